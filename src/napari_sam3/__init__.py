@@ -1,0 +1,1 @@
+"""Click on an object in napari and get its mask as a label."""
