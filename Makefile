@@ -1,0 +1,57 @@
+# Everything a newcomer or a build machine needs; `make` alone lists it.
+# A fresh Debian or Ubuntu machine needs python3 (3.11 or newer), python3-venv, make and git.
+
+VENV  := .venv
+STAMP := $(VENV)/.installed
+ifeq ($(OS),Windows_NT)
+BIN := $(VENV)/Scripts
+else
+BIN := $(VENV)/bin
+endif
+OUTPUT ?= demo-output
+PYTEST_ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help venv system-libs demo test test-fast lint format bench docs-figures clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
+
+venv: $(STAMP)  ## create the environment in .venv and install everything into it
+
+# pyproject.toml says what to install, so only its changes make the environment stale.
+$(STAMP): pyproject.toml scripts/create_venv.sh scripts/find_python.sh
+	bash scripts/create_venv.sh $(VENV)
+	@touch $@
+
+system-libs:  ## install the system libraries that Qt and OpenGL need, or say which are missing
+	@bash scripts/system_libs.sh
+
+demo: system-libs $(STAMP)  ## open napari on a sample; without a display, drive it and save the results
+	$(BIN)/napari-sam3 demo --output $(OUTPUT) --overwrite
+
+test: system-libs $(STAMP) lint  ## linters, type checks and all tests
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-fast: system-libs $(STAMP)  ## the tests that take seconds
+	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+
+lint: $(STAMP)  ## ruff, mypy and the walls between the rooms
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP)  ## let ruff put the code in order
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: system-libs $(STAMP)  ## measure, and write docs/benchmarks.md
+	$(BIN)/python benchmarks/run.py
+
+docs-figures: system-libs $(STAMP)  ## make the pictures of the documentation again
+	$(BIN)/napari-sam3 demo --headless --output $(OUTPUT) --overwrite
+	cp $(OUTPUT)/screenshot.png docs/images/demo.png
+
+clean:  ## remove the environment, caches and demo output
+	rm -rf $(VENV) $(OUTPUT) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Create or refresh the virtual environment named by the first argument and install everything into it.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+venv=${1:-.venv}
+if [ "${OS:-}" = Windows_NT ]; then python="$venv/Scripts/python"; else python="$venv/bin/python"; fi
+
+# An environment whose interpreter is gone or was cut off half-way is made anew.
+if ! "$python" -m pip --version >/dev/null 2>&1; then
+  interpreter=$(bash scripts/find_python.sh)
+  echo "Creating $venv with $("$interpreter" --version)"
+  "$interpreter" -m venv --clear "$venv"
+fi
+
+echo "Installing napari-sam3 and what it needs (PyTorch is large; the first time takes minutes)"
+"$python" -m pip install --quiet --disable-pip-version-check --editable ".[all,test,dev]"
