@@ -1,0 +1,15 @@
+"""Errors of the plugin that a user can cause and mend."""
+
+from __future__ import annotations
+
+from sam3.errors import Sam3Error
+
+__all__ = ["LabelError", "LayerError"]
+
+
+class LabelError(Sam3Error, ValueError):
+    """A label cannot be written: nothing to write, no room for it, or no free id."""
+
+
+class LayerError(Sam3Error, ValueError):
+    """A napari layer that is needed is missing, gone, or of the wrong kind."""
