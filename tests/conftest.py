@@ -1,0 +1,11 @@
+"""Settings every test runs under; set before anything imports napari, Qt or a hub client."""
+
+import os
+
+# A leaked Qt object or a worker that outlives its test is a fault of ours, not noise.
+os.environ.setdefault("NAPARI_STRICT_QT", "1")
+# The tester's own napari settings are neither read nor written.
+os.environ["NAPARI_CONFIG"] = ""
+# A test that reaches for a model hub should fail at once, with or without a network.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("QT_API", "pyqt6")

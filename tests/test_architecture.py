@@ -1,0 +1,40 @@
+"""The walls between the rooms hold, and importing a module does nothing slow."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def run_python(code: str) -> str:
+    """Run ``code`` in an interpreter of its own, where nothing is imported yet, and return what it printed."""
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+def test_walls_between_the_rooms() -> None:
+    """The contracts are in pyproject.toml; import-linter follows chains and imports inside functions."""
+    run_python("from importlinter.cli import lint_imports_command as command; command()")
+
+
+@pytest.mark.parametrize(
+    ("module", "unwanted"),
+    [
+        ("napari_sam3", {"torch", "napari", "qtpy", "skimage"}),
+        ("sam3.config", {"torch"}),
+    ],
+)
+def test_import_stays_light(module: str, unwanted: set[str]) -> None:
+    loaded = run_python(f"import sys, {module}; print(*sorted(set(sys.modules) & {unwanted!r}))")
+    assert loaded.split() == []
+
+
+def test_manifest_at_the_top_is_the_one_in_the_package() -> None:
+    package = ROOT / "src" / "napari_sam3" / "napari.yaml"
+    assert (ROOT / "napari.yaml").read_text() == package.read_text()
