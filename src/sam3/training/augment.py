@@ -1,0 +1,238 @@
+"""Cutting, resampling and re-lighting of training crops, in numpy and quick enough for one core."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+from skimage.measure import label as label_components
+from torch.nn import functional
+
+__all__ = ["View", "cut_view", "relight"]
+
+Planes = NDArray[np.float32]
+LabelMap = NDArray[np.integer]
+
+
+@dataclass(frozen=True)
+class View:
+    """A field of an image: centre, extent and turn.
+
+    Attributes
+    ----------
+    x, y
+        Centre in pixels of the image, pixel centres at integers; the view may leave the image.
+    width, height
+        Extent in pixels of the image.
+    angle
+        Turn in radians.
+    """
+
+    x: float
+    y: float
+    width: float
+    height: float
+    angle: float = 0.0
+
+
+def _reflect(index: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+    """Fold indices into 0..size-1 by reflection about the outermost pixel centres."""
+    if size == 1:
+        return np.zeros_like(index)
+    index = np.abs(index) % (2 * (size - 1))
+    return np.where(index >= size, 2 * (size - 1) - index, index)
+
+
+def _resampling(centre: float, extent: float, count: int) -> tuple[NDArray[np.int64], Planes]:
+    """Return source indices (n,) and weights (count, n): a triangle filter that antialiases."""
+    step = extent / count
+    places = centre + (np.arange(count) + 0.5) * step - extent / 2
+    support = max(1.0, step)
+    source = np.arange(math.floor(places[0] - support), math.ceil(places[-1] + support) + 1)
+    weights = np.maximum(0, 1 - np.abs(places[:, None] - source[None]) / support)
+    weights /= weights.sum(1, keepdims=True)
+    return source, weights.astype(np.float32)
+
+
+def _cut_labels(labels: LabelMap, view: View, count: int) -> NDArray[np.int32]:
+    """Resample labels: each pixel takes the label of most weight among its four neighbours.
+
+    That is the bilinear mask of every object cut at one half, so enlarged outlines stay smooth.
+    """
+    corners, parts = [], []
+    for centre, extent, size in (
+        (view.y, view.height, labels.shape[0]),
+        (view.x, view.width, labels.shape[1]),
+    ):
+        places = centre + (np.arange(count) + 0.5) * (extent / count) - extent / 2
+        low = np.floor(places).astype(np.int64)
+        corners.append((_reflect(low, size), _reflect(low + 1, size)))
+        parts.append((places - low).astype(np.float32))
+    found = [labels[np.ix_(row, column)] for row in corners[0] for column in corners[1]]
+    result = found[0].astype(np.int32)
+    mixed = (found[0] != found[1]) | (found[0] != found[2]) | (found[0] != found[3])
+    place = np.nonzero(mixed)
+    below, right = parts[0][place[0]], parts[1][place[1]]
+    weights = [(1 - below) * (1 - right), (1 - below) * right, below * (1 - right), below * right]
+    values = [value[place] for value in found]
+    votes = np.stack(
+        [sum(w * (value == other) for w, other in zip(weights, values, strict=True))
+         for value in values]
+    )
+    result[place] = np.stack(values)[votes.argmax(0), np.arange(len(below))]
+    return result
+
+
+def cut_view(
+    image: NDArray[np.uint8], labels: LabelMap, view: View, crop: int, grey: bool
+) -> tuple[Planes, NDArray[np.int32]]:
+    """Resample the view of an image to crop x crop, reflecting where it leaves the image.
+
+    Parameters
+    ----------
+    image, labels
+        (H, W, 3) uint8 and (H, W).
+    view
+        The field.
+    crop
+        Side of the result in pixels.
+    grey
+        Whether the three channels are equal; then only one is resampled.
+
+    Returns
+    -------
+    planes
+        (C, crop, crop) float32 in 0..1, C = 1 for grey images, otherwise 3.
+    labels
+        (crop, crop) int32 with the ids of `labels`.
+    """
+    grown, side = view, crop
+    if view.angle:
+        more = math.ceil(crop * (abs(math.cos(view.angle)) + abs(math.sin(view.angle)))) / crop
+        side = round(crop * more)
+        grown = View(view.x, view.y, view.width * more, view.height * more)
+    rows, row_weights = _resampling(grown.y, grown.height, side)
+    columns, column_weights = _resampling(grown.x, grown.width, side)
+    index = np.ix_(_reflect(rows, image.shape[0]), _reflect(columns, image.shape[1]))
+    source = image[..., 0][index][None] if grey else image[index].transpose(2, 0, 1)
+    # torch's product uses one thread in a data worker; numpy's would take every core
+    patch = torch.from_numpy(source.astype(np.float32))
+    resized = torch.from_numpy(row_weights) @ patch @ torch.from_numpy(column_weights).T / 255
+    instances = _cut_labels(labels, grown, side)
+    if not view.angle:
+        return resized.numpy(), instances
+    turned, turned_labels = _turn(resized, torch.from_numpy(instances), view.angle, crop)
+    return turned.numpy(), turned_labels.numpy()
+
+
+def _turn(
+    planes: torch.Tensor, labels: torch.Tensor, angle: float, crop: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rotate about the centre and cut the central crop x crop."""
+    side = planes.shape[-1]
+    axis = (torch.arange(crop, dtype=torch.float32) + 0.5 - crop / 2) * (2 / side)
+    x, y = axis[None, :], axis[:, None]
+    cosine, sine = math.cos(angle), math.sin(angle)
+    grid = torch.stack([cosine * x - sine * y, sine * x + cosine * y], -1)[None]
+    sampled = functional.grid_sample(planes[None], grid, padding_mode="border", align_corners=False)
+    nearest = ((grid[0] + 1) * side / 2).floor().long().clamp_(0, side - 1)
+    return sampled[0], labels[nearest[..., 1], nearest[..., 0]]
+
+
+def split_components(labels: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Give every 8-connected component a label of its own: mirrored and cut objects part."""
+    return np.asarray(label_components(labels, connectivity=2), np.int32)
+
+
+@lru_cache(maxsize=1)
+def _cosines() -> Planes:
+    """Return the 8 x 8 orthonormal DCT matrix."""
+    k, n = np.mgrid[:8, :8]
+    matrix = np.cos(np.pi * (2 * n + 1) * k / 16) * 0.5
+    matrix[0] /= math.sqrt(2)
+    return np.asarray(matrix, np.float32)
+
+
+def _quantise(planes: Planes, strength: float) -> Planes:
+    """Quantise 8 x 8 cosine blocks, coarser for finer detail, as JPEG does."""
+    count, height, width = planes.shape
+    padded = np.pad(planes, ((0, 0), (0, -height % 8), (0, -width % 8)), mode="edge")
+    blocks = padded.reshape(count, padded.shape[1] // 8, 8, -1, 8).transpose(0, 1, 3, 2, 4)
+    matrix = _cosines()
+    k, n = np.mgrid[:8, :8]
+    step = (strength * (1 + k + n)).astype(np.float32)
+    blocks = matrix.T @ (np.round((matrix @ blocks @ matrix.T) / step) * step) @ matrix
+    return blocks.transpose(0, 1, 3, 2, 4).reshape(padded.shape)[:, :height, :width]
+
+
+def _stretch(planes: Planes, low: float, high: float) -> Planes:
+    """Stretch the percentiles low..high of all channels together to 0..1."""
+    bottom, top = np.percentile(planes[:, ::2, ::2], [low, high])
+    return np.asarray((planes - bottom) / max(float(top - bottom), 1 / 255), np.float32)
+
+
+def _recolour(planes: Planes, rng: np.random.Generator) -> Planes:
+    """Tint grey images; shuffle, rebalance or drop the colours of the others."""
+    if len(planes) == 1:
+        if rng.random() > 0.12:
+            return planes
+        ends = rng.uniform(0, 1, (2, 3, 1, 1)).astype(np.float32)
+        ends[0] *= 0.3
+        if rng.random() < 0.4:  # one pure dye
+            ends[1] *= np.roll([1.0, 0.2, 0.0], rng.integers(3))[:, None, None]
+        return np.asarray(ends[0] + planes * (ends[1] - ends[0]), np.float32)
+    if rng.random() < 0.15:
+        weights = rng.dirichlet(np.ones(3)).astype(np.float32)
+        return np.tensordot(weights, planes, 1)[None]
+    if rng.random() < 0.2:
+        planes = planes[rng.permutation(3)]
+    if rng.random() < 0.4:
+        planes = planes * np.exp(rng.normal(0, 0.12, (3, 1, 1))).astype(np.float32)
+    return planes
+
+
+def relight(planes: Planes, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Vary intensity, colour, sharpness and noise of a crop.
+
+    Parameters
+    ----------
+    planes
+        (C, h, w) float32 in 0..1, C 1 or 3.
+    rng
+        Source of randomness.
+
+    Returns
+    -------
+    (3, h, w) uint8.
+    """
+    stretch = rng.random() < 0.5
+    if rng.random() < 0.45:
+        planes = np.clip(planes, 0, 1) ** np.float32(math.exp(rng.normal(0, 0.35)))
+    if rng.random() < 0.12:
+        planes = 1 - planes
+    if rng.random() < 0.4:
+        middle = planes.mean()
+        planes = (planes - middle) * math.exp(rng.normal(0, 0.3)) + middle + rng.normal(0, 0.06)
+    if rng.random() < 0.15:
+        ramp = np.linspace(-1, 1, planes.shape[1], dtype=np.float32)
+        slope = rng.normal(0, 0.25, 2).astype(np.float32)
+        planes = planes * (1 + slope[0] * ramp[:, None] + slope[1] * ramp)
+    planes = _recolour(planes.astype(np.float32), rng)
+    if rng.random() < 0.15:
+        sigma = rng.uniform(0.4, 1.6)
+        planes = ndimage.gaussian_filter(planes, (0, sigma, sigma), truncate=2.5)
+    if rng.random() < 0.35:
+        # relative to the contrast at hand: dim images would otherwise drown
+        level = rng.uniform(0, 0.25) * float(planes[:, ::2, ::2].std())
+        planes = planes + level * rng.standard_normal(planes.shape, dtype=np.float32)
+    if rng.random() < 0.06:
+        planes = _quantise(planes.astype(np.float32), math.exp(rng.uniform(-4.5, -2.8)))
+    if stretch:
+        planes = _stretch(planes, rng.uniform(0, 1.5), 100 - rng.uniform(0, 1.0))
+    pixels = np.clip(planes * 255 + 0.5, 0, 255).astype(np.uint8)
+    return np.ascontiguousarray(np.broadcast_to(pixels, (3, *pixels.shape[1:])))

@@ -1,0 +1,403 @@
+"""Training data: real images, a pool of made scenes, and the crops with prompts cut from them."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, fields
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from sam3.training.augment import View, cut_view, relight, split_components
+from sam3.training.prompts import POINT_SLOTS, PROMPT_KINDS, sample_prompt
+from sam3.training.scenes import SCENE_VERSION, keep_largest_components, make_scenes
+
+__all__ = ["Batch", "CropDataset", "CropSampler", "Sample", "load_real", "scene_pool"]
+
+_VALIDATION_EVERY = 8
+_POOL_CHUNK = 25
+_SMALLEST_SIDE = 20.0  # model pixels, long side of the object a crop is made for
+_LARGEST_SHARE = 0.75  # of the crop's side
+_LARGEST_ZOOM = 6.0
+_PRODUCT_ZOOMS = ((2.0, 0.5), (1.0, 0.25), (4.0, 0.25))
+_MIN_VISIBLE_AREA = 30  # model pixels
+
+Schedule = Callable[[int], tuple[int, int, int]]
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One labelled image.
+
+    Attributes
+    ----------
+    image
+        (H, W, 3) uint8, contiguous.
+    labels
+        (H, W), 0 is background: int32 for real images, uint16 for scenes.
+    name
+        Unique name.
+    group
+        Kind of image; real images are drawn by the square root of their group's size.
+    """
+
+    image: NDArray[np.uint8]
+    labels: NDArray[np.integer]
+    name: str
+    group: str
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """N crops with P prompts each, as tensors.
+
+    Attributes
+    ----------
+    images
+        (N, 3, crop, crop) uint8.
+    masks
+        (N, P, crop, crop) bool, the prompted objects.
+    point_coords
+        (N, P, K, 2) float32 (x, y) in crop pixels, pixel centres at integers.
+    point_labels
+        (N, P, K) int64: 1 object, 0 background, -1 unused.
+    boxes
+        (N, P, 4) float32 xyxy in crop pixels, zeros without a box.
+    has_box
+        (N, P) bool.
+    labels
+        (N, crop, crop) int32, every object of the crop; ids are those of the crop alone.
+    """
+
+    images: Tensor
+    masks: Tensor
+    point_coords: Tensor
+    point_labels: Tensor
+    boxes: Tensor
+    has_box: Tensor
+    labels: Tensor
+
+    def to(self, device: torch.device | str) -> Batch:
+        """Return the batch on another device."""
+        return Batch(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
+
+
+def load_real(path: str | Path | None = None) -> tuple[list[Sample], list[Sample]]:
+    """Read the real images and split them into training and validation.
+
+    Parameters
+    ----------
+    path
+        An npz with `<id>_image` (H, W) or (H, W, 3) uint8 and `<id>_labels` (H, W) uint16 for
+        every image; None when there is none at hand.
+
+    Returns
+    -------
+    train, validation
+        Every eighth image by sorted id is for validation, its labels as they are. Labels for
+        training are reduced to connected components. Both are empty without a path.
+    """
+    train: list[Sample] = []
+    validation: list[Sample] = []
+    if path is None:
+        return train, validation
+    with np.load(path, allow_pickle=False) as archive:
+        names = sorted(key.removesuffix("_image") for key in archive if key.endswith("_image"))
+        for index, name in enumerate(names):
+            pixels = archive[f"{name}_image"]
+            labels = archive[f"{name}_labels"].astype(np.int32)
+            planes = pixels if pixels.ndim == 3 else pixels[..., None]
+            image = np.ascontiguousarray(np.broadcast_to(planes, (*labels.shape, 3)))
+            shade = "bright" if image.mean() > 110 else "dark"
+            group = f"{labels.shape[0]}x{labels.shape[1]}-{shade}"
+            if index % _VALIDATION_EVERY == 0:
+                validation.append(Sample(image, labels, name, group))
+            else:
+                train.append(Sample(image, keep_largest_components(labels), name, group))
+    return train, validation
+
+
+def scene_pool(
+    count: int, seed: int, cache_dir: str | Path, *, size: int = 320, processes: int = 2
+) -> list[Sample]:
+    """Make a pool of scenes, or read it from the cache when it was made before.
+
+    Parameters
+    ----------
+    count, seed
+        Number of scenes, and the seed they follow from.
+    cache_dir
+        Folder of the cache, made when missing; about 0.5 MB a scene.
+    size
+        Side of a scene in pixels.
+    processes
+        Processes to make them with.
+
+    Returns
+    -------
+    `count` samples of the group "scene".
+    """
+    folder = Path(cache_dir)
+    path = folder / f"scenes-v{SCENE_VERSION}-{count}-{seed}-{size}.npz"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        starts = range(0, count, _POOL_CHUNK)
+        jobs = [(seed, start, min(start + _POOL_CHUNK, count), size) for start in starts]
+        if processes > 1 and len(jobs) > 1:
+            # spawned, as a fork of a process that runs torch threads can hang
+            with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as executor:
+                made = list(executor.map(make_scenes, *zip(*jobs, strict=True)))
+        else:
+            made = [make_scenes(*job) for job in jobs]
+        part = path.with_name(f"part-{path.name}")  # a cut-off run leaves no half-written cache
+        np.savez(
+            part,
+            images=np.concatenate([images for images, _ in made]),
+            labels=np.concatenate([labels for _, labels in made]),
+        )
+        part.replace(path)
+    with np.load(path, allow_pickle=False) as archive:
+        pairs = zip(archive["images"], archive["labels"], strict=True)
+        return [
+            Sample(image, labels, f"scene-{seed}-{index}", "scene")
+            for index, (image, labels) in enumerate(pairs)
+        ]
+
+
+@dataclass(frozen=True, eq=False)
+class _Source:
+    """A sample with a table of its objects: x0, y0, x1, y1 (exclusive) and drawing weights."""
+
+    sample: Sample
+    ids: NDArray[np.int64]
+    boxes: NDArray[np.int64]
+    weights: NDArray[np.float64]
+    grey: bool
+
+
+def _index_objects(sample: Sample) -> _Source | None:
+    found = ndimage.find_objects(sample.labels)
+    ids = np.array([i for i, place in enumerate(found, start=1) if place is not None], np.int64)
+    if len(ids) == 0:
+        return None
+    areas = np.bincount(sample.labels.ravel())[ids]
+    places = [place for place in found if place is not None]
+    boxes = np.array([(x.start, y.start, x.stop, y.stop) for y, x in places], np.int64)
+    root = np.sqrt(areas)
+    weights = 0.5 / len(ids) + 0.5 * root / root.sum()
+    image = sample.image
+    grey = bool((image[..., 0] == image[..., 1]).all() and (image[..., 1] == image[..., 2]).all())
+    return _Source(sample, ids, boxes, weights, grey)
+
+
+class CropSampler:
+    """Cuts crops with prompts; the same seed, step and item always give the same crop.
+
+    Parameters
+    ----------
+    real, scenes
+        Samples of the two sources; either may be empty. Those without objects are left out.
+    seed
+        Seed of everything drawn.
+    real_fraction
+        Share of crops from real images when both sources are there.
+
+    Raises
+    ------
+    ValueError
+        If no sample has any object.
+    """
+
+    def __init__(
+        self,
+        real: Sequence[Sample],
+        scenes: Sequence[Sample],
+        *,
+        seed: int = 0,
+        real_fraction: float = 0.65,
+    ) -> None:
+        self._real = [source for sample in real if (source := _index_objects(sample))]
+        self._scenes = [source for sample in scenes if (source := _index_objects(sample))]
+        if not self._real and not self._scenes:
+            raise ValueError(
+                f"no labelled object in {len(real)} real images and {len(scenes)} scenes; "
+                "expected at least one image with objects"
+            )
+        self._seed = seed
+        self._real_fraction = real_fraction if self._scenes else 1.0
+        if not self._real:
+            self._real_fraction = 0.0
+        sizes = Counter(source.sample.group for source in self._real)
+        weights = np.array([sizes[source.sample.group] ** -0.5 for source in self._real])
+        self._real_weights = np.cumsum(weights / weights.sum()) if len(weights) else weights
+
+    def batch(self, step: int, *, images: int, prompts: int, crop: int) -> Batch:
+        """Cut the batch of one step.
+
+        Parameters
+        ----------
+        step
+            Index of the step, which decides everything drawn.
+        images, prompts
+            Crops N and prompts P for each.
+        crop
+            Side of the crops in pixels, a multiple of 14 in 112..448.
+
+        Raises
+        ------
+        ValueError
+            If `crop` is not such a multiple.
+        """
+        if crop % 14 or not 112 <= crop <= 448:
+            raise ValueError(f"crop is {crop}; expected a multiple of 14 from 112 to 448")
+        pixels = np.empty((images, 3, crop, crop), np.uint8)
+        masks = np.zeros((images, prompts, crop, crop), np.bool_)
+        coords = np.zeros((images, prompts, POINT_SLOTS, 2), np.float32)
+        slots = np.full((images, prompts, POINT_SLOTS), -1, np.int64)
+        boxes = np.zeros((images, prompts, 4), np.float32)
+        has_box = np.zeros((images, prompts), np.bool_)
+        labels = np.empty((images, crop, crop), np.int32)
+        for item in range(images):
+            rng = np.random.default_rng((self._seed, step, item))
+            pixels[item], labels[item], chosen = self._crop(rng, crop, prompts)
+            used: dict[int, list[str]] = {}
+            for slot, instance in enumerate(chosen):
+                mask = labels[item] == instance
+                kind = _draw_kind(rng, used.setdefault(instance, []))
+                prompt = sample_prompt(mask, labels[item], rng, kind)
+                masks[item, slot] = mask
+                coords[item, slot], slots[item, slot] = prompt.coords, prompt.labels
+                boxes[item, slot], has_box[item, slot] = prompt.box, prompt.has_box
+        arrays = (pixels, masks, coords, slots, boxes, has_box, labels)
+        return Batch(*(torch.from_numpy(array) for array in arrays))
+
+    def _crop(
+        self, rng: np.random.Generator, crop: int, prompts: int
+    ) -> tuple[NDArray[np.uint8], NDArray[np.int32], list[int]]:
+        """Return a crop, its instance map and the objects to prompt, the picked one first."""
+        while True:  # a turn or a cut now and then leaves too little of the picked object
+            source = self._draw_source(rng)
+            picked = int(rng.choice(len(source.ids), p=source.weights))
+            view = _draw_view(rng, source, picked, crop)
+            planes, found = cut_view(source.sample.image, source.sample.labels, view, crop,
+                                     source.grey)
+            labels = split_components(found)
+            own = np.bincount(labels[found == source.ids[picked]], minlength=1)
+            if own.max() >= _MIN_VISIBLE_AREA:
+                break
+        chosen = _choose_objects(rng, labels, int(own.argmax()), prompts)
+        turns, mirrored = int(rng.integers(4)), rng.random() < 0.5
+        planes, labels = np.rot90(planes, turns, (1, 2)), np.rot90(labels, turns)
+        if mirrored:
+            planes, labels = planes[..., ::-1], labels[..., ::-1]
+        return relight(np.ascontiguousarray(planes), rng), labels, chosen
+
+    def _draw_source(self, rng: np.random.Generator) -> _Source:
+        if rng.random() < self._real_fraction:
+            place = int(np.searchsorted(self._real_weights, rng.random(), side="right"))
+            return self._real[min(place, len(self._real) - 1)]
+        return self._scenes[int(rng.integers(len(self._scenes)))]
+
+
+def _draw_zoom(rng: np.random.Generator, longest: float, crop: int) -> float:
+    """Draw the enlargement for an object of that long side: a product zoom where it fits."""
+    largest = _LARGEST_SHARE * crop
+    if rng.random() < 0.6:
+        zooms, chances = zip(*_PRODUCT_ZOOMS, strict=True)
+        zoom = float(rng.choice(zooms, p=chances)) * math.exp(rng.normal(0, 0.12))
+        if _SMALLEST_SIDE <= zoom * longest <= largest:
+            return zoom
+    wanted = math.exp(rng.uniform(math.log(_SMALLEST_SIDE), math.log(largest)))
+    return min(wanted / longest, _LARGEST_ZOOM)
+
+
+def _draw_view(rng: np.random.Generator, source: _Source, picked: int, crop: int) -> View:
+    """Draw a field that shows the picked object, mostly whole, anywhere in it."""
+    box = source.boxes[picked]
+    zoom = _draw_zoom(rng, float(max(box[2] - box[0], box[3] - box[1])), crop)
+    aspect = math.exp(rng.uniform(-0.5, 0.5) * math.log(1.3)) if rng.random() < 0.5 else 1.0
+    extent = crop / zoom * np.array([aspect, 1 / aspect])
+    shape = np.array(source.sample.image.shape[1::-1])
+    extent *= min(1.0, float((1.4 * shape / extent).min()))
+    middle, half = (box[:2] + box[2:] - 1) / 2, (box[2:] - box[:2]) / 2
+    play = np.maximum(extent / 2 - half * 1.05, 0)
+    if rng.random() < 0.15:  # cut by the border
+        play = extent / 2 - half * 0.2
+    centre = middle + rng.uniform(-1, 1, 2) * play
+    if rng.random() < 0.85:  # stay inside the image where it is large enough
+        low, high = extent / 2 - 0.5, shape - extent / 2 - 0.5
+        centre = np.where(low <= high, np.clip(centre, low, high), centre)
+    angle = float(rng.uniform(-0.5, 0.5)) if rng.random() < 0.1 else 0.0
+    return View(float(centre[0]), float(centre[1]), float(extent[0]), float(extent[1]), angle)
+
+
+def _choose_objects(
+    rng: np.random.Generator, labels: NDArray[np.int32], first: int, count: int
+) -> list[int]:
+    """Choose objects large enough to prompt, rather whole ones; repeat when they are too few."""
+    areas = np.bincount(labels.ravel())
+    areas[0] = 0
+    weights = (areas >= _MIN_VISIBLE_AREA).astype(float)
+    border = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
+    weights[np.unique(border)] *= 0.4
+    weights[first] = 0
+    others = min(count - 1, int(np.count_nonzero(weights)))
+    chosen = [first]
+    if others:
+        drawn = rng.choice(len(areas), others, replace=False, p=weights / weights.sum())
+        chosen += [int(instance) for instance in drawn]
+    return [chosen[i % len(chosen)] for i in range(count)]
+
+
+def _draw_kind(rng: np.random.Generator, used: list[str]) -> str:
+    """Draw a prompt kind, one that this object has not had yet while there is any."""
+    left = {kind: chance for kind, chance in PROMPT_KINDS.items() if kind not in used}
+    left = left or PROMPT_KINDS
+    chances = np.array(list(left.values()))
+    kind = str(rng.choice(list(left), p=chances / chances.sum()))
+    used.append(kind)
+    return kind
+
+
+class CropDataset(Dataset[Batch]):
+    """Batches by step for a `DataLoader(batch_size=None)`; any step can be the first.
+
+    Parameters
+    ----------
+    sampler
+        Source of crops.
+    schedule
+        Gives (images, prompts, crop) of a step.
+    steps
+        Number of steps, the dataset's length.
+    first
+        Step of the item 0, to resume a run.
+    """
+
+    def __init__(
+        self, sampler: CropSampler, schedule: Schedule, steps: int = 1 << 40, first: int = 0
+    ) -> None:
+        self._sampler = sampler
+        self._schedule = schedule
+        self._steps = steps
+        self._first = first
+
+    def __len__(self) -> int:
+        return max(0, self._steps - self._first)
+
+    def __getitem__(self, index: int) -> Batch:
+        """Return the batch of the step `first + index`."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"step {index} is outside 0..{len(self) - 1}")
+        step = self._first + index
+        images, prompts, crop = self._schedule(step)
+        return self._sampler.batch(step, images=images, prompts=prompts, crop=crop)
