@@ -1,1 +1,27 @@
-"""SAM 3 for interactive segmentation."""
+"""SAM 3 for interactive segmentation: clicks and boxes in, masks out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sam3.predictor import ImageFeatures, Prediction, Predictor, load_predictor
+
+__all__ = ["ImageFeatures", "Prediction", "Predictor", "__version__", "load_predictor"]
+__version__ = "0.1.0"
+
+_LAZY = {
+    "ImageFeatures": "sam3.predictor",
+    "Prediction": "sam3.predictor",
+    "Predictor": "sam3.predictor",
+    "load_predictor": "sam3.predictor",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import public names on first use, so that ``import sam3`` does not import torch."""
+    if name in _LAZY:
+        from importlib import import_module
+
+        return getattr(import_module(_LAZY[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

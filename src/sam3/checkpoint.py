@@ -1,0 +1,277 @@
+"""Read and write weights: safely, strictly, and only the tensors that a click needs."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import pickle
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from sam3.checkpoint_keys import (
+    OFFICIAL_DROPPED,
+    TRANSFORMERS_DROPPED,
+    Source,
+    official_table,
+    transformers_table,
+)
+from sam3.config import ModelConfig, get_preset
+from sam3.errors import CheckpointError, CheckpointNotFoundError
+from sam3.model.click_model import ClickModel
+
+__all__ = ["CheckpointInfo", "embedded_weights", "fingerprint", "inspect", "load", "save"]
+
+_LOG = logging.getLogger(__name__)
+_CONFIG_KEY = "sam3_config"
+_SAFETENSORS_MAGIC_OFFSET = 8  # a JSON header follows its 8-byte length
+
+
+@dataclass(frozen=True)
+class CheckpointInfo:
+    """What a weights file is.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    format : str
+        ``"napari-sam3"`` (our own), ``"official"`` or ``"transformers"``.
+    config : ModelConfig
+        Sizes of the model it fills.
+    tensors : int
+        Number of tensors in the file.
+    """
+
+    path: Path
+    format: str
+    config: ModelConfig
+    tensors: int
+
+
+def embedded_weights() -> Path:
+    """Return the path of the small model that ships with the package."""
+    return Path(__file__).with_name("weights") / "tiny.safetensors"
+
+
+def load(path: str | os.PathLike[str], *, config: ModelConfig | None = None) -> ClickModel:
+    """Build the model that a weights file holds and fill it.
+
+    Parameters
+    ----------
+    path : path-like
+        A ``.safetensors`` or ``.pt`` file; its format is told from its content.
+    config : ModelConfig, optional
+        Sizes, where they differ from what the file says or, for the released files, from the
+        full-size preset.
+
+    Returns
+    -------
+    ClickModel
+        In evaluation mode, float32, on the CPU.
+
+    Raises
+    ------
+    CheckpointNotFoundError
+        If there is no such file.
+    CheckpointError
+        If the file is damaged, unsafe or made for another model; missing and misshapen tensors
+        are counted and named.
+    """
+    with ExitStack() as stack:
+        names, read, metadata = _open(_existing_file(path), stack)
+        info = _identify(Path(path), names, metadata, config)
+        with torch.device("meta"):
+            model = ClickModel(info.config)
+        state = _read_state(info, model, names, read)
+    model.load_state_dict(state, strict=True, assign=True)
+    model.requires_grad_(False)
+    return model.eval()
+
+
+def inspect(path: str | os.PathLike[str]) -> CheckpointInfo:
+    """Tell what a weights file is without loading it.
+
+    Raises
+    ------
+    CheckpointNotFoundError, CheckpointError
+        As :func:`load`.
+    """
+    with ExitStack() as stack:
+        names, _, metadata = _open(_existing_file(path), stack)
+        return _identify(Path(path), names, metadata, None)
+
+
+def save(
+    model: ClickModel,
+    path: str | os.PathLike[str],
+    *,
+    dtype: torch.dtype = torch.float32,
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Write a model in our own format, its configuration in the metadata.
+
+    Parameters
+    ----------
+    model : ClickModel
+        The model.
+    path : path-like
+        Target; written to a temporary name first and then renamed.
+    dtype : torch.dtype
+        Precision in the file; models are always loaded as float32.
+    metadata : mapping, optional
+        More entries for the file's metadata.
+    """
+    target = Path(path)
+    state = {k: v.detach().to("cpu", dtype).contiguous() for k, v in model.state_dict().items()}
+    partial = target.with_name(target.name + ".partial")
+    save_file(state, partial, {**(metadata or {}), _CONFIG_KEY: model.config.to_json()})
+    partial.replace(target)
+
+
+def fingerprint(model: ClickModel) -> str:
+    """Hash of all parameters and their names, 16 hexadecimal digits."""
+    digest = hashlib.blake2b(digest_size=8)
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        array = tensor.detach().cpu().contiguous()
+        digest.update(array.view(torch.uint8).numpy().tobytes() if array.dim() else b"")
+    return digest.hexdigest()
+
+
+def _existing_file(path: str | os.PathLike[str]) -> Path:
+    file = Path(path)
+    if file.is_dir():
+        raise CheckpointError(f"{file} is a folder; give the weights file inside it.")
+    if not file.exists():
+        raise CheckpointNotFoundError(
+            f"there is no weights file {file}; check the path, or use the embedded model "
+            '(name "tiny").'
+        )
+    return file
+
+
+_Reader = Callable[[str], Tensor]
+
+
+def _open(path: Path, stack: ExitStack) -> tuple[list[str], _Reader, Mapping[str, str]]:
+    """Names of the tensors, a function that reads one, and the metadata."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(_SAFETENSORS_MAGIC_OFFSET + 1)
+        if head[:2] == b"PK":
+            return _open_torch(path)
+        if head[_SAFETENSORS_MAGIC_OFFSET:] == b"{":
+            file_ = stack.enter_context(safe_open(path, framework="pt"))
+            return list(file_.keys()), file_.get_tensor, file_.metadata() or {}
+    except (OSError, SafetensorError, RuntimeError, EOFError) as error:
+        raise CheckpointError(
+            f"the weights file {path} ({path.stat().st_size} bytes) cannot be read: {error}. "
+            "It is probably truncated; download or copy it again."
+        ) from error
+    raise CheckpointError(
+        f"{path} is neither a safetensors file nor a PyTorch archive (it begins with {head!r}); "
+        "expected sam3.pt, model.safetensors or a file written by this project."
+    )
+
+
+def _open_torch(path: Path) -> tuple[list[str], _Reader, Mapping[str, str]]:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{path} holds objects other than tensors and could run code when opened; it was not "
+            f"loaded ({str(error).splitlines()[0]}). Use a file with weights only."
+        ) from error
+    if isinstance(content, dict) and isinstance(content.get("model"), dict):
+        content = content["model"]
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path} holds a {type(content).__name__}, not named tensors.")
+    tensors = {k.removeprefix("module."): v for k, v in content.items() if isinstance(v, Tensor)}
+    return list(tensors), tensors.__getitem__, {}
+
+
+def _identify(
+    path: Path, names: Iterable[str], metadata: Mapping[str, str], config: ModelConfig | None
+) -> CheckpointInfo:
+    found = set(names)
+    if _CONFIG_KEY in metadata:
+        own = config or ModelConfig.from_json(metadata[_CONFIG_KEY])
+        return CheckpointInfo(path, "napari-sam3", own, len(found))
+    released = config or get_preset("sam3")
+    if any(n.startswith(("tracker.sam_mask_decoder.", "detector.backbone.")) for n in found):
+        return CheckpointInfo(path, "official", released, len(found))
+    if any(n.startswith(("tracker_model.", "detector_model.")) for n in found):
+        return CheckpointInfo(path, "transformers", released, len(found))
+    raise CheckpointError(
+        f"{path} is no SAM 3 weights file: of its {len(found)} tensors none is named as in sam3.pt "
+        f"or model.safetensors (the first are {', '.join(sorted(found)[:3]) or 'absent'}). "
+        "SAM 1 and SAM 2 files do not fit; get sam3.pt from huggingface.co/facebook/sam3."
+    )
+
+
+def _read_state(
+    info: CheckpointInfo, model: ClickModel, names: Iterable[str], read: _Reader
+) -> dict[str, Tensor]:
+    """Collect every parameter of `model` from the file, or raise with the whole list of faults."""
+    wanted = model.state_dict()
+    dropped: Mapping[str, str] = {}
+    if info.format == "official":
+        table, dropped = official_table(info.config), OFFICIAL_DROPPED
+    elif info.format == "transformers":
+        table, dropped = transformers_table(info.config), TRANSFORMERS_DROPPED
+    else:
+        table = {name: Source((name,)) for name in wanted}
+    found = set(names)
+    used = {key for source in table.values() for key in source.keys}
+    missing = sorted(used - found)
+    unknown = sorted(n for n in found - used if not _is_dropped(n, dropped))
+    if missing or unknown:
+        raise CheckpointError(
+            f"{info.path} does not fit the model {info.config.name!r} ({info.format} naming): "
+            f"{_listing(missing, 'missing')}; {_listing(unknown, 'unknown')}. "
+            + _hint(info, missing)
+        )
+    state: dict[str, Tensor] = {}
+    misshapen: list[str] = []
+    for name, source in table.items():
+        tensor = source.build(*(read(key) for key in source.keys))
+        if tensor.shape != wanted[name].shape:
+            expected = "x".join(map(str, wanted[name].shape))
+            misshapen.append(
+                f"{source.keys[0]} is {'x'.join(map(str, tensor.shape))}, expected {expected}"
+            )
+        # A copy, so that no parameter keeps the mapped file alive or changes with it.
+        state[name] = tensor.to(torch.float32, copy=True).contiguous()
+    if misshapen:
+        raise CheckpointError(
+            f"{info.path} does not fit the model {info.config.name!r}: "
+            f"{_listing(misshapen, 'misshapen')}."
+        )
+    _LOG.info("loaded %s (%s naming, %d tensors)", info.path, info.format, len(state))
+    return state
+
+
+def _is_dropped(name: str, dropped: Mapping[str, str]) -> bool:
+    return any(
+        name.endswith(rule[1:]) if rule.startswith("*") else name.startswith(rule)
+        for rule in dropped
+    )
+
+
+def _listing(names: list[str], what: str) -> str:
+    shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+    return f"{len(names)} tensors {what}" + (f" ({shown})" if names else "")
+
+
+def _hint(info: CheckpointInfo, missing: list[str]) -> str:
+    if any(name.startswith("tracker") for name in missing):
+        return "The file seems to lack the tracker, as detector-only fine-tunes do; clicks need it."
+    return f"Its size may differ from the preset {info.config.name!r}; pass its configuration."

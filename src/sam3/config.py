@@ -1,0 +1,249 @@
+"""Sizes of the model as plain data. Nothing here imports torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, TypeVar
+
+from sam3.errors import ConfigError
+
+_T = TypeVar("_T")
+
+__all__ = [
+    "PRESETS",
+    "DecoderConfig",
+    "ModelConfig",
+    "PromptEncoderConfig",
+    "TrunkConfig",
+    "get_preset",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrunkConfig:
+    """Sizes of the vision transformer that encodes the image.
+
+    Parameters
+    ----------
+    width : int
+        Channels of a token.
+    depth : int
+        Number of transformer blocks.
+    heads : int
+        Attention heads; ``width / heads`` must be a multiple of 4 for the 2D rotary embedding.
+    mlp_hidden : int
+        Hidden width of each block's MLP.
+    global_blocks : tuple of int
+        Indices of the blocks that attend over the whole image; the others attend in windows.
+    window : int
+        Side of an attention window, in tokens.
+    patch_size : int
+        Side of a patch, in pixels of the model's input.
+    pretrain_grid : int
+        Side of the learned position table, in tokens; it is tiled over larger grids.
+    layer_norm_eps : float
+        Epsilon of every LayerNorm of the trunk.
+    """
+
+    width: int
+    depth: int
+    heads: int
+    mlp_hidden: int
+    global_blocks: tuple[int, ...]
+    window: int = 24
+    patch_size: int = 14
+    pretrain_grid: int = 24
+    layer_norm_eps: float = 1e-5
+
+    def __post_init__(self) -> None:
+        if self.width % self.heads or (self.width // self.heads) % 4:
+            raise ConfigError(
+                f"trunk width {self.width} over {self.heads} heads gives a head width of "
+                f"{self.width / self.heads:g}; it must be a multiple of 4."
+            )
+        if self.width % 4:
+            raise ConfigError(f"trunk width {self.width} must be a multiple of 4.")
+        outside = [b for b in self.global_blocks if not 0 <= b < self.depth]
+        if outside:
+            raise ConfigError(f"global_blocks {outside} lie outside 0..{self.depth - 1}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptEncoderConfig:
+    """Settings of the prompt encoder.
+
+    Parameters
+    ----------
+    mask_channels : int
+        Channels in the middle of the mask-prompt network.
+    render_prompts : bool
+        Also draw clicks and boxes into the mask-prompt channel. Off in the released model; on in
+        the embedded one, which learns much faster where a prompt lies when it is shown so.
+    """
+
+    mask_channels: int = 16
+    render_prompts: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecoderConfig:
+    """Sizes of the mask decoder.
+
+    Parameters
+    ----------
+    depth : int
+        Layers of the two-way transformer.
+    heads : int
+        Attention heads.
+    mlp_hidden : int
+        Hidden width of the MLP on the tokens.
+    attention_downsample : int
+        Cross-attention works at ``channels / attention_downsample`` channels.
+    """
+
+    depth: int = 2
+    heads: int = 8
+    mlp_hidden: int = 2048
+    attention_downsample: int = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Everything that fixes the shape of a SAM 3 click model.
+
+    Parameters
+    ----------
+    name : str
+        Name shown to people and stored with features.
+    resolution : int
+        Side of the square model input, in pixels; a multiple of the patch size.
+    channels : int
+        Channels of the neck, the prompts and the decoder.
+    trunk, prompt_encoder, decoder
+        Sizes of the parts.
+    default_level : int
+        Pyramid level on which a click on a large plane starts: a region of
+        ``resolution * 2**level`` image pixels is encoded.
+    fill_hole_area : int
+        Background components of at most this many low-resolution pixels are filled.
+    """
+
+    name: str
+    resolution: int
+    channels: int
+    trunk: TrunkConfig
+    prompt_encoder: PromptEncoderConfig = field(default_factory=PromptEncoderConfig)
+    decoder: DecoderConfig = field(default_factory=DecoderConfig)
+    default_level: int = 0
+    fill_hole_area: int = 256
+
+    def __post_init__(self) -> None:
+        if self.resolution <= 0 or self.resolution % self.trunk.patch_size:
+            raise ConfigError(
+                f"resolution {self.resolution} is not a positive multiple of the patch size "
+                f"{self.trunk.patch_size}."
+            )
+
+    @property
+    def patch_size(self) -> int:
+        """Side of a patch, in pixels of the model's input."""
+        return self.trunk.patch_size
+
+    @property
+    def grid(self) -> int:
+        """Side of the token grid."""
+        return self.resolution // self.trunk.patch_size
+
+    @property
+    def mask_size(self) -> int:
+        """Side L of the low-resolution logits: four times the token grid."""
+        return 4 * self.grid
+
+    def with_resolution(self, resolution: int) -> ModelConfig:
+        """Return the same model for another square input size in pixels."""
+        return replace(self, resolution=resolution)
+
+    def to_json(self) -> str:
+        """Serialise to JSON, as stored in the metadata of our weight files."""
+        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> ModelConfig:
+        """Read a configuration written by :meth:`to_json`.
+
+        Raises
+        ------
+        ConfigError
+            If the text is no such configuration.
+        """
+        try:
+            data = json.loads(text)
+            parts = {
+                "trunk": _build(TrunkConfig, data.pop("trunk")),
+                "prompt_encoder": _build(PromptEncoderConfig, data.pop("prompt_encoder")),
+                "decoder": _build(DecoderConfig, data.pop("decoder")),
+            }
+            return cls(**data, **parts)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ConfigError(
+                f"the stored model configuration cannot be read ({error}); "
+                "the file was written by another version or is damaged."
+            ) from error
+
+
+def _build(cls: type[_T], data: Mapping[str, Any]) -> _T:
+    names = {f.name for f in fields(cls)}  # type: ignore[arg-type]
+    unknown = set(data) - names
+    if unknown:
+        raise ConfigError(f"unknown entries {sorted(unknown)} for {cls.__name__}.")
+    return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})
+
+
+PRESETS: Mapping[str, ModelConfig] = {
+    "sam3": ModelConfig(
+        name="sam3",
+        resolution=1008,
+        channels=256,
+        trunk=TrunkConfig(
+            width=1024, depth=32, heads=16, mlp_hidden=4736, global_blocks=(7, 15, 23, 31)
+        ),
+    ),
+    "tiny": ModelConfig(
+        name="tiny",
+        resolution=448,
+        channels=128,
+        trunk=TrunkConfig(
+            width=192,
+            depth=6,
+            heads=6,
+            mlp_hidden=768,
+            global_blocks=(1, 3, 5),
+            window=8,
+            pretrain_grid=8,
+        ),
+        prompt_encoder=PromptEncoderConfig(render_prompts=True),
+        decoder=DecoderConfig(mlp_hidden=512),
+        default_level=-1,
+        fill_hole_area=32,
+    ),
+}
+"""Named models: ``sam3`` is the released full size, ``tiny`` the one that ships."""
+
+
+def get_preset(name: str) -> ModelConfig:
+    """Return the configuration called `name`.
+
+    Raises
+    ------
+    ConfigError
+        If there is none; the message lists the valid names.
+    """
+    try:
+        return PRESETS[name]
+    except KeyError:
+        raise ConfigError(
+            f"unknown preset {name!r}; the presets are {', '.join(sorted(PRESETS))}."
+        ) from None

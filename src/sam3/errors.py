@@ -1,0 +1,50 @@
+"""Errors that a user of :mod:`sam3` can cause.
+
+Every message names the value, what was expected and the remedy. All derive from
+:class:`Sam3Error`; some also inherit the built-in that fits, so that ``except ValueError`` works.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "CheckpointError",
+    "CheckpointNotFoundError",
+    "ConfigError",
+    "DeviceError",
+    "DeviceMemoryError",
+    "ImageError",
+    "PromptError",
+    "Sam3Error",
+]
+
+
+class Sam3Error(Exception):
+    """Base of all errors raised on purpose by this project."""
+
+
+class ConfigError(Sam3Error, ValueError):
+    """A model configuration or preset name that does not exist or does not hold together."""
+
+
+class ImageError(Sam3Error, ValueError):
+    """An image that cannot be encoded: wrong shape, data type or content."""
+
+
+class PromptError(Sam3Error, ValueError):
+    """Points, boxes or mask prompts of the wrong shape, label or place."""
+
+
+class CheckpointError(Sam3Error, ValueError):
+    """A weights file that is damaged, unsafe, or made for another model."""
+
+
+class CheckpointNotFoundError(CheckpointError, FileNotFoundError):
+    """A weights file that does not exist."""
+
+
+class DeviceError(Sam3Error, RuntimeError):
+    """A device that does not exist here or failed."""
+
+
+class DeviceMemoryError(DeviceError):
+    """The device ran out of memory."""

@@ -1,0 +1,90 @@
+"""The whole of SAM 3 that answers clicks: encode an image once, then decode prompts."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from sam3.config import ModelConfig
+from sam3.model.mask_decoder import MaskDecoder, RawMasks
+from sam3.model.neck import Neck
+from sam3.model.prompt_encoder import PromptEncoder
+from sam3.model.trunk import Trunk
+
+__all__ = ["ClickModel", "EncodedImage"]
+
+
+class EncodedImage(NamedTuple):
+    """What the decoder needs of B images, with g the token grid and C the channels.
+
+    Attributes
+    ----------
+    embedding : Tensor, shape (B, C, g, g)
+    middle : Tensor, shape (B, C / 4, 2g, 2g)
+    fine : Tensor, shape (B, C / 8, 4g, 4g)
+    """
+
+    embedding: Tensor
+    middle: Tensor
+    fine: Tensor
+
+
+class ClickModel(nn.Module):
+    """Trunk, click neck, prompt encoder and mask decoder.
+
+    Parameters
+    ----------
+    config : ModelConfig
+        Sizes of all parts.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.trunk = Trunk(config.trunk, grid=config.grid)
+        self.neck = Neck(config.trunk.width, config.channels)
+        self.prompt_encoder = PromptEncoder(
+            config.prompt_encoder,
+            channels=config.channels,
+            grid=config.grid,
+            patch_size=config.patch_size,
+        )
+        self.mask_decoder = MaskDecoder(config.decoder, config.channels)
+        # Videos put the memory of earlier frames here; a single image has none.
+        self.no_memory_embed = nn.Parameter(torch.zeros(1, 1, config.channels))
+
+    def encode(self, images: Tensor) -> EncodedImage:
+        """Encode normalised images (B, 3, H, W) in [-1, 1]."""
+        fine, middle, coarse = self.neck(self.trunk(images))
+        return EncodedImage(
+            coarse, self.mask_decoder.conv_s1(middle), self.mask_decoder.conv_s0(fine)
+        )
+
+    def decode(
+        self, features: EncodedImage, coords: Tensor, labels: Tensor, mask: Tensor | None
+    ) -> RawMasks:
+        """Decode the prompts of B objects on one image.
+
+        Parameters
+        ----------
+        features : EncodedImage
+            Of one image.
+        coords : Tensor, shape (B, N, 2)
+            (x, y) in pixels of the model's input; box corners included.
+        labels : Tensor, shape (B, N)
+            Labels of :mod:`sam3.model.prompt_encoder`.
+        mask : Tensor, shape (B, 1, L, L), optional
+            Previous logits.
+
+        Returns
+        -------
+        RawMasks
+        """
+        sparse, dense = self.prompt_encoder(coords, labels, mask)
+        image = features.embedding + self.no_memory_embed.transpose(1, 2)[..., None]
+        positions = self.prompt_encoder.dense_positions()
+        return self.mask_decoder(  # type: ignore[no-any-return]
+            image, positions, sparse, dense, (features.fine, features.middle)
+        )

@@ -1,0 +1,42 @@
+"""Small layers that several parts share."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+__all__ = ["LayerNorm2d", "MultiLayerPerceptron"]
+
+
+class LayerNorm2d(nn.Module):
+    """LayerNorm over the channel axis of (B, C, H, W)."""
+
+    def __init__(self, channels: int, eps: float = 1e-6) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise each pixel over its channels."""
+        centred = x - x.mean(1, keepdim=True)
+        variance = centred.square().mean(1, keepdim=True)
+        normed = centred * torch.rsqrt(variance + self.eps)
+        return normed * self.weight[:, None, None] + self.bias[:, None, None]
+
+
+class MultiLayerPerceptron(nn.Module):
+    """Linear layers with ReLU between them."""
+
+    def __init__(self, sizes: tuple[int, ...]) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            nn.Linear(a, b) for a, b in zip(sizes[:-1], sizes[1:], strict=True)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (..., sizes[0]) to (..., sizes[-1])."""
+        for layer in self.layers[:-1]:
+            x = F.relu(layer(x))
+        return self.layers[-1](x)  # type: ignore[no-any-return]

@@ -1,0 +1,93 @@
+"""Build models from a preset, at random or from weights."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from sam3.config import ModelConfig, get_preset
+from sam3.model.click_model import ClickModel
+from sam3.predictor import Predictor
+
+__all__ = ["build_click_model", "random_predictor"]
+
+_FOURIER_SCALES = (1.0, 2.0, 4.0, 8.0)
+
+
+def build_click_model(config: ModelConfig, *, seed: int = 0) -> ClickModel:
+    """Build a model with random weights, as training starts from them.
+
+    Parameters
+    ----------
+    config : ModelConfig
+        Sizes.
+    seed : int
+        Seed of the weights; the global random state is left alone.
+
+    Returns
+    -------
+    ClickModel
+        In training mode, float32, on the CPU.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = ClickModel(config)
+        for module in model.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.trunc_normal_(module.weight, std=0.02)
+                nn.init.zeros_(module.bias)
+        nn.init.trunc_normal_(model.trunk.pos_embed, std=0.02)
+        # Attention of the decoder and the mask heads learn sooner from wider weights.
+        for module in model.mask_decoder.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+        if config.trunk.width <= 3 * config.patch_size**2:
+            model.trunk.patch_embed.weight.data.copy_(_low_frequency_patches(config))
+        if config.prompt_encoder.render_prompts:
+            _spread_fourier_scales(model.prompt_encoder.gaussian)
+    return model
+
+
+def random_predictor(preset: str = "tiny", *, seed: int = 0, device: str = "cpu") -> Predictor:
+    """Return a predictor with random weights, for tests and measurements.
+
+    Parameters
+    ----------
+    preset : str
+        Name of a configuration.
+    seed : int
+        Seed of the weights.
+    device : str
+        As for :func:`sam3.load_predictor`.
+
+    Returns
+    -------
+    Predictor
+    """
+    return Predictor(build_click_model(get_preset(preset), seed=seed).eval(), device=device)
+
+
+def _low_frequency_patches(config: ModelConfig) -> Tensor:
+    """Patch embedding (width, 3, p, p) that starts from 2D cosines, the lowest first."""
+    p, width = config.patch_size, config.trunk.width
+    steps = (torch.arange(p) + 0.5) * math.pi / p
+    waves = torch.stack([(k * steps).cos() for k in range(p)])
+    order = sorted((u * u + v * v, u, v) for u in range(p) for v in range(p))
+    basis = torch.stack([torch.outer(waves[u], waves[v]) for _, u, v in order])
+    basis = basis / basis.flatten(1).norm(dim=1)[:, None, None]
+    colours = torch.tensor([[1.0, 1, 1], [1, 0, -1], [1, -2, 1]])
+    colours = colours / colours.norm(dim=1, keepdim=True)
+    # Two thirds of the channels look at brightness, the rest at the two colour differences.
+    grey = min(2 * width // 3, p * p)
+    rest = -(-(width - grey) // 2)
+    kernels = [colours[0][:, None, None] * basis[:grey, None]]
+    kernels += [colours[c][:, None, None] * basis[:rest, None] for c in (1, 2)]
+    return torch.cat(kernels)[:width]
+
+
+def _spread_fourier_scales(gaussian: Tensor) -> None:
+    """Let the columns of the Fourier matrix (2, C) cover several scales."""
+    scales = torch.tensor(_FOURIER_SCALES).repeat(-(-gaussian.shape[1] // len(_FOURIER_SCALES)))
+    gaussian.mul_(scales[: gaussian.shape[1]])

@@ -1,0 +1,214 @@
+"""Check prompts and bring them into one form. Needs numpy only."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sam3.errors import PromptError
+
+__all__ = ["Prompts", "check_prompts"]
+
+_LOG = logging.getLogger(__name__)
+_PADDING, _BOX_START, _BOX_END = -1, 2, 3
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """Prompts of B objects, checked and put together as the model takes them.
+
+    Attributes
+    ----------
+    coords : ndarray of float64, shape (B, N, 2)
+        (x, y) in pixels of the image: box corners, clicks, and a padding point.
+    labels : ndarray of int64, shape (B, N)
+        2 and 3 for box corners, 1 foreground, 0 background, -1 padding.
+    mask : ndarray of float32, shape (B, 1, L, L), optional
+        Previous logits.
+    """
+
+    coords: npt.NDArray[np.float64]
+    labels: npt.NDArray[np.int64]
+    mask: npt.NDArray[np.float32] | None
+
+    @property
+    def objects(self) -> int:
+        """Number B of objects."""
+        return len(self.coords)
+
+
+def check_prompts(
+    point_coords: npt.ArrayLike | None,
+    point_labels: npt.ArrayLike | None,
+    box: npt.ArrayLike | None,
+    mask_input: npt.ArrayLike | None,
+    *,
+    size: tuple[int, int],
+    mask_size: int,
+) -> Prompts:
+    """Check the prompts of one call.
+
+    Parameters
+    ----------
+    point_coords, point_labels, box, mask_input
+        As for :meth:`sam3.predictor.Predictor.predict`.
+    size : tuple of int
+        (height, width) of the image.
+    mask_size : int
+        Side L of mask prompts.
+
+    Returns
+    -------
+    Prompts
+
+    Raises
+    ------
+    PromptError
+        Naming the value, what was expected and what to do.
+    """
+    points = None
+    if point_coords is not None or point_labels is not None:
+        points = _points(point_coords, point_labels, size)
+    boxes = None if box is None else _boxes(box, size)
+    mask = None if mask_input is None else _mask(mask_input, mask_size)
+    counts = {
+        name: len(value)
+        for name, value in (
+            ("point_coords", None if points is None else points[0]),
+            ("box", boxes),
+            ("mask_input", mask),
+        )
+        if value is not None
+    }
+    if not counts:
+        raise PromptError("no prompt was given; pass point_coords, box or mask_input.")
+    if len(set(counts.values())) > 1:
+        listing = ", ".join(f"{name} {count}" for name, count in counts.items())
+        raise PromptError(
+            f"the prompts are for different numbers of objects ({listing}); give each the same "
+            "leading axis B, padding missing points with label -1."
+        )
+    return _join(points, boxes, mask, next(iter(counts.values())))
+
+
+def _join(
+    points: tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]] | None,
+    boxes: npt.NDArray[np.float64] | None,
+    mask: npt.NDArray[np.float32] | None,
+    objects: int,
+) -> Prompts:
+    coords, labels = [], []
+    if boxes is not None:
+        coords.append(boxes.reshape(objects, 2, 2))
+        labels.append(np.tile(np.array([_BOX_START, _BOX_END]), (objects, 1)))
+    if points is not None:
+        coords.append(points[0])
+        labels.append(points[1])
+    if coords:  # a mask alone goes without any sparse prompt
+        coords.append(np.zeros((objects, 1, 2)))
+        labels.append(np.full((objects, 1), _PADDING))
+    else:
+        coords.append(np.zeros((objects, 0, 2)))
+        labels.append(np.zeros((objects, 0), np.int64))
+    return Prompts(np.concatenate(coords, 1), np.concatenate(labels, 1).astype(np.int64), mask)
+
+
+def _array(value: npt.ArrayLike, name: str) -> npt.NDArray[np.float64]:
+    try:
+        array = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise PromptError(f"{name} is no array of numbers: {value!r}.") from error
+    if not np.isfinite(array).all():
+        raise PromptError(f"{name} holds NaN or infinity: {value!r}; give finite numbers.")
+    return array
+
+
+def _points(
+    point_coords: npt.ArrayLike | None, point_labels: npt.ArrayLike | None, size: tuple[int, int]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+    if point_coords is None or point_labels is None:
+        given = "point_coords" if point_labels is None else "point_labels"
+        raise PromptError(
+            f"only {given} was given; point_coords and point_labels belong together: one label "
+            "(1 foreground, 0 background) a point."
+        )
+    coords = _array(point_coords, "point_coords")
+    labels = _array(point_labels, "point_labels")
+    if coords.ndim not in (2, 3) or coords.shape[-1] != 2:
+        raise PromptError(
+            f"point_coords has the shape {coords.shape}; expected (N, 2) for one object or "
+            "(B, N, 2) for B objects, each row (x, y)."
+        )
+    if labels.shape != coords.shape[:-1]:
+        raise PromptError(
+            f"point_labels has the shape {labels.shape}, point_coords {coords.shape}; expected one "
+            f"label a point, shape {coords.shape[:-1]}."
+        )
+    if coords.shape[-2] == 0 or coords.shape[0] == 0:
+        raise PromptError(
+            f"point_coords has the shape {coords.shape} and holds no point; pass at least one, or "
+            "None."
+        )
+    bad = sorted(set(labels.ravel().tolist()) - {-1.0, 0.0, 1.0})
+    if bad:
+        raise PromptError(
+            f"point_labels holds {bad}; expected 1 (foreground), 0 (background) or -1 (padding)."
+        )
+    coords, labels = coords.reshape(-1, *coords.shape[-2:]), labels.reshape(-1, labels.shape[-1])
+    _check_inside(coords[labels >= 0], size)
+    return coords, labels.astype(np.int64)
+
+
+def _check_inside(points: npt.NDArray[np.float64], size: tuple[int, int]) -> None:
+    """Points may touch the border, up to one pixel outside."""
+    height, width = size
+    outside = (points < -1).any(1) | (points[:, 0] > width) | (points[:, 1] > height)
+    if outside.any():
+        x, y = points[outside][0]
+        raise PromptError(
+            f"the point (x={x:g}, y={y:g}) lies outside the image of width {width} and height "
+            f"{height}; points are (x, y) in pixels, not (row, column)."
+        )
+
+
+def _boxes(box: npt.ArrayLike, size: tuple[int, int]) -> npt.NDArray[np.float64]:
+    boxes = _array(box, "box")
+    if boxes.ndim not in (1, 2) or boxes.shape[-1] != 4 or boxes.size == 0:
+        raise PromptError(
+            f"box has the shape {boxes.shape}; expected (4,) or (B, 4), each row x0, y0, x1, y1."
+        )
+    corners = boxes.reshape(-1, 2, 2)
+    ordered = np.sort(corners, axis=1)
+    if (ordered != corners).any():
+        _LOG.info("box corners were swapped and have been put in order: %s", boxes.tolist())
+    flat = (ordered[:, 0] == ordered[:, 1]).any(1)
+    if flat.any():
+        raise PromptError(
+            f"the box {corners[flat][0].ravel().tolist()} has no area; expected x0 < x1 and "
+            "y0 < y1."
+        )
+    limit = np.array([size[1], size[0]])
+    away = (ordered[:, 1] < 0).any(1) | (ordered[:, 0] > limit).any(1)
+    if away.any():
+        raise PromptError(
+            f"the box {corners[away][0].ravel().tolist()} lies outside the image of width "
+            f"{size[1]} and height {size[0]}; boxes are x0, y0, x1, y1 in pixels."
+        )
+    return ordered.reshape(-1, 4)
+
+
+def _mask(mask_input: Any, mask_size: int) -> npt.NDArray[np.float32]:
+    mask = _array(mask_input, "mask_input").astype(np.float32)
+    expected = (1, mask_size, mask_size)
+    if mask.shape == expected:
+        return mask[None]
+    if mask.ndim == 4 and mask.shape[1:] == expected and len(mask):
+        return mask
+    raise PromptError(
+        f"mask_input has the shape {mask.shape}; expected {expected} or B x {expected}: the "
+        "low-resolution logits of an earlier prediction, one mask an object."
+    )
