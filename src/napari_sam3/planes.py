@@ -9,18 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sam3.contrast import percentile_limits, to_uint8
 from sam3.errors import ImageError
 
-__all__ = ["ContrastLimits", "PlaneIndex", "contrast_limits", "plane_from_array", "read_plane"]
+__all__ = ["ContrastLimits", "PlaneIndex", "plane_from_array", "read_plane"]
 
 ContrastLimits = tuple[float, float]
 UInt8Plane = npt.NDArray[np.uint8]
-
-# A handful of hot or dead pixels must not decide the contrast of a whole plane.
-LOW_PERCENTILE, HIGH_PERCENTILE = 0.1, 99.9
-# Percentiles of more pixels than this are taken from a regular subset: the figure is stable
-# long before, and sorting a 16-megapixel plane is something a person would wait for.
-MAX_SAMPLES = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -152,59 +147,13 @@ def plane_from_array(
         grey = array
     else:
         if contrast is None and rgb and np.issubdtype(array.dtype, np.floating):
-            if not np.isfinite(array).any():
-                raise ImageError(_all_nan(array))
             contrast = (0.0, 1.0)
-        grey = _stretch(array, contrast if contrast is not None else contrast_limits(array))
+        # Called in any case: it refuses a plane without a single finite value.
+        limits = percentile_limits(array)
+        grey = to_uint8(array, contrast if contrast is not None else limits)
     if not rgb:
         grey = np.broadcast_to(grey[..., None], (*grey.shape, 3))
     return np.array(grey, dtype=np.uint8, order="C")
-
-
-def contrast_limits(data: npt.NDArray[Any]) -> ContrastLimits:
-    """Return the default contrast of an array: percentiles robust to hot pixels.
-
-    Parameters
-    ----------
-    data : ndarray
-        Real numbers of any shape; values that are not finite are left out.
-
-    Returns
-    -------
-    tuple of float
-        Low and high limit, equal only if the data are constant.
-
-    Raises
-    ------
-    sam3.errors.ImageError
-        If no value is finite.
-    """
-    values = data.ravel()
-    values = values[:: max(1, -(-values.size // MAX_SAMPLES))]
-    if np.issubdtype(values.dtype, np.inexact):
-        values = values[np.isfinite(values)]
-    if values.size == 0:
-        raise ImageError(_all_nan(data))
-    # "higher" and "lower" keep a lone extreme pixel of a small plane outside the limits.
-    low = float(np.percentile(values, LOW_PERCENTILE, method="higher"))
-    high = float(np.percentile(values, HIGH_PERCENTILE, method="lower"))
-    if low < high:
-        return low, high
-    # Nearly everything has one value: what differs is the object, however small.
-    return float(values.min()), float(values.max())
-
-
-def _stretch(data: npt.NDArray[Any], limits: ContrastLimits) -> UInt8Plane:
-    low, high = limits
-    if not np.isfinite([low, high]).all() or high <= low:
-        return np.zeros(data.shape, np.uint8)
-    exact = data.dtype.itemsize <= 2 or data.dtype == np.float32
-    scaled = data.astype(np.float32 if exact else np.float64)
-    with np.errstate(over="ignore", invalid="ignore"):
-        scaled -= low
-        scaled *= 255.0 / (high - low)
-    scaled = np.nan_to_num(scaled, copy=False, nan=0.0, posinf=255.0, neginf=0.0)
-    return np.rint(np.clip(scaled, 0.0, 255.0, out=scaled)).astype(np.uint8)
 
 
 def _check(array: npt.NDArray[Any], rgb: bool) -> None:
@@ -220,10 +169,3 @@ def _check(array: npt.NDArray[Any], rgb: bool) -> None:
             f"images of dtype {array.dtype} cannot be segmented; convert to real numbers "
             "first, e.g. with numpy.abs for complex images"
         )
-
-
-def _all_nan(array: npt.NDArray[Any]) -> str:
-    return (
-        f"the image plane (shape {array.shape}, dtype {array.dtype}) has no finite value, only "
-        "NaN or infinity; choose another plane or image"
-    )

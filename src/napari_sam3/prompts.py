@@ -139,6 +139,22 @@ class PromptSet:
         """Return these prompts with one more click."""
         return PromptSet((*self.points, (x, y)), (*self.labels, label), self.box)
 
+    def extends(self, other: PromptSet) -> bool:
+        """Whether these are `other` with at least one prompt more."""
+        mine = set(zip(self.points, self.labels, strict=True))
+        theirs = set(zip(other.points, other.labels, strict=True))
+        return theirs <= mine and other.box in (None, self.box) and self != other
+
+    def clipped(self, shape: tuple[int, int]) -> PromptSet:
+        """Return these prompts with the box cut to a plane of ``shape`` (height, width)."""
+        if self.box is None:
+            return self
+        self.check_inside(shape)
+        x0, y0, x1, y1 = self.box
+        right, bottom = shape[1] - 0.5, shape[0] - 0.5
+        box = max(x0, -0.5), max(y0, -0.5), min(x1, right), min(y1, bottom)
+        return PromptSet(self.points, self.labels, box)
+
     def check_inside(self, shape: tuple[int, int]) -> None:
         """Check that every click lies in the image and the box meets it.
 
@@ -186,9 +202,7 @@ def parse_polarity(value: Any) -> int:
         known = {"foreground": 1, "background": 0, "1": 1, "0": 0, "true": 1, "false": 0}
         if value.strip().lower() in known:
             return known[value.strip().lower()]
-    elif isinstance(value, bool | np.bool_):
-        return int(value)
-    elif isinstance(value, int | float | np.integer | np.floating) and value in (0, 1):
+    elif isinstance(value, bool | int | float | np.generic) and value in (0, 1):
         return int(value)
     raise PromptError(
         f"{value!r} is no polarity; expected 'foreground' or 'background', True or False, 1 or 0"
@@ -242,7 +256,7 @@ def prompts_from_rows(
         For a polarity that cannot be read.
     """
     rows = np.asarray(points, np.float64).reshape(-1, plane.ndim)
-    keep = np.flatnonzero(on_plane(rows, plane))
+    keep = np.flatnonzero(on_plane(rows, plane)).tolist()
     row_axis, column_axis = plane.axes
     box: Box | None = None
     for corners in rectangles:

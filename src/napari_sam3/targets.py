@@ -1,0 +1,106 @@
+"""Where labels are written: one 2-D plane of something that holds integers."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import LabelError
+from .masks import Region
+
+__all__ = ["ArrayTarget", "LabelTarget", "check_id_fits"]
+
+
+class LabelTarget(Protocol):
+    """One plane of labels, read and written a region at a time."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width) of the plane in px."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Integer dtype of the labels."""
+
+    @property
+    def source(self) -> Hashable:
+        """Identity of the whole label image; planes of one image share its running ids."""
+
+    def maximum(self) -> int:
+        """Return the largest id in the whole label image, not in this plane alone."""
+
+    def read(self, region: Region) -> npt.NDArray[Any]:
+        """Return a copy of the labels in a region of the plane."""
+
+    def write(self, region: Region, values: npt.NDArray[Any]) -> None:
+        """Replace the labels in a region of the plane."""
+
+
+class ArrayTarget:
+    """A 2-D numpy array as the target, written in place.
+
+    Parameters
+    ----------
+    array : ndarray of an integer dtype, H x W
+        Must be writable.
+
+    Raises
+    ------
+    LabelError
+        If the array cannot hold labels.
+    """
+
+    def __init__(self, array: npt.NDArray[Any]) -> None:
+        if array.ndim != 2 or not np.issubdtype(array.dtype, np.integer):
+            raise LabelError(
+                f"labels must be a 2-D integer array, got {array.dtype} of shape {array.shape}"
+            )
+        if not array.flags.writeable:
+            raise LabelError("the label array is read-only; pass a copy")
+        self.array = array
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width) of the plane in px."""
+        return self.array.shape[0], self.array.shape[1]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Integer dtype of the labels."""
+        return self.array.dtype
+
+    @property
+    def source(self) -> Hashable:
+        """Identity of the array."""
+        return id(self.array)
+
+    def maximum(self) -> int:
+        """Return the largest id in the array."""
+        return int(self.array.max(initial=0))
+
+    def read(self, region: Region) -> npt.NDArray[Any]:
+        """Return a copy of the labels in a region."""
+        return self.array[region].copy()
+
+    def write(self, region: Region, values: npt.NDArray[Any]) -> None:
+        """Replace the labels in a region."""
+        self.array[region] = values
+
+
+def check_id_fits(label: int, dtype: np.dtype[Any]) -> None:
+    """Refuse an id that the dtype cannot hold, before anything is written.
+
+    Raises
+    ------
+    LabelError
+        Naming the id, the dtype's limit and the way out.
+    """
+    limit = int(np.iinfo(dtype).max)
+    if label > limit:
+        raise LabelError(
+            f"the next label would be {label}, but labels of dtype {dtype} end at {limit}; "
+            "convert the labels to a wider dtype (napari: right click on the layer)"
+        )
