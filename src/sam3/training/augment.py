@@ -13,7 +13,9 @@ from scipy import ndimage
 from skimage.measure import label as label_components
 from torch.nn import functional
 
-__all__ = ["View", "cut_view", "relight"]
+__all__ = ["View", "cut_view", "relight", "split_components"]
+
+_LEAST_RANGE = 0.2  # dimmer crops are always stretched: 8 bits would leave too few grey levels
 
 Planes = NDArray[np.float32]
 LabelMap = NDArray[np.integer]
@@ -81,8 +83,10 @@ def _cut_labels(labels: LabelMap, view: View, count: int) -> NDArray[np.int32]:
     weights = [(1 - below) * (1 - right), (1 - below) * right, below * (1 - right), below * right]
     values = [value[place] for value in found]
     votes = np.stack(
-        [sum(w * (value == other) for w, other in zip(weights, values, strict=True))
-         for value in values]
+        [
+            sum(w * (value == other) for w, other in zip(weights, values, strict=True))
+            for value in values
+        ]
     )
     result[place] = np.stack(values)[votes.argmax(0), np.arange(len(below))]
     return result
@@ -146,7 +150,9 @@ def _turn(
 
 def split_components(labels: NDArray[np.int32]) -> NDArray[np.int32]:
     """Give every 8-connected component a label of its own: mirrored and cut objects part."""
-    return np.asarray(label_components(labels, connectivity=2), np.int32)
+    # scikit-image declares no types here
+    parts = label_components(labels, connectivity=2)  # type: ignore[no-untyped-call]
+    return np.asarray(parts, np.int32)
 
 
 @lru_cache(maxsize=1)
@@ -167,7 +173,8 @@ def _quantise(planes: Planes, strength: float) -> Planes:
     k, n = np.mgrid[:8, :8]
     step = (strength * (1 + k + n)).astype(np.float32)
     blocks = matrix.T @ (np.round((matrix @ blocks @ matrix.T) / step) * step) @ matrix
-    return blocks.transpose(0, 1, 3, 2, 4).reshape(padded.shape)[:, :height, :width]
+    joined = blocks.transpose(0, 1, 3, 2, 4).reshape(padded.shape)
+    return np.asarray(joined[:, :height, :width], np.float32)
 
 
 def _stretch(planes: Planes, low: float, high: float) -> Planes:
@@ -196,7 +203,9 @@ def _recolour(planes: Planes, rng: np.random.Generator) -> Planes:
     return planes
 
 
-def relight(planes: Planes, rng: np.random.Generator) -> NDArray[np.uint8]:
+def relight(
+    planes: Planes, rng: np.random.Generator, limits: tuple[float, float] = (0.0, 1.0)
+) -> NDArray[np.uint8]:
     """Vary intensity, colour, sharpness and noise of a crop.
 
     Parameters
@@ -205,12 +214,16 @@ def relight(planes: Planes, rng: np.random.Generator) -> NDArray[np.uint8]:
         (C, h, w) float32 in 0..1, C 1 or 3.
     rng
         Source of randomness.
+    limits
+        Values, in the range of `planes`, that a stretch of the whole image makes black and white.
 
     Returns
     -------
     (3, h, w) uint8.
     """
-    stretch = rng.random() < 0.5
+    stretch = rng.random()
+    if stretch < 0.55:  # by the limits of the whole image, as in use
+        planes = (planes - limits[0]) / max(limits[1] - limits[0], 1 / 255)
     if rng.random() < 0.45:
         planes = np.clip(planes, 0, 1) ** np.float32(math.exp(rng.normal(0, 0.35)))
     if rng.random() < 0.12:
@@ -231,8 +244,9 @@ def relight(planes: Planes, rng: np.random.Generator) -> NDArray[np.uint8]:
         level = rng.uniform(0, 0.25) * float(planes[:, ::2, ::2].std())
         planes = planes + level * rng.standard_normal(planes.shape, dtype=np.float32)
     if rng.random() < 0.06:
-        planes = _quantise(planes.astype(np.float32), math.exp(rng.uniform(-4.5, -2.8)))
-    if stretch:
+        deviation = float(planes[:, ::2, ::2].std()) + 1e-3
+        planes = _quantise(planes.astype(np.float32), deviation * rng.uniform(0.05, 0.3))
+    if stretch > 0.8 or float(np.ptp(planes[:, ::2, ::2])) < _LEAST_RANGE:
         planes = _stretch(planes, rng.uniform(0, 1.5), 100 - rng.uniform(0, 1.0))
     pixels = np.clip(planes * 255 + 0.5, 0, 255).astype(np.uint8)
     return np.ascontiguousarray(np.broadcast_to(pixels, (3, *pixels.shape[1:])))

@@ -1,14 +1,11 @@
-"""Training data: real images, a pool of made scenes, and the crops with prompts cut from them."""
+"""Batches of training crops with prompts, cut from real images and made scenes."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, fields
-from multiprocessing import get_context
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -19,41 +16,18 @@ from torch.utils.data import Dataset
 
 from sam3.training.augment import View, cut_view, relight, split_components
 from sam3.training.prompts import POINT_SLOTS, PROMPT_KINDS, sample_prompt
-from sam3.training.scenes import SCENE_VERSION, keep_largest_components, make_scenes
+from sam3.training.sources import Sample, load_real, scene_pool
 
 __all__ = ["Batch", "CropDataset", "CropSampler", "Sample", "load_real", "scene_pool"]
 
-_VALIDATION_EVERY = 8
-_POOL_CHUNK = 25
 _SMALLEST_SIDE = 20.0  # model pixels, long side of the object a crop is made for
 _LARGEST_SHARE = 0.75  # of the crop's side
 _LARGEST_ZOOM = 6.0
 _PRODUCT_ZOOMS = ((2.0, 0.5), (1.0, 0.25), (4.0, 0.25))
+_LIMITS = (0.1, 99.9)  # percentiles
 _MIN_VISIBLE_AREA = 30  # model pixels
 
 Schedule = Callable[[int], tuple[int, int, int]]
-
-
-@dataclass(frozen=True, eq=False)
-class Sample:
-    """One labelled image.
-
-    Attributes
-    ----------
-    image
-        (H, W, 3) uint8, contiguous.
-    labels
-        (H, W), 0 is background: int32 for real images, uint16 for scenes.
-    name
-        Unique name.
-    group
-        Kind of image; real images are drawn by the square root of their group's size.
-    """
-
-    image: NDArray[np.uint8]
-    labels: NDArray[np.integer]
-    name: str
-    group: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,97 +65,19 @@ class Batch:
         return Batch(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
 
 
-def load_real(path: str | Path | None = None) -> tuple[list[Sample], list[Sample]]:
-    """Read the real images and split them into training and validation.
-
-    Parameters
-    ----------
-    path
-        An npz with `<id>_image` (H, W) or (H, W, 3) uint8 and `<id>_labels` (H, W) uint16 for
-        every image; None when there is none at hand.
-
-    Returns
-    -------
-    train, validation
-        Every eighth image by sorted id is for validation, its labels as they are. Labels for
-        training are reduced to connected components. Both are empty without a path.
-    """
-    train: list[Sample] = []
-    validation: list[Sample] = []
-    if path is None:
-        return train, validation
-    with np.load(path, allow_pickle=False) as archive:
-        names = sorted(key.removesuffix("_image") for key in archive if key.endswith("_image"))
-        for index, name in enumerate(names):
-            pixels = archive[f"{name}_image"]
-            labels = archive[f"{name}_labels"].astype(np.int32)
-            planes = pixels if pixels.ndim == 3 else pixels[..., None]
-            image = np.ascontiguousarray(np.broadcast_to(planes, (*labels.shape, 3)))
-            shade = "bright" if image.mean() > 110 else "dark"
-            group = f"{labels.shape[0]}x{labels.shape[1]}-{shade}"
-            if index % _VALIDATION_EVERY == 0:
-                validation.append(Sample(image, labels, name, group))
-            else:
-                train.append(Sample(image, keep_largest_components(labels), name, group))
-    return train, validation
-
-
-def scene_pool(
-    count: int, seed: int, cache_dir: str | Path, *, size: int = 320, processes: int = 2
-) -> list[Sample]:
-    """Make a pool of scenes, or read it from the cache when it was made before.
-
-    Parameters
-    ----------
-    count, seed
-        Number of scenes, and the seed they follow from.
-    cache_dir
-        Folder of the cache, made when missing; about 0.5 MB a scene.
-    size
-        Side of a scene in pixels.
-    processes
-        Processes to make them with.
-
-    Returns
-    -------
-    `count` samples of the group "scene".
-    """
-    folder = Path(cache_dir)
-    path = folder / f"scenes-v{SCENE_VERSION}-{count}-{seed}-{size}.npz"
-    if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        starts = range(0, count, _POOL_CHUNK)
-        jobs = [(seed, start, min(start + _POOL_CHUNK, count), size) for start in starts]
-        if processes > 1 and len(jobs) > 1:
-            # spawned, as a fork of a process that runs torch threads can hang
-            with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as executor:
-                made = list(executor.map(make_scenes, *zip(*jobs, strict=True)))
-        else:
-            made = [make_scenes(*job) for job in jobs]
-        part = path.with_name(f"part-{path.name}")  # a cut-off run leaves no half-written cache
-        np.savez(
-            part,
-            images=np.concatenate([images for images, _ in made]),
-            labels=np.concatenate([labels for _, labels in made]),
-        )
-        part.replace(path)
-    with np.load(path, allow_pickle=False) as archive:
-        pairs = zip(archive["images"], archive["labels"], strict=True)
-        return [
-            Sample(image, labels, f"scene-{seed}-{index}", "scene")
-            for index, (image, labels) in enumerate(pairs)
-        ]
-
-
 @dataclass(frozen=True, eq=False)
 class _Source:
-    """A sample with a table of its objects: x0, y0, x1, y1 (exclusive) and drawing weights."""
+    """A sample with a table of its objects: x0, y0, x1, y1 (exclusive) and drawing weights.
+
+    `limits` are the values 0..1 between which the product stretches such an image.
+    """
 
     sample: Sample
     ids: NDArray[np.int64]
     boxes: NDArray[np.int64]
     weights: NDArray[np.float64]
     grey: bool
+    limits: tuple[float, float]
 
 
 def _index_objects(sample: Sample) -> _Source | None:
@@ -196,7 +92,8 @@ def _index_objects(sample: Sample) -> _Source | None:
     weights = 0.5 / len(ids) + 0.5 * root / root.sum()
     image = sample.image
     grey = bool((image[..., 0] == image[..., 1]).all() and (image[..., 1] == image[..., 2]).all())
-    return _Source(sample, ids, boxes, weights, grey)
+    low, high = np.percentile(image[::2, ::2], _LIMITS) / 255
+    return _Source(sample, ids, boxes, weights, grey, (float(low), float(high)))
 
 
 class CropSampler:
@@ -288,8 +185,8 @@ class CropSampler:
             source = self._draw_source(rng)
             picked = int(rng.choice(len(source.ids), p=source.weights))
             view = _draw_view(rng, source, picked, crop)
-            planes, found = cut_view(source.sample.image, source.sample.labels, view, crop,
-                                     source.grey)
+            sample = source.sample
+            planes, found = cut_view(sample.image, sample.labels, view, crop, source.grey)
             labels = split_components(found)
             own = np.bincount(labels[found == source.ids[picked]], minlength=1)
             if own.max() >= _MIN_VISIBLE_AREA:
@@ -299,7 +196,7 @@ class CropSampler:
         planes, labels = np.rot90(planes, turns, (1, 2)), np.rot90(labels, turns)
         if mirrored:
             planes, labels = planes[..., ::-1], labels[..., ::-1]
-        return relight(np.ascontiguousarray(planes), rng), labels, chosen
+        return relight(np.ascontiguousarray(planes), rng, source.limits), labels, chosen
 
     def _draw_source(self, rng: np.random.Generator) -> _Source:
         if rng.random() < self._real_fraction:
@@ -327,13 +224,13 @@ def _draw_view(rng: np.random.Generator, source: _Source, picked: int, crop: int
     aspect = math.exp(rng.uniform(-0.5, 0.5) * math.log(1.3)) if rng.random() < 0.5 else 1.0
     extent = crop / zoom * np.array([aspect, 1 / aspect])
     shape = np.array(source.sample.image.shape[1::-1])
-    extent *= min(1.0, float((1.4 * shape / extent).min()))
+    extent *= min(1.0, float((1.15 * shape / extent).min()))
     middle, half = (box[:2] + box[2:] - 1) / 2, (box[2:] - box[:2]) / 2
     play = np.maximum(extent / 2 - half * 1.05, 0)
     if rng.random() < 0.15:  # cut by the border
         play = extent / 2 - half * 0.2
     centre = middle + rng.uniform(-1, 1, 2) * play
-    if rng.random() < 0.85:  # stay inside the image where it is large enough
+    if rng.random() < 0.95:  # stay inside the image where it is large enough
         low, high = extent / 2 - 0.5, shape - extent / 2 - 0.5
         centre = np.where(low <= high, np.clip(centre, low, high), centre)
     angle = float(rng.uniform(-0.5, 0.5)) if rng.random() < 0.1 else 0.0

@@ -95,7 +95,7 @@ def box_with_slack(mask: Mask, rng: np.random.Generator, slack: float = 0.1) -> 
     height, width = mask.shape
     moved = box + outwards * np.array([-1, -1, 1, 1])
     limits = np.array([width - 1, height - 1, width - 1, height - 1])
-    return np.clip(moved, 0, limits).astype(np.float32)
+    return np.asarray(np.clip(moved, 0, limits), np.float32)
 
 
 def _crop_to(mask: Mask) -> tuple[Mask, int, int]:
@@ -315,7 +315,7 @@ def sample_prompt(
         points, signs = [random_point(mask, rng)], [1]
         more = {"click": 0, "clicks": int(rng.integers(1, 3)), "box+clicks": int(rng.integers(2))}
         for _ in range(more[kind]):
-            beside = background_points(mask, labels, rng, 1) if rng.random() < 0.45 else []
+            beside = background_points(mask, labels, rng, int(rng.random() < 0.45))
             points.append(beside[0] if len(beside) else random_point(mask, rng))
             signs.append(0 if len(beside) else 1)
     coords, slots = np.zeros((POINT_SLOTS, 2), np.float32), np.full(POINT_SLOTS, -1, np.int64)
