@@ -10,7 +10,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def run_python(code: str) -> str:
-    """Run ``code`` in an interpreter of its own, where nothing is imported yet, and return what it printed."""
+    """Run ``code`` in an interpreter that has imported nothing yet; return what it printed."""
     result = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
     )
@@ -19,7 +19,7 @@ def run_python(code: str) -> str:
 
 
 def test_walls_between_the_rooms() -> None:
-    """The contracts are in pyproject.toml; import-linter follows chains and imports inside functions."""
+    """The contracts are in pyproject.toml; chains and imports inside functions count too."""
     run_python("from importlinter.cli import lint_imports_command as command; command()")
 
 
@@ -32,6 +32,16 @@ def test_walls_between_the_rooms() -> None:
 )
 def test_import_stays_light(module: str, unwanted: set[str]) -> None:
     loaded = run_python(f"import sys, {module}; print(*sorted(set(sys.modules) & {unwanted!r}))")
+    assert loaded.split() == []
+
+
+def test_predicting_loads_no_compiler() -> None:
+    """Triton's LLVM and the one of Mesa's OpenGL in one process end a running viewer."""
+    loaded = run_python(
+        "import sys; from sam3.model_builder import random_predictor as predictor\n"
+        "sam = predictor(); features = sam.encode([[0.0, 1.0]] * 2)\n"
+        "sam.predict(features, [[1, 1]], [1]); print(*set(sys.modules) & {'triton', 'torchvision'})"
+    )
     assert loaded.split() == []
 
 
