@@ -57,10 +57,9 @@ class ClickModel(nn.Module):
 
     def encode(self, images: Tensor) -> EncodedImage:
         """Encode normalised images (B, 3, H, W) in [-1, 1]."""
-        fine, middle, coarse = self.neck(self.trunk(images))
-        return EncodedImage(
-            coarse, self.mask_decoder.conv_s1(middle), self.mask_decoder.conv_s0(fine)
-        )
+        decoder = self.mask_decoder
+        fine, middle, coarse = self.neck(self.trunk(images), decoder.conv_s0, decoder.conv_s1)
+        return EncodedImage(coarse, middle, fine)
 
     def decode(
         self, features: EncodedImage, coords: Tensor, labels: Tensor, mask: Tensor | None

@@ -20,6 +20,7 @@ class LayerNorm2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise each pixel over its channels."""
+        x = x.float()
         centred = x - x.mean(1, keepdim=True)
         variance = centred.square().mean(1, keepdim=True)
         normed = centred * torch.rsqrt(variance + self.eps)

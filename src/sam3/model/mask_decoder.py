@@ -67,6 +67,7 @@ class MaskDecoder(nn.Module):
         sparse: Tensor,
         dense: Tensor,
         high_res: tuple[Tensor, Tensor],
+        seen: Tensor | None = None,
     ) -> RawMasks:
         """Decode.
 
@@ -82,6 +83,8 @@ class MaskDecoder(nn.Module):
             Embedded mask prompt.
         high_res : tuple of Tensor, shapes (1 or B, C / 8, 4h, 4w) and (1 or B, C / 4, 2h, 2w)
             Neck levels 0 and 1 after ``conv_s0`` and ``conv_s1``.
+        seen : Tensor of bool, shape (B, N), optional
+            Sparse prompts that count; all by default.
 
         Returns
         -------
@@ -91,10 +94,12 @@ class MaskDecoder(nn.Module):
         batch = sparse.shape[0]
         output_tokens = torch.cat([self.object_score_token, self.iou_token, self.mask_tokens])
         tokens = torch.cat([output_tokens.expand(batch, -1, -1), sparse], dim=1)
+        if seen is not None:
+            seen = torch.cat([seen.new_ones(batch, len(output_tokens)), seen], dim=1)
         height, width = image.shape[-2:]
         source = (image + dense).expand(batch, -1, -1, -1)
         tokens, source = self.transformer(
-            tokens, source.flatten(2).transpose(1, 2), image_pos.flatten(2).transpose(1, 2)
+            tokens, source.flatten(2).transpose(1, 2), image_pos.flatten(2).transpose(1, 2), seen
         )
         source = source.transpose(1, 2).unflatten(2, (height, width))
         fine, middle = high_res

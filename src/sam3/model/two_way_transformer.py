@@ -25,10 +25,13 @@ class Attention(nn.Module):
         self.v_proj = nn.Linear(channels, inner)
         self.out_proj = nn.Linear(inner, channels)
 
-    def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Queries (B, N, C), keys and values (B, M, C) -> (B, N, C)."""
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, seen: Tensor | None = None) -> Tensor:
+        """Queries (B, N, C), keys and values (B, M, C), keys seen (B, M) -> (B, N, C)."""
         out = F.scaled_dot_product_attention(
-            self._heads(self.q_proj(q)), self._heads(self.k_proj(k)), self._heads(self.v_proj(v))
+            self._heads(self.q_proj(q)),
+            self._heads(self.k_proj(k)),
+            self._heads(self.v_proj(v)),
+            attn_mask=None if seen is None else seen[:, None, None],
         )
         return self.out_proj(out.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
@@ -54,14 +57,19 @@ class TwoWayLayer(nn.Module):
         self.cross_attn_image_to_token = Attention(channels, config.heads, down)
 
     def forward(
-        self, tokens: Tensor, image: Tensor, token_pos: Tensor, image_pos: Tensor
+        self,
+        tokens: Tensor,
+        image: Tensor,
+        token_pos: Tensor,
+        image_pos: Tensor,
+        seen: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
         """Update tokens (B, N, C) and image (B, M, C)."""
         if self.first:
-            tokens = self.self_attn(tokens, tokens, tokens)
+            tokens = self.self_attn(tokens, tokens, tokens, seen)
         else:
             q = tokens + token_pos
-            tokens = tokens + self.self_attn(q, q, tokens)
+            tokens = tokens + self.self_attn(q, q, tokens, seen)
         tokens = self.norm1(tokens)
         keys = image + image_pos
         tokens = self.norm2(
@@ -69,7 +77,7 @@ class TwoWayLayer(nn.Module):
         )
         tokens = self.norm3(tokens + self.lin2(F.relu(self.lin1(tokens))))
         image = self.norm4(
-            image + self.cross_attn_image_to_token(keys, tokens + token_pos, tokens)
+            image + self.cross_attn_image_to_token(keys, tokens + token_pos, tokens, seen)
         )
         return tokens, image
 
@@ -87,7 +95,9 @@ class TwoWayTransformer(nn.Module):
         )
         self.norm_final_attn = nn.LayerNorm(channels)
 
-    def forward(self, tokens: Tensor, image: Tensor, image_pos: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, tokens: Tensor, image: Tensor, image_pos: Tensor, seen: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Run all layers.
 
         Parameters
@@ -98,6 +108,9 @@ class TwoWayTransformer(nn.Module):
             Image tokens with the dense prompt added.
         image_pos : Tensor, shape (1, M, C)
             Positions of the image tokens.
+        seen : Tensor of bool, shape (B, N), optional
+            Tokens that others attend to; all by default. Training leaves out the padding that
+            brings objects with different numbers of prompts to one length.
 
         Returns
         -------
@@ -106,6 +119,6 @@ class TwoWayTransformer(nn.Module):
         """
         token_pos = tokens
         for layer in self.layers:
-            tokens, image = layer(tokens, image, token_pos, image_pos)
+            tokens, image = layer(tokens, image, token_pos, image_pos, seen)
         attended = self.final_attn_token_to_image(tokens + token_pos, image + image_pos, image)
         return self.norm_final_attn(tokens + attended), image

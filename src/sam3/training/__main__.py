@@ -1,0 +1,80 @@
+"""Command line of the training: ``python -m sam3.training --out DIR``."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from sam3.errors import Sam3Error
+from sam3.training.train import Phase, Settings, train
+
+
+def _parser() -> argparse.ArgumentParser:
+    defaults = Settings()
+    parser = argparse.ArgumentParser(
+        prog="python -m sam3.training",
+        description="Train the embedded model. A run that was cut off goes on where it stopped.",
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder for weights, log and curve")
+    parser.add_argument("--data", type=Path, help="npz of real images; made scenes alone without")
+    parser.add_argument("--init", type=Path, help="weights to start from")
+    parser.add_argument("--steps", type=int, default=defaults.steps)
+    parser.add_argument("--seed", type=int, default=defaults.seed)
+    parser.add_argument("--learning-rate", type=float, default=defaults.learning_rate)
+    parser.add_argument("--cooldown", type=float, default=defaults.cooldown)
+    parser.add_argument("--scenes", type=int, default=defaults.scenes, help="made scenes")
+    parser.add_argument(
+        "--phase",
+        action="append",
+        metavar="UNTIL,IMAGES,PROMPTS,CROP",
+        help="a stretch of the training, e.g. 0.6,32,4,112; give one for each crop size",
+    )
+    parser.add_argument("--bfloat16", action="store_true", help="autocast to bfloat16")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, help="torch threads; all cores by default")
+    parser.add_argument("--workers", type=int, default=1, help="processes that make batches")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    arguments = _parser().parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    settings = Settings(
+        steps=arguments.steps,
+        seed=arguments.seed,
+        learning_rate=arguments.learning_rate,
+        cooldown=arguments.cooldown,
+        scenes=arguments.scenes,
+        bfloat16=arguments.bfloat16,
+    )
+    if arguments.phase:
+        phases = [text.split(",") for text in arguments.phase]
+        settings = replace(
+            settings, phases=tuple(Phase(float(u), int(i), int(p), int(c)) for u, i, p, c in phases)
+        )
+    try:
+        weights = train(
+            settings,
+            arguments.out,
+            data=arguments.data,
+            init=arguments.init,
+            device=arguments.device,
+            workers=arguments.workers,
+        )
+    except Sam3Error as error:
+        print(f"sam3.training: {error}", file=sys.stderr)
+        return 2
+    print(weights)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

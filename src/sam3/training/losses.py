@@ -1,0 +1,145 @@
+"""Losses of the masks, of their predicted quality, and of dense side targets."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sam3.model.mask_decoder import RawMasks
+
+__all__ = ["DenseHead", "dense_loss", "mask_iou", "prompt_loss", "soft_targets"]
+
+_OTHERS_WEIGHT = 0.15  # of the three masks, what those that are not the best weigh
+_SCORE_WEIGHT = 2.0
+
+
+def soft_targets(masks: Tensor, size: int) -> Tensor:
+    """Bring masks (..., H, W) to (..., size, size) by the share of each cell they cover."""
+    flat = masks.flatten(0, -3)[:, None].float()
+    return F.interpolate(flat, size=(size, size), mode="area")[:, 0].unflatten(0, masks.shape[:-2])
+
+
+def mask_iou(logits: Tensor, target: Tensor) -> Tensor:
+    """Intersection over union of ``logits > 0`` and ``target > 0.5`` over the last two axes."""
+    a, b = logits > 0, target > 0.5
+    union = (a | b).flatten(-2).sum(-1)
+    return (a & b).flatten(-2).sum(-1) / union.clamp(min=1)
+
+
+def prompt_loss(raw: RawMasks, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    """Loss of the masks of B prompted objects.
+
+    Parameters
+    ----------
+    raw : RawMasks
+        Four masks an object: the single one, then three candidates.
+    target : Tensor, shape (B, L, L)
+        Share of each low-resolution pixel that the object covers, in [0, 1].
+
+    Returns
+    -------
+    loss : Tensor
+        Of the single mask, of the best of the three, and of the predicted IoU of all.
+    figures : dict of Tensor
+        Mean IoU of the single mask, of the best of the three, and of the best-scored.
+    """
+    logits = raw.logits.float()
+    expanded = target[:, None].expand_as(logits)
+    each = _mask_losses(logits, expanded)
+    three = each[:, 1:]
+    best = three.min(1).values
+    masks = each[:, 0] + best + _OTHERS_WEIGHT * (three.mean(1) - best)
+    with torch.no_grad():
+        iou = mask_iou(logits, expanded)
+    score = (raw.iou.float() - iou).abs()
+    loss = masks.mean() + _SCORE_WEIGHT * score.mean()
+    chosen = iou[:, 1:].gather(1, raw.iou[:, 1:].argmax(1, keepdim=True))
+    return loss, {
+        "single": iou[:, 0].mean(),
+        "best_of_three": iou[:, 1:].max(1).values.mean(),
+        "best_scored": chosen.mean(),
+    }
+
+
+def _mask_losses(logits: Tensor, target: Tensor) -> Tensor:
+    """Cross-entropy, its class-balanced form, and Dice loss of each mask (B, C)."""
+    entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none").flatten(-2)
+    probability, share = logits.sigmoid().flatten(-2), target.flatten(-2)
+    inside = (entropy * share).sum(-1) / share.sum(-1).clamp(min=1)
+    outside = (entropy * (1 - share)).sum(-1) / (1 - share).sum(-1).clamp(min=1)
+    dice = 1 - (2 * (probability * share).sum(-1) + 1) / (
+        probability.sum(-1) + share.sum(-1) + 1
+    )
+    return 2 * entropy.mean(-1) + 0.5 * (inside + outside) + dice
+
+
+class DenseHead(nn.Module):
+    """Predict foreground, boundary and offset to the object's centre; used in training only.
+
+    It gives the encoder a signal at every pixel long before the decoder has learnt what a prompt
+    means.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, 4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, channels, h, w) -> (N, 4, h, w)."""
+        return self.conv(x)  # type: ignore[no-any-return]
+
+
+def dense_loss(prediction: Tensor, labels: Tensor) -> Tensor:
+    """Loss of the dense side targets.
+
+    Parameters
+    ----------
+    prediction : Tensor, shape (N, 4, h, w)
+        From :class:`DenseHead`.
+    labels : Tensor, shape (N, H, W)
+        Instance map, 0 for background.
+
+    Returns
+    -------
+    Tensor
+    """
+    height, width = prediction.shape[-2:]
+    rows = _cell_centres(labels.shape[1], height, labels.device)
+    columns = _cell_centres(labels.shape[2], width, labels.device)
+    small = labels[:, rows][:, :, columns].long()
+    foreground = (small > 0).float()
+    padded = F.pad(small.float()[:, None], (1, 1, 1, 1), mode="replicate")
+    highest = F.max_pool2d(padded, 3, stride=1)[:, 0]
+    lowest = -F.max_pool2d(-padded, 3, stride=1)[:, 0]
+    boundary = ((highest != lowest) & (highest > 0)).float()
+    offsets, scale = _centre_offsets(small)
+    prediction = prediction.float()
+    entropy = F.binary_cross_entropy_with_logits(
+        prediction[:, :2], torch.stack([foreground, boundary], dim=1)
+    )
+    away = (prediction[:, 2:] - offsets / scale).abs() * foreground[:, None]
+    return entropy + 0.5 * away.sum() / foreground.sum().clamp(min=1)
+
+
+def _cell_centres(size: int, cells: int, device: torch.device) -> Tensor:
+    return ((torch.arange(cells, device=device) + 0.5) * size / cells).long()
+
+
+def _centre_offsets(labels: Tensor) -> tuple[Tensor, float]:
+    """(dx, dy) from each cell to the mean place of its object, (N, 2, h, w), and their scale."""
+    count, height, width = labels.shape
+    ids = labels + torch.arange(count, device=labels.device)[:, None, None] * (labels.max() + 1)
+    flat = ids.flatten()
+    y, x = torch.meshgrid(
+        torch.arange(height, device=labels.device).float(),
+        torch.arange(width, device=labels.device).float(),
+        indexing="ij",
+    )
+    sizes = torch.bincount(flat).clamp(min=1)
+    offsets = []
+    for coordinate in (x, y):
+        values = coordinate.expand(count, -1, -1).flatten()
+        means = torch.bincount(flat, weights=values) / sizes
+        offsets.append((means[flat] - values).view(count, height, width))
+    return torch.stack(offsets, dim=1).float(), 4.0

@@ -1,0 +1,157 @@
+"""The model as training runs it: many objects on many small crops at once."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from sam3.model.click_model import ClickModel
+from sam3.model.mask_decoder import RawMasks
+from sam3.model.prompt_encoder import BOX_END, BOX_START, PADDING
+from sam3.training.data import Batch
+from sam3.training.losses import DenseHead, dense_loss, prompt_loss, soft_targets
+from sam3.training.prompts import append_clicks, next_clicks
+
+__all__ = ["TrainingModel", "join_prompts"]
+
+_CLAMP = 32.0
+_DENSE_WEIGHT = 0.5
+
+
+def join_prompts(batch: Batch) -> tuple[Tensor, Tensor]:
+    """Put box corners, clicks and the padding point of N x P objects in one list.
+
+    Parameters
+    ----------
+    batch : Batch
+        Objects without a box get padding in its place.
+
+    Returns
+    -------
+    coords : Tensor, shape (N * P, K + 3, 2)
+    labels : Tensor, shape (N * P, K + 3)
+    """
+    corners = batch.boxes.flatten(0, 1).unflatten(-1, (2, 2))
+    clicks, click_labels = batch.point_coords.flatten(0, 1), batch.point_labels.flatten(0, 1)
+    has_box = batch.has_box.flatten()[:, None]
+    box_labels = torch.tensor([BOX_START, BOX_END], device=has_box.device).expand(len(has_box), 2)
+    box_labels = torch.where(has_box, box_labels, PADDING)
+    coords = torch.cat([corners, clicks, torch.zeros_like(clicks[:, :1])], dim=1)
+    return coords, torch.cat(
+        [box_labels, click_labels, torch.full_like(click_labels[:, :1], PADDING)], dim=1
+    )
+
+
+class TrainingModel(nn.Module):
+    """A click model and the head of the dense side losses.
+
+    Parameters
+    ----------
+    model : ClickModel
+        The model to train.
+    """
+
+    def __init__(self, model: ClickModel) -> None:
+        super().__init__()
+        self.model = model
+        self.dense_head = DenseHead(model.config.channels // 4)
+
+    def forward(
+        self, batch: Batch, generator: torch.Generator, *, correct: bool
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Compute the loss of a batch.
+
+        Parameters
+        ----------
+        batch : Batch
+            Crops, objects and prompts.
+        generator : torch.Generator
+            Source of the place of the crops in the model's frame, and of corrective clicks.
+        correct : bool
+            Add a second round in which each object gets a click where the first went wrong, with
+            the first round's logits as mask prompt.
+
+        Returns
+        -------
+        loss : Tensor
+        figures : dict of Tensor
+        """
+        model = self.model
+        prompts = batch.masks.shape[1]
+        images = batch.images.float() / 127.5 - 1
+        encoded = model.encode(images)
+        loss = _DENSE_WEIGHT * dense_loss(self.dense_head(encoded.middle), batch.labels)
+        high_res = tuple(
+            x.repeat_interleave(prompts, dim=0) for x in (encoded.fine, encoded.middle)
+        )
+        image = encoded.embedding + model.no_memory_embed.transpose(1, 2)[..., None]
+        image = image.repeat_interleave(prompts, dim=0)
+        grid = image.shape[-1]
+        room = model.config.grid - grid + 1
+        row, column = (int(torch.randint(room, (), generator=generator)) for _ in range(2))
+        target = soft_targets(batch.masks.flatten(0, 1), 4 * grid)
+
+        def decode(coords: Tensor, labels: Tensor, mask: Tensor | None) -> RawMasks:
+            return self._decode(image, high_res, coords, labels, mask, (row, column))
+
+        coords, labels = join_prompts(batch)
+        raw = decode(coords, labels, None)
+        first, figures = prompt_loss(raw, target)
+        loss = loss + first
+        if correct:
+            previous = _previous_logits(raw)
+            scale = batch.masks.shape[-1] / previous.shape[-1]
+            clicks, click_labels = next_clicks(
+                previous[:, 0] > 0, target > 0.5, generator, scale=scale
+            )
+            more, more_labels = append_clicks(
+                coords[:, :-1], labels[:, :-1], clicks, click_labels
+            )
+            coords = torch.cat([more, coords[:, -1:]], dim=1)
+            labels = torch.cat([more_labels, labels[:, -1:]], dim=1)
+            second, again = prompt_loss(decode(coords, labels, previous), target)
+            loss = loss + second
+            figures |= {f"corrected_{name}": value for name, value in again.items()}
+        return loss, figures
+
+    def _decode(
+        self,
+        image: Tensor,
+        high_res: tuple[Tensor, ...],
+        coords: Tensor,
+        labels: Tensor,
+        mask: Tensor | None,
+        place: tuple[int, int],
+    ) -> RawMasks:
+        """Decode prompts on crops that lie at token (row, column) of the model's frame."""
+        model = self.model
+        encoder = model.prompt_encoder
+        row, column = place
+        grid = image.shape[-1]
+        shift = torch.tensor([column, row], device=coords.device) * model.config.patch_size
+        sparse = encoder.encode_sparse(coords + shift, labels)
+        if encoder.render_prompts:
+            drawing = encoder.draw(coords, labels, 4 * grid)
+            mask = drawing if mask is None else mask + drawing
+        return model.mask_decoder(  # type: ignore[no-any-return]
+            image,
+            encoder.dense_positions(row, column, grid),
+            sparse,
+            encoder.encode_dense(mask, grid),
+            (high_res[0], high_res[1]),
+            _counted(labels),
+        )
+
+
+def _counted(labels: Tensor) -> Tensor:
+    """Prompts, and one padding point an object (the last), as the predictor passes them."""
+    counted = labels != PADDING
+    counted[:, -1] = True
+    return counted
+
+
+def _previous_logits(raw: RawMasks) -> Tensor:
+    """Logits of the best-scored of the three masks, as a mask prompt (B, 1, L, L)."""
+    best = raw.iou[:, 1:].argmax(1) + 1
+    rows = torch.arange(len(best), device=best.device)
+    return raw.logits[rows, best][:, None].detach().float().clamp(-_CLAMP, _CLAMP)

@@ -1,0 +1,280 @@
+"""The training loop: resumable, deterministic given a seed, with checkpoints and a curve."""
+
+from __future__ import annotations
+
+import copy
+import csv
+import json
+import logging
+import math
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from sam3 import checkpoint
+from sam3.config import get_preset
+from sam3.model.click_model import ClickModel
+from sam3.model_builder import build_click_model
+from sam3.training.curve import draw_curve
+from sam3.training.data import Batch, CropDataset, CropSampler, load_real, scene_pool
+from sam3.training.model import TrainingModel
+
+__all__ = ["Phase", "Settings", "train"]
+
+_LOG = logging.getLogger(__name__)
+_STATE_FILE, _WEIGHTS_FILE, _LOG_FILE = "state.pt", "weights.safetensors", "log.csv"
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of the training with one crop size.
+
+    Parameters
+    ----------
+    until : float
+        End of the phase as a share of all steps, in (0, 1].
+    images, prompts : int
+        Crops a step, and prompted objects a crop.
+    crop : int
+        Side of the crops in pixels of the model's input.
+    """
+
+    until: float
+    images: int
+    prompts: int
+    crop: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Everything that decides the outcome of a run.
+
+    Parameters
+    ----------
+    steps : int
+        Optimiser steps.
+    seed : int
+        Seed of weights, scenes, crops and prompts.
+    learning_rate, weight_decay : float
+        Of AdamW; the rate rises over `warmup` steps, stays, and falls to zero over the last
+        `cooldown` share of the steps.
+    warmup : int
+        Steps.
+    cooldown : float
+        Share of the steps.
+    scenes : int
+        Procedurally made scenes in the pool.
+    real_fraction : float
+        Share of crops from real images, where these are given.
+    preset : str
+        Model to train.
+    phases : tuple of Phase
+        Crop sizes in order; the last ends at 1.
+    ema : float
+        Decay of the moving average of the weights, which is what is validated and saved.
+    bfloat16 : bool
+        Run the network under autocast to bfloat16.
+    """
+
+    steps: int = 12000
+    seed: int = 0
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.05
+    warmup: int = 200
+    cooldown: float = 0.35
+    scenes: int = 1500
+    real_fraction: float = 0.7
+    preset: str = "tiny"
+    phases: tuple[Phase, ...] = (
+        Phase(0.6, 32, 4, 112),
+        Phase(0.92, 8, 6, 224),
+        Phase(1.0, 2, 12, 448),
+    )
+    ema: float = 0.998
+    bfloat16: bool = False
+
+    def schedule(self, step: int) -> tuple[int, int, int]:
+        """Return (images, prompts, crop) of a step."""
+        share = step / self.steps
+        phase = next((p for p in self.phases if share < p.until), self.phases[-1])
+        return phase.images, phase.prompts, phase.crop
+
+    def rate(self, step: int) -> float:
+        """Return the learning rate of a step."""
+        rise = min(1.0, (step + 1) / self.warmup)
+        fall = (self.steps - step) / max(1.0, self.cooldown * self.steps)
+        return self.learning_rate * min(rise, 1.0, max(fall, 0.0))
+
+
+def train(
+    settings: Settings,
+    out: Path,
+    *,
+    data: Path | None = None,
+    init: Path | None = None,
+    device: str = "cpu",
+    workers: int = 1,
+    save_every: int = 200,
+    validate_every: int = 400,
+) -> Path:
+    """Train, or go on with a run that was cut off.
+
+    Parameters
+    ----------
+    settings : Settings
+        See there. A resumed run may be given other steps, phases or rates.
+    out : Path
+        Folder for the state, the weights, the log and the curve.
+    data : Path, optional
+        Real images, see the README of this package; made scenes alone are used without.
+    init : Path, optional
+        Weights to start from.
+    device : str
+        Torch device.
+    workers : int
+        Processes that make batches.
+    save_every, validate_every : int
+        Steps.
+
+    Returns
+    -------
+    Path
+        The weights file.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "settings.json").write_text(json.dumps(asdict(settings), indent=1))
+    config = get_preset(settings.preset)
+    start = checkpoint.load(init) if init else build_click_model(config, seed=settings.seed)
+    run = _Run(settings, start.requires_grad_(True), out, device)
+    real, validation = load_real(data)
+    scenes = scene_pool(settings.scenes, settings.seed, out / "cache")
+    sampler = CropSampler(
+        real, scenes, seed=settings.seed, real_fraction=settings.real_fraction
+    )
+    held_out = CropSampler(validation or scenes[:100], [], seed=settings.seed + 1)
+    fixed = [held_out.batch(i, images=16, prompts=3, crop=224) for i in range(6)]
+    dataset = CropDataset(sampler, settings.schedule, settings.steps, first=run.step)
+    loader = DataLoader(dataset, batch_size=None, num_workers=workers, prefetch_factor=4)
+    for batch in loader:
+        run.advance(batch.to(device))
+        if run.step % validate_every == 0 or run.step == settings.steps:
+            run.validate(fixed)
+        if run.step % save_every == 0 or run.step == settings.steps:
+            run.save()
+    return out / _WEIGHTS_FILE
+
+
+class _Run:
+    """State of a training run."""
+
+    def __init__(self, settings: Settings, model: ClickModel, out: Path, device: str) -> None:
+        self.settings, self.out, self.device = settings, out, device
+        self.network = TrainingModel(model).to(device).train()
+        self.average = copy.deepcopy(self.network).requires_grad_(False)
+        self.optimizer = torch.optim.AdamW(
+            _parameter_groups(self.network, settings.weight_decay), betas=(0.9, 0.98)
+        )
+        self.step = 0
+        self.clock, self.figures = time.perf_counter(), dict[str, list[float]]()
+        state_file = out / _STATE_FILE
+        if state_file.exists():
+            state = torch.load(state_file, map_location=device, weights_only=True)
+            self.network.load_state_dict(state["network"])
+            self.average.load_state_dict(state["average"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.step = state["step"]
+            _LOG.info("resumed at step %d", self.step)
+
+    def advance(self, batch: Batch) -> None:
+        """Take one optimiser step."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.settings.rate(self.step)
+        generator = torch.Generator().manual_seed(self.settings.seed * 1_000_003 + self.step)
+        correct = self.step % 2 == 1 and self.step > 2 * self.settings.warmup
+        with torch.autocast(self.device, torch.bfloat16, enabled=self.settings.bfloat16):
+            loss, figures = self.network(batch, generator, correct=correct)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        self.optimizer.step()
+        self._update_average()
+        self.step += 1
+        for name, value in {"loss": loss.detach(), **figures}.items():
+            self.figures.setdefault(name, []).append(float(value))
+
+    def _update_average(self) -> None:
+        decay = min(self.settings.ema, (self.step + 1) / (self.step + 10))
+        with torch.no_grad():
+            ours, theirs = list(self.average.parameters()), list(self.network.parameters())
+            torch._foreach_lerp_(ours, theirs, 1 - decay)
+
+    def validate(self, batches: list[Batch]) -> None:
+        """Log mean figures since the last time, and those of the average on held-out crops."""
+        row: dict[str, Any] = {"step": self.step, "crop": self.settings.schedule(self.step - 1)[2]}
+        row["seconds_per_step"] = (time.perf_counter() - self.clock) / len(self.figures["loss"])
+        row |= {name: sum(v) / len(v) for name, v in self.figures.items()}
+        row |= {f"held_out_{name}": value for name, value in self._held_out(batches).items()}
+        row = {k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}
+        _append_row(self.out / _LOG_FILE, row)
+        _LOG.info("%s", " ".join(f"{k}={v}" for k, v in row.items()))
+        draw_curve(self.out / _LOG_FILE, self.out / "curve.png")
+        self.clock, self.figures = time.perf_counter(), {}
+
+    def _held_out(self, batches: list[Batch]) -> dict[str, float]:
+        sums: dict[str, float] = {}
+        self.average.eval()
+        with torch.no_grad():
+            for i, batch in enumerate(batches):
+                generator = torch.Generator().manual_seed(i)
+                loss, figures = self.average(batch.to(self.device), generator, correct=True)
+                for name, value in {"loss": loss, **figures}.items():
+                    sums[name] = sums.get(name, 0.0) + float(value) / len(batches)
+        return sums
+
+    def save(self) -> None:
+        """Write the state to resume from, and the averaged weights."""
+        state = {
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+        }
+        partial = self.out / f"{_STATE_FILE}.partial"
+        torch.save(state, partial)
+        partial.replace(self.out / _STATE_FILE)
+        checkpoint.save(
+            self.average.model,
+            self.out / _WEIGHTS_FILE,
+            metadata={"training_step": str(self.step), "licence": "BSD-3-Clause"},
+        )
+
+
+def _parameter_groups(network: torch.nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Weight decay on matrices only, not on biases, norms, embeddings and tokens."""
+    decayed: list[Tensor] = []
+    free: list[Tensor] = []
+    for name, parameter in network.named_parameters():
+        matrix = parameter.dim() > 1 and name.endswith(".weight")
+        (decayed if matrix else free).append(parameter)
+    return [
+        {"params": decayed, "weight_decay": weight_decay},
+        {"params": free, "weight_decay": 0.0},
+    ]
+
+
+def _append_row(path: Path, row: dict[str, Any]) -> None:
+    rows: list[dict[str, Any]] = []
+    if path.exists():
+        with path.open(newline="") as file:
+            rows = [r for r in csv.DictReader(file) if int(r["step"]) < row["step"]]
+    rows.append(row)
+    names = list(dict.fromkeys(name for r in rows for name in r))
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, names, restval=math.nan)
+        writer.writeheader()
+        writer.writerows(rows)
