@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +26,7 @@ class PlaneMask:
 
     row: int
     column: int
-    crop: npt.NDArray[np.bool_]
+    crop: npt.NDArray[np.bool_] = field(repr=False)
 
     def __post_init__(self) -> None:
         """Guard the pixels: masks are shared between threads and the undo history."""

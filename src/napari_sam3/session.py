@@ -159,8 +159,7 @@ class LabelingSession(SessionState):
         previous = self._prediction
         if previous is not None and not prompts.extends(previous.prompts):
             previous = None
-        size = self._ledger.typical_size()
-        job = self._job(Question(plane.pixels, prompts, previous, self.level, size))
+        job = self._job(Question(plane.pixels, prompts, previous, self.level))
         self._queue.add(job)
         if job.error is not None:
             raise job.error
@@ -297,6 +296,11 @@ class LabelingSession(SessionState):
         if model is None:
             self._finish(job, None, Outcome(error=Sam3Error("no model is set; choose one")))
             return
+        if job.question is not None:
+            # Only now: objects accepted ahead of this one have been written by now, so that the
+            # same clicks give the same masks however fast they come.
+            size = self._ledger.typical_size()
+            job.question = replace(job.question, typical_size=size)
         self._submit(
             lambda report: work(job, model, cache, report),
             lambda outcome: self._finish(job, model, outcome),
