@@ -47,7 +47,7 @@ format: $(STAMP)  ## let ruff put the code in order
 	$(BIN)/ruff format .
 
 bench: system-libs $(STAMP)  ## measure, and write docs/benchmarks.md
-	$(BIN)/python benchmarks/run.py
+	$(BIN)/python -m benchmarks.run
 
 docs-figures: system-libs $(STAMP)  ## make the pictures of the documentation again
 	$(BIN)/napari-sam3 demo --headless --output $(OUTPUT) --overwrite

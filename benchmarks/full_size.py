@@ -1,0 +1,104 @@
+"""The full-size model, with random weights, beside the one in transformers."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.measure import Row, take_turns
+from sam3 import Predictor
+from sam3.config import ModelConfig, get_preset
+from sam3.model_builder import build_click_model
+
+__all__ = ["full_size_rows", "shallow"]
+
+OTHER = "transformers"
+
+
+def shallow() -> ModelConfig:
+    """Return the full-size model with 2 of its 32 blocks and a third of its resolution."""
+    full = get_preset("sam3")
+    trunk = dataclasses.replace(full.trunk, depth=2, global_blocks=(1,))
+    return dataclasses.replace(full, name="sam3-shallow", trunk=trunk).with_resolution(336)
+
+
+def full_size_rows(config: ModelConfig, *, repeats: int, device: str = "cpu") -> Iterator[Row]:
+    """Measure encoding and one click, both models in the same process, turn by turn."""
+    ours = Predictor(build_click_model(config).eval(), device=device)
+    other = _transformers_model(config).to(ours.device)
+    side = config.resolution
+    image = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
+    pixels = torch.tensor(image).permute(2, 0, 1)[None].float().div(127.5).sub(1).to(ours.device)
+    label = f"*{config.name}*, {side} x {side} px, random weights"
+    with torch.inference_mode():
+        yield Row(
+            f"encode an image, {label}",
+            *take_turns(
+                lambda: _wait(ours.encode(image)),
+                lambda: _wait(other.get_image_embeddings(pixels)),
+                repeats=repeats,
+            ),
+            other_name=OTHER,
+        )
+        features, embeddings = ours.encode(image), other.get_image_embeddings(pixels)
+        point = [[side / 2, side / 2]]
+        yield Row(
+            f"one click, three masks at the image's size, {label}",
+            *take_turns(
+                lambda: ours.predict(features, point, [1]),
+                lambda: _click(other, embeddings, point, side),
+                repeats=4 * repeats,
+            ),
+            other_name=OTHER,
+        )
+
+
+def _click(other: Any, embeddings: list[torch.Tensor], point: list[list[float]], side: int) -> Any:
+    """Answer one click and bring the masks to the image's size, as `Predictor.predict` does."""
+    device = embeddings[0].device
+    answer = other(
+        input_points=torch.tensor([[point]], device=device),
+        input_labels=torch.tensor([[[1]]], device=device),
+        image_embeddings=list(embeddings),
+        multimask_output=True,
+    )
+    masks = torch.nn.functional.interpolate(answer.pred_masks[0], (side, side), mode="bilinear")
+    return (masks > 0).cpu().numpy()
+
+
+def _wait(result: Any) -> Any:
+    """Let a GPU finish: it works on after a call has come back."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return result
+
+
+def _transformers_model(config: ModelConfig) -> Any:
+    from transformers import Sam3TrackerConfig, Sam3TrackerModel
+
+    grid, trunk = config.grid, config.trunk
+    backbone = {
+        "model_type": "sam3_vit_model",
+        "hidden_size": trunk.width,
+        "intermediate_size": trunk.mlp_hidden,
+        "num_hidden_layers": trunk.depth,
+        "num_attention_heads": trunk.heads,
+        "global_attn_indexes": list(trunk.global_blocks),
+        "window_size": trunk.window,
+        "image_size": config.resolution,
+    }
+    vision = {
+        "model_type": "sam3_vision_model",
+        "backbone_config": backbone,
+        "backbone_feature_sizes": [[grid * k, grid * k] for k in (4, 2, 1)],
+    }
+    model: Any = Sam3TrackerModel(
+        Sam3TrackerConfig(
+            vision_config=vision, prompt_encoder_config={"image_size": config.resolution}
+        )
+    )
+    return model.eval()

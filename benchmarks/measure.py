@@ -1,0 +1,116 @@
+"""Measure functions fairly: warm, repeated, and competitors taking turns."""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+__all__ = ["Row", "Timing", "describe_machine", "in_new_process", "measure", "take_turns"]
+
+PACKAGES = ("torch", "torchvision", "transformers", "numpy", "scikit-image", "napari", "PyQt6")
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds that repeated runs took."""
+
+    seconds: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        """Median of the runs in seconds."""
+        return statistics.median(self.seconds)
+
+    def __str__(self) -> str:
+        """Median, spread and number of runs."""
+        low, high = min(self.seconds), max(self.seconds)
+        return (
+            f"{_pretty(self.median)} ({_pretty(low)} to {_pretty(high)}, n = {len(self.seconds)})"
+        )
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the report: what was measured, how long it took, and beside what."""
+
+    what: str
+    ours: Timing
+    other: Timing | None = None
+    other_name: str = ""
+
+    @property
+    def ratio(self) -> str:
+        """How many times as long the other took."""
+        return f"{self.other.median / self.ours.median:.2f}" if self.other else ""
+
+
+def measure(function: Callable[[], object], *, repeats: int, warm_up: int = 1) -> Timing:
+    """Time a function; the first runs are thrown away."""
+    for _ in range(warm_up):
+        function()
+    return Timing(tuple(_once(function) for _ in range(repeats)))
+
+
+def take_turns(
+    first: Callable[[], object], second: Callable[[], object], *, repeats: int, warm_up: int = 1
+) -> tuple[Timing, Timing]:
+    """Time two functions in the order A B A B, so that a machine that slows down slows both."""
+    for _ in range(warm_up):
+        first()
+        second()
+    pairs = [(_once(first), _once(second)) for _ in range(repeats)]
+    return Timing(tuple(a for a, _ in pairs)), Timing(tuple(b for _, b in pairs))
+
+
+def in_new_process(code: str, *, repeats: int) -> Timing:
+    """Time code in fresh interpreters; it prints the seconds that count."""
+    printed = [
+        subprocess.run(
+            [sys.executable, "-c", code], check=True, capture_output=True, text=True
+        ).stdout.split()[-1]
+        for _ in range(repeats + 1)
+    ]
+    # The first run fills the file system's cache.
+    return Timing(tuple(float(seconds) for seconds in printed[1:]))
+
+
+def describe_machine() -> dict[str, str]:
+    """Say where the figures come from."""
+    import torch
+
+    # Cores this process may use: in a container the machine often has more.
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
+    return {
+        "processor": f"{_processor()}, {cores} cores, {torch.get_num_threads()} torch threads",
+        "GPU": gpu,
+        "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+        "packages": ", ".join(f"{name} {version(name)}" for name in PACKAGES),
+    }
+
+
+def _once(function: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or "unknown processor"
+
+
+def _pretty(seconds: float) -> str:
+    return f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1000:.3g} ms"

@@ -1,0 +1,69 @@
+"""Run all benchmarks and write docs/benchmarks.md: `python -m benchmarks.run`, or `make bench`."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks.embedded import embedded_rows
+from benchmarks.full_size import full_size_rows, shallow
+from benchmarks.measure import Row, describe_machine
+from benchmarks.startup import startup_rows
+from sam3 import load_predictor
+from sam3.config import get_preset
+
+REPORT = Path(__file__).parent.parent / "docs" / "benchmarks.md"
+HEAD = """\
+# Benchmarks
+
+Written by `make bench` on {date}. Each figure is a median, with the fastest and slowest run and
+their number. Where two implementations are compared, they ran in the same process and took turns;
+the ratio says how many times as long the other took.
+
+| | |
+|---|---|
+{machine}
+
+| What | Time | Beside it | Ratio |
+|---|---|---|---|
+"""
+
+
+def main() -> None:
+    """Measure, print each row as it comes, and write the report."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="tiny", help="model of the first rows")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--output", type=Path, default=REPORT)
+    parser.add_argument("--quick", action="store_true", help="leave the full-size model out")
+    parser.add_argument(
+        "--shallow", action="store_true", help="the full-size model with 2 blocks only: a trial"
+    )
+    arguments = parser.parse_args()
+    machine = "\n".join(f"| {key} | {value} |" for key, value in describe_machine().items())
+    text = HEAD.format(date=datetime.date.today(), machine=machine)
+    for row in _rows(arguments):
+        beside = f"{row.other_name} {row.other}" if row.other else ""
+        line = f"| {row.what} | {row.ours} | {beside} | {row.ratio} |"
+        print(line, flush=True)
+        text += line + "\n"
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    arguments.output.write_text(text, encoding="utf-8")
+    print(f"written to {arguments.output}")
+
+
+def _rows(arguments: argparse.Namespace) -> Iterator[Row]:
+    # Fresh interpreters first, while nothing large is in memory.
+    yield from startup_rows(repeats=5)
+    predictor = load_predictor(arguments.model, arguments.device)
+    yield from embedded_rows(predictor, repeats=arguments.repeats)
+    if not arguments.quick:
+        config = shallow() if arguments.shallow else get_preset("sam3")
+        yield from full_size_rows(config, repeats=3, device=str(predictor.device))
+
+
+if __name__ == "__main__":
+    main()
