@@ -12,9 +12,9 @@ from napari_sam3.cli import main
 from napari_sam3.segment import Prompt, group_prompts
 from sam3.errors import PromptError
 
-# Places on skimage's coins, in px (x, y), and the areas one measures there by hand.
-COIN, OTHER_COIN = "150,135", "310,76"
-COIN_BOX = "124,108,178,162"
+# Places on skimage's coins, in px: (x, y) in the middle of two coins, and a box around one.
+COIN, OTHER_COIN = "154,127", "336,125"
+COIN_BOX = "130,106,178,149"
 
 
 @pytest.fixture(scope="module")
@@ -41,16 +41,16 @@ def test_two_clicks_and_a_box_become_three_labels(
     coins: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     labels, table = tmp_path / "labels.tif", tmp_path / "objects.csv"
-    prompts = ["--point", COIN, "--point", "150,170,0", "--point", OTHER_COIN]
-    prompts += ["--box", "165,33,225,92"]
+    prompts = ["--point", COIN, "--point", "154,160,0", "--point", OTHER_COIN]
+    prompts += ["--box", "188,26,247,77"]
     code = main(["segment", str(coins), *prompts, "-o", str(labels), "--table", str(table)])
     out, err = capsys.readouterr()
     assert (code, err) == (0, "")
     written = tifffile.imread(labels)
     assert written.shape == skimage.data.coins().shape
     assert written.dtype == np.uint16
-    assert written[135, 150] == 1
-    assert written[76, 310] == 2
+    assert written[127, 154] == 1
+    assert written[125, 336] == 2
     assert set(np.unique(written)) == {0, 1, 2, 3}
     assert len(table.read_text().splitlines()) == 4
     assert str(np.count_nonzero(written == 2)) in out
@@ -65,7 +65,7 @@ def test_one_plane_of_a_stack(tmp_path: Path) -> None:
     written = tifffile.imread(labels)
     assert written.shape == stack.shape
     assert not written[0].any()
-    assert written[1, 135, 150] == 1
+    assert written[1, 127, 154] == 1
 
 
 @pytest.mark.parametrize(
