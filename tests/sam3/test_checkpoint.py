@@ -1,0 +1,196 @@
+"""Weights files: every format back and forth, and every kind of bad file."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from sam3 import checkpoint
+from sam3.checkpoint_keys import official_table, transformers_table
+from sam3.cli import main
+from sam3.config import PRESETS, get_preset
+from sam3.errors import CheckpointError, CheckpointNotFoundError, ConfigError
+from sam3.model.click_model import ClickModel
+from sam3.model_builder import build_click_model
+from tests.sam3.golden_model import SMALL, golden_state
+from tests.sam3.oracle import CONFIG, save_as_released, transformers_model
+
+TINY = get_preset("tiny")
+
+
+def equal(a: ClickModel, b: ClickModel) -> bool:
+    ours, theirs = a.state_dict(), b.state_dict()
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[k], theirs[k]) for k in ours)
+
+
+@pytest.fixture
+def tiny() -> ClickModel:
+    return build_click_model(TINY, seed=3)
+
+
+@pytest.fixture(scope="module")
+def official() -> dict[str, torch.Tensor]:
+    return golden_state(SMALL)
+
+
+def test_own_format_round_trip(tiny: ClickModel, tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    checkpoint.save(tiny, path)
+    loaded = checkpoint.load(path)
+    assert loaded.config == TINY
+    assert equal(loaded, tiny)
+    assert checkpoint.fingerprint(loaded) == checkpoint.fingerprint(tiny)
+    assert not path.with_name("weights.safetensors.partial").exists()
+
+
+def test_fingerprint_sees_one_changed_value(tiny: ClickModel) -> None:
+    before = checkpoint.fingerprint(tiny)
+    with torch.no_grad():
+        tiny.mask_decoder.iou_token[0, 0] += 1e-6
+    assert checkpoint.fingerprint(tiny) != before
+
+
+@pytest.mark.parametrize("wrapped", [False, True], ids=["flat", "under model, with module."])
+def test_official_file(
+    official: dict[str, torch.Tensor], tmp_path: Path, wrapped: bool
+) -> None:
+    extra = {
+        "detector.transformer.encoder.weight": torch.zeros(2),
+        "detector.backbone.vision_backbone.trunk.blocks.0.attn.freqs_cis": torch.zeros(2),
+        "tracker.maskmem_backbone.fuser.weight": torch.zeros(2),
+    }
+    content: dict[str, object] = {**official, **extra}
+    if wrapped:
+        content = {"model": {f"module.{k}": v for k, v in content.items()}, "epoch": 3}
+    path = tmp_path / "some name.bin"  # the format is told from the content
+    torch.save(content, path)
+    model = checkpoint.load(path, config=SMALL)
+    position = official["detector.backbone.vision_backbone.trunk.pos_embed"]
+    torch.testing.assert_close(model.trunk.pos_embed.flatten(1, 2), position[:, 1:])
+    assert torch.equal(
+        model.prompt_encoder.point_embed[2:3],
+        official["tracker.sam_prompt_encoder.point_embeddings.2.weight"],
+    )
+    assert checkpoint.inspect(path).format == "official"
+
+
+def test_transformers_file_fills_the_same_model(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    peer = transformers_model()
+    save_as_released(peer, path)
+    model = checkpoint.load(path, config=CONFIG)
+    layer = peer.vision_encoder.backbone.layers[1].attention
+    qkv = torch.cat([layer.q_proj.weight, layer.k_proj.weight, layer.v_proj.weight])
+    assert torch.equal(model.trunk.blocks[1].attn.qkv.weight, qkv)
+    assert checkpoint.inspect(path).format == "transformers"
+
+
+@pytest.mark.parametrize("table", [official_table, transformers_table])
+@pytest.mark.parametrize("preset", PRESETS)
+def test_tables_name_every_parameter_once(table: object, preset: str) -> None:
+    config = get_preset(preset)
+    with torch.device("meta"):
+        names = set(ClickModel(config).state_dict())
+    entries = table(config)  # type: ignore[operator]
+    assert set(entries) == names
+    keys = [key for source in entries.values() for key in source.keys]
+    assert len(keys) == len(set(keys))
+
+
+def test_missing_tensors_are_counted_and_named(
+    official: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    state = {k: v for k, v in official.items() if not k.startswith("tracker.sam_prompt_encoder")}
+    torch.save(state, tmp_path / "sam3.pt")
+    with pytest.raises(CheckpointError, match=r"17 tensors missing.*lack the tracker"):
+        checkpoint.load(tmp_path / "sam3.pt", config=SMALL)
+
+
+def test_unknown_tensors_are_named(official: dict[str, torch.Tensor], tmp_path: Path) -> None:
+    torch.save({**official, "tracker.new_part": torch.zeros(1)}, tmp_path / "sam3.pt")
+    with pytest.raises(CheckpointError, match=r"1 tensors unknown \(tracker.new_part\)"):
+        checkpoint.load(tmp_path / "sam3.pt", config=SMALL)
+
+
+def test_misshapen_tensors_are_named(tiny: ClickModel, tmp_path: Path) -> None:
+    state = {k: v.clone() for k, v in tiny.state_dict().items()}
+    state["trunk.ln_pre.weight"] = torch.zeros(7)
+    path = tmp_path / "weights.safetensors"
+    save_file(state, path, {"sam3_config": TINY.to_json()})
+    with pytest.raises(CheckpointError, match=r"trunk.ln_pre.weight is 7, expected 192"):
+        checkpoint.load(path)
+
+
+def test_file_for_another_model(tmp_path: Path) -> None:
+    save_file({"image_encoder.pos_embed": torch.zeros(1)}, tmp_path / "sam1.safetensors")
+    with pytest.raises(CheckpointError, match=r"SAM 1 and SAM 2 files do not fit"):
+        checkpoint.load(tmp_path / "sam1.safetensors")
+
+
+def test_missing_file_and_folder(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointNotFoundError, match="no weights file"):
+        checkpoint.load(tmp_path / "absent.pt")
+    with pytest.raises(FileNotFoundError):
+        checkpoint.load(tmp_path / "absent.pt")
+    with pytest.raises(CheckpointError, match="is a folder"):
+        checkpoint.load(tmp_path)
+
+
+@pytest.mark.parametrize("kept", [0, 5, 100, 100_000])
+def test_truncated_files(
+    tiny: ClickModel, official: dict[str, torch.Tensor], tmp_path: Path, kept: int
+) -> None:
+    ours, theirs = tmp_path / "weights.safetensors", tmp_path / "sam3.pt"
+    checkpoint.save(tiny, ours)
+    torch.save(official, theirs)
+    for path in (ours, theirs):
+        path.write_bytes(path.read_bytes()[:kept])
+        with pytest.raises(CheckpointError, match=path.name):
+            checkpoint.load(path)
+
+
+class _Attack:
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return (Path.touch, (self.target,))  # type: ignore[return-value]
+
+
+def test_pickle_that_runs_code_is_refused(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    torch.save({"model": _Attack(victim)}, tmp_path / "sam3.pt")
+    with pytest.raises(CheckpointError, match="could run code"):
+        checkpoint.load(tmp_path / "sam3.pt")
+    (tmp_path / "plain.pt").write_bytes(pickle.dumps(_Attack(victim)))
+    with pytest.raises(CheckpointError, match="neither a safetensors file nor a PyTorch archive"):
+        checkpoint.load(tmp_path / "plain.pt")
+    assert not victim.exists()
+
+
+def test_damaged_configuration(tiny: ClickModel, tmp_path: Path) -> None:
+    state = {k: v.clone() for k, v in tiny.state_dict().items()}
+    save_file(state, tmp_path / "weights.safetensors", {"sam3_config": '{"name": "x"}'})
+    with pytest.raises(ConfigError, match="configuration cannot be read"):
+        checkpoint.load(tmp_path / "weights.safetensors")
+
+
+def test_unknown_preset_lists_the_valid_ones() -> None:
+    with pytest.raises(ConfigError, match="'huge'; the presets are sam3, tiny"):
+        get_preset("huge")
+
+
+def test_info_command(
+    tiny: ClickModel, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint.save(tiny, tmp_path / "weights.safetensors")
+    assert main(["info", str(tmp_path / "weights.safetensors")]) == 0
+    out = capsys.readouterr().out
+    assert "napari-sam3" in out
+    assert checkpoint.fingerprint(tiny) in out
+    assert main(["info", str(tmp_path / "absent.pt")]) == 2
+    assert "no weights file" in capsys.readouterr().err
