@@ -1,0 +1,267 @@
+"""The predictor: shapes, what it accepts, and what it refuses with a useful message."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from skimage import data
+
+from sam3.errors import DeviceError, DeviceMemoryError, ImageError, PromptError, Sam3Error
+from sam3.model_builder import random_predictor
+from sam3.predictor import ImageFeatures, Predictor, choose_device, load_predictor
+from sam3.transforms import fill_holes, rgb_image
+
+SIZE = (48, 70)
+POINT: dict[str, Any] = {"point_coords": [[30, 20]], "point_labels": [1]}
+
+
+@pytest.fixture(scope="module")
+def predictor() -> Predictor:
+    return random_predictor()
+
+
+@pytest.fixture(scope="module")
+def features(predictor: Predictor) -> ImageFeatures:
+    return predictor.encode(data.coffee()[: SIZE[0], : SIZE[1]])
+
+
+def test_shapes_for_one_and_more_objects(predictor: Predictor, features: ImageFeatures) -> None:
+    side = predictor.config.mask_size
+    assert features.size == SIZE
+    one = predictor.predict(features, **POINT)
+    assert (one.masks.shape, one.scores.shape) == ((3, *SIZE), (3,))
+    assert (one.logits.shape, one.logits.dtype) == ((3, side, side), np.float32)
+    assert one.masks.dtype == np.bool_
+    single = predictor.predict(features, **POINT, multimask_output=False, return_logits=True)
+    assert (single.masks.shape, single.masks.dtype) == ((1, *SIZE), np.float32)
+    boxes = predictor.predict(features, box=[[5, 5, 30, 40], [20, 10, 60, 45]])
+    assert boxes.masks.shape == (2, 3, *SIZE)
+    assert boxes.logits.shape == (2, 3, side, side)
+
+
+def test_masks_are_the_logits_above_zero(predictor: Predictor, features: ImageFeatures) -> None:
+    masks = predictor.predict(features, **POINT).masks
+    logits = predictor.predict(features, **POINT, return_logits=True).masks
+    assert (masks == (logits > 0)).all()
+    assert 0 < masks.mean() < 1
+
+
+def test_a_batch_equals_its_objects_one_by_one(
+    predictor: Predictor, features: ImageFeatures
+) -> None:
+    boxes = np.array([[5, 5, 30, 40], [20, 10, 60, 45], [0, 0, 69, 47]])
+    together = predictor.predict(features, box=boxes)
+    for i, box in enumerate(boxes):
+        alone = predictor.predict(features, box=box)
+        np.testing.assert_allclose(together.logits[i], alone.logits, atol=1e-4)
+        np.testing.assert_allclose(together.scores[i], alone.scores, atol=1e-5)
+
+
+def test_a_mask_alone_is_a_prompt(predictor: Predictor, features: ImageFeatures) -> None:
+    side = predictor.config.mask_size
+    mask = np.full((1, side, side), -10, np.float32)
+    mask[:, 20:60, 20:60] = 10
+    other = np.ascontiguousarray(mask[:, ::-1, ::-1])
+    ours = predictor.predict(features, mask_input=mask)
+    assert ours.masks.shape == (3, *SIZE)
+    assert not np.allclose(ours.logits, predictor.predict(features, mask_input=other).logits)
+
+
+def test_predicting_changes_nothing(predictor: Predictor, features: ImageFeatures) -> None:
+    before = [t.clone() for t in features.encoded]
+    first = predictor.predict(features, **POINT)
+    second = predictor.predict(features, **POINT)
+    assert (first.logits == second.logits).all()
+    assert all(torch.equal(a, b) for a, b in zip(before, features.encoded, strict=True))
+
+
+def test_drawn_prompts_tell_two_places_apart(
+    predictor: Predictor, features: ImageFeatures
+) -> None:
+    encoder = predictor.model.prompt_encoder
+    side = predictor.config.mask_size
+    coords = torch.tensor([[[100.0, 40.0], [300.0, 200.0], [10.0, 20.0], [99.0, 60.0]]])
+    labels = torch.tensor([[1, 0, 2, 3]])
+    drawing = encoder.draw(coords, labels, side)[0, 0]
+    step = 448 / side
+    assert drawing.argmax() == int(40.5 / step) * side + int(100.5 / step)
+    assert drawing.argmin() == int(200.5 / step) * side + int(300.5 / step)
+    box = drawing[int(20.5 / step) + 1 : int(60.5 / step), int(10.5 / step) + 1 : 15]
+    torch.testing.assert_close(box, torch.full_like(box, 3.0))
+    assert abs(float(drawing[-1, -1])) < 1e-6
+
+
+IMAGES: dict[str, Any] = {
+    "uint8 grey": np.arange(12, dtype=np.uint8).reshape(3, 4) * 20,
+    "uint8 one channel": np.arange(12, dtype=np.uint8).reshape(3, 4, 1) * 20,
+    "uint8 RGBA": np.zeros((3, 4, 4), np.uint8) + 100,
+    "uint16": (np.arange(12, dtype=np.uint16) * 300).reshape(3, 4),
+    "int32": (np.arange(12, dtype=np.int32) - 6).reshape(3, 4),
+    "bool": np.arange(12).reshape(3, 4) % 2 == 0,
+    "float32": np.linspace(0, 1, 12, dtype=np.float32).reshape(3, 4),
+    "constant": np.zeros((3, 4), np.uint16),
+    "PIL RGB": Image.new("RGB", (4, 3), (1, 2, 3)),
+    "PIL palette": Image.new("P", (4, 3)),
+    "PIL 16-bit": Image.fromarray((np.arange(12, dtype=np.uint16) * 300).reshape(3, 4)),
+    "PIL with alpha": Image.new("LA", (4, 3)),
+    "tensor": torch.zeros(3, 3, 4),
+    "transposed": np.zeros((4, 3), np.uint8).T,
+}
+
+
+@pytest.mark.parametrize("image", IMAGES.values(), ids=IMAGES.keys())
+def test_images_of_every_kind_become_rgb(image: Any) -> None:
+    rgb = rgb_image(image)
+    assert (rgb.shape, rgb.dtype) == ((3, 4, 3), np.uint8)
+
+
+def test_16_bit_images_use_the_whole_range() -> None:
+    image = np.zeros((100, 100), np.uint16)
+    image[:, 50:] = 700  # a dim 16-bit image
+    image[0, 0] = 65535  # and one hot pixel
+    rgb = rgb_image(image)
+    assert rgb[50, 20, 0] == 0
+    assert rgb[50, 70, 0] == 255
+
+
+BAD_IMAGES: dict[str, tuple[Any, str]] = {
+    "five channels": (np.zeros((4, 4, 5), np.uint8), r"\(4, 4, 5\).*Choose up to three channels"),
+    "stack": (np.zeros((2, 4, 4, 3), np.uint8), r"\(2, 4, 4, 3\) cannot be encoded"),
+    "empty": (np.zeros((0, 4), np.uint8), r"is empty \(shape \(0, 4\)\)"),
+    "NaN": (np.array([[0.5, np.nan]]), "1 values that are NaN or infinite"),
+    "range": (np.array([[0.5, 300.0]]), r"spans \[0.5, 300\].*rescale"),
+    "complex": (np.zeros((4, 4), np.complex64), "data type complex64"),
+}
+
+
+@pytest.mark.parametrize(("image", "message"), BAD_IMAGES.values(), ids=BAD_IMAGES.keys())
+def test_bad_images_are_refused(predictor: Predictor, image: Any, message: str) -> None:
+    with pytest.raises(ImageError, match=message):
+        predictor.encode(image)
+
+
+BAD_PROMPTS: dict[str, tuple[dict[str, Any], str]] = {
+    "none": ({}, "no prompt was given"),
+    "coords alone": ({"point_coords": [[1, 1]]}, "only point_coords was given"),
+    "labels alone": ({"point_labels": [1]}, "only point_labels was given"),
+    "shape": ({"point_coords": [1, 2], "point_labels": [1]}, r"shape \(2,\); expected \(N, 2\)"),
+    "no points": (
+        {"point_coords": np.zeros((0, 2)), "point_labels": np.zeros(0)},
+        "holds no point",
+    ),
+    "labels shape": ({"point_coords": [[1, 2]], "point_labels": [1, 0]}, "one label a point"),
+    "label": ({"point_coords": [[1, 2]], "point_labels": [7]}, r"holds \[7.0\]; expected 1"),
+    "row, column": (
+        {"point_coords": [[40, 69]], "point_labels": [1]},
+        r"\(x=40, y=69\) lies outside.*width 70 and height 48.*not \(row, column\)",
+    ),
+    "NaN": ({"point_coords": [[np.nan, 1]], "point_labels": [1]}, "NaN or infinity"),
+    "text": ({"box": ["a", "b", "c", "d"]}, "box is no array of numbers"),
+    "box shape": ({"box": [1, 2, 3]}, r"box has the shape \(3,\)"),
+    "box without area": ({"box": [5, 5, 5, 20]}, r"\[5.0, 5.0, 5.0, 20.0\] has no area"),
+    "box elsewhere": ({"box": [80, 5, 90, 20]}, "lies outside the image"),
+    "mask size": ({"mask_input": np.zeros((1, 9, 9))}, r"\(1, 9, 9\); expected \(1, 128, 128\)"),
+    "counts": (
+        {"box": [[1, 1, 9, 9]] * 2, **POINT},
+        r"different numbers of objects \(point_coords 1, box 2\)",
+    ),
+}
+
+
+@pytest.mark.parametrize(("prompts", "message"), BAD_PROMPTS.values(), ids=BAD_PROMPTS.keys())
+def test_bad_prompts_are_refused(
+    predictor: Predictor, features: ImageFeatures, prompts: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(PromptError, match=message):
+        predictor.predict(features, **prompts)
+
+
+def test_swapped_box_corners_are_put_right(
+    predictor: Predictor, features: ImageFeatures, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", logger="sam3"):
+        swapped = predictor.predict(features, box=[30, 40, 5, 6])
+    assert "swapped" in caplog.text
+    assert (swapped.logits == predictor.predict(features, box=[5, 6, 30, 40]).logits).all()
+
+
+def test_features_of_other_weights_are_refused(features: ImageFeatures) -> None:
+    with pytest.raises(PromptError, match="encode the image again"):
+        random_predictor(seed=1).predict(features, **POINT)
+
+
+def test_out_of_memory_is_typed_and_survived(
+    predictor: Predictor, features: ImageFeatures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exhausted(*_: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(predictor.model.mask_decoder, "forward", exhausted)
+        with pytest.raises(DeviceMemoryError, match="ask for fewer objects"):
+            predictor.predict(features, **POINT)
+    assert predictor.predict(features, **POINT).masks.shape == (3, *SIZE)
+
+
+def test_devices() -> None:
+    assert choose_device("cpu") == torch.device("cpu")
+    assert choose_device("auto").type in {"cpu", "cuda", "mps"}
+    for name in ("cuda:99", "toaster"):
+        with pytest.raises(DeviceError, match=rf"{name}.*available are cpu"):
+            choose_device(name)
+
+
+def test_the_released_model_by_name_says_where_to_get_it() -> None:
+    with pytest.raises(FileNotFoundError, match=r"request access at.*facebook/sam3"):
+        load_predictor("sam3")
+
+
+def test_holes_are_filled_up_to_their_area() -> None:
+    logits = torch.full((1, 1, 20, 20), 5.0)
+    logits[0, 0, 2:4, 2:4] = -1
+    logits[0, 0, 4, 4] = -1  # touches the first by a corner: one component of five
+    logits[0, 0, 10:13, 10:12] = -1
+    filled = fill_holes(logits, 5)
+    assert (filled[0, 0, 2:5, 2:5] > 0).all()
+    assert (filled[0, 0, 10:13, 10:12] == -1).all()
+    assert (logits[0, 0, 2, 2]) == -1
+
+
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    height=st.integers(1, 300),
+    width=st.integers(1, 300),
+    dtype=st.sampled_from(["uint8", "uint16", "float32", "bool", "int16"]),
+    x=st.floats(-20, 320),
+    y=st.floats(-20, 320),
+    extent=st.floats(-5, 400),
+    seed=st.integers(0, 9),
+)
+def test_any_image_and_prompt_gives_a_result_or_our_error(
+    predictor: Predictor,
+    height: int,
+    width: int,
+    dtype: str,
+    x: float,
+    y: float,
+    extent: float,
+    seed: int,
+) -> None:
+    rng = np.random.default_rng(seed)
+    image = (rng.random((height, width)) * (1 if dtype == "float32" else 250)).astype(dtype)
+    try:
+        features = predictor.encode(image)
+        point = predictor.predict(features, point_coords=[[x, y]], point_labels=[1])
+        assert point.masks.shape == (3, height, width)
+        box = predictor.predict(features, box=[x, y, x + extent, y + extent])
+        assert box.masks.shape == (3, height, width)
+    except Sam3Error as error:
+        assert len(str(error)) > 20
