@@ -1,0 +1,110 @@
+"""A hand on mouse and keyboard: real Qt events on a real viewer, for the demo and for tests."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
+from qtpy.QtGui import QMouseEvent
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QApplication, QWidget
+
+from sam3.errors import Sam3Error
+
+if TYPE_CHECKING:
+    import napari
+
+__all__ = ["Hand"]
+
+Place = tuple[float, float]
+LEFT, RIGHT = Qt.MouseButton.LeftButton, Qt.MouseButton.RightButton
+DRAG_STEPS = 8
+
+
+class Hand:
+    """Click, drag and type in a viewer's canvas, at places in world coordinates.
+
+    Everything goes the way a person's hand does: Qt events to the canvas, through vispy and
+    napari to the layers.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        Shown in 2-D.
+    """
+
+    def __init__(self, viewer: napari.Viewer) -> None:
+        self._viewer = viewer
+
+    @property
+    def canvas(self) -> QWidget:
+        """The widget that vispy draws on; napari has no public name for it."""
+        widget: QWidget = self._viewer.window._qt_viewer.canvas.native
+        return widget
+
+    def place_on_canvas(self, place: Place) -> QPointF:
+        """Turn a world place (row, column) of the two axes shown into px of the canvas."""
+        camera, canvas = self._viewer.scene.camera, self.canvas
+        y = (place[0] - camera.center[-2]) * camera.zoom + canvas.height() / 2
+        x = (place[1] - camera.center[-1]) * camera.zoom + canvas.width() / 2
+        return QPointF(x, y)
+
+    def click(self, place: Place, *, right: bool = False, shift: bool = False) -> None:
+        """Press and release a mouse button."""
+        button = RIGHT if right else LEFT
+        self._mouse(QEvent.Type.MouseMove, place, Qt.MouseButton.NoButton, False, shift)
+        self._mouse(QEvent.Type.MouseButtonPress, place, button, True, shift)
+        self._mouse(QEvent.Type.MouseButtonRelease, place, button, False, shift)
+
+    def drag(self, start: Place, stop: Place) -> None:
+        """Press the left button, move in small steps, release."""
+        self._mouse(QEvent.Type.MouseMove, start, Qt.MouseButton.NoButton, False)
+        self._mouse(QEvent.Type.MouseButtonPress, start, LEFT, True)
+        for step in range(1, DRAG_STEPS + 1):
+            share = step / DRAG_STEPS
+            place = tuple(a + share * (b - a) for a, b in zip(start, stop, strict=True))
+            self._mouse(QEvent.Type.MouseMove, place, LEFT, True)
+        self._mouse(QEvent.Type.MouseButtonRelease, stop, LEFT, False)
+
+    def key(self, key: Qt.Key, modifier: Any = Qt.KeyboardModifier.NoModifier) -> None:
+        """Press and release a key with the mouse over the canvas."""
+        QTest.keyClick(self.canvas, key, modifier)
+        QApplication.processEvents()
+
+    def press(self, button: QWidget) -> None:
+        """Click a button of a panel."""
+        QTest.mouseClick(button, LEFT)
+        QApplication.processEvents()
+
+    def wait_until(self, done: Callable[[], bool], what: str, seconds: float = 120.0) -> None:
+        """Let the application work until something holds.
+
+        Raises
+        ------
+        sam3.errors.Sam3Error
+            If it still does not after `seconds`.
+        """
+        end = time.monotonic() + seconds
+        while not done():
+            if time.monotonic() > end:
+                raise Sam3Error(f"waited {seconds:g} s in vain for {what}")
+            QApplication.processEvents()
+            time.sleep(0.005)
+
+    def _mouse(
+        self, kind: QEvent.Type, place: Any, button: Any, held: bool, shift: bool = False
+    ) -> None:
+        where, canvas = self.place_on_canvas(place), self.canvas
+        outside = canvas.mapToGlobal(QPoint(round(where.x()), round(where.y())))
+        event = QMouseEvent(
+            kind,
+            where,
+            QPointF(outside),
+            Qt.MouseButton.NoButton if kind == QEvent.Type.MouseMove else button,
+            button if held else Qt.MouseButton.NoButton,
+            Qt.KeyboardModifier.ShiftModifier if shift else Qt.KeyboardModifier.NoModifier,
+        )
+        QApplication.sendEvent(canvas, event)
+        QApplication.processEvents()
