@@ -26,6 +26,9 @@ __all__ = [
 Box = tuple[float, float, float, float]
 FloatArray = npt.NDArray[np.float64]
 
+# Layers hand positions back with the rounding errors of their transforms; prompts that went to
+# a layer and came back have to be equal to what they were.
+DECIMALS = 4
 # A plain click with napari's rectangle tool leaves a rectangle of about two pixels.
 MIN_BOX_SIDE = 2.5
 
@@ -255,12 +258,12 @@ def prompts_from_rows(
     sam3.errors.PromptError
         For a polarity that cannot be read.
     """
-    rows = np.asarray(points, np.float64).reshape(-1, plane.ndim)
+    rows = np.asarray(points, np.float64).reshape(-1, plane.ndim).round(DECIMALS)
     keep = np.flatnonzero(on_plane(rows, plane)).tolist()
     row_axis, column_axis = plane.axes
     box: Box | None = None
     for corners in rectangles:
-        vertices = np.asarray(corners, np.float64).reshape(-1, plane.ndim)
+        vertices = np.asarray(corners, np.float64).reshape(-1, plane.ndim).round(DECIMALS)
         if on_plane(vertices, plane).all() and not _left_by_a_click(vertices, plane):
             box = box_from_vertices(vertices, plane)
     return PromptSet(

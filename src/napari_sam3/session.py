@@ -296,6 +296,9 @@ class LabelingSession(SessionState):
         if model is None:
             self._finish(job, None, Outcome(error=Sam3Error("no model is set; choose one")))
             return
+        if self.predictor is None:
+            # Before the work gets to say so itself, it has to import torch.
+            self._set_stage("loading model")
         if job.question is not None:
             # Only now: objects accepted ahead of this one have been written by now, so that the
             # same clicks give the same masks however fast they come.

@@ -101,6 +101,10 @@ class SessionState:
         """Prompts of the object in hand on any plane."""
         return self._prompts.get(key, PromptSet())
 
+    def all_prompts(self) -> dict[Hashable, PromptSet]:
+        """Prompts of objects in hand on every plane that has some."""
+        return dict(self._prompts)
+
     @property
     def prediction(self) -> ObjectPrediction | None:
         """The mask in hand."""

@@ -1,0 +1,115 @@
+"""Mouse and keys on the Points layer: one mode in which everything is done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from napari.layers import Layer, Points
+
+    from .binding import Binding
+
+__all__ = ["KEYS", "Gestures"]
+
+ADD, PAN_ZOOM = "add", "pan_zoom"
+LEFT, RIGHT = 1, 2
+# Screen px the mouse has to move with a button down to draw a box; napari's own threshold.
+DRAG_DISTANCE = 5
+
+KEYS = {
+    "accept": "N",
+    "reject": "Q",
+    "undo": "Control-Z",
+    "redo": "Control-Shift-Z",
+}
+
+
+class Gestures:
+    """Left click foreground, right click background, drag a box, Shift+click accept and go on.
+
+    They act in the Points layer's *add* mode, where napari itself adds the points; holding space
+    pans as ever.
+
+    Parameters
+    ----------
+    binding : Binding
+        What the gestures drive.
+    """
+
+    def __init__(self, binding: Binding) -> None:
+        self._binding = binding
+        self._points: Points = binding.points
+        # Before napari's own callback, so that polarity is set when the point is added.
+        self._points.mouse_drag_callbacks.insert(0, self._on_press)
+        self._points.events.mode.connect(self._on_mode)
+        self._bound: list[tuple[Layer, str]] = []
+        for layer in (binding.points, binding.boxes):
+            self._bind_keys(layer)
+        self._on_mode()
+
+    def close(self) -> None:
+        """Give the layers back as they were."""
+        if self._on_press in self._points.mouse_drag_callbacks:
+            self._points.mouse_drag_callbacks.remove(self._on_press)
+        self._points.events.mode.disconnect(self._on_mode)
+        for layer, key in self._bound:
+            layer.bind_key(key, None)
+        self._bound.clear()
+        if self._points.mode == ADD:
+            self._points.mouse_pan = True
+
+    def _bind_keys(self, layer: Layer) -> None:
+        binding = self._binding
+        commands: dict[str, Callable[[], object]] = {
+            "accept": binding.accept,
+            "reject": binding.reject,
+            "undo": binding.undo,
+            "redo": binding.redo,
+        }
+        for name, command in commands.items():
+
+            def run(_layer: Layer, command: Callable[[], object] = command) -> None:
+                command()
+
+            layer.bind_key(KEYS[name], run, overwrite=True)
+            self._bound.append((layer, KEYS[name]))
+
+    def _on_mode(self, event: Any = None) -> None:
+        if self._points.mode == ADD:
+            # napari leaves panning on in add mode; a drag draws a box here.
+            self._points.mouse_pan = False
+
+    def _on_press(self, layer: Points, event: Any) -> Iterator[None]:
+        if self._points.mode != ADD:
+            return
+        if event.button not in (LEFT, RIGHT) or not self._binding.ready_for_click(event.position):
+            yield from self._swallow()
+            return
+        if "Shift" in event.modifiers and not self._binding.finish_object():
+            yield from self._swallow()
+            return
+        # Stays set until the next press: napari adds the point on release, after this.
+        foreground = event.button == LEFT
+        self._binding.prompt_layers.next_click(foreground)
+        start_place, start = np.array(event.pos), tuple(event.position)
+        dragged = False
+        yield
+        while event.type == "mouse_move":
+            if np.linalg.norm(np.array(event.pos) - start_place) >= DRAG_DISTANCE:
+                if foreground:
+                    dragged = True
+                    self._binding.draw_box(start, tuple(event.position), done=False)
+                event.handled = True
+            yield
+        if dragged:
+            self._binding.draw_box(start, tuple(event.position), done=True)
+
+    def _swallow(self) -> Iterator[None]:
+        """Keep napari from adding a point for this press."""
+        self._points.mode = PAN_ZOOM
+        self._points.mouse_pan = False
+        yield
+        self._points.mode = ADD

@@ -1,0 +1,177 @@
+"""Labels layers of napari as the place where objects are written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import LabelError, LayerError
+from .masks import Region
+from .planes import PlaneIndex
+
+if TYPE_CHECKING:
+    from napari.layers import Image, Labels
+
+__all__ = ["LabelStore", "LayerTarget", "check_labels", "image_shape", "placement"]
+
+PLACEMENT = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
+
+
+def image_shape(image: Image) -> tuple[int, ...]:
+    """Shape of an Image layer in px at its finest level, channels of RGB left out."""
+    data = image.data[0] if image.multiscale else image.data
+    shape = tuple(int(n) for n in data.shape)
+    return shape[:-1] if image.rgb else shape
+
+
+def placement(image: Image) -> dict[str, Any]:
+    """Return the arguments that place a new layer exactly where an image lies."""
+    return {name: getattr(image, name) for name in PLACEMENT}
+
+
+def check_labels(labels: Labels, image: Image) -> None:
+    """Refuse a Labels layer that objects of an image cannot be written to.
+
+    Raises
+    ------
+    LayerError
+        Naming what is wrong and the way out.
+    """
+    make_new = 'choose "new layer" instead'
+    if getattr(labels, "multiscale", False):
+        raise LayerError(f"{labels.name!r} is a pyramid, which cannot be edited; {make_new}")
+    shape, wanted = tuple(labels.data.shape), image_shape(image)
+    if shape != wanted:
+        raise LayerError(
+            f"{labels.name!r} has shape {shape}, but the image {image.name!r} {wanted}; {make_new}"
+        )
+    if type(labels.data).__module__.startswith("dask"):
+        raise LayerError(
+            f"{labels.name!r} is a dask array, which cannot be written to; set its data to "
+            "data.compute() or to a zarr array first"
+        )
+    flags = getattr(labels.data, "flags", None)
+    if flags is not None and not getattr(flags, "writeable", True):
+        raise LayerError(f"the data of {labels.name!r} are read-only; {make_new}")
+
+
+class LabelStore:
+    """A whole Labels layer: keeps track of its largest id, hands out its planes.
+
+    Parameters
+    ----------
+    layer : Labels
+        Checked by `check_labels`.
+    alive : callable
+        Tells whether the layer is still in the viewer.
+    """
+
+    def __init__(self, layer: Labels, alive: Callable[[], bool]) -> None:
+        self.layer = layer
+        self.alive = alive
+        self._maximum: int | None = None
+        layer.events.data.connect(self._forget)
+        layer.events.paint.connect(self._note_paint)
+
+    def close(self) -> None:
+        """Stop listening to the layer."""
+        self.layer.events.data.disconnect(self._forget)
+        self.layer.events.paint.disconnect(self._note_paint)
+
+    def maximum(self) -> int:
+        """Return the largest id in the layer; it is scanned once, and after foreign edits."""
+        if self._maximum is None:
+            self._maximum = _largest(self.layer.data)
+        return self._maximum
+
+    def note(self, label: int) -> None:
+        """Note an id that was written."""
+        if self._maximum is not None:
+            self._maximum = max(self._maximum, label)
+
+    def plane(self, plane: PlaneIndex) -> LayerTarget:
+        """Return one plane as a target."""
+        return LayerTarget(self, plane)
+
+    def _forget(self, event: Any = None) -> None:
+        self._maximum = None
+
+    def _note_paint(self, event: Any) -> None:
+        for atom in event.value:
+            try:
+                self.note(int(np.max(atom[2], initial=0)))
+            except (TypeError, IndexError, KeyError, ValueError):
+                # Kinds of strokes differ between versions of napari: look again instead.
+                self._maximum = None
+
+
+class LayerTarget:
+    """One plane of a Labels layer; a `LabelTarget`.
+
+    Parameters
+    ----------
+    store : LabelStore
+        The layer.
+    plane : PlaneIndex
+        Which plane of it.
+    """
+
+    def __init__(self, store: LabelStore, plane: PlaneIndex) -> None:
+        self._store = store
+        self._plane = plane
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width) of the plane in px."""
+        return self._plane.shape_of(self._store.layer.data.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Integer dtype of the labels."""
+        dtype: np.dtype[Any] = np.dtype(self._store.layer.data.dtype)
+        return dtype
+
+    @property
+    def source(self) -> Hashable:
+        """Identity of the layer."""
+        identity: Hashable = self._store.layer.unique_id
+        return identity
+
+    def maximum(self) -> int:
+        """Return the largest id in the whole layer."""
+        return self._store.maximum()
+
+    def read(self, region: Region) -> npt.NDArray[Any]:
+        """Return a copy of the labels in a region of the plane."""
+        self._need_layer()
+        return np.array(self._store.layer.data[self._plane.slices(*region)])
+
+    def write(self, region: Region, values: npt.NDArray[Any]) -> None:
+        """Replace the labels in a region of the plane, and show them.
+
+        Raises
+        ------
+        LabelError
+            If the layer is no longer in the viewer.
+        """
+        self._need_layer()
+        self._store.layer.data[self._plane.slices(*region)] = values
+        self._store.note(int(values.max(initial=0)))
+        self._store.layer.refresh(extent=False)
+
+    def _need_layer(self) -> None:
+        if not self._store.alive():
+            raise LabelError(
+                f"the labels layer {self._store.layer.name!r} was deleted, so nothing can be "
+                "written to it; choose another one, or a new one"
+            )
+
+
+def _largest(data: Any) -> int:
+    """Return the largest value, one plane at a time where the data are not in memory."""
+    if isinstance(data, np.ndarray) or data.ndim <= 2:
+        return int(np.max(np.asarray(data), initial=0))
+    return max((_largest(np.asarray(data[i])) for i in range(data.shape[0])), default=0)

@@ -1,0 +1,163 @@
+"""The five layers that belong together, and which of them are still there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .errors import LayerError
+from .label_layer import image_shape, placement
+from .preview import preview_colors
+from .prompt_layers import boxes_options, points_options
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Image, Labels, Layer, Points, Shapes
+
+__all__ = ["LayerSet", "find_image", "images_in"]
+
+LABELS_NAME, PREVIEW_NAME = "SAM 3 labels", "SAM 3 preview"
+ROLES = ("image", "labels", "preview", "boxes", "points")
+
+
+@dataclass(frozen=True, eq=False)
+class LayerSet:
+    """Layers of one binding. Layers are told apart by `unique_id`: proxies are never identical.
+
+    Parameters
+    ----------
+    viewer : Viewer or ViewerModel
+        Where they are.
+    image, labels, points, boxes, preview
+        The layers.
+    tools : frozenset of str
+        Roles of layers that were made for the binding only and go with it.
+    """
+
+    viewer: ViewerModel
+    image: Image
+    labels: Labels
+    points: Points
+    boxes: Shapes
+    preview: Labels
+    tools: frozenset[str]
+
+    @classmethod
+    def make(
+        cls,
+        viewer: ViewerModel,
+        image: Image | None,
+        labels: Labels | None,
+        points: Points | None,
+        boxes: Shapes | None,
+    ) -> LayerSet:
+        """Complete a set: layers that are not given are added to the viewer."""
+        image = find_image(viewer) if image is None else image
+        _check_image(image)
+        # In this order from the bottom up.
+        given = {"labels": labels, "preview": None, "boxes": boxes, "points": points}
+        made = {
+            role: _add(viewer, image, role) if layer is None else layer
+            for role, layer in given.items()
+        }
+        tools = frozenset(
+            role for role, layer in given.items() if layer is None and role != "labels"
+        )
+        return cls(viewer, image, tools=tools, **made)
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Roles whose layer is no longer in the viewer."""
+        return tuple(role for role in ROLES if not self.has(getattr(self, role)))
+
+    def has(self, layer: Layer) -> bool:
+        """Whether a layer is in the viewer."""
+        return any(other.unique_id == layer.unique_id for other in self.viewer.layers)
+
+    def role(self, layer: Layer) -> str | None:
+        """Return which part a layer plays, if any."""
+        for role in ROLES:
+            if getattr(self, role).unique_id == layer.unique_id:
+                return role
+        return None
+
+    def restored(self) -> LayerSet:
+        """Return a set in which missing layers are made anew.
+
+        Raises
+        ------
+        LayerError
+            If the image itself is gone.
+        """
+        if "image" in self.missing:
+            raise LayerError(f"the image {self.image.name!r} was deleted; choose another one")
+        made: dict[str, Any] = {
+            role: _add(self.viewer, self.image, role) for role in ROLES if role in self.missing
+        }
+        return replace(self, tools=self.tools | (set(made) - {"labels"}), **made)
+
+    def select_points(self) -> None:
+        """Make the points the active layer, so that the next click is a prompt."""
+        self.viewer.layers.selection.active = self.points
+
+    def remove_tools(self) -> None:
+        """Remove the layers that only served the binding."""
+        for role in self.tools:
+            layer = getattr(self, role)
+            if self.has(layer):
+                self.viewer.layers.remove(layer)
+
+
+def images_in(viewer: ViewerModel) -> list[Image]:
+    """All Image layers of a viewer, topmost first."""
+    from napari.layers import Image
+
+    return [layer for layer in reversed(list(viewer.layers)) if isinstance(layer, Image)]
+
+
+def find_image(viewer: ViewerModel) -> Image:
+    """Return the selected image of a viewer, or else its topmost one.
+
+    Raises
+    ------
+    LayerError
+        If there is none.
+    """
+    images = images_in(viewer)
+    if not images:
+        raise LayerError(
+            "there is no image layer; open an image (File > Open, or File > Open Sample > SAM 3)"
+        )
+    active = viewer.layers.selection.active
+    for image in images:
+        if active is not None and image.unique_id == active.unique_id:
+            return image
+    return images[0]
+
+
+def _check_image(image: Image) -> None:
+    shape = image_shape(image)
+    if len(shape) < 2:
+        raise LayerError(f"the image {image.name!r} has shape {shape}; at least 2 axes are needed")
+
+
+def _add(viewer: ViewerModel, image: Image, role: str) -> Layer:
+    if role == "points":
+        return viewer.add_points(**points_options(image))
+    if role == "boxes":
+        return viewer.add_shapes(**boxes_options(image))
+    # Zeros cost no memory until they are written to, however large the image.
+    if role == "labels":
+        data = np.zeros(image_shape(image), np.uint32)
+        return viewer.add_labels(data, name=LABELS_NAME, opacity=0.6, **placement(image))
+    layer = viewer.add_labels(
+        np.zeros(image_shape(image), np.uint8),
+        name=PREVIEW_NAME,
+        colormap=preview_colors(),
+        opacity=1.0,
+        **placement(image),
+    )
+    layer.editable = False
+    return layer

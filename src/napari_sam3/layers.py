@@ -1,0 +1,77 @@
+"""Bind a session to the layers of a viewer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from .binding import Binding
+from .layer_set import LayerSet
+from .models import model_loader
+from .plane_source import PlaneKey
+from .planes import ContrastLimits
+from .session import LabelingSession
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Image, Labels, Points, Shapes
+
+    from sam3.predictor import Predictor
+
+    from .jobs import Loader
+
+__all__ = ["Binding", "PlaneKey", "bind"]
+
+
+def bind(
+    viewer: ViewerModel,
+    image: Image | None = None,
+    labels: Labels | None = None,
+    *,
+    points: Points | None = None,
+    boxes: Shapes | None = None,
+    predictor: Predictor | Loader | None = None,
+    session: LabelingSession | None = None,
+    contrast: ContrastLimits | None = None,
+    on_error: Callable[[BaseException], None] | None = None,
+) -> Binding:
+    """Bind a session to an image of a viewer; layers that are not given are made.
+
+    Parameters
+    ----------
+    viewer : Viewer or ViewerModel
+        A bare `ViewerModel` needs no display.
+    image : Image, optional
+        Image to segment; the selected or topmost one if not given.
+    labels : Labels, optional
+        Where objects go; must have the image's shape.
+    points, boxes : Points, Shapes, optional
+        Existing layers to take prompts from.
+    predictor : Predictor or callable, optional
+        A predictor, or a function that loads one; the embedded model if not given.
+    session : LabelingSession, optional
+        Session to drive, with its own predictor; it is not closed with the binding.
+    contrast : tuple of float, optional
+        Values shown to the model as black and white, instead of percentiles.
+    on_error : callable, optional
+        Told about every error; without it errors are raised where they happen.
+
+    Returns
+    -------
+    Binding
+
+    Raises
+    ------
+    LayerError, sam3.errors.ImageError
+        If there is no image, or a layer cannot be used.
+    """
+    own = session is None
+    if session is None:
+        session = LabelingSession(predictor if predictor is not None else model_loader())
+    try:
+        layers = LayerSet.make(viewer, image, labels, points, boxes)
+        return Binding(layers, session, own_session=own, contrast=contrast, on_error=on_error)
+    except BaseException:
+        if own:
+            session.close()
+        raise

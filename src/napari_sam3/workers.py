@@ -1,0 +1,102 @@
+"""Predictions on a thread of their own, answers back on the GUI thread."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
+
+from .jobs import Outcome
+
+__all__ = ["ThreadRunner", "spare_a_core"]
+
+logger = logging.getLogger(__name__)
+
+Work = Callable[[Callable[[str], None]], Outcome]
+
+
+@contextmanager
+def spare_a_core() -> Iterator[None]:
+    """Leave one core to the GUI while torch works on this thread; restored afterwards."""
+    import torch
+
+    before = torch.get_num_threads()
+    spared = max(1, min(before, (os.cpu_count() or 2) - 1))
+    if spared != before:
+        torch.set_num_threads(spared)
+    try:
+        yield
+    finally:
+        if spared != before:
+            torch.set_num_threads(before)
+
+
+class ThreadRunner(QObject):
+    """Runs one piece of work after another on one thread; a `Submit` for the viewer.
+
+    Made on the GUI thread; `done` and `report` are called there. Nothing that goes wrong in the
+    work is lost: work never raises (see `napari_sam3.jobs.work`), and a failure around it comes
+    back as an `Outcome` all the same.
+
+    Parameters
+    ----------
+    parent : QObject, optional
+        Qt parent.
+    """
+
+    _finished = Signal(object, object)
+    _reported = Signal(object, str)
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._pool: ThreadPoolExecutor | None = None
+        self._futures: set[Future[None]] = set()
+        # Emitted on the worker's thread, received on the one this object lives on.
+        self._finished.connect(self._on_finished)
+        self._reported.connect(self._on_reported)
+
+    def __call__(
+        self, work: Work, done: Callable[[Outcome], None], report: Callable[[str], None]
+    ) -> None:
+        """Start work; returns at once."""
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(1, thread_name_prefix="napari-sam3")
+        future = self._pool.submit(self._run, work, done, report)
+        self._futures.add(future)
+        future.add_done_callback(self._futures.discard)
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Block until all work is done; answers still have to come through the event loop."""
+        return not wait(set(self._futures), timeout=seconds).not_done
+
+    def close(self) -> None:
+        """Take no more work. What runs ends by itself; its answer is dropped."""
+        for signal in (self._finished, self._reported):
+            with suppress(TypeError, RuntimeError):
+                signal.disconnect()
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._pool = None
+
+    def _run(
+        self, work: Work, done: Callable[[Outcome], None], report: Callable[[str], None]
+    ) -> None:
+        try:
+            with spare_a_core():
+                outcome = work(lambda stage: self._reported.emit(report, stage))
+        except BaseException as error:
+            outcome = Outcome(error=error)
+        # The window may be gone by now, and the Qt object with it.
+        with suppress(RuntimeError):
+            self._finished.emit(done, outcome)
+
+    def _on_finished(self, done: Any, outcome: Any) -> None:
+        done(outcome)
+
+    def _on_reported(self, report: Any, stage: str) -> None:
+        report(stage)
