@@ -35,6 +35,9 @@ def _parser() -> argparse.ArgumentParser:
         help="a stretch of the training, e.g. 0.6,32,4,112; give one for each crop size",
     )
     parser.add_argument("--bfloat16", action="store_true", help="autocast to bfloat16")
+    parser.add_argument(
+        "--processes", type=int, default=defaults.processes, help="single-threaded processes"
+    )
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, help="torch threads; all cores by default")
     parser.add_argument("--workers", type=int, default=1, help="processes that make batches")
@@ -54,6 +57,7 @@ def main(argv: list[str] | None = None) -> int:
         cooldown=arguments.cooldown,
         scenes=arguments.scenes,
         bfloat16=arguments.bfloat16,
+        processes=arguments.processes,
     )
     if arguments.phase:
         phases = [text.split(",") for text in arguments.phase]

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
+from torch.multiprocessing.spawn import spawn
 from torch.utils.data import DataLoader
 
 from sam3 import checkpoint
@@ -28,6 +29,8 @@ __all__ = ["Phase", "Settings", "train"]
 
 _LOG = logging.getLogger(__name__)
 _STATE_FILE, _WEIGHTS_FILE, _LOG_FILE = "state.pt", "weights.safetensors", "log.csv"
+_RENDEZVOUS = "rendezvous"
+_SEED_STRIDE = 1_000_003
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,9 @@ class Settings:
         Decay of the moving average of the weights, which is what is validated and saved.
     bfloat16 : bool
         Run the network under autocast to bfloat16.
+    processes : int
+        Share the images of a step among so many processes, each with its own seed for crops. On a
+        CPU one single-threaded process a core is about a third faster than one with all threads.
     """
 
     steps: int = 12000
@@ -97,12 +103,18 @@ class Settings:
     )
     ema: float = 0.998
     bfloat16: bool = False
+    processes: int = 1
 
     def schedule(self, step: int) -> tuple[int, int, int]:
         """Return (images, prompts, crop) of a step."""
         share = step / self.steps
         phase = next((p for p in self.phases if share < p.until), self.phases[-1])
         return phase.images, phase.prompts, phase.crop
+
+    def share(self, step: int) -> tuple[int, int, int]:
+        """Return (images, prompts, crop) of a step for one of the processes."""
+        images, prompts, crop = self.schedule(step)
+        return max(1, images // self.processes), prompts, crop
 
     def rate(self, step: int) -> float:
         """Return the learning rate of a step."""
@@ -148,25 +160,65 @@ def train(
     """
     out.mkdir(parents=True, exist_ok=True)
     (out / "settings.json").write_text(json.dumps(asdict(settings), indent=1))
+    scene_pool(settings.scenes, settings.seed, out / "cache")
+    job = _Job(settings, out, data, init, device, workers, save_every, validate_every)
+    if settings.processes == 1:
+        _work(0, job)
+    else:
+        (out / _RENDEZVOUS).unlink(missing_ok=True)
+        spawn(_work, (job,), settings.processes)
+    return out / _WEIGHTS_FILE
+
+
+@dataclass(frozen=True)
+class _Job:
+    """Arguments of :func:`train`, for every process."""
+
+    settings: Settings
+    out: Path
+    data: Path | None
+    init: Path | None
+    device: str
+    workers: int
+    save_every: int
+    validate_every: int
+
+
+def _work(rank: int, job: _Job) -> None:
+    """Run one process of the training; the first one validates and saves."""
+    settings, processes = job.settings, job.settings.processes
+    if processes > 1:
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+        torch.set_num_threads(1)
+        distributed.init_process_group(
+            "gloo", init_method=f"file://{job.out / _RENDEZVOUS}", rank=rank, world_size=processes
+        )
     config = get_preset(settings.preset)
-    start = checkpoint.load(init) if init else build_click_model(config, seed=settings.seed)
-    run = _Run(settings, start.requires_grad_(True), out, device)
-    real, validation = load_real(data)
-    scenes = scene_pool(settings.scenes, settings.seed, out / "cache")
+    start = (
+        checkpoint.load(job.init) if job.init else build_click_model(config, seed=settings.seed)
+    )
+    run = _Run(settings, start.requires_grad_(True), job.out, job.device)
+    real, validation = load_real(job.data)
+    scenes = scene_pool(settings.scenes, settings.seed, job.out / "cache")
     sampler = CropSampler(
-        real, scenes, seed=settings.seed, real_fraction=settings.real_fraction
+        real,
+        scenes,
+        seed=settings.seed + rank * _SEED_STRIDE,
+        real_fraction=settings.real_fraction,
     )
     held_out = CropSampler(validation or scenes[:100], [], seed=settings.seed + 1)
     fixed = [held_out.batch(i, images=16, prompts=3, crop=224) for i in range(6)]
-    dataset = CropDataset(sampler, settings.schedule, settings.steps, first=run.step)
-    loader = DataLoader(dataset, batch_size=None, num_workers=workers, prefetch_factor=4)
+    dataset = CropDataset(sampler, settings.share, settings.steps, first=run.step)
+    loader = DataLoader(dataset, batch_size=None, num_workers=job.workers)
     for batch in loader:
-        run.advance(batch.to(device))
-        if run.step % validate_every == 0 or run.step == settings.steps:
+        run.advance(batch.to(job.device))
+        last = run.step == settings.steps
+        if rank == 0 and (run.step % job.validate_every == 0 or last):
             run.validate(fixed)
-        if run.step % save_every == 0 or run.step == settings.steps:
+        if rank == 0 and (run.step % job.save_every == 0 or last):
             run.save()
-    return out / _WEIGHTS_FILE
+    if processes > 1:
+        distributed.destroy_process_group()
 
 
 class _Run:
@@ -194,18 +246,32 @@ class _Run:
         """Take one optimiser step."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.settings.rate(self.step)
-        generator = torch.Generator().manual_seed(self.settings.seed * 1_000_003 + self.step)
+        generator = torch.Generator().manual_seed(self.settings.seed * _SEED_STRIDE + self.step)
         correct = self.step % 2 == 1 and self.step > 2 * self.settings.warmup
         with torch.autocast(self.device, torch.bfloat16, enabled=self.settings.bfloat16):
             loss, figures = self.network(batch, generator, correct=correct)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        self._share_gradients()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         self.optimizer.step()
         self._update_average()
         self.step += 1
         for name, value in {"loss": loss.detach(), **figures}.items():
             self.figures.setdefault(name, []).append(float(value))
+
+    def _share_gradients(self) -> None:
+        """Average the gradients over the processes."""
+        if self.settings.processes == 1:
+            return
+        gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
+        flat = torch.cat([g.flatten() for g in gradients])
+        distributed.all_reduce(flat)
+        flat /= self.settings.processes
+        for gradient, part in zip(
+            gradients, flat.split([g.numel() for g in gradients]), strict=True
+        ):
+            gradient.copy_(part.view_as(gradient))
 
     def _update_average(self) -> None:
         decay = min(self.settings.ema, (self.step + 1) / (self.step + 10))
