@@ -1,0 +1,311 @@
+"""The dock widget: chooses layers and model, shows what is going on, drives a session."""
+
+from __future__ import annotations
+
+import logging
+import os
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari.utils.notifications import show_error, show_warning
+from qtpy.QtCore import QEvent, QTimer
+from qtpy.QtWidgets import QFileDialog, QVBoxLayout, QWidget
+
+from sam3.errors import PromptError, Sam3Error
+
+from .layer_set import find_image, images_in
+from .layers import Binding, bind
+from .models import EMBEDDED, model_loader
+from .panel import Panel, put_items
+from .session import IDLE, LabelingSession
+from .widget_text import NEW_LABELS, NO_IMAGE, describe_mask, describe_stage, label_choices
+from .workers import ThreadRunner
+
+if TYPE_CHECKING:
+    import napari.viewer
+    from napari.layers import Image, Labels
+
+    from sam3.predictor import Predictor
+
+    from .jobs import Loader
+
+__all__ = ["SegmentWidget"]
+
+logger = logging.getLogger(__name__)
+
+BROWSE = "browse"
+WEIGHTS = "Weights (*.pt *.pth *.safetensors);;All files (*)"
+
+
+class SegmentWidget(QWidget):
+    """Click on objects, get labels.
+
+    Parameters
+    ----------
+    napari_viewer : napari.viewer.Viewer
+        Given by napari.
+    parent : QWidget, optional
+        Qt parent.
+
+    Attributes
+    ----------
+    session : LabelingSession
+        The state; lives as long as the widget.
+    binding : Binding or None
+        The session's connection to the image chosen; None without one.
+    panel : Panel
+        The controls.
+    """
+
+    def __init__(self, napari_viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.viewer = napari_viewer
+        self.runner = ThreadRunner()
+        self.session = LabelingSession(model_loader(), submit=self.runner)
+        self.binding: Binding | None = None
+        self.panel = Panel()
+        self._models: list[tuple[str, Any]] = [("Embedded (tiny)", EMBEDDED)]
+        self._model: Any = EMBEDDED
+        self._device = "auto"
+        self._docked = False
+        self._closed = False
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.panel)
+        self._connect()
+        # When Qt deletes the widget without closing it, the thread has to end all the same.
+        self.destroyed.connect(partial(_release, self.session, self.runner))
+        self._list_models()
+        self._first_image()
+
+    # ------------------------------------------------------------------ public
+
+    def set_image(self, image: Image | None, labels: Labels | None = None) -> None:
+        """Work on an image, and write into labels (new ones if not given)."""
+        self._unbind()
+        if image is not None:
+            try:
+                self.binding = bind(
+                    self.viewer, image, labels, session=self.session, on_error=self._on_error
+                )
+            except Sam3Error as error:
+                self._on_error(error)
+            else:
+                self.binding.layers_lost.connect(self._on_lost)
+                self.panel.show_status(describe_stage(self.session))
+                self._prepare()
+        else:
+            self.panel.show_status(NO_IMAGE)
+        self.refresh()
+
+    def set_model(self, model: str | os.PathLike[str], device: str = "auto") -> None:
+        """Use a model by name ("tiny") or the path of a weights file."""
+        name = os.fspath(model)
+        if name not in [data for _, data in self._models]:
+            self._models.append((Path(name).name, name))
+        self._model, self._device = name, device
+        self.set_predictor(model_loader(name, device))
+
+    def set_predictor(self, predictor: Predictor | Loader) -> None:
+        """Use a predictor, or a function that loads one."""
+        self.session.set_predictor(predictor)
+        self._list_models()
+        self.panel.show_status(describe_stage(self.session))
+        self._prepare()
+        if self.binding is not None and self.session.prompts.has_target:
+            self._command("predict")
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Block until no work runs; its answers come with the next events of Qt."""
+        return self.runner.wait(seconds)
+
+    def shut_down(self) -> None:
+        """Let go of viewer, layers, thread and model. Labels stay."""
+        if self._closed:
+            return
+        self._closed = True
+        self._unbind()
+        events = self.viewer.layers.events
+        for emitter in (events.inserted, events.removed, events.renamed):
+            emitter.disconnect(self._on_layers)
+        _release(self.session, self.runner)
+
+    # ---------------------------------------------------------------- Qt events
+
+    def showEvent(self, event: Any) -> None:
+        """Load the model in the background once there is something to see."""
+        super().showEvent(event)
+        QTimer.singleShot(0, self._prepare)
+
+    def closeEvent(self, event: Any) -> None:
+        """Shut down."""
+        self.shut_down()
+        super().closeEvent(event)
+
+    def event(self, event: Any) -> bool:
+        """Notice that napari takes the widget out of its dock, which is how docks are closed."""
+        if event.type() == QEvent.Type.ParentChange:
+            if self.parent() is not None:
+                self._docked = True
+            elif self._docked:
+                self.shut_down()
+        return bool(super().event(event))
+
+    # ------------------------------------------------------------------ wiring
+
+    def _connect(self) -> None:
+        panel, session = self.panel, self.session
+        panel.image.activated.connect(self._on_image)
+        panel.labels.activated.connect(self._on_labels)
+        panel.model.activated.connect(self._on_model)
+        panel.restore.clicked.connect(self._on_restore)
+        for name, button in panel.buttons.items():
+            button.clicked.connect(partial(self._on_button, name))
+        session.busy_changed.connect(self._on_stage)
+        session.prompts_changed.connect(self._on_progress)
+        session.prediction_changed.connect(self._on_progress)
+        session.accepted.connect(self._on_progress)
+        session.labels_changed.connect(self._on_progress)
+        session.failed.connect(self._on_error)
+        events = self.viewer.layers.events
+        for emitter in (events.inserted, events.removed, events.renamed):
+            emitter.connect(self._on_layers)
+
+    def _first_image(self) -> None:
+        if images_in(self.viewer):
+            self.set_image(find_image(self.viewer))
+        else:
+            self.set_image(None)
+
+    def _unbind(self) -> None:
+        if self.binding is not None:
+            binding, self.binding = self.binding, None
+            binding.close()
+
+    def _prepare(self) -> None:
+        if not self._closed and self.binding is not None and self.isVisible():
+            self.session.prepare()
+
+    # ------------------------------------------------------------- user's choices
+
+    def _on_image(self, index: int) -> None:
+        chosen = self.panel.image.itemData(index)
+        self.set_image(next((i for i in images_in(self.viewer) if i.unique_id == chosen), None))
+
+    def _on_labels(self, index: int) -> None:
+        if self.binding is None:
+            return
+        chosen = self.panel.labels.itemData(index)
+        layer = next((one for one in self.viewer.layers if one.unique_id == chosen), None)
+        self.set_image(self.binding.image, layer)
+
+    def _on_model(self, index: int) -> None:
+        chosen = self.panel.model.itemData(index)
+        if chosen == BROWSE:
+            chosen, _ = QFileDialog.getOpenFileName(self, "Weights of SAM 3", "", WEIGHTS)
+        if chosen:
+            self.set_model(chosen, self._device)
+        else:
+            self._list_models()
+
+    def _on_button(self, name: str, _checked: bool = False) -> None:
+        if self.binding is not None:
+            getattr(self.binding, name)()
+            self.refresh()
+
+    def _on_restore(self, _checked: bool = False) -> None:
+        if self.binding is not None:
+            self._command("restore")
+            self.panel.show_status(describe_stage(self.session))
+            self.refresh()
+
+    def _command(self, name: str) -> None:
+        try:
+            getattr(self.session if name == "predict" else self.binding, name)()
+        except Sam3Error as error:
+            self._on_error(error)
+
+    # ------------------------------------------------------- what others tell us
+
+    def _on_layers(self, event: Any = None) -> None:
+        binding = self.binding
+        if binding is not None and "image" in binding.layers.missing:
+            name = binding.image.name
+            self._unbind()
+            self.panel.show_status(
+                f"The image {name!r} was deleted. Choose another one; what was accepted is kept "
+                "in the labels.",
+                error=True,
+            )
+        elif binding is None and event is not None and event.type == "inserted":
+            self._first_image()
+        self.refresh()
+
+    def _on_lost(self, error: Sam3Error) -> None:
+        if self.binding is not None and "image" not in self.binding.layers.missing:
+            self.panel.show_status(_sentence(error), error=True)
+            self.refresh()
+
+    def _on_stage(self, stage: str) -> None:
+        self.panel.show_busy(stage != IDLE)
+        # An error stays to be read until there is news.
+        if stage != IDLE or not self.panel.status.styleSheet():
+            self.panel.show_status(describe_stage(self.session))
+        self.refresh()
+
+    def _on_progress(self, *_: Any) -> None:
+        if self._closed:
+            return
+        if self.binding is not None and not self.binding.layers.missing:
+            self.panel.show_status(describe_stage(self.session))
+        self.refresh()
+
+    def _on_error(self, error: BaseException) -> None:
+        if self._closed:
+            return
+        if isinstance(error, Sam3Error):
+            text = _sentence(error)
+        else:
+            logger.error("unexpected error", exc_info=error)
+            text = f"Unexpected {type(error).__name__}: {error}"
+        self.panel.show_status(text, error=True)
+        self.refresh()
+        (show_warning if isinstance(error, PromptError) else show_error)(text)
+
+    # ----------------------------------------------------------------- showing
+
+    def refresh(self) -> None:
+        """Show choices and buttons as they are now."""
+        if self._closed:
+            return
+        panel, session, binding = self.panel, self.session, self.binding
+        images = [(image.name, image.unique_id) for image in images_in(self.viewer)]
+        put_items(panel.image, images, binding.image.unique_id if binding else None)
+        put_items(
+            panel.labels,
+            label_choices(self.viewer, binding),
+            binding.labels.unique_id if binding else NEW_LABELS,
+        )
+        missing = binding.layers.missing if binding else ()
+        panel.restore.setVisible(bool(missing))
+        panel.object.setText(describe_mask(session))
+        in_hand = binding is not None and session.prompts.has_target
+        panel.buttons["accept"].setEnabled(in_hand)
+        panel.buttons["reject"].setEnabled(binding is not None and not session.prompts.is_empty)
+        panel.buttons["undo"].setEnabled(binding is not None and session.can_undo)
+        panel.buttons["redo"].setEnabled(binding is not None and session.can_redo)
+
+    def _list_models(self) -> None:
+        items = [*self._models, ("Weights file …", BROWSE)]
+        put_items(self.panel.model, items, self._model)
+
+
+def _release(session: LabelingSession, runner: ThreadRunner, *_: Any) -> None:
+    session.close()
+    runner.close()
+
+
+def _sentence(error: BaseException) -> str:
+    text = str(error)
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,66 @@
+"""What the dock widget says and offers, worked out without Qt."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .label_layer import image_shape
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+    from .binding import Binding
+    from .session import LabelingSession
+
+__all__ = ["NEW_LABELS", "NO_IMAGE", "describe_mask", "describe_stage", "label_choices"]
+
+NEW_LABELS = "new"
+NO_IMAGE = "Open an image to begin: File > Open, or File > Open Sample > SAM 3."
+STAGES = {
+    "loading model": "Loading the model …",
+    "encoding": "Looking at this part of the image …",
+    "predicting": "Predicting the mask …",
+}
+
+
+def describe_stage(session: LabelingSession) -> str:
+    """Say what the session is doing or waiting for."""
+    if session.stage in STAGES:
+        return STAGES[session.stage]
+    if session.plane_key is None:
+        return "Ready when a plane of the image is shown."
+    if session.prediction is not None:
+        return "Accept the mask, or refine it with more clicks."
+    if session.prompts.is_empty:
+        return "Ready: click on an object."
+    return "Ready."
+
+
+def describe_mask(session: LabelingSession) -> str:
+    """Describe the mask in hand and count the objects accepted."""
+    count = len(session.objects)
+    accepted = f"{count} object{'' if count == 1 else 's'} accepted"
+    prediction = session.prediction
+    if prediction is None:
+        return accepted
+    area = f"{prediction.mask.area:,}".replace(",", " ")
+    return f"Mask: score {prediction.score:.2f}, {area} px · {accepted}"
+
+
+def label_choices(viewer: ViewerModel, binding: Binding | None) -> list[tuple[str, Any]]:
+    """Return (name, unique_id) of the Labels layers that fit the image, and "new"."""
+    from napari.layers import Labels
+
+    new = ("New layer", NEW_LABELS)
+    if binding is None:
+        return [new]
+    shape, preview = image_shape(binding.image), binding.preview.unique_id
+    fitting = [
+        (layer.name, layer.unique_id)
+        for layer in reversed(list(viewer.layers))
+        if isinstance(layer, Labels)
+        and layer.unique_id != preview
+        and not layer.multiscale
+        and tuple(layer.data.shape) == shape
+    ]
+    return [*fitting, new]
