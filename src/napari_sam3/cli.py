@@ -180,19 +180,20 @@ def _add_model_options(command: argparse.ArgumentParser) -> None:
 def _segment(arguments: argparse.Namespace) -> int:
     from . import export
     from .images import read_image
+    from .models import model_loader
     from .segment import group_prompts, segment_plane
 
     for path in filter(None, (arguments.output, arguments.table)):
         export.check_output(path, overwrite=arguments.overwrite)
     objects = group_prompts(arguments.prompts or [], one_object=arguments.one_object)
     image = read_image(arguments.image)
-
-    def load() -> Any:
-        from sam3 import load_predictor
-
-        return load_predictor(arguments.model, arguments.device)
-
-    result = segment_plane(image, objects, load, position=arguments.plane, level=arguments.level)
+    result = segment_plane(
+        image,
+        objects,
+        model_loader(arguments.model, arguments.device),
+        position=arguments.plane,
+        level=arguments.level,
+    )
     for prompts, error in result.failures:
         print(f"{arguments.prog}: {_describe(prompts)}: {error}", file=sys.stderr)
     if not result.rows:
@@ -222,7 +223,7 @@ def _demo(arguments: argparse.Namespace) -> int:
 def _info(arguments: argparse.Namespace) -> int:
     from sam3.cli import main as sam3_main
 
-    return int(sam3_main(["info", arguments.file]) or 0)
+    return sam3_main(["info", arguments.file])
 
 
 def _numbers(text: str) -> tuple[float, ...] | None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
-from qtpy.QtGui import QMouseEvent
+from qtpy.QtGui import QKeySequence, QMouseEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QWidget
 
@@ -68,14 +68,10 @@ class Hand:
             self._mouse(QEvent.Type.MouseMove, place, LEFT, True)
         self._mouse(QEvent.Type.MouseButtonRelease, stop, LEFT, False)
 
-    def key(self, key: Qt.Key, modifier: Any = Qt.KeyboardModifier.NoModifier) -> None:
-        """Press and release a key with the mouse over the canvas."""
-        QTest.keyClick(self.canvas, key, modifier)
-        QApplication.processEvents()
-
-    def press(self, button: QWidget) -> None:
-        """Click a button of a panel."""
-        QTest.mouseClick(button, LEFT)
+    def type(self, key: str) -> None:
+        """Press and release a key on the canvas, named as napari does: "N", "Control-Z"."""
+        sequence = QKeySequence(key.replace("Control", "Ctrl").replace("-", "+"))
+        QTest.keySequence(self.canvas, sequence)  # type: ignore[call-overload]
         QApplication.processEvents()
 
     def wait_until(self, done: Callable[[], bool], what: str, seconds: float = 120.0) -> None:
