@@ -150,8 +150,11 @@ def _label_coins(folder: Path, model: str, device: str) -> list[ObjectRow]:
 
     viewer, widget = _open(model, device)
     try:
+        hand = Hand(viewer)
         viewer.window.resize(*WINDOW)
-        person = _Person(Hand(viewer), widget.session)
+        hand.rest()
+        viewer.fit_to_view()
+        person = _Person(hand, widget.session)
         for take in COINS:
             person.label(take)
         person.show(IN_HAND)

@@ -74,6 +74,10 @@ class Hand:
         QTest.keySequence(self.canvas, sequence)  # type: ignore[call-overload]
         QApplication.processEvents()
 
+    def rest(self) -> None:
+        """Let the application do what is due."""
+        QApplication.processEvents()
+
     def wait_until(self, done: Callable[[], bool], what: str, seconds: float = 120.0) -> None:
         """Let the application work until something holds.
 
