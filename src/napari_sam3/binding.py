@@ -254,6 +254,9 @@ class Binding:
         self._guard(self._ensure_plane)
 
     def _on_prompts(self, event: Any) -> None:
+        if event.type == "features" and self.points.mode == ADD:
+            # napari selects what it adds; the mark of selection would hide the colour.
+            self.points.selected_data = set()
         action = str(getattr(event, "action", "")).lower()
         if not self.prompt_layers.writing and not action.endswith("ing"):
             self._guard(self._take_prompts)

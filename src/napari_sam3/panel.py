@@ -14,7 +14,6 @@ from qtpy.QtWidgets import (
     QProgressBar,
     QPushButton,
     QScrollArea,
-    QSizePolicy,
     QVBoxLayout,
     QWidget,
 )
@@ -27,6 +26,7 @@ HOW_TO = (
     "<b>Left click</b> on an object · <b>right click</b> on what is not part of it · "
     "<b>drag</b> a box around it. <b>Shift+click</b> accepts and starts the next one."
 )
+LABEL_PADDING = 14
 ERROR_STYLE = "color: #e5484d; font-weight: bold;"
 BUTTONS = {
     "accept": ("Accept", "Write the mask into the labels and start the next object"),
@@ -68,6 +68,14 @@ class Panel(QScrollArea):
     def minimumSizeHint(self) -> QSize:
         """Never force the window to grow."""
         return QSize(220, 120)
+
+    def showEvent(self, event: Any) -> None:  # noqa: N802 - Qt's name
+        """Keep room for two lines, so that what lies below stays put when texts change."""
+        for label in (self.status, self.object):
+            # Only now is the font known that the viewer's style sheet asks for.
+            label.ensurePolished()
+            label.setMinimumHeight(2 * label.fontMetrics().lineSpacing() + LABEL_PADDING)
+        super().showEvent(event)
 
     def show_status(self, text: str, *, error: bool = False) -> None:
         """Show what is going on, or what went wrong."""
@@ -132,7 +140,7 @@ def _text(name: str) -> QLabel:
     label = QLabel()
     label.setObjectName(name)
     label.setWordWrap(True)
-    label.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Minimum)
+    label.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
     label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
     return label
 

@@ -39,10 +39,10 @@ def points_options(image: Image) -> dict[str, Any]:
         "face_color": PROPERTY,
         "face_color_cycle": COLORS,
         "border_color": "white",
-        "border_width": 0.12,
-        "size": 14,
-        # The same size on the screen at any zoom: a click marks a place, not an extent.
-        "canvas_size_limits": (13, 13),
+        "border_width": 0.1,
+        "size": max(1.0, min(sorted(image_shape(image))[-2:]) / 60),
+        # About the same size on the screen at any zoom: a click marks a place, not an extent.
+        "canvas_size_limits": (11, 15),
         "name": "SAM 3 points",
         **placement(image),
     }

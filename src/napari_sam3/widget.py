@@ -69,6 +69,7 @@ class SegmentWidget(QWidget):
         self._model: Any = EMBEDDED
         self._device = "auto"
         self._docked = False
+        self._binding_now = False
         self._closed = False
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -85,6 +86,8 @@ class SegmentWidget(QWidget):
         """Work on an image, and write into labels (new ones if not given)."""
         self._unbind()
         if image is not None:
+            # The layers that are made now are announced before the binding is there.
+            self._binding_now = True
             try:
                 self.binding = bind(
                     self.viewer, image, labels, session=self.session, on_error=self._on_error
@@ -95,6 +98,8 @@ class SegmentWidget(QWidget):
                 self.binding.layers_lost.connect(self._on_lost)
                 self.panel.show_status(describe_stage(self.session))
                 self._prepare()
+            finally:
+                self._binding_now = False
         else:
             self.panel.show_status(NO_IMAGE)
         self.refresh()
@@ -230,6 +235,8 @@ class SegmentWidget(QWidget):
 
     def _on_layers(self, event: Any = None) -> None:
         binding = self.binding
+        if self._binding_now:
+            return
         if binding is not None and "image" in binding.layers.missing:
             name = binding.image.name
             self._unbind()
@@ -239,7 +246,8 @@ class SegmentWidget(QWidget):
                 error=True,
             )
         elif binding is None and event is not None and event.type == "inserted":
-            self._first_image()
+            if images_in(self.viewer):
+                self._first_image()
         self.refresh()
 
     def _on_lost(self, error: Sam3Error) -> None:

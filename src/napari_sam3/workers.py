@@ -56,6 +56,7 @@ class ThreadRunner(QObject):
         super().__init__(parent)
         self._pool: ThreadPoolExecutor | None = None
         self._futures: set[Future[None]] = set()
+        self._closed = False
         # Emitted on the worker's thread, received on the one this object lives on.
         self._finished.connect(self._on_finished)
         self._reported.connect(self._on_reported)
@@ -76,9 +77,8 @@ class ThreadRunner(QObject):
 
     def close(self) -> None:
         """Take no more work. What runs ends by itself; its answer is dropped."""
-        for signal in (self._finished, self._reported):
-            with suppress(TypeError, RuntimeError):
-                signal.disconnect()
+        # No Qt here: by now Qt may have deleted this object.
+        self._closed = True
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
             self._pool = None
@@ -96,7 +96,9 @@ class ThreadRunner(QObject):
             self._finished.emit(done, outcome)
 
     def _on_finished(self, done: Any, outcome: Any) -> None:
-        done(outcome)
+        if not self._closed:
+            done(outcome)
 
     def _on_reported(self, report: Any, stage: str) -> None:
-        report(stage)
+        if not self._closed:
+            report(stage)
