@@ -87,7 +87,8 @@ def _concatenate(*tensors: Tensor) -> Tensor:
 def _position_table(table: Tensor) -> Tensor:
     """(1, side**2 [+ class token], C) -> (1, side, side, C)."""
     side = int(table.shape[1] ** 0.5)
-    return table[:, table.shape[1] - side * side :].unflatten(1, (side, side))
+    square: Tensor = table[:, table.shape[1] - side * side :].unflatten(1, (side, side))
+    return square
 
 
 def _both(ours: str, theirs: str) -> dict[str, Source]:

@@ -181,12 +181,10 @@ class ModelConfig:
         """
         try:
             data = json.loads(text)
-            parts = {
-                "trunk": _build(TrunkConfig, data.pop("trunk")),
-                "prompt_encoder": _build(PromptEncoderConfig, data.pop("prompt_encoder")),
-                "decoder": _build(DecoderConfig, data.pop("decoder")),
-            }
-            return cls(**data, **parts)
+            data["trunk"] = _build(TrunkConfig, data["trunk"])
+            data["prompt_encoder"] = _build(PromptEncoderConfig, data["prompt_encoder"])
+            data["decoder"] = _build(DecoderConfig, data["decoder"])
+            return cls(**data)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ConfigError(
                 f"the stored model configuration cannot be read ({error}); "

@@ -45,9 +45,7 @@ def percentile_limits(values: npt.NDArray[np.generic]) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def to_uint8(
-    values: npt.NDArray[np.generic], limits: tuple[float, float]
-) -> npt.NDArray[np.uint8]:
+def to_uint8(values: npt.NDArray[np.generic], limits: tuple[float, float]) -> npt.NDArray[np.uint8]:
     """Map `limits` to 0 and 255 and clip; NaN and constant images become 0.
 
     Parameters

@@ -144,7 +144,7 @@ def to_model_frame(
     """
     height, width = size
     scale = np.array([resolution / width, resolution / height])
-    return (np.asarray(coords, np.float64) * scale).astype(np.float32)
+    return np.asarray(np.asarray(coords, np.float64) * scale, np.float32)
 
 
 def fill_holes(logits: Tensor, max_area: int) -> Tensor:

@@ -68,7 +68,7 @@ BATCH_PROMPTS: dict[str, tuple[str, dict[str, Any]]] = {
         {"point_coords": [[[220, 120]], [[400, 300]]], "point_labels": [[1], [1]]},
     ),
 }
-IMAGES = {"a": data.coffee, "b": data.astronaut}
+IMAGES = {"a": data.coffee(), "b": data.astronaut()}
 
 
 def golden_state(config: ModelConfig) -> dict[str, torch.Tensor]:

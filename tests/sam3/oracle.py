@@ -63,7 +63,8 @@ def transformers_model(config: ModelConfig = CONFIG, seed: int = 0) -> Sam3Track
         # Two copies of one matrix, which released weights fill alike.
         shared = model.prompt_encoder.shared_embedding.positional_embedding
         model.shared_image_embedding.positional_embedding.data.copy_(shared.data)
-    return model.eval()
+    model.eval()
+    return model
 
 
 def save_as_released(model: Sam3TrackerModel, path: Path) -> None:

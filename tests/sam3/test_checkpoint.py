@@ -55,9 +55,7 @@ def test_fingerprint_sees_one_changed_value(tiny: ClickModel) -> None:
 
 
 @pytest.mark.parametrize("wrapped", [False, True], ids=["flat", "under model, with module."])
-def test_official_file(
-    official: dict[str, torch.Tensor], tmp_path: Path, wrapped: bool
-) -> None:
+def test_official_file(official: dict[str, torch.Tensor], tmp_path: Path, wrapped: bool) -> None:
     extra = {
         "detector.transformer.encoder.weight": torch.zeros(2),
         "detector.backbone.vision_backbone.trunk.blocks.0.attn.freqs_cis": torch.zeros(2),
@@ -85,7 +83,7 @@ def test_transformers_file_fills_the_same_model(tmp_path: Path) -> None:
     model = checkpoint.load(path, config=CONFIG)
     layer = peer.vision_encoder.backbone.layers[1].attention
     qkv = torch.cat([layer.q_proj.weight, layer.k_proj.weight, layer.v_proj.weight])
-    assert torch.equal(model.trunk.blocks[1].attn.qkv.weight, qkv)
+    assert torch.equal(model.get_parameter("trunk.blocks.1.attn.qkv.weight"), qkv)
     assert checkpoint.inspect(path).format == "transformers"
 
 
@@ -184,9 +182,7 @@ def test_unknown_preset_lists_the_valid_ones() -> None:
         get_preset("huge")
 
 
-def test_info_command(
-    tiny: ClickModel, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_info_command(tiny: ClickModel, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     checkpoint.save(tiny, tmp_path / "weights.safetensors")
     assert main(["info", str(tmp_path / "weights.safetensors")]) == 0
     out = capsys.readouterr().out

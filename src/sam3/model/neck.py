@@ -39,7 +39,8 @@ class Level(nn.Module):
             return last(x)  # type: ignore[no-any-return]
         narrow = then.weight[:, :, 0, 0]
         weight = torch.einsum("oc,cikl->oikl", narrow, last.weight)
-        assert last.bias is not None and then.bias is not None
+        assert last.bias is not None
+        assert then.bias is not None
         return F.conv2d(x, weight, narrow @ last.bias + then.bias, padding=1)
 
 

@@ -150,7 +150,8 @@ class Trunk(nn.Module):
         whole = self._rope(height, width, self.global_scale, x.device)
         for block in self.blocks:
             x = block(x, whole if block.window is None else local)
-        return x.permute(0, 3, 1, 2)
+        features: Tensor = x.permute(0, 3, 1, 2)
+        return features
 
     def _rope(self, height: int, width: int, scale: float, device: torch.device) -> Tensor:
         """Table of rotations, kept per grid size; it is recomputed, never loaded."""

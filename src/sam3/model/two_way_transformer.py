@@ -26,7 +26,7 @@ class Attention(nn.Module):
         self.out_proj = nn.Linear(inner, channels)
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, seen: Tensor | None = None) -> Tensor:
-        """Queries (B, N, C), keys and values (B, M, C), keys seen (B, M) -> (B, N, C)."""
+        """Attend from (B, N, C) to keys and values (B, M, C), of which `seen` (B, M) count."""
         out = F.scaled_dot_product_attention(
             self._heads(self.q_proj(q)),
             self._heads(self.k_proj(k)),
@@ -36,7 +36,8 @@ class Attention(nn.Module):
         return self.out_proj(out.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
     def _heads(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        split: Tensor = x.unflatten(-1, (self.heads, -1))
+        return split.transpose(1, 2)
 
 
 class TwoWayLayer(nn.Module):

@@ -150,8 +150,7 @@ def _turn(
 
 def split_components(labels: NDArray[np.int32]) -> NDArray[np.int32]:
     """Give every 8-connected component a label of its own: mirrored and cut objects part."""
-    # scikit-image declares no types here
-    parts = label_components(labels, connectivity=2)  # type: ignore[no-untyped-call]
+    parts = label_components(labels, connectivity=2)
     return np.asarray(parts, np.int32)
 
 

@@ -17,7 +17,8 @@ _SCORE_WEIGHT = 2.0
 def soft_targets(masks: Tensor, size: int) -> Tensor:
     """Bring masks (..., H, W) to (..., size, size) by the share of each cell they cover."""
     flat = masks.flatten(0, -3)[:, None].float()
-    return F.interpolate(flat, size=(size, size), mode="area")[:, 0].unflatten(0, masks.shape[:-2])
+    shares = F.interpolate(flat, size=(size, size), mode="area")
+    return shares.view(*masks.shape[:-2], size, size)
 
 
 def mask_iou(logits: Tensor, target: Tensor) -> Tensor:
@@ -68,9 +69,7 @@ def _mask_losses(logits: Tensor, target: Tensor) -> Tensor:
     probability, share = logits.sigmoid().flatten(-2), target.flatten(-2)
     inside = (entropy * share).sum(-1) / share.sum(-1).clamp(min=1)
     outside = (entropy * (1 - share)).sum(-1) / (1 - share).sum(-1).clamp(min=1)
-    dice = 1 - (2 * (probability * share).sum(-1) + 1) / (
-        probability.sum(-1) + share.sum(-1) + 1
-    )
+    dice = 1 - (2 * (probability * share).sum(-1) + 1) / (probability.sum(-1) + share.sum(-1) + 1)
     return 2 * entropy.mean(-1) + 0.5 * (inside + outside) + dice
 
 

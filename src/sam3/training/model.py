@@ -104,9 +104,7 @@ class TrainingModel(nn.Module):
             clicks, click_labels = next_clicks(
                 previous[:, 0] > 0, target > 0.5, generator, scale=scale
             )
-            more, more_labels = append_clicks(
-                coords[:, :-1], labels[:, :-1], clicks, click_labels
-            )
+            more, more_labels = append_clicks(coords[:, :-1], labels[:, :-1], clicks, click_labels)
             coords = torch.cat([more, coords[:, -1:]], dim=1)
             labels = torch.cat([more_labels, labels[:, -1:]], dim=1)
             second, again = prompt_loss(decode(coords, labels, previous), target)

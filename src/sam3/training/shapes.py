@@ -50,8 +50,7 @@ def keep_largest_components(labels: NDArray[np.integer], min_area: int = _MIN_AR
     -------
     Instance map (H, W) int32, numbered 1..n without gaps.
     """
-    # scikit-image declares no types here
-    parts, count = label_components(labels, connectivity=2, return_num=True)  # type: ignore[no-untyped-call]
+    parts, count = label_components(labels, connectivity=2, return_num=True)
     areas = np.bincount(parts.ravel(), minlength=count + 1)
     owner = np.zeros(count + 1, np.int64)
     owner[parts.ravel()] = labels.ravel()

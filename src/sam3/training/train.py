@@ -194,9 +194,7 @@ def _work(rank: int, job: _Job) -> None:
             "gloo", init_method=f"file://{job.out / _RENDEZVOUS}", rank=rank, world_size=processes
         )
     config = get_preset(settings.preset)
-    start = (
-        checkpoint.load(job.init) if job.init else build_click_model(config, seed=settings.seed)
-    )
+    start = checkpoint.load(job.init) if job.init else build_click_model(config, seed=settings.seed)
     run = _Run(settings, start.requires_grad_(True), job.out, job.device)
     real, validation = load_real(job.data)
     scenes = scene_pool(settings.scenes, settings.seed, job.out / "cache")
@@ -276,8 +274,10 @@ class _Run:
     def _update_average(self) -> None:
         decay = min(self.settings.ema, (self.step + 1) / (self.step + 10))
         with torch.no_grad():
-            ours, theirs = list(self.average.parameters()), list(self.network.parameters())
-            torch._foreach_lerp_(ours, theirs, 1 - decay)
+            for ours, theirs in zip(
+                self.average.parameters(), self.network.parameters(), strict=True
+            ):
+                ours.lerp_(theirs, 1 - decay)
 
     def validate(self, batches: list[Batch]) -> None:
         """Log mean figures since the last time, and those of the average on held-out crops."""

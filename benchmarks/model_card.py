@@ -1,0 +1,182 @@
+"""Measure the embedded model on held-out real images and write its card.
+
+`python -m benchmarks.model_card --data real.npz` takes the way of the product: the plane as the
+widget makes it, fields, escalation, the mask pasted back at the image's own resolution.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.baselines import flood_fill, grey_plane, otsu_in_box, seeded_watershed
+from napari_sam3.embeddings import EmbeddingCache
+from napari_sam3.inference import ObjectPrediction, Question, answer
+from napari_sam3.planes import plane_from_array
+from napari_sam3.prompts import PromptSet
+from sam3 import Predictor, load_predictor
+from sam3.training.data import Sample, load_real
+from sam3.training.prompts import box_with_slack, central_point, next_click
+
+__all__ = ["main"]
+
+SMALLEST_AREA = 80
+SLACK = 0.1
+TOLERANCES = (0.02, 0.04, 0.08, 0.16)
+Figures = dict[str, float]
+Mask = npt.NDArray[np.bool_]
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Measure and print, or write the measured part of the card."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="npz of real images")
+    parser.add_argument("--model", default="tiny", help="weights file, or tiny")
+    parser.add_argument("--every", type=int, default=1, help="take every n-th validation image")
+    parser.add_argument("--objects", type=int, default=0, help="at most so many objects an image")
+    parser.add_argument("--no-baselines", action="store_true")
+    parser.add_argument("--card", type=Path, help="model card whose figures are to be replaced")
+    arguments = parser.parse_args(argv)
+    predictor = load_predictor(arguments.model, device="auto")
+    train, validation = load_real(arguments.data)
+    tolerance = None if arguments.no_baselines else best_tolerance(train[::20])
+    rows: dict[str, list[Figures]] = defaultdict(list)
+    start = time.perf_counter()
+    for sample in validation[:: arguments.every]:
+        rows[sample.group] += measure_image(sample, predictor, arguments.objects, tolerance)
+    table = "\n".join(report(rows, predictor, tolerance))
+    print(table)
+    print(f"\n{time.perf_counter() - start:.0f} s")
+    if arguments.card:
+        replace_figures(arguments.card, table)
+
+
+def objects_of(sample: Sample, limit: int) -> Iterator[Mask]:
+    """Masks of the objects that count, spread evenly when there are more than the limit."""
+    areas = np.bincount(sample.labels.ravel())
+    ids = np.flatnonzero(areas >= SMALLEST_AREA)
+    ids = ids[ids > 0]
+    for instance in ids[:: max(1, len(ids) // limit)] if limit else ids:
+        yield sample.labels == instance
+
+
+def product_plane(sample: Sample) -> npt.NDArray[np.uint8]:
+    """Return the plane as the product makes it: grey images have one channel there."""
+    image = sample.image
+    grey = (image == image[..., :1]).all()
+    return plane_from_array(image[..., 0]) if grey else plane_from_array(image, rgb=True)
+
+
+def measure_image(
+    sample: Sample, predictor: Predictor, limit: int, tolerance: float | None
+) -> list[Figures]:
+    """IoU of every way to prompt, for every object of an image."""
+    plane = product_plane(sample)
+    grey = grey_plane(plane)
+    cache = EmbeddingCache()
+    rng = np.random.default_rng(0)
+    rows = []
+    for mask in objects_of(sample, limit):
+        click = central_point(mask)
+        box = tuple(float(v) for v in box_with_slack(mask, rng, SLACK))
+        first = _ask(plane, PromptSet.from_arrays(click[None], [1]), predictor, cache)
+        second, label = next_click(first.mask.to_array(mask.shape), mask, rng)
+        both = PromptSet.from_arrays(np.stack([click, second]), [1, label])
+        row = {
+            "click": _iou(first.mask.to_array(mask.shape), mask),
+            "click, best of three": max(
+                _iou(c.mask.to_array(mask.shape), mask) for c in first.candidates
+            ),
+            "click, then one correction": _iou(
+                _ask(plane, both, predictor, cache, first).mask.to_array(mask.shape), mask
+            ),
+            "box": _iou(
+                _ask(plane, PromptSet.from_arrays(box=box), predictor, cache).mask.to_array(
+                    mask.shape
+                ),
+                mask,
+            ),
+        }
+        if tolerance is not None:
+            at = (float(click[0]), float(click[1]))
+            row["flood fill at the click"] = _iou(flood_fill(grey, at, tolerance), mask)
+            row["seeded watershed at the click"] = _iou(seeded_watershed(grey, at), mask)
+            row["Otsu's threshold in the box"] = _iou(
+                otsu_in_box(grey, (box[0], box[1], box[2], box[3])), mask
+            )
+        rows.append(row)
+    return rows
+
+
+def best_tolerance(samples: list[Sample]) -> float:
+    """Tolerance of the flood fill that serves the training images best."""
+    scores: dict[float, list[float]] = defaultdict(list)
+    for sample in samples:
+        grey = grey_plane(product_plane(sample))
+        for mask in objects_of(sample, 10):
+            x, y = central_point(mask)
+            for tolerance in TOLERANCES:
+                filled = flood_fill(grey, (float(x), float(y)), tolerance)
+                scores[tolerance].append(_iou(filled, mask))
+    return max(scores, key=lambda tolerance: float(np.mean(scores[tolerance])))
+
+
+def report(
+    rows: dict[str, list[Figures]], predictor: Predictor, tolerance: float | None
+) -> Iterator[str]:
+    """Write the table of mean IoU, over all objects and by kind of image."""
+    everything = [row for group in rows.values() for row in group]
+    groups = sorted(rows, key=lambda group: -len(rows[group]))
+    yield f"Weights `{predictor.fingerprint}`, {len(everything)} objects."
+    yield ""
+    yield "| mean IoU | all objects | " + " | ".join(groups) + " |"
+    yield "|---|---|" + "---|" * len(groups)
+    for name in everything[0]:
+        cells = [
+            np.mean([row[name] for row in part])
+            for part in (everything, *map(rows.get, groups))
+            if part
+        ]
+        yield f"| {name} | " + " | ".join(f"{cell:.3f}" for cell in cells) + " |"
+    counts = " | ".join(str(len(rows[group])) for group in groups)
+    yield f"| objects | {len(everything)} | {counts} |"
+    if tolerance is not None:
+        yield ""
+        yield f"The flood fill's tolerance, {tolerance:g} of the range, suits the training images."
+
+
+def replace_figures(card: Path, table: str) -> None:
+    """Put the table between the two marks of the card."""
+    text = card.read_text()
+    begin, end = "<!-- figures -->", "<!-- end of figures -->"
+    head, _, rest = text.partition(begin)
+    _, _, tail = rest.partition(end)
+    card.write_text(f"{head}{begin}\n{table}\n{end}{tail}")
+
+
+def _ask(
+    plane: npt.NDArray[np.uint8],
+    prompts: PromptSet,
+    predictor: Predictor,
+    cache: EmbeddingCache,
+    previous: ObjectPrediction | None = None,
+) -> ObjectPrediction:
+    question = Question(plane, prompts, previous)
+    found = answer(question, predictor, cache, lambda _: None, lambda: False)
+    assert found is not None
+    return found
+
+
+def _iou(a: Mask, b: Mask) -> float:
+    union = int(np.count_nonzero(a | b))
+    return int(np.count_nonzero(a & b)) / max(1, union)
+
+
+if __name__ == "__main__":
+    main()
