@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -23,10 +24,30 @@ def test_walls_between_the_rooms() -> None:
     run_python("from importlinter.cli import lint_imports_command as command; command()")
 
 
+def test_every_room_of_the_plugin_has_walls() -> None:
+    """A new module is put into one of the contracts, or named here as one that shows windows."""
+    windows = {"cli", "demo", "hand", "panel", "widget", "workers"}
+    free = windows | {"__init__", "errors"}
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    walled = {
+        name.removeprefix("napari_sam3.")
+        for contract in settings["tool"]["importlinter"]["contracts"]
+        for name in contract["source_modules"]
+        if name.startswith("napari_sam3.")
+    }
+    modules = {path.stem for path in (ROOT / "src" / "napari_sam3").glob("*.py")}
+    assert walled | free == modules
+    assert not walled & free
+
+
 @pytest.mark.parametrize(
     ("module", "unwanted"),
     [
         ("napari_sam3", {"torch", "napari", "qtpy", "skimage"}),
+        ("napari_sam3.cli", {"torch", "napari", "qtpy", "skimage"}),
+        ("napari_sam3.segment", {"torch", "napari", "qtpy"}),
+        ("napari_sam3.layers", {"torch", "qtpy"}),
+        ("napari_sam3.widget", {"torch"}),
         ("sam3.config", {"torch"}),
     ],
 )
