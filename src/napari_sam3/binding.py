@@ -14,7 +14,7 @@ from sam3.errors import PromptError, Sam3Error
 from .errors import LayerError
 from .gestures import ADD, Gestures
 from .inference import ObjectPrediction
-from .label_layer import LabelStore, check_labels
+from .label_layer import LabelStore
 from .layer_set import LayerSet
 from .plane_source import PlaneKey, PlaneSource
 from .planes import ContrastLimits, PlaneIndex
@@ -62,16 +62,21 @@ class Binding:
         self._own_session = own_session
         self._on_error = on_error
         self._reported: BaseException | None = None
+        self._tried: PromptSet | None = None
         self._current = False
         self._closed = False
         self._wire_layers()
         self._wire_events()
-        # Told now if this image cannot be used, not at the first click.
-        self._guard(self._follow_viewer)
-        self._guard(self._ensure_plane)
-        for key, prompts in session.all_prompts().items():
-            self._show_prompts(key, prompts)
-        self._guard(self._take_prompts)
+        try:
+            # Told now if this image cannot be used, not at the first click.
+            self._guard(self._follow_viewer)
+            self._guard(self._ensure_plane)
+            for key, prompts in session.all_prompts().items():
+                self._show_prompts(key, prompts)
+            self._guard(self._take_prompts)
+        except BaseException:
+            self.close()
+            raise
 
     # ------------------------------------------------------------------ state
 
@@ -153,6 +158,14 @@ class Binding:
         if self._own_session:
             self.session.close()
 
+    def __enter__(self) -> Binding:
+        """Return the binding; it is closed at the end of the block."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close."""
+        self.close()
+
     # ---------------------------------------------------- called by the gestures
 
     def ready_for_click(self, position: Sequence[float]) -> bool:
@@ -199,7 +212,6 @@ class Binding:
 
     def _wire_layers(self) -> None:
         layers = self.layers
-        check_labels(layers.labels, layers.image)
         self.prompt_layers = PromptLayers(layers.image, layers.points, layers.boxes)
         labels = layers.labels
         self._store = LabelStore(labels, lambda: layers.has(labels))
@@ -289,7 +301,7 @@ class Binding:
             self._leave_plane()
 
     def _leave_plane(self) -> None:
-        self._current = False
+        self._current, self._tried = False, None
         self.session.clear_plane()
 
     def _ensure_plane(self) -> None:
@@ -314,6 +326,10 @@ class Binding:
         self.prompt_layers.refresh_symbols()
         if prompts.is_empty and self.session.prompts_on(self._source.key(plane)).is_empty:
             return
+        # napari tells more than once of one point; what was refused is refused once.
+        if prompts == self._tried:
+            return
+        self._tried = prompts
         self._ensure_plane()
         if prompts != self.session.prompts:
             self._set_prompts(prompts)

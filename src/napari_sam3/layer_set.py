@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .errors import LayerError
-from .label_layer import image_shape, placement
+from .label_layer import check_labels, image_shape, placement
 from .preview import preview_colors
-from .prompt_layers import boxes_options, points_options
+from .prompt_layers import boxes_options, check_prompts, points_options
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -55,7 +55,13 @@ class LayerSet:
     ) -> LayerSet:
         """Complete a set: layers that are not given are added to the viewer."""
         image = find_image(viewer) if image is None else image
+        # Everything is checked before the first layer is added.
         _check_image(image)
+        if labels is not None:
+            check_labels(labels, image)
+        for layer in (points, boxes):
+            if layer is not None:
+                check_prompts(layer, image)
         # In this order from the bottom up.
         given = {"labels": labels, "preview": None, "boxes": boxes, "points": points}
         made = {
@@ -102,9 +108,9 @@ class LayerSet:
         """Make the points the active layer, so that the next click is a prompt."""
         self.viewer.layers.selection.active = self.points
 
-    def remove_tools(self) -> None:
-        """Remove the layers that only served the binding."""
-        for role in self.tools:
+    def remove_tools(self, *more: str) -> None:
+        """Remove the layers that only served the binding, and those of other roles named."""
+        for role in (*self.tools, *more):
             layer = getattr(self, role)
             if self.has(layer):
                 self.viewer.layers.remove(layer)

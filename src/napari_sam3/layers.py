@@ -68,10 +68,13 @@ def bind(
     own = session is None
     if session is None:
         session = LabelingSession(predictor if predictor is not None else model_loader())
+    layers = None
     try:
         layers = LayerSet.make(viewer, image, labels, points, boxes)
         return Binding(layers, session, own_session=own, contrast=contrast, on_error=on_error)
     except BaseException:
+        if layers is not None:
+            layers.remove_tools(*(() if labels is not None else ("labels",)))
         if own:
             session.close()
         raise

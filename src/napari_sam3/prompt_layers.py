@@ -20,7 +20,14 @@ from .prompts import PromptSet, on_plane, prompts_from_rows
 if TYPE_CHECKING:
     from napari.layers import Image, Points, Shapes
 
-__all__ = ["BACKGROUND", "FOREGROUND", "PromptLayers", "boxes_options", "points_options"]
+__all__ = [
+    "BACKGROUND",
+    "FOREGROUND",
+    "PromptLayers",
+    "boxes_options",
+    "check_prompts",
+    "points_options",
+]
 
 FOREGROUND, BACKGROUND = "foreground", "background"
 PROPERTY = "polarity"
@@ -61,6 +68,25 @@ def boxes_options(image: Image) -> dict[str, Any]:
     }
 
 
+def check_prompts(layer: Points | Shapes, image: Image) -> None:
+    """Refuse a layer whose positions cannot be brought into an image.
+
+    Raises
+    ------
+    LayerError
+        If it has more axes than the image, or units that cannot be converted.
+    """
+    if layer.ndim > image.ndim:
+        raise LayerError(
+            f"{layer.name!r} has {layer.ndim} axes, but the image {image.name!r} {image.ndim}; "
+            "choose a prompt layer with at most as many"
+        )
+    axes = (image.ndim - 2, image.ndim - 1)
+    between_layers(
+        layer, image, np.zeros((1, layer.ndim)), PlaneIndex(axes, (0,) * (image.ndim - 2))
+    )
+
+
 class PromptLayers:
     """The layers that hold prompts for one image.
 
@@ -72,23 +98,14 @@ class PromptLayers:
         Clicks, with a `polarity` feature; without it every point is foreground.
     boxes : Shapes
         Rectangles.
-
-    Raises
-    ------
-    LayerError
-        If a prompt layer has more axes than the image.
     """
 
     def __init__(self, image: Image, points: Points, boxes: Shapes) -> None:
-        for layer in (points, boxes):
-            if layer.ndim > image.ndim:
-                raise LayerError(
-                    f"{layer.name!r} has {layer.ndim} axes, but the image {image.name!r} "
-                    f"{image.ndim}; choose a prompt layer with at most as many"
-                )
         self.image, self.points, self.boxes = image, points, boxes
         self.writing = False
         self._flat: set[bytes] = set()
+        # A table without rows has no default, and the first point would have no polarity.
+        self.next_click(foreground=True)
 
     def read(self, plane: PlaneIndex) -> PromptSet:
         """Return the prompts on a plane.

@@ -233,7 +233,7 @@ class SegmentWidget(QWidget):
 
     # ------------------------------------------------------- what others tell us
 
-    def _on_layers(self, event: Any = None) -> None:
+    def _on_layers(self, event: Any) -> None:
         binding = self.binding
         if self._binding_now:
             return
@@ -245,9 +245,8 @@ class SegmentWidget(QWidget):
                 "in the labels.",
                 error=True,
             )
-        elif binding is None and event is not None and event.type == "inserted":
-            if images_in(self.viewer):
-                self._first_image()
+        elif binding is None and event.type == "inserted" and images_in(self.viewer):
+            self._first_image()
         self.refresh()
 
     def _on_lost(self, error: Sam3Error) -> None:
