@@ -22,6 +22,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--out", type=Path, required=True, help="folder for weights, log and curve")
     parser.add_argument("--data", type=Path, help="npz of real images; made scenes alone without")
+    parser.add_argument("--stop-after", type=int, help="step to stop at, to be resumed later")
     parser.add_argument("--init", type=Path, help="weights to start from")
     parser.add_argument("--steps", type=int, default=defaults.steps)
     parser.add_argument("--seed", type=int, default=defaults.seed)
@@ -41,6 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, help="torch threads; all cores by default")
     parser.add_argument("--workers", type=int, default=1, help="processes that make batches")
+    parser.add_argument("--no-validation", action="store_true", help="log training figures only")
     return parser
 
 
@@ -72,6 +74,8 @@ def main(argv: list[str] | None = None) -> int:
             init=arguments.init,
             device=arguments.device,
             workers=arguments.workers,
+            validation_batches=0 if arguments.no_validation else 6,
+            stop_after=arguments.stop_after,
         )
     except Sam3Error as error:
         print(f"sam3.training: {error}", file=sys.stderr)

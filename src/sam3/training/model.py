@@ -49,12 +49,16 @@ class TrainingModel(nn.Module):
     ----------
     model : ClickModel
         The model to train.
+    seed : int
+        Seed of the head's weights.
     """
 
-    def __init__(self, model: ClickModel) -> None:
+    def __init__(self, model: ClickModel, *, seed: int = 0) -> None:
         super().__init__()
         self.model = model
-        self.dense_head = DenseHead(model.config.channels // 4)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.dense_head = DenseHead(model.config.channels // 4)
 
     def forward(
         self, batch: Batch, generator: torch.Generator, *, correct: bool

@@ -31,6 +31,7 @@ _LOG = logging.getLogger(__name__)
 _STATE_FILE, _WEIGHTS_FILE, _LOG_FILE = "state.pt", "weights.safetensors", "log.csv"
 _RENDEZVOUS = "rendezvous"
 _SEED_STRIDE = 1_000_003
+_HELD_OUT_SCENES = 24
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,8 @@ def train(
     workers: int = 1,
     save_every: int = 200,
     validate_every: int = 400,
+    validation_batches: int = 6,
+    stop_after: int | None = None,
 ) -> Path:
     """Train, or go on with a run that was cut off.
 
@@ -152,6 +155,10 @@ def train(
         Processes that make batches.
     save_every, validate_every : int
         Steps.
+    validation_batches : int
+        Batches of 16 held-out crops; from held-out images, or from scenes of their own without.
+    stop_after : int, optional
+        Step at which to stop before the schedule ends, to be resumed later.
 
     Returns
     -------
@@ -161,7 +168,18 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     (out / "settings.json").write_text(json.dumps(asdict(settings), indent=1))
     scene_pool(settings.scenes, settings.seed, out / "cache")
-    job = _Job(settings, out, data, init, device, workers, save_every, validate_every)
+    job = _Job(
+        settings,
+        out,
+        data,
+        init,
+        device,
+        workers,
+        save_every,
+        validate_every,
+        validation_batches,
+        min(stop_after or settings.steps, settings.steps),
+    )
     if settings.processes == 1:
         _work(0, job)
     else:
@@ -182,6 +200,8 @@ class _Job:
     workers: int
     save_every: int
     validate_every: int
+    validation_batches: int
+    stop_after: int
 
 
 def _work(rank: int, job: _Job) -> None:
@@ -204,13 +224,19 @@ def _work(rank: int, job: _Job) -> None:
         seed=settings.seed + rank * _SEED_STRIDE,
         real_fraction=settings.real_fraction,
     )
-    held_out = CropSampler(validation or scenes[:100], [], seed=settings.seed + 1)
-    fixed = [held_out.batch(i, images=16, prompts=3, crop=224) for i in range(6)]
-    dataset = CropDataset(sampler, settings.share, settings.steps, first=run.step)
+    fixed: list[Batch] = []
+    if rank == 0 and job.validation_batches:
+        others = validation or scene_pool(_HELD_OUT_SCENES, settings.seed + 1, job.out / "cache")
+        held_out = CropSampler(others, [], seed=settings.seed + 1)
+        fixed = [
+            held_out.batch(i, images=16, prompts=3, crop=224)
+            for i in range(job.validation_batches)
+        ]
+    dataset = CropDataset(sampler, settings.share, job.stop_after, first=run.step)
     loader = DataLoader(dataset, batch_size=None, num_workers=job.workers)
     for batch in loader:
         run.advance(batch.to(job.device))
-        last = run.step == settings.steps
+        last = run.step == job.stop_after
         if rank == 0 and (run.step % job.validate_every == 0 or last):
             run.validate(fixed)
         if rank == 0 and (run.step % job.save_every == 0 or last):
@@ -224,7 +250,7 @@ class _Run:
 
     def __init__(self, settings: Settings, model: ClickModel, out: Path, device: str) -> None:
         self.settings, self.out, self.device = settings, out, device
-        self.network = TrainingModel(model).to(device).train()
+        self.network = TrainingModel(model, seed=settings.seed).to(device).train()
         self.average = copy.deepcopy(self.network).requires_grad_(False)
         self.optimizer = torch.optim.AdamW(
             _parameter_groups(self.network, settings.weight_decay), betas=(0.9, 0.98)

@@ -1,0 +1,181 @@
+"""Training: losses mean what they say, the loop learns, resumes and is deterministic."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sam3 import checkpoint
+from sam3.config import get_preset
+from sam3.model.mask_decoder import RawMasks
+from sam3.model_builder import build_click_model
+from sam3.predictor import Predictor
+from sam3.training.__main__ import main
+from sam3.training.data import Batch, CropSampler, scene_pool
+from sam3.training.losses import dense_loss, mask_iou, prompt_loss, soft_targets
+from sam3.training.model import TrainingModel, join_prompts
+from sam3.training.train import Phase, Settings, train
+
+QUICK = Settings(steps=6, warmup=2, scenes=4, phases=(Phase(0.5, 2, 2, 112), Phase(1.0, 1, 2, 224)))
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> CropSampler:
+    return CropSampler([], scene_pool(4, 0, tmp_path_factory.mktemp("scenes"), processes=1))
+
+
+@pytest.fixture(scope="module")
+def batch(scenes: CropSampler) -> Batch:
+    return scenes.batch(3, images=2, prompts=3, crop=112)
+
+
+def raw_masks(logits: torch.Tensor, iou: torch.Tensor) -> RawMasks:
+    return RawMasks(logits, iou, torch.zeros(len(iou), 1))
+
+
+def test_right_masks_and_scores_cost_almost_nothing() -> None:
+    target = torch.zeros(1, 16, 16)
+    target[:, 4:10, 5:12] = 1
+    right = (20 * target - 10)[:, None].expand(1, 4, 16, 16)
+    loss, figures = prompt_loss(raw_masks(right, torch.ones(1, 4)), target)
+    assert loss < 0.01
+    assert figures["best_scored"] == 1
+    wrong, _ = prompt_loss(raw_masks(-right, torch.ones(1, 4)), target)
+    overrated, _ = prompt_loss(raw_masks(right, torch.zeros(1, 4)), target)
+    assert wrong > 20
+    assert overrated > 1.5
+
+
+def test_the_best_of_three_carries_the_loss() -> None:
+    target = torch.zeros(1, 16, 16)
+    target[:, 4:10, 5:12] = 1
+    right, wrong = 20 * target - 10, torch.full_like(target, -10.0)
+    one_right = torch.stack([right, wrong, right, wrong], dim=1)
+    none_right = torch.stack([right, wrong, wrong, wrong], dim=1)
+    scores = torch.tensor([[1.0, 0.0, 1.0, 0.0]])
+    loss, figures = prompt_loss(raw_masks(one_right, scores), target)
+    worse, _ = prompt_loss(raw_masks(none_right, scores), target)
+    assert figures["best_of_three"] == figures["best_scored"] == 1
+    assert loss < worse / 3
+
+
+def test_soft_targets_are_shares_of_area() -> None:
+    mask = torch.zeros(1, 1, 28, 28, dtype=torch.bool)
+    mask[..., :14, :7] = True
+    shares = soft_targets(mask, 8)
+    assert shares.shape == (1, 1, 8, 8)
+    assert shares[0, 0, 0, 0] == 1
+    assert float(shares.mean()) == pytest.approx(14 * 7 / 28**2, abs=0.02)
+
+
+def test_iou_of_masks() -> None:
+    a, b = torch.zeros(1, 4, 4), torch.zeros(1, 4, 4)
+    a[:, :2] = 1
+    b[:, 1:3] = 1
+    assert float(mask_iou(a - 0.5, b)) == pytest.approx(4 / 12)
+
+
+def test_dense_targets_are_learnable_and_noticed() -> None:
+    labels = torch.zeros(1, 112, 112, dtype=torch.int32)
+    labels[0, 20:60, 30:90] = 1
+    zero = torch.zeros(1, 4, 16, 16)
+    informed = zero.clone()
+    informed[:, 0] = -8
+    informed[:, 0, 3:9, 4:13] = 8
+    assert dense_loss(informed, labels) < dense_loss(zero, labels) - 0.2
+
+
+def test_crops_are_decoded_as_parts_of_the_whole_frame(batch: Batch) -> None:
+    """Without a shift, training sees what the predictor sees: same prompts, same logits."""
+    config = get_preset("tiny").with_resolution(112)
+    network = TrainingModel(build_click_model(config, seed=1)).eval()
+    coords, labels = join_prompts(batch)
+    with torch.no_grad():
+        encoded = network.model.encode(batch.images.float() / 127.5 - 1)
+        image = encoded.embedding[:1] + network.model.no_memory_embed.transpose(1, 2)[..., None]
+        raw = network._decode(
+            image, (encoded.fine[:1], encoded.middle[:1]), coords[:1], labels[:1], None, (0, 0)
+        )
+    image_0 = batch.images[0].permute(1, 2, 0).numpy()
+    predictor = Predictor(network.model, device="cpu")
+    features = predictor.encode(image_0)
+    used = labels[0] >= 0
+    points = used & (labels[0] <= 1)
+    box = coords[0, :2].flatten().numpy() if bool(batch.has_box[0, 0]) else None
+    prediction = predictor.predict(
+        features,
+        coords[0][points].numpy() if points.any() else None,
+        labels[0][points].numpy() if points.any() else None,
+        box,
+    )
+    np.testing.assert_allclose(
+        prediction.logits, raw.logits[0, 1:].clamp(-32, 32).numpy(), atol=2e-3
+    )
+
+
+def test_a_few_steps_on_one_batch_reduce_the_loss(batch: Batch) -> None:
+    network = TrainingModel(build_click_model(get_preset("tiny"), seed=0))
+    optimizer = torch.optim.AdamW(network.parameters(), 1e-3)
+    losses = []
+    for step in range(12):
+        loss, _ = network(batch, torch.Generator().manual_seed(0), correct=step == 0)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < 0.8 * losses[1]
+
+
+def test_a_resumed_run_ends_where_an_uninterrupted_one_does(tmp_path: Path) -> None:
+    whole = train(QUICK, tmp_path / "whole", workers=0, validate_every=3, validation_batches=1)
+    resumed = tmp_path / "resumed"
+    train(QUICK, resumed, workers=0, validation_batches=0, stop_after=4)
+    weights = train(QUICK, resumed, workers=0, validation_batches=0)
+    ours, theirs = checkpoint.load(weights), checkpoint.load(whole)
+    assert checkpoint.fingerprint(ours) == checkpoint.fingerprint(theirs)
+    assert (tmp_path / "whole" / "curve.png").stat().st_size > 1000
+    with (tmp_path / "whole" / "log.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["step"] for row in rows] == ["3", "6"]
+    assert 0 <= float(rows[-1]["held_out_best_scored"]) <= 1
+
+
+def test_another_seed_gives_another_model(tmp_path: Path) -> None:
+    settings = replace(QUICK, steps=1)
+    a = train(settings, tmp_path / "a", workers=0, validation_batches=0)
+    b = train(replace(settings, seed=1), tmp_path / "b", workers=0, validation_batches=0)
+    assert checkpoint.fingerprint(checkpoint.load(a)) != checkpoint.fingerprint(checkpoint.load(b))
+
+
+def test_command_continues_from_shipped_weights(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start = tmp_path / "start.safetensors"
+    checkpoint.save(build_click_model(get_preset("tiny"), seed=5), start)
+    arguments = ["--steps", "1", "--scenes", "4", "--phase", "1,1,1,112", "--workers", "0", "--no-validation"]
+    out = tmp_path / "out"
+    assert main(["--out", str(out), "--init", str(start), *arguments]) == 0
+    trained = checkpoint.load(capsys.readouterr().out.strip())
+    before = checkpoint.load(start)
+    change = max(
+        float((a - b).abs().max())
+        for a, b in zip(trained.parameters(), before.parameters(), strict=True)
+    )
+    assert 0 < change < 0.01
+    assert main(["--out", str(out), "--init", str(tmp_path / "absent"), *arguments]) == 2
+    assert "no weights file" in capsys.readouterr().err
+
+
+def test_rates_and_phases_follow_the_schedule() -> None:
+    settings = Settings(steps=1000, warmup=100, cooldown=0.5, learning_rate=1.0)
+    assert settings.rate(0) == pytest.approx(0.01)
+    assert settings.rate(300) == 1
+    assert settings.rate(750) == pytest.approx(0.5)
+    assert settings.rate(999) == pytest.approx(0.002)
+    assert settings.schedule(0)[2] == 112
+    assert settings.schedule(999)[2] == 448
