@@ -26,7 +26,7 @@ __all__ = ["COINS", "DemoError", "Take", "label_by_hand", "run_demo"]
 
 PLUGIN, WIDGET, SAMPLE = "napari-sam3", "SAM 3 segmentation", "coins"
 FILES = ("labels.tif", "objects.csv", "screenshot.png")
-WINDOW = (1400, 900)
+WINDOW = (1400, 800)
 BAD_INPUT = 2
 Place = tuple[float, float]
 

@@ -16,7 +16,7 @@ from scipy import ndimage
 from skimage.filters import threshold_otsu
 from skimage.morphology import closing, disk
 
-from napari_sam3.demo import COINS, FILES
+from napari_sam3.demo import COINS, FILES, WINDOW
 
 
 def run_demo(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -57,7 +57,7 @@ def test_demo_labels_coins_and_leaves_the_files_it_names(tmp_path: Path) -> None
         assert (mask & coin).sum() / (mask | coin).sum() > 0.7, row
 
     screenshot = skimage.io.imread(tmp_path / "screenshot.png")
-    assert screenshot.shape[:2] == (900, 1400)
+    assert screenshot.shape[1::-1] == WINDOW
     # A window with an image in it has many colours; a blank canvas has not.
     assert len(np.unique(screenshot[200:700, 400:1000].reshape(-1, 4), axis=0)) > 500
 
