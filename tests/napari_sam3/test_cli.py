@@ -102,7 +102,13 @@ def test_files_that_cannot_be_used_are_named(
 ) -> None:
     note = tmp_path / "note.tif"
     note.write_text("no pixels")
+    cut = tmp_path / "cut.png"
+    cut.write_bytes(coins.read_bytes()[:4000])
+    blank = tmp_path / "blank.tif"
+    tifffile.imwrite(blank, np.full((50, 60), np.nan, np.float32))
     prompt = ["--point", COIN, "-o"]
+    assert "truncated" in fails(capsys, "segment", cut, *prompt, tmp_path / "labels.tif")
+    assert "NaN" in fails(capsys, "segment", blank, *prompt, tmp_path / "labels.tif")
     assert "note.tif" in fails(capsys, "segment", note, *prompt, tmp_path / "labels.tif")
     assert "exists already" in fails(capsys, "segment", coins, *prompt, note)
     assert "cannot be written to" in fails(capsys, "segment", coins, *prompt, note / "labels.tif")
