@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Binding"]
 
-logger = logging.getLogger(__name__)
-
 
 class Binding:
     """Keeps a session and the layers of a viewer in step. Made by `napari_sam3.bind`.
@@ -43,9 +40,12 @@ class Binding:
         The state; whatever is done by gestures can be done by its commands.
     layers_lost : Signal
         (LayerError) after a layer was deleted that is needed.
+    listening_changed : Signal
+        After `listening` may have changed.
     """
 
     layers_lost = Signal(object)
+    listening_changed = Signal()
 
     def __init__(
         self,
@@ -115,7 +115,19 @@ class Binding:
         """The plane shown; None in 3-D display."""
         return self._source.plane
 
+    @property
+    def listening(self) -> bool:
+        """Whether clicks in the canvas are prompts: the points are selected, in add mode."""
+        active = self.viewer.layers.selection.active
+        mine = active is not None and active.unique_id == self.points.unique_id
+        return mine and self.points.mode == ADD
+
     # --------------------------------------------------------------- commands
+
+    def listen(self) -> None:
+        """Make clicks in the canvas prompts again."""
+        self.layers.select_points()
+        self.points.mode = ADD
 
     def accept(self) -> AcceptedObject | None:
         """Write the mask in hand; see `LabelingSession.accept`."""
@@ -127,7 +139,7 @@ class Binding:
         self._guard(self.session.reject)
 
     def undo(self) -> None:
-        """Take the last step back, and show the plane it was done on."""
+        """Take the last step back, and show its plane."""
         self._go_to(self._guard(self.session.undo))
 
     def redo(self) -> None:
@@ -219,10 +231,11 @@ class Binding:
         self._gestures = Gestures(self)
         for emitter in self._prompt_emitters():
             emitter.connect(self._on_prompts)
-        layers.select_points()
-        layers.points.mode = ADD
+        self.points.events.mode.connect(self._on_listening)
+        self.listen()
 
     def _unwire_layers(self) -> None:
+        self.points.events.mode.disconnect(self._on_listening)
         self._gestures.close()
         self._store.close()
         for emitter in self._prompt_emitters():
@@ -247,6 +260,7 @@ class Binding:
             *((emitter, self._on_image) for emitter in (image.data, image.scale, image.translate)),
             (image.units, self._on_image),
             (self.viewer.layers.events.removed, self._on_removed),
+            (self.viewer.layers.selection.events.active, self._on_listening),
             (self.session.prompts_changed, self._show_prompts),
             (self.session.prediction_changed, self._show_prediction),
         ]
@@ -264,6 +278,9 @@ class Binding:
         self._current = False
         self._on_view()
         self._guard(self._ensure_plane)
+
+    def _on_listening(self, event: Any = None) -> None:
+        self.listening_changed.emit()
 
     def _on_prompts(self, event: Any) -> None:
         if event.type == "features" and self.points.mode == ADD:

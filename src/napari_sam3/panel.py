@@ -54,9 +54,9 @@ class Panel(QScrollArea):
         self.busy.setMaximumHeight(5)
         self.object = _text("object")
         self.buttons = {name: _button(name) for name in BUTTONS}
-        self.restore = QPushButton("Restore layers")
-        self.restore.setToolTip("Make the deleted layers anew")
-        self.restore.hide()
+        self.way_back = QPushButton()
+        self.show_way_back(restore=True, listen=False)
+        self.way_back.hide()
         inner = QWidget()
         self._lay_out(inner)
         self.setWidget(inner)
@@ -69,7 +69,7 @@ class Panel(QScrollArea):
         """Never force the window to grow."""
         return QSize(220, 120)
 
-    def showEvent(self, event: Any) -> None:  # noqa: N802 - Qt's name
+    def showEvent(self, event: Any) -> None:
         """Keep room for two lines, so that what lies below stays put when texts change."""
         for label in (self.status, self.object):
             # Only now is the font known that the viewer's style sheet asks for.
@@ -85,6 +85,16 @@ class Panel(QScrollArea):
     def show_busy(self, busy: bool) -> None:
         """Show or hide the running bar, without moving what lies below."""
         self.busy.setVisible(busy)
+
+    def show_way_back(self, *, restore: bool, listen: bool) -> None:
+        """Offer to make deleted layers anew, or else to turn clicks into prompts again."""
+        self.way_back.setVisible(restore or listen)
+        if restore:
+            self.way_back.setText("Restore layers")
+            self.way_back.setToolTip("Make the deleted layers anew, with the clicks in hand")
+        elif listen:
+            self.way_back.setText("Go on clicking")
+            self.way_back.setToolTip("Select the points layer, so that clicks are prompts again")
 
     def _lay_out(self, inner: QWidget) -> None:
         form = QFormLayout()
@@ -105,7 +115,7 @@ class Panel(QScrollArea):
         column.addSpacing(6)
         column.addWidget(self.status)
         column.addWidget(self.busy)
-        column.addWidget(self.restore)
+        column.addWidget(self.way_back)
         column.addWidget(self.object)
         column.addLayout(grid)
         column.addSpacing(6)

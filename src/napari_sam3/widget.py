@@ -96,12 +96,13 @@ class SegmentWidget(QWidget):
                 self._on_error(error)
             else:
                 self.binding.layers_lost.connect(self._on_lost)
-                self.panel.show_status(describe_stage(self.session))
+                self.binding.listening_changed.connect(self.refresh)
+                self._show_news()
                 self._prepare()
             finally:
                 self._binding_now = False
         else:
-            self.panel.show_status(NO_IMAGE)
+            self._show_news()
         self.refresh()
 
     def set_model(self, model: str | os.PathLike[str], device: str = "auto") -> None:
@@ -116,7 +117,7 @@ class SegmentWidget(QWidget):
         """Use a predictor, or a function that loads one."""
         self.session.set_predictor(predictor)
         self._list_models()
-        self.panel.show_status(describe_stage(self.session))
+        self._show_news()
         self._prepare()
         if self.binding is not None and self.session.prompts.has_target:
             self._command("predict")
@@ -164,7 +165,7 @@ class SegmentWidget(QWidget):
         panel.image.activated.connect(self._on_image)
         panel.labels.activated.connect(self._on_labels)
         panel.model.activated.connect(self._on_model)
-        panel.restore.clicked.connect(self._on_restore)
+        panel.way_back.clicked.connect(self._on_restore)
         for name, button in panel.buttons.items():
             button.clicked.connect(partial(self._on_button, name))
         session.busy_changed.connect(self._on_stage)
@@ -221,8 +222,8 @@ class SegmentWidget(QWidget):
 
     def _on_restore(self, _checked: bool = False) -> None:
         if self.binding is not None:
-            self._command("restore")
-            self.panel.show_status(describe_stage(self.session))
+            self._command("restore" if self.binding.layers.missing else "listen")
+            self._show_news()
             self.refresh()
 
     def _command(self, name: str) -> None:
@@ -258,14 +259,14 @@ class SegmentWidget(QWidget):
         self.panel.show_busy(stage != IDLE)
         # An error stays to be read until there is news.
         if stage != IDLE or not self.panel.status.styleSheet():
-            self.panel.show_status(describe_stage(self.session))
+            self._show_news()
         self.refresh()
 
     def _on_progress(self, *_: Any) -> None:
         if self._closed:
             return
         if self.binding is not None and not self.binding.layers.missing:
-            self.panel.show_status(describe_stage(self.session))
+            self._show_news()
         self.refresh()
 
     def _on_error(self, error: BaseException) -> None:
@@ -295,13 +296,16 @@ class SegmentWidget(QWidget):
             binding.labels.unique_id if binding else NEW_LABELS,
         )
         missing = binding.layers.missing if binding else ()
-        panel.restore.setVisible(bool(missing))
+        panel.show_way_back(restore=bool(missing), listen=bool(binding and not binding.listening))
         panel.object.setText(describe_mask(session))
         in_hand = binding is not None and session.prompts.has_target
         panel.buttons["accept"].setEnabled(in_hand)
         panel.buttons["reject"].setEnabled(binding is not None and not session.prompts.is_empty)
         panel.buttons["undo"].setEnabled(binding is not None and session.can_undo)
         panel.buttons["redo"].setEnabled(binding is not None and session.can_redo)
+
+    def _show_news(self) -> None:
+        self.panel.show_status(describe_stage(self.session) if self.binding else NO_IMAGE)
 
     def _list_models(self) -> None:
         items = [*self._models, ("Weights file …", BROWSE)]

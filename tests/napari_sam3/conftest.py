@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QApplication
 
 from sam3.config import get_preset
 from sam3.model_builder import build_click_model
@@ -35,3 +42,89 @@ def blobs() -> npt.NDArray[np.uint8]:
     for row, column in ((20, 20), (20, 65), (50, 45), (75, 20), (78, 68)):
         image[(rows - row) ** 2 + (columns - column) ** 2 < 12**2] = 200
     return image
+
+
+@dataclasses.dataclass
+class Desk:
+    """A real viewer with the dock widget open, and a hand to use them with.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        Shown, on the virtual screen.
+    widget : SegmentWidget
+        In a dock; its viewer may be napari's proxy.
+    hand : Hand
+        Real mouse and key events.
+    """
+
+    viewer: Any
+    widget: Any
+    hand: Any
+
+    @property
+    def session(self) -> Any:
+        return self.widget.session
+
+    @property
+    def status(self) -> str:
+        return str(self.widget.panel.status.text())
+
+    def settle(self) -> None:
+        """Wait until nothing is predicted any more."""
+        self.hand.wait_until(lambda: not self.session.busy, "the prediction to end")
+
+    def press(self, name: str) -> None:
+        """Press a button of the panel."""
+        QTest.mouseClick(self.widget.panel.buttons[name], Qt.MouseButton.LeftButton)
+        QApplication.processEvents()
+
+
+OpenDesk = Callable[..., Desk]
+
+
+@pytest.fixture(params=["plain", "proxied"])
+def open_desk(
+    request: pytest.FixtureRequest,
+    predictor: Predictor,
+    make_napari_viewer: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[OpenDesk]:
+    """Open the widget as a test would, and as napari does: behind a proxy of the viewer."""
+    from napari.utils._proxies import PublicOnlyProxy
+
+    from napari_sam3.hand import Hand
+    from napari_sam3.widget import SegmentWidget
+
+    desks: list[Desk] = []
+
+    def open_one(*images: Any, model: Any = predictor, **options: Any) -> Desk:
+        viewer = make_napari_viewer(show=True)
+        viewer.window.resize(1000, 700)
+        for image in images:
+            viewer.add_image(image, **options)
+        seen = viewer
+        if request.param == "proxied":
+            monkeypatch.setenv("NAPARI_ENSURE_PLUGIN_MAIN_THREAD", "True")
+            seen = PublicOnlyProxy(viewer)
+        widget = SegmentWidget(seen)
+        if model is not None:
+            widget.set_predictor(model)
+        viewer.window.add_dock_widget(widget, name="SAM 3", area="right")
+        desks.append(Desk(viewer, widget, Hand(viewer)))
+        QApplication.processEvents()
+        # The docks have taken their room: every part of the image is on the canvas again.
+        viewer.reset_view()
+        QApplication.processEvents()
+        return desks[-1]
+
+    yield open_one
+    for desk in desks:
+        desk.widget.shut_down()
+        assert desk.widget.wait(60), "work still runs"
+    alive = [t.name for t in threading.enumerate() if t.name.startswith("napari-sam3")]
+    deadline = time.monotonic() + 30
+    while alive and time.monotonic() < deadline:
+        time.sleep(0.01)
+        alive = [t.name for t in threading.enumerate() if t.name.startswith("napari-sam3")]
+    assert not alive, "a thread was left behind"

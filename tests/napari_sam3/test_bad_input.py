@@ -1,0 +1,184 @@
+"""Bad input in the real viewer: a clear message, the viewer alive, nothing lost."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from napari.utils.notifications import notification_manager
+
+from sam3.predictor import Predictor
+
+Image = npt.NDArray[np.uint8]
+OpenDesk = Callable[..., Any]
+
+
+def still_works(desk: Any, place: tuple[float, float] = (20, 20)) -> None:
+    """Label an object after whatever went wrong."""
+    before = len(desk.session.objects)
+    desk.hand.click(place)
+    desk.settle()
+    desk.hand.type("N")
+    assert len(desk.session.objects) == before + 1
+    assert not desk.widget.panel.status.styleSheet(), "the error is gone"
+
+
+def test_no_image(open_desk: OpenDesk, blobs: Image) -> None:
+    desk = open_desk()
+    assert "Open an image" in desk.status
+    desk.viewer.add_labels(np.zeros((20, 20), int))
+    assert "Open an image" in desk.status
+    desk.viewer.add_image(blobs)
+    desk.viewer.reset_view()
+    still_works(desk)
+
+
+@pytest.mark.parametrize("victim", ["image", "labels", "points", "boxes", "preview"])
+def test_a_layer_deleted_in_mid_prediction(
+    open_desk: OpenDesk, predictor: Predictor, blobs: Image, victim: str
+) -> None:
+    gate, started = threading.Event(), threading.Event()
+
+    def slow() -> Predictor:
+        started.set()
+        assert gate.wait(60)
+        return predictor
+
+    desk = open_desk(blobs, model=slow)
+    desk.hand.click((20, 20))
+    desk.hand.wait_until(started.is_set, "the worker to start")
+    layer = getattr(desk.widget.binding, victim)
+    desk.viewer.layers.remove(getattr(layer, "__wrapped__", layer))
+    gate.set()
+    desk.settle()
+    assert f"{layer.name!r} was deleted" in desk.status
+    if victim == "image":
+        desk.viewer.add_image(blobs)
+        desk.viewer.reset_view()
+    else:
+        assert desk.widget.panel.way_back.text() == "Restore layers"
+        desk.widget.panel.way_back.click()
+        assert len(desk.widget.binding.points.data) == 1, "the click is not lost"
+        desk.press("accept")
+        assert len(desk.session.objects) == 1
+    still_works(desk, (50, 45))
+
+
+def test_an_image_deleted_keeps_what_was_accepted(open_desk: OpenDesk, blobs: Image) -> None:
+    desk = open_desk(blobs)
+    still_works(desk)
+    desk.viewer.layers.remove("Image" if "Image" in desk.viewer.layers else 0)
+    assert "was deleted. Choose another one" in desk.status
+    assert [layer.name for layer in desk.viewer.layers] == ["SAM 3 labels"]
+    assert desk.viewer.layers[0].data.any()
+
+
+def test_a_click_outside_the_image(open_desk: OpenDesk, blobs: Image) -> None:
+    desk = open_desk(blobs)
+    desk.viewer.scene.camera.zoom /= 2
+    desk.hand.click((20, 20))
+    desk.settle()
+    desk.hand.click((-20, 30))
+    assert "row -20.0, column 30.0 lies outside the image (rows 0 to 99" in desk.status
+    assert desk.status in [str(n.message) for n in notification_manager.records]
+    assert len(desk.widget.binding.points.data) == 1
+    assert len(desk.session.prompts.points) == 1
+    still_works(desk, (25, 25))
+
+
+def test_a_box_without_area(open_desk: OpenDesk, blobs: Image) -> None:
+    desk = open_desk(blobs)
+    desk.hand.drag((20, 10), (20, 60))
+    assert "no usable area" in desk.status
+    assert desk.session.prompts.is_empty
+    assert len(desk.widget.binding.boxes.data) == 0
+    boxes = desk.widget.binding.boxes
+    boxes.add_rectangles([[[10, 10], [11, 11]]])  # what a plain click leaves behind
+    assert desk.session.prompts.is_empty
+    still_works(desk)
+    assert not desk.session.objects[0].prompts.box
+
+
+def test_background_clicks_alone(open_desk: OpenDesk, blobs: Image) -> None:
+    desk = open_desk(blobs)
+    desk.hand.click((5, 5), right=True)
+    assert "background click(s) alone" in desk.status
+    still_works(desk)
+    assert desk.session.objects[0].prompts.labels == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (np.full((40, 50), np.nan), "no finite value"),
+        (np.ones((40, 50), complex), "complex128"),
+    ],
+)
+def test_an_image_that_is_no_picture(
+    open_desk: OpenDesk, blobs: Image, image: Any, message: str
+) -> None:
+    desk = open_desk(image, contrast_limits=(0, 1))
+    assert message in desk.status
+    desk.hand.click((20, 20))
+    assert message in desk.status
+    good = desk.viewer.add_image(blobs)
+    desk.widget.set_image(good)
+    desk.viewer.reset_view()
+    still_works(desk)
+
+
+@pytest.mark.parametrize(
+    ("image", "options"),
+    [
+        (np.full((40, 50), 9, np.uint8), {}),
+        (np.zeros((40, 50), np.float32), {"contrast_limits": (0, 1)}),
+        (np.where(np.eye(40, 50) > 0, np.nan, 3.5), {"contrast_limits": (0, 9)}),
+        (np.arange(2000, dtype=np.uint16).reshape(40, 50) * 32, {}),
+        (np.random.default_rng(0).integers(0, 255, (40, 50, 4), np.uint8), {"rgb": True}),
+        (np.random.default_rng(0).random((40, 50, 3)), {"rgb": True}),
+        (np.eye(40, 50) > 0, {}),
+        (np.linspace(-9, 5, 2000).reshape(40, 50), {}),
+    ],
+    ids=["constant", "zero", "some NaN", "16 bit", "RGBA", "float RGB", "bool", "negative"],
+)
+def test_any_picture_can_be_labelled(
+    open_desk: OpenDesk, image: Any, options: dict[str, Any]
+) -> None:
+    desk = open_desk(image, **options)
+    still_works(desk)
+    assert desk.widget.binding.labels.data.shape == (40, 50)
+
+
+def test_an_empty_image(open_desk: OpenDesk, blobs: Image) -> None:
+    desk = open_desk()
+    empty = desk.viewer.add_image(np.zeros((0, 20), np.uint8), contrast_limits=(0, 1))
+    assert "is empty" in desk.status or "shape (0, 20)" in desk.status
+    desk.viewer.layers.remove(empty)
+    desk.viewer.add_image(blobs)
+    desk.viewer.reset_view()
+    still_works(desk)
+
+
+@pytest.mark.parametrize("kind", ["missing", "damaged", "text"])
+def test_a_weights_file_that_cannot_be_used(
+    open_desk: OpenDesk, predictor: Predictor, blobs: Image, tmp_path: Path, kind: str
+) -> None:
+    weights = tmp_path / ("weights.safetensors" if kind == "damaged" else "weights.pt")
+    if kind != "missing":
+        weights.write_bytes(b"\x10" * 99 if kind == "damaged" else b"these are no weights")
+    desk = open_desk(blobs)
+    desk.hand.click((20, 20))
+    desk.settle()
+    desk.widget.set_model(weights)
+    desk.settle()
+    assert weights.name in desk.status
+    assert desk.widget.panel.model.currentText() == weights.name
+    assert len(desk.session.prompts.points) == 1
+    desk.widget.set_predictor(predictor)
+    desk.settle()
+    still_works(desk, (25, 25))
