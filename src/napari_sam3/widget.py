@@ -184,6 +184,10 @@ class SegmentWidget(QWidget):
         else:
             self.set_image(None)
 
+    def _take_first_image(self) -> None:
+        if not self._closed and self.binding is None and images_in(self.viewer):
+            self._first_image()
+
     def _unbind(self) -> None:
         if self.binding is not None:
             binding, self.binding = self.binding, None
@@ -247,7 +251,8 @@ class SegmentWidget(QWidget):
                 error=True,
             )
         elif binding is None and event.type == "inserted" and images_in(self.viewer):
-            self._first_image()
+            # Later, for napari selects the new layer once everybody was told about it.
+            QTimer.singleShot(0, self._take_first_image)
         self.refresh()
 
     def _on_lost(self, error: Sam3Error) -> None:

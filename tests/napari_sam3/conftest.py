@@ -70,6 +70,14 @@ class Desk:
     def status(self) -> str:
         return str(self.widget.panel.status.text())
 
+    def add_image(self, image: Any) -> Any:
+        """Add an image and look at the whole of it."""
+        layer = self.viewer.add_image(image)
+        QApplication.processEvents()
+        self.viewer.reset_view()
+        QApplication.processEvents()
+        return layer
+
     def settle(self) -> None:
         """Wait until nothing is predicted any more."""
         self.hand.wait_until(lambda: not self.session.busy, "the prediction to end")

@@ -33,8 +33,7 @@ def test_no_image(open_desk: OpenDesk, blobs: Image) -> None:
     assert "Open an image" in desk.status
     desk.viewer.add_labels(np.zeros((20, 20), int))
     assert "Open an image" in desk.status
-    desk.viewer.add_image(blobs)
-    desk.viewer.reset_view()
+    desk.add_image(blobs)
     still_works(desk)
 
 
@@ -58,8 +57,7 @@ def test_a_layer_deleted_in_mid_prediction(
     desk.settle()
     assert f"{layer.name!r} was deleted" in desk.status
     if victim == "image":
-        desk.viewer.add_image(blobs)
-        desk.viewer.reset_view()
+        desk.add_image(blobs)
     else:
         assert desk.widget.panel.way_back.text() == "Restore layers"
         desk.widget.panel.way_back.click()
@@ -126,9 +124,7 @@ def test_an_image_that_is_no_picture(
     assert message in desk.status
     desk.hand.click((20, 20))
     assert message in desk.status
-    good = desk.viewer.add_image(blobs)
-    desk.widget.set_image(good)
-    desk.viewer.reset_view()
+    desk.widget.set_image(desk.add_image(blobs))
     still_works(desk)
 
 
@@ -159,8 +155,7 @@ def test_an_empty_image(open_desk: OpenDesk, blobs: Image) -> None:
     empty = desk.viewer.add_image(np.zeros((0, 20), np.uint8), contrast_limits=(0, 1))
     assert "is empty" in desk.status or "shape (0, 20)" in desk.status
     desk.viewer.layers.remove(empty)
-    desk.viewer.add_image(blobs)
-    desk.viewer.reset_view()
+    desk.add_image(blobs)
     still_works(desk)
 
 

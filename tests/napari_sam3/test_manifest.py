@@ -45,6 +45,7 @@ def test_samples_open_without_a_network(
     (sample,) = (s for s in manifest.contributions.sample_data or [] if s.key == key)
     manager = PluginManager()
     manager.register(manifest)
+    manager.activate(manifest.name)
     made = [Layer.create(*data) for data in sample.open(_registry=manager.commands)]
     assert len(made) == layers
     assert (made[0].data.shape, str(made[0].data.dtype)) == (shape, dtype)

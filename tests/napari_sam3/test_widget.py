@@ -167,6 +167,7 @@ def test_choices_follow_the_layers(open_desk: OpenDesk, blobs: Image) -> None:
     assert not panel.buttons["accept"].isEnabled()
 
     first = viewer.add_image(blobs, name="first")
+    QApplication.processEvents()
     assert panel.image.currentText() == "first"
     assert panel.labels.currentText() == "SAM 3 labels"
     second = viewer.add_image(blobs[::-1], name="second")
