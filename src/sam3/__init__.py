@@ -5,15 +5,27 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sam3.predictor import ImageFeatures, Prediction, Predictor, load_predictor
+    from sam3.features import ImageFeatures
+    from sam3.image_model import build_sam3_image_model
+    from sam3.predictor import CroppedPrediction, Prediction, Predictor, load_predictor
 
-__all__ = ["ImageFeatures", "Prediction", "Predictor", "__version__", "load_predictor"]
+__all__ = [
+    "CroppedPrediction",
+    "ImageFeatures",
+    "Prediction",
+    "Predictor",
+    "__version__",
+    "build_sam3_image_model",
+    "load_predictor",
+]
 __version__ = "0.1.0"
 
 _LAZY = {
-    "ImageFeatures": "sam3.predictor",
+    "CroppedPrediction": "sam3.predictor",
+    "ImageFeatures": "sam3.features",
     "Prediction": "sam3.predictor",
     "Predictor": "sam3.predictor",
+    "build_sam3_image_model": "sam3.image_model",
     "load_predictor": "sam3.predictor",
 }
 

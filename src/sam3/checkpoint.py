@@ -8,18 +8,20 @@ import os
 import pickle
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as serialize
 from torch import Tensor
 
 from sam3.checkpoint_keys import (
+    MULTIPLEX_DROPPED,
     OFFICIAL_DROPPED,
     TRANSFORMERS_DROPPED,
     Source,
+    multiplex_table,
     official_table,
     transformers_table,
 )
@@ -43,7 +45,8 @@ class CheckpointInfo:
     path : Path
         The file.
     format : str
-        ``"napari-sam3"`` (our own), ``"official"`` or ``"transformers"``.
+        ``"napari-sam3"`` (our own), ``"official"``, ``"transformers"``, or ``"sam3.1"``
+        (experimental: no real file of that kind has been seen).
     config : ModelConfig
         Sizes of the model it fills.
     tensors : int
@@ -61,7 +64,12 @@ def embedded_weights() -> Path:
     return Path(__file__).with_name("weights") / "tiny.safetensors"
 
 
-def load(path: str | os.PathLike[str], *, config: ModelConfig | None = None) -> ClickModel:
+def load(
+    path: str | os.PathLike[str],
+    *,
+    config: ModelConfig | None = None,
+    resolution: int | None = None,
+) -> ClickModel:
     """Build the model that a weights file holds and fill it.
 
     Parameters
@@ -71,6 +79,8 @@ def load(path: str | os.PathLike[str], *, config: ModelConfig | None = None) -> 
     config : ModelConfig, optional
         Sizes, where they differ from what the file says or, for the released files, from the
         full-size preset.
+    resolution : int, optional
+        Side of the model's input in pixels, where it is not to be the configured one.
 
     Returns
     -------
@@ -88,6 +98,8 @@ def load(path: str | os.PathLike[str], *, config: ModelConfig | None = None) -> 
     with ExitStack() as stack:
         names, read, metadata = _open(_existing_file(path), stack)
         info = _identify(Path(path), names, metadata, config)
+        if resolution is not None:
+            info = replace(info, config=info.config.with_resolution(resolution))
         with torch.device("meta"):
             model = ClickModel(info.config)
         state = _read_state(info, model, names, read)
@@ -125,14 +137,16 @@ def save(
     path : path-like
         Target; written to a temporary name first and then renamed.
     dtype : torch.dtype
-        Precision in the file; models are always loaded as float32.
+        Precision of the parameters in the file; models are always loaded as float32.
     metadata : mapping, optional
         More entries for the file's metadata.
     """
     target = Path(path)
-    state = {k: v.detach().to("cpu", dtype).contiguous() for k, v in model.state_dict().items()}
+    state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+    state |= {k: state[k].to(dtype) for k, _ in model.named_parameters()}
+    content = serialize(state, {**(metadata or {}), _CONFIG_KEY: model.config.to_json()})
     partial = target.with_name(target.name + ".partial")
-    save_file(state, partial, {**(metadata or {}), _CONFIG_KEY: model.config.to_json()})
+    partial.write_bytes(content)
     partial.replace(target)
 
 
@@ -206,6 +220,9 @@ def _identify(
         own = config or ModelConfig.from_json(metadata[_CONFIG_KEY])
         return CheckpointInfo(path, "napari-sam3", own, len(found))
     released = config or get_preset("sam3")
+    if any(n.startswith("tracker.model.interactive_sam_") for n in found):
+        _LOG.warning("%s looks like SAM 3.1; loading its click head is experimental", path)
+        return CheckpointInfo(path, "sam3.1", released, len(found))
     if any(n.startswith(("tracker.sam_mask_decoder.", "detector.backbone.")) for n in found):
         return CheckpointInfo(path, "official", released, len(found))
     if any(n.startswith(("tracker_model.", "detector_model.")) for n in found):
@@ -225,6 +242,8 @@ def _read_state(
     dropped: Mapping[str, str] = {}
     if info.format == "official":
         table, dropped = official_table(info.config), OFFICIAL_DROPPED
+    elif info.format == "sam3.1":
+        table, dropped = multiplex_table(info.config), MULTIPLEX_DROPPED
     elif info.format == "transformers":
         table, dropped = transformers_table(info.config), TRANSFORMERS_DROPPED
     else:

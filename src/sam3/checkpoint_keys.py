@@ -15,9 +15,11 @@ from torch import Tensor
 from sam3.config import ModelConfig
 
 __all__ = [
+    "MULTIPLEX_DROPPED",
     "OFFICIAL_DROPPED",
     "TRANSFORMERS_DROPPED",
     "Source",
+    "multiplex_table",
     "official_table",
     "transformers_table",
 ]
@@ -58,6 +60,12 @@ TRANSFORMERS_DROPPED: Mapping[str, str] = {
     "tracker_neck.fpn_layers.3.": "quarter-size level, unused for clicks",
 }
 """The same for files in transformers' naming."""
+
+MULTIPLEX_DROPPED: Mapping[str, str] = {
+    "detector.": "text detector and its necks",
+    "tracker.": "video memory and the decoder for many objects at once",
+}
+"""The same for ``sam3.1_multiplex.pt``, of which only the click head is known."""
 
 
 @dataclass(frozen=True)
@@ -148,6 +156,29 @@ def official_table(config: ModelConfig) -> dict[str, Source]:
             f"mask_decoder.object_score_head.{layer}", f"{decoder}.pred_obj_score_head.{layer}"
         )
     return table | _two_way_table(config, decoder, out="out_proj", norm="norm", mlp="lin")
+
+
+def multiplex_table(config: ModelConfig) -> dict[str, Source]:
+    """Return the table of SAM 3.1's ``sam3.1_multiplex.pt``: its click head, under new names."""
+    renames = {
+        "detector.backbone.vision_backbone.sam2_convs.": (
+            "detector.backbone.vision_backbone.interactive_convs."
+        ),
+        "tracker.sam_prompt_encoder.": "tracker.model.interactive_sam_prompt_encoder.",
+        "tracker.sam_mask_decoder.": "tracker.model.interactive_sam_mask_decoder.",
+        "tracker.no_mem_embed": "tracker.model.interactivity_no_mem_embed",
+    }
+
+    def renamed(key: str) -> str:
+        for old, new in renames.items():
+            if key.startswith(old):
+                return new + key.removeprefix(old)
+        return key
+
+    return {
+        name: Source(tuple(renamed(key) for key in source.keys), source.convert)
+        for name, source in official_table(config).items()
+    }
 
 
 def transformers_table(config: ModelConfig) -> dict[str, Source]:

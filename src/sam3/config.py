@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from sam3.errors import ConfigError
 
 _T = TypeVar("_T")
+_RESOLUTIONS = (252, 2016)
 
 __all__ = [
     "PRESETS",
@@ -163,8 +164,26 @@ class ModelConfig:
         return 4 * self.grid
 
     def with_resolution(self, resolution: int) -> ModelConfig:
-        """Return the same model for another square input size in pixels."""
-        return replace(self, resolution=resolution)
+        """Return the same model for another square input.
+
+        Parameters
+        ----------
+        resolution : int
+            Side of the input in pixels, a multiple of the patch size from 252 to 2016.
+
+        Raises
+        ------
+        ConfigError
+            If it is not.
+        """
+        low, high = _RESOLUTIONS
+        if resolution % self.patch_size or not low <= resolution <= high:
+            raise ConfigError(
+                f"resolution {resolution} is not possible; expected a multiple of "
+                f"{self.patch_size} from {low} to {high}, such as {self.resolution}."
+            )
+        area = round(self.fill_hole_area * (resolution / self.resolution) ** 2)
+        return replace(self, resolution=resolution, fill_hole_area=area)
 
     def to_json(self) -> str:
         """Serialise to JSON, as stored in the metadata of our weight files."""

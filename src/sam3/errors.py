@@ -12,9 +12,12 @@ __all__ = [
     "ConfigError",
     "DeviceError",
     "DeviceMemoryError",
+    "DownloadError",
+    "FeaturesError",
     "ImageError",
     "PromptError",
     "Sam3Error",
+    "UnsupportedError",
 ]
 
 
@@ -40,6 +43,18 @@ class CheckpointError(Sam3Error, ValueError):
 
 class CheckpointNotFoundError(CheckpointError, FileNotFoundError):
     """A weights file that does not exist."""
+
+
+class DownloadError(Sam3Error, OSError):
+    """The released weights could not be downloaded."""
+
+
+class FeaturesError(Sam3Error, ValueError):
+    """Image features that cannot be read or belong to another model."""
+
+
+class UnsupportedError(Sam3Error, NotImplementedError):
+    """A part of SAM 3 that this package does not have (yet)."""
 
 
 class DeviceError(Sam3Error, RuntimeError):

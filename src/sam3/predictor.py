@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,39 +15,26 @@ from torch import Tensor
 
 from sam3 import checkpoint
 from sam3.config import ModelConfig
-from sam3.errors import CheckpointNotFoundError, DeviceError, DeviceMemoryError, PromptError
+from sam3.devices import Precision, choose_device, choose_precision
+from sam3.errors import CheckpointNotFoundError, DeviceMemoryError, FeaturesError
+from sam3.features import ImageFeatures
 from sam3.model.click_model import ClickModel, EncodedImage
 from sam3.model.mask_decoder import select_masks
 from sam3.prompts import Prompts, check_prompts
-from sam3.transforms import fill_holes, image_to_model, rgb_image, to_model_frame, upsample
+from sam3.transforms import (
+    MaskCrop,
+    crop_mask,
+    fill_holes,
+    image_to_model,
+    rgb_image,
+    to_model_frame,
+    upsample,
+)
 
-__all__ = ["ImageFeatures", "Prediction", "Predictor", "choose_device", "load_predictor"]
+__all__ = ["CroppedPrediction", "ImageFeatures", "Prediction", "Predictor", "load_predictor"]
 
+_GPU_BATCH = 4
 _CLAMP = 32.0  # previous logits are handed out, and taken back, within +-32
-
-
-@dataclass(frozen=True)
-class ImageFeatures:
-    """An encoded image.
-
-    Attributes
-    ----------
-    encoded : EncodedImage
-        Tensors for the decoder, on the predictor's device.
-    size : tuple of int
-        (height, width) of the image in pixels.
-    fingerprint : str
-        Weights that made them.
-    """
-
-    encoded: EncodedImage
-    size: tuple[int, int]
-    fingerprint: str
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of memory the features take."""
-        return sum(t.nbytes for t in self.encoded)
 
 
 @dataclass(frozen=True)
@@ -69,6 +56,24 @@ class Prediction:
     logits: npt.NDArray[np.float32]
 
 
+@dataclass(frozen=True)
+class CroppedPrediction:
+    """Masks of B objects as crops.
+
+    Attributes
+    ----------
+    masks : tuple of tuple of MaskCrop
+        C crops for each of the B objects.
+    scores : ndarray of float32, shape (B, C)
+    logits : ndarray of float32, shape (B, C, L, L)
+        As in :class:`Prediction`.
+    """
+
+    masks: tuple[tuple[MaskCrop, ...], ...]
+    scores: npt.NDArray[np.float32]
+    logits: npt.NDArray[np.float32]
+
+
 class Predictor:
     """Answer clicks and boxes on encoded images.
 
@@ -78,12 +83,27 @@ class Predictor:
         A filled model; it is moved to the device.
     device : str or torch.device
         ``"auto"`` picks CUDA, then MPS, then the CPU.
+    precision : {"auto", "float32", "bfloat16"}
+        Arithmetic of the network; prompts are always encoded in float32. ``"auto"`` is bfloat16
+        on CUDA devices of compute capability 8 and up, float32 elsewhere. A caller's autocast
+        changes nothing.
     """
 
-    def __init__(self, model: ClickModel, device: str | torch.device = "auto") -> None:
-        self.device = choose_device(device)
-        self.model = model.to(self.device).eval()
+    def __init__(
+        self,
+        model: ClickModel,
+        device: str | torch.device = "auto",
+        precision: Precision = "auto",
+    ) -> None:
+        self.model = model.to(choose_device(device)).eval()
+        self.precision = precision
         self.fingerprint = checkpoint.fingerprint(model)
+        choose_precision(precision, self.device)  # a wrong name is refused at once
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the model's parameters."""
+        return self.model.no_memory_embed.device
 
     @property
     def config(self) -> ModelConfig:
@@ -109,12 +129,39 @@ class Predictor:
         DeviceMemoryError
             If the device runs out of memory; the predictor stays usable.
         """
-        pixels = rgb_image(image)
-        with self._running("encode an image"):
-            batch = image_to_model(pixels, self.config.resolution).to(self.device)
-            encoded = self.model.encode(batch)
-        height, width = pixels.shape[:2]
-        return ImageFeatures(encoded, (height, width), self.fingerprint)
+        return self.encode_batch([image])[0]
+
+    def encode_batch(self, images: Sequence[Any]) -> list[ImageFeatures]:
+        """Encode images of any sizes and kinds.
+
+        Parameters
+        ----------
+        images : sequence
+            Each as for :meth:`encode`.
+
+        Returns
+        -------
+        list of ImageFeatures
+
+        Raises
+        ------
+        ImageError, DeviceMemoryError
+            As :meth:`encode`.
+        """
+        pixels = [rgb_image(image) for image in images]
+        # Batching pays where many cores wait for work; on a CPU it only costs memory.
+        step = 1 if self.device.type == "cpu" else _GPU_BATCH
+        encoded: list[EncodedImage] = []
+        for start in range(0, len(pixels), step):
+            part = pixels[start : start + step]
+            with self._running("encode an image"):
+                inputs = [image_to_model(image, self.config.resolution) for image in part]
+                together = self.model.encode(torch.cat(inputs).to(self.device))
+            encoded += [EncodedImage(*(t[i : i + 1] for t in together)) for i in range(len(part))]
+        return [
+            ImageFeatures(e, (p.shape[0], p.shape[1]), self.fingerprint, self.config.resolution)
+            for e, p in zip(encoded, pixels, strict=True)
+        ]
 
     def predict(
         self,
@@ -153,13 +200,74 @@ class Predictor:
         ------
         PromptError
             If a prompt has the wrong shape or label or lies outside the image, or there is none.
+        FeaturesError
+            If the features were made with other weights or at another resolution.
         DeviceMemoryError
             If the device runs out of memory; the predictor stays usable.
         """
-        if features.fingerprint != self.fingerprint:
-            raise PromptError(
-                f"the features were made with the weights {features.fingerprint}, this predictor "
-                f"has {self.fingerprint}; encode the image again."
+        logits, scores = self._low_resolution(
+            features, point_coords, point_labels, box, mask_input, multimask_output
+        )
+        with self._running("predict masks"):
+            filled = fill_holes(logits, self.config.fill_hole_area)
+            masks = upsample(filled, features.size)
+            if not return_logits:
+                masks = masks > 0
+        arrays = [t.cpu().numpy() for t in (masks, scores, logits.clamp(-_CLAMP, _CLAMP))]
+        if len(logits) == 1:
+            arrays = [a[0] for a in arrays]
+        return Prediction(*arrays)
+
+    def predict_cropped(
+        self,
+        features: ImageFeatures,
+        point_coords: npt.ArrayLike | None = None,
+        point_labels: npt.ArrayLike | None = None,
+        box: npt.ArrayLike | None = None,
+        mask_input: npt.ArrayLike | None = None,
+        multimask_output: bool = True,
+    ) -> CroppedPrediction:
+        """Predict masks as bounding boxes and crops, without ever making full-size arrays.
+
+        Parameters
+        ----------
+        features, point_coords, point_labels, box, mask_input, multimask_output
+            As for :meth:`predict`.
+
+        Returns
+        -------
+        CroppedPrediction
+
+        Raises
+        ------
+        PromptError, FeaturesError, DeviceMemoryError
+            As :meth:`predict`.
+        """
+        logits, scores = self._low_resolution(
+            features, point_coords, point_labels, box, mask_input, multimask_output
+        )
+        with self._running("predict masks"):
+            filled = fill_holes(logits, self.config.fill_hole_area).cpu()
+            crops = [[crop_mask(mask, features.size) for mask in masks] for masks in filled]
+        arrays = [t.cpu().numpy() for t in (scores, logits.clamp(-_CLAMP, _CLAMP))]
+        return CroppedPrediction(tuple(tuple(masks) for masks in crops), *arrays)
+
+    def _low_resolution(
+        self,
+        features: ImageFeatures,
+        point_coords: npt.ArrayLike | None,
+        point_labels: npt.ArrayLike | None,
+        box: npt.ArrayLike | None,
+        mask_input: npt.ArrayLike | None,
+        multimask_output: bool,
+    ) -> tuple[Tensor, Tensor]:
+        """Check features and prompts; logits (B, C, L, L), neither filled nor clamped, scores."""
+        made_with = features.fingerprint, features.resolution
+        if made_with != (self.fingerprint, self.config.resolution):
+            raise FeaturesError(
+                f"the features were made with the weights {made_with[0]} at {made_with[1]} px, "
+                f"this predictor has {self.fingerprint} at {self.config.resolution} px; encode "
+                "the image again."
             )
         prompts = check_prompts(
             point_coords,
@@ -170,15 +278,7 @@ class Predictor:
             mask_size=self.config.mask_size,
         )
         with self._running("predict masks"):
-            logits, scores = self._decode(features, prompts, multimask_output)
-            filled = fill_holes(logits, self.config.fill_hole_area)
-            masks = upsample(filled, features.size)
-            if not return_logits:
-                masks = masks > 0
-        arrays = [t.cpu().numpy() for t in (masks, scores, logits.clamp(-_CLAMP, _CLAMP))]
-        if prompts.objects == 1:
-            arrays = [a[0] for a in arrays]
-        return Prediction(*arrays)
+            return self._decode(features, prompts, multimask_output)
 
     def _decode(
         self, features: ImageFeatures, prompts: Prompts, multimask: bool
@@ -189,7 +289,7 @@ class Predictor:
         if prompts.mask is not None:
             mask = torch.tensor(prompts.mask).to(self.device)
         raw = self.model.decode(
-            features.encoded,
+            features.to(self.device).encoded,
             torch.tensor(coords).to(self.device),
             torch.tensor(prompts.labels).to(self.device),
             mask,
@@ -200,8 +300,10 @@ class Predictor:
     @contextmanager
     def _running(self, what: str) -> Iterator[None]:
         """Run without autograd and turn memory errors of the device into ours."""
+        kind = self.device.type
+        half = choose_precision(self.precision, self.device) == torch.bfloat16
         try:
-            with torch.inference_mode():
+            with torch.inference_mode(), torch.autocast(kind, torch.bfloat16, enabled=half):
                 yield
         except (torch.OutOfMemoryError, MemoryError) as error:
             raise DeviceMemoryError(
@@ -210,44 +312,11 @@ class Predictor:
             ) from error
 
 
-def choose_device(device: str | torch.device = "auto") -> torch.device:
-    """Resolve a device name.
-
-    Parameters
-    ----------
-    device : str or torch.device
-        ``"auto"``, ``"cpu"``, ``"mps"``, ``"cuda"`` or ``"cuda:1"``.
-
-    Returns
-    -------
-    torch.device
-
-    Raises
-    ------
-    DeviceError
-        If it does not exist here.
-    """
-    cuda = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    mps = torch.backends.mps.is_available()
-    if device == "auto":
-        return torch.device("cuda" if cuda else "mps" if mps else "cpu")
-    here = ["cpu"] + ["mps"] * mps + [f"cuda:{i}" for i in range(cuda)]
-    try:
-        chosen = torch.device(device)
-    except RuntimeError:
-        chosen = None
-    if chosen is not None:
-        exists = {"cpu": True, "mps": mps, "cuda": (chosen.index or 0) < cuda}
-        if exists.get(chosen.type, False):
-            return chosen
-    raise DeviceError(
-        f"the device {str(device)!r} does not exist here; available are {', '.join(here)}, "
-        'or "auto".'
-    )
-
-
 def load_predictor(
-    name_or_path: str | os.PathLike[str] = "tiny", device: str | torch.device = "auto"
+    name_or_path: str | os.PathLike[str] = "tiny",
+    device: str | torch.device = "auto",
+    precision: Precision = "auto",
+    resolution: int | None = None,
 ) -> Predictor:
     """Load a model and put it on a device.
 
@@ -258,6 +327,11 @@ def load_predictor(
         ``model.safetensors``, or one written by this project.
     device : str or torch.device
         ``"auto"`` picks CUDA, then MPS, then the CPU.
+    precision : {"auto", "float32", "bfloat16"}
+        See :class:`Predictor`.
+    resolution : int, optional
+        Side of the model's input in pixels, a multiple of 14 from 252 to 2016; by default that of
+        the weights, 1008 for the released ones.
 
     Returns
     -------
@@ -269,14 +343,16 @@ def load_predictor(
         If there is no such file, or it is damaged or made for another model.
     DeviceError
         If the device does not exist here.
+    ConfigError
+        If the resolution or precision is not possible.
     """
     chosen = choose_device(device)
-    if name_or_path == "tiny":
-        return Predictor(checkpoint.load(checkpoint.embedded_weights()), chosen)
+    choose_precision(precision, chosen)
     if name_or_path == "sam3":
         raise CheckpointNotFoundError(
             "the released SAM 3 weights are not part of this package: request access at "
             "huggingface.co/facebook/sam3, download sam3.pt or model.safetensors, and give the "
             'path of that file; or use the embedded model "tiny".'
         )
-    return Predictor(checkpoint.load(name_or_path), chosen)
+    path = checkpoint.embedded_weights() if name_or_path == "tiny" else name_or_path
+    return Predictor(checkpoint.load(path, resolution=resolution), chosen, precision)

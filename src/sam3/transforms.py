@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +20,15 @@ from sam3.errors import ImageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["fill_holes", "image_to_model", "rgb_image", "to_model_frame", "upsample"]
+__all__ = [
+    "MaskCrop",
+    "crop_mask",
+    "fill_holes",
+    "image_to_model",
+    "rgb_image",
+    "to_model_frame",
+    "upsample",
+]
 
 _HOLE_LOGIT = 10.0
 
@@ -175,3 +185,69 @@ def fill_holes(logits: Tensor, max_area: int) -> Tensor:
 def upsample(logits: Tensor, size: Sequence[int]) -> Tensor:
     """Bring low-resolution logits (B, C, L, L) to the image's (height, width), bilinearly."""
     return F.interpolate(logits.float(), size=tuple(size), mode="bilinear", align_corners=False)
+
+
+@dataclass(frozen=True, eq=False)
+class MaskCrop:
+    """A mask as its bounding box and the pixels in it.
+
+    Attributes
+    ----------
+    row, column : int
+        Place in the image of the crop's first pixel; 0 where the mask is empty.
+    pixels : ndarray of bool, shape (h, w)
+        (0, 0) where the mask is empty.
+    """
+
+    row: int
+    column: int
+    pixels: npt.NDArray[np.bool_]
+
+
+def crop_mask(logits: Tensor, size: tuple[int, int]) -> MaskCrop:
+    """Upsample and threshold one mask within its bounding box only.
+
+    Parameters
+    ----------
+    logits : Tensor, shape (L, L)
+        Low-resolution logits on the CPU.
+    size : tuple of int
+        (height, width) of the image.
+
+    Returns
+    -------
+    MaskCrop
+        The same pixels as ``upsample(...) > 0`` gives, but for logits within rounding of zero.
+    """
+    inside = (logits > 0).numpy()
+    rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
+    if not rows.size:
+        return MaskCrop(0, 0, np.zeros((0, 0), np.bool_))
+    spans, weights = [], []
+    for found, length in ((rows, size[0]), (columns, size[1])):
+        # Bilinear values above zero reach less than one cell beyond the cells that are.
+        scale = length / len(logits)
+        start = max(0, math.floor((found[0] - 0.5) * scale) - 1)
+        stop = min(length, math.ceil((found[-1] + 1.5) * scale) + 1)
+        spans.append(start)
+        weights.append(_bilinear_weights(start, stop, length, len(logits)))
+    mask = (weights[0] @ logits.float() @ weights[1].T > 0).numpy()
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not rows.size:
+        return MaskCrop(0, 0, np.zeros((0, 0), np.bool_))
+    crop = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].copy()
+    return MaskCrop(spans[0] + int(rows[0]), spans[1] + int(columns[0]), crop)
+
+
+def _bilinear_weights(start: int, stop: int, length: int, cells: int) -> Tensor:
+    """Weights (stop - start, cells) of the pixels start..stop of an axis of `length` pixels."""
+    pixels = torch.arange(start, stop, dtype=torch.float32)
+    place = ((pixels + 0.5) * (cells / length) - 0.5).clamp(min=0)
+    low = place.floor().long().clamp(max=cells - 1)
+    high = (low + 1).clamp(max=cells - 1)
+    share = place - low
+    weights = torch.zeros(stop - start, cells)
+    index = torch.arange(stop - start)
+    weights.index_put_((index, low), 1 - share, accumulate=True)
+    weights.index_put_((index, high), share, accumulate=True)
+    return weights

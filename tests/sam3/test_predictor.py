@@ -12,9 +12,17 @@ from hypothesis import strategies as st
 from PIL import Image
 from skimage import data
 
-from sam3.errors import DeviceError, DeviceMemoryError, ImageError, PromptError, Sam3Error
+from sam3.devices import choose_device
+from sam3.errors import (
+    DeviceError,
+    DeviceMemoryError,
+    FeaturesError,
+    ImageError,
+    PromptError,
+    Sam3Error,
+)
 from sam3.model_builder import random_predictor
-from sam3.predictor import ImageFeatures, Predictor, choose_device, load_predictor
+from sam3.predictor import ImageFeatures, Predictor, load_predictor
 from sam3.transforms import fill_holes, rgb_image
 
 SIZE = (48, 70)
@@ -194,7 +202,7 @@ def test_swapped_box_corners_are_put_right(
 
 
 def test_features_of_other_weights_are_refused(features: ImageFeatures) -> None:
-    with pytest.raises(PromptError, match="encode the image again"):
+    with pytest.raises(FeaturesError, match="encode the image again"):
         random_predictor(seed=1).predict(features, **POINT)
 
 

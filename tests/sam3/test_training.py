@@ -157,7 +157,17 @@ def test_command_continues_from_shipped_weights(
 ) -> None:
     start = tmp_path / "start.safetensors"
     checkpoint.save(build_click_model(get_preset("tiny"), seed=5), start)
-    arguments = ["--steps", "1", "--scenes", "4", "--phase", "1,1,1,112", "--workers", "0", "--no-validation"]
+    arguments = [
+        "--steps",
+        "1",
+        "--scenes",
+        "4",
+        "--phase",
+        "1,1,1,112",
+        "--workers",
+        "0",
+        "--no-validation",
+    ]
     out = tmp_path / "out"
     assert main(["--out", str(out), "--init", str(start), *arguments]) == 0
     trained = checkpoint.load(capsys.readouterr().out.strip())

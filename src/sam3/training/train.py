@@ -229,8 +229,7 @@ def _work(rank: int, job: _Job) -> None:
         others = validation or scene_pool(_HELD_OUT_SCENES, settings.seed + 1, job.out / "cache")
         held_out = CropSampler(others, [], seed=settings.seed + 1)
         fixed = [
-            held_out.batch(i, images=16, prompts=3, crop=224)
-            for i in range(job.validation_batches)
+            held_out.batch(i, images=16, prompts=3, crop=224) for i in range(job.validation_batches)
         ]
     dataset = CropDataset(sampler, settings.share, job.stop_after, first=run.step)
     loader = DataLoader(dataset, batch_size=None, num_workers=job.workers)

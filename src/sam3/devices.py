@@ -1,0 +1,82 @@
+"""Choice of device and precision. Nothing is switched on for the rest of the process."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+
+from sam3.errors import ConfigError, DeviceError
+
+__all__ = ["Precision", "choose_device", "choose_precision"]
+
+Precision = Literal["auto", "float32", "bfloat16"]
+_BFLOAT16_CAPABILITY = (8, 0)
+
+
+def choose_device(device: str | torch.device = "auto") -> torch.device:
+    """Resolve a device name.
+
+    Parameters
+    ----------
+    device : str or torch.device
+        ``"auto"``, ``"cpu"``, ``"mps"``, ``"cuda"`` or ``"cuda:1"``.
+
+    Returns
+    -------
+    torch.device
+
+    Raises
+    ------
+    DeviceError
+        If it does not exist here.
+    """
+    cuda = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    mps = torch.backends.mps.is_available()
+    if device == "auto":
+        return torch.device("cuda" if cuda else "mps" if mps else "cpu")
+    here = ["cpu"] + ["mps"] * mps + [f"cuda:{i}" for i in range(cuda)]
+    try:
+        chosen = torch.device(device)
+    except RuntimeError:
+        chosen = None
+    if chosen is not None:
+        exists = {"cpu": True, "mps": mps, "cuda": (chosen.index or 0) < cuda}
+        if exists.get(chosen.type, False):
+            return chosen
+    raise DeviceError(
+        f"the device {str(device)!r} does not exist here; available are {', '.join(here)}, "
+        'or "auto".'
+    )
+
+
+def choose_precision(precision: Precision, device: torch.device) -> torch.dtype:
+    """Resolve a precision.
+
+    Parameters
+    ----------
+    precision : {"auto", "float32", "bfloat16"}
+    device : torch.device
+
+    Returns
+    -------
+    torch.dtype
+        For ``"auto"``, bfloat16 on CUDA of compute capability 8 and up, float32 elsewhere.
+
+    Raises
+    ------
+    ConfigError
+        If it is none of the three.
+    """
+    if precision == "auto":
+        capable = (
+            device.type == "cuda"
+            and torch.cuda.get_device_capability(device) >= _BFLOAT16_CAPABILITY
+        )
+        return torch.bfloat16 if capable else torch.float32
+    known = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+    if precision not in known:
+        raise ConfigError(
+            f'unknown precision {precision!r}; expected "auto", "float32" or "bfloat16".'
+        )
+    return known[precision]

@@ -1,0 +1,87 @@
+"""Encoded images, to be kept in memory, moved between devices, or saved."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as serialize
+
+from sam3.errors import FeaturesError
+from sam3.model.click_model import EncodedImage
+
+__all__ = ["ImageFeatures"]
+
+_METADATA_KEY = "sam3_features"
+
+
+@dataclass(frozen=True, eq=False)
+class ImageFeatures:
+    """An encoded image.
+
+    Attributes
+    ----------
+    encoded : EncodedImage
+        Tensors for the decoder, on the predictor's device.
+    size : tuple of int
+        (height, width) of the image in pixels.
+    fingerprint : str
+        Weights that made them.
+    resolution : int
+        Side in pixels of the model's input that they were made at.
+    """
+
+    encoded: EncodedImage
+    size: tuple[int, int]
+    fingerprint: str
+    resolution: int
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory the features take."""
+        return sum(t.nbytes for t in self.encoded)
+
+    def to(self, device: str | torch.device) -> ImageFeatures:
+        """Return the features on another device."""
+        moved = EncodedImage(*(t.to(device) for t in self.encoded))
+        return ImageFeatures(moved, self.size, self.fingerprint, self.resolution)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the features to a safetensors file, in the precision computed."""
+        about = {
+            "size": self.size,
+            "fingerprint": self.fingerprint,
+            "resolution": self.resolution,
+        }
+        target = Path(path)
+        partial = target.with_name(target.name + ".partial")
+        tensors = {k: t.cpu().contiguous() for k, t in self.encoded._asdict().items()}
+        partial.write_bytes(serialize(tensors, {_METADATA_KEY: json.dumps(about)}))
+        partial.replace(target)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> ImageFeatures:
+        """Read features written by :meth:`save`, bit for bit, onto the CPU.
+
+        Raises
+        ------
+        FeaturesError
+            If the file does not exist or is no such file.
+        """
+        try:
+            with safe_open(path, framework="pt") as file:
+                about = json.loads((file.metadata() or {})[_METADATA_KEY])
+                encoded = EncodedImage(*(file.get_tensor(k) for k in EncodedImage._fields))
+            height, width = about["size"]
+            return cls(
+                encoded, (int(height), int(width)), about["fingerprint"], int(about["resolution"])
+            )
+        except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
+            raise FeaturesError(
+                f"{os.fspath(path)} holds no image features ({error!r}); expected a file written "
+                "by ImageFeatures.save. Encode the image again."
+            ) from error

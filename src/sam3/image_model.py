@@ -1,0 +1,272 @@
+"""The public SAM 3 notebook's model object and the function that builds it."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from sam3 import checkpoint
+from sam3.config import get_preset
+from sam3.devices import Precision, choose_device
+from sam3.download import download_released_weights
+from sam3.errors import CheckpointNotFoundError, PromptError, UnsupportedError
+from sam3.features import ImageFeatures
+from sam3.model.click_model import ClickModel
+from sam3.model.sam3_image_processor import ImageState
+from sam3.predictor import Predictor
+
+__all__ = ["Sam3ImageModel", "build_sam3_image_model"]
+
+_LOG = logging.getLogger(__name__)
+_ENVIRONMENT = "SAM3_CHECKPOINT"
+
+Arrays = tuple[npt.NDArray[Any], npt.NDArray[np.float32], npt.NDArray[np.float32]]
+
+
+def build_sam3_image_model(
+    bpe_path: str | os.PathLike[str] | None = None,
+    device: str | torch.device | None = None,
+    eval_mode: bool = True,
+    checkpoint_path: str | os.PathLike[str] | None = None,
+    load_from_HF: bool = True,
+    enable_segmentation: bool = True,
+    enable_inst_interactivity: bool = False,
+    compile: bool = False,
+    *,
+    preset: str | None = None,
+    precision: Precision = "auto",
+    resolution: int | None = None,
+) -> Sam3ImageModel:
+    """Build the model as the public SAM 3 notebook does.
+
+    Parameters
+    ----------
+    bpe_path : path-like, optional
+        Vocabulary of the text encoder; accepted and not read, since there is no text side yet.
+    device : str or torch.device, optional
+        CUDA, then MPS, then the CPU by default.
+    eval_mode : bool
+        Put the model in evaluation mode.
+    checkpoint_path : path-like, optional
+        A weights file of any format of :mod:`sam3.checkpoint`. Without it, the environment
+        variable ``SAM3_CHECKPOINT`` may name one.
+    load_from_HF : bool
+        With no other weights, download the released ones from huggingface.co/facebook/sam3.
+    enable_segmentation : bool
+        Accepted; masks are always predicted.
+    enable_inst_interactivity : bool
+        Must be True: clicks and boxes are what this package does.
+    compile : bool
+        Compile the image encoder with torch.compile at its first use.
+    preset : str, optional
+        ``"tiny"`` for the embedded model.
+    precision : {"auto", "float32", "bfloat16"}
+        See :class:`sam3.predictor.Predictor`.
+    resolution : int, optional
+        Side of the model's input in pixels, where it is not to be that of the weights.
+
+    Returns
+    -------
+    Sam3ImageModel
+
+    Raises
+    ------
+    UnsupportedError
+        If ``enable_inst_interactivity`` is False.
+    CheckpointNotFoundError, CheckpointError, DownloadError
+        If there are no weights, or they do not fit.
+    ConfigError, DeviceError
+        If the preset, the resolution, the precision or the device does not exist.
+    """
+    if not enable_inst_interactivity:
+        raise UnsupportedError(
+            "enable_inst_interactivity=False asks for the text detector, which this package does "
+            "not have yet; pass enable_inst_interactivity=True for clicks and boxes."
+        )
+    if bpe_path is not None and not Path(bpe_path).exists():
+        _LOG.info("the vocabulary %s does not exist; it is not needed for clicks", bpe_path)
+    chosen = choose_device(device or "auto")
+    path = _find_weights(checkpoint_path, preset, load_from_HF)
+    model = Sam3ImageModel(checkpoint.load(path, resolution=resolution).to(chosen), precision)
+    if compile:
+        model.click_model.trunk.compile()
+    return model.train(not eval_mode)
+
+
+def _find_weights(
+    checkpoint_path: str | os.PathLike[str] | None, preset: str | None, may_download: bool
+) -> str | os.PathLike[str]:
+    if checkpoint_path is not None:
+        return checkpoint_path
+    if preset is not None and get_preset(preset).name == "tiny":
+        return checkpoint.embedded_weights()
+    from_environment = os.environ.get(_ENVIRONMENT)
+    if from_environment:
+        return from_environment
+    if may_download:
+        return download_released_weights()
+    raise CheckpointNotFoundError(
+        "no weights were given and load_from_HF is False. Request access at\n"
+        "huggingface.co/facebook/sam3 and log in with `hf auth login`, or point checkpoint_path\n"
+        f'or {_ENVIRONMENT} to a weights file, or use preset="tiny" for the embedded model.'
+    )
+
+
+class Sam3ImageModel(nn.Module):
+    """SAM 3 for single images, with the calls of the public notebook.
+
+    Parameters
+    ----------
+    click_model : ClickModel
+        The filled model.
+    precision : {"auto", "float32", "bfloat16"}
+        See :class:`sam3.predictor.Predictor`.
+
+    Attributes
+    ----------
+    predictor : Predictor
+        Our own interface to the same weights.
+    """
+
+    def __init__(self, click_model: ClickModel, precision: Precision = "auto") -> None:
+        super().__init__()
+        self.click_model = click_model
+        self.predictor = Predictor(click_model, click_model.no_memory_embed.device, precision)
+
+    def predict_inst(
+        self,
+        inference_state: ImageState,
+        point_coords: npt.ArrayLike | None = None,
+        point_labels: npt.ArrayLike | None = None,
+        box: npt.ArrayLike | None = None,
+        mask_input: npt.ArrayLike | None = None,
+        multimask_output: bool = True,
+        return_logits: bool = False,
+        normalize_coords: bool = True,
+    ) -> Arrays:
+        """Predict masks on one image.
+
+        Parameters
+        ----------
+        inference_state : ImageState
+            From ``Sam3Processor.set_image``; it is not changed.
+        point_coords, point_labels, box, mask_input, multimask_output, return_logits
+            As for :meth:`sam3.predictor.Predictor.predict`.
+        normalize_coords : bool
+            False for coordinates already in 0..1.
+
+        Returns
+        -------
+        masks : ndarray of bool (float32 with `return_logits`), shape (C, H, W)
+        scores : ndarray of float32, shape (C,)
+        logits : ndarray of float32, shape (C, L, L)
+            All with a leading B for B > 1 objects.
+
+        Raises
+        ------
+        PromptError
+            If a prompt is wrong, or the state holds more than one image.
+        """
+        if len(inference_state.images) != 1:
+            raise PromptError(
+                f"the state holds {len(inference_state.images)} images; use predict_inst_batch, or "
+                "Sam3Processor.set_image for a single one."
+            )
+        return self._predict(
+            inference_state.images[0],
+            point_coords,
+            point_labels,
+            box,
+            mask_input,
+            multimask_output,
+            return_logits,
+            normalize_coords,
+        )
+
+    def predict_inst_batch(
+        self,
+        inference_state: ImageState,
+        point_coords_batch: Sequence[npt.ArrayLike | None] | None = None,
+        point_labels_batch: Sequence[npt.ArrayLike | None] | None = None,
+        box_batch: Sequence[npt.ArrayLike | None] | None = None,
+        mask_input_batch: Sequence[npt.ArrayLike | None] | None = None,
+        multimask_output: bool = True,
+        return_logits: bool = False,
+        normalize_coords: bool = True,
+    ) -> tuple[
+        list[npt.NDArray[Any]], list[npt.NDArray[np.float32]], list[npt.NDArray[np.float32]]
+    ]:
+        """Predict masks on several images of any sizes.
+
+        Parameters
+        ----------
+        inference_state : ImageState
+            From ``Sam3Processor.set_image_batch``; it is not changed.
+        point_coords_batch, point_labels_batch, box_batch, mask_input_batch : sequence, optional
+            For each image what :meth:`predict_inst` takes.
+        multimask_output, return_logits, normalize_coords
+            As for :meth:`predict_inst`.
+
+        Returns
+        -------
+        masks, scores, logits : list of ndarray
+            For each image what :meth:`predict_inst` returns.
+
+        Raises
+        ------
+        PromptError
+            If a prompt is wrong, or the lists are not as long as there are images.
+        """
+        images = inference_state.images
+        points = _per_image("point_coords_batch", point_coords_batch, len(images))
+        labels = _per_image("point_labels_batch", point_labels_batch, len(images))
+        boxes = _per_image("box_batch", box_batch, len(images))
+        masks_in = _per_image("mask_input_batch", mask_input_batch, len(images))
+        results = [
+            self._predict(*prompts, multimask_output, return_logits, normalize_coords)
+            for prompts in zip(images, points, labels, boxes, masks_in, strict=True)
+        ]
+        masks, scores, logits = zip(*results, strict=True)
+        return list(masks), list(scores), list(logits)
+
+    def _predict(
+        self,
+        features: ImageFeatures,
+        point_coords: npt.ArrayLike | None,
+        point_labels: npt.ArrayLike | None,
+        box: npt.ArrayLike | None,
+        mask_input: npt.ArrayLike | None,
+        multimask_output: bool,
+        return_logits: bool,
+        normalize_coords: bool,
+    ) -> Arrays:
+        if not normalize_coords:
+            height, width = features.size
+            scale = np.array([width, height])
+            point_coords = None if point_coords is None else np.asarray(point_coords) * scale
+            box = None if box is None else np.asarray(box) * np.tile(scale, 2)
+        found = self.predictor.predict(
+            features, point_coords, point_labels, box, mask_input, multimask_output, return_logits
+        )
+        return found.masks, found.scores, found.logits
+
+
+def _per_image(
+    name: str, prompts: Sequence[npt.ArrayLike | None] | None, images: int
+) -> Sequence[npt.ArrayLike | None]:
+    if prompts is None:
+        return [None] * images
+    if len(prompts) != images:
+        raise PromptError(
+            f"{name} has {len(prompts)} entries for {images} images; give one an image, None where "
+            "there is nothing."
+        )
+    return prompts
