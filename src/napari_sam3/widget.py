@@ -184,6 +184,18 @@ class SegmentWidget(QWidget):
         else:
             self.set_image(None)
 
+    def _leave_lost_image(self) -> None:
+        binding = self.binding
+        if self._closed or binding is None or "image" not in binding.layers.missing:
+            return
+        self._unbind()
+        self.panel.show_status(
+            f"The image {binding.image.name!r} was deleted. Choose another one; what was "
+            "accepted is kept in the labels.",
+            error=True,
+        )
+        self.refresh()
+
     def _take_first_image(self) -> None:
         if not self._closed and self.binding is None and images_in(self.viewer):
             self._first_image()
@@ -242,16 +254,11 @@ class SegmentWidget(QWidget):
         binding = self.binding
         if self._binding_now:
             return
+        # What follows is done later: within the event napari is still at work on its layers,
+        # and selects a new one only when everybody was told about it.
         if binding is not None and "image" in binding.layers.missing:
-            name = binding.image.name
-            self._unbind()
-            self.panel.show_status(
-                f"The image {name!r} was deleted. Choose another one; what was accepted is kept "
-                "in the labels.",
-                error=True,
-            )
+            QTimer.singleShot(0, self._leave_lost_image)
         elif binding is None and event.type == "inserted" and images_in(self.viewer):
-            # Later, for napari selects the new layer once everybody was told about it.
             QTimer.singleShot(0, self._take_first_image)
         self.refresh()
 

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from napari.utils.notifications import notification_manager
+from qtpy.QtWidgets import QApplication
 
 from sam3.predictor import Predictor
 
@@ -55,6 +56,7 @@ def test_a_layer_deleted_in_mid_prediction(
     desk.viewer.layers.remove(getattr(layer, "__wrapped__", layer))
     gate.set()
     desk.settle()
+    QApplication.processEvents()
     assert f"{layer.name!r} was deleted" in desk.status
     if victim == "image":
         desk.add_image(blobs)
@@ -70,7 +72,8 @@ def test_a_layer_deleted_in_mid_prediction(
 def test_an_image_deleted_keeps_what_was_accepted(open_desk: OpenDesk, blobs: Image) -> None:
     desk = open_desk(blobs)
     still_works(desk)
-    desk.viewer.layers.remove("Image" if "Image" in desk.viewer.layers else 0)
+    desk.viewer.layers.remove(desk.viewer.layers[0])
+    QApplication.processEvents()
     assert "was deleted. Choose another one" in desk.status
     assert [layer.name for layer in desk.viewer.layers] == ["SAM 3 labels"]
     assert desk.viewer.layers[0].data.any()
@@ -155,6 +158,7 @@ def test_an_empty_image(open_desk: OpenDesk, blobs: Image) -> None:
     empty = desk.viewer.add_image(np.zeros((0, 20), np.uint8), contrast_limits=(0, 1))
     assert "is empty" in desk.status or "shape (0, 20)" in desk.status
     desk.viewer.layers.remove(empty)
+    QApplication.processEvents()
     desk.add_image(blobs)
     still_works(desk)
 

@@ -197,6 +197,7 @@ def test_choices_follow_the_layers(open_desk: OpenDesk, blobs: Image) -> None:
     assert desk.widget.binding.image.unique_id == second.unique_id
     assert desk.session.prompts.is_empty
     viewer.layers.remove(second)
+    QApplication.processEvents()
     assert desk.widget.binding is None
     assert "'second' was deleted" in desk.status
     assert panel.image.currentIndex() == -1
