@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from sam3 import checkpoint
-from sam3.checkpoint_keys import official_table, transformers_table
+from sam3.checkpoint_keys import multiplex_table, official_table, transformers_table
 from sam3.cli import main
 from sam3.config import PRESETS, get_preset
 from sam3.errors import CheckpointError, CheckpointNotFoundError, ConfigError
@@ -47,6 +47,17 @@ def test_own_format_round_trip(tiny: ClickModel, tmp_path: Path) -> None:
     assert not path.with_name("weights.safetensors.partial").exists()
 
 
+def test_half_precision_file_is_half_as_large(tiny: ClickModel, tmp_path: Path) -> None:
+    for name, dtype in (("whole", torch.float32), ("half", torch.float16)):
+        checkpoint.save(tiny, tmp_path / name, dtype=dtype)
+    whole, half = (tmp_path / name for name in ("whole", "half"))
+    assert half.stat().st_size < 0.51 * whole.stat().st_size
+    loaded = checkpoint.load(half)
+    assert loaded.mask_decoder.iou_token.dtype == torch.float32
+    assert torch.equal(loaded.prompt_encoder.gaussian, tiny.prompt_encoder.gaussian)
+    torch.testing.assert_close(loaded.trunk.pos_embed, tiny.trunk.pos_embed, atol=1e-4, rtol=1e-3)
+
+
 def test_fingerprint_sees_one_changed_value(tiny: ClickModel) -> None:
     before = checkpoint.fingerprint(tiny)
     with torch.no_grad():
@@ -76,6 +87,30 @@ def test_official_file(official: dict[str, torch.Tensor], tmp_path: Path, wrappe
     assert checkpoint.inspect(path).format == "official"
 
 
+def test_click_head_of_sam_3_1(official: dict[str, torch.Tensor], tmp_path: Path) -> None:
+    renames = {
+        "detector.backbone.vision_backbone.sam2_convs.": (
+            "detector.backbone.vision_backbone.interactive_convs."
+        ),
+        "tracker.sam_prompt_encoder.": "tracker.model.interactive_sam_prompt_encoder.",
+        "tracker.sam_mask_decoder.": "tracker.model.interactive_sam_mask_decoder.",
+        "tracker.no_mem_embed": "tracker.model.interactivity_no_mem_embed",
+    }
+    renamed = {}
+    for key, tensor in official.items():
+        old = next((old for old in renames if key.startswith(old)), "")
+        renamed[renames.get(old, "") + key.removeprefix(old)] = tensor
+    # The video decoder's and the other necks' names differ by a word only, and are the wrong ones.
+    decoy = torch.full((1, 256), 9.0)
+    renamed["tracker.model.sam_mask_decoder.iou_token.weight"] = decoy
+    renamed["detector.backbone.vision_backbone.sam2_convs.2.conv_1x1.bias"] = decoy[0]
+    torch.save(renamed, tmp_path / "sam3.1.pt")
+    torch.save(official, tmp_path / "sam3.pt")
+    found = checkpoint.load(tmp_path / "sam3.1.pt", config=SMALL)
+    assert equal(found, checkpoint.load(tmp_path / "sam3.pt", config=SMALL))
+    assert checkpoint.inspect(tmp_path / "sam3.1.pt").format == "sam3.1"
+
+
 def test_transformers_file_fills_the_same_model(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     peer = transformers_model()
@@ -87,7 +122,7 @@ def test_transformers_file_fills_the_same_model(tmp_path: Path) -> None:
     assert checkpoint.inspect(path).format == "transformers"
 
 
-@pytest.mark.parametrize("table", [official_table, transformers_table])
+@pytest.mark.parametrize("table", [official_table, transformers_table, multiplex_table])
 @pytest.mark.parametrize("preset", PRESETS)
 def test_tables_name_every_parameter_once(table: object, preset: str) -> None:
     config = get_preset(preset)

@@ -1,0 +1,99 @@
+"""Refusals of the download, by a real server on this machine."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from huggingface_hub import constants
+
+from sam3.download import download_released_weights
+from sam3.errors import DownloadError
+
+COMMIT = "0" * 40
+
+
+class Hub(ThreadingHTTPServer):
+    """Answers every request for the file with one status and one error code."""
+
+    status, error_code, content = 200, "", b"weights" * 1000
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Hub
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def do_GET(self) -> None:
+        self.send_response(self.server.status)
+        if self.server.error_code:
+            self.send_header("X-Error-Code", self.server.error_code)
+        body = self.server.content if self.server.status == 200 else b""
+        self.send_header("X-Repo-Commit", COMMIT)
+        self.send_header("ETag", '"0123456789abcdef"')
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    with Hub(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def test_the_file_is_fetched_once(hub: Hub, tmp_path: Path) -> None:
+    path = download_released_weights(endpoint=hub.url, cache_dir=tmp_path)
+    assert path.read_bytes() == hub.content
+    assert path.name == "sam3.pt"
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "message"),
+    [
+        (401, "GatedRepo", "gated and you are not logged in"),
+        (403, "GatedRepo", "your account has no access"),
+        (401, "RepoNotFound", "did not show facebook/sam3 to you"),
+        (500, "", "not on this computer|answered with an error"),
+    ],
+)
+def test_refusals_say_what_to_do(
+    hub: Hub, tmp_path: Path, status: int, code: str, message: str
+) -> None:
+    hub.status, hub.error_code = status, code
+    with pytest.raises(DownloadError, match=message) as caught:
+        download_released_weights(endpoint=hub.url, cache_dir=tmp_path)
+    assert 'preset="tiny"' in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 3
+
+
+def test_no_connection(tmp_path: Path) -> None:
+    with Hub(("127.0.0.1", 0), Handler) as closed:
+        url = closed.url
+    with pytest.raises(DownloadError, match="cannot be reached"):
+        download_released_weights(endpoint=url, cache_dir=tmp_path)
+
+
+def test_unusable_folder(hub: Hub, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(DownloadError, match="could not be downloaded"):
+        download_released_weights(endpoint=hub.url, cache_dir=tmp_path / "file")
