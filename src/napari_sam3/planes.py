@@ -114,9 +114,10 @@ def plane_from_array(
 ) -> UInt8Plane:
     """Turn a plane of any dtype into the 8-bit RGB image that is encoded.
 
-    8-bit planes pass unchanged unless `contrast` is given. Float RGB is taken as [0, 1], as
-    napari does. Everything else is stretched between `contrast`, or the 0.1 and 99.9
-    percentiles of the finite values. NaN becomes 0, a constant plane a zero plane.
+    8-bit RGB passes unchanged unless `contrast` is given, and float RGB is taken as [0, 1], as
+    napari does. Everything else, dim 8-bit fluorescence too, is stretched between `contrast`,
+    or the 0.1 and 99.9 percentiles of the finite values. NaN becomes 0, a constant plane a zero
+    plane.
 
     Parameters
     ----------
@@ -143,7 +144,7 @@ def plane_from_array(
         array = array[..., :3]
     if array.dtype == np.bool_:
         grey = array.astype(np.uint8) * np.uint8(255)
-    elif array.dtype == np.uint8 and contrast is None:
+    elif array.dtype == np.uint8 and rgb and contrast is None:
         grey = array
     else:
         if contrast is None and rgb and np.issubdtype(array.dtype, np.floating):

@@ -12,14 +12,15 @@ from napari_sam3.planes import PlaneIndex, plane_from_array, read_plane
 from sam3.errors import ImageError
 
 
-def test_8_bit_planes_pass_unchanged_whatever_their_range() -> None:
-    grey = np.array([[3, 4], [5, 60]], np.uint8)
-    assert (plane_from_array(grey) == grey[..., None]).all()
+def test_8_bit_colours_pass_unchanged() -> None:
     rgba = np.arange(16, dtype=np.uint8).reshape(2, 2, 4)
     assert (plane_from_array(rgba, rgb=True) == rgba[..., :3]).all()
 
 
-def test_8_bit_is_stretched_when_asked() -> None:
+def test_dim_8_bit_fluorescence_is_stretched() -> None:
+    image = np.full((64, 64), 4, np.uint8)
+    image[20:40, 20:40] = 24
+    assert np.unique(plane_from_array(image)).tolist() == [0, 255]
     plane = plane_from_array(np.array([[10, 20, 30]], np.uint8), contrast=(10, 30))
     assert plane[0, :, 0].tolist() == [0, 128, 255]
 
