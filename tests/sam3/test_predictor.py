@@ -92,18 +92,31 @@ def test_predicting_changes_nothing(predictor: Predictor, features: ImageFeature
     assert all(torch.equal(a, b) for a, b in zip(before, features.encoded, strict=True))
 
 
-def test_drawn_prompts_tell_two_places_apart(predictor: Predictor, features: ImageFeatures) -> None:
+def test_prompts_are_drawn_where_they_are(predictor: Predictor) -> None:
     encoder = predictor.model.prompt_encoder
     side = predictor.config.mask_size
-    coords = torch.tensor([[[100.0, 40.0], [300.0, 200.0], [10.0, 20.0], [99.0, 60.0]]])
-    labels = torch.tensor([[1, 0, 2, 3]])
-    drawing = encoder.draw(coords, labels, side)[0, 0]
-    step = 448 / side
-    assert drawing.argmax() == int(40.5 / step) * side + int(100.5 / step)
-    assert drawing.argmin() == int(200.5 / step) * side + int(300.5 / step)
-    box = drawing[int(20.5 / step) + 1 : int(60.5 / step), int(10.5 / step) + 1 : 15]
-    torch.testing.assert_close(box, torch.full_like(box, 3.0))
-    assert abs(float(drawing[-1, -1])) < 1e-6
+    cell = 448 / side
+    coords = torch.tensor([[[100.0, 40.0], [300.0, 200.0], [10.0, 20.0], [150.0, 160.0]]])
+    clicks, box = torch.tensor([[1, 0, -1, -1]]), torch.tensor([[-1, -1, 2, 3]])
+    drawn = encoder.draw(coords, clicks, side)[0, 0]
+    row, column = int(40.5 / cell), int(100.5 / cell)
+    assert drawn.argmax() == row * side + column
+    assert drawn[int(200.5 / cell), int(300.5 / cell)] < drawn.median() - 4
+    far = drawn[row, column:][5:]  # away from the click, ever less likely
+    assert (far.diff()[:40] < 0).all()
+    assert float(drawn[row, column + 30]) == pytest.approx(-4, abs=0.1)  # log2(1 + 30 / 2)
+    plateau = encoder.draw(coords, box, side)[0, 0]
+    inside = plateau[
+        int(20.5 / cell) + 1 : int(160.5 / cell), int(10.5 / cell) + 1 : int(150.5 / cell)
+    ]
+    assert (inside == 3).all()
+    assert (plateau == 3).sum() < 1.2 * inside.numel()
+    assert float(plateau[60, 60]) < -2
+    nothing = encoder.draw(coords, torch.full((1, 4), -1), side)
+    assert (nothing == 0).all()
+    background_alone = encoder.draw(coords, torch.tensor([[0, -1, -1, -1]]), side)
+    assert background_alone.min() < -5
+    assert background_alone.max() == 0
 
 
 IMAGES: dict[str, Any] = {

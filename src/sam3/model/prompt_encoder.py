@@ -20,9 +20,30 @@ PADDING, BACKGROUND, FOREGROUND, BOX_START, BOX_END = -1, 0, 1, 2, 3
 """Labels of sparse prompts: padding, background click, foreground click, corners of a box."""
 
 # How clicks and boxes are drawn into the mask-prompt channel, where the configuration asks for it:
-# logits at the centre of a click and inside a box, and the width of a click in low-resolution
-# pixels. The embedded weights were trained with these.
-_CLICK_LOGIT, _BOX_LOGIT, _CLICK_SIGMA = 6.0, 3.0, 1.4
+# logits at the centre of a click and inside a box, the width of a click in low-resolution pixels,
+# and the distance in these at which the logit has fallen by one. The embedded weights were trained
+# so.
+_CLICK_LOGIT, _BOX_LOGIT, _CLICK_SIGMA, _FALL_OFF = 6.0, 3.0, 1.4, 2.0
+
+
+def _beyond(offsets: Tensor, start: Tensor, end: Tensor) -> Tensor:
+    """How far each of S cells lies outside the box along one axis.
+
+    Parameters
+    ----------
+    offsets : Tensor, shape (B, N, S)
+        From each prompt to each cell.
+    start, end : Tensor of bool, shape (B, N)
+        Which prompt is the box's first corner and which its last, if any.
+
+    Returns
+    -------
+    Tensor, shape (B, S)
+        In cells, 0 within the box and where there is none.
+    """
+    before = (-0.5 - offsets).masked_fill(~start[..., None], 0)
+    after = (offsets - 0.5).masked_fill(~end[..., None], 0)
+    return torch.relu(before).sum(1) + torch.relu(after).sum(1)
 
 
 class PromptEncoder(nn.Module):
@@ -133,7 +154,9 @@ class PromptEncoder(nn.Module):
         Returns
         -------
         Tensor, shape (B, 1, size, size)
-            Blobs at the clicks, positive for foreground, on a plateau where the boxes are.
+            Blobs at the clicks, positive for foreground; a plateau in the box, where there is one;
+            and a decline with the logarithm of the distance from the box or, without one, from the
+            nearest foreground click.
         """
         cells = (coords.float() + 0.5) * (4 * self.grid / self.resolution)
         steps = torch.arange(size, dtype=torch.float32, device=coords.device) + 0.5
@@ -142,14 +165,21 @@ class PromptEncoder(nn.Module):
         # Separable, so that one small product per object draws all of its clicks at once.
         blob_x = torch.exp(off_x.square() / (-2 * _CLICK_SIGMA**2))
         blob_y = torch.exp(off_y.square() / (-2 * _CLICK_SIGMA**2))
-        sign = (labels == FOREGROUND).float() - (labels == BACKGROUND).float()
+        foreground = labels == FOREGROUND
+        sign = foreground.float() - (labels == BACKGROUND).float()
         drawing = torch.einsum("bn,bny,bnx->byx", _CLICK_LOGIT * sign, blob_y, blob_x)
-        start = (labels == BOX_START)[..., None]
-        end = (labels == BOX_END)[..., None]
-        inside_x = ((off_x >= -0.5) & start).any(1) & ((off_x <= 0.5) & end).any(1)
-        inside_y = ((off_y >= -0.5) & start).any(1) & ((off_y <= 0.5) & end).any(1)
-        inside = inside_y[:, :, None] & inside_x[:, None, :]
-        return (drawing + _BOX_LOGIT * inside)[:, None]
+        start, end = labels == BOX_START, labels == BOX_END
+        beyond_x = _beyond(off_x, start, end)
+        beyond_y = _beyond(off_y, start, end)
+        to_box = torch.hypot(beyond_x[:, None, :], beyond_y[:, :, None])
+        squares = off_x.square()[:, :, None, :] + off_y.square()[:, :, :, None]
+        squares = squares.masked_fill(~foreground[..., None, None], torch.inf)
+        to_click = squares.amin(1).sqrt() if labels.shape[1] else to_box
+        has_box = start.any(1)[:, None, None]
+        distance = torch.where(has_box, to_box, to_click)
+        distance = torch.where(distance.isfinite(), distance, 0)
+        drawing = drawing + _BOX_LOGIT * (has_box & (to_box == 0))
+        return (drawing - torch.log2(1 + distance / _FALL_OFF))[:, None]
 
     def forward(
         self, coords: Tensor, labels: Tensor, mask: Tensor | None, size: int | None = None
