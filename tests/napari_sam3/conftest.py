@@ -27,6 +27,22 @@ def one_torch_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def keep_shader_programs() -> Iterator[None]:
+    """Leave OpenGL programs of removed layers in place.
+
+    With vispy 0.17 and Mesa's software renderer the next draw after one was deleted can end the
+    process. napari alone does it, without this plugin: show two images and a Points layer,
+    remove the points, let it draw, remove an image, let it draw.
+    """
+    from vispy.gloo.glir import GlirProgram
+
+    delete = GlirProgram.delete
+    GlirProgram.delete = lambda self: None
+    yield
+    GlirProgram.delete = delete
+
+
 @pytest.fixture(scope="session")
 def predictor() -> Predictor:
     """Return the embedded architecture at a small input size, so that planes have many fields."""

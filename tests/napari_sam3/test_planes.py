@@ -80,11 +80,11 @@ def test_what_is_no_picture_is_refused(data: npt.NDArray[Any], rgb: bool, messag
 @pytest.mark.parametrize("kind", ["numpy", "dask", "zarr"])
 def test_any_two_axes_of_array_like_data_make_a_plane(kind: str) -> None:
     volume = np.arange(2 * 3 * 4 * 5, dtype=np.uint16).reshape(2, 3, 4, 5)
-    data = {
-        "numpy": lambda: volume,
-        "dask": lambda: da.from_array(volume, chunks=1),
-        "zarr": lambda: zarr.array(volume, chunks=(1, 2, 2, 5)),
-    }[kind]()
+    data: Any = {
+        "numpy": volume,
+        "dask": da.from_array(volume, chunks=1),
+        "zarr": zarr.array(volume, chunks=(1, 2, 2, 5)),
+    }[kind]
     plane = PlaneIndex(axes=(1, 3), index=(1, 2))
     assert (read_plane(data, plane) == volume[1, :, 2, :]).all()
     assert plane.shape_of(volume.shape) == (3, 5)

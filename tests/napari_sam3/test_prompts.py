@@ -17,7 +17,13 @@ def rectangle(z: float, y0: float, x0: float, y1: float, x1: float) -> list[list
 
 
 def test_rows_become_x_y_and_other_planes_never_leak() -> None:
-    rows = [[4, 10, 20], [3, 11, 21], [4.4, 12, 22], [4.5, 13, 23], [3.5, 14, 24]]
+    rows: list[list[float]] = [
+        [4, 10, 20],
+        [3, 11, 21],
+        [4.4, 12, 22],
+        [4.5, 13, 23],
+        [3.5, 14, 24],
+    ]
     prompts = prompts_from_rows(
         rows, ["foreground"] * 4 + ["background"], [rectangle(5, 0, 0, 50, 50)], PLANE
     )

@@ -56,7 +56,8 @@ def click(session: LabelingSession, prompts: PromptSet) -> Any:
 def test_a_click_becomes_a_label(predictor: Predictor, blobs: Image) -> None:
     session, labels, events = make(predictor, blobs)
     prediction = click(session, CLICK)
-    assert prediction is session.prediction
+    assert session.prediction is not None
+    assert session.prediction is prediction
     assert len(prediction.candidates) == 3
     assert prediction.score == max(c.score for c in prediction.candidates)
     mask = prediction.mask.to_array(blobs.shape)
