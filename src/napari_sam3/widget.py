@@ -19,7 +19,14 @@ from .layers import Binding, bind
 from .models import EMBEDDED, model_loader
 from .panel import Panel, put_items
 from .session import IDLE, LabelingSession
-from .widget_text import NEW_LABELS, NO_IMAGE, describe_mask, describe_stage, label_choices
+from .widget_text import (
+    NEW_LABELS,
+    NO_IMAGE,
+    describe_mask,
+    describe_missing,
+    describe_stage,
+    label_choices,
+)
 from .workers import ThreadRunner
 
 if TYPE_CHECKING:
@@ -88,6 +95,7 @@ class SegmentWidget(QWidget):
         if image is not None:
             # The layers that are made now are announced before the binding is there.
             self._binding_now = True
+            self.panel.show_status("")
             try:
                 self.binding = bind(
                     self.viewer, image, labels, session=self.session, on_error=self._on_error
@@ -97,7 +105,8 @@ class SegmentWidget(QWidget):
             else:
                 self.binding.layers_lost.connect(self._on_lost)
                 self.binding.listening_changed.connect(self.refresh)
-                self._show_news()
+                if not self.panel.status.text():
+                    self._show_news()
                 self._prepare()
             finally:
                 self._binding_now = False
@@ -262,10 +271,9 @@ class SegmentWidget(QWidget):
             QTimer.singleShot(0, self._take_first_image)
         self.refresh()
 
-    def _on_lost(self, error: Sam3Error) -> None:
-        if self.binding is not None and "image" not in self.binding.layers.missing:
-            self.panel.show_status(_sentence(error), error=True)
-            self.refresh()
+    def _on_lost(self, _error: Sam3Error) -> None:
+        self._show_news()
+        self.refresh()
 
     def _on_stage(self, stage: str) -> None:
         self.panel.show_busy(stage != IDLE)
@@ -277,8 +285,7 @@ class SegmentWidget(QWidget):
     def _on_progress(self, *_: Any) -> None:
         if self._closed:
             return
-        if self.binding is not None and not self.binding.layers.missing:
-            self._show_news()
+        self._show_news()
         self.refresh()
 
     def _on_error(self, error: BaseException) -> None:
@@ -317,7 +324,14 @@ class SegmentWidget(QWidget):
         panel.buttons["redo"].setEnabled(binding is not None and session.can_redo)
 
     def _show_news(self) -> None:
-        self.panel.show_status(describe_stage(self.session) if self.binding else NO_IMAGE)
+        layers = self.binding.layers if self.binding is not None else None
+        if layers is None:
+            self.panel.show_status(NO_IMAGE)
+        elif layers.missing:
+            # Stays on view until it is mended, whatever the model is doing meanwhile.
+            self.panel.show_status(describe_missing(layers), error=True)
+        else:
+            self.panel.show_status(describe_stage(self.session))
 
     def _list_models(self) -> None:
         items = [*self._models, ("Weights file …", BROWSE)]

@@ -10,9 +10,17 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
 
     from .binding import Binding
+    from .layer_set import LayerSet
     from .session import LabelingSession
 
-__all__ = ["NEW_LABELS", "NO_IMAGE", "describe_mask", "describe_stage", "label_choices"]
+__all__ = [
+    "NEW_LABELS",
+    "NO_IMAGE",
+    "describe_mask",
+    "describe_missing",
+    "describe_stage",
+    "label_choices",
+]
 
 NEW_LABELS = "new"
 NO_IMAGE = "Open an image to begin: File > Open, or File > Open Sample > SAM 3."
@@ -34,6 +42,14 @@ def describe_stage(session: LabelingSession) -> str:
     if session.prompts.is_empty:
         return "Ready: click on an object."
     return "Ready."
+
+
+def describe_missing(layers: LayerSet) -> str:
+    """Name the layers that were deleted, and the way out."""
+    names = ", ".join(repr(getattr(layers, role).name) for role in layers.missing)
+    if "image" in layers.missing:
+        return f"The image {layers.image.name!r} was deleted. Choose another one."
+    return f'{names} was deleted. Press "Restore layers" to make it anew; no click is lost.'
 
 
 def describe_mask(session: LabelingSession) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
@@ -258,6 +259,38 @@ def test_every_control_has_a_tooltip_and_can_be_reached_by_keyboard(
     ):
         assert control.toolTip()
         assert control.focusPolicy() & Qt.FocusPolicy.TabFocus
+
+
+@pytest.mark.parametrize("kind", ["click", "box"])
+def test_a_coin_of_the_sample_becomes_its_label(make_napari_viewer: Any, kind: str) -> None:
+    from skimage import filters, measure
+
+    from napari_sam3.hand import Hand
+
+    viewer = make_napari_viewer(show=True)
+    viewer.window.resize(1200, 800)
+    (layer,) = viewer.open_sample("napari-sam3", "coins")
+    _, widget = viewer.window.add_plugin_dock_widget("napari-sam3", "SAM 3 segmentation")
+    viewer.reset_view()
+    hand = Hand(viewer)
+    if kind == "click":
+        hand.click((125, 336))
+    else:
+        hand.drag((94, 308), (157, 367))
+    hand.wait_until(lambda: not widget.session.busy, "the mask")
+    hand.type("N")
+    labels = widget.binding.labels.data
+    (accepted,) = widget.session.objects
+    widget.shut_down()
+    assert widget.wait(60)
+
+    region = layer.data[85:165, 300:375]
+    blob = measure.label(region > filters.threshold_otsu(region))
+    reference = np.zeros(labels.shape, bool)
+    reference[85:165, 300:375] = blob == blob[125 - 85, 336 - 300]
+    mask = labels == accepted.id
+    assert mask[125, 336]
+    assert (mask & reference).sum() / (mask | reference).sum() > 0.75
 
 
 def test_making_the_widget_imports_no_torch() -> None:
