@@ -39,7 +39,7 @@ def seeded_watershed(grey: Grey, click: Click) -> Mask:
 
 def otsu_in_box(grey: Grey, box: tuple[float, float, float, float]) -> Mask:
     """Largest component within a box that lies on the box centre's side of its own threshold."""
-    x0, y0, x1, y1 = (round(value) for value in box)
+    x0, y0, x1, y1 = (max(0, round(value)) for value in box)
     part = grey[y0 : y1 + 1, x0 : x1 + 1]
     centre = part[part.shape[0] // 2, part.shape[1] // 2]
     level = threshold_otsu(part)

@@ -84,7 +84,7 @@ def measure_image(
     rows = []
     for mask in objects_of(sample, limit):
         click = central_point(mask)
-        box = tuple(float(v) for v in box_with_slack(mask, rng, SLACK))
+        box = drawable(box_with_slack(mask, rng, SLACK))
         first = _ask(plane, PromptSet.from_arrays(click[None], [1]), predictor, cache)
         second, label = next_click(first.mask.to_array(mask.shape), mask, rng)
         both = PromptSet.from_arrays(np.stack([click, second]), [1, label])
@@ -107,11 +107,16 @@ def measure_image(
             at = (float(click[0]), float(click[1]))
             row["flood fill at the click"] = _iou(flood_fill(grey, at, tolerance), mask)
             row["seeded watershed at the click"] = _iou(seeded_watershed(grey, at), mask)
-            row["Otsu's threshold in the box"] = _iou(
-                otsu_in_box(grey, (box[0], box[1], box[2], box[3])), mask
-            )
+            row["Otsu's threshold in the box"] = _iou(otsu_in_box(grey, box), mask)
         rows.append(row)
     return rows
+
+
+def drawable(box: npt.NDArray[np.float32]) -> tuple[float, float, float, float]:
+    """Widen the box of a sliver to the 3 px that a hand can draw."""
+    middle, half = (box[:2] + box[2:]) / 2, np.maximum((box[2:] - box[:2]) / 2, 1.5)
+    x0, y0, x1, y1 = (float(value) for value in (*(middle - half), *(middle + half)))
+    return x0, y0, x1, y1
 
 
 def best_tolerance(samples: list[Sample]) -> float:
