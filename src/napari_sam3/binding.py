@@ -116,6 +116,11 @@ class Binding:
         return self._source.plane
 
     @property
+    def problem(self) -> Sam3Error | None:
+        """Why the plane shown cannot be worked on, if so."""
+        return self._source.problem
+
+    @property
     def listening(self) -> bool:
         """Whether clicks in the canvas are prompts: the points are selected, in add mode."""
         active = self.viewer.layers.selection.active
@@ -304,8 +309,6 @@ class Binding:
         )
         self.layers_lost.emit(error)
 
-    # ----------------------------------------------------------------- following
-
     def _follow_viewer(self) -> None:
         """Note which plane is shown. Its pixels are read when they are needed."""
         before = self._source.plane
@@ -374,8 +377,6 @@ class Binding:
         if isinstance(key, PlaneKey) and self._source.is_ours(key):
             self._source.show(key.plane)
             self._guard(self._ensure_plane)
-
-    # -------------------------------------------------------------------- inside
 
     def _plane_shape(self) -> tuple[int, int]:
         assert self.session.pixels is not None

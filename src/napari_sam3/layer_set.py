@@ -147,6 +147,8 @@ def _check_image(image: Image) -> None:
     shape = image_shape(image)
     if len(shape) < 2:
         raise LayerError(f"the image {image.name!r} has shape {shape}; at least 2 axes are needed")
+    if 0 in shape:
+        raise LayerError(f"the image {image.name!r} is empty (shape {shape}); choose another one")
 
 
 def _add(viewer: ViewerModel, image: Image, role: str) -> Layer:

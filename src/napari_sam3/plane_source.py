@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+
+from sam3.errors import Sam3Error
 
 from .coordinates import shown_plane, to_data
 from .errors import LayerError
@@ -47,6 +50,11 @@ class PlaneSource:
         The image.
     contrast : tuple of float, optional
         Values shown to the model as black and white, instead of percentiles.
+
+    Attributes
+    ----------
+    problem : Sam3Error or None
+        Why the plane shown cannot be worked on.
     """
 
     def __init__(
@@ -54,11 +62,13 @@ class PlaneSource:
     ) -> None:
         self.viewer, self.image, self.contrast = viewer, image, contrast
         self.plane: PlaneIndex | None = None
+        self.problem: Sam3Error | None = None
 
     def look(self) -> PlaneIndex | None:
         """Note and return the plane shown; None, and LayerError, if there is none."""
         self.plane = None
-        self.plane = shown_plane(self.image, self.viewer.dims)
+        with self._noting_problems():
+            self.plane = shown_plane(self.image, self.viewer.dims)
         return self.plane
 
     def need(self) -> PlaneIndex:
@@ -79,8 +89,9 @@ class PlaneSource:
     def pixels(self) -> npt.NDArray[np.uint8]:
         """Read the plane shown as the model sees it, H x W x 3."""
         image = self.image
-        raw = read_plane(image.data, self.need(), rgb=image.rgb, multiscale=image.multiscale)
-        return plane_from_array(raw, rgb=image.rgb, contrast=self.contrast)
+        with self._noting_problems():
+            raw = read_plane(image.data, self.need(), rgb=image.rgb, multiscale=image.multiscale)
+            return plane_from_array(raw, rgb=image.rgb, contrast=self.contrast)
 
     def locate(self, position: Sequence[float]) -> tuple[float, float]:
         """(row, column) in px of the plane shown of a world position."""
@@ -99,3 +110,13 @@ class PlaneSource:
         missing = self.viewer.dims.ndim - self.image.ndim
         for axis in plane.other_axes:
             self.viewer.dims.set_point(axis + missing, world[axis])
+
+    @contextmanager
+    def _noting_problems(self) -> Iterator[None]:
+        """Remember why there is no plane to work on, until there is one."""
+        self.problem = None
+        try:
+            yield
+        except Sam3Error as error:
+            self.problem = error
+            raise

@@ -95,7 +95,6 @@ class SegmentWidget(QWidget):
         if image is not None:
             # The layers that are made now are announced before the binding is there.
             self._binding_now = True
-            self.panel.show_status("")
             try:
                 self.binding = bind(
                     self.viewer, image, labels, session=self.session, on_error=self._on_error
@@ -105,8 +104,7 @@ class SegmentWidget(QWidget):
             else:
                 self.binding.layers_lost.connect(self._on_lost)
                 self.binding.listening_changed.connect(self.refresh)
-                if not self.panel.status.text():
-                    self._show_news()
+                self._show_news()
                 self._prepare()
             finally:
                 self._binding_now = False
@@ -324,12 +322,14 @@ class SegmentWidget(QWidget):
         panel.buttons["redo"].setEnabled(binding is not None and session.can_redo)
 
     def _show_news(self) -> None:
-        layers = self.binding.layers if self.binding is not None else None
-        if layers is None:
+        binding = self.binding
+        if binding is None:
             self.panel.show_status(NO_IMAGE)
-        elif layers.missing:
-            # Stays on view until it is mended, whatever the model is doing meanwhile.
-            self.panel.show_status(describe_missing(layers), error=True)
+        # These stay on view until they are mended, whatever the model is doing meanwhile.
+        elif binding.layers.missing:
+            self.panel.show_status(describe_missing(binding.layers), error=True)
+        elif binding.problem is not None:
+            self.panel.show_status(_sentence(binding.problem), error=True)
         else:
             self.panel.show_status(describe_stage(self.session))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -116,20 +117,11 @@ def test_background_clicks_alone(open_desk: OpenDesk, blobs: Image) -> None:
     assert desk.session.objects[0].prompts.labels == (0, 1)
 
 
-@pytest.mark.parametrize(
-    ("image", "message"),
-    [
-        (np.full((40, 50), np.nan), "no finite value"),
-        (np.ones((40, 50), complex), "complex128"),
-    ],
-)
-def test_an_image_that_is_no_picture(
-    open_desk: OpenDesk, blobs: Image, image: Any, message: str
-) -> None:
-    desk = open_desk(image, contrast_limits=(0, 1))
-    assert message in desk.status
+def test_an_image_without_any_value(open_desk: OpenDesk, blobs: Image) -> None:
+    desk = open_desk(np.full((40, 50), np.nan), contrast_limits=(0, 1))
+    assert "no finite value" in desk.status
     desk.hand.click((20, 20))
-    assert message in desk.status
+    assert "no finite value" in desk.status
     desk.widget.set_image(desk.add_image(blobs))
     still_works(desk)
 
@@ -158,8 +150,12 @@ def test_any_picture_can_be_labelled(
 
 def test_an_empty_image(open_desk: OpenDesk, blobs: Image) -> None:
     desk = open_desk()
-    empty = desk.viewer.add_image(np.zeros((0, 20), np.uint8), contrast_limits=(0, 1))
-    assert "is empty" in desk.status or "shape (0, 20)" in desk.status
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # napari's own arithmetic on no pixels
+        empty = desk.viewer.add_image(np.zeros((0, 20), np.uint8), contrast_limits=(0, 1))
+        QApplication.processEvents()
+    assert "is empty (shape (0, 20))" in desk.status
+    assert len(desk.viewer.layers) == 1
     desk.viewer.layers.remove(empty)
     QApplication.processEvents()
     desk.add_image(blobs)
