@@ -197,9 +197,12 @@ def _predict(
         # says which is meant, and the single-mask token answers it best.
         multimask_output=prompts.is_single_click,
     )
+    on_object = prompts.point_coords()[prompts.point_labels() == 1]
     candidates = tuple(
         Candidate(
-            region.paste(np.asarray(mask, bool)), float(score), np.array(logits[None], np.float32)
+            region.paste(np.asarray(mask, bool)).without_islands(on_object),
+            float(score),
+            np.array(logits[None], np.float32),
         )
         for mask, score, logits in zip(
             prediction.masks, prediction.scores, prediction.logits, strict=True

@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
 __all__ = ["PlaneMask", "Region"]
 
 Region = tuple[slice, slice]
+_ISLAND_SHARE = 0.5  # of the largest part that is kept; smaller parts elsewhere are islands
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,3 +71,34 @@ class PlaneMask:
         full = np.zeros(shape, bool)
         full[self.region] = self.crop
         return full
+
+    def without_islands(self, clicks: npt.ArrayLike) -> PlaneMask:
+        """Drop small parts of the mask that lie apart from where the object was shown.
+
+        Parameters
+        ----------
+        clicks : array-like, shape (N, 2)
+            Foreground clicks (x, y) in px of the plane; may be empty, as for a box alone.
+
+        Returns
+        -------
+        PlaneMask
+            The 8-connected parts under the clicks, or else the largest part; and every other part
+            that is at least half as large as the largest of these.
+        """
+        parts, count = ndimage.label(self.crop, structure=np.ones((3, 3)))
+        if count < 2:
+            return self
+        areas = np.bincount(parts.ravel())
+        areas[0] = 0
+        height, width = self.crop.shape
+        places = np.rint(np.reshape(clicks, (-1, 2))).astype(np.int64) - (self.column, self.row)
+        inside = ((places >= 0) & (places < (width, height))).all(axis=1)
+        shown = parts[places[inside, 1], places[inside, 0]]
+        shown = shown[shown > 0]
+        if not shown.size:
+            shown = np.array([areas.argmax()])
+        kept = areas >= _ISLAND_SHARE * areas[shown].max()
+        kept[shown] = True
+        kept[0] = False
+        return PlaneMask.from_array(kept[parts], self.row, self.column)
