@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["COINS", "DemoError", "Take", "label_by_hand", "run_demo"]
 
-PLUGIN, WIDGET, SAMPLE = "napari-sam3", "SAM 3 segmentation", "coins"
+PLUGIN, WIDGET, SAMPLE = "napari-sam3", "SAM 3", "coins"
 FILES = ("labels.tif", "objects.csv", "screenshot.png")
 WINDOW = (1400, 800)
 BAD_INPUT = 2

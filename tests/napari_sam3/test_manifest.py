@@ -25,7 +25,7 @@ def test_every_command_can_be_imported(manifest: PluginManifest) -> None:
 
 def test_the_widget_is_in_both_menus(manifest: PluginManifest) -> None:
     (widget,) = manifest.contributions.widgets or []
-    assert (widget.command, widget.display_name) == ("napari-sam3.segment", "SAM 3 segmentation")
+    assert (widget.command, widget.display_name) == ("napari-sam3.segment", "SAM 3")
     items = manifest.contributions.menus["napari/layers/segment"]
     assert [getattr(item, "command", None) for item in items] == ["napari-sam3.segment"]
 

@@ -211,7 +211,7 @@ def test_opened_from_the_menu_and_closed_by_its_dock(
 ) -> None:
     viewer = make_napari_viewer(show=True)
     viewer.add_image(blobs)
-    dock, widget = viewer.window.add_plugin_dock_widget("napari-sam3", "SAM 3 segmentation")
+    dock, widget = viewer.window.add_plugin_dock_widget("napari-sam3", "SAM 3")
     widget.set_predictor(predictor)
     assert widget.panel.widget().minimumSizeHint().width() <= 300
     assert len(viewer.layers) == 5
@@ -273,7 +273,7 @@ def test_a_coin_of_the_sample_becomes_its_label(make_napari_viewer: Any, kind: s
     viewer = make_napari_viewer(show=True)
     viewer.window.resize(1200, 800)
     (layer,) = viewer.open_sample("napari-sam3", "coins")
-    _, widget = viewer.window.add_plugin_dock_widget("napari-sam3", "SAM 3 segmentation")
+    _, widget = viewer.window.add_plugin_dock_widget("napari-sam3", "SAM 3")
     viewer.reset_view()
     hand = Hand(viewer)
     if kind == "click":
