@@ -100,7 +100,8 @@ class Desk:
 
     def press(self, name: str) -> None:
         """Press a button of the panel."""
-        QTest.mouseClick(self.widget.panel.buttons[name], Qt.MouseButton.LeftButton)
+        button: Any = self.widget.panel.buttons[name]
+        QTest.mouseClick(button, Qt.MouseButton.LeftButton)  # type: ignore[call-overload]
         QApplication.processEvents()
 
 

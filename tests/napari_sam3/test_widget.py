@@ -181,7 +181,7 @@ def test_choices_follow_the_layers(open_desk: OpenDesk, blobs: Image) -> None:
     desk.hand.click((20, 20))
     assert desk.session.prompts.is_empty, "another layer is selected"
     assert panel.way_back.text() == "Go on clicking"
-    QTest.mouseClick(panel.way_back, Qt.MouseButton.LeftButton)
+    QTest.mouseClick(panel.way_back, Qt.MouseButton.LeftButton)  # type: ignore[call-overload]
     assert not panel.way_back.isVisible()
     desk.hand.click((20, 20))
     desk.settle()
@@ -239,6 +239,7 @@ def test_closing_the_window_in_mid_prediction(
     widget = SegmentWidget(viewer)
     widget.set_predictor(slow)
     viewer.window.add_dock_widget(widget)
+    assert widget.binding is not None
     widget.binding.points.add([20, 20])
     assert started.wait(30)
     widget.close()
