@@ -92,7 +92,7 @@ def test_dense_targets_are_learnable_and_noticed() -> None:
 
 def test_crops_are_decoded_as_parts_of_the_whole_frame(batch: Batch) -> None:
     """Without a shift, training sees what the predictor sees: same prompts, same logits."""
-    config = get_preset("tiny").with_resolution(112)
+    config = replace(get_preset("tiny"), resolution=112)
     network = TrainingModel(build_click_model(config, seed=1)).eval()
     coords, labels = join_prompts(batch)
     with torch.no_grad():
