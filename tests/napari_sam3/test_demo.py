@@ -54,7 +54,7 @@ def test_demo_labels_coins_and_leaves_the_files_it_names(tmp_path: Path) -> None
         mask = labels == int(row["id"])
         assert int(row["area"]) == mask.sum() > 0
         coin = truth == np.bincount(truth[mask & (truth > 0)]).argmax()
-        assert (mask & coin).sum() / (mask | coin).sum() > 0.7, row
+        assert (mask & coin).sum() / (mask | coin).sum() > 0.8, row
 
     screenshot = skimage.io.imread(tmp_path / "screenshot.png")
     assert screenshot.shape[1::-1] == WINDOW
