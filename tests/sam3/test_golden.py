@@ -100,6 +100,7 @@ def test_wrong_numbers_would_be_noticed(small: Golden) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # a busy machine takes several minutes for an image
 def test_full_size_model_agrees() -> None:
     full = Golden(FULL, "official_full.npz")
     full.check_maps()

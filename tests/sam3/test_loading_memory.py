@@ -63,6 +63,7 @@ def _write(path: Path, *, official: bool) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux's /proc")
 @pytest.mark.parametrize("official", [True, False], ids=["sam3.pt", "model.safetensors"])
 def test_peak_memory_is_little_more_than_the_parameters(tmp_path: Path, official: bool) -> None:
