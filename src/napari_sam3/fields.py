@@ -25,6 +25,7 @@ __all__ = [
     "Field",
     "FieldSizes",
     "choose_field",
+    "field_holds",
     "field_side",
     "fields_of_level",
     "resample_logits",

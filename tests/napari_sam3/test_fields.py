@@ -8,8 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_sam3.fields import (
+    FINEST_LEVEL,
     Field,
     choose_field,
+    field_holds,
     field_side,
     fields_of_level,
     resample_logits,
@@ -92,10 +94,14 @@ def test_a_box_gets_the_finest_field_it_fills_to_less_than_half(
     height: int, width: int, y: int, x: int
 ) -> None:
     prompts = PromptSet(box=(x, y, x + width, y + height))
-    field = choose_field((1800, 1800), prompts, Sizes())
-    side = field.shape[0]
-    assert max(height, width) <= 0.45 * side
-    assert field.level == -2 or max(height, width) > 0.2 * side
+    shape = (1800, 1800)
+    field = choose_field(shape, prompts, Sizes())
+    assert max(height, width) <= 0.45 * field.shape[0]
+    finer = field.level - 1
+    if finer >= FINEST_LEVEL:
+        fills = max(height, width) > 0.45 * field_side(Sizes().resolution, finer)
+        fields = fields_of_level(shape, Sizes().resolution, finer)
+        assert fills or not any(field_holds(one, prompts, shape) for one in fields)
     assert field.rows[0] <= y
     assert x + width <= field.columns[1]
 
