@@ -2,6 +2,8 @@
 
 import os
 
+from hypothesis import settings
+
 # A leaked Qt object or a worker that outlives its test is a fault of ours, not noise.
 os.environ.setdefault("NAPARI_STRICT_QT", "1")
 # The tester's own napari settings are neither read nor written.
@@ -9,3 +11,7 @@ os.environ["NAPARI_CONFIG"] = ""
 # A test that reaches for a model hub should fail at once, with or without a network.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("QT_API", "pyqt6")
+
+# The same examples every time: a build fails for what was changed, not by chance.
+settings.register_profile("seeded", derandomize=True)
+settings.load_profile("seeded")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from skimage import data
@@ -280,11 +281,9 @@ def test_any_image_and_prompt_gives_a_result_or_our_error(
 ) -> None:
     rng = np.random.default_rng(seed)
     image = (rng.random((height, width)) * (1 if dtype == "float32" else 250)).astype(dtype)
-    try:
+    with contextlib.suppress(Sam3Error):  # a refusal is fine, any other exception is not
         features = predictor.encode(image)
         point = predictor.predict(features, point_coords=[[x, y]], point_labels=[1])
         assert point.masks.shape == (3, height, width)
         box = predictor.predict(features, box=[x, y, x + extent, y + extent])
         assert box.masks.shape == (3, height, width)
-    except Sam3Error:
-        assume(False)  # a refusal is fine, anything else fails
