@@ -61,6 +61,10 @@ class ClickModel(nn.Module):
         fine, middle, coarse = self.neck(self.trunk(images), decoder.conv_s0, decoder.conv_s1)
         return EncodedImage(coarse, middle, fine)
 
+    def without_memory(self, embedding: Tensor) -> Tensor:
+        """Add to an embedding (B, C, g, g) what stands for the memory that an image has not."""
+        return embedding + self.no_memory_embed.transpose(1, 2)[..., None]
+
     def decode(
         self, features: EncodedImage, coords: Tensor, labels: Tensor, mask: Tensor | None
     ) -> RawMasks:
@@ -82,7 +86,7 @@ class ClickModel(nn.Module):
         RawMasks
         """
         sparse, dense = self.prompt_encoder(coords, labels, mask)
-        image = features.embedding + self.no_memory_embed.transpose(1, 2)[..., None]
+        image = self.without_memory(features.embedding)
         positions = self.prompt_encoder.dense_positions()
         return self.mask_decoder(  # type: ignore[no-any-return]
             image, positions, sparse, dense, (features.fine, features.middle)

@@ -182,7 +182,12 @@ class PromptEncoder(nn.Module):
         return (drawing - torch.log2(1 + distance / _FALL_OFF))[:, None]
 
     def forward(
-        self, coords: Tensor, labels: Tensor, mask: Tensor | None, size: int | None = None
+        self,
+        coords: Tensor,
+        labels: Tensor,
+        mask: Tensor | None,
+        size: int | None = None,
+        shift: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Embed all prompts of B objects.
 
@@ -192,6 +197,9 @@ class PromptEncoder(nn.Module):
             As for :meth:`encode_sparse` and :meth:`encode_dense`; N may be 0.
         size : int, optional
             Side of the token grid; the nominal one by default.
+        shift : Tensor, shape (2,), optional
+            (x, y) in pixels of the model's frame of the part that `coords` count from; training
+            encodes parts of the frame.
 
         Returns
         -------
@@ -202,7 +210,8 @@ class PromptEncoder(nn.Module):
         if self.render_prompts:
             drawing = self.draw(coords, labels, 4 * side)
             mask = drawing if mask is None else mask + drawing
-        return self.encode_sparse(coords, labels), self.encode_dense(mask, side)
+        placed = coords if shift is None else coords + shift
+        return self.encode_sparse(placed, labels), self.encode_dense(mask, side)
 
     def _fourier(self, coords: Tensor) -> Tensor:
         """(..., 2) in [0, 1] -> (..., channels)."""

@@ -88,8 +88,7 @@ class TrainingModel(nn.Module):
         high_res = tuple(
             x.repeat_interleave(prompts, dim=0) for x in (encoded.fine, encoded.middle)
         )
-        image = encoded.embedding + model.no_memory_embed.transpose(1, 2)[..., None]
-        image = image.repeat_interleave(prompts, dim=0)
+        image = model.without_memory(encoded.embedding).repeat_interleave(prompts, dim=0)
         grid = image.shape[-1]
         room = model.config.grid - grid + 1
         row, column = (int(torch.randint(room, (), generator=generator)) for _ in range(2))
@@ -131,15 +130,12 @@ class TrainingModel(nn.Module):
         row, column = place
         grid = image.shape[-1]
         shift = torch.tensor([column, row], device=coords.device) * model.config.patch_size
-        sparse = encoder.encode_sparse(coords + shift, labels)
-        if encoder.render_prompts:
-            drawing = encoder.draw(coords, labels, 4 * grid)
-            mask = drawing if mask is None else mask + drawing
+        sparse, dense = encoder(coords, labels, mask, grid, shift)
         return model.mask_decoder(  # type: ignore[no-any-return]
             image,
             encoder.dense_positions(row, column, grid),
             sparse,
-            encoder.encode_dense(mask, grid),
+            dense,
             (high_res[0], high_res[1]),
             _counted(labels),
         )

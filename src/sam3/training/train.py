@@ -121,7 +121,7 @@ class Settings:
         """Return the learning rate of a step."""
         rise = min(1.0, (step + 1) / self.warmup)
         fall = (self.steps - step) / max(1.0, self.cooldown * self.steps)
-        return self.learning_rate * min(rise, 1.0, max(fall, 0.0))
+        return self.learning_rate * min(rise, max(fall, 0.0))
 
 
 def train(
