@@ -27,6 +27,7 @@ from sam3.checkpoint_keys import (
 )
 from sam3.config import ModelConfig, get_preset
 from sam3.errors import CheckpointError, CheckpointNotFoundError
+from sam3.files import write_whole
 from sam3.model.click_model import ClickModel
 
 __all__ = ["CheckpointInfo", "embedded_weights", "fingerprint", "inspect", "load", "save"]
@@ -141,13 +142,10 @@ def save(
     metadata : mapping, optional
         More entries for the file's metadata.
     """
-    target = Path(path)
     state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
     state |= {k: state[k].to(dtype) for k, _ in model.named_parameters()}
     content = serialize(state, {**(metadata or {}), _CONFIG_KEY: model.config.to_json()})
-    partial = target.with_name(target.name + ".partial")
-    partial.write_bytes(content)
-    partial.replace(target)
+    write_whole(Path(path), content)
 
 
 def fingerprint(model: ClickModel) -> str:

@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialize
 
 from sam3.errors import FeaturesError
+from sam3.files import write_whole
 from sam3.model.click_model import EncodedImage
 
 __all__ = ["ImageFeatures"]
@@ -57,11 +58,8 @@ class ImageFeatures:
             "fingerprint": self.fingerprint,
             "resolution": self.resolution,
         }
-        target = Path(path)
-        partial = target.with_name(target.name + ".partial")
         tensors = {k: t.cpu().contiguous() for k, t in self.encoded._asdict().items()}
-        partial.write_bytes(serialize(tensors, {_METADATA_KEY: json.dumps(about)}))
-        partial.replace(target)
+        write_whole(Path(path), serialize(tensors, {_METADATA_KEY: json.dumps(about)}))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> ImageFeatures:
