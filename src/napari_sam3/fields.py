@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-
-from sam3.errors import ImageError
 
 from .masks import PlaneMask
 from .prompts import Box, PromptSet
@@ -105,17 +103,22 @@ class Field:
         row, column = self.origin
         return np.asarray(xy - np.array([column, row]))
 
-    def paste(self, mask: npt.NDArray[np.bool_]) -> PlaneMask:
-        """Bring a mask of the encoded image (h x w) into the plane; padding is cut away."""
-        return PlaneMask.from_array(self.without_padding(mask), self.rows[0], self.columns[0])
+    def paste(self, mask: npt.NDArray[np.bool_], row: int = 0, column: int = 0) -> PlaneMask:
+        """Bring a mask of the encoded image into the plane; what lies in the padding is cut off.
 
-    def without_padding(self, mask: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Cut the padding off an array of the encoded image's shape."""
-        if mask.shape != self.encoded_shape:
-            raise ImageError(f"a mask of {mask.shape} px came for a field of {self.encoded_shape}")
-        top, left = self.pad_rows[0], self.pad_columns[0]
+        Parameters
+        ----------
+        mask : ndarray of bool, h x w
+            A mask, or a piece of one.
+        row, column : int
+            Place of its first pixel in the encoded image.
+        """
+        top, left = row - self.pad_rows[0], column - self.pad_columns[0]
         height, width = self.shape
-        return mask[top : top + height, left : left + width]
+        inside = mask[max(0, -top) : max(0, height - top), max(0, -left) : max(0, width - left)]
+        return PlaneMask.from_array(
+            inside, self.rows[0] + max(0, top), self.columns[0] + max(0, left)
+        )
 
 
 def field_side(resolution: int, level: int) -> int:

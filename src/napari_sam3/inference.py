@@ -196,11 +196,12 @@ def _predict(
         # One click may mean a part or the whole: the model offers three masks. Anything more
         # says which is meant, and the single-mask token answers it best.
         multimask_output=prompts.is_single_click,
+        crop=True,
     )
     on_object = prompts.point_coords()[prompts.point_labels() == 1]
     candidates = tuple(
         Candidate(
-            region.paste(np.asarray(mask, bool)).without_islands(on_object),
+            region.paste(mask.pixels, mask.row, mask.column).without_islands(on_object),
             float(score),
             np.array(logits[None], np.float32),
         )

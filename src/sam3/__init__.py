@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sam3.features import ImageFeatures
     from sam3.image_model import build_sam3_image_model
-    from sam3.predictor import CroppedPrediction, Prediction, Predictor, load_predictor
+    from sam3.predictor import Prediction, Predictor, load_predictor
 
 __all__ = [
-    "CroppedPrediction",
     "ImageFeatures",
     "Prediction",
     "Predictor",
@@ -21,7 +20,6 @@ __all__ = [
 __version__ = "0.1.0"
 
 _LAZY = {
-    "CroppedPrediction": "sam3.predictor",
     "ImageFeatures": "sam3.features",
     "Prediction": "sam3.predictor",
     "Predictor": "sam3.predictor",

@@ -30,6 +30,10 @@ def choose_device(device: str | torch.device = "auto") -> torch.device:
     ------
     DeviceError
         If it does not exist here.
+
+    Notes
+    -----
+    MPS is written to the documented interface; the project has not been able to run it.
     """
     cuda = torch.cuda.device_count() if torch.cuda.is_available() else 0
     mps = torch.backends.mps.is_available()

@@ -15,7 +15,9 @@ _REPOSITORY, _FILE = "facebook/sam3", "sam3.pt"
 def download_released_weights(
     *, endpoint: str | None = None, cache_dir: str | Path | None = None
 ) -> Path:
-    """Fetch ``sam3.pt`` from Hugging Face into its cache, with progress; resumed if cut off.
+    """Fetch ``sam3.pt`` from Hugging Face into its cache, with progress.
+
+    A connection that breaks is taken up again where it broke.
 
     Parameters
     ----------

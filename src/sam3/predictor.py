@@ -16,13 +16,17 @@ from torch import Tensor
 from sam3 import checkpoint
 from sam3.config import ModelConfig
 from sam3.devices import Precision, choose_device, choose_precision
-from sam3.errors import CheckpointNotFoundError, DeviceMemoryError, FeaturesError
+from sam3.errors import (
+    CheckpointNotFoundError,
+    DeviceMemoryError,
+    FeaturesError,
+    PromptError,
+)
 from sam3.features import ImageFeatures
 from sam3.model.click_model import ClickModel, EncodedImage
 from sam3.model.mask_decoder import select_masks
 from sam3.prompts import Prompts, check_prompts
 from sam3.transforms import (
-    MaskCrop,
     crop_mask,
     fill_holes,
     image_to_model,
@@ -31,7 +35,7 @@ from sam3.transforms import (
     upsample,
 )
 
-__all__ = ["CroppedPrediction", "ImageFeatures", "Prediction", "Predictor", "load_predictor"]
+__all__ = ["ImageFeatures", "Prediction", "Predictor", "load_predictor"]
 
 _GPU_BATCH = 4
 _CLAMP = 32.0  # previous logits are handed out, and taken back, within +-32
@@ -44,7 +48,8 @@ class Prediction:
     Attributes
     ----------
     masks : ndarray of bool, shape (C, H, W)
-        At the image's size; float32 logits where these were asked for. C is 3 or 1.
+        At the image's size; float32 logits where these were asked for. C is 3 or 1. Where crops
+        were asked for, an array of :class:`sam3.transforms.MaskCrop` of shape (C,).
     scores : ndarray of float32, shape (C,)
         Predicted intersection over union.
     logits : ndarray of float32, shape (C, L, L)
@@ -52,24 +57,6 @@ class Prediction:
     """
 
     masks: npt.NDArray[Any]
-    scores: npt.NDArray[np.float32]
-    logits: npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class CroppedPrediction:
-    """Masks of B objects as crops.
-
-    Attributes
-    ----------
-    masks : tuple of tuple of MaskCrop
-        C crops for each of the B objects.
-    scores : ndarray of float32, shape (B, C)
-    logits : ndarray of float32, shape (B, C, L, L)
-        As in :class:`Prediction`.
-    """
-
-    masks: tuple[tuple[MaskCrop, ...], ...]
     scores: npt.NDArray[np.float32]
     logits: npt.NDArray[np.float32]
 
@@ -172,6 +159,7 @@ class Predictor:
         mask_input: npt.ArrayLike | None = None,
         multimask_output: bool = True,
         return_logits: bool = False,
+        crop: bool = False,
     ) -> Prediction:
         """Predict masks for one or more objects.
 
@@ -191,6 +179,9 @@ class Predictor:
             Return three masks an object, for prompts that may mean several things, or one.
         return_logits : bool
             Return masks as float32 logits instead of bool.
+        crop : bool
+            Return each mask as its bounding box and the pixels in it. Nothing of the image's size
+            is made, however large the image is.
 
         Returns
         -------
@@ -199,58 +190,32 @@ class Predictor:
         Raises
         ------
         PromptError
-            If a prompt has the wrong shape or label or lies outside the image, or there is none.
+            If a prompt has the wrong shape or label or lies outside the image, or there is none;
+            if both crops and logits are asked for.
         FeaturesError
             If the features were made with other weights or at another resolution.
         DeviceMemoryError
             If the device runs out of memory; the predictor stays usable.
         """
+        if crop and return_logits:
+            raise PromptError(
+                "crop=True and return_logits=True exclude each other: crops are bool. Use one of "
+                "them; `logits` of the prediction holds low-resolution logits in any case."
+            )
         logits, scores = self._low_resolution(
             features, point_coords, point_labels, box, mask_input, multimask_output
         )
         with self._running("predict masks"):
             filled = fill_holes(logits, self.config.fill_hole_area)
-            masks = upsample(filled, features.size)
-            if not return_logits:
-                masks = masks > 0
-        arrays = [t.cpu().numpy() for t in (masks, scores, logits.clamp(-_CLAMP, _CLAMP))]
+            if crop:
+                masks = _cropped(filled.cpu(), features.size)
+            else:
+                full = upsample(filled, features.size)
+                masks = (full if return_logits else full > 0).cpu().numpy()
+        arrays = [masks, *(t.cpu().numpy() for t in (scores, logits.clamp(-_CLAMP, _CLAMP)))]
         if len(logits) == 1:
             arrays = [a[0] for a in arrays]
         return Prediction(*arrays)
-
-    def predict_cropped(
-        self,
-        features: ImageFeatures,
-        point_coords: npt.ArrayLike | None = None,
-        point_labels: npt.ArrayLike | None = None,
-        box: npt.ArrayLike | None = None,
-        mask_input: npt.ArrayLike | None = None,
-        multimask_output: bool = True,
-    ) -> CroppedPrediction:
-        """Predict masks as bounding boxes and crops, without ever making full-size arrays.
-
-        Parameters
-        ----------
-        features, point_coords, point_labels, box, mask_input, multimask_output
-            As for :meth:`predict`.
-
-        Returns
-        -------
-        CroppedPrediction
-
-        Raises
-        ------
-        PromptError, FeaturesError, DeviceMemoryError
-            As :meth:`predict`.
-        """
-        logits, scores = self._low_resolution(
-            features, point_coords, point_labels, box, mask_input, multimask_output
-        )
-        with self._running("predict masks"):
-            filled = fill_holes(logits, self.config.fill_hole_area).cpu()
-            crops = [[crop_mask(mask, features.size) for mask in masks] for masks in filled]
-        arrays = [t.cpu().numpy() for t in (scores, logits.clamp(-_CLAMP, _CLAMP))]
-        return CroppedPrediction(tuple(tuple(masks) for masks in crops), *arrays)
 
     def _low_resolution(
         self,
@@ -310,6 +275,14 @@ class Predictor:
                 f"{self.device} ran out of memory while trying to {what}; ask for fewer objects at "
                 'once, close other programs, or use device="cpu".'
             ) from error
+
+
+def _cropped(logits: Tensor, size: tuple[int, int]) -> npt.NDArray[Any]:
+    """Crop the masks of logits (B, C, L, L); an array of MaskCrop of shape (B, C)."""
+    crops = np.empty(logits.shape[:2], object)
+    for index in np.ndindex(crops.shape):
+        crops[index] = crop_mask(logits[index], size)
+    return crops
 
 
 def load_predictor(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 from huggingface_hub import constants
@@ -14,12 +16,18 @@ from sam3.download import download_released_weights
 from sam3.errors import DownloadError
 
 COMMIT = "0" * 40
+ETAG = "0123456789abcdef"
 
 
 class Hub(ThreadingHTTPServer):
     """Answers every request for the file with one status and one error code."""
 
     status, error_code, content = 200, "", b"weights" * 1000
+    cut_after: int | None = None
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.ranges: list[str | None] = []
 
     @property
     def url(self) -> str:
@@ -33,16 +41,23 @@ class Handler(BaseHTTPRequestHandler):
         self.do_GET()
 
     def do_GET(self) -> None:
-        self.send_response(self.server.status)
+        asked = self.headers.get("Range")
+        first = int(asked.removeprefix("bytes=").rstrip("-")) if asked else 0
+        self.send_response(206 if asked else self.server.status)
         if self.server.error_code:
             self.send_header("X-Error-Code", self.server.error_code)
-        body = self.server.content if self.server.status == 200 else b""
+        body = self.server.content[first:] if self.server.status == 200 else b""
         self.send_header("X-Repo-Commit", COMMIT)
-        self.send_header("ETag", '"0123456789abcdef"')
+        self.send_header("ETag", f'"{ETAG}"')
         self.send_header("Content-Length", str(len(body)))
+        if asked:
+            whole = len(self.server.content)
+            self.send_header("Content-Range", f"bytes {first}-{whole - 1}/{whole}")
         self.end_headers()
         if self.command == "GET":
-            self.wfile.write(body)
+            self.server.ranges.append(asked)
+            self.wfile.write(body[: self.server.cut_after])
+            self.server.cut_after = None
 
     def log_message(self, format: str, *args: object) -> None:
         pass
@@ -91,6 +106,30 @@ def test_no_connection(tmp_path: Path) -> None:
         url = closed.url
     with pytest.raises(DownloadError, match="cannot be reached"):
         download_released_weights(endpoint=url, cache_dir=tmp_path)
+
+
+def test_a_connection_that_breaks_is_resumed(hub: Hub, tmp_path: Path) -> None:
+    hub.content, hub.cut_after = b"weights" * 2_000_000, 12_000_000
+    path = download_released_weights(endpoint=hub.url, cache_dir=tmp_path)
+    assert path.read_bytes() == hub.content
+    first, second = hub.ranges
+    assert first is None
+    assert second is not None
+    assert int(second.removeprefix("bytes=").rstrip("-")) > 5_000_000
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blobs = tmp_path / "models--facebook--sam3" / "blobs"
+    blobs.mkdir(parents=True)
+    # The client's temporary file has a random name; with a known one it can be on a full device.
+    known = uuid.UUID(int=0)
+    monkeypatch.setattr("huggingface_hub.file_download.uuid.uuid4", lambda: known)
+    (blobs / f"{ETAG}.{known.hex[:8]}.incomplete").symlink_to("/dev/full")
+    with pytest.raises(DownloadError, match="the disk is full") as caught:
+        download_released_weights(endpoint=hub.url, cache_dir=tmp_path)
+    assert "make room or set HF_HOME" in str(caught.value)
+    assert not list(tmp_path.rglob("sam3.pt"))
 
 
 def test_unusable_folder(hub: Hub, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from skimage import data
 
 from sam3 import ImageFeatures, Predictor, checkpoint, load_predictor
 from sam3.config import get_preset
-from sam3.errors import ConfigError, FeaturesError
+from sam3.errors import ConfigError, FeaturesError, PromptError
 from sam3.model_builder import build_click_model, random_predictor
 from sam3.transforms import crop_mask, upsample
 
@@ -71,9 +71,13 @@ def test_a_batch_of_images_equals_them_one_by_one(predictor: Predictor) -> None:
 def test_cropped_masks_are_the_full_ones(predictor: Predictor, features: ImageFeatures) -> None:
     prompts: dict[str, Any] = {"box": [[100, 50, 500, 350], [20, 20, 120, 220]]}
     full = predictor.predict(features, **prompts)
-    cropped = predictor.predict_cropped(features, **prompts)
+    cropped = predictor.predict(features, **prompts, crop=True)
     assert (full.scores == cropped.scores).all()
     assert (full.logits == cropped.logits).all()
+    assert cropped.masks.shape == full.masks.shape[:2] == (2, 3)
+    assert predictor.predict(features, box=[10, 10, 90, 90], crop=True).masks.shape == (3,)
+    with pytest.raises(PromptError, match="exclude each other"):
+        predictor.predict(features, **prompts, crop=True, return_logits=True)
     for masks, crops in zip(full.masks, cropped.masks, strict=True):
         for mask, crop in zip(masks, crops, strict=True):
             pasted = np.zeros_like(mask)
