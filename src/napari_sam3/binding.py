@@ -1,37 +1,34 @@
-"""A session in step with the layers of a viewer: their events in, labels and preview out."""
+"""The commands of a session bound to the layers of a viewer."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from psygnal import Signal
+import numpy.typing as npt
 
 from sam3.errors import PromptError, Sam3Error
 
-from .errors import LayerError
-from .gestures import ADD, Gestures
-from .inference import ObjectPrediction
-from .label_layer import LabelStore
-from .layer_set import LayerSet
-from .plane_source import PlaneKey, PlaneSource
-from .planes import ContrastLimits, PlaneIndex
-from .preview import Preview
-from .prompt_layers import PromptLayers
+from .errors import LabelError
+from .following import Following
+from .gestures import ADD
+from .plane_source import ChannelChoice, Contrast
+from .planes import PlaneIndex
 from .prompts import MIN_BOX_SIDE, PromptSet
-from .session import LabelingSession
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
-    from napari.layers import Image, Labels, Layer, Points, Shapes
+    from napari.layers import Image, Labels, Points, Shapes
 
-    from .ledger import AcceptedObject
+    from .operations import AcceptedObject
 
 __all__ = ["Binding"]
 
+Place = Sequence[float]
 
-class Binding:
+
+class Binding(Following):
     """Keeps a session and the layers of a viewer in step. Made by `napari_sam3.bind`.
 
     Attributes
@@ -44,39 +41,8 @@ class Binding:
         After `listening` may have changed.
     """
 
-    layers_lost = Signal(object)
-    listening_changed = Signal()
-
-    def __init__(
-        self,
-        layers: LayerSet,
-        session: LabelingSession,
-        *,
-        own_session: bool = False,
-        contrast: ContrastLimits | None = None,
-        on_error: Callable[[BaseException], None] | None = None,
-    ) -> None:
-        self.session = session
-        self.layers = layers
-        self._source = PlaneSource(layers.viewer, layers.image, contrast)
-        self._own_session = own_session
-        self._on_error = on_error
-        self._reported: BaseException | None = None
-        self._tried: PromptSet | None = None
-        self._current = False
-        self._closed = False
-        self._wire_layers()
-        self._wire_events()
-        try:
-            # Told now if this image cannot be used, not at the first click.
-            self._guard(self._follow_viewer)
-            self._guard(self._ensure_plane)
-            for key, prompts in session.all_prompts().items():
-                self._show_prompts(key, prompts)
-            self._guard(self._take_prompts)
-        except BaseException:
-            self.close()
-            raise
+    _joining: int | None = None
+    _sketch: int | None = None
 
     # ------------------------------------------------------------------ state
 
@@ -107,7 +73,7 @@ class Binding:
 
     @property
     def preview(self) -> Labels:
-        """The mask in hand: 1 inside, 2 on its outline."""
+        """The masks in hand: 1 inside, 2 on the outline; 3 and 4 for all but the current one."""
         return self.layers.preview
 
     @property
@@ -127,20 +93,15 @@ class Binding:
         mine = active is not None and active.unique_id == self.points.unique_id
         return mine and self.points.mode == ADD
 
-    # --------------------------------------------------------------- commands
-
-    def listen(self) -> None:
-        """Make clicks in the canvas prompts again."""
-        self.layers.select_points()
-        self.points.mode = ADD
+    # ------------------------------------------------------- objects in hand
 
     def accept(self) -> AcceptedObject | None:
-        """Write the mask in hand; see `LabelingSession.accept`."""
+        """Write the masks in hand; see `LabelingSession.accept`."""
         result: AcceptedObject | None = self._guard(self.session.accept)
         return result
 
     def reject(self) -> None:
-        """Drop the prompts and the mask in hand."""
+        """Drop the current object in hand, with its prompts."""
         self._guard(self.session.reject)
 
     def undo(self) -> None:
@@ -151,14 +112,121 @@ class Binding:
         """Do again what was undone, and show the plane it was done on."""
         self._go_to(self._guard(self.session.redo))
 
+    def next_candidate(self) -> None:
+        """Take the next of the masks that the model offers for the current object."""
+        prediction = self.session.prediction
+        if prediction is not None and len(prediction.candidates) > 1:
+            self.session.choose((prediction.index + 1) % len(prediction.candidates))
+
+    def flip(self) -> None:
+        """Turn the selected points, or else the last one, from foreground to background or back."""
+        plane, points = self._source.plane, self.points
+        if plane is not None and len(points.data):
+            self.prompt_layers.flip(sorted(points.selected_data) or [len(points.data) - 1])
+
+    # ------------------------------------------------------- labels under the mouse
+
+    def take_up(self, place: Place | None = None) -> None:
+        """Take the label at a world position, or under the mouse, into hand again."""
+        self._guard(lambda: self.session.take_up(self._label_at(place, "take up")))
+
+    def delete(self, place: Place | None = None) -> None:
+        """Delete the label at a world position, or under the mouse, from this plane."""
+        self._guard(lambda: self.session.delete(self._label_at(place, "delete")))
+
+    def split(self, place: Place | None = None) -> None:
+        """Split the label at a world position, or under the mouse."""
+        self._guard(lambda: self.session.split(self._label_at(place, "split")))
+
+    def join(self, place: Place | None = None) -> None:
+        """Note the label under the mouse, or make it one with the label noted before."""
+
+        def join() -> None:
+            label = self._label_at(place, "join")
+            first, self._joining = self._joining, None
+            if first is None:
+                self._joining = label
+            elif label != first:
+                self.session.merge([first, label])
+
+        self._guard(join)
+
+    @property
+    def joining(self) -> int | None:
+        """The label that the next one is joined to."""
+        return self._joining
+
+    def _label_at(self, place: Place | None, purpose: str) -> int:
+        self._ensure_plane()
+        position = self.viewer.cursor.position if place is None else place
+        y, x = (int(np.floor(value + 0.5)) for value in self._source.locate(position))
+        height, width = self._plane_shape()
+        label = 0
+        if 0 <= y < height and 0 <= x < width:
+            region = slice(y, y + 1), slice(x, x + 1)
+            label = int(self._store.plane(self._source.need()).read(region)[0, 0])
+        if label == 0:
+            raise LabelError(
+                f"there is no label at row {y}, column {x} to {purpose}; point the mouse at one"
+            )
+        return label
+
+    # ------------------------------------------------------- what the model sees
+
+    def set_rendering(
+        self, contrast: Contrast | None = None, channels: Sequence[ChannelChoice] | None = None
+    ) -> None:
+        """Change how the model sees the image.
+
+        Parameters
+        ----------
+        contrast : {"percentile", "layer"} or tuple of float, optional
+            The 0.1 and 99.9 percentiles, the layer's contrast limits, or limits of your own.
+        channels : sequence of ChannelChoice, optional
+            Up to three, as red, green and blue, or one as grey; none for the image as it is.
+
+        Raises
+        ------
+        LayerError, sam3.errors.ImageError
+            If the channels do not fit together; the old ones stay then.
+        """
+        before = self._source.contrast, self._source.channels
+        if contrast is not None:
+            self._source.contrast = contrast
+        if channels is not None:
+            self._source.channels = tuple(channels)
+        self._source.forget()
+        self._current = False
+        try:
+            self._ensure_plane()
+        except Sam3Error as error:
+            self._source.contrast, self._source.channels = before
+            self._report(error)
+
+    def thumbnail(self, side: int = 128) -> npt.NDArray[np.uint8] | None:
+        """Return a small picture (h x w x 3) of the plane as the model gets it.
+
+        None as long as its contrast is not known: finding it may take a look at all pixels, which
+        is left to the thread that predicts.
+        """
+        if self._source.plane is None or not self._current:
+            return None
+        image = self._source.rendered()
+        if not image.is_ready:
+            return None
+        step = max(1, -(-max(image.shape) // side))
+        return image.region(slice(None, None, step), slice(None, None, step))
+
+    # ------------------------------------------------------------------- layers
+
     def restore(self) -> None:
         """Make the layers anew that were deleted, with the prompts still in hand."""
         if self.layers.missing:
             self._unwire_layers()
             self.layers = self.layers.restored()
             self._wire_layers()
-            for key, prompts in self.session.all_prompts().items():
-                self._show_prompts(key, prompts)
+            for key in self.session.all_hands():
+                self._show_hand(key)
             self._current = False
             self._guard(self._ensure_plane)
             self._show_prediction(self.session.prediction)
@@ -185,7 +253,7 @@ class Binding:
 
     # ---------------------------------------------------- called by the gestures
 
-    def ready_for_click(self, position: Sequence[float]) -> bool:
+    def ready_for_click(self, position: Place) -> bool:
         """Whether a click at a world position can be taken; says why if not."""
 
         def check() -> bool:
@@ -197,14 +265,14 @@ class Binding:
         return bool(self._guard(check))
 
     def finish_object(self) -> bool:
-        """Accept the object in hand, if there is one; False if that was not possible."""
-        if not self.session.prompts.has_target:
+        """Accept what is in hand, if there is anything; False if that was not possible."""
+        before = self.session.hand
+        if not any(draft.has_target for draft in before.drafts):
             return True
-        before = self.session.prompts
         self._guard(self.session.accept)
-        return self.session.prompts != before
+        return not self.session.hand.same_as(before)
 
-    def draw_box(self, start: Sequence[float], end: Sequence[float], *, done: bool) -> None:
+    def draw_box(self, start: Place, end: Place, *, done: bool) -> None:
         """Draw a box between two world positions; once done it is a prompt."""
 
         def draw() -> None:
@@ -214,186 +282,23 @@ class Binding:
             corners = np.clip(corners, -0.5, [height - 0.5, width - 0.5]).round(4)
             (y0, x0), (y1, x1) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
             usable = min(y1 - y0, x1 - x0) >= MIN_BOX_SIDE
-            held = self.session.prompts
-            if usable and not done:
-                self.prompt_layers.write_box(plane, (x0, y0, x1, y1))
-            elif usable:
-                self._set_prompts(PromptSet(held.points, held.labels, (x0, y0, x1, y1)))
-            elif done:
-                self.prompt_layers.write_box(plane, held.box)
+            box = (x0, y0, x1, y1) if usable else None
+            self._sketch = self.prompt_layers.sketch(plane, box, self._sketch)
+            if not done:
+                return
+            index, self._sketch = self._sketch, None
+            if index is None:
                 PromptSet.from_arrays(box=(x0, y0, x1, y1))  # says what is wrong with it
+                return
+            if self.session.mode == "one":
+                # One object has one box: the new one takes the old one's place.
+                self.prompt_layers.drop_boxes(plane, self.session.hand.current, index)
+            self._take_prompts()
 
         self._guard(draw)
 
-    # ------------------------------------------------------------------ wiring
-
-    def _wire_layers(self) -> None:
-        layers = self.layers
-        self.prompt_layers = PromptLayers(layers.image, layers.points, layers.boxes)
-        labels = layers.labels
-        self._store = LabelStore(labels, lambda: layers.has(labels))
-        self._preview = Preview(layers.preview)
-        self._gestures = Gestures(self)
-        for emitter in self._prompt_emitters():
-            emitter.connect(self._on_prompts)
-        self.points.events.mode.connect(self._on_listening)
-        self.listen()
-
-    def _unwire_layers(self) -> None:
-        self.points.events.mode.disconnect(self._on_listening)
-        self._gestures.close()
-        self._store.close()
-        for emitter in self._prompt_emitters():
-            emitter.disconnect(self._on_prompts)
-
-    def _prompt_emitters(self) -> tuple[Any, ...]:
-        points, boxes = self.points.events, self.boxes.events
-        return points.data, points.features, boxes.data
-
-    def _wire_events(self) -> None:
-        for emitter, callback in self._connections():
-            emitter.connect(callback)
-
-    def _unwire_events(self) -> None:
-        for emitter, callback in self._connections():
-            emitter.disconnect(callback)
-
-    def _connections(self) -> list[tuple[Any, Callable[..., None]]]:
-        dims, image = self.viewer.dims.events, self.image.events
-        pairs: list[tuple[Any, Callable[..., None]]] = [
-            *((emitter, self._on_view) for emitter in (dims.point, dims.order, dims.ndisplay)),
-            *((emitter, self._on_image) for emitter in (image.data, image.scale, image.translate)),
-            (image.units, self._on_image),
-            (self.viewer.layers.events.removed, self._on_removed),
-            (self.viewer.layers.selection.events.active, self._on_listening),
-            (self.session.prompts_changed, self._show_prompts),
-            (self.session.prediction_changed, self._show_prediction),
-        ]
-        if self._on_error is not None:
-            pairs.append((self.session.failed, self._report))
-        return pairs
-
-    # ------------------------------------------------------------ viewer events
-
-    def _on_view(self, event: Any = None) -> None:
-        self._guard(self._follow_viewer)
-        self._guard(self._take_prompts)
-
-    def _on_image(self, event: Any = None) -> None:
-        self._current = False
-        self._on_view()
-        self._guard(self._ensure_plane)
-
-    def _on_listening(self, event: Any = None) -> None:
-        self.listening_changed.emit()
-
-    def _on_prompts(self, event: Any) -> None:
-        if event.type == "features" and self.points.mode == ADD:
-            # napari selects what it adds; the mark of selection would hide the colour.
-            self.points.selected_data = set()
-        action = str(getattr(event, "action", "")).lower()
-        if not self.prompt_layers.writing and not action.endswith("ing"):
-            self._guard(self._take_prompts)
-
-    def _on_removed(self, event: Any) -> None:
-        lost: Layer = event.value
-        role = self.layers.role(lost)
-        if role is None:
-            return
-        if role == "image":
-            self._source.plane = None
-            self._leave_plane()
-        error = LayerError(
-            f"the {role} layer {lost.name!r} was deleted; "
-            + ("choose another image" if role == "image" else 'press "Restore layers"')
-        )
-        self.layers_lost.emit(error)
-
-    def _follow_viewer(self) -> None:
-        """Note which plane is shown. Its pixels are read when they are needed."""
-        before = self._source.plane
-        try:
-            plane = self._source.look()
-        except Sam3Error:
-            self._leave_plane()
-            raise
-        if plane != before:
-            self._leave_plane()
-
-    def _leave_plane(self) -> None:
-        self._current, self._tried = False, None
-        self.session.clear_plane()
-
-    def _ensure_plane(self) -> None:
-        """Hand the plane shown to the session, unless it has it."""
-        if self._current:
-            return
-        if "image" in self.layers.missing:
-            raise LayerError(f"the image {self.image.name!r} was deleted; choose another one")
-        plane = self._source.need()
-        target = self._store.plane(plane)
-        self.session.set_plane(self._source.pixels(), self._source.key(plane), target)
-        self._current = True
-        if self.session.prompts.has_target:
-            self.session.predict()
-
-    def _take_prompts(self) -> None:
-        """Bring the session's prompts in step with the layers."""
-        plane = self._source.plane
-        if plane is None or self.layers.missing:
-            return
-        prompts = self.prompt_layers.read(plane)
-        self.prompt_layers.refresh_symbols()
-        if prompts.is_empty and self.session.prompts_on(self._source.key(plane)).is_empty:
-            return
-        # napari tells more than once of one point; what was refused is refused once.
-        if prompts == self._tried:
-            return
-        self._tried = prompts
-        self._ensure_plane()
-        if prompts != self.session.prompts:
-            self._set_prompts(prompts)
-
-    def _set_prompts(self, prompts: PromptSet) -> None:
-        self.session.set_prompts(prompts)
-        self.session.predict()
-
-    def _show_prompts(self, key: Hashable, prompts: PromptSet) -> None:
-        if not isinstance(key, PlaneKey) or not self._source.is_ours(key) or self.layers.missing:
-            return
-        try:
-            same = self.prompt_layers.read(key.plane) == prompts
-        except PromptError:
-            same = False
-        if not same:
-            self.prompt_layers.write(key.plane, prompts)
-
-    def _show_prediction(self, prediction: ObjectPrediction | None) -> None:
-        if "preview" not in self.layers.missing:
-            mask = prediction.mask if prediction is not None else None
-            self._preview.show(mask, self._source.plane)
-
-    def _go_to(self, key: Hashable) -> None:
-        if isinstance(key, PlaneKey) and self._source.is_ours(key):
-            self._source.show(key.plane)
-            self._guard(self._ensure_plane)
-
     def _plane_shape(self) -> tuple[int, int]:
-        assert self.session.pixels is not None
-        return self.session.pixels.shape[0], self.session.pixels.shape[1]
-
-    def _guard(self, function: Callable[[], Any]) -> Any:
-        """Run something; errors a user can cause are reported, or raised if nobody listens."""
-        try:
-            return function()
-        except Sam3Error as error:
-            self._report(error)
-            return None
-
-    def _report(self, error: BaseException) -> None:
-        if self._on_error is None:
-            raise error
-        # The same error arrives by the session's event and by its command.
-        if error is not self._reported:
-            self._reported = error
-            self._on_error(error)
+        shape = self.session.plane_shape
+        if shape is None:
+            raise PromptError("no plane is shown; choose an image and look at a plane of it")
+        return shape

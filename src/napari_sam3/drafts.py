@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from .masks import PlaneMask
 from .prompts import Box, PromptSet
 
-__all__ = ["Draft", "Turn"]
+__all__ = ["Draft", "Hand", "Turn"]
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Turn:
         Candidate taken by the user; the one that scores best if None.
     """
 
-    prompts: PromptSet = PromptSet()
+    prompts: PromptSet
     choice: int | None = None
 
 
@@ -69,6 +69,32 @@ class Draft:
         x0, y0, x1, y1 = zip(*boxes, strict=True)
         return min(x0), min(y0), max(x1), max(y1)
 
+    @property
+    def extent(self) -> float | None:
+        """Longer side in px of the seed or the box, if there is one."""
+        if self.seed is None or self.seed.is_empty:
+            return self.prompts.extent
+        return float(max(self.seed.crop.shape))
+
+    def same_as(self, other: Draft) -> bool:
+        """Whether a mask for the other one is a mask for this one."""
+        return self.turns == other.turns and self.seed is other.seed
+
+    def continues(self, other: Draft) -> bool:
+        """Whether the other one's mask is the mask prompt of a later turn of this one."""
+        turns = len(other.turns)
+        return turns > 0 and self.turns[:turns] == other.turns and self.seed is other.seed
+
+    def until(self, turns: int) -> Draft:
+        """Return the draft as it was after so many turns."""
+        return self if turns == len(self.turns) else replace(self, turns=self.turns[:turns])
+
+    def with_present(self, prompts: PromptSet) -> Draft:
+        """Return the draft with its present prompts replaced, its turns otherwise as they are."""
+        if prompts == self.prompts:
+            return self
+        return replace(self, turns=(*self.turns[:-1], replace(self.turns[-1], prompts=prompts)))
+
     def asked(self, prompts: PromptSet) -> Draft:
         """Return the draft with other prompts: one turn more, or a new start if any was changed.
 
@@ -79,8 +105,54 @@ class Draft:
         turns = tuple(turn for turn in self.turns if turn.prompts.has_target or self.seed)
         while turns and not prompts.extends(turns[-1].prompts):
             turns = turns[:-1]
-        return replace(self, turns=(*turns, Turn(prompts)))
+        return replace(self, turns=() if prompts.is_empty else (*turns, Turn(prompts)))
 
     def chosen(self, index: int) -> Draft:
         """Return the draft with a candidate taken for its present prompts."""
         return replace(self, turns=(*self.turns[:-1], replace(self.turns[-1], choice=index)))
+
+
+@dataclass(frozen=True, eq=False)
+class Hand:
+    """All objects in hand on one plane.
+
+    Parameters
+    ----------
+    drafts : tuple of Draft
+        In the order in which they were begun.
+    current : int, optional
+        Number of the one that the next click belongs to.
+    """
+
+    drafts: tuple[Draft, ...] = ()
+    current: int | None = None
+
+    @property
+    def draft(self) -> Draft | None:
+        """The current draft."""
+        return self.get(self.current)
+
+    def get(self, number: int | None) -> Draft | None:
+        """Return a draft by its number."""
+        return next((draft for draft in self.drafts if draft.number == number), None)
+
+    def with_draft(self, draft: Draft) -> Hand:
+        """Return the hand with a draft added or replaced, as the current one."""
+        if self.get(draft.number) is None:
+            return Hand((*self.drafts, draft), draft.number)
+        drafts = tuple(draft if one.number == draft.number else one for one in self.drafts)
+        return Hand(drafts, draft.number)
+
+    def without(self, number: int | None) -> Hand:
+        """Return the hand without a draft; the last one that is left becomes the current one."""
+        drafts = tuple(draft for draft in self.drafts if draft.number != number)
+        if self.current != number:
+            return Hand(drafts, self.current)
+        return Hand(drafts, drafts[-1].number if drafts else None)
+
+    def same_as(self, other: Hand) -> bool:
+        """Whether both hold the same drafts."""
+        pairs = zip(self.drafts, other.drafts, strict=False)
+        return len(self.drafts) == len(other.drafts) and all(
+            a.number == b.number and a.same_as(b) for a, b in pairs
+        )

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import threading
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -14,11 +14,33 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from sam3.predictor import ImageFeatures, Predictor
 
-__all__ = ["DEFAULT_LIMIT_BYTES", "EmbeddingCache", "embedding_key"]
+    from .fields import Field
+    from .plane_image import PlaneImage
+
+__all__ = ["DEFAULT_LIMIT_BYTES", "Control", "EmbeddingCache", "EncodingStopped", "embedding_key"]
 
 logger = logging.getLogger(__name__)
 
 DEFAULT_LIMIT_BYTES = 1 << 30
+
+
+class EncodingStopped(Exception):
+    """Nobody wants the features that are being made."""
+
+
+class Control(Protocol):
+    """How a running job hears of the outside world, and the other way round."""
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the answer is no longer wanted; features still may be."""
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether nothing at all is wanted any more."""
+
+    def report(self, stage: str, fraction: float | None = None) -> None:
+        """Tell the stage, "encoding" or "predicting", and which share of it is done."""
 
 
 def embedding_key(pixels: npt.NDArray[np.uint8], predictor: Predictor) -> str:
@@ -87,14 +109,42 @@ class EmbeddingCache:
                 _, dropped = self._entries.popitem(last=False)
                 self._nbytes -= dropped.nbytes
 
-    def encode(self, pixels: npt.NDArray[np.uint8], predictor: Predictor) -> ImageFeatures:
-        """Return the features of an image (h x w x 3), encoding it if they are not held."""
+    def encode_field(
+        self, region: Field, plane: PlaneImage, predictor: Predictor, control: Control
+    ) -> ImageFeatures:
+        """Return the features of a field, reading and encoding it if they are not held.
+
+        Parameters
+        ----------
+        region : Field
+            Part of the plane.
+        plane : PlaneImage
+            Where its pixels are read.
+        predictor : Predictor
+            Encodes them.
+        control : Control
+            Told the progress.
+
+        Raises
+        ------
+        EncodingStopped
+            If the control was abandoned meanwhile.
+        """
+        control.report("encoding")
+        pixels = region.extract(plane)
         key = embedding_key(pixels, predictor)
         features = self.get(key)
-        if features is None:
-            logger.debug("encoding a field of %s px", pixels.shape[:2])
-            features = predictor.encode(pixels)
-            self.put(key, features)
+        if features is not None:
+            return features
+
+        def progress(share: float) -> None:
+            if control.abandoned:
+                raise EncodingStopped
+            control.report("encoding", share)
+
+        logger.debug("encoding a field of %s px", pixels.shape[:2])
+        features = predictor.encode(pixels, progress)
+        self.put(key, features)
         return features
 
     def clear(self) -> None:

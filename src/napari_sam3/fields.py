@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from .masks import PlaneMask
-from .prompts import Box, PromptSet
+from .prompts import Box
+
+if TYPE_CHECKING:
+    from .plane_image import PlaneImage
 
 __all__ = [
     "FINEST_LEVEL",
@@ -26,6 +29,7 @@ __all__ = [
     "field_holds",
     "field_side",
     "fields_of_level",
+    "mask_logits",
     "resample_logits",
     "top_level",
     "touches_inner_border",
@@ -39,6 +43,7 @@ MAX_PADDED_PIXELS = 1 << 26
 BOX_SHARE = 0.45
 MARGIN_SHARE = 1 / 16
 SMALLEST_SHARE, LARGEST_SHARE = 1 / 8, 1 / 3
+SEED_LOGIT = 8.0
 
 Shape = tuple[int, int]
 
@@ -53,6 +58,18 @@ class FieldSizes(Protocol):
     @property
     def default_level(self) -> int:
         """Level at which clicks start."""
+
+
+class Placed(Protocol):
+    """Prompts, or a draft: something that has a place in a plane."""
+
+    @property
+    def bounds(self) -> Box:
+        """(x0, y0, x1, y1) in px."""
+
+    @property
+    def extent(self) -> float | None:
+        """Longer side in px of the object, if something says it."""
 
 
 @dataclass(frozen=True)
@@ -91,9 +108,9 @@ class Field:
         """Row and column in the plane of the encoded image's first pixel."""
         return float(self.rows[0] - self.pad_rows[0]), float(self.columns[0] - self.pad_columns[0])
 
-    def extract(self, plane: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        """Cut the image to encode (h x w x 3) out of an H x W x 3 plane."""
-        region = plane[slice(*self.rows), slice(*self.columns)]
+    def extract(self, plane: PlaneImage) -> npt.NDArray[np.uint8]:
+        """Read the image to encode (h x w x 3) from a plane."""
+        region = plane.region(slice(*self.rows), slice(*self.columns))
         if any(self.pad_rows) or any(self.pad_columns):
             region = np.pad(region, (self.pad_rows, self.pad_columns, (0, 0)), mode="symmetric")
         return np.ascontiguousarray(region)
@@ -134,7 +151,9 @@ def top_level(shape: Shape, resolution: int) -> int:
     return level
 
 
-def fields_of_level(shape: Shape, resolution: int, level: int) -> tuple[Field, ...]:
+def fields_of_level(
+    shape: Shape, resolution: int, level: int, near: tuple[float, float, float] | None = None
+) -> tuple[Field, ...]:
     """All fields of a level, row by row; together they cover the plane.
 
     Parameters
@@ -145,18 +164,23 @@ def fields_of_level(shape: Shape, resolution: int, level: int) -> tuple[Field, .
         Side of the model's input in px.
     level : int
         Pyramid level.
+    near : tuple of float, optional
+        (row, column, distance): only fields whose middle is no further off along each axis.
     """
     side = field_side(resolution, level)
-    return tuple(
-        _field(level, rows, columns)
-        for rows in _spans(shape[0], side)
-        for columns in _spans(shape[1], side)
-    )
+    spans = [_spans(length, side) for length in shape]
+    if near is not None:
+        reach = near[2]
+        spans = [
+            [span for span in along if abs(sum(span) / 2 - middle) <= reach]
+            for along, middle in zip(spans, near[:2], strict=True)
+        ]
+    return tuple(_field(level, rows, columns) for rows in spans[0] for columns in spans[1])
 
 
 def choose_field(
     plane_shape: Shape,
-    prompts: PromptSet,
+    prompts: Placed,
     config: FieldSizes,
     level: int | None = None,
     typical_size: float | None = None,
@@ -167,8 +191,8 @@ def choose_field(
     ----------
     plane_shape : tuple of int
         (height, width) of the plane in px.
-    prompts : PromptSet
-        Prompts of one object, at least one.
+    prompts : PromptSet or Draft
+        Of one object.
     config : FieldSizes
         The model's input size and its starting level for clicks.
     level : int, optional
@@ -193,7 +217,7 @@ def choose_field(
         level += 1
 
 
-def field_holds(field: Field, prompts: PromptSet, plane_shape: Shape) -> bool:
+def field_holds(field: Field, prompts: Placed, plane_shape: Shape) -> bool:
     """Tell whether all prompts lie in a field, away from the borders it has inside the plane."""
     x0, y0, x1, y1 = prompts.bounds
     return all(
@@ -250,6 +274,32 @@ def resample_logits(
     return np.asarray(rows @ logits @ columns.T, np.float32)
 
 
+def mask_logits(mask: PlaneMask, field: Field, size: int) -> npt.NDArray[np.float32]:
+    """Turn a mask of the plane into a mask prompt (1 x size x size) of a field.
+
+    Each low-resolution pixel gets a logit by the share of it that the mask covers, from
+    -`SEED_LOGIT` for none to `SEED_LOGIT` for all.
+    """
+    height, width = field.encoded_shape
+    row, column = field.origin
+    inside = np.zeros((size, size), np.float32)
+    if not mask.is_empty:
+        rows = _coverage(size, row, height, mask.row, mask.crop.shape[0])
+        columns = _coverage(size, column, width, mask.column, mask.crop.shape[1])
+        inside = rows @ mask.crop.astype(np.float32) @ columns.T
+    return np.asarray(SEED_LOGIT * (2 * inside - 1), np.float32)[None]
+
+
+def _coverage(
+    size: int, start: float, length: float, first: int, count: int
+) -> npt.NDArray[np.float32]:
+    """Return the share of each of `size` cells of an axis that each of `count` pixels covers."""
+    edges = (np.arange(first, first + count + 1) - start) * size / length
+    cells = np.arange(size)[:, None]
+    low = np.clip(edges[:-1], cells, cells + 1)
+    return np.asarray(np.clip(edges[1:], cells, cells + 1) - low, np.float32)
+
+
 def _axis_weights(
     size: int, old_start: float, old_length: int, new_start: float, new_length: int
 ) -> npt.NDArray[np.float32]:
@@ -267,11 +317,11 @@ def _axis_weights(
     return weights
 
 
-def _starting_level(prompts: PromptSet, config: FieldSizes, typical_size: float | None) -> int:
-    if prompts.box is not None:
-        longer = max(prompts.box[2] - prompts.box[0], prompts.box[3] - prompts.box[1])
+def _starting_level(prompts: Placed, config: FieldSizes, typical_size: float | None) -> int:
+    extent = prompts.extent
+    if extent is not None:
         level = FINEST_LEVEL
-        while longer > BOX_SHARE * field_side(config.resolution, level):
+        while extent > BOX_SHARE * field_side(config.resolution, level):
             level += 1
         return level
     if not typical_size:

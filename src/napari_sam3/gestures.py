@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,19 +19,26 @@ LEFT, RIGHT = 1, 2
 # Screen px the mouse has to move with a button down to draw a box; napari's own threshold.
 DRAG_DISTANCE = 5
 
+#: Keys of the commands of a binding, free on Points, Shapes and Labels layers of napari.
 KEYS = {
     "accept": "N",
     "reject": "Q",
+    "next_candidate": "W",
     "undo": "Control-Z",
     "redo": "Control-Shift-Z",
+    "flip": "H",
+    "take_up": "U",
+    "delete": "G",
+    "join": "J",
+    "split": "K",
 }
 
 
 class Gestures:
     """Left click foreground, right click background, drag a box, Shift+click accept and go on.
 
-    They act in the Points layer's *add* mode, where napari itself adds the points; holding space
-    pans as ever.
+    Control+click takes a label up again. They act in the Points layer's *add* mode, where napari
+    itself adds the points; holding space pans as ever.
 
     Parameters
     ----------
@@ -41,12 +48,12 @@ class Gestures:
 
     def __init__(self, binding: Binding) -> None:
         self._binding = binding
-        self._points: Points = binding.points
+        self._points: Points = binding.layers.points
         # Before napari's own callback, so that polarity is set when the point is added.
         self._points.mouse_drag_callbacks.insert(0, self._on_press)
         self._points.events.mode.connect(self._on_mode)
         self._bound: list[tuple[Layer, str]] = []
-        for layer in (binding.points, binding.boxes):
+        for layer in (binding.layers.points, binding.layers.boxes, binding.layers.labels):
             self._bind_keys(layer)
         self._on_mode()
 
@@ -62,20 +69,13 @@ class Gestures:
             self._points.mouse_pan = True
 
     def _bind_keys(self, layer: Layer) -> None:
-        binding = self._binding
-        commands: dict[str, Callable[[], object]] = {
-            "accept": binding.accept,
-            "reject": binding.reject,
-            "undo": binding.undo,
-            "redo": binding.redo,
-        }
-        for name, command in commands.items():
+        for name, key in KEYS.items():
 
-            def run(_layer: Layer, command: Callable[[], object] = command) -> None:
-                command()
+            def run(_layer: Layer, name: str = name) -> None:
+                getattr(self._binding, name)()
 
-            layer.bind_key(KEYS[name], run, overwrite=True)
-            self._bound.append((layer, KEYS[name]))
+            layer.bind_key(key, run, overwrite=True)
+            self._bound.append((layer, key))
 
     def _on_mode(self, event: Any = None) -> None:
         if self._points.mode == ADD:
@@ -86,6 +86,10 @@ class Gestures:
         if self._points.mode != ADD:
             return
         if event.button not in (LEFT, RIGHT) or not self._binding.ready_for_click(event.position):
+            yield from self._swallow()
+            return
+        if "Control" in event.modifiers:
+            self._binding.take_up(event.position)
             yield from self._swallow()
             return
         if "Shift" in event.modifiers and not self._binding.finish_object():

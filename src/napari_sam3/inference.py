@@ -1,30 +1,37 @@
-"""From prompts to a mask in the plane: pure, stateless, run on any thread."""
+"""From drafts to masks in the plane: pure, stateless, run on any thread."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from .embeddings import EmbeddingCache
+from .drafts import Draft
+from .embeddings import Control, EmbeddingCache
 from .fields import (
     Field,
     choose_field,
     field_holds,
+    mask_logits,
     resample_logits,
     top_level,
     touches_inner_border,
 )
 from .masks import PlaneMask
+from .plane_image import PlaneImage
 from .prompts import PromptSet
 
 if TYPE_CHECKING:
-    from sam3.predictor import Prediction, Predictor
+    from sam3.predictor import ImageFeatures, Predictor
 
 __all__ = ["Candidate", "ObjectPrediction", "Question", "answer"]
+
+# Objects decoded in one call; more cost memory and save no time.
+LARGEST_BATCH = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,11 +55,11 @@ class Candidate:
 
 @dataclass(frozen=True, eq=False)
 class ObjectPrediction:
-    """The model's answer for the object in hand.
+    """The mask of an object in hand.
 
     Parameters
     ----------
-    prompts : PromptSet
+    draft : Draft
         What was asked.
     field : Field
         Region in which it was answered.
@@ -60,12 +67,34 @@ class ObjectPrediction:
         Three for a single click, else one.
     index : int
         The candidate that is taken, at first the one with the best score.
+    level : int, optional
+        Pyramid level that the user had pinned.
+    typical_size : float, optional
+        Longer side in px of the objects accepted before.
+    predicted : bool
+        False for a label that was taken up again and has not been asked about yet.
     """
 
-    prompts: PromptSet
+    draft: Draft
     field: Field
     candidates: tuple[Candidate, ...]
     index: int
+    level: int | None = None
+    typical_size: float | None = None
+    predicted: bool = True
+
+    @classmethod
+    def of_label(cls, draft: Draft, mask: PlaneMask, score: float = 1.0) -> ObjectPrediction:
+        """Show a label that was taken up as it is, before anything is predicted."""
+        rows, columns = mask.region
+        place = Field(0, (rows.start, rows.stop), (columns.start, columns.stop))
+        shown = Candidate(mask, score, np.zeros((1, 0, 0), np.float32))
+        return cls(draft, place, (shown,), 0, predicted=False)
+
+    @property
+    def prompts(self) -> PromptSet:
+        """Prompts that it answers."""
+        return self.draft.prompts
 
     @property
     def mask(self) -> PlaneMask:
@@ -85,42 +114,33 @@ class ObjectPrediction:
 
 @dataclass(frozen=True, eq=False)
 class Question:
-    """Everything that a prediction depends on, frozen when it is asked.
+    """Everything that predictions depend on, frozen when it is asked.
 
     Parameters
     ----------
-    pixels : ndarray of uint8, H x W x 3
-        The plane.
-    prompts : PromptSet
-        Of one object, with a foreground click or a box.
-    previous : ObjectPrediction, optional
-        The last answer for the same object, when prompts were added to it.
+    plane : PlaneImage
+        Where the objects are.
+    drafts : tuple of Draft
+        The objects; each says where it is.
+    known : tuple of ObjectPrediction
+        Masks that earlier turns of the drafts have had; they save time and change nothing.
     level : int, optional
         Level pinned by the user.
     typical_size : float, optional
         Longer side in px of the objects accepted so far.
     """
 
-    pixels: npt.NDArray[np.uint8] = field(repr=False)
-    prompts: PromptSet
-    previous: ObjectPrediction | None = None
+    plane: PlaneImage = field(repr=False)
+    drafts: tuple[Draft, ...]
+    known: tuple[ObjectPrediction, ...] = ()
     level: int | None = None
     typical_size: float | None = None
 
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(height, width) of the plane in px."""
-        return self.pixels.shape[0], self.pixels.shape[1]
-
 
 def answer(
-    question: Question,
-    predictor: Predictor,
-    cache: EmbeddingCache,
-    report: Callable[[str], None],
-    cancelled: Callable[[], bool],
-) -> ObjectPrediction | None:
-    """Predict the mask of one object, one level up as long as its field cuts it off.
+    question: Question, predictor: Predictor, cache: EmbeddingCache, control: Control
+) -> tuple[ObjectPrediction, ...] | None:
+    """Predict the masks of objects, each one level up as long as its field cuts it off.
 
     Parameters
     ----------
@@ -130,84 +150,173 @@ def answer(
         Used by one thread at a time.
     cache : EmbeddingCache
         Where the features of fields are kept.
-    report : callable
-        Told the stage: "encoding" or "predicting".
-    cancelled : callable
-        Asked between stages; once true, None is returned.
+    control : Control
+        Told the stages, and asked between them; once it is cancelled, None is returned.
     """
-    region = _first_field(question, predictor)
-    top = top_level(question.shape, predictor.config.resolution)
-    before: tuple[Field, npt.NDArray[np.float32]] | None = None
-    if question.previous is not None:
-        before = question.previous.field, question.previous.logits
-    best: ObjectPrediction | None = None
-    while not cancelled():
-        report("encoding")
-        features = cache.encode(region.extract(question.pixels), predictor)
-        if cancelled():
+    tasks = [_Task(question, draft, predictor) for draft in question.drafts]
+    while todo := [task for task in tasks if task.open]:
+        # All prompts of a field are decoded together, and a field is encoded once.
+        for region, group in _grouped(todo, lambda task: task.region):
+            features = cache.encode_field(region, question.plane, predictor, control)
+            if control.cancelled:
+                return None
+            control.report("predicting")
+            for _, alike in _grouped(group, _Task.kind):
+                for start in range(0, len(alike), LARGEST_BATCH):
+                    _decode(alike[start : start + LARGEST_BATCH], predictor, features)
+    return None if control.cancelled else tuple(task.result() for task in tasks)
+
+
+#: A mask of the plane, or logits and the field they belong to.
+_MaskPrompt = PlaneMask | tuple[Field, npt.NDArray[np.float32]] | None
+
+
+class _Task:
+    """One object on its way: which turn is asked next, and in which field."""
+
+    def __init__(self, question: Question, draft: Draft, predictor: Predictor) -> None:
+        self._question, self._draft, self._config = question, draft, predictor.config
+        self._shape = question.plane.shape
+        self._last: ObjectPrediction | None = None
+        self._best: ObjectPrediction | None = None
+        self._before: _MaskPrompt = None
+        self.region: Field
+        for known in question.known:
+            if (
+                known.predicted
+                and known.draft.number == draft.number
+                and draft.continues(known.draft)
+            ):
+                self._last = known
+        self._turn = len(self._last.draft.turns) if self._last is not None else 0
+        self._start_turn()
+
+    @property
+    def open(self) -> bool:
+        """Whether there is a turn left to be asked."""
+        return self._turn < len(self._draft.turns)
+
+    def result(self) -> ObjectPrediction:
+        """Return the answer to the last turn."""
+        assert self._last is not None, "a question is only asked about drafts with a turn"
+        return self._last
+
+    def kind(self) -> tuple[int, bool, bool, bool]:
+        """Return what tasks must have in common to be decoded in one call without padding."""
+        prompts = self.prompts
+        return len(prompts.points), prompts.box is not None, self._mask_before, self.multimask
+
+    @property
+    def multimask(self) -> bool:
+        """Whether three masks are asked for.
+
+        One click may mean a part or the whole. Anything more says which is meant, and the
+        single-mask token answers it best.
+        """
+        return self.prompts.is_single_click and not self._mask_before
+
+    @property
+    def mask_input(self) -> npt.NDArray[np.float32] | None:
+        """The mask prompt (1 x L x L) in the present field."""
+        if isinstance(self._before, PlaneMask):
+            return mask_logits(self._before, self.region, self._config.mask_size)
+        if self._before is None:
             return None
-        report("predicting")
-        prediction = _predict(question.prompts, region, before, predictor, features)
-        if best is not None and prediction.mask.is_empty:
-            return best
-        best = prediction
-        if region.level >= top or not touches_inner_border(best.mask, region, question.shape):
-            return best
-        before = region, best.logits
-        region = choose_field(
-            question.shape, question.prompts, predictor.config, level=region.level + 1
+        region, logits = self._before
+        return logits if region == self.region else resample_logits(logits, region, self.region)
+
+    def take(self, candidates: tuple[Candidate, ...]) -> None:
+        """Take the answer to the present turn in the present field."""
+        question, turn = self._question, self._draft.turns[self._turn]
+        best = int(np.argmax([candidate.score for candidate in candidates]))
+        index = best if turn.choice is None else min(turn.choice, len(candidates) - 1)
+        found = ObjectPrediction(
+            self._now, self.region, candidates, index, question.level, question.typical_size
         )
-    return None
+        cut = touches_inner_border(found.mask, self.region, self._shape)
+        if self._best is not None and found.mask.is_empty:
+            found, cut = self._best, False
+        if cut and self.region.level < top_level(self._shape, self._config.resolution):
+            self._best, self._before = found, (self.region, found.logits)
+            self.region = choose_field(
+                self._shape, self._clipped, self._config, level=self.region.level + 1
+            )
+            return
+        self._last, self._best = found, None
+        self._turn += 1
+        self._start_turn()
+
+    def _start_turn(self) -> None:
+        if not self.open:
+            return
+        self._now = self._draft.until(self._turn + 1)
+        self.prompts = self._now.prompts.clipped(self._shape)
+        self._clipped = self._now.with_present(self.prompts)
+        self._before = self._mask_prompt()
+        self._mask_before = self._before is not None
+        self.region = self._first_field()
+
+    def _mask_prompt(self) -> _MaskPrompt:
+        outline, last = self.prompts.outline, self._last
+        if outline and (last is None or last.prompts.outline != outline):
+            return PlaneMask.from_outline(outline, self._shape)
+        return (last.field, last.logits) if last is not None else self._draft.seed
+
+    def _first_field(self) -> Field:
+        """Stay in the field of the last turn as long as the prompts lie in it."""
+        question, last, level = self._question, self._last, self._question.level
+        if last is not None and level is None:
+            if field_holds(last.field, self._clipped, self._shape):
+                return last.field
+            level = last.field.level
+        return choose_field(self._shape, self._clipped, self._config, level, question.typical_size)
 
 
-def _first_field(question: Question, predictor: Predictor) -> Field:
-    """Stay in the field of the last answer as long as the prompts lie in it."""
-    level = question.level
-    if question.previous is not None and level is None:
-        held = question.previous.field
-        if field_holds(held, question.prompts, question.shape):
-            return held
-        level = held.level
-    return choose_field(
-        question.shape, question.prompts, predictor.config, level, question.typical_size
-    )
+def _grouped(tasks: Sequence[_Task], key: Any) -> Iterator[tuple[Any, list[_Task]]]:
+    """Group tasks by a key, in the order in which keys come first."""
+    order: dict[Any, int] = {}
+    for task in tasks:
+        order.setdefault(key(task), len(order))
+    ranked = sorted(tasks, key=lambda task: order[key(task)])
+    for value, group in groupby(ranked, key=key):
+        yield value, list(group)
 
 
-def _predict(
-    prompts: PromptSet,
-    region: Field,
-    before: tuple[Field, npt.NDArray[np.float32]] | None,
-    predictor: Predictor,
-    features: object,
-) -> ObjectPrediction:
-    mask_input = None
-    if before is not None:
-        same = before[0] == region
-        mask_input = before[1] if same else resample_logits(before[1], before[0], region)
-    box = None
-    if prompts.box is not None:
-        box = region.to_field(np.asarray(prompts.box, np.float64).reshape(2, 2)).reshape(4)
-    prediction: Prediction = predictor.predict(
-        features,  # type: ignore[arg-type]
-        point_coords=region.to_field(prompts.point_coords()) if prompts.points else None,
-        point_labels=prompts.point_labels() if prompts.points else None,
-        box=box,
-        mask_input=mask_input,
-        # One click may mean a part or the whole: the model offers three masks. Anything more
-        # says which is meant, and the single-mask token answers it best.
-        multimask_output=prompts.is_single_click,
+def _decode(tasks: Sequence[_Task], predictor: Predictor, features: ImageFeatures) -> None:
+    """Decode tasks of one kind in one call."""
+    prompts, regions = [task.prompts for task in tasks], [task.region for task in tasks]
+    points = boxes = None
+    if prompts[0].points:
+        pairs = zip(prompts, regions, strict=True)
+        points = np.stack([region.to_field(one.point_coords()) for one, region in pairs])
+    if prompts[0].box is not None:
+        corners = [np.asarray(one.box, np.float64).reshape(2, 2) for one in prompts]
+        pairs_of_boxes = zip(corners, regions, strict=True)
+        boxes = np.stack([region.to_field(box).reshape(4) for box, region in pairs_of_boxes])
+    masks = [mask for task in tasks if (mask := task.mask_input) is not None]
+    found = predictor.predict(
+        features,
+        point_coords=points,
+        point_labels=None if points is None else np.stack([one.point_labels() for one in prompts]),
+        box=boxes,
+        mask_input=np.stack(masks) if masks else None,
+        multimask_output=tasks[0].multimask,
         crop=True,
     )
-    on_object = prompts.point_coords()[prompts.point_labels() == 1]
-    candidates = tuple(
-        Candidate(
-            region.paste(mask.pixels, mask.row, mask.column).without_islands(on_object),
-            float(score),
-            np.array(logits[None], np.float32),
+    arrays: tuple[npt.NDArray[Any], ...] = found.masks, found.scores, found.logits
+    if len(tasks) == 1:
+        arrays = tuple(array[None] for array in arrays)
+    for task, crops, scores, logits in zip(tasks, *arrays, strict=True):
+        on_object = task.prompts.point_coords()[task.prompts.point_labels() == 1]
+        task.take(
+            tuple(
+                Candidate(
+                    task.region.paste(crop.pixels, crop.row, crop.column).without_islands(
+                        on_object
+                    ),
+                    float(score),
+                    np.array(low[None], np.float32),
+                )
+                for crop, score, low in zip(crops, scores, logits, strict=True)
+            )
         )
-        for mask, score, logits in zip(
-            prediction.masks, prediction.scores, prediction.logits, strict=True
-        )
-    )
-    best = int(np.argmax([candidate.score for candidate in candidates]))
-    return ObjectPrediction(prompts, region, candidates, best)

@@ -8,8 +8,10 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, cast
 
-from .embeddings import EmbeddingCache
+from .embeddings import EmbeddingCache, EncodingStopped
+from .fields import Field
 from .inference import ObjectPrediction, Question, answer
+from .plane_image import PlaneImage
 from .targets import LabelTarget
 
 if TYPE_CHECKING:
@@ -17,9 +19,26 @@ if TYPE_CHECKING:
 
     from .ledger import Step
 
-__all__ = ["Job", "JobQueue", "Loader", "Outcome", "Submit", "loaded", "run_now", "work"]
+__all__ = ["Job", "JobQueue", "Loader", "Outcome", "Plane", "Report", "Submit"]
+__all__ += ["loaded", "run_now", "work"]
 
 Loader = Callable[[], "Predictor"]
+#: Told a stage, and which share of it is done, if that is known.
+Report = Callable[[str, float | None], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Plane:
+    """The plane being worked on: its key, its image and where its labels go."""
+
+    key: Hashable
+    image: PlaneImage
+    labels: LabelTarget
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width) in px."""
+        return self.image.shape
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,14 +49,14 @@ class Outcome:
     ----------
     predictor : Predictor, optional
         The one that was used, possibly loaded on the way.
-    prediction : ObjectPrediction, optional
+    predictions : tuple of ObjectPrediction, optional
         None if the job was cancelled or asked for no mask.
     error : BaseException, optional
         What went wrong, as data: an exception that escapes a Qt worker may vanish.
     """
 
     predictor: Predictor | None = None
-    prediction: ObjectPrediction | None = None
+    predictions: tuple[ObjectPrediction, ...] | None = None
     error: BaseException | None = None
 
 
@@ -50,17 +69,17 @@ class Submit(Protocol):
 
     def __call__(
         self,
-        work: Callable[[Callable[[str], None]], Outcome],
+        work: Callable[[Report], Outcome],
         done: Callable[[Outcome], None],
-        report: Callable[[str], None],
+        report: Report,
     ) -> None:
         """Start the work."""
 
 
 def run_now(
-    work: Callable[[Callable[[str], None]], Outcome],
+    work: Callable[[Report], Outcome],
     done: Callable[[Outcome], None],
-    report: Callable[[str], None],
+    report: Report,
 ) -> None:
     """Run work at once on this thread: the default, for scripts and tests."""
     done(work(report))
@@ -74,33 +93,60 @@ class Job:
     ----------
     generation : int
         Grows with each request; the answer to an older one than the newest is not shown.
-    key : hashable
-        Plane the request belongs to.
-    labels : LabelTarget, optional
-        Where its mask goes if it is accepted.
+    plane : Plane, optional
+        What the request belongs to.
     question : Question, optional
-        What to predict; None only loads the model.
+        What to predict; None only loads the model or encodes ahead.
+    ahead : Field, optional
+        Region of the plane to encode before anybody asks for it.
     step : Step, optional
-        Set when the user accepted the object before its mask was there. Such a job is never
+        Set when the user accepted objects before their masks were there. Such a job is never
         dropped for a newer one.
     """
 
     generation: int
-    key: Hashable
-    labels: LabelTarget | None = None
+    plane: Plane | None = None
     question: Question | None = None
+    ahead: Field | None = None
     step: Step | None = None
     error: BaseException | None = None
     _cancelled: threading.Event = field(default_factory=threading.Event)
+    _abandoned: threading.Event = field(default_factory=threading.Event)
 
     @property
     def cancelled(self) -> bool:
         """Whether nobody wants the answer any more."""
         return self._cancelled.is_set()
 
-    def cancel(self) -> None:
-        """Stop at the next stage, and drop the answer."""
+    @property
+    def abandoned(self) -> bool:
+        """Whether nobody wants the features either."""
+        return self._abandoned.is_set()
+
+    def cancel(self, *, abandon: bool = False) -> None:
+        """Drop the answer; stop at once if the features are of no use either."""
         self._cancelled.set()
+        if abandon:
+            self._abandoned.set()
+
+
+@dataclass(frozen=True, eq=False)
+class _Running:
+    """A job on its thread, as `Control` sees it."""
+
+    job: Job
+    tell: Report
+
+    @property
+    def cancelled(self) -> bool:
+        return self.job.cancelled
+
+    @property
+    def abandoned(self) -> bool:
+        return self.job.abandoned
+
+    def report(self, stage: str, fraction: float | None = None) -> None:
+        self.tell(stage, fraction)
 
 
 def loaded(model: Predictor | Loader | None) -> Predictor | None:
@@ -108,20 +154,23 @@ def loaded(model: Predictor | Loader | None) -> Predictor | None:
     return cast("Predictor", model) if hasattr(model, "predict") else None
 
 
-def work(
-    job: Job, model: Predictor | Loader, cache: EmbeddingCache, report: Callable[[str], None]
-) -> Outcome:
+def work(job: Job, model: Predictor | Loader, cache: EmbeddingCache, report: Report) -> Outcome:
     """Do a job on whatever thread this is called from; never raises."""
     predictor: Predictor | None = None
+    control = _Running(job, report)
     try:
         predictor = loaded(model)
         if predictor is None:
-            report("loading model")
+            report("loading model", None)
             predictor = cast("Loader", model)()
-        prediction = None
-        if job.question is not None:
-            prediction = answer(job.question, predictor, cache, report, lambda: job.cancelled)
-        return Outcome(predictor, prediction)
+        predictions = None
+        if job.question is not None and not job.cancelled:
+            predictions = answer(job.question, predictor, cache, control)
+        elif job.ahead is not None and job.plane is not None:
+            cache.encode_field(job.ahead, job.plane.image, predictor, control)
+        return Outcome(predictor, predictions)
+    except EncodingStopped:
+        return Outcome(predictor)
     except BaseException as error:
         return Outcome(predictor, error=error)
 
@@ -136,8 +185,9 @@ class JobQueue:
 
     @property
     def busy(self) -> bool:
-        """Whether anything runs or waits."""
-        return self.running is not None or bool(self._waiting)
+        """Whether anything runs or waits that somebody asked for."""
+        ahead = self.running is not None and self.running.ahead is not None
+        return bool(self._waiting) or (self.running is not None and not ahead)
 
     @property
     def newest(self) -> Job | None:
@@ -152,11 +202,17 @@ class JobQueue:
         self._waiting.append(job)
         self.advance()
 
-    def cancel_plain(self) -> None:
+    def cancel_plain(self, *, abandon: bool = False) -> None:
         """Drop every job that was not accepted."""
         self._waiting = deque(job for job in self._waiting if job.step is not None)
         if self.running is not None and self.running.step is None:
-            self.running.cancel()
+            self.running.cancel(abandon=abandon)
+
+    def stop_ahead(self, wanted: Field | None) -> None:
+        """Stop encoding ahead, unless it is the field that is wanted now."""
+        running = self.running
+        if running is not None and running.ahead is not None and running.ahead != wanted:
+            running.cancel(abandon=True)
 
     def cancel(self, job: Job) -> None:
         """Drop one job."""
@@ -167,7 +223,7 @@ class JobQueue:
     def cancel_all(self) -> None:
         """Drop every job, accepted ones too."""
         for job in (*self._waiting, *([self.running] if self.running else [])):
-            job.cancel()
+            job.cancel(abandon=True)
         self._waiting.clear()
 
     def finished(self) -> None:

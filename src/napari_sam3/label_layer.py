@@ -67,12 +67,28 @@ class LabelStore:
         Checked by `check_labels`.
     alive : callable
         Tells whether the layer is still in the viewer.
+    name_plane : callable
+        Gives the key of a plane.
+    on_stroke : callable, optional
+        Told about each stroke that a person paints.
+    empty : bool
+        The layer is known to hold nothing but background.
     """
 
-    def __init__(self, layer: Labels, alive: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        layer: Labels,
+        alive: Callable[[], bool],
+        name_plane: Callable[[PlaneIndex], Hashable],
+        on_stroke: Callable[[list[Any]], None] | None = None,
+        *,
+        empty: bool = False,
+    ) -> None:
         self.layer = layer
         self.alive = alive
-        self._maximum: int | None = None
+        self.name_plane = name_plane
+        self._on_stroke = on_stroke
+        self._maximum: int | None = 0 if empty else None
         layer.events.data.connect(self._forget)
         layer.events.paint.connect(self._note_paint)
 
@@ -106,6 +122,16 @@ class LabelStore:
             except (TypeError, IndexError, KeyError, ValueError):
                 # Kinds of strokes differ between versions of napari: look again instead.
                 self._maximum = None
+        if self._on_stroke is not None:
+            self._on_stroke(list(event.value))
+
+    def need_layer(self) -> None:
+        """Refuse to go on if the layer is no longer in the viewer; raises LabelError."""
+        if not self.alive():
+            raise LabelError(
+                f"the labels layer {self.layer.name!r} was deleted, so nothing can be "
+                "written to it; choose another one, or a new one"
+            )
 
 
 class LayerTarget:
@@ -140,13 +166,18 @@ class LayerTarget:
         identity: Hashable = self._store.layer.unique_id
         return identity
 
+    @property
+    def key(self) -> Hashable:
+        """Key of the plane."""
+        return self._store.name_plane(self._plane)
+
     def maximum(self) -> int:
         """Return the largest id in the whole layer."""
         return self._store.maximum()
 
     def read(self, region: Region) -> npt.NDArray[Any]:
         """Return a copy of the labels in a region of the plane."""
-        self._need_layer()
+        self._store.need_layer()
         return np.array(self._store.layer.data[self._plane.slices(*region)])
 
     def write(self, region: Region, values: npt.NDArray[Any]) -> None:
@@ -157,17 +188,10 @@ class LayerTarget:
         LabelError
             If the layer is no longer in the viewer.
         """
-        self._need_layer()
+        self._store.need_layer()
         self._store.layer.data[self._plane.slices(*region)] = values
         self._store.note(int(values.max(initial=0)))
         self._store.layer.refresh(extent=False)
-
-    def _need_layer(self) -> None:
-        if not self._store.alive():
-            raise LabelError(
-                f"the labels layer {self._store.layer.name!r} was deleted, so nothing can be "
-                "written to it; choose another one, or a new one"
-            )
 
 
 def _largest(data: Any) -> int:

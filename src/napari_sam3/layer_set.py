@@ -32,8 +32,8 @@ class LayerSet:
         Where they are.
     image, labels, points, boxes, preview
         The layers.
-    tools : frozenset of str
-        Roles of layers that were made for the binding only and go with it.
+    made : frozenset of str
+        Roles of layers that were made for the binding; all but the labels go with it.
     """
 
     viewer: ViewerModel
@@ -42,7 +42,7 @@ class LayerSet:
     points: Points
     boxes: Shapes
     preview: Labels
-    tools: frozenset[str]
+    made: frozenset[str]
 
     @classmethod
     def make(
@@ -64,14 +64,12 @@ class LayerSet:
                 check_prompts(layer, image)
         # In this order from the bottom up.
         given = {"labels": labels, "preview": None, "boxes": boxes, "points": points}
-        made = {
+        layers = {
             role: _add(viewer, image, role) if layer is None else layer
             for role, layer in given.items()
         }
-        tools = frozenset(
-            role for role, layer in given.items() if layer is None and role != "labels"
-        )
-        return cls(viewer, image, tools=tools, **made)
+        made = frozenset(role for role, layer in given.items() if layer is None)
+        return cls(viewer, image, made=made, **layers)
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -102,7 +100,7 @@ class LayerSet:
         made: dict[str, Any] = {
             role: _add(self.viewer, self.image, role) for role in ROLES if role in self.missing
         }
-        return replace(self, tools=self.tools | (set(made) - {"labels"}), **made)
+        return replace(self, made=self.made | set(made), **made)
 
     def select_points(self) -> None:
         """Make the points the active layer, so that the next click is a prompt."""
@@ -110,7 +108,7 @@ class LayerSet:
 
     def remove_tools(self, *more: str) -> None:
         """Remove the layers that only served the binding, and those of other roles named."""
-        for role in (*self.tools, *more):
+        for role in (*(self.made - {"labels"}), *more):
             layer = getattr(self, role)
             if self.has(layer):
                 self.viewer.layers.remove(layer)
@@ -161,7 +159,8 @@ def _add(viewer: ViewerModel, image: Image, role: str) -> Layer:
         data = np.zeros(image_shape(image), np.uint32)
         return viewer.add_labels(data, name=LABELS_NAME, opacity=0.6, **placement(image))
     layer = viewer.add_labels(
-        np.zeros(image_shape(image), np.uint8),
+        # As large as the masks it will show, not as the image: see `Preview`.
+        np.zeros((1,) * len(image_shape(image)), np.uint8),
         name=PREVIEW_NAME,
         colormap=preview_colors(),
         opacity=1.0,

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from .binding import Binding
 from .layer_set import LayerSet
 from .models import model_loader
-from .plane_source import PlaneKey
-from .planes import ContrastLimits
+from .plane_source import ChannelChoice, Contrast, PlaneKey
 from .session import LabelingSession
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
     from .jobs import Loader
 
-__all__ = ["Binding", "PlaneKey", "bind"]
+__all__ = ["Binding", "ChannelChoice", "PlaneKey", "bind"]
 
 
 def bind(
@@ -32,7 +31,7 @@ def bind(
     boxes: Shapes | None = None,
     predictor: Predictor | Loader | None = None,
     session: LabelingSession | None = None,
-    contrast: ContrastLimits | None = None,
+    contrast: Contrast = "percentile",
     on_error: Callable[[BaseException], None] | None = None,
 ) -> Binding:
     """Bind a session to an image of a viewer; layers that are not given are made.
@@ -51,8 +50,9 @@ def bind(
         A predictor, or a function that loads one; the embedded model if not given.
     session : LabelingSession, optional
         Session to drive, with its own predictor; it is not closed with the binding.
-    contrast : tuple of float, optional
-        Values shown to the model as black and white, instead of percentiles.
+    contrast : {"percentile", "layer"} or tuple of float
+        Values shown to the model as black and white: percentiles of the plane, the contrast
+        limits of the layer, or your own.
     on_error : callable, optional
         Told about every error; without it errors are raised where they happen.
 

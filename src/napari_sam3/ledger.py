@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+import hashlib
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from statistics import median
 from typing import TYPE_CHECKING
 
-from .edits import LabelEdit, Policy
-from .fields import Field
+import numpy as np
+
+from .drafts import Hand
+from .edits import Edit, mask_of_label, write_object
+from .errors import LabelError
 from .inference import ObjectPrediction
-from .prompts import PromptSet
+from .masks import PlaneMask
+from .operations import AcceptedObject, LabelWrite, Operation, Policy, Rendering
 from .targets import LabelTarget
 
 if TYPE_CHECKING:
@@ -18,149 +24,194 @@ if TYPE_CHECKING:
 
     from .jobs import Job
 
-__all__ = ["AcceptedObject", "Ledger", "Step"]
+__all__ = ["Ledger", "Step"]
 
 # The size of the last so many objects decides the level at which the next click starts.
 RECENT_OBJECTS = 20
-# Logits are large; only the newest steps keep them to give the mask back without predicting.
+# Logits are large; only the newest steps keep them to give masks back without predicting.
 KEPT_PREDICTIONS = 20
 
-
-@dataclass(frozen=True, eq=False)
-class AcceptedObject:
-    """An object written into the labels, with what is needed to make it again.
-
-    Parameters
-    ----------
-    id : int
-        Its label.
-    plane : hashable
-        Key of its plane.
-    bbox : tuple of int
-        (row, column, row, column): first and one past the last pixel written.
-    area : int
-        Number of pixels written.
-    score : float
-        The model's estimate of the IoU of the whole mask.
-    prompts : PromptSet
-        What it was made of.
-    field : Field
-        Region in which it was answered.
-    candidate : int
-        Which of the model's masks was taken.
-    model, fingerprint : str
-        Name of the model's configuration and hash of its weights.
-    """
-
-    id: int
-    plane: Hashable
-    bbox: tuple[int, int, int, int]
-    area: int
-    score: float
-    prompts: PromptSet
-    field: Field
-    candidate: int
-    model: str
-    fingerprint: str
+ObjectKey = tuple[Hashable, int]
 
 
 @dataclass(eq=False)
 class Step:
-    """One thing that can be undone: a change of prompts, with or without an accepted object.
+    """One thing that can be undone: a change of what is in hand, or of the labels, or of both.
 
     Parameters
     ----------
     key : hashable
         Plane it happened on.
-    before, after : PromptSet
-        Prompts of the object in hand on that plane.
-    edit : LabelEdit, optional
+    before, after : Hand
+        Objects in hand on that plane.
+    predictions : tuple of ObjectPrediction
+        Masks in hand before the step.
+    edits : list of Edit
         What was written.
-    accepted : AcceptedObject, optional
-        The object that was added.
-    prediction : ObjectPrediction, optional
-        The mask in hand before the step.
+    added, removed : list of AcceptedObject
+        What became of the objects.
+    operation : Operation, optional
+        What was done to the labels.
+    policy : {"keep", "overwrite", "inside"}
+        In force when the step was taken.
+    category : str
+        Class chosen when the step was taken.
     job : Job, optional
-        Work that will fill in the rest of an accept asked for before its mask was there.
+        Work that will fill in the rest of an accept asked for before its masks were there.
     """
 
     key: Hashable
-    before: PromptSet
-    after: PromptSet = field(default_factory=PromptSet)
-    edit: LabelEdit | None = None
-    accepted: AcceptedObject | None = None
-    prediction: ObjectPrediction | None = field(default=None, repr=False)
+    before: Hand
+    after: Hand
+    predictions: tuple[ObjectPrediction, ...] = field(default=(), repr=False)
+    edits: list[Edit] = field(default_factory=list)
+    added: list[AcceptedObject] = field(default_factory=list)
+    removed: list[AcceptedObject] = field(default_factory=list)
+    operation: Operation | None = None
+    policy: Policy = "keep"
+    category: str = ""
     job: Job | None = None
+
+    def writes(self) -> tuple[LabelWrite, ...]:
+        """Return all regions that were touched, as they are now."""
+        return tuple(write for edit in self.edits for write in edit.writes())
 
 
 class Ledger:
-    """Accepted objects, running ids, and the steps done and undone.
-
-    Parameters
-    ----------
-    objects : list of AcceptedObject
-        In the order of acceptance, without undone ones.
-    """
+    """Accepted objects, running ids, and the steps done and undone."""
 
     def __init__(self) -> None:
-        self.objects: list[AcceptedObject] = []
         self.done: list[Step] = []
         self.undone: list[Step] = []
+        self._earlier: tuple[Operation, ...] = ()
+        self._objects: dict[ObjectKey, AcceptedObject] = {}
+        self._digests: dict[ObjectKey, bytes] = {}
         self._highest: dict[Hashable, int] = {}
 
+    @property
+    def objects(self) -> tuple[AcceptedObject, ...]:
+        """Objects in the labels, oldest first."""
+        return tuple(self._objects.values())
+
+    @property
+    def operations(self) -> tuple[Operation, ...]:
+        """Everything that was done to labels and not undone, oldest first."""
+        ours = (step.operation for step in self.done)
+        return (*self._earlier, *(operation for operation in ours if operation is not None))
+
+    def find(self, key: Hashable, label: int) -> AcceptedObject | None:
+        """Return the object with a label on a plane, if it was accepted here."""
+        return self._objects.get((key, label))
+
+    def is_as_written(self, accepted: AcceptedObject, mask: PlaneMask) -> bool:
+        """Whether an object's pixels are the ones that were written."""
+        return self._digests.get((accepted.plane, accepted.id)) == _digest(mask)
+
+    def adopt(self, operations: Sequence[Operation], objects: Iterable[AcceptedObject]) -> None:
+        """Take over what was done in an earlier session; it cannot be undone here."""
+        self._earlier = (*self._earlier, *operations)
+        self._objects |= {(one.plane, one.id): one for one in objects}
+
     def next_id(self, labels: LabelTarget) -> int:
-        """Return an id above every one seen in the labels so far, undone ones included."""
-        highest = max(self._highest.get(labels.source, 0), labels.maximum())
-        self._highest[labels.source] = highest
-        return highest + 1
+        """Use up an id above every one seen in the labels so far, undone ones included."""
+        label = self._free_id(labels)
+        self._highest[labels.source] = label
+        return label
+
+    def _free_id(self, labels: LabelTarget) -> int:
+        return max(self._highest.get(labels.source, 0), labels.maximum()) + 1
 
     def typical_size(self) -> float | None:
         """Return the median of the recent objects' longer sides in px, if there are any."""
-        recent = self.objects[-RECENT_OBJECTS:]
+        recent = [one.bbox for one in list(self._objects.values())[-RECENT_OBJECTS:]]
         if not recent:
             return None
-        return float(median(max(o.bbox[2] - o.bbox[0], o.bbox[3] - o.bbox[1]) for o in recent))
+        return float(median(max(y1 - y0, x1 - x0) for y0, x0, y1, x1 in recent))
 
     def write(
         self,
         step: Step,
         prediction: ObjectPrediction,
         labels: LabelTarget,
-        policy: Policy,
         predictor: Predictor,
-    ) -> AcceptedObject:
+        rendering: Rendering,
+    ) -> AcceptedObject | None:
         """Write a mask into labels and note it in a step.
+
+        Returns
+        -------
+        AcceptedObject or None
+            None if an object that was taken up again stays as it is.
 
         Raises
         ------
         LabelError
             If it cannot be written; nothing has changed then.
         """
-        edit = LabelEdit.prepare(labels, prediction.mask, self.next_id(labels), policy)
+        draft = prediction.draft
+        earlier = None if draft.label is None else self.find(step.key, draft.label)
+        label = draft.label if draft.label is not None else self._free_id(labels)
+        edit = write_object(
+            labels,
+            prediction.mask,
+            label,
+            step.policy,
+            allowed=_drawn_region(prediction, labels.shape),
+            replaced=None if draft.label is None else _pixels(labels, draft.label),
+        )
+        if edit is None:
+            return None
         edit.apply()
-        self._highest[labels.source] = edit.label
-        step.edit = edit
-        step.accepted = AcceptedObject(
-            id=edit.label,
+        self._highest[labels.source] = max(self._highest.get(labels.source, 0), label)
+        written = PlaneMask.from_array(
+            labels.read(prediction.mask.region) == label,
+            prediction.mask.row,
+            prediction.mask.column,
+        )
+        accepted = AcceptedObject(
+            id=label,
             plane=step.key,
-            bbox=edit.written.bbox,
-            area=edit.written.area,
+            bbox=written.bbox,
+            area=written.area,
             score=prediction.score,
-            prompts=prediction.prompts,
+            draft=draft,
             field=prediction.field,
             candidate=prediction.index,
+            level=prediction.level,
+            typical_size=prediction.typical_size,
             model=predictor.config.name,
             fingerprint=predictor.fingerprint,
+            precision=str(predictor.dtype).removeprefix("torch."),
+            rendering=rendering,
+            category=step.category or (earlier.category if earlier else ""),
+            time=datetime.now(UTC).isoformat(timespec="milliseconds"),
         )
-        self.objects.append(step.accepted)
-        return step.accepted
+        step.edits.append(edit)
+        self.exchange(step, [earlier] if earlier else [], [(accepted, written)])
+        return accepted
+
+    def exchange(
+        self,
+        step: Step,
+        removed: Iterable[AcceptedObject],
+        added: Iterable[tuple[AcceptedObject, PlaneMask]],
+    ) -> None:
+        """Note in a step that objects took the place of others."""
+        for gone in removed:
+            step.removed.append(gone)
+            self._objects.pop((gone.plane, gone.id), None)
+        for accepted, mask in added:
+            key = accepted.plane, accepted.id
+            step.added.append(accepted)
+            self._objects[key] = accepted
+            self._digests[key] = _digest(mask)
 
     def push(self, step: Step) -> None:
         """Add a new step; what had been undone can no longer be redone."""
         self.done.append(step)
         self.undone.clear()
         if len(self.done) > KEPT_PREDICTIONS:
-            self.done[-1 - KEPT_PREDICTIONS].prediction = None
+            self.done[-1 - KEPT_PREDICTIONS].predictions = ()
 
     def drop(self, step: Step) -> None:
         """Take a step out that came to nothing."""
@@ -173,11 +224,10 @@ class Ledger:
         if not self.done:
             return None
         step = self.done[-1]
-        if step.edit is not None:
-            step.edit.revert()
+        for edit in reversed(step.edits):
+            edit.revert()
         self.done.pop()
-        if step.accepted is not None:
-            self.objects.remove(step.accepted)
+        self._swap(step.added, step.removed)
         if step.job is None:
             self.undone.append(step)
         return step
@@ -187,10 +237,39 @@ class Ledger:
         if not self.undone:
             return None
         step = self.undone[-1]
-        if step.edit is not None:
-            step.edit.apply()
+        for edit in step.edits:
+            edit.apply()
         self.undone.pop()
         self.done.append(step)
-        if step.accepted is not None:
-            self.objects.append(step.accepted)
+        self._swap(step.removed, step.added)
         return step
+
+    def _swap(self, gone: Iterable[AcceptedObject], back: Iterable[AcceptedObject]) -> None:
+        for one in gone:
+            self._objects.pop((one.plane, one.id), None)
+        self._objects |= {(one.plane, one.id): one for one in back}
+
+
+def _drawn_region(prediction: ObjectPrediction, shape: tuple[int, int]) -> PlaneMask | None:
+    """Return the outline or box that was drawn around an object."""
+    prompts = prediction.prompts
+    if prompts.outline:
+        return PlaneMask.from_outline(prompts.outline, shape)
+    if prompts.box is None:
+        return None
+    x0, y0, x1, y1 = prompts.box
+    return PlaneMask.from_outline([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], shape)
+
+
+def _pixels(labels: LabelTarget, label: int) -> PlaneMask | None:
+    """Return where a label is, or None if it was erased since it was taken up."""
+    try:
+        return mask_of_label(labels, label)
+    except LabelError:
+        return None
+
+
+def _digest(mask: PlaneMask) -> bytes:
+    digest = hashlib.blake2b(repr(mask.bbox).encode(), digest_size=16)
+    digest.update(np.packbits(mask.crop).tobytes())
+    return digest.digest()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-__all__ = ["PlaneMask", "Region"]
+__all__ = ["PlaneMask", "Region", "around"]
 
 Region = tuple[slice, slice]
 _ISLAND_SHARE = 0.5  # of the largest part that is kept; smaller parts elsewhere are islands
@@ -44,6 +46,30 @@ class PlaneMask:
         crop = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].copy()
         return cls(row + int(rows[0]), column + int(columns[0]), crop)
 
+    @classmethod
+    def from_outline(
+        cls, corners: Sequence[tuple[float, float]], shape: tuple[int, int]
+    ) -> PlaneMask:
+        """Fill a polygon.
+
+        Parameters
+        ----------
+        corners : sequence of (x, y)
+            In px of the plane; pixels whose centre lies inside are set.
+        shape : tuple of int
+            (height, width) of the plane; what lies outside is cut off.
+        """
+        from skimage.draw import polygon2mask
+
+        xy = np.asarray(corners, np.float64)
+        low = np.clip(np.floor(xy.min(axis=0)), 0, None).astype(int)
+        high = np.minimum(np.ceil(xy.max(axis=0)).astype(int) + 1, (shape[1], shape[0]))
+        if (high <= low).any():
+            return cls(0, 0, np.zeros((0, 0), bool))
+        size = int(high[1] - low[1]), int(high[0] - low[0])
+        inside = np.asarray(polygon2mask(size, (xy - low)[:, ::-1]), bool)
+        return cls.from_array(inside, int(low[1]), int(low[0]))
+
     @property
     def is_empty(self) -> bool:
         """Whether no pixel is set."""
@@ -71,6 +97,25 @@ class PlaneMask:
         full = np.zeros(shape, bool)
         full[self.region] = self.crop
         return full
+
+    def covers(self, row: float, column: float) -> bool:
+        """Whether the pixel at a place of the plane is set."""
+        y, x = math.floor(row + 0.5) - self.row, math.floor(column + 0.5) - self.column
+        height, width = self.crop.shape
+        return 0 <= y < height and 0 <= x < width and bool(self.crop[y, x])
+
+    def within(self, region: Region) -> npt.NDArray[np.bool_]:
+        """Return the mask in a region (slices with start and stop) of the plane."""
+        rows, columns = region
+        part = np.zeros((rows.stop - rows.start, columns.stop - columns.start), bool)
+        y0, x0, y1, x1 = self.bbox
+        top, left = max(y0, rows.start), max(x0, columns.start)
+        bottom, right = min(y1, rows.stop), min(x1, columns.stop)
+        if top < bottom and left < right:
+            part[
+                top - rows.start : bottom - rows.start, left - columns.start : right - columns.start
+            ] = self.crop[top - y0 : bottom - y0, left - x0 : right - x0]
+        return part
 
     def without_islands(self, clicks: npt.ArrayLike) -> PlaneMask:
         """Drop small parts of the mask that lie apart from where the object was shown.
@@ -102,3 +147,10 @@ class PlaneMask:
         kept[shown] = True
         kept[0] = False
         return PlaneMask.from_array(kept[parts], self.row, self.column)
+
+
+def around(masks: Sequence[PlaneMask]) -> Region:
+    """Return the slices of the bounding box around masks, none of them empty."""
+    boxes = np.array([mask.bbox for mask in masks])
+    (row, column), (row_stop, column_stop) = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
+    return slice(int(row), int(row_stop)), slice(int(column), int(column_stop))

@@ -1,4 +1,4 @@
-"""What was done to labels, as data: kept in journals and session files, and done again by replay."""
+"""What was done to labels, as data, for journals, session files and replay."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ class Rendering:
 
     Parameters
     ----------
-    channels : tuple of int
-        Channels shown as red, green and blue, or the one shown as grey; empty for an image without
-        a channel axis, or whose colours are its own.
+    channels : tuple of str
+        Names of the channels shown as red, green and blue, or of the one shown as grey; empty for
+        an image as it is.
     limits : tuple of (low, high)
         Values shown as 0 and 255, one pair for all channels or one each; empty for 8-bit colours,
         which pass unchanged.
     """
 
-    channels: tuple[int, ...] = ()
+    channels: tuple[str, ...] = ()
     limits: tuple[tuple[float, float], ...] = ()
 
 

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from sam3.errors import Sam3Error
 
-from .coordinates import shown_plane, to_data
+from .coordinates import between_layers, shown_plane, to_data
 from .errors import LayerError
-from .planes import ContrastLimits, PlaneIndex, plane_from_array, read_plane
+from .plane_image import Channel, RenderedPlane
+from .planes import ContrastLimits, PlaneIndex
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image
 
-__all__ = ["PlaneKey", "PlaneSource"]
+__all__ = ["ChannelChoice", "Contrast", "PlaneKey", "PlaneSource"]
+
+# Rendered planes remember their contrast, which takes a look at all pixels.
+KEPT_PLANES = 64
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,33 @@ class PlaneKey:
     plane: PlaneIndex
 
 
+@dataclass(frozen=True, eq=False)
+class ChannelChoice:
+    """One channel of what the model sees.
+
+    Parameters
+    ----------
+    layer : Image
+        Where it is: the image itself, or another one of the same shape in the same place.
+    axis, position : int, optional
+        Axis of that layer along which channels lie, and which of them it is.
+    """
+
+    layer: Image
+    axis: int | None = None
+    position: int = 0
+
+    @property
+    def name(self) -> str:
+        """Name for people."""
+        place = "" if self.axis is None else f" [axis {self.axis} = {self.position}]"
+        return f"{self.layer.name}{place}"
+
+
+#: Percentiles of the plane, the layer's contrast limits, or values of the user's own.
+Contrast = Literal["percentile", "layer"] | ContrastLimits
+
+
 class PlaneSource:
     """Follows the plane shown; reads pixels only when asked.
 
@@ -48,21 +79,25 @@ class PlaneSource:
         Its dims decide.
     image : Image
         The image.
-    contrast : tuple of float, optional
-        Values shown to the model as black and white, instead of percentiles.
+    contrast : {"percentile", "layer"} or tuple of float
+        Values shown to the model as black and white.
 
     Attributes
     ----------
+    channels : tuple of ChannelChoice
+        What the model sees as red, green and blue, or as grey; the image as it is if empty.
     problem : Sam3Error or None
         Why the plane shown cannot be worked on.
     """
 
     def __init__(
-        self, viewer: ViewerModel, image: Image, contrast: ContrastLimits | None = None
+        self, viewer: ViewerModel, image: Image, contrast: Contrast = "percentile"
     ) -> None:
         self.viewer, self.image, self.contrast = viewer, image, contrast
+        self.channels: tuple[ChannelChoice, ...] = ()
         self.plane: PlaneIndex | None = None
         self.problem: Sam3Error | None = None
+        self._images: OrderedDict[PlaneIndex, RenderedPlane] = OrderedDict()
 
     def look(self) -> PlaneIndex | None:
         """Note and return the plane shown; None, and LayerError, if there is none."""
@@ -86,12 +121,51 @@ class PlaneSource:
         """Whether a key names a plane of this image."""
         return isinstance(key, PlaneKey) and key.image == self.image.unique_id
 
-    def pixels(self) -> npt.NDArray[np.uint8]:
-        """Read the plane shown as the model sees it, H x W x 3."""
-        image = self.image
+    def forget(self) -> None:
+        """Render every plane anew: the data, the channels or the contrast changed."""
+        self._images.clear()
+
+    def rendered(self) -> RenderedPlane:
+        """Return the plane shown as the model sees it; nothing is read yet."""
+        plane = self.need()
         with self._noting_problems():
-            raw = read_plane(image.data, self.need(), rgb=image.rgb, multiscale=image.multiscale)
-            return plane_from_array(raw, rgb=image.rgb, contrast=self.contrast)
+            if plane not in self._images:
+                self._images[plane] = self._render(plane)
+            self._images.move_to_end(plane)
+            while len(self._images) > KEPT_PLANES:
+                self._images.popitem(last=False)
+            return self._images[plane]
+
+    def _render(self, plane: PlaneIndex) -> RenderedPlane:
+        if not self.channels:
+            return RenderedPlane(self._channel(self.image, plane))
+        return RenderedPlane(*(self._choose(choice, plane) for choice in self.channels))
+
+    def _choose(self, choice: ChannelChoice, plane: PlaneIndex) -> Channel:
+        layer = choice.layer
+        if layer.unique_id != self.image.unique_id:
+            plane = shown_plane(layer, self.viewer.dims)
+            _check_same_place(layer, self.image, plane)
+        if choice.axis is not None:
+            if choice.axis not in plane.other_axes:
+                raise LayerError(
+                    f"axis {choice.axis} of {layer.name!r} cannot hold channels: it is shown as "
+                    f"rows or columns; choose one of {plane.other_axes}"
+                )
+            index = dict(zip(plane.other_axes, plane.index, strict=True))
+            index[choice.axis] = choice.position
+            plane = PlaneIndex(plane.axes, tuple(index[axis] for axis in plane.other_axes))
+        return self._channel(layer, plane, choice.name)
+
+    def _channel(self, layer: Image, plane: PlaneIndex, name: str = "") -> Channel:
+        contrast = self.contrast
+        if contrast == "layer":
+            limits: ContrastLimits | None = tuple(float(v) for v in layer.contrast_limits)  # type: ignore[assignment]
+        else:
+            limits = None if contrast == "percentile" else contrast
+        # 8-bit colours are what they are; napari's limits do not act on them.
+        limits = None if layer.rgb and contrast == "layer" else limits
+        return Channel(layer.data, plane, layer.rgb, layer.multiscale, limits, name)
 
     def locate(self, position: Sequence[float]) -> tuple[float, float]:
         """(row, column) in px of the plane shown of a world position."""
@@ -120,3 +194,17 @@ class PlaneSource:
         except Sam3Error as error:
             self.problem = error
             raise
+
+
+def _check_same_place(layer: Image, image: Image, plane: PlaneIndex) -> None:
+    """Refuse a layer whose pixels do not lie on those of the image; raises LayerError."""
+    height, width = plane.shape_of(layer.data[0].shape if layer.multiscale else layer.data.shape)
+    corners = np.zeros((2, layer.ndim))
+    corners[:, list(plane.other_axes)] = plane.index
+    corners[1, list(plane.axes)] = height - 1, width - 1
+    found = between_layers(layer, image, corners, plane)
+    if layer.ndim != image.ndim or not np.allclose(found[:, -2:], corners[:, -2:], atol=0.5):
+        raise LayerError(
+            f"{layer.name!r} does not lie pixel on pixel with {image.name!r}, so it cannot be one "
+            "of its channels; choose a layer of the same shape, scale and place"
+        )

@@ -12,7 +12,17 @@ import numpy.typing as npt
 from sam3.contrast import percentile_limits, to_uint8
 from sam3.errors import ImageError
 
-__all__ = ["ContrastLimits", "PlaneIndex", "plane_from_array", "read_plane"]
+__all__ = [
+    "ContrastLimits",
+    "PlaneIndex",
+    "UInt8Plane",
+    "check_pixels",
+    "check_position",
+    "find_limits",
+    "plane_from_array",
+    "read_plane",
+    "to_8_bits",
+]
 
 ContrastLimits = tuple[float, float]
 UInt8Plane = npt.NDArray[np.uint8]
@@ -65,9 +75,15 @@ class PlaneIndex:
 
 
 def read_plane(
-    data: Any, plane: PlaneIndex, *, rgb: bool = False, multiscale: bool = False
+    data: Any,
+    plane: PlaneIndex,
+    *,
+    rgb: bool = False,
+    multiscale: bool = False,
+    rows: slice = slice(None),
+    columns: slice = slice(None),
 ) -> npt.NDArray[Any]:
-    """Read one plane of array-like data, and only that plane.
+    """Read one plane of array-like data, or a region of it, and nothing else.
 
     Parameters
     ----------
@@ -80,6 +96,8 @@ def read_plane(
         The last axis holds 3 or 4 colour channels.
     multiscale : bool
         `data` is a pyramid; its finest level is read.
+    rows, columns : slice
+        Region of the plane.
 
     Returns
     -------
@@ -92,7 +110,20 @@ def read_plane(
         If the plane does not exist in the data.
     """
     source = data[0] if multiscale else data
-    shape = tuple(int(n) for n in source.shape)
+    check_position(source.shape, plane, rgb=rgb)
+    index = plane.slices(rows, columns) + ((slice(None),) if rgb else ())
+    return np.asarray(source[index])
+
+
+def check_position(shape: Sequence[int], plane: PlaneIndex, *, rgb: bool = False) -> None:
+    """Refuse a plane that data of ``shape`` do not have.
+
+    Raises
+    ------
+    sam3.errors.ImageError
+        Naming the position and what there is.
+    """
+    shape = tuple(int(n) for n in shape)
     spatial = shape[:-1] if rgb else shape
     if len(spatial) != plane.ndim:
         raise ImageError(
@@ -105,19 +136,12 @@ def read_plane(
                 f"position {position} on axis {axis} lies outside the image (0 to "
                 f"{spatial[axis] - 1}); move the slider into the image"
             )
-    index = plane.slices() + ((slice(None),) if rgb else ())
-    return np.asarray(source[index])
 
 
 def plane_from_array(
     data: npt.ArrayLike, *, rgb: bool = False, contrast: ContrastLimits | None = None
 ) -> UInt8Plane:
     """Turn a plane of any dtype into the 8-bit RGB image that is encoded.
-
-    8-bit RGB passes unchanged unless `contrast` is given, and float RGB is taken as [0, 1], as
-    napari does. Everything else, dim 8-bit fluorescence too, is stretched between `contrast`,
-    or the 0.1 and 99.9 percentiles of the finite values. NaN becomes 0, a constant plane a zero
-    plane.
 
     Parameters
     ----------
@@ -126,7 +150,7 @@ def plane_from_array(
     rgb : bool
         The last axis holds colours.
     contrast : tuple of float, optional
-        Values shown as 0 and 255.
+        Values shown as 0 and 255; see `find_limits`.
 
     Returns
     -------
@@ -139,34 +163,95 @@ def plane_from_array(
         If the plane is empty, has the wrong number of axes, is complex, or all NaN.
     """
     array = np.asarray(data)
-    _check(array, rgb)
+    check_pixels(array.shape, array.dtype, rgb)
+    limits = contrast if contrast is not None else find_limits(array, rgb=rgb)
+    values = to_8_bits(array, limits, rgb=rgb)
+    if not rgb:
+        values = np.broadcast_to(values[..., None], (*values.shape, 3))
+    return np.array(values, dtype=np.uint8, order="C")
+
+
+def find_limits(array: npt.NDArray[Any], *, rgb: bool = False) -> ContrastLimits | None:
+    """Return the values that are shown as 0 and 255.
+
+    8-bit RGB passes unchanged, which is None, and float RGB is taken as [0, 1], as napari does.
+    Everything else, dim 8-bit fluorescence too, is stretched between the 0.1 and 99.9 percentiles
+    of the finite values.
+
+    Parameters
+    ----------
+    array : ndarray
+        A plane, or a sample of one.
+    rgb : bool
+        The last axis holds colours.
+
+    Raises
+    ------
+    sam3.errors.ImageError
+        If no value is finite.
+    """
+    if array.dtype == np.bool_ or (rgb and array.dtype == np.uint8):
+        return None
+    # Called in any case: it refuses a plane without a single finite value.
+    limits = percentile_limits(array[..., :3] if rgb else array)
+    return (0.0, 1.0) if rgb and np.issubdtype(array.dtype, np.floating) else limits
+
+
+def to_8_bits(
+    array: npt.NDArray[Any], limits: ContrastLimits | None, *, rgb: bool = False
+) -> UInt8Plane:
+    """Map `limits` to 0 and 255; NaN becomes 0, a constant plane a zero plane.
+
+    Parameters
+    ----------
+    array : ndarray
+        H x W, or H x W x 3 or 4 with `rgb`.
+    limits : tuple of float, optional
+        From `find_limits`, or the user's own.
+    rgb : bool
+        The last axis holds colours; alpha is dropped.
+
+    Returns
+    -------
+    ndarray of uint8
+        H x W, or H x W x 3 with `rgb`.
+    """
     if rgb:
         array = array[..., :3]
     if array.dtype == np.bool_:
-        grey = array.astype(np.uint8) * np.uint8(255)
-    elif array.dtype == np.uint8 and rgb and contrast is None:
-        grey = array
-    else:
-        if contrast is None and rgb and np.issubdtype(array.dtype, np.floating):
-            contrast = (0.0, 1.0)
-        # Called in any case: it refuses a plane without a single finite value.
-        limits = percentile_limits(array)
-        grey = to_uint8(array, contrast if contrast is not None else limits)
-    if not rgb:
-        grey = np.broadcast_to(grey[..., None], (*grey.shape, 3))
-    return np.array(grey, dtype=np.uint8, order="C")
+        return array.astype(np.uint8) * np.uint8(255)
+    if limits is None:
+        return np.asarray(array, np.uint8)
+    return to_uint8(array, limits)
 
 
-def _check(array: npt.NDArray[Any], rgb: bool) -> None:
-    if array.size == 0:
-        raise ImageError(f"the image plane is empty (shape {array.shape}); choose another image")
-    if array.ndim != (3 if rgb else 2) or (rgb and array.shape[-1] not in (3, 4)):
+def check_pixels(shape: Sequence[int], dtype: np.dtype[Any], rgb: bool) -> None:
+    """Refuse a plane that cannot be shown to a model, without reading it.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        Of the plane, colours included.
+    dtype : dtype
+        Its data type.
+    rgb : bool
+        The last axis holds colours.
+
+    Raises
+    ------
+    sam3.errors.ImageError
+        Saying what would do.
+    """
+    shape = tuple(shape)
+    if 0 in shape:
+        raise ImageError(f"the image plane is empty (shape {shape}); choose another image")
+    if len(shape) != (3 if rgb else 2) or (rgb and shape[-1] not in (3, 4)):
         wanted = "H x W x 3 or H x W x 4" if rgb else "H x W"
-        raise ImageError(f"an image plane must be {wanted}, got shape {array.shape}")
-    if array.dtype != np.bool_ and not (
-        np.issubdtype(array.dtype, np.integer) or np.issubdtype(array.dtype, np.floating)
+        raise ImageError(f"an image plane must be {wanted}, got shape {shape}")
+    if dtype != np.bool_ and not (
+        np.issubdtype(dtype, np.integer) or np.issubdtype(dtype, np.floating)
     ):
         raise ImageError(
-            f"images of dtype {array.dtype} cannot be segmented; convert to real numbers "
+            f"images of dtype {dtype} cannot be segmented; convert to real numbers "
             "first, e.g. with numpy.abs for complex images"
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +12,12 @@ import numpy.typing as npt
 from sam3.errors import PromptError
 
 from .coordinates import between_layers
+from .drafts import Hand
 from .errors import LayerError
+from .grouping import PromptRow
 from .label_layer import image_shape, placement
 from .planes import PlaneIndex
-from .prompts import PromptSet, on_plane, prompts_from_rows
+from .prompts import Box, PromptSet, on_plane, parse_polarity, read_points, read_shape
 
 if TYPE_CHECKING:
     from napari.layers import Image, Points, Shapes
@@ -30,7 +32,7 @@ __all__ = [
 ]
 
 FOREGROUND, BACKGROUND = "foreground", "background"
-PROPERTY = "polarity"
+POLARITY = "polarity"
 # Green and magenta stay apart for every kind of colour vision; the symbols differ as well.
 COLORS = {FOREGROUND: "#2ee65c", BACKGROUND: "#ff2fb9"}
 SYMBOLS = {FOREGROUND: "disc", BACKGROUND: "cross"}
@@ -41,9 +43,9 @@ def points_options(image: Image) -> dict[str, Any]:
     """Return the arguments of `add_points` for a layer of clicks on an image."""
     return {
         "ndim": len(image_shape(image)),
-        "property_choices": {PROPERTY: [FOREGROUND, BACKGROUND]},
-        "feature_defaults": {PROPERTY: FOREGROUND},
-        "face_color": PROPERTY,
+        "property_choices": {POLARITY: [FOREGROUND, BACKGROUND]},
+        "feature_defaults": {POLARITY: FOREGROUND},
+        "face_color": POLARITY,
         "face_color_cycle": COLORS,
         "border_color": "white",
         "border_width": 0.1,
@@ -95,20 +97,28 @@ class PromptLayers:
     image : Image
         Prompts are read in px of this layer.
     points : Points
-        Clicks, with a `polarity` feature; without it every point is foreground.
+        Clicks. A feature that can be read as foreground and background tells which they are: the
+        one called "polarity", or else the first that holds nothing else; without one every point
+        is foreground.
     boxes : Shapes
-        Rectangles.
+        Rectangles as boxes; ellipses and polygons as outlines. Lines mean nothing.
     """
 
     def __init__(self, image: Image, points: Points, boxes: Shapes) -> None:
         self.image, self.points, self.boxes = image, points, boxes
         self.writing = False
         self._flat: set[bytes] = set()
+        # Which object each row belongs to. Not a feature of the layers: people who set defaults
+        # for new points would have to know of it.
+        self._point_numbers: list[int] = []
+        self._shape_numbers: list[int] = []
         # A table without rows has no default, and the first point would have no polarity.
         self.next_click(foreground=True)
 
-    def read(self, plane: PlaneIndex) -> PromptSet:
-        """Return the prompts on a plane.
+    # ---------------------------------------------------------------- reading
+
+    def read(self, plane: PlaneIndex) -> list[PromptRow]:
+        """Return the prompts on a plane, clicks first.
 
         Raises
         ------
@@ -116,91 +126,168 @@ class PromptLayers:
             For a polarity that cannot be read, or a box without area (told once; that box is
             passed over from then on).
         """
-        rows = self._rows_of_points(plane)
-        boxes = []
-        for corners in self._rows_of_boxes(plane):
+        clicks = read_points(self._rows_of_points(plane), self._polarity(), plane)
+        numbers = _as_long_as(self._point_numbers, len(self.points.data))
+        rows = [PromptRow(prompts, numbers[i]) for i, prompts in clicks.items()]
+        return rows + [PromptRow(*found) for found in self._read_shapes(plane).values()]
+
+    def assign(self, plane: PlaneIndex, numbers: Sequence[int]) -> None:
+        """Note which object each row belongs to, in the order in which `read` gives them."""
+        clicks = read_points(self._rows_of_points(plane), self._polarity(), plane)
+        count = len(clicks)
+        _put(self._point_numbers, zip(clicks, numbers[:count], strict=True))
+        _put(self._shape_numbers, zip(self._read_shapes(plane), numbers[count:], strict=True))
+
+    def follow(self, event: Any) -> None:
+        """Keep track of rows that are added and removed; called first with each data event."""
+        action = str(getattr(event, "action", "")).lower()
+        ours = event.source.unique_id == self.points.unique_id
+        numbers = self._point_numbers if ours else self._shape_numbers
+        if action.endswith("removed"):
+            gone = {int(i) for i in event.data_indices}
+            numbers[:] = [number for i, number in enumerate(numbers) if i not in gone]
+
+    def _read_shapes(self, plane: PlaneIndex) -> dict[int, tuple[PromptSet, int]]:
+        found = {}
+        numbers = _as_long_as(self._shape_numbers, len(self.boxes.data))
+        for i, (corners, kind) in enumerate(self._shapes(plane)):
             name = corners.tobytes()
             if name in self._flat:
                 continue
             try:
-                if on_plane(corners, plane).all():
-                    prompts_from_rows([], [], [corners], plane)
+                prompts = read_shape(corners, kind, plane)
             except PromptError:
                 self._flat.add(name)
                 raise
-            boxes.append(corners)
-        return prompts_from_rows(rows, self._polarity(), boxes, plane)
+            if prompts is not None:
+                found[i] = prompts, numbers[i]
+        return found
 
-    def write(self, plane: PlaneIndex, prompts: PromptSet) -> None:
-        """Make the layers hold exactly these prompts on a plane; other planes stay."""
+    # ---------------------------------------------------------------- writing
+
+    def write(self, plane: PlaneIndex, hand: Hand) -> None:
+        """Make the layers hold exactly the prompts of a hand on a plane; other planes stay."""
         with self._silently():
-            self.write_points(plane, prompts)
-            self.write_box(plane, prompts.box)
+            self._write_points(plane, hand)
+            here = (bool(on_plane(corners, plane).all()) for corners, _ in self._shapes(plane))
+            self._remove_shapes(np.flatnonzero(list(here)).tolist())
+            for draft in hand.drafts:
+                prompts = draft.prompts
+                if prompts.outline:
+                    rows = [_row(plane, y, x) for x, y in prompts.outline]
+                    self._add_shape(plane, rows, "polygon", draft.number)
+                elif prompts.box is not None:
+                    self._add_shape(plane, _corners(plane, prompts.box), "rectangle", draft.number)
             self.refresh_symbols()
 
-    def write_points(self, plane: PlaneIndex, prompts: PromptSet) -> None:
-        """Replace the points on a plane."""
-        points = self.points
-        kept = np.flatnonzero(~on_plane(self._rows_of_points(plane), plane))
+    def sketch(self, plane: PlaneIndex, box: Box | None, last: int | None) -> int | None:
+        """Draw a box that is not a prompt yet, in place of the sketch at an index."""
         with self._silently():
-            points.selected_data = set()
-            points.remove([i for i in range(len(points.data)) if i not in set(kept.tolist())])
-            if prompts.points:
-                rows = [_row(plane, y, x) for x, y in prompts.points]
-                points.add(between_layers(self.image, points, rows, plane))
-                self._set_polarity(len(kept), [_name(label) for label in prompts.labels])
-                points.selected_data = set()
+            if last is not None:
+                self._remove_shapes([last])
+            if box is None:
+                return None
+            self._add_shape(plane, _corners(plane, box), "rectangle", 0)
+        return len(self.boxes.data) - 1
 
-    def write_box(self, plane: PlaneIndex, box: tuple[float, float, float, float] | None) -> None:
-        """Replace the rectangles on a plane by at most one."""
-        rows = list(self._rows_of_boxes(plane, rectangles_only=False))
-        here = [i for i, corners in enumerate(rows) if on_plane(corners, plane).all()]
+    def drop_boxes(self, plane: PlaneIndex, number: int | None, but: int) -> None:
+        """Remove the shapes of an object on a plane, all but one index."""
+        owned = self._read_shapes(plane)
         with self._silently():
-            self.boxes.selected_data = set()
-            if here:
-                self.boxes.remove(here)
-            if box is not None:
-                x0, y0, x1, y1 = box
-                corners = [_row(plane, y, x) for y, x in ((y0, x0), (y0, x1), (y1, x1), (y1, x0))]
-                vertices = between_layers(self.image, self.boxes, corners, plane)
-                self.boxes.add_rectangles([vertices])
-                self.boxes.selected_data = set()
+            self._remove_shapes([i for i, (_, own) in owned.items() if own == number and i != but])
 
     def next_click(self, foreground: bool) -> None:
         """Set what the next point that napari adds will be."""
-        if PROPERTY in self.points.features:
-            self.points.feature_defaults = {PROPERTY: _name(foreground)}
+        if POLARITY in self.points.features:
+            self.points.feature_defaults = {POLARITY: _name(foreground)}
+
+    def flip(self, indices: Sequence[int]) -> None:
+        """Turn foreground clicks into background ones, and the other way round."""
+        column = self._polarity_column()
+        if column is None or not len(indices):
+            return
+        table = self.points.features.copy()
+        for i in indices:
+            table.loc[i, column] = _opposite(table.loc[i, column])
+        self.points.features = table
+        self.points.refresh_colors(update_color_mapping=False)
 
     def refresh_symbols(self) -> None:
         """Give every point the symbol of its polarity."""
-        if len(self.points.data) and PROPERTY in self.points.features:
+        if len(self.points.data) and POLARITY in self.points.features:
             names = [SYMBOLS.get(str(value), "disc") for value in self._polarity()]
             if [str(symbol) for symbol in self.points.symbol] != names:
                 self.points.symbol = names
 
-    def _polarity(self) -> list[Any]:
-        if PROPERTY not in self.points.features:
-            return [True] * len(self.points.data)
-        return list(self.points.features[PROPERTY])
-
-    def _set_polarity(self, first: int, names: list[str]) -> None:
-        if PROPERTY not in self.points.features:
+    def _write_points(self, plane: PlaneIndex, hand: Hand) -> None:
+        points = self.points
+        kept = set(np.flatnonzero(~on_plane(self._rows_of_points(plane), plane)).tolist())
+        points.selected_data = set()
+        points.remove([i for i in range(len(points.data)) if i not in kept])
+        owned = [
+            (draft.number, x, y, label)
+            for draft in hand.drafts
+            for (x, y), label in zip(draft.prompts.points, draft.prompts.labels, strict=True)
+        ]
+        if not owned:
             return
-        # In-place changes of the table tell nobody: assign it whole.
-        table = self.points.features.copy()
-        table.loc[range(first, first + len(names)), PROPERTY] = names
-        self.points.features = table
-        self.points.refresh_colors(update_color_mapping=False)
+        rows = [_row(plane, y, x) for _, x, y, _ in owned]
+        points.add(between_layers(self.image, points, rows, plane))
+        first = len(kept)
+        column = self._polarity_column()
+        if column is not None:
+            # In-place changes of the table tell nobody: assign it whole.
+            table = points.features.copy()
+            like = table[column].iloc[0] if first else None
+            values = [_like(label, like) for *_, label in owned]
+            table.loc[range(first, first + len(owned)), column] = values
+            points.features = table
+            points.refresh_colors(update_color_mapping=False)
+        _as_long_as(self._point_numbers, len(points.data))
+        self._point_numbers[first:] = [number for number, *_ in owned]
+        points.selected_data = set()
+
+    def _add_shape(
+        self, plane: PlaneIndex, rows: list[list[float]], kind: str, number: int
+    ) -> None:
+        self.boxes.add(between_layers(self.image, self.boxes, rows, plane), shape_type=kind)
+        self.boxes.selected_data = set()
+        _as_long_as(self._shape_numbers, len(self.boxes.data))[-1] = number
+
+    def _remove_shapes(self, indices: list[int]) -> None:
+        self.boxes.selected_data = set()
+        if indices:
+            self.boxes.remove(indices)
+
+    # ------------------------------------------------------- features and rows
+
+    def _polarity_column(self) -> str | None:
+        """Name of the feature that tells foreground from background."""
+        features = self.points.features
+        if POLARITY in features:
+            return POLARITY
+        for name in features:
+            values = list(features[name].unique())
+            try:
+                readable = bool(values) and all(parse_polarity(v) in (0, 1) for v in values)
+            except PromptError:
+                readable = False
+            if readable:
+                return str(name)
+        return None
+
+    def _polarity(self) -> list[Any]:
+        column = self._polarity_column()
+        if column is None:
+            return [True] * len(self.points.data)
+        return list(self.points.features[column])
 
     def _rows_of_points(self, plane: PlaneIndex) -> npt.NDArray[np.float64]:
         return between_layers(self.points, self.image, self.points.data, plane)
 
-    def _rows_of_boxes(
-        self, plane: PlaneIndex, rectangles_only: bool = True
-    ) -> Iterator[npt.NDArray[np.float64]]:
+    def _shapes(self, plane: PlaneIndex) -> Iterator[tuple[npt.NDArray[np.float64], str]]:
         for corners, kind in zip(self.boxes.data, self.boxes.shape_type, strict=True):
-            if kind == "rectangle" or not rectangles_only:
-                yield between_layers(self.boxes, self.image, corners, plane)
+            yield between_layers(self.boxes, self.image, corners, plane), str(kind)
 
     @contextmanager
     def _silently(self) -> Iterator[None]:
@@ -209,6 +296,22 @@ class PromptLayers:
             yield
         finally:
             self.writing = before
+
+
+def _as_long_as(numbers: list[int], count: int) -> list[int]:
+    """Give rows that were added without notice no object; forget those that are gone."""
+    numbers[:] = (numbers + [0] * count)[:count]
+    return numbers
+
+
+def _put(numbers: list[int], pairs: Iterable[tuple[int, int]]) -> None:
+    for i, number in pairs:
+        numbers[i] = number
+
+
+def _corners(plane: PlaneIndex, box: Box) -> list[list[float]]:
+    x0, y0, x1, y1 = box
+    return [_row(plane, y, x) for y, x in ((y0, x0), (y0, x1), (y1, x1), (y1, x0))]
 
 
 def _row(plane: PlaneIndex, y: float, x: float) -> list[float]:
@@ -220,3 +323,14 @@ def _row(plane: PlaneIndex, y: float, x: float) -> list[float]:
 
 def _name(label: int | bool) -> str:
     return FOREGROUND if label else BACKGROUND
+
+
+def _like(label: int, example: Any) -> Any:
+    """Write a polarity the way a column does: as a name, or as a number or bool."""
+    if example is None or isinstance(example, str):
+        return _name(label)
+    return type(example)(label)
+
+
+def _opposite(value: Any) -> Any:
+    return _like(1 - parse_polarity(value), value)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,8 @@ __all__ = [
     "box_from_vertices",
     "on_plane",
     "parse_polarity",
-    "prompts_from_rows",
+    "read_points",
+    "read_shape",
 ]
 
 Box = tuple[float, float, float, float]
@@ -31,6 +32,7 @@ FloatArray = npt.NDArray[np.float64]
 DECIMALS = 4
 # A plain click with napari's rectangle tool leaves a rectangle of about two pixels.
 MIN_BOX_SIDE = 2.5
+ELLIPSE_CORNERS = 64
 
 
 @dataclass(frozen=True)
@@ -45,11 +47,14 @@ class PromptSet:
         1 for a foreground click, 0 for a background click, one for each point.
     box : tuple of float, optional
         (x0, y0, x1, y1) in px of the plane, x0 < x1 and y0 < y1.
+    outline : tuple of (x, y)
+        Corners of a polygon drawn around the object, in px of the plane; it comes with its box.
     """
 
     points: tuple[tuple[float, float], ...] = ()
     labels: tuple[int, ...] = ()
     box: Box | None = None
+    outline: tuple[tuple[float, float], ...] = ()
 
     def __post_init__(self) -> None:
         """Check that the parts fit together."""
@@ -120,6 +125,11 @@ class PromptSet:
         xs, ys = self.corner_arrays()
         return float(xs.min()), float(ys.min()), float(xs.max()), float(ys.max())
 
+    @property
+    def extent(self) -> float | None:
+        """Longer side in px of the box, if there is one: about how large the object is."""
+        return None if self.box is None else _longer_side(self.box)
+
     def corner_arrays(self) -> tuple[FloatArray, FloatArray]:
         """All x and all y of points and box corners."""
         corners = list(self.points)
@@ -140,13 +150,27 @@ class PromptSet:
 
     def with_point(self, x: float, y: float, label: int = 1) -> PromptSet:
         """Return these prompts with one more click."""
-        return PromptSet((*self.points, (x, y)), (*self.labels, label), self.box)
+        return replace(self, points=(*self.points, (x, y)), labels=(*self.labels, label))
+
+    def with_outline(self, corners: npt.ArrayLike) -> PromptSet:
+        """Return these prompts with a polygon (V x 2, (x, y) in px) and its box."""
+        xy = _rows(corners, 2, "outline")
+        if len(xy) < 3:
+            raise PromptError(f"an outline of {len(xy)} corners encloses nothing; draw at least 3")
+        box = _checked_box(*xy.min(axis=0).tolist(), *xy.max(axis=0).tolist())
+        return replace(self, box=box, outline=tuple((float(x), float(y)) for x, y in xy))
+
+    def joined(self, other: PromptSet) -> PromptSet:
+        """Return these prompts and others of the same object; the other's box takes over."""
+        box, outline = (self.box, self.outline) if other.box is None else (other.box, other.outline)
+        return PromptSet(self.points + other.points, self.labels + other.labels, box, outline)
 
     def extends(self, other: PromptSet) -> bool:
         """Whether these are `other` with at least one prompt more."""
         mine = set(zip(self.points, self.labels, strict=True))
         theirs = set(zip(other.points, other.labels, strict=True))
-        return theirs <= mine and other.box in (None, self.box) and self != other
+        same_shape = other.box in (None, self.box) and other.outline in ((), self.outline)
+        return theirs <= mine and same_shape and self != other
 
     def clipped(self, shape: tuple[int, int]) -> PromptSet:
         """Return these prompts with the box cut to a plane of ``shape`` (height, width)."""
@@ -156,7 +180,7 @@ class PromptSet:
         x0, y0, x1, y1 = self.box
         right, bottom = shape[1] - 0.5, shape[0] - 0.5
         box = max(x0, -0.5), max(y0, -0.5), min(x1, right), min(y1, bottom)
-        return PromptSet(self.points, self.labels, box)
+        return replace(self, box=box)
 
     def check_inside(self, shape: tuple[int, int]) -> None:
         """Check that every click lies in the image and the box meets it.
@@ -233,13 +257,10 @@ def on_plane(rows: FloatArray, plane: PlaneIndex) -> npt.NDArray[np.bool_]:
     return np.asarray((nearest == np.asarray(plane.index)).all(axis=1))
 
 
-def prompts_from_rows(
-    points: npt.ArrayLike,
-    polarity: Sequence[Any] | npt.NDArray[Any],
-    rectangles: Iterable[npt.ArrayLike],
-    plane: PlaneIndex,
-) -> PromptSet:
-    """Gather the prompts that lie on one plane from rows of layer data.
+def read_points(
+    points: npt.ArrayLike, polarity: Sequence[Any] | npt.NDArray[Any], plane: PlaneIndex
+) -> dict[int, PromptSet]:
+    """Read the clicks that lie on one plane from rows of layer data.
 
     Parameters
     ----------
@@ -247,11 +268,13 @@ def prompts_from_rows(
         Rows of a Points layer, in px of the image data, napari's axis order.
     polarity : sequence of N
         One polarity for each row.
-    rectangles : iterable of array-like, V x D
-        Corners of each rectangle; the last one on the plane is the object's box, ones that a
-        plain click left behind are passed over.
     plane : PlaneIndex
         The plane shown; prompts on any other plane are left out.
+
+    Returns
+    -------
+    dict from int to PromptSet
+        One click for each row on the plane, by the row's number.
 
     Raises
     ------
@@ -259,18 +282,52 @@ def prompts_from_rows(
         For a polarity that cannot be read.
     """
     rows = np.asarray(points, np.float64).reshape(-1, plane.ndim).round(DECIMALS)
-    keep = np.flatnonzero(on_plane(rows, plane)).tolist()
     row_axis, column_axis = plane.axes
-    box: Box | None = None
-    for corners in rectangles:
-        vertices = np.asarray(corners, np.float64).reshape(-1, plane.ndim).round(DECIMALS)
-        if on_plane(vertices, plane).all() and not _left_by_a_click(vertices, plane):
-            box = box_from_vertices(vertices, plane)
-    return PromptSet(
-        tuple((float(rows[i, column_axis]), float(rows[i, row_axis])) for i in keep),
-        tuple(parse_polarity(polarity[i]) for i in keep),
-        box,
-    )
+    return {
+        i: PromptSet(
+            ((float(rows[i, column_axis]), float(rows[i, row_axis])),),
+            (parse_polarity(polarity[i]),),
+        )
+        for i in np.flatnonzero(on_plane(rows, plane)).tolist()
+    }
+
+
+def read_shape(vertices: npt.ArrayLike, kind: str, plane: PlaneIndex) -> PromptSet | None:
+    """Read a drawn shape as a prompt.
+
+    Parameters
+    ----------
+    vertices : array-like, V x D
+        Its corners as napari keeps them, in px of the image data.
+    kind : str
+        A rectangle is a box. Ellipses, polygons and turned rectangles are an outline and its box.
+    plane : PlaneIndex
+        The plane shown.
+
+    Returns
+    -------
+    PromptSet or None
+        None for a shape on another plane, one that a plain click left behind, or a line.
+
+    Raises
+    ------
+    sam3.errors.PromptError
+        If a side is shorter than `MIN_BOX_SIDE` px.
+    """
+    rows = np.asarray(vertices, np.float64).reshape(-1, plane.ndim).round(DECIMALS)
+    if kind not in ("rectangle", "ellipse", "polygon") or not on_plane(rows, plane).all():
+        return None
+    if _left_by_a_click(rows, plane):
+        return None
+    xy = rows[:, [plane.axes[1], plane.axes[0]]]
+    if kind == "rectangle" and (np.isclose(np.roll(xy, -1, 0), xy).any(axis=1)).all():
+        return PromptSet(box=box_from_vertices(rows, plane))
+    if kind == "ellipse":
+        # napari keeps the corners of the rectangle around it.
+        turn = np.linspace(0, 2 * np.pi, ELLIPSE_CORNERS, endpoint=False)[:, None]
+        middle, u, v = (xy[0] + xy[2]) / 2, (xy[1] - xy[0]) / 2, (xy[3] - xy[0]) / 2
+        xy = (middle + u * np.cos(turn) + v * np.sin(turn)).round(DECIMALS)
+    return PromptSet().with_outline(xy)
 
 
 def box_from_vertices(vertices: FloatArray, plane: PlaneIndex) -> Box:
@@ -283,6 +340,10 @@ def box_from_vertices(vertices: FloatArray, plane: PlaneIndex) -> Box:
     """
     y, x = vertices[:, plane.axes[0]], vertices[:, plane.axes[1]]
     return _checked_box(float(x.min()), float(y.min()), float(x.max()), float(y.max()))
+
+
+def _longer_side(box: Box) -> float:
+    return max(box[2] - box[0], box[3] - box[1])
 
 
 def _left_by_a_click(vertices: FloatArray, plane: PlaneIndex) -> bool:

@@ -29,6 +29,10 @@ class LabelTarget(Protocol):
     def source(self) -> Hashable:
         """Identity of the whole label image; planes of one image share its running ids."""
 
+    @property
+    def key(self) -> Hashable:
+        """Key of the plane, as in the session."""
+
     def maximum(self) -> int:
         """Return the largest id in the whole label image, not in this plane alone."""
 
@@ -46,6 +50,8 @@ class ArrayTarget:
     ----------
     array : ndarray of an integer dtype, H x W
         Must be writable.
+    key : hashable
+        Key of the plane.
 
     Raises
     ------
@@ -53,7 +59,7 @@ class ArrayTarget:
         If the array cannot hold labels.
     """
 
-    def __init__(self, array: npt.NDArray[Any]) -> None:
+    def __init__(self, array: npt.NDArray[Any], key: Hashable = None) -> None:
         if array.ndim != 2 or not np.issubdtype(array.dtype, np.integer):
             raise LabelError(
                 f"labels must be a 2-D integer array, got {array.dtype} of shape {array.shape}"
@@ -61,6 +67,7 @@ class ArrayTarget:
         if not array.flags.writeable:
             raise LabelError("the label array is read-only; pass a copy")
         self.array = array
+        self.key = key
 
     @property
     def shape(self) -> tuple[int, int]:

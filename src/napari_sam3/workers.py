@@ -11,13 +11,13 @@ from typing import Any
 
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 
-from .jobs import Outcome
+from .jobs import Outcome, Report
 
 __all__ = ["ThreadRunner", "spare_a_core"]
 
 logger = logging.getLogger(__name__)
 
-Work = Callable[[Callable[[str], None]], Outcome]
+Work = Callable[[Report], Outcome]
 
 
 @contextmanager
@@ -50,7 +50,7 @@ class ThreadRunner(QObject):
     """
 
     _finished = Signal(object, object)
-    _reported = Signal(object, str)
+    _reported = Signal(object, str, object)
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -61,9 +61,7 @@ class ThreadRunner(QObject):
         self._finished.connect(self._on_finished)
         self._reported.connect(self._on_reported)
 
-    def __call__(
-        self, work: Work, done: Callable[[Outcome], None], report: Callable[[str], None]
-    ) -> None:
+    def __call__(self, work: Work, done: Callable[[Outcome], None], report: Report) -> None:
         """Start work; returns at once."""
         if self._pool is None:
             self._pool = ThreadPoolExecutor(1, thread_name_prefix="napari-sam3")
@@ -83,12 +81,10 @@ class ThreadRunner(QObject):
             self._pool.shutdown(wait=False, cancel_futures=True)
             self._pool = None
 
-    def _run(
-        self, work: Work, done: Callable[[Outcome], None], report: Callable[[str], None]
-    ) -> None:
+    def _run(self, work: Work, done: Callable[[Outcome], None], report: Report) -> None:
         try:
             with spare_a_core():
-                outcome = work(lambda stage: self._reported.emit(report, stage))
+                outcome = work(lambda *news: self._reported.emit(report, *news))
         except BaseException as error:
             outcome = Outcome(error=error)
         # The window may be gone by now, and the Qt object with it.
@@ -99,6 +95,6 @@ class ThreadRunner(QObject):
         if not self._closed:
             done(outcome)
 
-    def _on_reported(self, report: Any, stage: str) -> None:
+    def _on_reported(self, report: Any, stage: str, fraction: float | None) -> None:
         if not self._closed:
-            report(stage)
+            report(stage, fraction)

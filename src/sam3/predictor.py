@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -97,13 +97,21 @@ class Predictor:
         """Sizes of the model."""
         return self.model.config
 
-    def encode(self, image: Any) -> ImageFeatures:
+    @property
+    def dtype(self) -> torch.dtype:
+        """Arithmetic of the network on its device."""
+        return choose_precision(self.precision, self.device)
+
+    def encode(self, image: Any, progress: Callable[[float], None] | None = None) -> ImageFeatures:
         """Encode an image.
 
         Parameters
         ----------
         image : PIL.Image.Image, ndarray or Tensor
             See :func:`sam3.transforms.rgb_image`.
+        progress : callable, optional
+            Told after each block of the encoder which share of them, in 0..1, is done. What it
+            raises ends the encoding and is passed on; the predictor stays usable.
 
         Returns
         -------
@@ -116,7 +124,7 @@ class Predictor:
         DeviceMemoryError
             If the device runs out of memory; the predictor stays usable.
         """
-        return self.encode_batch([image])[0]
+        return self._encode([image], progress)[0]
 
     def encode_batch(self, images: Sequence[Any]) -> list[ImageFeatures]:
         """Encode images of any sizes and kinds.
@@ -135,6 +143,11 @@ class Predictor:
         ImageError, DeviceMemoryError
             As :meth:`encode`.
         """
+        return self._encode(images, None)
+
+    def _encode(
+        self, images: Sequence[Any], progress: Callable[[float], None] | None
+    ) -> list[ImageFeatures]:
         pixels = [rgb_image(image) for image in images]
         # Batching pays where many cores wait for work; on a CPU it only costs memory.
         step = 1 if self.device.type == "cpu" else _GPU_BATCH
@@ -143,7 +156,7 @@ class Predictor:
             part = pixels[start : start + step]
             with self._running("encode an image"):
                 inputs = [image_to_model(image, self.config.resolution) for image in part]
-                together = self.model.encode(torch.cat(inputs).to(self.device))
+                together = self.model.encode(torch.cat(inputs).to(self.device), progress)
             encoded += [EncodedImage(*(t[i : i + 1] for t in together)) for i in range(len(part))]
         return [
             ImageFeatures(e, (p.shape[0], p.shape[1]), self.fingerprint, self.config.resolution)
@@ -266,7 +279,7 @@ class Predictor:
     def _running(self, what: str) -> Iterator[None]:
         """Run without autograd and turn memory errors of the device into ours."""
         kind = self.device.type
-        half = choose_precision(self.precision, self.device) == torch.bfloat16
+        half = self.dtype == torch.bfloat16
         try:
             with torch.inference_mode(), torch.autocast(kind, torch.bfloat16, enabled=half):
                 yield

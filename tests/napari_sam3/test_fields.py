@@ -18,6 +18,7 @@ from napari_sam3.fields import (
     top_level,
     touches_inner_border,
 )
+from napari_sam3.plane_image import ArrayPlane
 from napari_sam3.prompts import PromptSet
 
 extents = st.integers(1, 3000)
@@ -85,7 +86,7 @@ def test_no_prompt_is_dropped(
     field = choose_field(shape, prompts, Sizes(), level, size)
     (y0, y1), (x0, x1) = field.rows, field.columns
     assert all(x0 - 0.5 <= x <= x1 - 0.5 and y0 - 0.5 <= y <= y1 - 0.5 for x, y in points)
-    assert field.extract(np.zeros((*shape, 3), np.uint8)).shape[:2] == field.encoded_shape
+    assert field.extract(ArrayPlane(np.zeros((*shape, 3), np.uint8))).shape[:2] == field.encoded_shape
 
 
 @settings(deadline=None)
@@ -148,11 +149,11 @@ def test_pasting_is_the_inverse_of_extracting_padding_left_out() -> None:
     assert field.pad_columns != (0, 0)
     bright = plane[..., 0] > 128
     bright[: field.rows[0]] = bright[field.rows[1] :] = False
-    pasted = field.paste(field.extract(plane)[..., 0] > 128)
+    pasted = field.paste(field.extract(ArrayPlane(plane))[..., 0] > 128)
     assert (pasted.to_array((300, 9)) == bright).all()
     shifted = field.to_field(np.array([4.0, 150.0]))
     row, column = int(shifted[1]), int(shifted[0])
-    assert (field.extract(plane)[row, column] == plane[150, 4]).all()
+    assert (field.extract(ArrayPlane(plane))[row, column] == plane[150, 4]).all()
 
 
 def test_logits_keep_their_place_in_the_plane_in_another_field() -> None:

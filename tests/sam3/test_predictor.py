@@ -232,6 +232,25 @@ def test_out_of_memory_is_typed_and_survived(
     assert predictor.predict(features, **POINT).masks.shape == (3, *SIZE)
 
 
+def test_encoding_tells_its_progress_and_can_be_stopped(predictor: Predictor) -> None:
+    image = data.coffee()[:50, :60]
+    heard: list[float] = []
+    features = predictor.encode(image, progress=heard.append)
+    assert heard == pytest.approx([i / 6 for i in range(1, 7)])
+
+    class StopHereError(Exception):
+        pass
+
+    def stop(share: float) -> None:
+        if share > 0.4:
+            raise StopHereError
+
+    with pytest.raises(StopHereError):
+        predictor.encode(image, progress=stop)
+    again = predictor.encode(image)
+    assert all(torch.equal(a, b) for a, b in zip(again.encoded, features.encoded, strict=True))
+
+
 def test_devices() -> None:
     assert choose_device("cpu") == torch.device("cpu")
     assert choose_device("auto").type in {"cpu", "cuda", "mps"}

@@ -11,7 +11,7 @@ from sam3.config import ModelConfig
 from sam3.model.mask_decoder import MaskDecoder, RawMasks
 from sam3.model.neck import Neck
 from sam3.model.prompt_encoder import PromptEncoder
-from sam3.model.trunk import Trunk
+from sam3.model.trunk import Progress, Trunk
 
 __all__ = ["ClickModel", "EncodedImage"]
 
@@ -55,10 +55,10 @@ class ClickModel(nn.Module):
         # Videos put the memory of earlier frames here; a single image has none.
         self.no_memory_embed = nn.Parameter(torch.zeros(1, 1, config.channels))
 
-    def encode(self, images: Tensor) -> EncodedImage:
-        """Encode normalised images (B, 3, H, W) in [-1, 1]."""
-        decoder = self.mask_decoder
-        fine, middle, coarse = self.neck(self.trunk(images), decoder.conv_s0, decoder.conv_s1)
+    def encode(self, images: Tensor, progress: Progress | None = None) -> EncodedImage:
+        """Encode normalised images (B, 3, H, W) in [-1, 1]; `progress` as for :class:`Trunk`."""
+        decoder, features = self.mask_decoder, self.trunk(images, progress)
+        fine, middle, coarse = self.neck(features, decoder.conv_s0, decoder.conv_s1)
         return EncodedImage(coarse, middle, fine)
 
     def without_memory(self, embedding: Tensor) -> Tensor:

@@ -5,6 +5,8 @@ Source: Li et al., Exploring Plain Vision Transformer Backbones for Object Detec
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -12,7 +14,10 @@ from torch.nn import functional as F
 from sam3.config import TrunkConfig
 from sam3.model.rope import apply_rope, axial_rope_table
 
-__all__ = ["Trunk"]
+__all__ = ["Progress", "Trunk"]
+
+#: Called with a share in 0..1.
+Progress = Callable[[float], None]
 
 
 class Attention(nn.Module):
@@ -128,13 +133,15 @@ class Trunk(nn.Module):
         )
         self._tables: dict[tuple[int, int, float, torch.device], Tensor] = {}
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor, progress: Progress | None = None) -> Tensor:
         """Encode normalised images.
 
         Parameters
         ----------
         images : Tensor, shape (B, 3, H, W)
             Pixels in [-1, 1]; H and W are multiples of the patch size.
+        progress : callable, optional
+            Told after each block which share of them is done. What it raises ends the encoding.
 
         Returns
         -------
@@ -148,8 +155,10 @@ class Trunk(nn.Module):
         window = self.config.window
         local = self._rope(window, window, 1.0, x.device)
         whole = self._rope(height, width, self.global_scale, x.device)
-        for block in self.blocks:
+        for number, block in enumerate(self.blocks, start=1):
             x = block(x, whole if block.window is None else local)
+            if progress is not None:
+                progress(number / len(self.blocks))
         features: Tensor = x.permute(0, 3, 1, 2)
         return features
 

@@ -1,0 +1,169 @@
+"""How a session asks its model: requests, answers, progress, and looking ahead."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from sam3.errors import Sam3Error
+
+from .drafts import Draft
+from .fields import Field, choose_field, fields_of_level
+from .inference import Question
+from .jobs import Job, Loader, Outcome, Plane, work
+from .ledger import Step
+from .prompts import PromptSet
+from .session_state import IDLE, SessionState
+
+if TYPE_CHECKING:
+    from sam3.predictor import Predictor
+
+__all__ = ["Predicting"]
+
+logger = logging.getLogger(__name__)
+
+# Fields further than this from where the user works are not encoded ahead.
+_NEAR_FIELDS = 3
+
+
+class Predicting(SessionState):
+    """The part of `LabelingSession` between its commands and the model."""
+
+    _seconds_to_encode: float | None = None
+    _encoding_since: float | None = None
+    _encoded_ahead: tuple[Plane | None, set[Field]] = (None, set())
+
+    def _ask(self, plane: Plane, drafts: tuple[Draft, ...]) -> Job:
+        """Ask for the masks of drafts; a later question replaces this one."""
+        known = tuple(self._predictions.values())
+        self._generation += 1
+        question = Question(plane.image, drafts, known, self.level)
+        job = Job(self._generation, plane, question)
+        self._queue.stop_ahead(self._first_field(plane, drafts[0]))
+        self._queue.add(job)
+        return job
+
+    def _first_field(self, plane: Plane, draft: Draft) -> Field | None:
+        if self.predictor is None or not draft.turns:
+            return None
+        size = self._ledger.typical_size()
+        return choose_field(plane.shape, draft, self.predictor.config, self.level, size)
+
+    def _stop_plain(self, *, abandon: bool = False) -> None:
+        self._queue.cancel_plain(abandon=abandon)
+        # An answer still on its way was asked for something that is no longer there.
+        self._generation += 1
+
+    def _start(self, job: Job) -> None:
+        model, cache = self._model, self.cache
+        if model is None:
+            self._finish(job, None, Outcome(error=Sam3Error("no model is set; choose one")))
+            return
+        if self.predictor is None:
+            # Before the work gets to say so itself, it has to import torch.
+            self._report("loading model", None)
+        if job.question is not None:
+            # Only now: objects accepted ahead of this one have been written by now, so that the
+            # same clicks give the same masks however fast they come.
+            size = self._ledger.typical_size()
+            job.question = replace(job.question, typical_size=size)
+        quiet = job.ahead is not None
+        self._submit(
+            lambda report: work(job, model, cache, report),
+            lambda outcome: self._finish(job, model, outcome),
+            self._ignore if quiet else self._report,
+        )
+
+    def _finish(self, job: Job, model: Predictor | Loader | None, outcome: Outcome) -> None:
+        self._queue.finished()
+        if self._closed:
+            return
+        if outcome.predictor is not None and self._model is model:
+            self._model = outcome.predictor
+        try:
+            if not job.cancelled:
+                self._take_answer(job, outcome)
+        finally:
+            self._queue.advance()
+            if not self.busy:
+                self._set_stage(IDLE)
+                self._encoding_since = None
+                self._look_ahead(failed=outcome.error is not None)
+
+    def _take_answer(self, job: Job, outcome: Outcome) -> None:
+        job.error = outcome.error
+        if outcome.predictions is not None:
+            if job.step is not None:
+                self._fill_step(job, job.step, outcome)
+            elif job.generation == self._generation:
+                self._put_predictions(outcome.predictions)
+                self._tell_prediction()
+        if job.error is not None and job.ahead is None:
+            logger.debug("prediction failed", exc_info=job.error)
+            if job.step is not None:
+                self._take_back(job.step)
+            self.failed.emit(job.error)
+
+    def _fill_step(self, job: Job, step: Step, outcome: Outcome) -> None:
+        raise NotImplementedError
+
+    def _take_back(self, step: Step) -> None:
+        raise NotImplementedError
+
+    # -------------------------------------------------------------- progress
+
+    def _report(self, stage: str, fraction: float | None) -> None:
+        now = time.monotonic()
+        if stage != "encoding" or fraction is None:
+            self._encoding_since = now if stage == "encoding" else None
+        left = self._seconds_to_encode
+        if stage == "encoding" and fraction and self._encoding_since is not None:
+            spent = now - self._encoding_since
+            left = spent * (1 - fraction) / fraction
+            if fraction == 1:
+                self._seconds_to_encode = spent
+        self._set_stage(stage)
+        self.progress_changed.emit(stage, fraction, left if stage == "encoding" else None)
+
+    def _ignore(self, stage: str, fraction: float | None) -> None:
+        """Hear of work that nobody waits for."""
+
+    # ---------------------------------------------------------- looking ahead
+
+    def _look_ahead(self, *, failed: bool = False) -> None:
+        """Encode the next field near where the user works, as long as nothing else is to do."""
+        plane, predictor = self._plane, self.predictor
+        idle = not self._queue.busy and self._queue.running is None
+        if failed or not self.look_ahead or plane is None or predictor is None or not idle:
+            return
+        if self._encoded_ahead[0] is not plane:
+            self._encoded_ahead = plane, set()
+        done = self._encoded_ahead[1]
+        if len(done) >= self.look_ahead or self.cache.nbytes > self.cache.limit_bytes / 2:
+            return
+        for region in self._near_fields(plane, predictor):
+            if region not in done:
+                done.add(region)
+                self._queue.add(Job(self._generation, plane, ahead=region))
+                return
+
+    def _near_fields(self, plane: Plane, predictor: Predictor) -> list[Field]:
+        """Fields of the level at which a click would start, the nearest to the last one first."""
+        height, width = plane.shape
+        recent = [one.bbox for one in self.objects[-1:] if one.plane == plane.key]
+        y, x = (height - 1) / 2, (width - 1) / 2
+        if recent:
+            y, x = (recent[0][0] + recent[0][2]) / 2, (recent[0][1] + recent[0][3]) / 2
+        click = PromptSet(((x, y),), (1,))
+        size = self._ledger.typical_size()
+        first = choose_field(plane.shape, click, predictor.config, self.level, size)
+        reach = _NEAR_FIELDS * max(first.shape)
+
+        def distance(region: Field) -> float:
+            return max(abs(sum(region.rows) / 2 - y), abs(sum(region.columns) / 2 - x))
+
+        near = y, x, reach
+        fields = fields_of_level(plane.shape, predictor.config.resolution, first.level, near)
+        return [first, *sorted(fields, key=distance)]
