@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import numpy as np
+import pytest
 
-from napari_sam3.embeddings import EmbeddingCache, embedding_key
+from napari_sam3.embeddings import EmbeddingCache, EncodingStopped, embedding_key
+from napari_sam3.fields import Field
+from napari_sam3.plane_image import ArrayPlane
 from sam3.model_builder import random_predictor
 from sam3.predictor import Predictor
 
@@ -35,12 +38,40 @@ def test_the_longest_unused_is_given_up_first() -> None:
     assert cache.nbytes == len(cache) == 0
 
 
-def test_a_field_is_encoded_once(predictor: Predictor) -> None:
+@dataclass
+class Listener:
+    """A `Control` that notes what it is told, and gives up when asked to."""
+
+    stop_at: float = 2.0
+    heard: list[float] = field(default_factory=list)
+    cancelled: bool = False
+    abandoned: bool = False
+
+    def report(self, stage: str, fraction: float | None = None) -> None:
+        assert stage == "encoding"
+        self.heard += [] if fraction is None else [fraction]
+        self.abandoned = bool(fraction and fraction >= self.stop_at)
+
+
+def test_a_field_is_read_and_encoded_once(predictor: Predictor) -> None:
     cache = EmbeddingCache()
     pixels = np.random.default_rng(0).integers(0, 255, (50, 40, 3), dtype=np.uint8)
-    first = cache.encode(pixels, predictor)
-    assert cache.encode(pixels.copy(), predictor) is first
+    region, listener = Field(0, (10, 50), (0, 40)), Listener()
+    first = cache.encode_field(region, ArrayPlane(pixels), predictor, listener)
+    assert listener.heard == pytest.approx([i / 6 for i in range(1, 7)])
+    again = cache.encode_field(region, ArrayPlane(pixels.copy()), predictor, Listener())
+    assert again is first
     assert cache.nbytes == first.nbytes
+    assert first.size == (40, 40)
+
+
+def test_encoding_is_given_up_as_soon_as_nobody_wants_it(predictor: Predictor) -> None:
+    cache, listener = EmbeddingCache(), Listener(stop_at=0.3)
+    plane = ArrayPlane(np.zeros((50, 40, 3), np.uint8))
+    with pytest.raises(EncodingStopped):
+        cache.encode_field(Field(0, (0, 50), (0, 40)), plane, predictor, listener)
+    assert max(listener.heard) < 0.6
+    assert len(cache) == 0
 
 
 def test_keys_differ_by_pixels_shape_and_weights(predictor: Predictor) -> None:

@@ -86,7 +86,9 @@ def test_no_prompt_is_dropped(
     field = choose_field(shape, prompts, Sizes(), level, size)
     (y0, y1), (x0, x1) = field.rows, field.columns
     assert all(x0 - 0.5 <= x <= x1 - 0.5 and y0 - 0.5 <= y <= y1 - 0.5 for x, y in points)
-    assert field.extract(ArrayPlane(np.zeros((*shape, 3), np.uint8))).shape[:2] == field.encoded_shape
+    assert (
+        field.extract(ArrayPlane(np.zeros((*shape, 3), np.uint8))).shape[:2] == field.encoded_shape
+    )
 
 
 @settings(deadline=None)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from napari_sam3.planes import PlaneIndex
-from napari_sam3.prompts import PromptSet, parse_polarity, prompts_from_rows
+from napari_sam3.prompts import PromptSet, parse_polarity, read_points, read_shape
 from sam3.errors import PromptError
 
 PLANE = PlaneIndex((1, 2), (4,))
@@ -24,29 +24,51 @@ def test_rows_become_x_y_and_other_planes_never_leak() -> None:
         [4.5, 13, 23],
         [3.5, 14, 24],
     ]
-    prompts = prompts_from_rows(
-        rows, ["foreground"] * 4 + ["background"], [rectangle(5, 0, 0, 50, 50)], PLANE
-    )
-    assert prompts.points == ((20, 10), (22, 12), (24, 14))
-    assert prompts.labels == (1, 1, 0)
-    assert prompts.box is None
+    found = read_points(rows, ["foreground"] * 4 + ["background"], PLANE)
+    assert [(i, p.points, p.labels) for i, p in found.items()] == [
+        (0, ((20, 10),), (1,)),
+        (2, ((22, 12),), (1,)),
+        (4, ((24, 14),), (0,)),
+    ]
+    assert read_shape(rectangle(5, 0, 0, 50, 50), "rectangle", PLANE) is None
 
 
 def test_planes_along_other_axes() -> None:
-    prompts = prompts_from_rows([[7, 4, 9]], [True], [], PlaneIndex((0, 2), (4,)))
-    assert prompts.points == ((9, 7),)
+    found = read_points([[7, 4, 9]], [True], PlaneIndex((0, 2), (4,)))
+    assert found[0].points == ((9, 7),)
 
 
-def test_the_last_real_rectangle_is_the_box_with_its_corners_put_right() -> None:
-    boxes = [rectangle(4, 1, 2, 30, 40), rectangle(4, 50, 60, 20, 25), rectangle(4, 9, 9, 11, 11)]
-    assert prompts_from_rows([], [], boxes, PLANE).box == (25, 20, 60, 50)
+def test_rectangles_are_boxes_with_their_corners_put_right() -> None:
+    found = read_shape(rectangle(4, 50, 60, 20, 25), "rectangle", PLANE)
+    assert found == PromptSet(box=(25, 20, 60, 50))
+    assert read_shape(rectangle(4, 9, 9, 11, 11), "rectangle", PLANE) is None  # a plain click
+
+
+def test_other_shapes_are_outlines_with_their_box() -> None:
+    triangle = [[4, 10, 10], [4, 10, 40], [4, 30, 25]]
+    found = read_shape(triangle, "polygon", PLANE)
+    assert found is not None
+    assert found.box == (10, 10, 40, 30)
+    assert found.outline == ((10, 10), (40, 10), (25, 30))
+    turned = [[4, 20, 0], [4, 0, 20], [4, 20, 40], [4, 40, 20]]
+    found = read_shape(turned, "rectangle", PLANE)
+    assert found is not None
+    assert len(found.outline) == 4
+    found = read_shape(rectangle(4, 0, 0, 20, 40), "ellipse", PLANE)
+    assert found is not None
+    assert found.box == pytest.approx((0, 0, 40, 20))
+    xy = np.array(found.outline)
+    assert np.allclose(((xy[:, 0] - 20) / 20) ** 2 + ((xy[:, 1] - 10) / 10) ** 2, 1, atol=1e-3)
+    assert read_shape(triangle, "path", PLANE) is None
 
 
 def test_a_flat_box_is_an_error_that_quotes_it() -> None:
     with pytest.raises(PromptError, match=r"30.0 x 0.0 px has no usable area"):
-        prompts_from_rows([], [], [rectangle(4, 10, 10, 10, 40)], PLANE)
+        read_shape(rectangle(4, 10, 10, 10, 40), "rectangle", PLANE)
     with pytest.raises(PromptError, match="no usable area"):
         PromptSet.from_arrays(box=[5, 5, 5, 5])
+    with pytest.raises(PromptError, match="outline of 2 corners"):
+        PromptSet().with_outline([[1, 2], [3, 4]])
 
 
 @pytest.mark.parametrize(
