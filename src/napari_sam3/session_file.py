@@ -1,0 +1,176 @@
+"""Session files: everything that was done to the labels of an image, to be done again."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import secrets
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from sam3.errors import Sam3Error
+
+from .identity import ImageIdentity
+from .operations import Operation
+from .record_fields import Node, RecordError, dump, parse
+from .record_parts import MakeKey, as_it_is, identity_from_record, identity_to_record
+from .records import SCHEMA_VERSION, check_version, operation_from_record, operation_to_record
+
+__all__ = ["MAX_SESSION_BYTES", "SessionFile", "SessionFileError", "read_session", "write_session"]
+
+FORMAT = "napari-sam3 session"
+MAX_SESSION_BYTES = 1 << 29
+_GZIP = b"\x1f\x8b"
+
+
+class SessionFileError(Sam3Error, OSError):
+    """A session file that cannot be written, should not be, or is something else."""
+
+
+@dataclass(frozen=True, eq=False)
+class SessionFile:
+    """What a session file holds.
+
+    Parameters
+    ----------
+    image : ImageIdentity
+        Whose labels they were.
+    operations : tuple of Operation
+        In effect, net of undo, oldest first.
+    """
+
+    image: ImageIdentity
+    operations: tuple[Operation, ...]
+
+
+def write_session(
+    path: str | os.PathLike[str],
+    operations: Iterable[Operation],
+    image: ImageIdentity,
+    *,
+    overwrite: bool = False,
+) -> Path:
+    """Write a session file, whole or not at all.
+
+    Parameters
+    ----------
+    path : str or path-like
+        File to write; its folder is made if need be. Compressed if the name ends with ``.gz``.
+    operations : iterable of Operation
+        In effect, net of undo, oldest first.
+    image : ImageIdentity
+        Whose labels they were done to.
+    overwrite : bool
+        Replace an existing file.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    RecordError
+        If an operation cannot be stored.
+    SessionFileError
+        If the file exists, would be too large to be read, or cannot be written.
+    """
+    path = Path(path)
+    record = {
+        "format": FORMAT,
+        "version": SCHEMA_VERSION,
+        "image": identity_to_record(image),
+        "operations": [operation_to_record(operation) for operation in operations],
+    }
+    content = dump(record, "the session")
+    if len(content) > MAX_SESSION_BYTES:
+        raise SessionFileError(
+            f"the session takes {len(content)} bytes, more than the {MAX_SESSION_BYTES} that are "
+            "read again; save the labels as an image instead"
+        )
+    if path.name.lower().endswith(".gz"):
+        content = gzip.compress(content, mtime=0)
+    try:
+        _put(path, content, overwrite)
+    except FileExistsError as error:
+        raise SessionFileError(
+            f"{str(path)!r} exists already; choose another name or overwrite it"
+        ) from error
+    except OSError as error:
+        raise SessionFileError(
+            f"{str(path)!r} could not be written ({error.strerror or error}); choose another "
+            "folder or a shorter name, or free some space"
+        ) from error
+    return path
+
+
+def read_session(path: str | os.PathLike[str], make_key: MakeKey = as_it_is) -> SessionFile:
+    """Read a session file, compressed or not, whatever its name.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file.
+    make_key : callable
+        Makes the key of a plane out of a `PlaneIndex`, such as `PlaneSource.key`.
+
+    Raises
+    ------
+    SessionFileError
+        If the file cannot be read, is no session file, is too large, of another version, or
+        damaged.
+    """
+    path = Path(path)
+    try:
+        content = _content(path)
+    except (OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise SessionFileError(
+            f"{str(path)!r} cannot be read ({reason}); check that it is a whole session file"
+        ) from error
+    if len(content) > MAX_SESSION_BYTES:
+        raise SessionFileError(
+            f"{str(path)!r} holds more than the {MAX_SESSION_BYTES} bytes of the largest session; "
+            "choose a file that napari-sam3 wrote"
+        )
+    try:
+        node = parse(content, "the session")
+        if not isinstance(node.value, dict) or node.value.get("format") != FORMAT:
+            raise node.error(f"a {FORMAT}")
+        check_version(Node(node.value.get("version"), "the session's version"))
+        parts = node.parts("format", "version", "image", "operations")
+        operations = [operation_from_record(one, make_key) for one in parts["operations"].items()]
+        return SessionFile(identity_from_record(parts["image"]), tuple(operations))
+    except RecordError as error:
+        raise SessionFileError(f"{str(path)!r} is no {FORMAT} to read: {error}") from error
+
+
+def _content(path: Path) -> bytes:
+    """Read at most one byte more than is allowed."""
+    with path.open("rb") as file:
+        start = file.read(len(_GZIP))
+        file.seek(0)
+        if start == _GZIP:
+            with gzip.GzipFile(fileobj=file) as unpacked:
+                return unpacked.read(MAX_SESSION_BYTES + 1)
+        return file.read(MAX_SESSION_BYTES + 1)
+
+
+def _put(path: Path, content: bytes, overwrite: bool) -> None:
+    if path.is_dir():
+        raise IsADirectoryError(None, "it is a folder")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and not overwrite:
+        raise FileExistsError
+    # A name of its own: two windows may save at once, and long names leave no room for more.
+    partial = path.with_name(f".{secrets.token_hex(8)}.partial")
+    try:
+        with partial.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
