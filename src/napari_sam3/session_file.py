@@ -94,10 +94,8 @@ def write_session(
         content = gzip.compress(content, mtime=0)
     try:
         _put(path, content, overwrite)
-    except FileExistsError as error:
-        raise SessionFileError(
-            f"{str(path)!r} exists already; choose another name or overwrite it"
-        ) from error
+    except SessionFileError:
+        raise
     except OSError as error:
         raise SessionFileError(
             f"{str(path)!r} could not be written ({error.strerror or error}); choose another "
@@ -160,10 +158,10 @@ def _content(path: Path) -> bytes:
 
 def _put(path: Path, content: bytes, overwrite: bool) -> None:
     if path.is_dir():
-        raise IsADirectoryError(None, "it is a folder")
-    path.parent.mkdir(parents=True, exist_ok=True)
+        raise SessionFileError(f"{str(path)!r} is a folder; give the name of a file in it")
     if path.exists() and not overwrite:
-        raise FileExistsError
+        raise SessionFileError(f"{str(path)!r} exists already; choose another name or overwrite it")
+    path.parent.mkdir(parents=True, exist_ok=True)
     # A name of its own: two windows may save at once, and long names leave no room for more.
     partial = path.with_name(f".{secrets.token_hex(8)}.partial")
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, is_dataclass
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from hypothesis import strategies as st
@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 from napari_sam3.drafts import Draft, Turn
 from napari_sam3.fields import Field
 from napari_sam3.masks import PlaneMask
-from napari_sam3.operations import AcceptedObject, LabelWrite, Operation, Rendering
+from napari_sam3.operations import AcceptedObject, Kind, LabelWrite, Operation, Rendering
 from napari_sam3.planes import PlaneIndex
 from napari_sam3.prompts import PromptSet
 
@@ -121,7 +121,7 @@ def writes(draw: st.DrawFn, key: Any = None) -> LabelWrite:
 @st.composite
 def operations(draw: st.DrawFn) -> Operation:
     key = draw(keys)
-    kind = draw(st.sampled_from(["accept", "delete", "merge", "split", "paint"]))
+    kind: Kind = draw(st.sampled_from(get_args(Kind)))
     labels = st.lists(LABEL, min_size=2, max_size=4, unique=True).map(tuple)
     return Operation(
         kind=kind,

@@ -85,6 +85,9 @@ ACCEPT = Operation("accept", PLANE, (OBJECT,), policy="inside")
 PAINT = Operation("paint", PLANE, writes=(WRITE,))
 
 
+WRONG: list[Any] = [{"a": 1}, float("nan"), float("inf"), 1 << 2000, True, "x" * 5000, [[[]]]]
+
+
 def through_json(record: Any) -> Node:
     return parse(dump(record, "record"), "record")
 
@@ -120,14 +123,14 @@ def test_every_part_comes_back(
 
 
 def test_values_of_numpy_are_stored_as_what_they_are_equal_to() -> None:
-    odd = replace(
-        OBJECT,
-        id=np.uint32(3),
-        score=np.float32(0.3),
-        bbox=tuple(np.array(OBJECT.bbox)),
-        area=np.int64(40),
-        plane=tuple(np.arange(2)),
-    )
+    values: dict[str, Any] = {
+        "id": np.uint32(3),
+        "score": np.float32(0.3),
+        "bbox": tuple(np.array(OBJECT.bbox)),
+        "area": np.int64(40),
+        "plane": tuple(np.arange(2)),
+    }
+    odd = replace(OBJECT, **values)
     back = object_from_record(through_json(object_to_record(odd)))
     assert (back.id, back.bbox, back.area, back.plane) == (3, OBJECT.bbox, 40, (0, 1))
     assert back.score == float(np.float32(0.3))
@@ -182,7 +185,7 @@ def test_a_value_of_the_wrong_type_is_refused_wherever_it_stands(operation: Oper
     record = operation_to_record(operation)
     refused = 0
     for path in paths(record)[1:]:
-        for wrong in ({"a": 1}, float("nan"), float("inf"), 1 << 2000, True, "x" * 5000, [[[]]]):
+        for wrong in WRONG:
 
             def put(owner: Any, key: Any, value: Any = wrong) -> None:
                 owner[key] = value
@@ -252,28 +255,28 @@ def test_labels_must_have_the_shape_of_their_region() -> None:
 
 
 @pytest.mark.parametrize(
-    "bad",
+    ("name", "value"),
     [
-        replace(OBJECT, score=float("nan")),
-        replace(OBJECT, typical_size=float("inf")),
-        replace(OBJECT, id=1 << 70),
-        replace(OBJECT, id=1.5),
-        replace(OBJECT, area=-1),
-        replace(OBJECT, plane=None),
-        replace(OBJECT, plane=object()),
-        replace(OBJECT, plane=True),
-        replace(OBJECT, plane=("a", 1)),
-        replace(OBJECT, plane=PlaneIndex((1, 0))),
-        replace(OBJECT, category=7),
-        replace(OBJECT, category="x" * 5000),
-        replace(OBJECT, rendering=Rendering((), ((0.0, float("nan")),))),
-        replace(OBJECT, draft=Draft(1, (Turn(PromptSet(((float("nan"), 1.0),), (1,))),))),
-        replace(OBJECT, draft=None),
+        ("score", float("nan")),
+        ("typical_size", float("inf")),
+        ("id", 1 << 70),
+        ("id", 1.5),
+        ("area", -1),
+        ("plane", None),
+        ("plane", object()),
+        ("plane", True),
+        ("plane", ("a", 1)),
+        ("plane", PlaneIndex((1, 0))),
+        ("category", 7),
+        ("category", "x" * 5000),
+        ("rendering", Rendering((), ((0.0, float("nan")),))),
+        ("draft", Draft(1, (Turn(PromptSet(((float("nan"), 1.0),), (1,))),))),
+        ("draft", None),
     ],
 )
-def test_what_could_not_be_read_again_is_not_stored(bad: Any) -> None:
+def test_what_could_not_be_read_again_is_not_stored(name: str, value: Any) -> None:
     with pytest.raises(RecordError):
-        object_to_record(bad)
+        object_to_record(replace(OBJECT, **{name: value}))
 
 
 @pytest.mark.parametrize(

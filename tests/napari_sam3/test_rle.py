@@ -146,7 +146,7 @@ def test_labels_that_are_not_what_they_announce_are_refused_without_taking_memor
     text: str,
 ) -> None:
     tracemalloc.start()
-    with pytest.raises(RecordError, match="damaged|no text of labels"):
+    with pytest.raises(RecordError, match=r"damaged|no text of labels"):
         labels_from_text(text)
     assert tracemalloc.get_traced_memory()[1] < 1 << 21
     tracemalloc.stop()
@@ -161,4 +161,4 @@ def test_text_after_the_labels_is_refused() -> None:
 def test_the_longest_runs_that_deflate_can_shrink_are_read_again() -> None:
     values = np.zeros((4000, 4000), np.uint64)
     assert same(labels_from_text(labels_to_text(values)), values)
-    assert rle.MAX_CROP_BYTES > values.nbytes
+    assert values.nbytes < rle.MAX_CROP_BYTES
