@@ -77,7 +77,8 @@ class Journal:
     ) -> None:
         self._folder = default_folder() if folder is None else Path(folder)
         self._limit_bytes = limit_bytes
-        self._total = self._size = self._pruned_at = self._changes = 0
+        self._end = 0, 0  # checksum and size after the last whole line
+        self._pruned_at = self._changes = 0
         self.problem: JournalError | None = None
         lengths, now = tuple(int(n) for n in shape), datetime.now(UTC).isoformat()
         header = JournalHeader(image, lengths, np.dtype(dtype).name, start, now)
@@ -116,8 +117,8 @@ class Journal:
             raise self._failed(error) from error
         self._write(body)
         self._changes += 1
-        if (self._size - self._pruned_at) * _PRUNE_SHARE > self._limit_bytes:
-            self._pruned_at = self._size
+        if (self._end[1] - self._pruned_at) * _PRUNE_SHARE > self._limit_bytes:
+            self._pruned_at = self._end[1]
             prune(self._folder, self._limit_bytes)
 
     def close(self, *, discard: bool = False) -> None:
@@ -140,17 +141,22 @@ class Journal:
     def _write(self, body: bytes) -> None:
         """Append a line to the file, whole or not at all."""
         assert self._descriptor is not None
-        line, total = encode_line(body, self._total)
+        total, size = self._end
+        line, total = encode_line(body, total)
         try:
             rest = memoryview(line)
             while rest:
                 rest = rest[os.write(self._descriptor, rest) :]
             os.fsync(self._descriptor)
+            self._end = total, size + len(line)
         except OSError as error:
             with contextlib.suppress(OSError):  # a reader passes over half a line as well
-                os.ftruncate(self._descriptor, self._size)
+                os.ftruncate(self._descriptor, size)
             raise self._failed(error) from error
-        self._total, self._size = total, self._size + len(line)
+        except BaseException:
+            # Ctrl+C: lines after half a line, or after one not counted, would be lost.
+            os.ftruncate(self._descriptor, self._end[1])
+            raise
 
     def _failed(self, error: Exception) -> JournalError:
         self.problem = JournalError(

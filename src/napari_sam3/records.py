@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Hashable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, cast, get_args
 
@@ -31,7 +32,7 @@ from .record_parts import (
     span_from_record,
     storing,
 )
-from .rle import labels_from_text, labels_text_shape, labels_to_text
+from .rle import labels_from_text, labels_text_bytes, labels_text_shape, labels_to_text
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -41,6 +42,7 @@ __all__ = [
     "object_to_record",
     "operation_from_record",
     "operation_to_record",
+    "unpacked_bytes",
     "write_from_record",
     "write_to_record",
 ]
@@ -183,6 +185,37 @@ def operation_from_record(node: Node, make_key: MakeKey = as_it_is) -> Operation
         policy=cast(Policy, parts["policy"].one_of(_POLICIES)),
         writes=tuple(_unpacked(item, make_key) for item in parts["writes"].items()),
     )
+
+
+def unpacked_bytes(operation: Any) -> int:
+    """Tell how much memory the masks and labels of an operation's record take once read.
+
+    Each is bounded, but a short file can announce very many. Whatever is no record counts nothing:
+    reading it complains.
+
+    Parameters
+    ----------
+    operation : object
+        From `operation_to_record`, or from anybody.
+    """
+    total = 0
+    for accepted in _list_of_dicts(operation, "objects"):
+        draft = accepted.get("draft")
+        seed = draft.get("seed") if isinstance(draft, dict) else None
+        sides: list[Any] = []
+        if isinstance(seed, dict):
+            sides = [seed.get("height"), seed.get("width")]
+        if sides and all(type(side) is int and side >= 0 for side in sides):
+            total += sides[0] * sides[1]
+    for write in _list_of_dicts(operation, "writes"):
+        with suppress(RecordError, KeyError, TypeError):
+            total += labels_text_bytes(write["labels"])
+    return total
+
+
+def _list_of_dicts(record: Any, name: str) -> list[dict[str, Any]]:
+    found = record.get(name) if isinstance(record, dict) else None
+    return [item for item in found if isinstance(item, dict)] if isinstance(found, list) else []
 
 
 def _parts(node: Node) -> dict[str, Node]:

@@ -18,6 +18,7 @@ __all__ = [
     "MAX_CROP_BYTES",
     "MAX_MASK_PIXELS",
     "labels_from_text",
+    "labels_text_bytes",
     "labels_text_shape",
     "labels_to_text",
     "mask_from_record",
@@ -136,6 +137,12 @@ def labels_to_text(values: npt.NDArray[Any]) -> str:
     # Level 1: labels are runs of one value, where higher levels cost much and save little.
     packed = base64.b64encode(zlib.compress(little.tobytes(), 1)).decode("ascii")
     return f"{values.dtype.name} {values.shape[0]}x{values.shape[1]} {packed}"
+
+
+def labels_text_bytes(text: str) -> int:
+    """Return how many bytes the labels of a text take, like `labels_text_shape`."""
+    dtype, (height, width), _ = _announced(text)
+    return height * width * dtype.itemsize
 
 
 def labels_text_shape(text: str) -> tuple[int, int]:

@@ -8,7 +8,9 @@ import secrets
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from io import BufferedIOBase
 from pathlib import Path
+from typing import Any
 
 from sam3.errors import Sam3Error
 
@@ -16,13 +18,21 @@ from .identity import ImageIdentity
 from .operations import Operation
 from .record_fields import Node, RecordError, dump, parse
 from .record_parts import MakeKey, as_it_is, identity_from_record, identity_to_record
-from .records import SCHEMA_VERSION, check_version, operation_from_record, operation_to_record
+from .records import (
+    SCHEMA_VERSION,
+    check_version,
+    operation_from_record,
+    operation_to_record,
+    unpacked_bytes,
+)
 
 __all__ = ["MAX_SESSION_BYTES", "SessionFile", "SessionFileError", "read_session", "write_session"]
 
 FORMAT = "napari-sam3 session"
 MAX_SESSION_BYTES = 1 << 29
-_GZIP = b"\x1f\x8b"
+# Of masks and labels in memory; a session that holds more was never in memory to be written.
+MAX_UNPACKED_BYTES = 1 << 33
+_GZIP, _PIECE = b"\x1f\x8b", 1 << 20
 
 
 class SessionFileError(Sam3Error, OSError):
@@ -78,17 +88,19 @@ def write_session(
         If the file exists, would be too large to be read, or cannot be written.
     """
     path = Path(path)
-    record = {
+    record: dict[str, Any] = {
         "format": FORMAT,
         "version": SCHEMA_VERSION,
         "image": identity_to_record(image),
         "operations": [operation_to_record(operation) for operation in operations],
     }
     content = dump(record, "the session")
-    if len(content) > MAX_SESSION_BYTES:
+    size = _unpacked(record["operations"])
+    if len(content) > MAX_SESSION_BYTES or size > MAX_UNPACKED_BYTES:
         raise SessionFileError(
-            f"the session takes {len(content)} bytes, more than the {MAX_SESSION_BYTES} that are "
-            "read again; save the labels as an image instead"
+            f"the session takes {len(content)} bytes, and {size} of masks and labels; more than "
+            f"{MAX_SESSION_BYTES} and {MAX_UNPACKED_BYTES} are not read again. Save the labels as "
+            "an image instead"
         )
     if path.name.lower().endswith(".gz"):
         content = gzip.compress(content, mtime=0)
@@ -139,21 +151,38 @@ def read_session(path: str | os.PathLike[str], make_key: MakeKey = as_it_is) -> 
             raise node.error(f"a {FORMAT}")
         check_version(Node(node.value.get("version"), "the session's version"))
         parts = node.parts("format", "version", "image", "operations")
+        if (size := _unpacked(parts["operations"].value)) > MAX_UNPACKED_BYTES:
+            raise RecordError(
+                f"its masks and labels would take {size} bytes of memory; expected at most "
+                f"{MAX_UNPACKED_BYTES}"
+            )
         operations = [operation_from_record(one, make_key) for one in parts["operations"].items()]
         return SessionFile(identity_from_record(parts["image"]), tuple(operations))
     except RecordError as error:
         raise SessionFileError(f"{str(path)!r} is no {FORMAT} to read: {error}") from error
 
 
+def _unpacked(operations: Any) -> int:
+    return sum(map(unpacked_bytes, operations)) if isinstance(operations, list) else 0
+
+
 def _content(path: Path) -> bytes:
-    """Read at most one byte more than is allowed."""
+    """Read at most a little more than is allowed."""
     with path.open("rb") as file:
         start = file.read(len(_GZIP))
         file.seek(0)
-        if start == _GZIP:
-            with gzip.GzipFile(fileobj=file) as unpacked:
-                return unpacked.read(MAX_SESSION_BYTES + 1)
-        return file.read(MAX_SESSION_BYTES + 1)
+        if start != _GZIP:
+            return _bounded(file)
+        with gzip.GzipFile(fileobj=file) as unpacked:
+            return _bounded(unpacked)
+
+
+def _bounded(file: BufferedIOBase) -> bytes:
+    content = bytearray()
+    # In pieces: a read of the whole limit would take that much memory whatever the file's size.
+    while len(content) <= MAX_SESSION_BYTES and (piece := file.read(_PIECE)):
+        content += piece
+    return bytes(content)
 
 
 def _put(path: Path, content: bytes, overwrite: bool) -> None:

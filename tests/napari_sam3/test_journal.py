@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -112,19 +113,19 @@ def test_a_killed_process_loses_nothing_that_it_had_reported(tmp_path: Path, see
     random = np.random.default_rng(seed)
     with writing_process(tmp_path, seed, 5000) as process:
         assert process.stdout is not None
-        for _ in range(int(random.integers(1, 60))):
-            process.stdout.readline()
+        reported = "".join(process.stdout.readline() for _ in range(int(random.integers(1, 60))))
         time.sleep(random.random() / 50)
         process.kill()  # SIGKILL
-        reported = [int(line) for line in process.stdout.read().split()]
-    (found,) = find_journals(tmp_path, IMAGE)
-    restored = read_journal(found.path)
+        reported += process.stdout.read()
+    (path,) = journals_in(tmp_path)
+    restored = read_journal(path)
     assert not restored.damaged
-    assert not found.closed
-    assert (found.objects, found.operations) == (len(restored.objects), len(restored.operations))
+    assert not restored.closed
+    counts = [(len(restored.objects), len(restored.operations))] if restored.operations else []
+    assert [(one.objects, one.operations) for one in find_journals(tmp_path, IMAGE)] == counts
     # The last change may be on the disk without having been reported.
-    lines = found.path.read_bytes().count(b"\n") - 1
-    assert lines - 1 <= reported[-1] <= lines
+    lines = path.read_bytes().count(b"\n") - 1
+    assert lines - 1 <= int(reported.split()[-1]) <= lines
     *_, (_, labels, present) = changes(seed, lines)
     np.testing.assert_array_equal(rebuilt(restored), labels)
     assert ids(restored) == present
@@ -419,6 +420,40 @@ def test_a_disk_that_is_full_from_the_start_is_reported_and_leaves_no_file(tmp_p
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert list(tmp_path.iterdir()) == []
+
+
+@POSIX
+def test_a_change_interrupted_by_a_signal_does_no_harm_to_those_after_it(tmp_path: Path) -> None:
+    def interrupt(signum: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    journal = Journal(IMAGE, SHAPE, np.int32, folder=tmp_path)
+    change = next(changes(0, 1))[0]
+    random, finished, interrupted = np.random.default_rng(0), 1, 0
+    journal.append(change)
+    began = time.perf_counter()
+    for _ in range(5):
+        journal.append(change)
+        finished += 1
+    usual = (time.perf_counter() - began) / 5
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        for _ in range(150):
+            signal.setitimer(signal.ITIMER_REAL, float(random.uniform(2e-5, 2 * usual)))
+            try:
+                journal.append(change)
+                signal.setitimer(signal.ITIMER_REAL, 0)
+                finished += 1
+            except KeyboardInterrupt:
+                interrupted += 1
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    journal.append(change)
+    restored = read_journal(journal.path)
+    assert interrupted > 0
+    assert not restored.damaged
+    assert finished + 1 <= len(restored.operations) <= finished + 1 + interrupted
 
 
 def test_a_change_that_cannot_be_stored_ends_the_journal(tmp_path: Path) -> None:

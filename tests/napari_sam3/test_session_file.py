@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 import tempfile
+import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +16,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_sam3 import session_file
+from napari_sam3.drafts import Draft
 from napari_sam3.identity import ImageIdentity
+from napari_sam3.masks import PlaneMask
 from napari_sam3.operations import LabelWrite, Operation
 from napari_sam3.plane_source import PlaneKey
 from napari_sam3.planes import PlaneIndex
+from napari_sam3.records import operation_to_record, unpacked_bytes
 from napari_sam3.session_file import SessionFileError, read_session, write_session
+from tests.napari_sam3.journal_writer import accepted
 from tests.napari_sam3.record_samples import operations, same
 
 IMAGE = ImageIdentity("Zellen 細胞", (3, 40, 50), "uint16", "ab" * 16)
@@ -126,8 +132,49 @@ def test_files_beyond_the_limit_are_neither_read_nor_written(
         path.write_bytes(content)
         with pytest.raises(SessionFileError, match="more than the 5000 bytes"):
             read_session(path)
-    with pytest.raises(SessionFileError, match="more than the 5000"):
+    with pytest.raises(SessionFileError, match="more than 5000"):
         write_session(path, SOME * 50, IMAGE, overwrite=True)
+
+
+def test_a_short_file_that_announces_very_many_pixels_is_refused_before_they_are_made(
+    tmp_path: Path,
+) -> None:
+    seed = PlaneMask(0, 0, np.ones((4, 4), bool))
+    made = replace(accepted(1, PLANE, (0, 0, 4, 4)), draft=Draft(1, (), seed))
+    path = write_session(tmp_path / "s", [Operation("accept", PLANE, (made,))], IMAGE)
+    record: dict[str, Any] = json.loads(path.read_text())
+    (objects,) = (operation["objects"] for operation in record["operations"])
+    objects[0]["draft"]["seed"].update(height=1 << 14, width=1 << 14, runs=[0, 1 << 28])
+    objects *= 40
+    path.write_text(json.dumps(record))
+    tracemalloc.start()
+    with pytest.raises(SessionFileError, match="would take 10737418240 bytes"):
+        read_session(path)
+    assert tracemalloc.get_traced_memory()[1] < 1 << 24
+    tracemalloc.stop()
+
+
+@given(operations())
+@settings(deadline=None)
+def test_what_an_operation_takes_in_memory_is_known_from_its_record(operation: Operation) -> None:
+    seeds = [made.draft.seed for made in operation.objects]
+    expected = sum(seed.crop.size for seed in seeds if seed is not None)
+    expected += sum(write.values.nbytes for write in operation.writes)
+    assert unpacked_bytes(operation_to_record(operation)) == expected
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        None,
+        [],
+        {"objects": 3, "writes": [None, {}, {"labels": 5}, {"labels": "x"}]},
+        {"objects": [1, {}, {"draft": 1}, {"draft": {"seed": {"height": "9", "width": 9}}}]},
+        {"objects": [{"draft": {"seed": {"height": -9, "width": 9}}}]},
+    ],
+)
+def test_what_is_no_record_takes_no_memory(record: Any) -> None:
+    assert unpacked_bytes(record) == 0
 
 
 def test_a_damaged_operation_is_named(tmp_path: Path) -> None:
