@@ -1,0 +1,125 @@
+"""What tells one image from another, however it is opened: its shape, its type and a sample."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sam3.errors import ImageError
+
+__all__ = ["ImageIdentity", "identify"]
+
+MAX_NAME = 255
+# At most four planes of sixteen blocks, or one of sixty-four; 16 KiB each makes a megabyte.
+PLANES = 4
+GRID_OF_MANY, GRID_OF_ONE = 4, 8
+BLOCK_BYTES = 1 << 14
+
+
+@dataclass(frozen=True)
+class ImageIdentity:
+    """An image, without its pixels.
+
+    Parameters
+    ----------
+    name : str
+        What it was called; no part of what makes images equal, since layers are renamed.
+    shape : tuple of int
+        At its finest level, channels of RGB included.
+    dtype : str
+        Such as "uint16".
+    digest : str
+        Of a sample of its pixels, in hexadecimal.
+    """
+
+    name: str = field(compare=False)
+    shape: tuple[int, ...]
+    dtype: str
+    digest: str
+
+
+def identify(data: Any, name: str, *, rgb: bool = False, multiscale: bool = False) -> ImageIdentity:
+    """Identify an image by at most about a megabyte of its pixels.
+
+    Blocks are taken from a grid over the plane of the last two axes, corners included, and of up
+    to four such planes from the first to the last. An image that differs between the blocks only
+    is taken for the same one. The same pixels as one array and as a pyramid are two images.
+
+    Parameters
+    ----------
+    data : array-like
+        numpy, dask, zarr or anything with ``shape``, ``dtype`` and basic indexing; a sequence of
+        such arrays, finest first, when `multiscale`, of which the coarsest is sampled.
+    name : str
+        What the image is called.
+    rgb : bool
+        The last axis holds colour channels.
+    multiscale : bool
+        `data` is a pyramid.
+
+    Raises
+    ------
+    sam3.errors.ImageError
+        If it has no plane, or the pixels cannot be read.
+    """
+    finest, sampled = (data[0], data[-1]) if multiscale else (data, data)
+    shape = tuple(int(n) for n in finest.shape)
+    if len(shape) < 2 + rgb:
+        raise ImageError(f"{name!r} has shape {shape}; expected at least rows and columns")
+    dtype = np.dtype(sampled.dtype)
+    if dtype.hasobject:
+        raise ImageError(f"{name!r} is of dtype {dtype}; expected numbers")
+    digest = hashlib.blake2b(digest_size=16)
+    digest.update(repr((shape, dtype.name, tuple(int(n) for n in sampled.shape))).encode())
+    for block in _read(sampled, _places(sampled.shape, dtype.itemsize, rgb), name):
+        digest.update(np.ascontiguousarray(block, dtype.newbyteorder("<")).tobytes())
+    return ImageIdentity(name[:MAX_NAME], shape, dtype.name, digest.hexdigest())
+
+
+def _places(shape: Sequence[int], itemsize: int, rgb: bool) -> list[tuple[int | slice, ...]]:
+    """Return the indices of the blocks."""
+    sizes = [int(n) for n in shape]
+    if 0 in sizes:
+        return []
+    channels = sizes.pop() if rgb else 1
+    leading, (height, width) = sizes[:-2], sizes[-2:]
+    count = int(np.prod(leading, dtype=np.int64))
+    side = max(1, int((BLOCK_BYTES / (itemsize * channels)) ** 0.5))
+    grid = GRID_OF_MANY if count > 1 else GRID_OF_ONE
+    planes = np.unique(np.linspace(0, count - 1, PLANES).astype(np.int64))
+    return [
+        (*(int(at) for at in np.unravel_index(plane, leading)), rows, columns)
+        for plane in planes
+        for rows in _spans(height, side, grid)
+        for columns in _spans(width, side, grid)
+    ]
+
+
+def _spans(length: int, side: int, count: int) -> list[slice]:
+    """Spread spans over an axis from its first to its last pixel; all of it if they would meet."""
+    if length <= side * count:
+        bounds = np.linspace(0, length, -(-length // side) + 1).astype(int)
+        return [slice(int(start), int(stop)) for start, stop in pairwise(bounds)]
+    starts = np.linspace(0, length - side, count).astype(int)
+    return [slice(int(start), int(start) + side) for start in starts]
+
+
+def _read(data: Any, places: list[tuple[int | slice, ...]], name: str) -> list[npt.NDArray[Any]]:
+    try:
+        blocks = [data[place] for place in places]
+        if blocks and hasattr(blocks[0], "__dask_graph__"):
+            from dask.base import compute
+
+            # All at once, so that a chunk with several blocks is read once.
+            blocks = list(compute(*blocks))
+        return [np.asarray(block) for block in blocks]
+    except Exception as error:  # whatever reads the file raises what it likes
+        raise ImageError(
+            f"the pixels of {name!r} cannot be read ({error}); open the image again"
+        ) from error
