@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import replace
+from itertools import groupby
 
 from .curation import delete_label, merge_labels, split_label
 from .drafts import Draft
-from .edits import Edit, mask_of_label
+from .edits import Edit, LabelEdit, mask_of_label
+from .errors import LabelError
 from .history import History
-from .inference import ObjectPrediction
+from .inference import ObjectPrediction, Question
 from .masks import PlaneMask
-from .operations import AcceptedObject, Operation
+from .operations import AcceptedObject, LabelWrite, Operation, Policy
 
 __all__ = ["Curating"]
 
@@ -83,8 +85,15 @@ class Curating(History):
         self._ledger.exchange(step, known, added)
         self._finish_step(step)
 
-    def split(self, label: int) -> tuple[int, ...]:
+    def split(self, label: int, ids: Sequence[int] = ()) -> tuple[int, ...]:
         """Split a label of the plane into its parts, or at its waist; see `split_label`.
+
+        Parameters
+        ----------
+        label : int
+            What to split.
+        ids : sequence of int
+            Ids for the new parts, where they are not to be the next free ones.
 
         Returns
         -------
@@ -97,7 +106,10 @@ class Curating(History):
             If the label is not on the plane or cannot be split.
         """
         plane = self._need_plane()
-        parts = split_label(plane.labels, label, lambda: self._ledger.next_id(plane.labels))
+        given = iter(ids)
+        parts = split_label(
+            plane.labels, label, lambda: next(given, 0) or self._ledger.next_id(plane.labels)
+        )
         ids = tuple(number for _, _, number in parts)
         edits = [edit for _, edit, _ in parts if edit is not None]
         operation = Operation("split", plane.key, labels=ids)
@@ -107,6 +119,60 @@ class Curating(History):
         self._ledger.exchange(step, known, added)
         self._finish_step(step)
         return ids
+
+    def make_again(self, objects: Sequence[AcceptedObject], policy: Policy) -> None:
+        """Predict objects of the plane again from what they were made of, and write them.
+
+        Parameters
+        ----------
+        objects : sequence of AcceptedObject
+            They keep their ids.
+        policy : {"keep", "overwrite", "inside"}
+            In force when they were accepted.
+
+        Raises
+        ------
+        sam3.errors.Sam3Error
+            If a mask cannot be made, or not be written; nothing has changed then.
+        """
+        plane = self._need_plane()
+        step = self._step(plane.key, self.hand, self.hand)
+        step.policy = policy
+        predictions = [
+            prediction
+            for (level, size), alike in groupby(objects, lambda one: (one.level, one.typical_size))
+            for prediction in self._answer_now(
+                Question(plane.image, tuple(one.draft for one in alike), (), level, size)
+            )
+        ]
+        predictor = self.predictor
+        assert predictor is not None, "masks came from a predictor"
+        written = []
+        for known, prediction in zip(objects, predictions, strict=True):
+            step.category = known.category
+            rendering = plane.image.rendering
+            try:
+                one = self._ledger.write(
+                    step, prediction, plane.labels, predictor, rendering, known.id
+                )
+            except LabelError:
+                self._ledger.push(step)
+                self._ledger.undo()
+                self._ledger.undone.pop()
+                raise
+            written += [one] if one is not None else []
+        step.operation = Operation("accept", plane.key, objects=tuple(written), policy=policy)
+        self._finish_step(step)
+        for one in written:
+            self.accepted.emit(one)
+
+    def paint(self, write: LabelWrite) -> None:
+        """Write the labels of a region of the plane as somebody left them. Can be undone."""
+        plane = self._need_plane()
+        edit = LabelEdit.between(plane.labels, write.region, write.values)
+        if edit is not None:
+            edit.apply()
+            self.note_edit(edit, plane.key)
 
     def note_edit(self, edit: Edit, key: Hashable) -> None:
         """Take a change that somebody else made into the history, such as a painted stroke."""

@@ -98,8 +98,8 @@ class Journal:
             raise
         prune(self._folder, limit_bytes)
 
-    def append(self, change: LabelChange) -> None:
-        """Write a change, and return when it is on the disk.
+    def append(self, *changes: LabelChange) -> None:
+        """Write changes, and return when they are on the disk.
 
         Raises
         ------
@@ -112,11 +112,11 @@ class Journal:
         if self._descriptor is None:
             raise JournalError(f"the journal {str(self.path)!r} is closed; begin a new one")
         try:
-            body = dump(_change_to_record(change), "the change")
+            bodies = [dump(_change_to_record(change), "the change") for change in changes]
         except RecordError as error:
             raise self._failed(error) from error
-        self._write(body)
-        self._changes += 1
+        self._write(*bodies)
+        self._changes += len(bodies)
         if (self._end[1] - self._pruned_at) * _PRUNE_SHARE > self._limit_bytes:
             self._pruned_at = self._end[1]
             prune(self._folder, self._limit_bytes)
@@ -138,17 +138,20 @@ class Journal:
                 self._write(dump({"closed": True}, "the last line"))
         self._close_file(delete)
 
-    def _write(self, body: bytes) -> None:
-        """Append a line to the file, whole or not at all."""
+    def _write(self, *bodies: bytes) -> None:
+        """Append lines to the file, whole or not at all."""
         assert self._descriptor is not None
         total, size = self._end
-        line, total = encode_line(body, total)
+        lines = b""
+        for body in bodies:
+            line, total = encode_line(body, total)
+            lines += line
         try:
-            rest = memoryview(line)
+            rest = memoryview(lines)
             while rest:
                 rest = rest[os.write(self._descriptor, rest) :]
             os.fsync(self._descriptor)
-            self._end = total, size + len(line)
+            self._end = total, size + len(lines)
         except OSError as error:
             with contextlib.suppress(OSError):  # a reader passes over half a line as well
                 os.ftruncate(self._descriptor, size)

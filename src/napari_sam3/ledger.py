@@ -135,8 +135,9 @@ class Ledger:
         labels: LabelTarget,
         predictor: Predictor,
         rendering: Rendering,
+        label: int | None = None,
     ) -> AcceptedObject | None:
-        """Write a mask into labels and note it in a step.
+        """Write a mask into labels and note it in a step, under a given id or the next free one.
 
         Returns
         -------
@@ -150,7 +151,8 @@ class Ledger:
         """
         draft = prediction.draft
         earlier = None if draft.label is None else self.find(step.key, draft.label)
-        label = draft.label if draft.label is not None else self._free_id(labels)
+        if label is None:
+            label = draft.label if draft.label is not None else self._free_id(labels)
         edit = write_object(
             labels,
             prediction.mask,

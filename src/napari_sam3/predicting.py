@@ -11,7 +11,7 @@ from sam3.errors import Sam3Error
 
 from .drafts import Draft
 from .fields import Field, choose_field, fields_of_level
-from .inference import Question
+from .inference import ObjectPrediction, Question
 from .jobs import Job, Loader, Outcome, Plane, work
 from .ledger import Step
 from .prompts import PromptSet
@@ -44,6 +44,18 @@ class Predicting(SessionState):
         self._queue.stop_ahead(self._first_field(plane, drafts[0]))
         self._queue.add(job)
         return job
+
+    def _answer_now(self, question: Question) -> tuple[ObjectPrediction, ...]:
+        """Answer a question on this thread, whatever `submit` does."""
+        if self._model is None:
+            raise Sam3Error("no model is set; choose one, or call set_predictor first")
+        job = Job(self._generation, self._plane, question)
+        outcome = work(job, self._model, self.cache, self._ignore)
+        self._model = outcome.predictor if outcome.predictor is not None else self._model
+        if outcome.error is not None:
+            raise outcome.error
+        assert outcome.predictions is not None, "nobody cancelled it"
+        return outcome.predictions
 
     def _first_field(self, plane: Plane, draft: Draft) -> Field | None:
         if self.predictor is None or not draft.turns:

@@ -152,11 +152,12 @@ def prompts_to_record(prompts: PromptSet) -> dict[str, Any]:
 
 def prompts_from_record(node: Node) -> PromptSet:
     """Return prompts."""
-    parts = node.parts("points", "labels", "box")
+    parts = node.parts("points", "labels", "box", "outline")
     points = tuple(_pair(item) for item in parts["points"].items(most=_MAX_POINTS))
     box = None if parts["box"].value is None else cast(Box, parts["box"].numbers(4))
+    outline = tuple(_pair(item) for item in parts["outline"].items(most=_MAX_POINTS))
     try:
-        return PromptSet(points, parts["labels"].integers(), box)
+        return PromptSet(points, parts["labels"].integers(), box, outline)
     except PromptError as error:
         raise RecordError(f"{node.place}: {error}") from error
 
@@ -215,7 +216,7 @@ def rendering_to_record(rendering: Rendering) -> dict[str, Any]:
     """Return how an image was shown, for JSON."""
     with storing("the rendering"):
         record = {
-            "channels": _integers(rendering.channels),
+            "channels": list(rendering.channels),
             "limits": [_floats(pair) for pair in rendering.limits],
         }
     rendering_from_record(Node(record, "the rendering"))
@@ -226,7 +227,7 @@ def rendering_from_record(node: Node) -> Rendering:
     """Return how an image was shown."""
     parts = node.parts("channels", "limits")
     limits = tuple(_pair(item) for item in parts["limits"].items())
-    return Rendering(parts["channels"].integers(low=0), limits)
+    return Rendering(tuple(item.text() for item in parts["channels"].items()), limits)
 
 
 def _prompts(prompts: PromptSet) -> dict[str, Any]:
@@ -234,6 +235,7 @@ def _prompts(prompts: PromptSet) -> dict[str, Any]:
         "points": [_floats(point) for point in prompts.points],
         "labels": _integers(prompts.labels),
         "box": optional(prompts.box, _floats),
+        "outline": [_floats(corner) for corner in prompts.outline],
     }
 
 

@@ -67,7 +67,8 @@ def prompt_sets(draw: st.DrawFn) -> PromptSet:
     if draw(st.booleans()):
         x0, y0 = draw(st.integers(0, 99)) / 8, draw(st.integers(0, 99)) / 8
         box = (x0, y0, x0 + draw(st.integers(1, 99)) / 8, y0 + draw(st.integers(1, 99)) / 8)
-    return PromptSet(tuple(points), tuple(labels), box)
+    outline = draw(st.lists(st.tuples(FINITE, FINITE), max_size=4)) if box is not None else []
+    return PromptSet(tuple(points), tuple(labels), box, tuple(outline))
 
 
 drafts = st.builds(
@@ -83,7 +84,7 @@ model_fields = st.builds(
 )
 renderings = st.builds(
     Rendering,
-    st.lists(st.integers(0, 40), max_size=3).map(tuple),
+    st.lists(st.text(max_size=5), max_size=3).map(tuple),
     st.lists(st.tuples(FINITE, FINITE), max_size=3).map(tuple),
 )
 

@@ -76,7 +76,7 @@ OBJECT = AcceptedObject(
     model="tiny",
     fingerprint="abc",
     precision="float32",
-    rendering=Rendering((0, 2), ((1.0, 99.5),)),
+    rendering=Rendering(("nuclei", "actin"), ((1.0, 99.5),)),
     category="nucleus",
     time="2025-02-03T04:05:06+00:00",
 )
