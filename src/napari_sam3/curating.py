@@ -43,9 +43,9 @@ class Curating(History):
             return
         if self.mode == "one" and any(draft.has_target for draft in self.hand.drafts):
             self.accept()
-        known = self._ledger.find(plane.key, label)
+        known = self._ledger.find(plane.labels, label)
         draft = Draft(self.new_number(), seed=mask, label=label)
-        if known is not None and self._ledger.is_as_written(known, mask):
+        if known is not None and self._ledger.is_as_written(plane.labels, label, mask):
             draft = Draft(draft.number, known.draft.turns, known.draft.seed, label)
         score = known.score if known is not None else 1.0
         self._put_predictions((ObjectPrediction.of_label(draft, mask, score),))
@@ -174,19 +174,47 @@ class Curating(History):
             edit.apply()
             self.note_edit(edit, plane.key)
 
-    def note_edit(self, edit: Edit, key: Hashable) -> None:
-        """Take a change that somebody else made into the history, such as a painted stroke."""
+    def note_edit(
+        self, edit: Edit, key: Hashable, writes: tuple[LabelWrite, ...] | None = None
+    ) -> None:
+        """Take a change that somebody else made into the history, such as a painted stroke.
+
+        Parameters
+        ----------
+        edit : Edit
+            Able to take it back.
+        key : hashable
+            A plane that was changed.
+        writes : tuple of LabelWrite, optional
+            What it leaves, where that cannot be read from the labels yet.
+        """
         step = self._step(key, self.hand_on(key), self.hand_on(key))
         step.edits.append(edit)
-        step.operation = Operation("paint", key, writes=edit.writes())
+        step.operation = Operation("paint", key, writes=writes or edit.writes())
         self._finish_step(step)
 
-    def adopt(self, operations: Sequence[Operation], objects: Iterable[AcceptedObject]) -> None:
-        """Take over what an earlier session did; its labels are in place, it cannot be undone."""
-        self._ledger.adopt(operations, objects)
+    def adopt(
+        self,
+        operations: Sequence[Operation],
+        objects: Iterable[AcceptedObject],
+        source: Hashable,
+    ) -> None:
+        """Take over what an earlier session did; its labels are in place, it cannot be undone.
+
+        Parameters
+        ----------
+        operations : sequence of Operation
+            Net of undo.
+        objects : iterable of AcceptedObject
+            Those still there.
+        source : hashable
+            Identity of the label image they are in; see `LabelTarget.source`.
+        """
+        self._ledger.adopt(operations, objects, source)
 
     def _known(self, labels: Iterable[int]) -> list[AcceptedObject]:
-        found = [self._ledger.find(self.plane_key, label) for label in dict.fromkeys(labels)]
+        target = self._need_plane().labels
+        found = [self._ledger.find(target, label) for label in dict.fromkeys(labels)]
         return [one for one in found if one is not None]
 
     def _remade(

@@ -9,10 +9,12 @@ from psygnal import Signal
 
 from sam3.errors import PromptError, Sam3Error
 
+from .bookkeeping import Bookkeeping
 from .errors import LayerError
 from .gestures import ADD, Gestures
 from .grouping import group_rows
 from .inference import ObjectPrediction
+from .keeping import Keeper
 from .label_layer import LabelStore
 from .layer_set import LayerSet
 from .plane_source import Contrast, PlaneKey, PlaneSource
@@ -56,6 +58,13 @@ class Following:
         self._current = False
         self._closed = False
         self._wire_layers()
+        self._keeper = Keeper(
+            session,
+            self._source,
+            lambda: self._store,
+            empty="labels" in layers.made,
+            on_error=self._report,
+        )
         self._wire_events()
         try:
             # Told now if this image cannot be used, not at the first click.
@@ -68,7 +77,7 @@ class Following:
             self.close()
             raise
 
-    def close(self) -> None:
+    def close(self, *, discard_journal: bool = False) -> None:
         """Let the layers go; see `Binding`."""
         raise NotImplementedError
 
@@ -90,6 +99,7 @@ class Following:
             self._on_stroke,
             empty="labels" in layers.made,
         )
+        self._books = Bookkeeping(labels, self.session)
         self._preview = Preview(layers.preview, layers.image)
         self._gestures = Gestures(cast("Binding", self))
         for emitter in self._prompt_emitters():
@@ -101,6 +111,7 @@ class Following:
         self.layers.points.events.mode.disconnect(self._on_listening)
         self._gestures.close()
         self._store.close()
+        self._books.close()
         for emitter in self._prompt_emitters():
             emitter.disconnect(self._on_prompts)
 
@@ -167,9 +178,13 @@ class Following:
 
     def _on_stroke(self, atoms: list[Any]) -> None:
         plane = self._source.plane
-        if plane is not None and atoms:
-            stroke = Stroke(self._store, atoms, plane)
-            self.session.note_edit(stroke, self._source.key(plane))
+        # In 3-D display strokes have no plane; they are noted by the planes of the last two axes.
+        ndim = self.layers.labels.ndim
+        axes = plane.axes if plane is not None else (ndim - 2, ndim - 1)
+        stroke = Stroke(self._store, atoms, axes)
+        self._store.note(stroke.highest)
+        painted = stroke.painted()
+        self.session.note_edit(stroke, painted[0].plane, painted)
 
     def _on_removed(self, event: Any) -> None:
         lost: Layer = event.value

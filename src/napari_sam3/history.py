@@ -112,7 +112,7 @@ class History(Predicting):
             if draft.label in set(gone):
                 after = after.without(draft.number)
         step = self._step(plane.key, before, after)
-        step.operation = operation
+        step.operation, step.source = operation, plane.labels.source
         for edit in edits:
             edit.apply()
             step.edits.append(edit)
@@ -200,5 +200,7 @@ class History(Predicting):
                 self.predict()
 
     def _tell_labels(self, step: Step, direction: Literal["do", "undo", "redo"]) -> None:
-        if step.operation is not None:
-            self.labels_changed.emit(LabelChange(step.operation, direction, step.writes()))
+        operation = step.operation
+        if operation is not None:
+            now = operation.writes if direction == "do" and operation.writes else step.writes()
+            self.labels_changed.emit(LabelChange(operation, direction, now))

@@ -116,13 +116,9 @@ class LabelStore:
         self._maximum = None
 
     def _note_paint(self, event: Any) -> None:
-        for atom in event.value:
-            try:
-                self.note(int(np.max(atom[2], initial=0)))
-            except (TypeError, IndexError, KeyError, ValueError):
-                # Kinds of strokes differ between versions of napari: look again instead.
-                self._maximum = None
-        if self._on_stroke is not None:
+        if self._on_stroke is None:
+            self._maximum = None
+        else:
             self._on_stroke(list(event.value))
 
     def need_layer(self) -> None:

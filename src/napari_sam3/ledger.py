@@ -31,7 +31,8 @@ RECENT_OBJECTS = 20
 # Logits are large; only the newest steps keep them to give masks back without predicting.
 KEPT_PREDICTIONS = 20
 
-ObjectKey = tuple[Hashable, int]
+#: Label image, plane, id.
+ObjectKey = tuple[Hashable, Hashable, int]
 
 
 @dataclass(eq=False)
@@ -42,6 +43,8 @@ class Step:
     ----------
     key : hashable
         Plane it happened on.
+    source : hashable
+        Identity of the label image that was written to.
     before, after : Hand
         Objects in hand on that plane.
     predictions : tuple of ObjectPrediction
@@ -71,6 +74,7 @@ class Step:
     policy: Policy = "keep"
     category: str = ""
     job: Job | None = None
+    source: Hashable = None
 
     def writes(self) -> tuple[LabelWrite, ...]:
         """Return all regions that were touched, as they are now."""
@@ -99,18 +103,27 @@ class Ledger:
         ours = (step.operation for step in self.done)
         return (*self._earlier, *(operation for operation in ours if operation is not None))
 
-    def find(self, key: Hashable, label: int) -> AcceptedObject | None:
+    def objects_in(self, source: Hashable) -> tuple[AcceptedObject, ...]:
+        """Objects in one label image, oldest first."""
+        return tuple(one for key, one in self._objects.items() if key[0] == source)
+
+    def find(self, labels: LabelTarget, label: int) -> AcceptedObject | None:
         """Return the object with a label on a plane, if it was accepted here."""
-        return self._objects.get((key, label))
+        return self._objects.get((labels.source, labels.key, label))
 
-    def is_as_written(self, accepted: AcceptedObject, mask: PlaneMask) -> bool:
+    def is_as_written(self, labels: LabelTarget, label: int, mask: PlaneMask) -> bool:
         """Whether an object's pixels are the ones that were written."""
-        return self._digests.get((accepted.plane, accepted.id)) == _digest(mask)
+        return self._digests.get((labels.source, labels.key, label)) == _digest(mask)
 
-    def adopt(self, operations: Sequence[Operation], objects: Iterable[AcceptedObject]) -> None:
+    def adopt(
+        self,
+        operations: Sequence[Operation],
+        objects: Iterable[AcceptedObject],
+        source: Hashable,
+    ) -> None:
         """Take over what was done in an earlier session; it cannot be undone here."""
         self._earlier = (*self._earlier, *operations)
-        self._objects |= {(one.plane, one.id): one for one in objects}
+        self._objects |= {(source, one.plane, one.id): one for one in objects}
 
     def next_id(self, labels: LabelTarget) -> int:
         """Use up an id above every one seen in the labels so far, undone ones included."""
@@ -150,7 +163,8 @@ class Ledger:
             If it cannot be written; nothing has changed then.
         """
         draft = prediction.draft
-        earlier = None if draft.label is None else self.find(step.key, draft.label)
+        step.source = labels.source
+        earlier = None if draft.label is None else self.find(labels, draft.label)
         if label is None:
             label = draft.label if draft.label is not None else self._free_id(labels)
         edit = write_object(
@@ -201,9 +215,9 @@ class Ledger:
         """Note in a step that objects took the place of others."""
         for gone in removed:
             step.removed.append(gone)
-            self._objects.pop((gone.plane, gone.id), None)
+            self._objects.pop((step.source, gone.plane, gone.id), None)
         for accepted, mask in added:
-            key = accepted.plane, accepted.id
+            key = step.source, accepted.plane, accepted.id
             step.added.append(accepted)
             self._objects[key] = accepted
             self._digests[key] = _digest(mask)
@@ -229,7 +243,7 @@ class Ledger:
         for edit in reversed(step.edits):
             edit.revert()
         self.done.pop()
-        self._swap(step.added, step.removed)
+        self._swap(step.source, step.added, step.removed)
         if step.job is None:
             self.undone.append(step)
         return step
@@ -243,13 +257,15 @@ class Ledger:
             edit.apply()
         self.undone.pop()
         self.done.append(step)
-        self._swap(step.removed, step.added)
+        self._swap(step.source, step.removed, step.added)
         return step
 
-    def _swap(self, gone: Iterable[AcceptedObject], back: Iterable[AcceptedObject]) -> None:
+    def _swap(
+        self, source: Hashable, gone: Iterable[AcceptedObject], back: Iterable[AcceptedObject]
+    ) -> None:
         for one in gone:
-            self._objects.pop((one.plane, one.id), None)
-        self._objects |= {(one.plane, one.id): one for one in back}
+            self._objects.pop((source, one.plane, one.id), None)
+        self._objects |= {(source, one.plane, one.id): one for one in back}
 
 
 def _drawn_region(prediction: ObjectPrediction, shape: tuple[int, int]) -> PlaneMask | None:

@@ -129,12 +129,16 @@ class PlaneSource:
         """Return the plane shown as the model sees it; nothing is read yet."""
         plane = self.need()
         with self._noting_problems():
-            if plane not in self._images:
-                self._images[plane] = self._render(plane)
-            self._images.move_to_end(plane)
-            while len(self._images) > KEPT_PLANES:
-                self._images.popitem(last=False)
-            return self._images[plane]
+            return self.render(plane)
+
+    def render(self, plane: PlaneIndex) -> RenderedPlane:
+        """Return any plane of the image as the model sees it."""
+        if plane not in self._images:
+            self._images[plane] = self._render(plane)
+        self._images.move_to_end(plane)
+        while len(self._images) > KEPT_PLANES:
+            self._images.popitem(last=False)
+        return self._images[plane]
 
     def _render(self, plane: PlaneIndex) -> RenderedPlane:
         if not self.channels:

@@ -104,9 +104,8 @@ def check_operation(operation: Operation, number: int = 0) -> None:
         if bool(parts) != (kind == wanted):
             expected = "at least one" if kind == wanted else "none"
             raise _error(number, f"({kind}) comes with {len(parts)} {name}", expected)
-    planes = {accepted.plane for accepted in operation.objects}
-    planes |= {write.plane for write in operation.writes}
-    if not planes <= {operation.plane}:
+    # A stroke of an n-D brush may lie on several planes.
+    if not {accepted.plane for accepted in operation.objects} <= {operation.plane}:
         raise _error(number, f"({kind}) lies on several planes", "one plane an operation")
 
 

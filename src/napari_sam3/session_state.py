@@ -151,6 +151,10 @@ class SessionState:
         """Objects accepted so far and not undone."""
         return self._ledger.objects
 
+    def objects_in(self, source: Hashable) -> tuple[AcceptedObject, ...]:
+        """Objects in one label image; see `LabelTarget.source`."""
+        return self._ledger.objects_in(source)
+
     @property
     def operations(self) -> tuple[Operation, ...]:
         """Everything that was done to labels so far and not undone."""

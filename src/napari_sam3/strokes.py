@@ -2,18 +2,45 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from .label_layer import LabelStore
 from .operations import LabelWrite
 from .planes import PlaneIndex
 
+if TYPE_CHECKING:
+    from napari.layers import Labels
+
 __all__ = ["Stroke"]
 
-Index = tuple[npt.NDArray[np.integer], ...]
+Values = npt.NDArray[Any]
+
+
+class Paintable(Protocol):
+    """The layer that was painted on."""
+
+    layer: Labels
+    name_plane: Callable[[PlaneIndex], Hashable]
+
+    def need_layer(self) -> None:
+        """Raise LabelError if the layer is gone."""
+
+    def note(self, label: int) -> None:
+        """Note an id that was written."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Patch:
+    """Pixels of a box that a stroke changed: slices, where in them, and the labels there."""
+
+    box: tuple[slice, ...]
+    mask: npt.NDArray[np.bool_]
+    before: Values
+    after: Values
 
 
 class Stroke:
@@ -23,50 +50,100 @@ class Stroke:
     ----------
     store : LabelStore
         The layer that was painted on.
-    atoms : list of (indices, old, new)
-        As napari's `paint` event gives them: n-D indices, the labels there before, and after.
-    plane : PlaneIndex
-        Tells the axes of the planes that were painted on.
+    atoms : list
+        As napari's `paint` event gives them. The event may come before the pixels are changed.
+    axes : tuple of int
+        The axes of rows and columns of the planes that were painted on.
     """
 
-    def __init__(self, store: LabelStore, atoms: list[Any], plane: PlaneIndex) -> None:
-        self._store, self._plane = store, plane
-        self._atoms: list[tuple[Index, Any, Any]] = [
-            (tuple(np.asarray(axis) for axis in index), old, new) for index, old, new in atoms
+    def __init__(self, store: Paintable, atoms: list[Any], axes: tuple[int, int]) -> None:
+        self._store, self._axes = store, axes
+        shape = store.layer.data.shape
+        self._patches = [
+            _from_mask(atom, shape) if hasattr(atom, "slice_key") else _from_index(atom)
+            for atom in atoms
         ]
+
+    @property
+    def highest(self) -> int:
+        """The largest label that was painted."""
+        return max(int(patch.after[patch.mask].max(initial=0)) for patch in self._patches)
 
     def apply(self) -> None:
         """Paint again, leaving pixels alone that others have changed since."""
-        for index, old, new in self._atoms:
-            self._exchange(index, old, new)
+        for patch in self._patches:
+            self._exchange(patch, patch.before, patch.after)
         self._store.layer.refresh(extent=False)
 
     def revert(self) -> None:
         """Take the stroke back, leaving pixels alone that others have changed since."""
-        for index, old, new in reversed(self._atoms):
-            self._exchange(index, new, old)
+        for patch in reversed(self._patches):
+            self._exchange(patch, patch.after, patch.before)
         self._store.layer.refresh(extent=False)
 
     def writes(self) -> tuple[LabelWrite, ...]:
-        """Return the bounding box on each plane that was painted on, as it is now."""
+        """Return the box on each plane that was painted on, as it is now."""
+        return self._read(overlay=False)
+
+    def painted(self) -> tuple[LabelWrite, ...]:
+        """Return the same as it will be once napari is done with the stroke."""
+        return self._read(overlay=True)
+
+    def _read(self, *, overlay: bool) -> tuple[LabelWrite, ...]:
         data = self._store.layer.data
-        places = np.concatenate([np.stack(index, axis=1) for index, _, _ in self._atoms])
-        others = list(self._plane.other_axes)
+        low = np.min([[part.start for part in patch.box] for patch in self._patches], axis=0)
+        high = np.max([[part.stop for part in patch.box] for patch in self._patches], axis=0)
+        box = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
+        values = np.array(data[box])
+        if overlay:
+            for patch in self._patches:
+                inner = tuple(
+                    slice(part.start - a, part.stop - a)
+                    for part, a in zip(patch.box, low.tolist(), strict=True)
+                )
+                values[inner][patch.mask] = patch.after[patch.mask]
+        rows, columns = (box[axis] for axis in self._axes)
+        others = [axis for axis in range(values.ndim) if axis not in self._axes]
         found = []
-        for position in np.unique(places[:, others], axis=0):
-            here = places[(places[:, others] == position).all(axis=1)]
-            plane = PlaneIndex(self._plane.axes, tuple(int(i) for i in position))
-            low, high = here.min(axis=0), here.max(axis=0) + 1
-            rows, columns = (slice(int(low[a]), int(high[a])) for a in plane.axes)
-            values = np.array(data[plane.slices(rows, columns)])
-            found.append(LabelWrite(self._store.name_plane(plane), (rows, columns), values))
+        for place in np.ndindex(*(values.shape[axis] for axis in others)):
+            plane = PlaneIndex(
+                self._axes, tuple(int(low[a]) + i for a, i in zip(others, place, strict=True))
+            )
+            inside = PlaneIndex(self._axes, place).slices()
+            key = self._store.name_plane(plane)
+            found.append(LabelWrite(key, (rows, columns), values[inside].copy()))
         return tuple(found)
 
-    def _exchange(self, index: Index, old: Any, new: Any) -> None:
+    def _exchange(self, patch: _Patch, old: Values, new: Values) -> None:
         self._store.need_layer()
         data = self._store.layer.data
-        values = np.array(data[index])
-        ours = values == old
-        values[ours] = np.broadcast_to(new, values.shape)[ours]
-        data[index] = values
+        values = np.array(data[patch.box])
+        ours = patch.mask & (values == old)
+        values[ours] = new[ours]
+        data[patch.box] = values
         self._store.note(int(values.max(initial=0)))
+
+
+def _from_mask(atom: Any, shape: tuple[int, ...]) -> _Patch:
+    """Read napari's record of a brush, polygon or bucket."""
+    box = tuple(
+        slice(*part.indices(length)[:2]) for part, length in zip(atom.slice_key, shape, strict=True)
+    )
+    size = tuple(part.stop - part.start for part in box)
+    mask = np.ones(size, bool) if atom.mask is None else np.broadcast_to(atom.mask, size).copy()
+    before = np.zeros(size, np.asarray(atom.old_values).dtype)
+    before[mask] = np.ravel(atom.old_values)
+    return _Patch(box, mask, before, np.where(mask, atom.new_value, 0).astype(before.dtype))
+
+
+def _from_index(atom: Any) -> _Patch:
+    """Read napari's record of `data_setitem`: an n-D index, the labels before and after."""
+    index, old, new = atom
+    places = np.stack([np.ravel(axis) for axis in np.broadcast_arrays(*index)])
+    low, high = places.min(axis=1), places.max(axis=1) + 1
+    size, inner = tuple(high - low), tuple(places - low[:, None])
+    mask = np.zeros(size, bool)
+    mask[inner] = True
+    before, after = (np.zeros(size, np.asarray(old).dtype) for _ in range(2))
+    before[inner], after[inner] = np.ravel(old), np.ravel(np.broadcast_to(new, np.shape(old)))
+    return _Patch(tuple(map(slice, low.tolist(), high.tolist())), mask, before, after)

@@ -114,7 +114,6 @@ def test_whatever_is_stored_can_be_done_again(some: list[Operation]) -> None:
         (Operation("merge", "p", labels=(1, 1)), "each once"),
         (Operation("split", "p", labels=(1,)), "1 labels"),
         (Operation("paint", "p"), "0 writes"),
-        (Operation("paint", "q", writes=(WRITE,)), "several planes"),
     ],
 )
 def test_nothing_is_done_if_one_operation_cannot_be(bad: Operation, match: str) -> None:
