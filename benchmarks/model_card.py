@@ -16,8 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.baselines import flood_fill, grey_plane, otsu_in_box, seeded_watershed
+from napari_sam3.drafts import Draft
 from napari_sam3.embeddings import EmbeddingCache
 from napari_sam3.inference import ObjectPrediction, Question, answer
+from napari_sam3.plane_image import ArrayPlane
 from napari_sam3.planes import plane_from_array
 from napari_sam3.prompts import PromptSet
 from sam3 import Predictor, load_predictor
@@ -165,6 +167,15 @@ def replace_figures(card: Path, table: str) -> None:
     card.write_text(f"{head}{begin}\n{table}\n{end}{tail}")
 
 
+class _Undisturbed:
+    """A `Control` of which nobody wants anything."""
+
+    cancelled = abandoned = False
+
+    def report(self, stage: str, fraction: float | None = None) -> None:
+        """Hear of progress."""
+
+
 def _ask(
     plane: npt.NDArray[np.uint8],
     prompts: PromptSet,
@@ -172,10 +183,12 @@ def _ask(
     cache: EmbeddingCache,
     previous: ObjectPrediction | None = None,
 ) -> ObjectPrediction:
-    question = Question(plane, prompts, previous)
-    found = answer(question, predictor, cache, lambda _: None, lambda: False)
+    draft = (previous.draft if previous is not None else Draft(1)).asked(prompts)
+    known = (previous,) if previous is not None else ()
+    question = Question(ArrayPlane(plane), (draft,), known)
+    found = answer(question, predictor, cache, _Undisturbed())
     assert found is not None
-    return found
+    return found[0]
 
 
 def _iou(a: Mask, b: Mask) -> float:

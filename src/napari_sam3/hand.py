@@ -51,12 +51,21 @@ class Hand:
         x = (place[1] - camera.center[-1]) * camera.zoom + canvas.width() / 2
         return QPointF(x, y)
 
-    def click(self, place: Place, *, right: bool = False, shift: bool = False) -> None:
+    def move(self, place: Place) -> None:
+        """Move the mouse without a button."""
+        self._mouse(QEvent.Type.MouseMove, place, Qt.MouseButton.NoButton, False)
+
+    def click(
+        self, place: Place, *, right: bool = False, shift: bool = False, control: bool = False
+    ) -> None:
         """Press and release a mouse button."""
         button = RIGHT if right else LEFT
-        self._mouse(QEvent.Type.MouseMove, place, Qt.MouseButton.NoButton, False, shift)
-        self._mouse(QEvent.Type.MouseButtonPress, place, button, True, shift)
-        self._mouse(QEvent.Type.MouseButtonRelease, place, button, False, shift)
+        keys = Qt.KeyboardModifier.ShiftModifier if shift else Qt.KeyboardModifier.NoModifier
+        if control:
+            keys |= Qt.KeyboardModifier.ControlModifier
+        self._mouse(QEvent.Type.MouseMove, place, Qt.MouseButton.NoButton, False, keys)
+        self._mouse(QEvent.Type.MouseButtonPress, place, button, True, keys)
+        self._mouse(QEvent.Type.MouseButtonRelease, place, button, False, keys)
 
     def drag(self, start: Place, stop: Place) -> None:
         """Press the left button, move in small steps, release."""
@@ -94,7 +103,12 @@ class Hand:
             time.sleep(0.005)
 
     def _mouse(
-        self, kind: QEvent.Type, place: Any, button: Any, held: bool, shift: bool = False
+        self,
+        kind: QEvent.Type,
+        place: Any,
+        button: Any,
+        held: bool,
+        keys: Any = Qt.KeyboardModifier.NoModifier,
     ) -> None:
         where, canvas = self.place_on_canvas(place), self.canvas
         outside = canvas.mapToGlobal(QPoint(round(where.x()), round(where.y())))
@@ -104,7 +118,7 @@ class Hand:
             QPointF(outside),
             Qt.MouseButton.NoButton if kind == QEvent.Type.MouseMove else button,
             button if held else Qt.MouseButton.NoButton,
-            Qt.KeyboardModifier.ShiftModifier if shift else Qt.KeyboardModifier.NoModifier,
+            keys,
         )
         QApplication.sendEvent(canvas, event)
         QApplication.processEvents()

@@ -10,6 +10,7 @@ from .layer_set import LayerSet
 from .models import model_loader
 from .plane_source import ChannelChoice, Contrast, PlaneKey
 from .session import LabelingSession
+from .session_state import Mode
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -32,6 +33,7 @@ def bind(
     predictor: Predictor | Loader | None = None,
     session: LabelingSession | None = None,
     contrast: Contrast = "percentile",
+    mode: Mode = "one",
     on_error: Callable[[BaseException], None] | None = None,
 ) -> Binding:
     """Bind a session to an image of a viewer; layers that are not given are made.
@@ -53,6 +55,8 @@ def bind(
     contrast : {"percentile", "layer"} or tuple of float
         Values shown to the model as black and white: percentiles of the plane, the contrast
         limits of the layer, or your own.
+    mode : {"one", "many"}
+        Whether one object is in hand at a time; of no meaning with a session of your own.
     on_error : callable, optional
         Told about every error; without it errors are raised where they happen.
 
@@ -67,7 +71,7 @@ def bind(
     """
     own = session is None
     if session is None:
-        session = LabelingSession(predictor if predictor is not None else model_loader())
+        session = LabelingSession(predictor if predictor is not None else model_loader(), mode=mode)
     layers = None
     try:
         layers = LayerSet.make(viewer, image, labels, points, boxes)

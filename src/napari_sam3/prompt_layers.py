@@ -112,6 +112,7 @@ class PromptLayers:
         # for new points would have to know of it.
         self._point_numbers: list[int] = []
         self._shape_numbers: list[int] = []
+        self._spelling: tuple[str, Any] = (POLARITY, FOREGROUND)
         # A table without rows has no default, and the first point would have no polarity.
         self.next_click(foreground=True)
 
@@ -234,11 +235,10 @@ class PromptLayers:
         rows = [_row(plane, y, x) for _, x, y, _ in owned]
         points.add(between_layers(self.image, points, rows, plane))
         first = len(kept)
-        column = self._polarity_column()
-        if column is not None:
+        column, like = self._spelling
+        if column in points.features:
             # In-place changes of the table tell nobody: assign it whole.
             table = points.features.copy()
-            like = table[column].iloc[0] if first else None
             values = [_like(label, like) for *_, label in owned]
             table.loc[range(first, first + len(owned)), column] = values
             points.features = table
@@ -280,7 +280,10 @@ class PromptLayers:
         column = self._polarity_column()
         if column is None:
             return [True] * len(self.points.data)
-        return list(self.points.features[column])
+        values = list(self.points.features[column])
+        # Once the layer is empty, nothing else tells how its owner spells a polarity.
+        self._spelling = (column, values[-1]) if values else self._spelling
+        return values
 
     def _rows_of_points(self, plane: PlaneIndex) -> npt.NDArray[np.float64]:
         return between_layers(self.points, self.image, self.points.data, plane)
@@ -327,7 +330,7 @@ def _name(label: int | bool) -> str:
 
 def _like(label: int, example: Any) -> Any:
     """Write a polarity the way a column does: as a name, or as a number or bool."""
-    if example is None or isinstance(example, str):
+    if isinstance(example, str):
         return _name(label)
     return type(example)(label)
 
