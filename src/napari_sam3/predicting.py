@@ -112,7 +112,7 @@ class Predicting(SessionState):
             elif job.generation == self._generation:
                 self._put_predictions(outcome.predictions)
                 self._tell_prediction()
-        if job.error is not None and job.ahead is None:
+        if job.error is not None:
             logger.debug("prediction failed", exc_info=job.error)
             if job.step is not None:
                 self._take_back(job.step)

@@ -19,6 +19,7 @@ from .jobs import Job, Loader, Plane
 from .ledger import Ledger
 from .operations import AcceptedObject
 from .plane_image import ArrayPlane, PlaneImage
+from .planes import PlaneIndex
 from .prompts import PromptSet
 from .session_state import IDLE, UInt8Image
 from .targets import ArrayTarget, LabelTarget
@@ -107,8 +108,9 @@ class LabelingSession(Curating):
             read when it is needed.
         key : hashable
             Names the plane; prompts and objects carry it.
-        labels : LabelTarget or ndarray of integers, H x W
-            Where accepted objects are written.
+        labels : LabelTarget or ndarray of integers
+            Where accepted objects are written: H x W, or a whole stack if `key` is the
+            `PlaneIndex` of a plane of it.
 
         Raises
         ------
@@ -116,7 +118,11 @@ class LabelingSession(Curating):
             If the pixels are no such array, or the labels do not have the plane's shape.
         """
         image = ArrayPlane(plane) if isinstance(plane, np.ndarray) else plane
-        target = ArrayTarget(labels, key) if isinstance(labels, np.ndarray) else labels
+        if isinstance(labels, np.ndarray):
+            inside = key if isinstance(key, PlaneIndex) and labels.ndim > 2 else None
+            target: LabelTarget = ArrayTarget(labels, key, inside)
+        else:
+            target = labels
         if target.shape != image.shape:
             raise LabelError(
                 f"the labels have shape {target.shape}, but the image plane {image.shape}; "

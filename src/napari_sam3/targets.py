@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from .errors import LabelError
 from .masks import Region
+from .planes import PlaneIndex
 
 __all__ = ["ArrayTarget", "LabelTarget", "check_id_fits"]
 
@@ -44,14 +45,16 @@ class LabelTarget(Protocol):
 
 
 class ArrayTarget:
-    """A 2-D numpy array as the target, written in place.
+    """A plane of an array as the target, written in place.
 
     Parameters
     ----------
-    array : ndarray of an integer dtype, H x W
-        Must be writable.
+    array : ndarray of an integer dtype
+        H x W, or a whole stack; must be writable.
     key : hashable
         Key of the plane.
+    plane : PlaneIndex, optional
+        Which plane of a stack. Ids run on through the whole stack.
 
     Raises
     ------
@@ -59,20 +62,25 @@ class ArrayTarget:
         If the array cannot hold labels.
     """
 
-    def __init__(self, array: npt.NDArray[Any], key: Hashable = None) -> None:
-        if array.ndim != 2 or not np.issubdtype(array.dtype, np.integer):
+    def __init__(
+        self, array: npt.NDArray[Any], key: Hashable = None, plane: PlaneIndex | None = None
+    ) -> None:
+        plane = PlaneIndex() if plane is None else plane
+        if array.ndim != plane.ndim or not np.issubdtype(array.dtype, np.integer):
             raise LabelError(
-                f"labels must be a 2-D integer array, got {array.dtype} of shape {array.shape}"
+                f"labels must be a {plane.ndim}-D integer array, got {array.dtype} of shape "
+                f"{array.shape}"
             )
         if not array.flags.writeable:
             raise LabelError("the label array is read-only; pass a copy")
         self.array = array
         self.key = key
+        self._plane = plane
 
     @property
     def shape(self) -> tuple[int, int]:
         """(height, width) of the plane in px."""
-        return self.array.shape[0], self.array.shape[1]
+        return self._plane.shape_of(self.array.shape)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -90,11 +98,11 @@ class ArrayTarget:
 
     def read(self, region: Region) -> npt.NDArray[Any]:
         """Return a copy of the labels in a region."""
-        return self.array[region].copy()
+        return self.array[self._plane.slices(*region)].copy()
 
     def write(self, region: Region, values: npt.NDArray[Any]) -> None:
         """Replace the labels in a region."""
-        self.array[region] = values
+        self.array[self._plane.slices(*region)] = values
 
 
 def check_id_fits(label: int, dtype: np.dtype[Any]) -> None:
