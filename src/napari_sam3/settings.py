@@ -190,25 +190,33 @@ def _decode(name: str, plain: Any) -> Any:
 
 
 def _read_keys(group: Any) -> Keys:
-    """Read the keys; those that are no keys, or taken twice, have their defaults."""
-    from napari.utils.key_bindings import coerce_keybinding
-
+    """Read the keys; those that are no keys, or taken already, have their defaults."""
     found: dict[str, str] = {}
     for one in fields(Keys):
-        default = str(one.default)
-        text = str(getattr(group, one.name, default)).strip()
+        text = str(getattr(group, one.name, one.default)).strip()
         try:
-            if text:
-                coerce_keybinding(text)
-            twin = next((name for name, key in found.items() if key == text and text), None)
-            if twin is not None:
-                raise SettingsError(f"{text!r} is the key for {twin!r} already")
-        except (Sam3Error, KeyError, ValueError, TypeError) as error:
-            reason = error if isinstance(error, Sam3Error) else f"there is no key {text!r}"
-            _complain(f"keys.{one.name}", reason)
-            text = default
+            _check_key(text, found)
+        except SettingsError as error:
+            _complain(f"keys.{one.name}", error)
+            text = str(one.default)
         found[one.name] = text
     return Keys(**found)
+
+
+def _check_key(text: str, taken: dict[str, str]) -> None:
+    from napari.utils.key_bindings import coerce_keybinding
+
+    if not text:
+        return
+    try:
+        known = str(coerce_keybinding(text)).split("+")[-1] != ""
+    except (KeyError, ValueError, IndexError):
+        known = False
+    if not known:
+        raise SettingsError(f'there is no key {text!r}; expected one such as "N" or "Control-Z"')
+    twin = next((name for name, key in taken.items() if key == text), None)
+    if twin is not None:
+        raise SettingsError(f"{text!r} is the key for {twin!r} already")
 
 
 def _complain(name: str, reason: object) -> None:
