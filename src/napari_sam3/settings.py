@@ -99,7 +99,7 @@ def read_settings() -> Settings:
     store = _store()
     if store is None:
         return Settings()
-    values = {}
+    values: dict[str, Any] = {}
     for name, one in FIELDS.items():
         if name == "keys":
             values[name] = _read_keys(getattr(store, "keys", None))

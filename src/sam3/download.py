@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sam3.errors import DownloadError, Sam3Error
+from sam3.errors import DownloadError
 
 __all__ = ["Progress", "download_released_weights"]
 
@@ -108,11 +108,13 @@ def download_released_weights(
 
 def _reporting(progress: Progress) -> Any:
     """Return a class that looks like tqdm to Hugging Face's client, and shows nothing."""
-    from huggingface_hub.utils import tqdm
+    import huggingface_hub.utils as hub
 
     bars: list[object] = []
 
-    class Report(tqdm):  # type: ignore[misc]
+    base: Any = hub.tqdm  # type: ignore[attr-defined]
+
+    class Report(base):  # type: ignore[misc]
         """Hands numbers on. Of several bars the first counts the file, the others the wire."""
 
         def __init__(self, *args: Any, **kwargs: Any) -> None:
