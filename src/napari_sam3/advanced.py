@@ -10,7 +10,7 @@ import numpy.typing as npt
 from napari.layers import Points, Shapes
 from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QIcon, QImage, QPixmap
-from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QVBoxLayout, QWidget
 from superqt import QCollapsible
 
 from .class_choice import ClassChoice
@@ -59,8 +59,10 @@ CHOICES: dict[str, tuple[str, str, Items]] = {
     ),
 }
 COLORS = ("red", "green", "blue")
+# napari paints checked buttons, and this one stays checked while unfolded.
 FOLD_STYLE = (
-    "QPushButton { text-align: left; border: none; padding: 4px 0px; }"
+    "QPushButton, QPushButton:checked { text-align: left; border: none; padding: 4px 0px;"
+    " background: transparent; font-weight: bold; }"
     "QPushButton:focus { text-decoration: underline; }"
 )
 
@@ -93,7 +95,10 @@ class Advanced(QCollapsible):
         self.combos: dict[str, QComboBox] = {
             name: make_combo(tooltip, items) for name, (_, tooltip, items) in CHOICES.items()
         }
-        self.channels = {color: make_combo(f"Channel seen as {color}") for color in COLORS}
+        self.channels = {
+            color: make_combo(f"Channel seen as {color}; one channel alone is seen as grey")
+            for color in COLORS
+        }
         self.classes = ClassChoice()
         self.reason, self.memory = make_text("device_reason"), make_text("memory")
         self.thumbnail = QLabel()
@@ -181,14 +186,6 @@ class Advanced(QCollapsible):
 
     def _lay_out(self) -> None:
         layout = form()
-        channels = QWidget()
-        row = QHBoxLayout(channels)
-        row.setContentsMargins(0, 0, 0, 0)
-        for combo in self.channels.values():
-            combo.setMinimumContentsLength(2)
-            row.addWidget(combo, 1)
-        channels.setFocusProxy(self.channels["red"])
-        channels.setToolTip("Channels seen as red, green and blue; one alone is seen as grey")
         titles = {name: title for name, (title, _, _) in CHOICES.items()}
         rows: tuple[tuple[str, str, QWidget], ...] = (
             ("category", "Cl&ass", self.classes),
@@ -196,7 +193,7 @@ class Advanced(QCollapsible):
             ("boxes", "&Boxes", self.boxes.native),
             *((name, titles[name], self.combos[name]) for name in ("policy", "level")),
             ("contrast", titles["contrast"], self.combos["contrast"]),
-            ("channels", "C&hannels", channels),
+            *((color, color.title(), combo) for color, combo in self.channels.items()),
             ("device", titles["device"], self.combos["device"]),
             ("reason", "", self.reason),
             ("memory", "Memory", self.memory),
@@ -207,6 +204,7 @@ class Advanced(QCollapsible):
             label = layout.labelForField(control)
             self._rows[name] = [control] if label is None else [label, control]
         self._rows["journal"] = [self.journal]
+        self._rows["channels"] = [part for color in COLORS for part in self._rows.pop(color)]
         inner = QWidget()
         column = QVBoxLayout(inner)
         column.setContentsMargins(0, 0, 0, 0)

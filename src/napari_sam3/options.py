@@ -6,7 +6,7 @@ What a session or binding does not have (yet) is not offered: see `Options._offe
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 from psygnal import Signal
 
@@ -64,7 +64,7 @@ class Options:
         settings = read_settings()
         self._panel, self._advanced = panel, panel.advanced
         # Any: some of it is asked for by hasattr, in `_offered`.
-        self._session: Any = session
+        self._session = cast(Any, session)
         self._binding: Callable[[], Any] = binding
         self._guard = guard
         self._prompt_layers: dict[str, Any] = {}
@@ -74,7 +74,7 @@ class Options:
         session.cache.limit_bytes = settings.cache_limit_mb * MEGABYTE
         self._offer()
         if settings.policy in get_args(Policy):
-            self._session.policy = settings.policy  # one of those offered
+            self._session.policy = settings.policy
         for name in ("policy", "contrast", "device", "journal"):
             self._advanced.show_value(name, getattr(settings, name))
         self._advanced.show_value("policy", session.policy)

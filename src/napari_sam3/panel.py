@@ -189,6 +189,7 @@ class Panel(QScrollArea):
             radio.setToolTip(MODES[name][1])
             radio.toggled.connect(lambda on, name=name: on and self.mode_chosen.emit(name))
         self.next_mask.setToolTip("Take the next of the masks that the model offers")
+        _keep_room(self.next_mask)
         self.stop.setText("&Stop")
         self.stop.setToolTip("End the download; what is there already is kept")
         self.status.setAccessibleName("Status")
@@ -201,21 +202,20 @@ class Panel(QScrollArea):
         add_row(choices, "&Model", self.model)
         add_row(choices, "&Labels", self.labels)
         grid = QGridLayout()
+        for column in (0, 1):
+            grid.setColumnStretch(column, 1)
         for number, button in enumerate(self.buttons.values()):
             grid.addWidget(button, number // 2, number % 2)
-        column = QVBoxLayout(inner)
-        column.addLayout(choices)
-        column.addLayout(_row(*self.modes.values()))
-        column.addWidget(self.status)
-        column.addWidget(self.busy)
-        column.addWidget(self.stop)
-        column.addWidget(self.way_back)
-        column.addWidget(self.object)
-        column.addLayout(_row(self.candidate, self.next_mask))
-        column.addLayout(grid)
-        column.addWidget(self.how_to)
-        column.addWidget(self.advanced)
-        column.addStretch(1)
+        stack = QVBoxLayout(inner)
+        stack.addLayout(choices)
+        stack.addLayout(_row(*self.modes.values()))
+        for part in (self.status, self.busy, self.stop, self.way_back, self.object):
+            stack.addWidget(part)
+        stack.addLayout(_row(self.candidate, self.next_mask))
+        stack.addLayout(grid)
+        stack.addWidget(self.how_to)
+        stack.addWidget(self.advanced)
+        stack.addStretch(1)
 
 
 def _bar() -> QProgressBar:
@@ -223,11 +223,16 @@ def _bar() -> QProgressBar:
     bar.setRange(0, 0)
     bar.setTextVisible(False)
     bar.setMaximumHeight(5)
-    keep = bar.sizePolicy()
-    keep.setRetainSizeWhenHidden(True)
-    bar.setSizePolicy(keep)
+    _keep_room(bar)
     bar.hide()
     return bar
+
+
+def _keep_room(part: QWidget) -> None:
+    """Have what lies below stay put when a part is hidden."""
+    policy = part.sizePolicy()
+    policy.setRetainSizeWhenHidden(True)
+    part.setSizePolicy(policy)
 
 
 def _row(*parts: QWidget) -> QHBoxLayout:
