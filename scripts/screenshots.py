@@ -49,17 +49,17 @@ class Stage:
 
 
 def start(stage: Stage) -> None:
-    """Before anything is open."""
+    """Leave the viewer as it is before anything is open."""
 
 
 def first_click(stage: Stage) -> None:
-    """One click, and its mask."""
+    """Click once, and have the mask."""
     stage.open_sample("coins")
     stage.person.show(COINS[0])
 
 
 def accepted(stage: Stage) -> None:
-    """Objects accepted, one in hand."""
+    """Accept objects, and leave one in hand."""
     stage.open_sample("coins")
     for take in COINS:
         stage.person.label(take)
@@ -67,13 +67,13 @@ def accepted(stage: Stage) -> None:
 
 
 def stack(stage: Stage) -> None:
-    """A plane of a 16-bit stack."""
+    """Show a plane of a 16-bit stack."""
     stage.open_sample("stack")
     stage.hand.wait_until(lambda: stage.widget.binding.plane is not None, "a plane")
 
 
 def advanced(stage: Stage) -> None:
-    """The fold open."""
+    """Open the fold."""
     stage.viewer.window.resize(*TALL)
     accepted(stage)
     stage.widget.panel.advanced.unfold(True)
@@ -82,14 +82,14 @@ def advanced(stage: Stage) -> None:
 
 
 def error(stage: Stage) -> None:
-    """A background click alone, which the panel refuses."""
+    """Click on background alone, which the panel refuses."""
     stage.open_sample("coins")
     stage.hand.click((161, 156), right=True)
     stage.hand.rest()
 
 
 def light(stage: Stage) -> None:
-    """The light theme."""
+    """Use the light theme."""
     from napari.settings import get_settings
 
     get_settings().appearance.theme = "light"
@@ -97,7 +97,7 @@ def light(stage: Stage) -> None:
 
 
 def many(stage: Stage) -> None:
-    """Many objects at once: every click is one."""
+    """Show many objects at once: every click is one."""
     stage.open_sample("coins")
     stage.widget.panel.modes["many"].click()
     for take in COINS[:4]:

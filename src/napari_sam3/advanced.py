@@ -24,9 +24,10 @@ OWN_LAYER = "own"
 WHOLE_IMAGE = 99
 THUMBNAIL = 128
 UNLIMITED = (1 << 24) - 1
+# The letters of napari's menus (F V L P W H) are left to them.
 CHOICES: dict[str, tuple[str, str, Items]] = {
     "policy": (
-        "O&verlaps",
+        "&Overlaps",
         "What happens where a new object meets accepted ones",
         (
             ("Keep accepted pixels", "keep"),
@@ -48,9 +49,9 @@ CHOICES: dict[str, tuple[str, str, Items]] = {
         ),
     ),
     "contrast": (
-        "C&ontrast",
+        "Con&trast",
         "What the model sees as black and white",
-        (("Percentiles of the image", "percentile"), ("Limits of the layer", "layer")),
+        (("Image percentiles", "percentile"), ("Limits of the layer", "layer")),
     ),
     "device": (
         "D&evice",
@@ -88,7 +89,6 @@ class Advanced(QCollapsible):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__("", parent, QIcon(), QIcon())
-        self.setDuration(0)
         own = (("Own layer", OWN_LAYER),)
         self.points = LayerChoice(Points, "Points layer whose points are clicks", own)
         self.boxes = LayerChoice(Shapes, "Shapes layer whose rectangles are boxes", own)
@@ -115,7 +115,15 @@ class Advanced(QCollapsible):
 
     def unfold(self, unfolded: bool) -> None:
         """Show or hide the controls."""
-        self.expand(animate=False) if unfolded else self.collapse(animate=False)
+        self.expand() if unfolded else self.collapse()
+
+    def expand(self, animate: bool = False) -> None:
+        """Unfold at once: superqt measures the height before the controls are visible."""
+        super().expand(animate=False)
+
+    def collapse(self, animate: bool = False) -> None:
+        """Fold at once."""
+        super().collapse(animate=False)
 
     def offer(self, name: str, offered: bool) -> None:
         """Show or hide the row of a control: a name of `changed`, or "memory", "thumbnail"."""
@@ -189,8 +197,8 @@ class Advanced(QCollapsible):
         titles = {name: title for name, (title, _, _) in CHOICES.items()}
         rows: tuple[tuple[str, str, QWidget], ...] = (
             ("category", "Cl&ass", self.classes),
-            ("points", "&Points", self.points.native),
-            ("boxes", "&Boxes", self.boxes.native),
+            ("points", "Poi&nts", self.points.native),
+            ("boxes", "Bo&xes", self.boxes.native),
             *((name, titles[name], self.combos[name]) for name in ("policy", "level")),
             ("contrast", titles["contrast"], self.combos["contrast"]),
             *((color, color.title(), combo) for color, combo in self.channels.items()),

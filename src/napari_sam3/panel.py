@@ -176,7 +176,7 @@ class Panel(QScrollArea):
             where = f" ({key} with the points or boxes layer selected)" if key else ""
             button.setToolTip(tooltip + where)
         key = shown.get("next_candidate")
-        self.next_mask.setText(f"Next mask  ({key})" if key else "Ne&xt mask")
+        self.next_mask.setText(f"Next mask  ({key})" if key else "Next mas&k")
         self.how_to.setText(how_to(shown))
 
     # ------------------------------------------------------------------ inside
@@ -200,7 +200,7 @@ class Panel(QScrollArea):
         choices = form()
         add_row(choices, "&Image", self.image)
         add_row(choices, "&Model", self.model)
-        add_row(choices, "&Labels", self.labels)
+        add_row(choices, "La&bels", self.labels)
         grid = QGridLayout()
         for column in (0, 1):
             grid.setColumnStretch(column, 1)

@@ -14,8 +14,8 @@ BUTTONS = {
     "redo": ("Redo", "Do again what was undone"),
 }
 MODES = {
-    "one": ("&One object", "Clicks show one object; accept it, then show the next"),
-    "many": ("&Many objects", "Every left click shows an object of its own"),
+    "one": ("One ob&ject", "Clicks show one object; accept it, then show the next"),
+    "many": ("Man&y objects", "Every left click shows an object of its own"),
 }
 # Commands on accepted objects, mentioned where they have keys.
 ON_OBJECTS = {"delete": "deletes it", "merge": "merges it with another", "split": "splits it"}
