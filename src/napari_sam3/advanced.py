@@ -218,10 +218,11 @@ class Advanced(QCollapsible):
         column.setContentsMargins(0, 0, 0, 0)
         column.addLayout(layout)
         column.addWidget(self.journal)
-        self.addWidget(inner)
         own, frame = self.content().layout(), self.layout()
         assert own is not None
         assert frame is not None
+        # Not by addWidget: with it superqt limits the height again at every resize.
+        own.addWidget(inner)
         own.setContentsMargins(0, 0, 0, 0)
         frame.setContentsMargins(0, 0, 0, 0)
         button = self.toggleButton()
