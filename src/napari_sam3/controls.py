@@ -9,7 +9,16 @@ from magicgui.widgets import ComboBox, create_widget
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QWidget
 
-__all__ = ["LayerChoice", "add_row", "choose", "form", "make_combo", "make_text", "put_items"]
+__all__ = [
+    "Items",
+    "LayerChoice",
+    "add_row",
+    "choose",
+    "form",
+    "make_combo",
+    "make_text",
+    "put_items",
+]
 
 Items = Sequence[tuple[str, Any]]
 

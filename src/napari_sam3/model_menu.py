@@ -13,11 +13,12 @@ from .controls import put_items
 from .download_job import DownloadJob
 from .models import BROWSE, DOWNLOAD, EMBEDDED, model_choices, remember
 from .panel import Panel
-from .settings import read_settings, write_setting
+from .settings import Settings, write_setting
 
 __all__ = ["CONSENT", "ModelMenu"]
 
 WEIGHTS = "Weights (*.pt *.pth *.safetensors);;All files (*)"
+INSTEAD = 'Or choose "Weights file …", or the embedded model.'
 CONSENT = (
     "<p>Download the released SAM 3 weights?</p>"
     "<p><b>What:</b> sam3.pt, 3.5 GB, kept in the cache of Hugging Face (HF_HOME).<br>"
@@ -39,6 +40,8 @@ class ModelMenu(QObject):
         Whose combo box, status and Stop button it uses.
     parent : QWidget
         Parent of dialogs.
+    settings : Settings
+        Where the model used last and the files known are from.
 
     Attributes
     ----------
@@ -60,14 +63,13 @@ class ModelMenu(QObject):
     failed = Signal(object)
     ended = Signal()
 
-    def __init__(self, panel: Panel, parent: QWidget) -> None:
+    def __init__(self, panel: Panel, parent: QWidget, settings: Settings) -> None:
         super().__init__(parent)
         self._panel, self._parent = panel, parent
-        settings = read_settings()
         self._files = settings.weights_files
         self.current = settings.model if Path(settings.model).is_file() else EMBEDDED
         self.job: DownloadJob | None = None
-        self.options: dict[str, Any] = {}
+        self.options: dict[str, Any] = {"instead": INSTEAD}
         panel.model.activated.connect(self._on_activated)
         panel.stop.clicked.connect(self._on_stop)
         self.show_model(self.current)

@@ -12,10 +12,11 @@ from psygnal import Signal
 
 from .advanced import OWN_LAYER
 from .classes import LabelClass
+from .controls import Items
 from .edits import Policy
 from .panel import Panel
-from .settings import read_settings, write_setting
-from .widget_text import takes_prompts
+from .settings import Settings, read_settings, watch, write_setting
+from .widget_text import describe_stage, takes_prompts
 
 if TYPE_CHECKING:
     from .binding import Binding
@@ -40,6 +41,8 @@ class Options:
         Returns the binding there is now, or None.
     guard : callable
         Runs a function, and reports errors a user can cause.
+    settings : Settings
+        What it was the last time. Changes made in the Preferences are followed.
 
     Attributes
     ----------
@@ -60,31 +63,33 @@ class Options:
         session: LabelingSession,
         binding: Callable[[], Binding | None],
         guard: Callable[[Callable[[], Any]], Any],
+        settings: Settings,
     ) -> None:
-        settings = read_settings()
         self._panel, self._advanced = panel, panel.advanced
         # Any: some of it is asked for by hasattr, in `_offered`.
         self._session = cast(Any, session)
         self._binding: Callable[[], Any] = binding
         self._guard = guard
         self._prompt_layers: dict[str, Any] = {}
-        self._rendering: dict[str, Any] = {"contrast": settings.contrast}
+        self._rendering: dict[str, Any] = {}
         self._seen: Any = None
         self.device = settings.device
-        session.cache.limit_bytes = settings.cache_limit_mb * MEGABYTE
         self._offer()
-        if settings.policy in get_args(Policy):
-            self._session.policy = settings.policy
-        for name in ("policy", "contrast", "device", "journal"):
-            self._advanced.show_value(name, getattr(settings, name))
-        self._advanced.show_value("policy", session.policy)
+        self._advanced.show_value("device", self.device)
         self._advanced.show_value("level", session.level)
-        self._show_classes(settings.classes)
         self._advanced.unfold(settings.advanced_open)
+        self._take(settings)
         self._advanced.changed.connect(self._on_changed)
         self._advanced.toggled.connect(self._on_toggled)
         panel.next_mask.clicked.connect(self._on_next_mask)
         panel.mode_chosen.connect(self._on_mode)
+        if hasattr(session, "progress_changed"):
+            session.progress_changed.connect(self._on_progress)
+        self._stop_watching = watch(lambda: self._take(read_settings()))
+
+    def close(self) -> None:
+        """Follow the Preferences no longer."""
+        self._stop_watching()
 
     @property
     def prompt_layers(self) -> dict[str, Any]:
@@ -99,6 +104,11 @@ class Options:
         """Say where the model runs, and why there."""
         self._advanced.show_reason(text)
         self._advanced.offer("reason", bool(text))
+
+    def show_channels(self, items: Items, current: tuple[Any, ...] = ()) -> None:
+        """Offer the channels of the image in hand as (text, data); none hides the rows."""
+        self._rendering["channels"] = current or None
+        self._advanced.show_channels(items, current)
 
     def refresh(self) -> None:
         """Show what is so now."""
@@ -118,22 +128,34 @@ class Options:
 
     # ------------------------------------------------------------------ inside
 
+    def _take(self, settings: Settings) -> None:
+        """Do as the settings say; the device and the model wait for the next time."""
+        self._session.cache.limit_bytes = settings.cache_limit_mb * MEGABYTE
+        if settings.policy in get_args(Policy):
+            self._session.policy = settings.policy
+        self._advanced.show_value("policy", self._session.policy)
+        for name in ("contrast", "journal"):
+            self._advanced.show_value(name, getattr(settings, name))
+        if settings.contrast != self._rendering.get("contrast"):
+            self._render(contrast=settings.contrast)
+        self._show_classes(settings.classes)
+
     def _offered(self, name: str) -> bool:
         """Whether a control has something to act on."""
         has = {
             "category": hasattr(self._session, "category"),
             "contrast": hasattr(self._binding() or _binding_type(), "set_rendering"),
-            "channels": hasattr(self._binding() or _binding_type(), "channels"),
             "journal": hasattr(self._session, "journal"),
         }
         return has.get(name, True)
 
     def _offer(self) -> None:
-        for name in ("category", "contrast", "channels", "journal"):
+        for name in ("category", "contrast", "journal"):
             self._advanced.offer(name, self._offered(name))
         self._advanced.offer_items("policy", get_args(Policy))
         self._panel.show_mode(getattr(self._session, "mode", None))
         self.show_device("")
+        self.show_channels(())
 
     def _show_classes(self, classes: tuple[LabelClass, ...]) -> None:
         self._advanced.show_classes(classes)
@@ -218,6 +240,11 @@ class Options:
         elif prediction is not None:
             following = (prediction.index + 1) % len(prediction.candidates)
             self._guard(lambda: self._session.choose(following))
+
+    def _on_progress(self, _stage: str, fraction: float | None, seconds_left: float | None) -> None:
+        if fraction is not None or seconds_left is not None:
+            text = describe_stage(self._session)
+            self._panel.show_progress(text, fraction, seconds_left)
 
     def _on_mode(self, mode: str) -> None:
         if hasattr(self._session, "mode"):

@@ -10,6 +10,8 @@ import numpy.typing as npt
 __all__ = ["coins", "ihc", "make_nuclei", "make_series", "nuclei", "series", "stack"]
 
 UInt16Array = npt.NDArray[np.uint16]
+# By itself napari would show the one artefact, and all else as black.
+LIMITS = (400, 6000)
 LayerData = tuple[Any, dict[str, Any], str]
 
 
@@ -31,7 +33,7 @@ def nuclei() -> list[LayerData]:
     """Return nuclei in fluorescence, 512 x 512, uint16, with their true labels (hidden)."""
     image, labels = make_nuclei((1, 512, 512), count=60, seed=3)
     return [
-        (image[0], {"name": "nuclei"}, "image"),
+        (image[0], {"name": "nuclei", "contrast_limits": LIMITS}, "image"),
         (labels[0], {"name": "nuclei, truth", "visible": False}, "labels"),
     ]
 
@@ -41,7 +43,7 @@ def stack() -> list[LayerData]:
     image, labels = make_nuclei((24, 256, 256), count=45, seed=5, anisotropy=3.0)
     scale = {"scale": (3.0, 1.0, 1.0)}
     return [
-        (image, {"name": "stack", **scale}, "image"),
+        (image, {"name": "stack", "contrast_limits": LIMITS, **scale}, "image"),
         (labels, {"name": "stack, truth", "visible": False, **scale}, "labels"),
     ]
 
@@ -51,7 +53,7 @@ def series() -> list[LayerData]:
     image, labels = make_series((16, 256, 256), count=26, seed=7)
     axes = {"axis_labels": ("t", "y", "x")}
     return [
-        (image, {"name": "series", **axes}, "image"),
+        (image, {"name": "series", "contrast_limits": LIMITS, **axes}, "image"),
         (labels, {"name": "series, truth", "visible": False, **axes}, "labels"),
     ]
 

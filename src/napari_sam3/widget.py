@@ -23,7 +23,7 @@ from .options import Options
 from .panel import Panel
 from .panel_text import NEW_LABELS
 from .session import IDLE, LabelingSession
-from .settings import write_setting
+from .settings import read_settings, write_setting
 from .widget_text import (
     NO_IMAGE,
     describe_mask,
@@ -79,10 +79,13 @@ class SegmentWidget(QWidget):
         self.runner = ThreadRunner()
         self.session = LabelingSession(submit=self.runner)
         self.binding: Binding | None = None
+        settings = read_settings()
         self.panel = Panel()
         self.panel.look_at(napari_viewer)
-        self.models = ModelMenu(self.panel, self)
-        self.options = Options(self.panel, self.session, lambda: self.binding, self._guard)
+        self.models = ModelMenu(self.panel, self, settings)
+        self.options = Options(
+            self.panel, self.session, lambda: self.binding, self._guard, settings
+        )
         self._model = self.models.current
         self._docked = False
         self._binding_now = False
@@ -156,6 +159,7 @@ class SegmentWidget(QWidget):
         for emitter in (events.inserted, events.removed, events.renamed):
             emitter.disconnect(self._on_layers)
         self.models.close()
+        self.options.close()
         _release(self.session, self.runner)
 
     # ---------------------------------------------------------------- Qt events

@@ -11,6 +11,7 @@ from sam3.errors import DownloadError
 
 __all__ = ["Progress", "download_released_weights"]
 
+INSTEAD = 'Or point checkpoint_path to a weights file, or use preset="tiny".'
 Progress = Callable[[int, int | None], None]
 
 _REPOSITORY, _FILE = "facebook/sam3", "sam3.pt"
@@ -21,6 +22,7 @@ def download_released_weights(
     endpoint: str | None = None,
     cache_dir: str | Path | None = None,
     progress: Progress | None = None,
+    instead: str = INSTEAD,
 ) -> Path:
     """Fetch ``sam3.pt`` from Hugging Face into its cache, with progress.
 
@@ -36,6 +38,8 @@ def download_released_weights(
         Called with the bytes there and the bytes of the whole file (None while it is not known),
         on a thread of the download, instead of a bar in the terminal. A `Sam3Error` that it raises
         ends the download; what is there already is kept for the next one.
+    instead : str
+        What else can be done, as the last line of every refusal.
 
     Returns
     -------
@@ -56,7 +60,6 @@ def download_released_weights(
         RepositoryNotFoundError,
     )
 
-    instead = 'Or point checkpoint_path to a weights file, or use preset="tiny".'
     try:
         return Path(
             hf_hub_download(

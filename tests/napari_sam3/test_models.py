@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QApplication, QMessageBox, QWidget
 from napari_sam3.model_menu import ModelMenu
 from napari_sam3.models import BROWSE, DOWNLOAD, EMBEDDED, model_choices, remember
 from napari_sam3.panel import Panel
+from napari_sam3.settings import Settings
 from tests.sam3.test_download import Hub, hub
 
 __all__ = ["hub"]
@@ -25,8 +26,8 @@ def menu(qtbot: Any, hub: Hub, tmp_path: Path) -> Iterator[ModelMenu]:
     qtbot.addWidget(parent)
     qtbot.addWidget(panel)
     panel.show()
-    menu = ModelMenu(panel, parent)
-    menu.options = {"endpoint": hub.url, "cache_dir": tmp_path}
+    menu = ModelMenu(panel, parent, Settings())
+    menu.options |= {"endpoint": hub.url, "cache_dir": tmp_path}
     yield menu
     menu.close()
 
@@ -125,3 +126,17 @@ def test_a_download_can_be_stopped(menu: ModelMenu, hub: Hub, qtbot: Any, tmp_pa
     QApplication.processEvents()
     assert not told
     assert not list(tmp_path.rglob("sam3.pt"))
+
+
+def test_a_refusal_stands_in_the_panel_and_the_model_in_use_stays(
+    open_desk: Any, hub: Hub, tmp_path: Path
+) -> None:
+    desk = open_desk()
+    hub.status, hub.error_code = 403, "GatedRepo"
+    desk.widget.models.options |= {"endpoint": hub.url, "cache_dir": tmp_path}
+    desk.widget.models.download()
+    desk.hand.wait_until(lambda: desk.widget.models.job is None, "the refusal")
+    assert "Your account has no access" in desk.status
+    assert desk.status.endswith("or the embedded model.")
+    assert desk.widget.panel.status.styleSheet()
+    assert desk.widget.panel.model.currentData() == EMBEDDED

@@ -11,10 +11,11 @@ import numpy.typing as npt
 import pytest
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
+from napari.settings import get_plugin_settings
 from napari.utils._proxies import PublicOnlyProxy
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication, QComboBox, QLabel, QPushButton, QRadioButton
+from qtpy.QtWidgets import QComboBox, QLabel, QPushButton, QRadioButton
 
 from napari_sam3.advanced import OWN_LAYER, Advanced
 from napari_sam3.classes import ClassError, LabelClass
@@ -127,17 +128,25 @@ def test_folded_controls_cannot_be_reached_and_the_fold_is_remembered(
     advanced = widget.panel.advanced
     assert not advanced.combos["policy"].isVisible()
     QTest.mouseClick(advanced.toggleButton(), LEFT)  # type: ignore[call-overload]
-    qtbot.waitUntil(lambda: advanced.combos["policy"].height() > 10)
-    assert advanced.combos["policy"].isVisible()
+    policy = advanced.combos["policy"]
+    qtbot.waitUntil(lambda: policy.visibleRegion().boundingRect().height() > 5)
     assert read_settings().advanced_open
     pick(advanced.combos["policy"], "Overwrite them")
     assert widget.session.policy == "overwrite"
+    store = get_plugin_settings(PLUGIN)
+    store.memory.cache_limit_mb = 100  # as in the Preferences
+    assert widget.session.cache.limit_bytes == 100_000_000
+    store.segment.policy = "keep"
+    assert (widget.session.policy, policy.currentData()) == ("keep", "keep")
+    store.segment.policy = "overwrite"
     widget.shut_down()
     again = SegmentWidget(viewer)
+    viewer.window.add_dock_widget(again)
     assert again.panel.advanced.isExpanded()
     assert again.session.policy == "overwrite"
     again.shut_down()
-    again.deleteLater()
+    assert widget.wait(60)
+    assert again.wait(60)
 
 
 def test_the_fold_tells_what_the_user_chose_and_nothing_else(qtbot: Any) -> None:
