@@ -285,7 +285,7 @@ def test_the_device_is_described_by_the_thread_that_loads_the_model(
     desk.settle()
 
 
-def test_the_widget_is_made_in_three_tenths_of_a_second() -> None:
+def test_the_widget_is_made_in_three_tenths_of_a_second_without_an_image() -> None:
     code = (
         "import time, napari_sam3.widget as w; from qtpy.QtWidgets import QApplication;"
         "from napari.components import ViewerModel; app = QApplication([]); v = ViewerModel();"
