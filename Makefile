@@ -52,6 +52,7 @@ bench: system-libs $(STAMP)  ## measure, and write docs/benchmarks.md
 docs-figures: system-libs $(STAMP)  ## make the pictures of the documentation again
 	$(BIN)/napari-sam3 demo --headless --output $(OUTPUT) --overwrite
 	cp $(OUTPUT)/screenshot.png docs/images/demo.png
+	$(BIN)/python scripts/screenshots.py --output docs/images
 
 clean:  ## remove the environment, caches and demo output
 	rm -rf $(VENV) $(OUTPUT) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

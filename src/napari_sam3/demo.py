@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .session import LabelingSession
     from .widget import SegmentWidget
 
-__all__ = ["COINS", "DemoError", "Take", "label_by_hand", "run_demo"]
+__all__ = ["COINS", "IN_HAND", "DemoError", "Person", "Take", "label_by_hand", "run_demo"]
 
 PLUGIN, WIDGET, SAMPLE = "napari-sam3", "SAM 3", "coins"
 FILES = ("labels.tif", "objects.csv", "screenshot.png")
@@ -154,7 +154,7 @@ def _label_coins(folder: Path, model: str, device: str) -> list[ObjectRow]:
         viewer.window.resize(*WINDOW)
         hand.rest()
         viewer.fit_to_view()
-        person = _Person(hand, widget.session)
+        person = Person(hand, widget.session)
         for take in COINS:
             person.label(take)
         person.show(IN_HAND)
@@ -172,7 +172,7 @@ def _label_coins(folder: Path, model: str, device: str) -> list[ObjectRow]:
     return rows
 
 
-class _Person:
+class Person:
     """Somebody who clicks, waits for the mask, and presses the key for accepting."""
 
     def __init__(self, hand: Hand, session: LabelingSession) -> None:

@@ -1,8 +1,10 @@
-"""Models by name, loaded when they are first needed."""
+"""Models by name, loaded when they are first needed, and those offered for choosing."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -10,12 +12,25 @@ if TYPE_CHECKING:
 
     from .jobs import Loader
 
-__all__ = ["EMBEDDED", "model_loader"]
+__all__ = [
+    "BROWSE",
+    "DOWNLOAD",
+    "EMBEDDED",
+    "describe_predictor",
+    "model_choices",
+    "model_loader",
+    "remember",
+]
 
-EMBEDDED = "tiny"
+EMBEDDED, BROWSE, DOWNLOAD = "tiny", "browse", "download"
+KEPT = 8
 
 
-def model_loader(name_or_path: str | os.PathLike[str] = EMBEDDED, device: str = "auto") -> Loader:
+def model_loader(
+    name_or_path: str | os.PathLike[str] = EMBEDDED,
+    device: str = "auto",
+    describe: Callable[[str], None] | None = None,
+) -> Loader:
     """Return a function that loads a model; torch is imported only when it is called.
 
     Parameters
@@ -24,11 +39,58 @@ def model_loader(name_or_path: str | os.PathLike[str] = EMBEDDED, device: str = 
         "tiny" for the embedded model, or a weights file.
     device : str
         "auto", "cpu", "cuda" or "mps".
+    describe : callable, optional
+        Told where the model runs and why there, on the thread that loads it.
     """
 
     def load() -> Predictor:
+        from sam3.devices import describe_device
         from sam3.predictor import load_predictor
 
-        return load_predictor(name_or_path, device)
+        predictor = load_predictor(name_or_path, device)
+        if describe is not None:
+            describe(describe_device(device))
+        return predictor
 
     return load
+
+
+def describe_predictor(predictor: Predictor | Loader) -> str:
+    """Say where a predictor runs; "" for one that is still to be loaded."""
+    device = getattr(predictor, "device", None)
+    if device is None:
+        return ""
+    from sam3.devices import describe_device
+
+    return describe_device(device)
+
+
+def model_choices(files: Sequence[str], current: str) -> list[tuple[str, str]]:
+    """Return (text, name or path or command) of what can be chosen as a model.
+
+    Parameters
+    ----------
+    files : sequence of str
+        Weights files known from before; those that are gone are left out.
+    current : str
+        The model in use, which is offered in any case.
+    """
+    paths = [path for path in files if path == current or Path(path).is_file()]
+    if current not in (EMBEDDED, *paths):
+        paths.append(current)
+    names = [Path(path).name for path in paths]
+    named = [
+        (name if names.count(name) == 1 else f"{name} ({Path(path).parent})", path)
+        for name, path in zip(names, paths, strict=True)
+    ]
+    return [
+        ("Embedded (tiny)", EMBEDDED),
+        *named,
+        ("Weights file …", BROWSE),
+        ("Released SAM 3 (download 3.5 GB) …", DOWNLOAD),
+    ]
+
+
+def remember(files: Sequence[str], path: str) -> tuple[str, ...]:
+    """Return weights files with one more, the one used last in front; old ones are dropped."""
+    return (path, *(one for one in files if one != path))[:KEPT]

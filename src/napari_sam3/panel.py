@@ -1,69 +1,93 @@
-"""The look of the dock widget: controls, texts, tooltips. Knows no layers and no session."""
+"""The look of the dock widget: controls, texts, tooltips. Knows no session."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from qtpy.QtCore import QSize, Qt
+from napari.layers import Image, Labels
+from qtpy.QtCore import QSize, Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import (
-    QComboBox,
-    QFormLayout,
     QFrame,
     QGridLayout,
+    QHBoxLayout,
     QLabel,
     QProgressBar,
     QPushButton,
+    QRadioButton,
     QScrollArea,
     QVBoxLayout,
     QWidget,
 )
 
+from .advanced import Advanced
+from .controls import LayerChoice, add_row, form, make_combo, make_text, put_items
 from .gestures import KEYS
+from .panel_text import BUTTONS, MODES, NEW_LABELS, describe_keys, how_to, time_left
 
 __all__ = ["Panel", "put_items"]
 
-HOW_TO = (
-    "<b>Left click</b> on an object · <b>right click</b> on what is not part of it · "
-    "<b>drag</b> a box around it. <b>Shift+click</b> accepts and starts the next one."
-)
 LABEL_PADDING = 14
+STEPS = 1000
 ERROR_STYLE = "color: #e5484d; font-weight: bold;"
-BUTTONS = {
-    "accept": ("Accept", "Write the mask into the labels and start the next object"),
-    "reject": ("Clear", "Drop the clicks, the box and the mask in hand"),
-    "undo": ("Undo", "Take the last step back: a click, a box or an accepted object"),
-    "redo": ("Redo", "Do again what was undone"),
-}
 
 
 class Panel(QScrollArea):
-    """All controls of the dock widget, in a scroll area that is readable at 300 px."""
+    """All controls of the dock widget, in a scroll area that is readable at 300 px.
+
+    Attributes
+    ----------
+    image, labels, model : QComboBox
+        Choices; `image_choice` and `labels_choice` fill the first two with layers.
+    buttons : dict of QPushButton
+        "accept", "reject", "undo", "redo".
+    next_mask : QPushButton
+        Asks for the next of the masks offered.
+    way_back, stop : QPushButton
+        Offered only where they apply: restoring layers, ending a download.
+    advanced : Advanced
+        The fold.
+    mode_chosen : Signal
+        (str) The user chose "one" or "many".
+    """
+
+    mode_chosen = Signal(str)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setWidgetResizable(True)
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.image = _combo("Image to segment; the plane that is shown is what the model sees")
-        self.model = _combo("Model that makes the masks: the embedded one, or a weights file")
-        self.labels = _combo("Labels layer that accepted objects are written to")
-        self.status = _text("status")
-        self.busy = QProgressBar()
-        self.busy.setRange(0, 0)
-        self.busy.setTextVisible(False)
-        self.busy.setMaximumHeight(5)
-        self.object = _text("object")
-        self.buttons = {name: _button(name) for name in BUTTONS}
-        self.way_back = QPushButton()
-        self.show_way_back(restore=True, listen=False)
-        self.way_back.hide()
+        self.image_choice = LayerChoice(
+            Image, "Image to segment; the plane that is shown is what the model sees"
+        )
+        self.labels_choice = LayerChoice(
+            Labels, "Labels layer that accepted objects are written to", [("New layer", NEW_LABELS)]
+        )
+        self.image, self.labels = self.image_choice.native, self.labels_choice.native
+        self.model = make_combo("Model that makes the masks: the embedded one, or a weights file")
+        self.modes = {name: QRadioButton(title) for name, (title, _) in MODES.items()}
+        self.status, self.object = make_text("status"), make_text("object")
+        self.candidate = make_text("candidate")
+        self.how_to = make_text("how_to")
+        self.busy = _bar()
+        self.buttons = {name: QPushButton() for name in BUTTONS}
+        self.next_mask, self.way_back, self.stop = (QPushButton() for _ in range(3))
+        self.advanced = Advanced()
+        self._name_controls()
         inner = QWidget()
         self._lay_out(inner)
         self.setWidget(inner)
+        self.show_keys(KEYS)
+        self.show_candidates(0, 0, 0.0)
+        self.show_way_back(restore=False, listen=False)
+        self.stop.hide()
+
+    # ------------------------------------------------------------------ Qt
 
     def sizeHint(self) -> QSize:
         """Ask for the width that the texts were made for."""
-        return QSize(300, 360)
+        return QSize(300, 420)
 
     def minimumSizeHint(self) -> QSize:
         """Never force the window to grow."""
@@ -77,6 +101,14 @@ class Panel(QScrollArea):
             label.setMinimumHeight(2 * label.fontMetrics().lineSpacing() + LABEL_PADDING)
         super().showEvent(event)
 
+    # ------------------------------------------------------------------ values in
+
+    def look_at(self, viewer: Any) -> None:
+        """Offer the layers of a viewer."""
+        advanced = self.advanced
+        for choice in (self.image_choice, self.labels_choice, advanced.points, advanced.boxes):
+            choice.look_at(viewer)
+
     def show_status(self, text: str, *, error: bool = False) -> None:
         """Show what is going on, or what went wrong."""
         self.status.setText(text)
@@ -84,81 +116,129 @@ class Panel(QScrollArea):
 
     def show_busy(self, busy: bool) -> None:
         """Show or hide the running bar, without moving what lies below."""
+        if not busy:
+            self.busy.setRange(0, 0)
         self.busy.setVisible(busy)
+
+    def show_progress(
+        self, text: str, fraction: float | None = None, seconds_left: float | None = None
+    ) -> None:
+        """Show how far something is, and how long it will still take.
+
+        Parameters
+        ----------
+        text : str
+            What is being done.
+        fraction : float, optional
+            From 0 to 1; a running bar without it.
+        seconds_left : float, optional
+            Added to the text.
+        """
+        self.show_status(" ".join(filter(None, (text, time_left(seconds_left)))))
+        self.busy.setRange(0, 0 if fraction is None else STEPS)
+        if fraction is not None:
+            self.busy.setValue(round(STEPS * min(max(fraction, 0.0), 1.0)))
+        self.busy.show()
 
     def show_way_back(self, *, restore: bool, listen: bool) -> None:
         """Offer to make deleted layers anew, or else to turn clicks into prompts again."""
         self.way_back.setVisible(restore or listen)
-        if restore:
-            self.way_back.setText("Restore layers")
-            self.way_back.setToolTip("Make the deleted layers anew, with the clicks in hand")
-        elif listen:
-            self.way_back.setText("Go on clicking")
-            self.way_back.setToolTip("Select the points layer, so that clicks are prompts again")
+        self.way_back.setText("Restore layers" if restore else "Go on clicking")
+        self.way_back.setToolTip(
+            "Make the deleted layers anew, with the clicks in hand"
+            if restore
+            else "Select the points layer, so that clicks are prompts again"
+        )
+
+    def show_mode(self, mode: str | None) -> None:
+        """Show the mode, "one" or "many"; None where there is no choice."""
+        for name, button in self.modes.items():
+            button.setVisible(mode is not None)
+            blocked = button.blockSignals(True)
+            button.setChecked(name == mode)
+            button.blockSignals(blocked)
+
+    def show_candidates(self, index: int, count: int, score: float) -> None:
+        """Show which of the masks offered is in hand, the first being 0; a count of 0 hides it."""
+        several = count > 1
+        for part in (self.candidate, self.next_mask):
+            part.setVisible(several)
+        if several:
+            self.candidate.setText(f"Mask {index + 1} of {count}, score {score:.2f}")
+
+    def show_keys(self, keys: Mapping[str, str]) -> None:
+        """Name the keys of commands, as napari names them; what has none is not mentioned."""
+        shown = describe_keys(keys)
+        for name, button in self.buttons.items():
+            title, tooltip = BUTTONS[name]
+            key = shown.get(name)
+            button.setText(f"{title}  ({key})" if key else title)
+            where = f" ({key} with the points or boxes layer selected)" if key else ""
+            button.setToolTip(tooltip + where)
+        key = shown.get("next_candidate")
+        self.next_mask.setText(f"Next mask  ({key})" if key else "Next mas&k")
+        self.how_to.setText(how_to(shown))
+
+    # ------------------------------------------------------------------ inside
+
+    def _name_controls(self) -> None:
+        for name, button in self.buttons.items():
+            button.setEnabled(False)
+            button.setAccessibleName(BUTTONS[name][0].replace("&", ""))
+        for name, radio in self.modes.items():
+            radio.setToolTip(MODES[name][1])
+            radio.toggled.connect(lambda on, name=name: on and self.mode_chosen.emit(name))
+        self.next_mask.setToolTip("Take the next of the masks that the model offers")
+        _keep_room(self.next_mask)
+        self.stop.setText("&Stop")
+        self.stop.setToolTip("End the download; what is there already is kept")
+        self.status.setAccessibleName("Status")
+        self.busy.setAccessibleName("Progress")
+        self.how_to.setTextFormat(Qt.TextFormat.RichText)
 
     def _lay_out(self, inner: QWidget) -> None:
-        form = QFormLayout()
-        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        for name, combo in (("Image", self.image), ("Model", self.model), ("Labels", self.labels)):
-            form.addRow(name, combo)
+        choices = form()
+        add_row(choices, "&Image", self.image)
+        add_row(choices, "&Model", self.model)
+        add_row(choices, "La&bels", self.labels)
         grid = QGridLayout()
+        for column in (0, 1):
+            grid.setColumnStretch(column, 1)
         for number, button in enumerate(self.buttons.values()):
             grid.addWidget(button, number // 2, number % 2)
-        how_to = _text("how_to")
-        how_to.setText(HOW_TO)
-        how_to.setTextFormat(Qt.TextFormat.RichText)
-        keep = self.busy.sizePolicy()
-        keep.setRetainSizeWhenHidden(True)
-        self.busy.setSizePolicy(keep)
-        column = QVBoxLayout(inner)
-        column.addLayout(form)
-        column.addSpacing(6)
-        column.addWidget(self.status)
-        column.addWidget(self.busy)
-        column.addWidget(self.way_back)
-        column.addWidget(self.object)
-        column.addLayout(grid)
-        column.addSpacing(6)
-        column.addWidget(how_to)
-        column.addStretch(1)
+        stack = QVBoxLayout(inner)
+        stack.addLayout(choices)
+        stack.addLayout(_row(*self.modes.values()))
+        for part in (self.status, self.busy, self.stop, self.way_back, self.object):
+            stack.addWidget(part)
+        stack.addLayout(_row(self.candidate, self.next_mask))
+        stack.addLayout(grid)
+        stack.addWidget(self.how_to)
+        stack.addWidget(self.advanced)
+        stack.addStretch(1)
 
 
-def put_items(combo: QComboBox, items: list[tuple[str, Any]], current: Any) -> None:
-    """Fill a combo box with (text, data) and choose by data, without telling anybody."""
-    combo.blockSignals(True)
-    try:
-        combo.clear()
-        for text, data in items:
-            combo.addItem(text, data)
-        # findData compares Python objects by identity; ids are compared by value here.
-        chosen = next((i for i, (_, data) in enumerate(items) if data == current), -1)
-        combo.setCurrentIndex(chosen)
-    finally:
-        combo.blockSignals(False)
+def _bar() -> QProgressBar:
+    bar = QProgressBar()
+    bar.setRange(0, 0)
+    bar.setTextVisible(False)
+    bar.setMaximumHeight(5)
+    _keep_room(bar)
+    bar.hide()
+    return bar
 
 
-def _combo(tooltip: str) -> QComboBox:
-    combo = QComboBox()
-    combo.setToolTip(tooltip)
-    # Long layer names must not decide the width of the dock.
-    combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-    combo.setMinimumContentsLength(10)
-    return combo
+def _keep_room(part: QWidget) -> None:
+    """Have what lies below stay put when a part is hidden."""
+    policy = part.sizePolicy()
+    policy.setRetainSizeWhenHidden(True)
+    part.setSizePolicy(policy)
 
 
-def _text(name: str) -> QLabel:
-    label = QLabel()
-    label.setObjectName(name)
-    label.setWordWrap(True)
-    label.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
-    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-    return label
-
-
-def _button(name: str) -> QPushButton:
-    title, tooltip = BUTTONS[name]
-    key = KEYS[name].replace("Control", "Ctrl").replace("-", "+")
-    button = QPushButton(f"{title}  ({key})")
-    button.setToolTip(f"{tooltip} ({key} with the points or boxes layer selected)")
-    button.setEnabled(False)
-    return button
+def _row(*parts: QWidget) -> QHBoxLayout:
+    row = QHBoxLayout()
+    for part in parts:
+        row.addWidget(part, 1 if isinstance(part, QLabel) else 0)
+    if not any(isinstance(part, QLabel) for part in parts):
+        row.addStretch(1)
+    return row

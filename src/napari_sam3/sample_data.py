@@ -1,4 +1,4 @@
-"""Sample images that need no network: two from scikit-image, two made here with known labels."""
+"""Sample images that need no network: two from scikit-image, three made here with known labels."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["coins", "ihc", "make_nuclei", "nuclei", "stack"]
+__all__ = ["coins", "ihc", "make_nuclei", "make_series", "nuclei", "series", "stack"]
 
+UInt16Array = npt.NDArray[np.uint16]
+# By itself napari would show the one artefact, and all else as black.
+LIMITS = (400, 6000)
 LayerData = tuple[Any, dict[str, Any], str]
 
 
@@ -30,7 +33,7 @@ def nuclei() -> list[LayerData]:
     """Return nuclei in fluorescence, 512 x 512, uint16, with their true labels (hidden)."""
     image, labels = make_nuclei((1, 512, 512), count=60, seed=3)
     return [
-        (image[0], {"name": "nuclei"}, "image"),
+        (image[0], {"name": "nuclei", "contrast_limits": LIMITS}, "image"),
         (labels[0], {"name": "nuclei, truth", "visible": False}, "labels"),
     ]
 
@@ -40,9 +43,81 @@ def stack() -> list[LayerData]:
     image, labels = make_nuclei((24, 256, 256), count=45, seed=5, anisotropy=3.0)
     scale = {"scale": (3.0, 1.0, 1.0)}
     return [
-        (image, {"name": "stack", **scale}, "image"),
+        (image, {"name": "stack", "contrast_limits": LIMITS, **scale}, "image"),
         (labels, {"name": "stack, truth", "visible": False, **scale}, "labels"),
     ]
+
+
+def series() -> list[LayerData]:
+    """Return moving nuclei, 16 frames of 256 x 256, uint16, with their true labels (hidden)."""
+    image, labels = make_series((16, 256, 256), count=26, seed=7)
+    axes = {"axis_labels": ("t", "y", "x")}
+    return [
+        (image, {"name": "series", "contrast_limits": LIMITS, **axes}, "image"),
+        (labels, {"name": "series, truth", "visible": False, **axes}, "labels"),
+    ]
+
+
+def make_series(
+    shape: tuple[int, int, int], *, count: int, seed: int, step: float = 3.0
+) -> tuple[UInt16Array, UInt16Array]:
+    """Make textured ellipses that wander and turn from frame to frame.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (frames, rows, columns) in px.
+    count : int
+        Number of nuclei; where two meet, the one with the smaller number is in front.
+    seed : int
+        The same seed gives the same images.
+    step : float
+        Distance in px that a nucleus goes in a frame, on average.
+
+    Returns
+    -------
+    image, labels : ndarray of uint16
+        A nucleus keeps its label through all frames.
+    """
+    from scipy import ndimage
+
+    rng = np.random.default_rng(seed)
+    frames, size = shape[0], np.array(shape[1:], np.float64)
+    places = rng.uniform(0.05, 0.95, (count, 2)) * size
+    speeds = rng.normal(0, step / 1.6, (count, 2))
+    semi, turns = rng.uniform(9, 19, (count, 2)), rng.uniform(0, np.pi, count)
+    spins, brightness = rng.normal(0, 0.08, count), rng.uniform(0.45, 1.0, count)
+    labels = np.zeros(shape, np.uint16)
+    light = np.zeros(shape, np.float32)
+    for frame in range(frames):
+        for number in range(count):
+            distance, window = _ellipse(shape[1:], places[number], semi[number], turns[number])
+            there = labels[frame][window]
+            there[(distance <= 1) & (there == 0)] = number + 1
+            glow = brightness[number] * np.clip(1.6 * (1 - distance**4), 0, 1)
+            light[frame][window] = np.maximum(light[frame][window], glow)
+        speeds = 0.9 * speeds + rng.normal(0, step / 5, (count, 2))
+        places, turns = places + speeds, turns + spins
+        # They turn back at the borders.
+        speeds = np.where((places < 0) | (places > size - 1), -speeds, speeds)
+    texture = ndimage.gaussian_filter(rng.standard_normal(shape, np.float32), (1.5, 2.5, 2.5))
+    light *= 1 + 0.2 * texture / texture.std()
+    photons = rng.poisson(np.clip(ndimage.gaussian_filter(light, (0, 1, 1)) + 0.15, 0, None) * 90)
+    return np.clip(photons * 40.0 + 400, 0, 65535).astype(np.uint16), labels
+
+
+def _ellipse(
+    shape: tuple[int, ...], place: npt.NDArray[Any], semi: npt.NDArray[Any], turn: float
+) -> tuple[npt.NDArray[Any], tuple[slice, slice]]:
+    """Distance from the middle (1 on the rim) in a window around it, and the window."""
+    reach = 1.1 * float(semi.max()) + 1
+    low = [max(0, int(p - reach)) for p in place]
+    high = [max(a, min(n, int(p + reach) + 1)) for a, n, p in zip(low, shape, place, strict=True)]
+    window = slice(low[0], high[0]), slice(low[1], high[1])
+    y, x = np.ogrid[window]
+    y, x = y - place[0], x - place[1]
+    u, v = y * np.cos(turn) + x * np.sin(turn), x * np.cos(turn) - y * np.sin(turn)
+    return np.sqrt((u / semi[0]) ** 2 + (v / semi[1]) ** 2), window
 
 
 def make_nuclei(
@@ -52,7 +127,7 @@ def make_nuclei(
     seed: int,
     radii: tuple[float, float] = (9.0, 19.0),
     anisotropy: float = 1.0,
-) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.uint16]]:
+) -> tuple[UInt16Array, UInt16Array]:
     """Make textured ellipsoids on an uneven, noisy ground.
 
     Parameters

@@ -4,28 +4,32 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_error, show_warning
-from qtpy.QtCore import QEvent, QTimer
-from qtpy.QtWidgets import QFileDialog, QVBoxLayout, QWidget
+from qtpy.QtCore import QEvent, QTimer, Signal  # type: ignore[attr-defined]
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from sam3.errors import PromptError, Sam3Error
 
 from .layer_set import find_image, images_in
 from .layers import Binding, bind
-from .models import EMBEDDED, model_loader
-from .panel import Panel, put_items
+from .model_menu import ModelMenu
+from .models import describe_predictor, model_loader
+from .options import Options
+from .panel import Panel
+from .panel_text import NEW_LABELS
 from .session import IDLE, LabelingSession
+from .settings import read_settings, write_setting
 from .widget_text import (
-    NEW_LABELS,
     NO_IMAGE,
     describe_mask,
     describe_missing,
     describe_stage,
-    label_choices,
+    takes_labels,
 )
 from .workers import ThreadRunner
 
@@ -40,9 +44,6 @@ if TYPE_CHECKING:
 __all__ = ["SegmentWidget"]
 
 logger = logging.getLogger(__name__)
-
-BROWSE = "browse"
-WEIGHTS = "Weights (*.pt *.pth *.safetensors);;All files (*)"
 
 
 class SegmentWidget(QWidget):
@@ -63,18 +64,29 @@ class SegmentWidget(QWidget):
         The session's connection to the image chosen; None without one.
     panel : Panel
         The controls.
+    options : Options
+        The advanced ones, wired.
+    models : ModelMenu
+        The choice of a model.
     """
+
+    # From the thread that loads a model.
+    _device_described = Signal(str)
 
     def __init__(self, napari_viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.viewer = napari_viewer
         self.runner = ThreadRunner()
-        self.session = LabelingSession(model_loader(), submit=self.runner)
+        self.session = LabelingSession(submit=self.runner)
         self.binding: Binding | None = None
+        settings = read_settings()
         self.panel = Panel()
-        self._models: list[tuple[str, Any]] = [("Embedded (tiny)", EMBEDDED)]
-        self._model: Any = EMBEDDED
-        self._device = "auto"
+        self.panel.look_at(napari_viewer)
+        self.models = ModelMenu(self.panel, self, settings)
+        self.options = Options(
+            self.panel, self.session, lambda: self.binding, self._guard, settings
+        )
+        self._model = self.models.current
         self._docked = False
         self._binding_now = False
         self._closed = False
@@ -82,22 +94,27 @@ class SegmentWidget(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.panel)
         self._connect()
+        self.set_model(self._model, self.options.device)
         # When Qt deletes the widget without closing it, the thread has to end all the same.
         self.destroyed.connect(partial(_release, self.session, self.runner))
-        self._list_models()
         self._first_image()
 
     # ------------------------------------------------------------------ public
 
-    def set_image(self, image: Image | None, labels: Labels | None = None) -> None:
-        """Work on an image, and write into labels (new ones if not given)."""
+    def set_image(self, image: Image | None, labels: Labels | None = None) -> bool:
+        """Work on an image, and write into labels (new ones if not given); False if refused."""
         self._unbind()
         if image is not None:
             # The layers that are made now are announced before the binding is there.
             self._binding_now = True
             try:
                 self.binding = bind(
-                    self.viewer, image, labels, session=self.session, on_error=self._on_error
+                    self.viewer,
+                    image,
+                    labels,
+                    session=self.session,
+                    on_error=self._on_error,
+                    **self.options.prompt_layers,
                 )
             except Sam3Error as error:
                 self._on_error(error)
@@ -111,19 +128,18 @@ class SegmentWidget(QWidget):
         else:
             self._show_news()
         self.refresh()
+        return self.binding is not None
 
     def set_model(self, model: str | os.PathLike[str], device: str = "auto") -> None:
         """Use a model by name ("tiny") or the path of a weights file."""
-        name = os.fspath(model)
-        if name not in [data for _, data in self._models]:
-            self._models.append((Path(name).name, name))
-        self._model, self._device = name, device
-        self.set_predictor(model_loader(name, device))
+        self.options.device = device
+        self._model = self.models.show_model(model)
+        self.set_predictor(model_loader(self._model, device, self._tell_device))
 
     def set_predictor(self, predictor: Predictor | Loader) -> None:
         """Use a predictor, or a function that loads one."""
         self.session.set_predictor(predictor)
-        self._list_models()
+        self.options.show_device(describe_predictor(predictor))
         self._show_news()
         self._prepare()
         if self.binding is not None and self.session.prompts.has_target:
@@ -142,6 +158,8 @@ class SegmentWidget(QWidget):
         events = self.viewer.layers.events
         for emitter in (events.inserted, events.removed, events.renamed):
             emitter.disconnect(self._on_layers)
+        self.models.close()
+        self.options.close()
         _release(self.session, self.runner)
 
     # ---------------------------------------------------------------- Qt events
@@ -171,7 +189,12 @@ class SegmentWidget(QWidget):
         panel, session = self.panel, self.session
         panel.image.activated.connect(self._on_image)
         panel.labels.activated.connect(self._on_labels)
-        panel.model.activated.connect(self._on_model)
+        self.models.chosen.connect(self._on_model)
+        self.models.failed.connect(self._on_error)
+        self.models.ended.connect(self._on_progress)
+        self.options.device_chosen.connect(self._on_device)
+        self.options.layers_chosen.connect(self._on_prompt_layers)
+        self._device_described.connect(self.options.show_device)
         panel.way_back.clicked.connect(self._on_restore)
         for name, button in panel.buttons.items():
             button.clicked.connect(partial(self._on_button, name))
@@ -219,24 +242,39 @@ class SegmentWidget(QWidget):
     # ------------------------------------------------------------- user's choices
 
     def _on_image(self, index: int) -> None:
-        chosen = self.panel.image.itemData(index)
-        self.set_image(next((i for i in images_in(self.viewer) if i.unique_id == chosen), None))
+        self.options.forget_layers()
+        self.set_image(self._in_viewer(self.panel.image_choice.data(index)))
 
     def _on_labels(self, index: int) -> None:
+        if self.binding is not None:
+            chosen = self.panel.labels_choice.data(index)
+            self.set_image(self.binding.image, self._in_viewer(chosen))
+
+    def _tell_device(self, text: str) -> None:
+        """Hand on news from the thread that loads the model; the window may be gone by then."""
+        with suppress(RuntimeError):
+            self._device_described.emit(text)
+
+    def _in_viewer(self, chosen: Any) -> Any:
+        """Return a layer as the widget's own viewer gives it, or None."""
+        wanted = getattr(chosen, "unique_id", None)
+        return next((one for one in self.viewer.layers if one.unique_id == wanted), None)
+
+    def _on_prompt_layers(self) -> None:
         if self.binding is None:
             return
-        chosen = self.panel.labels.itemData(index)
-        layer = next((one for one in self.viewer.layers if one.unique_id == chosen), None)
-        self.set_image(self.binding.image, layer)
+        image, labels = self.binding.image, self.binding.labels
+        if not self.set_image(image, labels):
+            # The layer chosen cannot hold prompts, and that was said.
+            self.options.forget_layers()
+            self.set_image(image, labels)
 
-    def _on_model(self, index: int) -> None:
-        chosen = self.panel.model.itemData(index)
-        if chosen == BROWSE:
-            chosen, _ = QFileDialog.getOpenFileName(self, "Weights of SAM 3", "", WEIGHTS)
-        if chosen:
-            self.set_model(chosen, self._device)
-        else:
-            self._list_models()
+    def _on_model(self, name: str) -> None:
+        self.set_model(name, self.options.device)
+        write_setting("model", self.models.current)
+
+    def _on_device(self, device: str) -> None:
+        self.set_model(self._model, device)
 
     def _on_button(self, name: str, _checked: bool = False) -> None:
         if self.binding is not None:
@@ -250,10 +288,15 @@ class SegmentWidget(QWidget):
             self.refresh()
 
     def _command(self, name: str) -> None:
+        self._guard(getattr(self.session if name == "predict" else self.binding, name))
+
+    def _guard(self, command: Callable[[], Any]) -> Any:
+        """Run something; errors a user can cause are shown."""
         try:
-            getattr(self.session if name == "predict" else self.binding, name)()
+            return command()
         except Sam3Error as error:
             self._on_error(error)
+            return None
 
     # ------------------------------------------------------- what others tell us
 
@@ -305,13 +348,9 @@ class SegmentWidget(QWidget):
         if self._closed:
             return
         panel, session, binding = self.panel, self.session, self.binding
-        images = [(image.name, image.unique_id) for image in images_in(self.viewer)]
-        put_items(panel.image, images, binding.image.unique_id if binding else None)
-        put_items(
-            panel.labels,
-            label_choices(self.viewer, binding),
-            binding.labels.unique_id if binding else NEW_LABELS,
-        )
+        panel.image_choice.show(binding.image if binding else None)
+        panel.labels_choice.show(binding.labels if binding else NEW_LABELS, takes_labels(binding))
+        self.options.refresh()
         missing = binding.layers.missing if binding else ()
         panel.show_way_back(restore=bool(missing), listen=bool(binding and not binding.listening))
         panel.object.setText(describe_mask(session))
@@ -332,10 +371,6 @@ class SegmentWidget(QWidget):
             self.panel.show_status(_sentence(binding.problem), error=True)
         else:
             self.panel.show_status(describe_stage(self.session))
-
-    def _list_models(self) -> None:
-        items = [*self._models, ("Weights file …", BROWSE)]
-        put_items(self.panel.model, items, self._model)
 
 
 def _release(session: LabelingSession, runner: ThreadRunner, *_: Any) -> None:

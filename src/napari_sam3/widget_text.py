@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from .label_layer import image_shape
 
 if TYPE_CHECKING:
-    from napari.components import ViewerModel
-
     from .binding import Binding
     from .layer_set import LayerSet
     from .session import LabelingSession
 
 __all__ = [
-    "NEW_LABELS",
     "NO_IMAGE",
     "describe_mask",
     "describe_missing",
     "describe_stage",
-    "label_choices",
+    "takes_labels",
+    "takes_prompts",
 ]
 
-NEW_LABELS = "new"
 NO_IMAGE = "Open an image to begin: File > Open, or File > Open Sample > SAM 3."
 STAGES = {
     "loading model": "Loading the model …",
@@ -63,20 +61,24 @@ def describe_mask(session: LabelingSession) -> str:
     return f"Mask: score {prediction.score:.2f}, {area} px · {accepted}"
 
 
-def label_choices(viewer: ViewerModel, binding: Binding | None) -> list[tuple[str, Any]]:
-    """Return (name, unique_id) of the Labels layers that fit the image, and "new"."""
-    from napari.layers import Labels
-
-    new = ("New layer", NEW_LABELS)
+def takes_labels(binding: Binding | None) -> Callable[[Any], bool]:
+    """Return a test whether a Labels layer can take the objects of the image in hand."""
     if binding is None:
-        return [new]
+        return lambda layer: False
     shape, preview = image_shape(binding.image), binding.preview.unique_id
-    fitting = [
-        (layer.name, layer.unique_id)
-        for layer in reversed(list(viewer.layers))
-        if isinstance(layer, Labels)
-        and layer.unique_id != preview
-        and not layer.multiscale
-        and tuple(layer.data.shape) == shape
-    ]
-    return [*fitting, new]
+
+    def fits(layer: Any) -> bool:
+        return bool(
+            layer.unique_id != preview and not layer.multiscale and tuple(layer.data.shape) == shape
+        )
+
+    return fits
+
+
+def takes_prompts(binding: Binding | None) -> Callable[[Any], bool]:
+    """Return a test whether a Points or Shapes layer of the user can hold prompts."""
+    if binding is None:
+        return lambda layer: False
+    own = {getattr(binding.layers, role).unique_id for role in binding.layers.tools}
+    ndim = binding.image.ndim
+    return lambda layer: layer.unique_id not in own and layer.ndim == ndim

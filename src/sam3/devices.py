@@ -8,7 +8,7 @@ import torch
 
 from sam3.errors import ConfigError, DeviceError
 
-__all__ = ["Precision", "choose_device", "choose_precision"]
+__all__ = ["Precision", "choose_device", "choose_precision", "describe_device"]
 
 Precision = Literal["auto", "float32", "bfloat16"]
 _BFLOAT16_CAPABILITY = (8, 0)
@@ -84,3 +84,33 @@ def choose_precision(precision: Precision, device: torch.device) -> torch.dtype:
             f'unknown precision {precision!r}; expected "auto", "float32" or "bfloat16".'
         )
     return known[precision]
+
+
+def describe_device(device: str | torch.device = "auto") -> str:
+    """Say where a model runs and why there, in one line for people.
+
+    Parameters
+    ----------
+    device : str or torch.device
+        As for :func:`choose_device`; for ``"auto"`` the reason is what was found.
+
+    Returns
+    -------
+    str
+        Such as "CUDA: NVIDIA H100 80GB HBM3, bfloat16" or "CPU: no CUDA or MPS device was found".
+
+    Raises
+    ------
+    DeviceError
+        If the device does not exist here.
+    """
+    chosen = choose_device(device)
+    precision = str(choose_precision("auto", chosen)).removeprefix("torch.")
+    if chosen.type == "cuda":
+        return f"CUDA: {torch.cuda.get_device_name(chosen)}, {precision}"
+    if chosen.type == "mps":
+        return f"MPS: the graphics processor of this Mac, {precision}"
+    better = choose_device("auto")
+    if better.type != "cpu":
+        return f"CPU: chosen, though {better.type.upper()} is there; {precision}"
+    return "CPU: no CUDA or MPS device was found"

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import time
 from importlib.metadata import entry_points
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
 from napari.layers import Layer
 from npe2 import PluginManager, PluginManifest
 
-from napari_sam3.sample_data import make_nuclei
+from napari_sam3.sample_data import make_nuclei, make_series
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +40,7 @@ def test_the_widget_is_in_both_menus(manifest: PluginManifest) -> None:
         ("ihc", (512, 512, 3), "uint8", 1),
         ("nuclei", (512, 512), "uint16", 2),
         ("stack", (24, 256, 256), "uint16", 2),
+        ("series", (16, 256, 256), "uint16", 2),
     ],
 )
 def test_samples_open_without_a_network(
@@ -46,7 +50,9 @@ def test_samples_open_without_a_network(
     manager = PluginManager()
     manager.register(manifest)
     manager.activate(manifest.name)
+    started = time.process_time()
     made = [Layer.create(*data) for data in sample.open(_registry=manager.commands)]
+    assert time.process_time() - started < 3, "1 s on a machine that is not busy"
     assert len(made) == layers
     assert (made[0].data.shape, str(made[0].data.dtype)) == (shape, dtype)
     if layers == 2:
@@ -61,3 +67,35 @@ def test_made_images_are_the_same_every_time() -> None:
     first, second = (make_nuclei((1, 64, 64), count=6, seed=1) for _ in range(2))
     assert (first[0] == second[0]).all()
     assert (first[1] == second[1]).all()
+
+
+def test_nuclei_keep_their_labels_and_move_less_than_their_size() -> None:
+    image, labels = make_series((6, 96, 96), count=5, seed=2)
+    again, _ = make_series((6, 96, 96), count=5, seed=2)
+    assert (image == again).all()
+    for number in range(1, 6):
+        frames = labels == number
+        moved = [a.any() and b.any() and not (a & b).any() for a, b in pairwise(frames)]
+        assert frames.any()
+        assert not any(moved)
+    assert (labels[0] != labels[-1]).any()
+
+
+@pytest.mark.parametrize("path", [("&Layers", "Segment"), ("&Plugins",)])
+def test_the_widget_opens_by_a_click_in_the_menu(
+    make_napari_viewer: Any, npe2pm: Any, manifest: PluginManifest, path: tuple[str, ...]
+) -> None:
+    npe2pm.register(manifest)
+    viewer = make_napari_viewer()
+    viewer.add_image(np.zeros((20, 20), np.uint8))
+    menu = viewer.window._qt_window.menuBar()
+    for title in path:
+        (menu,) = (action.menu() for action in menu.actions() if action.text() == title)
+        menu.aboutToShow.emit()
+    (entry,) = (action for action in menu.actions() if "SAM 3" in action.text())
+    entry.trigger()
+    (widget,) = viewer.window.dock_widgets.values()
+    assert type(widget).__name__ == "SegmentWidget"
+    assert widget.panel.image.count() == 1
+    widget.shut_down()
+    assert widget.wait(60)

@@ -13,7 +13,7 @@ import pytest
 from huggingface_hub import constants
 
 from sam3.download import download_released_weights
-from sam3.errors import DownloadError
+from sam3.errors import DownloadError, Sam3Error
 
 COMMIT = "0" * 40
 ETAG = "0123456789abcdef"
@@ -116,6 +116,28 @@ def test_a_connection_that_breaks_is_resumed(hub: Hub, tmp_path: Path) -> None:
     assert first is None
     assert second is not None
     assert int(second.removeprefix("bytes=").rstrip("-")) > 5_000_000
+
+
+def test_progress_is_told_in_bytes_and_can_end_the_download(hub: Hub, tmp_path: Path) -> None:
+    hub.content = b"weights" * 4_000_000
+    told: list[tuple[int, int | None]] = []
+
+    def stop(done: int, total: int | None) -> None:
+        told.append((done, total))
+        if done:
+            raise Sam3Error("enough")
+
+    with pytest.raises(Sam3Error, match="enough"):
+        download_released_weights(endpoint=hub.url, cache_dir=tmp_path, progress=stop)
+    assert not list(tmp_path.rglob("sam3.pt"))
+    assert told[0] == (0, len(hub.content))
+    told.clear()
+    path = download_released_weights(
+        endpoint=hub.url, cache_dir=tmp_path, progress=lambda *news: told.append(news)
+    )
+    assert path.read_bytes() == hub.content
+    assert told[-1] == (len(hub.content), len(hub.content))
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")

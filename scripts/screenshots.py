@@ -1,0 +1,189 @@
+"""Make the pictures of the documentation: a real viewer, used by real mouse and key events.
+
+    python scripts/screenshots.py [--output docs/images] [--only start advanced]
+
+Every picture is one function below that brings the viewer into a state; STATES names them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_sam3.demo import COINS, IN_HAND, PLUGIN, WIDGET, Person
+from napari_sam3.display import virtual_display
+
+if TYPE_CHECKING:
+    from napari_sam3.hand import Hand
+
+SIZE = (1100, 700)
+TALL = (1100, 980)
+DEVICE = "CPU: no CUDA or MPS device was found"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A viewer with the dock widget, and somebody who uses them."""
+
+    viewer: Any
+    widget: Any
+    hand: Hand
+    person: Person
+
+    def open_sample(self, name: str) -> None:
+        """Open a sample and look at the whole of it."""
+        self.viewer.open_sample(PLUGIN, name)
+        self.hand.rest()
+        self.viewer.fit_to_view()
+        self.settle()
+
+    def settle(self) -> None:
+        """Wait until nothing is predicted any more, with the model loaded."""
+        self.hand.wait_until(lambda: not self.widget.session.busy, "the model")
+
+
+def start(stage: Stage) -> None:
+    """Leave the viewer as it is before anything is open."""
+
+
+def first_click(stage: Stage) -> None:
+    """Click once, and have the mask."""
+    stage.open_sample("coins")
+    stage.person.show(COINS[0])
+
+
+def accepted(stage: Stage) -> None:
+    """Accept objects, and leave one in hand."""
+    stage.open_sample("coins")
+    for take in COINS:
+        stage.person.label(take)
+    stage.person.show(IN_HAND)
+
+
+def stack(stage: Stage) -> None:
+    """Show a plane of a 16-bit stack."""
+    stage.open_sample("stack")
+    stage.hand.wait_until(lambda: stage.widget.binding.plane is not None, "a plane")
+
+
+def advanced(stage: Stage) -> None:
+    """Open the fold."""
+    stage.viewer.window.resize(*TALL)
+    accepted(stage)
+    stage.widget.panel.advanced.unfold(True)
+    stage.widget.options.show_device(DEVICE)
+    stage.hand.rest()
+
+
+def error(stage: Stage) -> None:
+    """Click on background alone, which the panel refuses."""
+    stage.open_sample("coins")
+    stage.hand.click((161, 156), right=True)
+    stage.hand.rest()
+
+
+def light(stage: Stage) -> None:
+    """Use the light theme."""
+    from napari.settings import get_settings
+
+    get_settings().appearance.theme = "light"
+    advanced(stage)
+
+
+def many(stage: Stage) -> None:
+    """Show many objects at once: every click is one."""
+    stage.open_sample("coins")
+    stage.widget.panel.modes["many"].click()
+    for take in COINS[:4]:
+        if take.clicks:
+            stage.hand.click(take.clicks[0])
+    stage.settle()
+
+
+STATES: dict[str, Callable[[Stage], None]] = {
+    "start": start,
+    "first-click": first_click,
+    "accepted": accepted,
+    "many-objects": many,
+    "stack": stack,
+    "advanced": advanced,
+    "error": error,
+    "light-theme": light,
+}
+
+
+def available(name: str) -> bool:
+    """Whether a state can be shown with the session as it is."""
+    from napari_sam3.session import LabelingSession
+
+    return name != "many-objects" or hasattr(LabelingSession(), "mode")
+
+
+def take(name: str, path: Path) -> None:
+    """Bring a viewer into a state and save a picture of it."""
+    import napari
+
+    from napari_sam3.hand import Hand
+
+    viewer = napari.Viewer()
+    _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
+    try:
+        viewer.window.resize(*SIZE)
+        hand = Hand(viewer)
+        hand.rest()
+        STATES[name](Stage(viewer, widget, hand, Person(hand, widget.session)))
+        _hide_notifications(viewer)
+        hand.rest()
+        _save(viewer.screenshot(canvas_only=False, flash=False), path)
+    finally:
+        widget.shut_down()
+        widget.wait()
+        viewer.close()
+
+
+def _hide_notifications(viewer: Any) -> None:
+    """They fade in and out by the clock: no two pictures would be the same."""
+    from napari._qt.dialogs.qt_notification import NapariQtNotification
+
+    for one in viewer.window._qt_window.findChildren(NapariQtNotification):
+        one.close()
+
+
+def _save(pixels: Any, path: Path) -> None:
+    """Save with 32 shades of each colour: the repository keeps every version of a picture."""
+    from PIL import Image
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray((pixels[..., :3] & 0xF8) | 4).save(path, optimize=True)
+
+
+def main() -> int:
+    """Run every state in a process of its own; Qt must be gone before its screen is."""
+    parser = argparse.ArgumentParser(description="Make the pictures of the documentation.")
+    parser.add_argument("--output", type=Path, default=Path("docs/images"))
+    parser.add_argument("--only", nargs="+", choices=STATES, default=list(STATES))
+    parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.here:
+        take(options.only[0], options.output / f"{options.only[0]}.png")
+        return 0
+    failed = 0
+    with virtual_display():
+        for name in filter(available, options.only):
+            again = [sys.executable, __file__, "--here", "--output", options.output, "--only", name]
+            # No settings file: pictures show the defaults, and nobody's settings are changed.
+            environment = {**os.environ, "NAPARI_CONFIG": ""}
+            code = subprocess.run(again, env=environment, check=False).returncode
+            print(f"{name}: {'failed' if code else options.output / f'{name}.png'}")
+            failed += code != 0
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,262 @@
+"""The fold of advanced controls. Knows no session: values come and go as plain ones."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from napari.layers import Points, Shapes
+from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
+from qtpy.QtGui import QIcon, QImage, QPixmap
+from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QVBoxLayout, QWidget
+from superqt import QCollapsible
+
+from .class_choice import ClassChoice
+from .classes import LabelClass
+from .controls import Items, LayerChoice, add_row, choose, form, make_combo, make_text, put_items
+
+__all__ = ["OWN_LAYER", "WHOLE_IMAGE", "Advanced"]
+
+OWN_LAYER = "own"
+# Beyond every level that an image can have; the model then looks at all of it.
+WHOLE_IMAGE = 99
+THUMBNAIL = 128
+UNLIMITED = (1 << 24) - 1
+# The letters of napari's menus (F V L P W H) are left to them.
+CHOICES: dict[str, tuple[str, str, Items]] = {
+    "policy": (
+        "&Overlaps",
+        "What happens where a new object meets accepted ones",
+        (
+            ("Keep accepted pixels", "keep"),
+            ("Overwrite them", "overwrite"),
+            ("Only inside the drawn box", "inside"),
+        ),
+    ),
+    "level": (
+        "&Resolution",
+        "How much of the image the model looks at in one go: finer for small objects",
+        (
+            ("Automatic", None),
+            ("4x finer", -2),
+            ("2x finer", -1),
+            ("1:1", 0),
+            ("1:2", 1),
+            ("1:4", 2),
+            ("Whole image", WHOLE_IMAGE),
+        ),
+    ),
+    "contrast": (
+        "Con&trast",
+        "What the model sees as black and white",
+        (("Image percentiles", "percentile"), ("Limits of the layer", "layer")),
+    ),
+    "device": (
+        "D&evice",
+        "Where the model runs; another device loads the model again",
+        (("Automatic", "auto"), ("CPU", "cpu"), ("CUDA", "cuda"), ("MPS", "mps")),
+    ),
+}
+COLORS = ("red", "green", "blue")
+# napari paints checked buttons, and this one stays checked while unfolded.
+FOLD_STYLE = (
+    "QPushButton, QPushButton:checked { text-align: left; border: none; padding: 4px 0px;"
+    " background: transparent; font-weight: bold; }"
+    "QPushButton:focus { text-decoration: underline; }"
+)
+
+
+class Advanced(QCollapsible):
+    """Controls that are seldom needed.
+
+    Attributes
+    ----------
+    changed : Signal
+        (name, value) The user changed "policy", "level", "contrast", "device", "channels" (a
+        tuple of data, one for grey and three for red, green, blue), "category" (a name),
+        "classes" (tuple of LabelClass), "points" or "boxes" (a layer or OWN_LAYER), "journal"
+        (bool).
+    combos : dict
+        The combo boxes of "policy", "level", "contrast" and "device".
+    points, boxes : LayerChoice
+    classes : ClassChoice
+    journal : QCheckBox
+    """
+
+    changed = Signal(str, object)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__("", parent, QIcon(), QIcon())
+        own = (("Own layer", OWN_LAYER),)
+        self.points = LayerChoice(Points, "Points layer whose points are clicks", own)
+        self.boxes = LayerChoice(Shapes, "Shapes layer whose rectangles are boxes", own)
+        self.combos: dict[str, QComboBox] = {
+            name: make_combo(tooltip, items) for name, (_, tooltip, items) in CHOICES.items()
+        }
+        self.channels = {
+            color: make_combo(f"Channel seen as {color}; one channel alone is seen as grey")
+            for color in COLORS
+        }
+        self.classes = ClassChoice()
+        self.reason, self.memory = make_text("device_reason"), make_text("memory")
+        self.thumbnail = QLabel()
+        self.thumbnail.setToolTip("The plane as the model sees it")
+        self.thumbnail.setAccessibleName("The plane as the model sees it")
+        self.journal = QCheckBox("Restore after a &crash")
+        self.journal.setToolTip("Note every accepted object in a file, to restore it after a crash")
+        self._rows: dict[str, list[QWidget]] = {}
+        self._lay_out()
+        self._connect()
+        self._on_toggled(False)
+
+    # ------------------------------------------------------------------ values in
+
+    def unfold(self, unfolded: bool) -> None:
+        """Show or hide the controls."""
+        self.expand() if unfolded else self.collapse()
+
+    def expand(self, animate: bool = False) -> None:
+        """Unfold at once: superqt measures the height before the controls are visible."""
+        super().expand(animate=False)
+
+    def collapse(self, animate: bool = False) -> None:
+        """Fold at once."""
+        super().collapse(animate=False)
+
+    def offer(self, name: str, offered: bool) -> None:
+        """Show or hide the row of a control: a name of `changed`, or "memory", "thumbnail"."""
+        for part in self._rows[name]:
+            part.setVisible(offered)
+
+    def offer_items(self, name: str, values: tuple[Any, ...]) -> None:
+        """Leave out the items of a combo box that are not among values."""
+        items = [item for item in CHOICES[name][2] if item[1] in values]
+        put_items(self.combos[name], items, self.combos[name].currentData())
+
+    def show_value(self, name: str, value: Any) -> None:
+        """Show a value of "policy", "level", "contrast", "device" or "journal"."""
+        if name == "journal":
+            blocked = self.journal.blockSignals(True)
+            self.journal.setChecked(bool(value))
+            self.journal.blockSignals(blocked)
+        else:
+            choose(self.combos[name], value)
+
+    def show_channels(self, items: Items, current: tuple[Any, ...] = ()) -> None:
+        """Offer channels as (text, data); none at all hides the row.
+
+        Parameters
+        ----------
+        items : sequence of (text, data)
+            Images or positions on a channel axis.
+        current : tuple of data
+            One, seen as grey, or those seen as red, green and blue; None for a colour left out.
+        """
+        self.offer("channels", bool(items))
+        for number, combo in enumerate(self.channels.values()):
+            chosen = current[number] if number < len(current) else None
+            put_items(combo, [("none", None), *items], chosen)
+
+    def show_classes(self, classes: tuple[LabelClass, ...], current: str | None = None) -> None:
+        """Offer classes."""
+        self.classes.show_classes(classes, current)
+
+    def show_reason(self, text: str) -> None:
+        """Say where the model runs, and why there."""
+        self.reason.setText(text)
+
+    def show_memory(self, held: int, limit: int, count: int) -> None:
+        """Say how many encoded images are held, in how many bytes of the limit."""
+        images = f"{count} encoded image{'' if count == 1 else 's'}"
+        self.memory.setText(f"{images}, {held / 1e6:.0f} of {limit / 1e6:.0f} MB")
+
+    def show_thumbnail(self, pixels: npt.NDArray[np.uint8] | None) -> None:
+        """Show the plane as the model sees it (h x w x 3), shrunk if it is large."""
+        if pixels is None:
+            self.thumbnail.clear()
+            return
+        step = max(1, -(-max(pixels.shape[:2]) // (2 * THUMBNAIL)))
+        small = np.ascontiguousarray(pixels[::step, ::step])
+        height, width = small.shape[:2]
+        image = QImage(small.tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888)
+        self.thumbnail.setPixmap(
+            QPixmap.fromImage(image).scaled(
+                THUMBNAIL,
+                THUMBNAIL,
+                Qt.AspectRatioMode.KeepAspectRatio,
+                Qt.TransformationMode.SmoothTransformation,
+            )
+        )
+
+    # ------------------------------------------------------------------ inside
+
+    def _lay_out(self) -> None:
+        layout = form()
+        titles = {name: title for name, (title, _, _) in CHOICES.items()}
+        rows: tuple[tuple[str, str, QWidget], ...] = (
+            ("category", "Cl&ass", self.classes),
+            ("points", "Poi&nts", self.points.native),
+            ("boxes", "Bo&xes", self.boxes.native),
+            *((name, titles[name], self.combos[name]) for name in ("policy", "level")),
+            ("contrast", titles["contrast"], self.combos["contrast"]),
+            *((color, color.title(), combo) for color, combo in self.channels.items()),
+            ("device", titles["device"], self.combos["device"]),
+            ("reason", "", self.reason),
+            ("memory", "Memory", self.memory),
+            ("thumbnail", "Seen", self.thumbnail),
+        )
+        for name, title, control in rows:
+            add_row(layout, title, control)
+            label = layout.labelForField(control)
+            self._rows[name] = [control] if label is None else [label, control]
+        self._rows["journal"] = [self.journal]
+        self._rows["channels"] = [part for color in COLORS for part in self._rows.pop(color)]
+        inner = QWidget()
+        column = QVBoxLayout(inner)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addLayout(layout)
+        column.addWidget(self.journal)
+        own, frame = self.content().layout(), self.layout()
+        assert own is not None
+        assert frame is not None
+        # Not by addWidget: with it superqt limits the height again at every resize.
+        own.addWidget(inner)
+        own.setContentsMargins(0, 0, 0, 0)
+        frame.setContentsMargins(0, 0, 0, 0)
+        button = self.toggleButton()
+        button.setStyleSheet(FOLD_STYLE)
+        button.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        button.setToolTip("Layers for prompts, overlaps, resolution, contrast, device and more")
+
+    def _connect(self) -> None:
+        self.toggled.connect(self._on_toggled)
+        for name, combo in self.combos.items():
+            combo.activated.connect(partial(self._on_combo, name))
+        for combo in self.channels.values():
+            combo.activated.connect(self._on_channels)
+        self.points.native.activated.connect(partial(self._on_layer, "points"))
+        self.boxes.native.activated.connect(partial(self._on_layer, "boxes"))
+        self.classes.chosen.connect(partial(self.changed.emit, "category"))
+        self.classes.edited.connect(partial(self.changed.emit, "classes"))
+        self.journal.toggled.connect(partial(self.changed.emit, "journal"))
+
+    def _on_toggled(self, unfolded: bool) -> None:
+        self.setText(("▾" if unfolded else "▸") + " Advanced")
+        # Folded controls must not be reached by the Tab key; unfolded ones may grow with texts.
+        self.content().setVisible(unfolded)
+        if unfolded:
+            self.content().setMaximumHeight(UNLIMITED)
+
+    def _on_combo(self, name: str, index: int) -> None:
+        self.changed.emit(name, self.combos[name].itemData(index))
+
+    def _on_layer(self, name: str, index: int) -> None:
+        self.changed.emit(name, getattr(self, name).data(index))
+
+    def _on_channels(self, _index: int) -> None:
+        data = tuple(combo.currentData() for combo in self.channels.values())
+        given = [one for one in data if one is not None]
+        if given:
+            self.changed.emit("channels", data if len(given) > 1 else tuple(given))

@@ -1,0 +1,53 @@
+"""What stands on the panel: titles, tooltips and the instructions. Plain texts, no Qt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+__all__ = ["BUTTONS", "MODES", "NEW_LABELS", "describe_keys", "how_to", "time_left"]
+
+NEW_LABELS = "new"
+BUTTONS = {
+    "accept": ("Accept", "Write the mask into the labels and start the next object"),
+    "reject": ("Clear", "Drop the clicks, the box and the mask in hand"),
+    "undo": ("Undo", "Take the last step back: a click, a box or an accepted object"),
+    "redo": ("Redo", "Do again what was undone"),
+}
+MODES = {
+    "one": ("One ob&ject", "Clicks show one object; accept it, then show the next"),
+    "many": ("Man&y objects", "Every left click shows an object of its own"),
+}
+# Commands on accepted objects, mentioned where they have keys.
+ON_OBJECTS = {"delete": "deletes it", "merge": "merges it with another", "split": "splits it"}
+GESTURES = (
+    "<b>Left click</b> on an object · <b>right click</b> on what is not part of it · "
+    "<b>drag</b> a box around it. <b>Shift+click</b> accepts and starts the next one."
+)
+MINUTE = 90
+
+
+def describe_keys(keys: Mapping[str, str]) -> dict[str, str]:
+    """Name keys as they stand on keyboards: "Control-Z" becomes "Ctrl+Z"; leave out empty ones."""
+    return {
+        name: key.replace("Control", "Ctrl").replace("-", "+") for name, key in keys.items() if key
+    }
+
+
+def how_to(shown: Mapping[str, str]) -> str:
+    """Return the instructions (rich text), given the keys as `describe_keys` names them."""
+    hints = [f"<b>{shown[name]}</b> {does}" for name, does in ON_OBJECTS.items() if name in shown]
+    texts = [GESTURES]
+    if hints:
+        texts.append(f"With an accepted object in hand: {', '.join(hints)}.")
+    if "background" in shown:
+        texts.append(f"<b>{shown['background']}</b> makes left clicks mean background.")
+    return "<br>".join(texts)
+
+
+def time_left(seconds: float | None) -> str:
+    """Say how long something will still take; "" if that is not known or under a second."""
+    if seconds is None or seconds < 1:
+        return ""
+    if seconds < MINUTE:
+        return f"({seconds:.0f} s left)"
+    return f"({seconds / 60:.0f} min left)"
