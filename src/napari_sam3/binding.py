@@ -308,6 +308,7 @@ class Binding(Following):
             return
         self._closed = True
         self._keeper.close(discard=discard_journal)
+        self.session.beside = None
         self._unwire_events()
         self._unwire_layers()
         self.session.clear_plane()
