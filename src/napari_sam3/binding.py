@@ -51,9 +51,12 @@ class Binding(Following):
         After `listening` may have changed.
     class_changed : Signal
         (str) after a class was chosen by key.
+    merging_changed : Signal
+        After a label was noted for merging, or merged.
     """
 
     class_changed = Signal(str)
+    merging_changed = Signal()
 
     _merging: int | None = None
     _classes: Mapping[str, str] = MappingProxyType({})
@@ -187,7 +190,7 @@ class Binding(Following):
                 self._merging = label
             elif label != first:
                 self.session.merge([first, label])
-            self.listening_changed.emit()
+            self.merging_changed.emit()
 
         self._guard(merge)
 

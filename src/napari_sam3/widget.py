@@ -127,7 +127,8 @@ class SegmentWidget(QWidget):
                 self._on_error(error)
             else:
                 self.binding.layers_lost.connect(self._on_lost)
-                self.binding.listening_changed.connect(self._on_progress)
+                self.binding.listening_changed.connect(self.refresh)
+                self.binding.merging_changed.connect(self._on_progress)
                 self.options.bound(self.binding)
                 self.safety.watch(self.binding)
                 self._show_news()
