@@ -1,6 +1,7 @@
 """Settings every test runs under; set before anything imports napari, Qt or a hub client."""
 
 import os
+import tempfile
 
 from hypothesis import settings
 
@@ -11,6 +12,8 @@ os.environ["NAPARI_CONFIG"] = ""
 # A test that reaches for a model hub should fail at once, with or without a network.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("QT_API", "pyqt6")
+# Journals of what is labelled go to a cache of the tests, not to the tester's.
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="napari-sam3-tests-")
 
 # The same examples every time: a build fails for what was changed, not by chance.
 settings.register_profile("seeded", derandomize=True)

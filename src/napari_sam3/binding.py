@@ -48,7 +48,7 @@ class Binding(Following):
         After `listening` may have changed.
     """
 
-    _joining: int | None = None
+    _merging: int | None = None
     _sketch: int | None = None
 
     # ------------------------------------------------------------------ state
@@ -125,7 +125,7 @@ class Binding(Following):
         if prediction is not None and len(prediction.candidates) > 1:
             self.session.choose((prediction.index + 1) % len(prediction.candidates))
 
-    def flip(self) -> None:
+    def background(self) -> None:
         """Turn the selected points, or else the last one, from foreground to background or back."""
         plane, points = self._source.plane, self.points
         if plane is not None and len(points.data):
@@ -133,9 +133,9 @@ class Binding(Following):
 
     # ------------------------------------------------------- labels under the mouse
 
-    def take_up(self, place: Place | None = None) -> None:
+    def refine(self, place: Place | None = None) -> None:
         """Take the label at a world position, or under the mouse, into hand again."""
-        self._guard(lambda: self.session.take_up(self._label_at(place, "take up")))
+        self._guard(lambda: self.session.take_up(self._label_at(place, "refine")))
 
     def delete(self, place: Place | None = None) -> None:
         """Delete the label at a world position, or under the mouse, from this plane."""
@@ -145,23 +145,24 @@ class Binding(Following):
         """Split the label at a world position, or under the mouse."""
         self._guard(lambda: self.session.split(self._label_at(place, "split")))
 
-    def join(self, place: Place | None = None) -> None:
+    def merge(self, place: Place | None = None) -> None:
         """Note the label under the mouse, or make it one with the label noted before."""
 
-        def join() -> None:
-            label = self._label_at(place, "join")
-            first, self._joining = self._joining, None
+        def merge() -> None:
+            label = self._label_at(place, "merge")
+            first, self._merging = self._merging, None
             if first is None:
-                self._joining = label
+                self._merging = label
             elif label != first:
                 self.session.merge([first, label])
+            self.listening_changed.emit()
 
-        self._guard(join)
+        self._guard(merge)
 
     @property
-    def joining(self) -> int | None:
-        """The label that the next one is joined to."""
-        return self._joining
+    def merging(self) -> int | None:
+        """The label that the next one is merged into."""
+        return self._merging
 
     def _label_at(self, place: Place | None, purpose: str) -> int:
         self._ensure_plane()
@@ -181,7 +182,9 @@ class Binding(Following):
     # ------------------------------------------------------- what the model sees
 
     def set_rendering(
-        self, contrast: Contrast | None = None, channels: Sequence[ChannelChoice] | None = None
+        self,
+        contrast: Contrast | None = None,
+        channels: Sequence[ChannelChoice | None] | None = None,
     ) -> None:
         """Change how the model sees the image.
 
@@ -190,7 +193,8 @@ class Binding(Following):
         contrast : {"percentile", "layer"} or tuple of float, optional
             The 0.1 and 99.9 percentiles, the layer's contrast limits, or limits of your own.
         channels : sequence of ChannelChoice, optional
-            Up to three, as red, green and blue, or one as grey; none for the image as it is.
+            Up to three, as red, green and blue (None is black), or one as grey; an empty sequence
+            for the image as it is.
 
         Raises
         ------

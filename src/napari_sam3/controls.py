@@ -7,11 +7,21 @@ from typing import Any
 
 from magicgui.widgets import ComboBox, create_widget
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QWidget
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFormLayout,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 __all__ = [
     "Items",
     "LayerChoice",
+    "Offer",
     "add_row",
     "choose",
     "form",
@@ -93,6 +103,57 @@ class LayerChoice:
             layers = [one for one in self._viewer.layers if isinstance(one, widget.annotation)]
         fitting = [(one.name, one) for one in reversed(layers) if self._fits(one)]
         return [*fitting, *self.extra]
+
+
+class Offer(QFrame):
+    """A question with two answers, hidden until it is asked.
+
+    Attributes
+    ----------
+    text : QLabel
+        The question.
+    yes, no : QPushButton
+        The answers.
+    """
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setFrameShape(QFrame.Shape.StyledPanel)
+        self.text = make_text("offer")
+        self.yes, self.no = QPushButton("&Yes"), QPushButton("N&o")
+        self.yes.setToolTip("Do what is offered")
+        self.no.setToolTip("Leave it, and do not ask again")
+        self._answers: tuple[Callable[[], None], Callable[[], None]] | None = None
+        answers = QHBoxLayout()
+        answers.addWidget(self.yes, 1)
+        answers.addWidget(self.no, 1)
+        column = QVBoxLayout(self)
+        column.addWidget(self.text)
+        column.addLayout(answers)
+        for index, button in enumerate((self.yes, self.no)):
+            button.clicked.connect(lambda _checked=False, index=index: self._on_answer(index))
+        self.hide()
+
+    def ask(
+        self, text: str, yes: tuple[str, Callable[[], None]], no: tuple[str, Callable[[], None]]
+    ) -> None:
+        """Ask; each answer is a text and what it does."""
+        self.text.setText(text)
+        self.yes.setText(yes[0])
+        self.no.setText(no[0])
+        self._answers = yes[1], no[1]
+        self.show()
+
+    def withdraw(self) -> None:
+        """Ask no longer."""
+        self._answers = None
+        self.hide()
+
+    def _on_answer(self, index: int) -> None:
+        if self._answers is not None:
+            answer = self._answers[index]
+            self.withdraw()
+            answer()
 
 
 def put_items(combo: QComboBox, items: Items, current: Any) -> None:

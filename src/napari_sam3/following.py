@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from psygnal import Signal
@@ -11,7 +11,7 @@ from sam3.errors import PromptError, Sam3Error
 
 from .bookkeeping import Bookkeeping
 from .errors import LayerError
-from .gestures import ADD, Gestures
+from .gestures import ADD, KEYS, Gestures
 from .grouping import group_rows
 from .inference import ObjectPrediction
 from .keeping import Keeper
@@ -46,10 +46,12 @@ class Following:
         *,
         own_session: bool = False,
         contrast: Contrast = "percentile",
+        keys: Mapping[str, str] = KEYS,
         on_error: Callable[[BaseException], None] | None = None,
     ) -> None:
         self.session = session
         self.layers = layers
+        self._keys = keys
         self._source = PlaneSource(layers.viewer, layers.image, contrast)
         self._own_session = own_session
         self._on_error = on_error
@@ -57,6 +59,7 @@ class Following:
         self._tried: dict[int, PromptSet] | None = None
         self._current = False
         self._closed = False
+        self._gestures: Gestures
         self._wire_layers()
         self._keeper = Keeper(
             session,
@@ -81,6 +84,12 @@ class Following:
         """Let the layers go; see `Binding`."""
         raise NotImplementedError
 
+    def set_keys(self, keys: Mapping[str, str]) -> None:
+        """Bind other keys to the commands."""
+        self._keys = keys
+        self._gestures.close()
+        self._gestures = Gestures(cast("Binding", self), keys)
+
     def listen(self) -> None:
         """Make clicks in the canvas prompts again."""
         self.layers.select_points()
@@ -101,7 +110,7 @@ class Following:
         )
         self._books = Bookkeeping(labels, self.session)
         self._preview = Preview(layers.preview, layers.image)
-        self._gestures = Gestures(cast("Binding", self))
+        self._gestures = Gestures(cast("Binding", self), self._keys)
         for emitter in self._prompt_emitters():
             emitter.connect(self._on_prompts)
         layers.points.events.mode.connect(self._on_listening)

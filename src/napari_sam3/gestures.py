@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,18 +19,18 @@ LEFT, RIGHT = 1, 2
 # Screen px the mouse has to move with a button down to draw a box; napari's own threshold.
 DRAG_DISTANCE = 5
 
-#: Keys of the commands of a binding, free on Points, Shapes and Labels layers of napari.
+#: Keys of the commands, free on Points, Shapes and Labels layers of napari; "" for none.
 KEYS = {
     "accept": "N",
     "reject": "Q",
-    "next_candidate": "W",
     "undo": "Control-Z",
     "redo": "Control-Shift-Z",
-    "flip": "H",
-    "take_up": "U",
-    "delete": "G",
-    "join": "J",
-    "split": "K",
+    "next_candidate": "W",
+    "refine": "G",
+    "delete": "K",
+    "merge": "J",
+    "split": "H",
+    "background": "U",
 }
 
 
@@ -44,10 +44,13 @@ class Gestures:
     ----------
     binding : Binding
         What the gestures drive.
+    keys : mapping from str to str
+        Keys of its commands, by name.
     """
 
-    def __init__(self, binding: Binding) -> None:
+    def __init__(self, binding: Binding, keys: Mapping[str, str] = KEYS) -> None:
         self._binding = binding
+        self._keys = {name: key for name, key in keys.items() if key}
         self._points: Points = binding.layers.points
         # Before napari's own callback, so that polarity is set when the point is added.
         self._points.mouse_drag_callbacks.insert(0, self._on_press)
@@ -69,7 +72,7 @@ class Gestures:
             self._points.mouse_pan = True
 
     def _bind_keys(self, layer: Layer) -> None:
-        for name, key in KEYS.items():
+        for name, key in self._keys.items():
 
             def run(_layer: Layer, name: str = name) -> None:
                 getattr(self._binding, name)()
@@ -89,7 +92,7 @@ class Gestures:
             yield from self._swallow()
             return
         if "Control" in event.modifiers:
-            self._binding.take_up(event.position)
+            self._binding.refine(event.position)
             yield from self._swallow()
             return
         if "Shift" in event.modifiers and not self._binding.finish_object():

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from .binding import Binding
+from .gestures import KEYS
 from .layer_set import LayerSet
 from .models import model_loader
 from .plane_source import ChannelChoice, Contrast, PlaneKey
@@ -34,6 +35,7 @@ def bind(
     session: LabelingSession | None = None,
     contrast: Contrast = "percentile",
     mode: Mode = "one",
+    keys: Mapping[str, str] = KEYS,
     on_error: Callable[[BaseException], None] | None = None,
 ) -> Binding:
     """Bind a session to an image of a viewer; layers that are not given are made.
@@ -57,6 +59,8 @@ def bind(
         limits of the layer, or your own.
     mode : {"one", "many"}
         Whether one object is in hand at a time; of no meaning with a session of your own.
+    keys : mapping from str to str
+        Keys of the commands by name, see `napari_sam3.gestures.KEYS`.
     on_error : callable, optional
         Told about every error; without it errors are raised where they happen.
 
@@ -75,7 +79,9 @@ def bind(
     layers = None
     try:
         layers = LayerSet.make(viewer, image, labels, points, boxes)
-        return Binding(layers, session, own_session=own, contrast=contrast, on_error=on_error)
+        return Binding(
+            layers, session, own_session=own, contrast=contrast, keys=keys, on_error=on_error
+        )
     except BaseException:
         if layers is not None:
             layers.remove_tools(*(() if labels is not None else ("labels",)))

@@ -1,20 +1,22 @@
-"""The advanced controls wired to session and binding: the one place that knows both.
-
-What a session or binding does not have (yet) is not offered: see `Options._offered`.
-"""
+"""The advanced controls wired to session and binding: the one place that knows both."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast, get_args
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, cast
 
 from psygnal import Signal
 
 from .advanced import OWN_LAYER
 from .classes import LabelClass
 from .controls import Items
-from .edits import Policy
+from .label_layer import image_shape
+from .layer_set import images_in
+from .operations import Policy
 from .panel import Panel
+from .plane_source import ChannelChoice
+from .session_state import Mode
 from .settings import Settings, read_settings, watch, write_setting
 from .widget_text import describe_stage, takes_prompts
 
@@ -22,9 +24,12 @@ if TYPE_CHECKING:
     from .binding import Binding
     from .session import LabelingSession
 
-__all__ = ["Options"]
+__all__ = ["Options", "channel_items"]
 
 MEGABYTE = 1_000_000
+# Fields encoded ahead; more would keep a laptop busy that nobody uses.
+LOOK_AHEAD = 12
+LONGEST_CHANNEL_AXIS = 8
 REMEMBERED = {"policy", "contrast", "device", "classes", "journal"}
 
 
@@ -66,15 +71,14 @@ class Options:
         settings: Settings,
     ) -> None:
         self._panel, self._advanced = panel, panel.advanced
-        # Any: some of it is asked for by hasattr, in `_offered`.
-        self._session = cast(Any, session)
-        self._binding: Callable[[], Any] = binding
+        self._session = session
+        self._binding = binding
         self._guard = guard
         self._prompt_layers: dict[str, Any] = {}
         self._rendering: dict[str, Any] = {}
-        self._seen: Any = None
         self.device = settings.device
-        self._offer()
+        self.show_device("")
+        self.show_channels(())
         self._advanced.show_value("device", self.device)
         self._advanced.show_value("level", session.level)
         self._advanced.unfold(settings.advanced_open)
@@ -83,8 +87,7 @@ class Options:
         self._advanced.toggled.connect(self._on_toggled)
         panel.next_mask.clicked.connect(self._on_next_mask)
         panel.mode_chosen.connect(self._on_mode)
-        if hasattr(session, "progress_changed"):
-            session.progress_changed.connect(self._on_progress)
+        session.progress_changed.connect(self._on_progress)
         self._stop_watching = watch(lambda: self._take(read_settings()))
 
     def close(self) -> None:
@@ -107,8 +110,14 @@ class Options:
 
     def show_channels(self, items: Items, current: tuple[Any, ...] = ()) -> None:
         """Offer the channels of the image in hand as (text, data); none hides the rows."""
-        self._rendering["channels"] = current or None
         self._advanced.show_channels(items, current)
+
+    def bound(self, binding: Binding) -> None:
+        """Have a new binding see the image as it was chosen, and offer its channels."""
+        self._rendering.pop("channels", None)
+        self.show_channels(channel_items(binding))
+        if self._rendering.get("contrast", "percentile") != "percentile":
+            self._guard(lambda: binding.set_rendering(**self._rendering))
 
     def refresh(self) -> None:
         """Show what is so now."""
@@ -119,7 +128,7 @@ class Options:
         else:
             count = len(prediction.candidates)
             self._panel.show_candidates(prediction.index, count, prediction.score)
-        self._panel.show_mode(getattr(session, "mode", None))
+        self._panel.show_mode(session.mode)
         fits = takes_prompts(binding)
         for name in ("points", "boxes"):
             chosen = self._prompt_layers.get(name, OWN_LAYER)
@@ -131,54 +140,33 @@ class Options:
     def _take(self, settings: Settings) -> None:
         """Do as the settings say; the device and the model wait for the next time."""
         self._session.cache.limit_bytes = settings.cache_limit_mb * MEGABYTE
-        if settings.policy in get_args(Policy):
-            self._session.policy = settings.policy
-        self._advanced.show_value("policy", self._session.policy)
+        self._session.look_ahead = LOOK_AHEAD if settings.prefetch else 0
+        self._session.policy = cast(Policy, settings.policy)
+        self._panel.show_keys(asdict(settings.keys))
+        binding = self._binding()
+        if binding is not None:
+            binding.set_keys(asdict(settings.keys))
+        self._advanced.show_value("policy", settings.policy)
         for name in ("contrast", "journal"):
             self._advanced.show_value(name, getattr(settings, name))
         if settings.contrast != self._rendering.get("contrast"):
             self._render(contrast=settings.contrast)
         self._show_classes(settings.classes)
 
-    def _offered(self, name: str) -> bool:
-        """Whether a control has something to act on."""
-        has = {
-            "category": hasattr(self._session, "category"),
-            "contrast": hasattr(self._binding() or _binding_type(), "set_rendering"),
-            "journal": hasattr(self._session, "journal"),
-        }
-        return has.get(name, True)
-
-    def _offer(self) -> None:
-        for name in ("category", "contrast", "journal"):
-            self._advanced.offer(name, self._offered(name))
-        self._advanced.offer_items("policy", get_args(Policy))
-        self._panel.show_mode(getattr(self._session, "mode", None))
-        self.show_device("")
-        self.show_channels(())
-
     def _show_classes(self, classes: tuple[LabelClass, ...]) -> None:
         self._advanced.show_classes(classes)
-        if self._offered("category"):
-            self._session.category = self._advanced.classes.current
+        self._session.category = self._advanced.classes.current
 
     def _show_numbers(self) -> None:
         """Memory and thumbnail: not worth the time while nobody sees them."""
         if not self._advanced.isExpanded():
             return
-        session, cache = self._session, self._session.cache
+        cache = self._session.cache
         self._advanced.show_memory(cache.nbytes, cache.limit_bytes, len(cache))
-        seen = (session.plane_key, id(session.pixels))
-        if seen != self._seen:
-            self._seen = seen
-            self._advanced.show_thumbnail(self._thumbnail())
-            self._advanced.offer("thumbnail", session.pixels is not None)
-
-    def _thumbnail(self) -> Any:
         binding = self._binding()
-        if hasattr(binding, "thumbnail"):
-            return binding.thumbnail()
-        return self._session.pixels
+        picture = binding.thumbnail() if binding is not None else None
+        self._advanced.show_thumbnail(picture)
+        self._advanced.offer("thumbnail", picture is not None)
 
     # ------------------------------------------------------------- user's choices
 
@@ -187,7 +175,7 @@ class Options:
             write_setting(name, value)
         getattr(self, f"_set_{name}", lambda value: None)(value)
 
-    def _set_policy(self, value: str) -> None:
+    def _set_policy(self, value: Policy) -> None:
         self._session.policy = value
 
     def _set_level(self, value: int | None) -> None:
@@ -196,8 +184,7 @@ class Options:
             self._guard(self._session.predict)
 
     def _set_category(self, value: str) -> None:
-        if self._offered("category"):
-            self._session.category = value
+        self._session.category = value
 
     def _set_device(self, value: str) -> None:
         self.device = value
@@ -221,12 +208,20 @@ class Options:
         self._render(contrast=value)
 
     def _set_channels(self, value: tuple[Any, ...]) -> None:
-        self._render(channels=value)
+        layers = {layer.unique_id: layer for layer in self._images()}
+        choices = tuple(
+            None if one is None else ChannelChoice(layers[one[0]], one[1], one[2]) for one in value
+        )
+        self._render(channels=choices if any(choices) else ())
+
+    def _images(self) -> list[Any]:
+        binding = self._binding()
+        return images_in(binding.viewer) if binding is not None else []
 
     def _render(self, **changes: Any) -> None:
         self._rendering.update(changes)
         binding = self._binding()
-        if hasattr(binding, "set_rendering"):
+        if binding is not None:
             self._guard(lambda: binding.set_rendering(**self._rendering))
 
     def _on_toggled(self, unfolded: bool) -> None:
@@ -234,24 +229,39 @@ class Options:
         self.refresh()
 
     def _on_next_mask(self, _checked: bool = False) -> None:
-        binding, prediction = self._binding(), self._session.prediction
-        if hasattr(binding, "next_candidate"):
+        binding = self._binding()
+        if binding is not None:
             self._guard(binding.next_candidate)
-        elif prediction is not None:
-            following = (prediction.index + 1) % len(prediction.candidates)
-            self._guard(lambda: self._session.choose(following))
 
     def _on_progress(self, _stage: str, fraction: float | None, seconds_left: float | None) -> None:
         if fraction is not None or seconds_left is not None:
             text = describe_stage(self._session)
             self._panel.show_progress(text, fraction, seconds_left)
 
-    def _on_mode(self, mode: str) -> None:
-        if hasattr(self._session, "mode"):
-            self._session.mode = mode
+    def _on_mode(self, mode: Mode) -> None:
+        self._session.mode = mode
 
 
-def _binding_type() -> type[Binding]:
-    from .binding import Binding
+def channel_items(binding: Binding) -> list[tuple[str, tuple[Any, int | None, int]]]:
+    """Return (text, (layer id, axis, position)) of what can be a channel of an image.
 
-    return Binding
+    Other images of the same shape, and the positions along short axes of the image itself; nothing
+    if there is only the image as it is.
+    """
+    image = binding.image
+    if image.rgb:
+        return []
+    shape = image_shape(image)
+    items: list[tuple[str, tuple[Any, int | None, int]]] = [
+        (layer.name, (layer.unique_id, None, 0))
+        for layer in images_in(binding.viewer)
+        if not layer.rgb and image_shape(layer) == shape
+    ]
+    axes = binding.plane.other_axes if binding.plane is not None else ()
+    items += [
+        (f"{image.name} [axis {axis} = {position}]", (image.unique_id, axis, position))
+        for axis in axes
+        if shape[axis] <= LONGEST_CHANNEL_AXIS
+        for position in range(shape[axis])
+    ]
+    return items if len(items) > 1 else []

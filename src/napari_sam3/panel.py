@@ -21,7 +21,7 @@ from qtpy.QtWidgets import (
 )
 
 from .advanced import Advanced
-from .controls import LayerChoice, add_row, form, make_combo, make_text, put_items
+from .controls import LayerChoice, Offer, add_row, form, make_combo, make_text, put_items
 from .gestures import KEYS
 from .panel_text import BUTTONS, MODES, NEW_LABELS, describe_keys, how_to, time_left
 
@@ -45,6 +45,8 @@ class Panel(QScrollArea):
         Asks for the next of the masks offered.
     way_back, stop : QPushButton
         Offered only where they apply: restoring layers, ending a download.
+    offer : Offer
+        A question with two answers, shown only when there is one.
     advanced : Advanced
         The fold.
     mode_chosen : Signal
@@ -73,6 +75,7 @@ class Panel(QScrollArea):
         self.busy = _bar()
         self.buttons = {name: QPushButton() for name in BUTTONS}
         self.next_mask, self.way_back, self.stop = (QPushButton() for _ in range(3))
+        self.offer = Offer()
         self.advanced = Advanced()
         self._name_controls()
         inner = QWidget()
@@ -209,6 +212,7 @@ class Panel(QScrollArea):
         stack = QVBoxLayout(inner)
         stack.addLayout(choices)
         stack.addLayout(_row(*self.modes.values()))
+        stack.addWidget(self.offer)
         for part in (self.status, self.busy, self.stop, self.way_back, self.object):
             stack.addWidget(part)
         stack.addLayout(_row(self.candidate, self.next_mask))

@@ -17,8 +17,13 @@ MODES = {
     "one": ("One ob&ject", "Clicks show one object; accept it, then show the next"),
     "many": ("Man&y objects", "Every left click shows an object of its own"),
 }
-# Commands on accepted objects, mentioned where they have keys.
-ON_OBJECTS = {"delete": "deletes it", "merge": "merges it with another", "split": "splits it"}
+# Commands on the label under the mouse, mentioned where they have keys.
+ON_OBJECTS = {
+    "refine": "takes it up again",
+    "delete": "deletes it",
+    "merge": "merges it with the next one you press it on",
+    "split": "splits it",
+}
 GESTURES = (
     "<b>Left click</b> on an object · <b>right click</b> on what is not part of it · "
     "<b>drag</b> a box around it. <b>Shift+click</b> accepts and starts the next one."
@@ -38,9 +43,9 @@ def how_to(shown: Mapping[str, str]) -> str:
     hints = [f"<b>{shown[name]}</b> {does}" for name, does in ON_OBJECTS.items() if name in shown]
     texts = [GESTURES]
     if hints:
-        texts.append(f"With an accepted object in hand: {', '.join(hints)}.")
+        texts.append(f"With the mouse on an accepted label: {', '.join(hints)}.")
     if "background" in shown:
-        texts.append(f"<b>{shown['background']}</b> makes left clicks mean background.")
+        texts.append(f"<b>{shown['background']}</b> turns the last click into background, or back.")
     return "<br>".join(texts)
 
 

@@ -136,8 +136,8 @@ class RenderedPlane:
 
     Parameters
     ----------
-    channels : tuple of Channel
-        One, shown as it is; or two or three, shown as red, green and blue.
+    *channels : Channel or None
+        One, shown as it is; or two or three, shown as red, green and blue. None is black.
 
     Raises
     ------
@@ -145,15 +145,17 @@ class RenderedPlane:
         If a channel cannot be used, or they do not have the same shape.
     """
 
-    def __init__(self, *channels: Channel) -> None:
-        if not 1 <= len(channels) <= 3:
-            raise ImageError(f"{len(channels)} channels were chosen; choose one to three")
-        for channel in channels:
+    def __init__(self, *channels: Channel | None) -> None:
+        used = [channel for channel in channels if channel is not None]
+        if not used or len(channels) > 3:
+            raise ImageError(f"{len(used)} channels were chosen; choose one to three")
+        for channel in used:
             channel.check()
+        self._shape = used[0].shape
         if len(channels) > 1:
-            shapes = {channel.shape for channel in channels}
-            if len(shapes) > 1 or any(channel.rgb for channel in channels):
-                listing = ", ".join(f"{c.name or 'a channel'} {c.shape}" for c in channels)
+            shapes = {channel.shape for channel in used}
+            if len(shapes) > 1 or any(channel.rgb for channel in used):
+                listing = ", ".join(f"{c.name or 'a channel'} {c.shape}" for c in used)
                 raise ImageError(
                     f"the channels do not fit together ({listing}); choose channels of one shape, "
                     "none of them in colour"
@@ -165,7 +167,7 @@ class RenderedPlane:
     @property
     def shape(self) -> tuple[int, int]:
         """(height, width) in px."""
-        return self._channels[0].shape
+        return self._shape
 
     @property
     def is_ready(self) -> bool:
@@ -175,28 +177,30 @@ class RenderedPlane:
     @property
     def rendering(self) -> Rendering:
         """How it is turned to 8 bits; looks at the pixels once."""
-        several = len(self._channels) > 1 or bool(self._channels[0].name)
+        names = tuple(channel.name if channel else "" for channel in self._channels)
         return Rendering(
-            tuple(channel.name for channel in self._channels) if several else (),
+            names if any(names) else (),
             tuple(pair for pair in self._find_limits() if pair is not None),
         )
 
     def region(self, rows: slice, columns: slice) -> UInt8Plane:
         """Return the pixels (h x w x 3) of a region."""
         limits = self._find_limits()
-        parts = [
-            channel.region(rows, columns, pair)
+        found = [
+            channel.region(rows, columns, pair) if channel is not None else None
             for channel, pair in zip(self._channels, limits, strict=True)
         ]
+        black = np.zeros_like(next(part for part in found if part is not None))
+        parts = [black if part is None else part for part in found]
         if len(parts) == 1:
             part = parts[0]
             whole = part if part.ndim == 3 else np.broadcast_to(part[..., None], (*part.shape, 3))
             return np.ascontiguousarray(whole)
-        parts += [np.zeros_like(parts[0])] * (3 - len(parts))
+        parts += [black] * (3 - len(parts))
         return np.stack(parts, axis=-1)
 
     def _find_limits(self) -> tuple[ContrastLimits | None, ...]:
         with self._lock:
             if self._limits is None:
-                self._limits = tuple(channel.limits() for channel in self._channels)
+                self._limits = tuple(c.limits() if c is not None else None for c in self._channels)
             return self._limits

@@ -84,8 +84,9 @@ class PlaneSource:
 
     Attributes
     ----------
-    channels : tuple of ChannelChoice
-        What the model sees as red, green and blue, or as grey; the image as it is if empty.
+    channels : tuple of ChannelChoice or None
+        What the model sees as red, green and blue (None is black), or as grey; the image as it is
+        if empty.
     problem : Sam3Error or None
         Why the plane shown cannot be worked on.
     """
@@ -94,7 +95,7 @@ class PlaneSource:
         self, viewer: ViewerModel, image: Image, contrast: Contrast = "percentile"
     ) -> None:
         self.viewer, self.image, self.contrast = viewer, image, contrast
-        self.channels: tuple[ChannelChoice, ...] = ()
+        self.channels: tuple[ChannelChoice | None, ...] = ()
         self.plane: PlaneIndex | None = None
         self.problem: Sam3Error | None = None
         self._images: OrderedDict[PlaneIndex, RenderedPlane] = OrderedDict()
@@ -145,7 +146,9 @@ class PlaneSource:
             return RenderedPlane(self._channel(self.image, plane))
         return RenderedPlane(*(self._choose(choice, plane) for choice in self.channels))
 
-    def _choose(self, choice: ChannelChoice, plane: PlaneIndex) -> Channel:
+    def _choose(self, choice: ChannelChoice | None, plane: PlaneIndex) -> Channel | None:
+        if choice is None:
+            return None
         layer = choice.layer
         if layer.unique_id != self.image.unique_id:
             plane = shown_plane(layer, self.viewer.dims)

@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -22,11 +23,13 @@ from .models import describe_predictor, model_loader
 from .options import Options
 from .panel import Panel
 from .panel_text import NEW_LABELS
+from .safety import Safety
 from .session import IDLE, LabelingSession
 from .settings import read_settings, write_setting
 from .widget_text import (
     NO_IMAGE,
     describe_mask,
+    describe_merging,
     describe_missing,
     describe_stage,
     takes_labels,
@@ -86,6 +89,7 @@ class SegmentWidget(QWidget):
         self.options = Options(
             self.panel, self.session, lambda: self.binding, self._guard, settings
         )
+        self.safety = Safety(self.panel, self.runner)
         self._model = self.models.current
         self._docked = False
         self._binding_now = False
@@ -113,6 +117,7 @@ class SegmentWidget(QWidget):
                     image,
                     labels,
                     session=self.session,
+                    keys=asdict(read_settings().keys),
                     on_error=self._on_error,
                     **self.options.prompt_layers,
                 )
@@ -120,7 +125,9 @@ class SegmentWidget(QWidget):
                 self._on_error(error)
             else:
                 self.binding.layers_lost.connect(self._on_lost)
-                self.binding.listening_changed.connect(self.refresh)
+                self.binding.listening_changed.connect(self._on_progress)
+                self.options.bound(self.binding)
+                self.safety.watch(self.binding)
                 self._show_news()
                 self._prepare()
             finally:
@@ -142,7 +149,7 @@ class SegmentWidget(QWidget):
         self.options.show_device(describe_predictor(predictor))
         self._show_news()
         self._prepare()
-        if self.binding is not None and self.session.prompts.has_target:
+        if self.binding is not None and any(d.has_target for d in self.session.hand.drafts):
             self._command("predict")
 
     def wait(self, seconds: float | None = None) -> bool:
@@ -233,6 +240,7 @@ class SegmentWidget(QWidget):
     def _unbind(self) -> None:
         if self.binding is not None:
             binding, self.binding = self.binding, None
+            self.safety.leave()
             binding.close()
 
     def _prepare(self) -> None:
@@ -354,9 +362,9 @@ class SegmentWidget(QWidget):
         missing = binding.layers.missing if binding else ()
         panel.show_way_back(restore=bool(missing), listen=bool(binding and not binding.listening))
         panel.object.setText(describe_mask(session))
-        in_hand = binding is not None and session.prompts.has_target
-        panel.buttons["accept"].setEnabled(in_hand)
-        panel.buttons["reject"].setEnabled(binding is not None and not session.prompts.is_empty)
+        drafts = session.hand.drafts if binding is not None else ()
+        panel.buttons["accept"].setEnabled(any(draft.has_target for draft in drafts))
+        panel.buttons["reject"].setEnabled(bool(drafts))
         panel.buttons["undo"].setEnabled(binding is not None and session.can_undo)
         panel.buttons["redo"].setEnabled(binding is not None and session.can_redo)
 
@@ -369,6 +377,8 @@ class SegmentWidget(QWidget):
             self.panel.show_status(describe_missing(binding.layers), error=True)
         elif binding.problem is not None:
             self.panel.show_status(_sentence(binding.problem), error=True)
+        elif binding.merging is not None:
+            self.panel.show_status(describe_merging(binding.merging))
         else:
             self.panel.show_status(describe_stage(self.session))
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = [
     "NO_IMAGE",
     "describe_mask",
+    "describe_merging",
     "describe_missing",
     "describe_stage",
     "takes_labels",
@@ -42,6 +43,11 @@ def describe_stage(session: LabelingSession) -> str:
     return "Ready."
 
 
+def describe_merging(label: int) -> str:
+    """Say what a merge waits for."""
+    return f"Label {label} will take in another one: point at it and press the same key again."
+
+
 def describe_missing(layers: LayerSet) -> str:
     """Name the layers that were deleted, and the way out."""
     names = ", ".join(repr(getattr(layers, role).name) for role in layers.missing)
@@ -58,6 +64,9 @@ def describe_mask(session: LabelingSession) -> str:
     if prediction is None:
         return accepted
     area = f"{prediction.mask.area:,}".replace(",", " ")
+    many = len(session.hand.drafts)
+    if many > 1:
+        return f"{many} objects in hand · {accepted}"
     return f"Mask: score {prediction.score:.2f}, {area} px · {accepted}"
 
 
@@ -79,6 +88,6 @@ def takes_prompts(binding: Binding | None) -> Callable[[Any], bool]:
     """Return a test whether a Points or Shapes layer of the user can hold prompts."""
     if binding is None:
         return lambda layer: False
-    own = {getattr(binding.layers, role).unique_id for role in binding.layers.tools}
+    own = {getattr(binding.layers, role).unique_id for role in binding.layers.made - {"labels"}}
     ndim = binding.image.ndim
     return lambda layer: layer.unique_id not in own and layer.ndim == ndim

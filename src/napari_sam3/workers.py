@@ -69,6 +69,19 @@ class ThreadRunner(QObject):
         self._futures.add(future)
         future.add_done_callback(self._futures.discard)
 
+    def call(self, function: Callable[[], Any], done: Callable[[Any], None]) -> None:
+        """Run a function on the thread; its result, or what it raised, comes to `done`."""
+
+        def work(_report: Report) -> Outcome:
+            try:
+                found.append(function())
+            except Exception as error:
+                found.append(error)
+            return Outcome()
+
+        found: list[Any] = []
+        self(work, lambda _outcome: done(found[0]), lambda _stage, _fraction: None)
+
     def wait(self, seconds: float | None = None) -> bool:
         """Block until all work is done; answers still have to come through the event loop."""
         return not wait(set(self._futures), timeout=seconds).not_done

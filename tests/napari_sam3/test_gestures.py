@@ -97,21 +97,21 @@ def test_labels_are_taken_up_deleted_joined_and_split_by_one_key(
     assert np.array_equal(labels.data, everything)
 
     hand.move((40, 130))
-    hand.type("G")
+    hand.type("K")
     assert 2 not in labels.data
     hand.move((100, 90))
     hand.type("J")
-    assert binding.joining == 3
+    assert binding.merging == 3
     hand.move((150, 40))
     hand.type("J")
     assert set(np.unique(labels.data)) == {0, 1, 3}
-    hand.type("K")
+    hand.type("H")
     assert set(np.unique(labels.data)) == {0, 1, 3, 5}
     for _ in range(3):
         hand.type("Control-Z")
     assert np.array_equal(labels.data, everything)
     hand.move((5, 90))
-    hand.type("G")
+    hand.type("K")
     assert "no label at row 5, column 90 to delete" in desk.status
 
 
@@ -132,7 +132,7 @@ def test_candidates_are_cycled_and_polarity_flipped_by_key(
     assert session.prediction.index == best
     hand.click((42, 60))
     desk.settle()
-    hand.type("H")
+    hand.type("U")
     desk.settle()
     assert session.prompts.labels == (1, 0)
     table = desk.widget.binding.points.features
@@ -181,7 +181,7 @@ def test_points_layers_of_the_user_are_read_as_they_are(
     points = viewer.add_points([[20, 20], [60, 70]], features=features)
     with bind(viewer, image, points=points, predictor=predictor) as binding:
         assert binding.session.prompts == PromptSet(((20, 20), (70, 60)), (1, 0))
-        binding.flip()
+        binding.background()
         assert binding.session.prompts.labels == (1, 1)
         binding.undo()
         assert binding.session.prompts.labels == (1, 0)
