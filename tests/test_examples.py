@@ -16,6 +16,7 @@ import tifffile
 from napari_sam3.planes import PlaneIndex
 from napari_sam3.session_file import read_session
 
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 EXAMPLES = Path(__file__).parent.parent / "examples"
 NOTEBOOK = EXAMPLES / "notebook.ipynb"
 
