@@ -39,7 +39,19 @@ class Timing:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the report: what was measured, how long it took, and beside what."""
+    """One line of the report: what was measured, how long it took, and beside what.
+
+    Parameters
+    ----------
+    what : str
+        What was measured.
+    ours : Timing
+        How long it took.
+    other : Timing, optional
+        How long another implementation took.
+    other_name : str
+        Which that was; without a timing, whatever else there is to say.
+    """
 
     what: str
     ours: Timing
@@ -50,6 +62,12 @@ class Row:
     def ratio(self) -> str:
         """How many times as long the other took."""
         return f"{self.other.median / self.ours.median:.2f}" if self.other else ""
+
+    @property
+    def line(self) -> str:
+        """The row of a table in Markdown."""
+        beside = f"{self.other_name} {self.other}" if self.other else self.other_name
+        return f"| {self.what} | {self.ours} | {beside} | {self.ratio} |"
 
 
 def measure(function: Callable[[], object], *, repeats: int, warm_up: int = 1) -> Timing:

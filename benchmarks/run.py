@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.embedded import embedded_rows
 from benchmarks.full_size import full_size_rows, shallow
+from benchmarks.gui import gui_rows
 from benchmarks.measure import Row, describe_machine
 from benchmarks.startup import startup_rows
 from sam3 import load_predictor
@@ -46,10 +48,8 @@ def main() -> None:
     machine = "\n".join(f"| {key} | {value} |" for key, value in describe_machine().items())
     text = HEAD.format(date=datetime.date.today(), machine=machine)
     for row in _rows(arguments):
-        beside = f"{row.other_name} {row.other}" if row.other else ""
-        line = f"| {row.what} | {row.ours} | {beside} | {row.ratio} |"
-        print(line, flush=True)
-        text += line + "\n"
+        print(row.line, flush=True)
+        text += row.line + "\n"
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     arguments.output.write_text(text, encoding="utf-8")
     print(f"written to {arguments.output}")
@@ -58,11 +58,19 @@ def main() -> None:
 def _rows(arguments: argparse.Namespace) -> Iterator[Row]:
     # Fresh interpreters first, while nothing large is in memory.
     yield from startup_rows(repeats=5)
+    if sys.platform.startswith("linux"):  # elsewhere there is no virtual screen
+        yield from gui_rows(model=_encoding_model(arguments))
     predictor = load_predictor(arguments.model, arguments.device)
     yield from embedded_rows(predictor, repeats=arguments.repeats)
     if not arguments.quick:
         config = shallow() if arguments.shallow else get_preset("sam3")
         yield from full_size_rows(config, repeats=3, device=str(predictor.device))
+
+
+def _encoding_model(arguments: argparse.Namespace) -> str:
+    if arguments.quick:
+        return "tiny"
+    return "sam3-shallow" if arguments.shallow else "sam3"
 
 
 if __name__ == "__main__":

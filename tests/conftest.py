@@ -2,7 +2,9 @@
 
 import os
 import tempfile
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import settings
 
 # A leaked Qt object or a worker that outlives its test is a fault of ours, not noise.
@@ -18,3 +20,14 @@ os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="napari-sam3-tests-")
 # The same examples every time: a build fails for what was changed, not by chance.
 settings.register_profile("seeded", derandomize=True)
 settings.load_profile("seeded")
+
+
+@pytest.fixture
+def one_torch_thread() -> Iterator[None]:
+    """Small models on a busy machine are several times faster without threads of torch."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

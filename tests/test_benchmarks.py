@@ -1,6 +1,13 @@
 """The measuring of the benchmarks, not what they measure."""
 
+import sys
+
+import pytest
+
+from benchmarks.gui import gui_rows
 from benchmarks.measure import Row, Timing, measure, take_turns
+
+PARTS_OF_A_CLICK = ("queue", "predict", "preview", "draw")
 
 
 def test_competitors_take_turns_after_a_warm_up() -> None:
@@ -17,3 +24,21 @@ def test_a_row_says_median_spread_and_ratio() -> None:
     assert str(row.ours) == "200 ms (100 ms to 400 ms, n = 3)"
     assert row.ratio == "2.00"
     assert Row("click", Timing((2.0,))).ratio == ""
+    assert row.line.endswith("| other 400 ms (300 ms to 500 ms, n = 2) | 2.00 |")
+    note = Row("click", Timing((2.0,)), other_name="half of it drawing")
+    assert note.line == "| click | 2.00 s (2.00 s to 2.00 s, n = 1) | half of it drawing |  |"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a virtual display")
+def test_the_window_is_measured_from_opening_to_labels() -> None:
+    rows = list(gui_rows(sides=(512,), clicks=2, openings=1, count=3, model="tiny", seconds=0.5))
+    names = [row.what for row in rows]
+    assert len(names) == len(set(names)) == 7
+    assert all(0 < one < 60 for row in rows for one in row.ours.seconds)
+    shown, ready = rows[0].ours.median, rows[1].ours.median
+    assert shown < ready
+    clicks, first = rows[3], rows[4]
+    assert len(clicks.ours.seconds) == 2
+    assert [part.split()[0] for part in first.other_name.split(", ")] == list(PARTS_OF_A_CLICK)
+    assert rows[5].other_name.startswith("1.33 gestures an object"), "three clicks and a key"
+    assert "99th percentile" in rows[6].line

@@ -1,0 +1,177 @@
+"""A viewer with the dock widget, a hand to use them, and clocks on what can be seen of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtWidgets import QApplication
+
+from napari_sam3.demo import PLUGIN, WIDGET
+from napari_sam3.hand import Hand, Place
+
+if TYPE_CHECKING:
+    from sam3 import Predictor
+
+__all__ = ["Click", "Desk", "opened", "ticking"]
+
+WINDOW = (1400, 900)
+TICK_MS = 5
+#: Seconds without a frame after which the canvas is taken to be at rest.
+REST = 0.1
+
+
+@dataclass
+class Click:
+    """Moments (s) on the way from a click to the mask on the screen."""
+
+    pressed: float
+    started: float = 0.0
+    answered: float = 0.0
+    shown: float = 0.0
+    drawing: bool = False
+    drawn: float = 0.0
+
+    @property
+    def parts(self) -> dict[str, float]:
+        """Seconds of each part, in order."""
+        return {
+            "queue": self.started - self.pressed,
+            "predict": self.answered - self.started,
+            "preview": self.shown - self.answered,
+            "draw": self.drawn - self.shown,
+        }
+
+    @property
+    def seconds(self) -> float:
+        """Seconds in all."""
+        return self.drawn - self.pressed
+
+
+@dataclass
+class Desk:
+    """A viewer, the dock widget in it, and a hand.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+    widget : SegmentWidget
+    hand : Hand
+    """
+
+    viewer: Any
+    widget: Any
+    hand: Hand
+    _click: Click = field(default_factory=lambda: Click(0.0))
+    _frames: int = 0
+
+    def __post_init__(self) -> None:
+        """Put clocks on the session, its thread and the canvas."""
+        session = self.widget.session
+        self._submit, session._submit = session._submit, self._timed
+        # Connected after the binding, hence told after the preview has taken the mask.
+        session.prediction_changed.connect(self._on_prediction)
+        canvas: Any = self.viewer.window._qt_viewer.canvas
+        canvas._scene_canvas.events.draw.connect(self._on_draw, position="first")
+        canvas.native.frameSwapped.connect(self._on_frame)
+
+    def settle(self) -> None:
+        """Wait until nothing is predicted, nothing encoded ahead, and nothing drawn any more."""
+        widget, session = self.widget, self.widget.session
+        self.hand.wait_until(
+            lambda: not session.busy and session.predictor is not None, "the model", 600
+        )
+        frames, since = self._frames, time.perf_counter()
+        while time.perf_counter() - since < REST:
+            QApplication.processEvents()
+            if frames != self._frames or not widget.wait(0):
+                frames, since = self._frames, time.perf_counter()
+
+    def click(self, place: Place, *, shift: bool = False) -> Click:
+        """Click and wait until the mask is on the screen."""
+        self.hand.move(place)
+        self.settle()
+        click = self._click = Click(time.perf_counter())
+        self.hand.click(place, shift=shift)
+        self.hand.wait_until(lambda: click.drawn > 0, f"the mask of a click at {place}", 600)
+        return click
+
+    def type(self, key: str) -> None:
+        """Press a key and let things settle."""
+        self.hand.type(key)
+        self.settle()
+
+    def _timed(self, work: Any, done: Any, report: Any) -> None:
+        click = self._click
+
+        def timed(tell: Any) -> Any:
+            started = time.perf_counter()
+            outcome = work(tell)
+            # Fields that are encoded ahead bring no masks.
+            if outcome.predictions is not None and not click.answered:
+                click.started, click.answered = started, time.perf_counter()
+            return outcome
+
+        self._submit(timed, done, report)
+
+    def _on_prediction(self, prediction: Any) -> None:
+        if prediction is not None and self._click.answered and not self._click.shown:
+            self._click.shown = time.perf_counter()
+
+    def _on_draw(self, event: Any) -> None:
+        self._click.drawing = self._click.shown > 0
+
+    def _on_frame(self) -> None:
+        self._frames += 1
+        if self._click.drawing and not self._click.drawn:
+            self._click.drawn = time.perf_counter()
+
+
+@contextmanager
+def opened(
+    *images: Any, sample: str | None = None, predictor: Predictor | None = None
+) -> Iterator[Desk]:
+    """Open a viewer with images or a sample, and the dock widget as the menu opens it."""
+    import napari
+
+    viewer = napari.Viewer()
+    viewer.window.resize(*WINDOW)
+    for image in images:
+        viewer.add_image(image)
+    if sample is not None:
+        viewer.open_sample(PLUGIN, sample)
+    _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
+    if predictor is not None:
+        widget.set_predictor(predictor)
+    QApplication.processEvents()
+    viewer.fit_to_view()
+    desk = Desk(viewer, widget, Hand(viewer))
+    try:
+        desk.settle()
+        yield desk
+    finally:
+        # A thread at work outlives a closed window, and with it everything it holds.
+        widget.shut_down()
+        widget.wait()
+        viewer.close()
+
+
+@contextmanager
+def ticking() -> Iterator[Callable[[], list[float]]]:
+    """Let a timer of the GUI thread tick; yields a function that returns the gaps so far (s)."""
+    ticks = [time.perf_counter()]
+    timer = QTimer()
+    timer.setTimerType(Qt.TimerType.PreciseTimer)
+    timer.timeout.connect(lambda: ticks.append(time.perf_counter()))
+    timer.start(TICK_MS)
+    try:
+        yield lambda: [
+            after - before
+            for before, after in zip(ticks, [*ticks[1:], time.perf_counter()], strict=True)
+        ]
+    finally:
+        timer.stop()

@@ -1,0 +1,201 @@
+"""What is measured of the window; each part runs in a process of its own, with a screen.
+
+`python -m benchmarks.gui_parts PART '{"option": value}'` prints its results as a line of JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_sam3.gestures import KEYS
+
+__all__ = ["PARTS", "main"]
+
+Place = tuple[float, float]
+#: What was measured: a name, seconds, and what to say beside them.
+Result = tuple[str, list[float], str]
+LIMIT = 0.1
+# Objects of this plane, tiled for larger ones.
+TILE = 1024
+
+
+def freeze(model: str, side: int, seconds: float) -> list[Result]:
+    """Gaps between ticks of the GUI thread while planes are encoded, for so long at least."""
+    from benchmarks.full_size import shallow
+    from benchmarks.gui_desk import opened, ticking
+    from sam3 import Predictor, load_predictor
+    from sam3.config import get_preset
+    from sam3.model_builder import build_click_model
+
+    configs = {"sam3": lambda: get_preset("sam3"), "sam3-shallow": shallow}
+    if model in configs:
+        predictor = Predictor(build_click_model(configs[model]()).eval())
+    else:
+        predictor = load_predictor(model)
+    image = np.random.default_rng(0).integers(0, 256, (side, side), np.uint8)
+    with opened(image, predictor=predictor) as desk:
+        session = desk.widget.session
+        start = time.perf_counter()
+        with ticking() as gaps:
+            while time.perf_counter() - start < seconds:
+                session.cache.clear()
+                desk.hand.click((side / 2, side / 2))
+                desk.hand.wait_until(lambda: session.prediction is not None, "a mask", 600)
+                desk.hand.type(KEYS["reject"])
+            found = gaps()
+    over = sum(gap for gap in found if gap > LIMIT) / sum(found)
+    beside = (
+        f"99th percentile {_ms(float(np.percentile(found, 99)))}; "
+        f"{over:.1%} of {sum(found):.0f} s in gaps over {_ms(LIMIT)}"
+    )
+    return [(f"gaps of a 5 ms timer in the window while *{model}* encodes", found, beside)]
+
+
+def click(side: int, clicks: int) -> list[Result]:
+    """From a click to the mask on the screen, on a square plane."""
+    from benchmarks.gui_desk import opened
+
+    plane, middles = _nuclei(side)
+    with opened(plane) as desk:
+        desk.hand.rest()
+        # Zoomed in as people are who click on nuclei.
+        middle = middles[0]
+        desk.viewer.scene.camera.center = (0, *middle)
+        desk.viewer.scene.camera.zoom = 2
+        near = sorted(middles, key=lambda place: abs(np.subtract(place, middle)).max())
+        first = desk.click(middle)
+        desk.type(KEYS["reject"])
+        found = []
+        for place in near[: clicks + 1]:
+            found.append(desk.click(place))
+            desk.type(KEYS["reject"])
+    # The first of them may have had to encode another field.
+    found = found[1:]
+    name = f"{side} x {side} px"
+    return [
+        (f"click to mask on the screen, {name}", [one.seconds for one in found], _split(found)),
+        (f"the first click, contrast and encoding, {name}", [first.seconds], _split([first])),
+    ]
+
+
+def open_plugin() -> list[Result]:
+    """From the menu to the dock, and to the model, with nothing imported before."""
+    import napari
+    from qtpy.QtWidgets import QApplication
+
+    from napari_sam3.demo import PLUGIN, WIDGET
+
+    viewer = napari.Viewer()
+    viewer.open_sample(PLUGIN, "coins")
+    QApplication.processEvents()
+    assert "torch" not in sys.modules
+    from benchmarks.gui_desk import ticking
+
+    with ticking() as gaps:
+        start = time.perf_counter()
+        _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
+        while not widget.isVisible():
+            QApplication.processEvents()
+        QApplication.processEvents()
+        shown = time.perf_counter() - start
+        before = len(gaps())
+        while widget.session.predictor is None or widget.session.busy:
+            QApplication.processEvents()
+            time.sleep(0.001)
+        ready = time.perf_counter() - start
+        loading = gaps()[before - 1 :]
+    widget.shut_down()
+    widget.wait()
+    viewer.close()
+    return [
+        ("from the menu to the dock on the screen", [shown], ""),
+        ("from the menu to the model ready, torch imported on the way", [ready], ""),
+        ("longest gap of a 5 ms timer in the window meanwhile", [max(loading)], ""),
+    ]
+
+
+def objects(count: int) -> list[Result]:
+    """Label objects of a sample, one Shift+click each."""
+    from benchmarks.gui_desk import opened
+
+    with opened(sample="nuclei") as desk:
+        layers = desk.viewer.layers
+        places = _middles(np.asarray(layers["nuclei, truth"].data))[:count]
+        session = desk.widget.session
+        session.cache.clear()
+        seconds = []
+        for place in places:
+            desk.hand.move(place)
+            start = time.perf_counter()
+            # Accepts the object before, and is the next one's click.
+            desk.hand.click(place, shift=True)
+            desk.hand.wait_until(lambda: not session.busy, "a mask")
+            seconds.append(time.perf_counter() - start)
+        desk.type(KEYS["accept"])
+        assert len(session.objects) == len(places)
+    share = (len(places) + 1) / len(places)
+    beside = f"{share:.2f} gestures an object; the best peer takes 2, a click and a key"
+    return [(f"an object by Shift+click, encoding included, {len(places)} nuclei", seconds, beside)]
+
+
+PARTS: dict[str, Callable[..., list[Result]]] = {
+    "freeze": freeze,
+    "click": click,
+    "open": open_plugin,
+    "objects": objects,
+}
+
+
+def main(argv: Sequence[str]) -> None:
+    """Run a part and print what came of it."""
+    part, options = argv
+    print(json.dumps(PARTS[part](**json.loads(options))))
+
+
+def _nuclei(side: int) -> tuple[npt.NDArray[np.uint16], list[Place]]:
+    """Make a plane of nuclei; returns it and middles (row, column), the first near its centre."""
+    from napari_sam3.sample_data import make_nuclei
+
+    tile = min(side, TILE)
+    image, labels = make_nuclei((1, tile, tile), count=tile * tile // 4400, seed=3)
+    times = side // tile
+    corner = tile * (times // 2)
+    places = [(row + corner, column + corner) for row, column in _middles(labels[0])]
+    centre = np.array([corner + tile / 2] * 2)
+    places.sort(key=lambda place: float(np.abs(np.array(place) - centre).max()))
+    return np.tile(image[0], (times, times)), places
+
+
+def _middles(labels: npt.NDArray[np.integer]) -> list[Place]:
+    """Deepest pixel (row, column) of every object large enough to be clicked on."""
+    from scipy import ndimage
+
+    found = []
+    for label, window in enumerate(ndimage.find_objects(labels), 1):
+        depth = ndimage.distance_transform_edt(np.pad(labels[window] == label, 1))[1:-1, 1:-1]
+        row, column = np.unravel_index(int(depth.argmax()), depth.shape)
+        if depth.max() > 5:
+            found.append((float(window[0].start + row), float(window[1].start + column)))
+    return found
+
+
+def _split(clicks: Sequence[Any]) -> str:
+    names = clicks[0].parts
+    parts = (f"{name} {_ms(statistics.median(c.parts[name] for c in clicks))}" for name in names)
+    return ", ".join(parts)
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1000:.3g} ms"
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
