@@ -30,6 +30,7 @@ MEGABYTE = 1_000_000
 # Fields encoded ahead; more would keep a laptop busy that nobody uses.
 LOOK_AHEAD = 12
 LONGEST_CHANNEL_AXIS = 8
+WORTH_STOPPING = 2.0  # seconds
 REMEMBERED = {"policy", "contrast", "device", "classes", "journal"}
 
 
@@ -87,6 +88,7 @@ class Options:
         self._advanced.toggled.connect(self._on_toggled)
         panel.next_mask.clicked.connect(self._on_next_mask)
         panel.mode_chosen.connect(self._on_mode)
+        panel.stop_work.clicked.connect(self._on_stop)
         session.progress_changed.connect(self._on_progress)
         self._stop_watching = watch(lambda: self._take(read_settings()))
 
@@ -251,7 +253,13 @@ class Options:
         if binding is not None:
             self._guard(binding.next_candidate)
 
+    def _on_stop(self, _checked: bool = False) -> None:
+        self._panel.show_stop(False)
+        self._session.cancel()
+
     def _on_progress(self, _stage: str, fraction: float | None, seconds_left: float | None) -> None:
+        # Worth a button only where there is something to wait for.
+        self._panel.show_stop(seconds_left is not None and seconds_left > WORTH_STOPPING)
         if fraction is not None or seconds_left is not None:
             text = describe_stage(self._session)
             self._panel.show_progress(text, fraction, seconds_left)

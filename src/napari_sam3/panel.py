@@ -43,8 +43,8 @@ class Panel(QScrollArea):
         "accept", "reject", "undo", "redo".
     next_mask : QPushButton
         Asks for the next of the masks offered.
-    way_back, stop : QPushButton
-        Offered only where they apply: restoring layers, ending a download.
+    way_back, stop, stop_work : QPushButton
+        Offered only where they apply: restoring layers, ending a download, ending a prediction.
     offer : Offer
         A question with two answers, shown only when there is one.
     advanced : Advanced
@@ -75,6 +75,7 @@ class Panel(QScrollArea):
         self.busy = _bar()
         self.buttons = {name: QPushButton() for name in BUTTONS}
         self.next_mask, self.way_back, self.stop = (QPushButton() for _ in range(3))
+        self.stop_work = QPushButton("Stop")
         self.offer = Offer()
         self.advanced = Advanced()
         self._name_controls()
@@ -85,6 +86,7 @@ class Panel(QScrollArea):
         self.show_candidates(0, 0, 0.0)
         self.show_way_back(restore=False, listen=False)
         self.stop.hide()
+        self.stop_work.hide()
 
     # ------------------------------------------------------------------ Qt
 
@@ -121,7 +123,12 @@ class Panel(QScrollArea):
         """Show or hide the running bar, without moving what lies below."""
         if not busy:
             self.busy.setRange(0, 0)
+            self.show_stop(False)
         self.busy.setVisible(busy)
+
+    def show_stop(self, offered: bool) -> None:
+        """Offer to stop what the model does."""
+        self.stop_work.setVisible(offered)
 
     def show_progress(
         self, text: str, fraction: float | None = None, seconds_left: float | None = None
@@ -195,6 +202,7 @@ class Panel(QScrollArea):
         _keep_room(self.next_mask)
         self.stop.setText("&Stop")
         self.stop.setToolTip("End the download; what is there already is kept")
+        self.stop_work.setToolTip("Stop working on the mask; clicks and boxes stay")
         self.status.setAccessibleName("Status")
         self.busy.setAccessibleName("Progress")
         self.how_to.setTextFormat(Qt.TextFormat.RichText)
@@ -213,7 +221,10 @@ class Panel(QScrollArea):
         stack.addLayout(choices)
         stack.addLayout(_row(*self.modes.values()))
         stack.addWidget(self.offer)
-        for part in (self.status, self.busy, self.stop, self.way_back, self.object):
+        for part in (
+            *(self.status, self.busy, self.stop, self.stop_work),
+            *(self.way_back, self.object),
+        ):
             stack.addWidget(part)
         stack.addLayout(_row(self.candidate, self.next_mask))
         stack.addLayout(grid)

@@ -33,6 +33,7 @@ _NEAR_FIELDS = 3
 class Predicting(SessionState):
     """The part of `LabelingSession` between its commands and the model."""
 
+    _stopped = False
     _seconds_to_encode: float | None = None
     _encoding_since: float | None = None
     _encoded_ahead: tuple[Plane | None, set[tuple[PlaneImage, Field]]] = (None, set())
@@ -42,6 +43,7 @@ class Predicting(SessionState):
     def _ask(self, plane: Plane, drafts: tuple[Draft, ...]) -> Job:
         """Ask for the masks of drafts; a later question replaces this one."""
         known = tuple(self._predictions.values())
+        self._stopped = False
         self._generation += 1
         question = Question(plane.image, drafts, known, self.level)
         job = Job(self._generation, plane, question)
@@ -155,7 +157,14 @@ class Predicting(SessionState):
         """
         plane, predictor = self._plane, self.predictor
         idle = not self._queue.busy and self._queue.running is None
-        if failed or not self.look_ahead or plane is None or predictor is None or not idle:
+        if (
+            self._stopped
+            or failed
+            or not self.look_ahead
+            or plane is None
+            or predictor is None
+            or not idle
+        ):
             return
         if self._encoded_ahead[0] is not plane:
             self._encoded_ahead = plane, set()

@@ -289,6 +289,7 @@ class LabelingSession(Curating):
         for step in [step for step in self._ledger.done if step.job is not None]:
             self._take_back(step)
         self._queue.cancel_all()
+        self._generation += 1
 
     def close(self) -> None:
         """Drop all work and features. No event is sent any more."""

@@ -40,7 +40,7 @@ def describe_stage(session: LabelingSession) -> str:
         return "Accept the mask, or refine it with more clicks."
     if session.prompts.is_empty:
         return "Ready: click on an object."
-    return "Ready."
+    return "There is no mask yet: click once more, or clear."
 
 
 def describe_merging(label: int) -> str:
