@@ -109,10 +109,21 @@ class Field:
         return float(self.rows[0] - self.pad_rows[0]), float(self.columns[0] - self.pad_columns[0])
 
     def extract(self, plane: PlaneImage) -> npt.NDArray[np.uint8]:
-        """Read the image to encode (h x w x 3) from a plane."""
-        region = plane.region(slice(*self.rows), slice(*self.columns))
+        """Read the image to encode (h x w x 3) from a plane.
+
+        It covers `encoded_shape`, with fewer pixels where a coarse field of a pyramid is read.
+        """
+        rows, columns = slice(*self.rows), slice(*self.columns)
+        # The model shrinks it by this much in any case.
+        region = plane.region(rows, columns, 2**self.level if self.level > 0 else 1)
         if any(self.pad_rows) or any(self.pad_columns):
-            region = np.pad(region, (self.pad_rows, self.pad_columns, (0, 0)), mode="symmetric")
+            pads = [
+                tuple(round(pad * n / length) for pad in pair)
+                for pair, n, length in zip(
+                    (self.pad_rows, self.pad_columns), region.shape, self.shape, strict=False
+                )
+            ]
+            region = np.pad(region, (*pads, (0, 0)), mode="symmetric")
         return np.ascontiguousarray(region)
 
     def to_field(self, xy: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
