@@ -67,9 +67,11 @@ def open_root(path: Path, limit_bytes: int, *, create: bool) -> int:
     try:
         if create and not root.exists():
             path.mkdir(parents=True, exist_ok=True)
-            if any(not entry.name.startswith(_TEMPORARY) for entry in os.scandir(path)):
+            others = [name for name in os.listdir(path) if not name.startswith(_TEMPORARY)]
+            if others and not root.exists():  # another process may have made it just now
                 raise _no_store(path, "it holds other files")
-            _create_root(root, limit_bytes)
+            if not others:
+                _create_root(root, limit_bytes)
         attributes = json.loads(root.read_bytes())["attributes"]
         version, limit = attributes[_ABOUT]["version"], attributes[_ABOUT]["limit_bytes"]
     except FileNotFoundError as error:
@@ -116,10 +118,9 @@ def _create_root(root: Path, limit_bytes: int) -> None:
 
 def field_folders(path: Path) -> Iterator[Path]:
     """Go through the folders of whole fields, in no order."""
-    with os.scandir(path) as entries:
-        for entry in entries:
-            if _KEY.fullmatch(entry.name) and entry.is_dir():
-                yield Path(entry.path)
+    for name in os.listdir(path):  # at once: the folder changes while it is gone through
+        if _KEY.fullmatch(name):
+            yield path / name
 
 
 def folder_bytes(folder: Path) -> int:
@@ -187,13 +188,11 @@ class Workroom:
         self._close = weakref.finalize(self, _close, descriptor, folder)
 
     def _remove_abandoned(self) -> None:
-        for entry in list(os.scandir(self._path)):
-            if not entry.name.startswith(_TEMPORARY):
-                continue
+        for folder in self._path.glob(f"{_TEMPORARY}*"):
             with contextlib.suppress(OSError):
-                if _is_abandoned(Path(entry.path)):
-                    logger.info("removing %s, left by a process that was ended", entry.path)
-                    shutil.rmtree(entry.path, ignore_errors=True)
+                if _is_abandoned(folder):
+                    logger.info("removing %s, left by a process that was ended", folder)
+                    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _close(descriptor: int, folder: Path) -> None:
