@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import platformdirs
 
 from .operations import Rendering
 from .record_fields import Node, RecordError
@@ -38,12 +39,18 @@ if TYPE_CHECKING:
     from sam3.predictor import ImageFeatures
 
 __all__ = ["DEFAULT_STORE_BYTES", "NO_LIMIT", "EmbeddingStore", "StoreError", "StoreInfo"]
+__all__ += ["default_store_folder"]
 
 logger = logging.getLogger(__name__)
 
 DEFAULT_STORE_BYTES = 20 * 10**9
 NO_LIMIT = 1 << 62
 _ATTRIBUTE = "napari_sam3"
+
+
+def default_store_folder() -> Path:
+    """Return where a store is kept if no other place is chosen; it need not exist."""
+    return platformdirs.user_cache_path("napari-sam3", appauthor=False) / "embeddings"
 
 
 @dataclass(frozen=True)
