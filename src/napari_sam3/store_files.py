@@ -31,6 +31,7 @@ _ABOUT = "napari_sam3_store"
 _KEY = re.compile("[0-9a-f]{32}")
 _TEMPORARY = ".tmp-"
 _LOCK = "lock"
+_ATTEMPTS = 5
 # Where the file system knows no locks, what is older than this is taken for abandoned.
 _ABANDONED_S = 24 * 3600
 # Clean-up goes a little below the limit, so that it need not come back at once.
@@ -179,17 +180,27 @@ class Workroom:
 
     def _open(self) -> None:
         self._remove_abandoned()
-        folder = self._path / f"{_TEMPORARY}{secrets.token_hex(8)}"
-        folder.mkdir()
-        descriptor = os.open(folder / _LOCK, os.O_CREAT | os.O_RDWR, 0o600)
-        with contextlib.suppress(OSError):
-            try_hold(descriptor)
-        self._folder = folder
-        self._close = weakref.finalize(self, _close, descriptor, folder)
+        for attempt in range(_ATTEMPTS):
+            folder = self._path / f"{_TEMPORARY}{secrets.token_hex(8)}"
+            folder.mkdir()
+            try:
+                descriptor = os.open(folder / _LOCK, os.O_CREAT | os.O_RDWR, 0o600)
+            except FileNotFoundError:  # taken away before it was locked: by a process like this
+                if attempt == _ATTEMPTS - 1:
+                    raise
+                continue
+            with contextlib.suppress(OSError):  # a file system without locks
+                try_hold(descriptor)
+            if (folder / _LOCK).exists():
+                self._folder = folder
+                self._close = weakref.finalize(self, _close, descriptor, folder)
+                return
+            os.close(descriptor)
+        raise OSError("temporary folders are taken away by another process")
 
     def _remove_abandoned(self) -> None:
         for folder in self._path.glob(f"{_TEMPORARY}*"):
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # among others, because it is no longer there
                 if _is_abandoned(folder):
                     logger.info("removing %s, left by a process that was ended", folder)
                     shutil.rmtree(folder, ignore_errors=True)
@@ -204,7 +215,9 @@ def _is_abandoned(folder: Path) -> bool:
     old = time.time() - folder.stat().st_mtime > _ABANDONED_S
     lock = folder / _LOCK
     if not lock.exists():
-        return folder.is_dir() and old  # its owner may be about to make the lock
+        # Its owner was killed, or is about to make the lock, and then makes another folder.
+        folder.rmdir()
+        return False
     try:
         return not is_held(lock)
     except OSError:

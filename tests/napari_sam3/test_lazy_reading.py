@@ -13,13 +13,15 @@ import numpy.typing as npt
 import pytest
 import tifffile
 import zarr
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from napari_sam3 import pixel_reading
 from napari_sam3.drafts import Draft
 from napari_sam3.embeddings import Control, EmbeddingCache
 from napari_sam3.fields import Field, choose_field, fields_of_level
 from napari_sam3.inference import ObjectPrediction, Question, answer
-from napari_sam3.pixel_reading import is_in_memory, sample_plane, shrink
+from napari_sam3.pixel_reading import is_in_memory, level_for, sample_plane, shrink, to_level
 from napari_sam3.plane_image import Channel, PlaneImage, RenderedPlane
 from napari_sam3.planes import PlaneIndex, find_limits, plane_from_array
 from napari_sam3.prompts import PromptSet
@@ -145,6 +147,26 @@ def test_a_mask_of_a_coarse_field_is_the_same_from_a_pyramid_and_from_all_pixels
         masks.append(found.masks[0])
     assert masks[0].shape == masks[1].shape == (896, 896)
     assert np.mean(masks[0] != masks[1]) < 0.02
+
+
+@settings(deadline=None)
+@given(st.data(), st.integers(600, 100_000), st.booleans(), st.integers(1, 5))
+def test_regions_of_pyramids_of_odd_lengths_lie_where_they_should(
+    data: st.DataObject, length: int, rounded_up: bool, level: int
+) -> None:
+    lengths = [length]
+    for _ in range(level):
+        lengths.append((lengths[-1] + rounded_up) // 2)
+    levels = [np.broadcast_to(np.uint8(0), (n, n)) for n in lengths]
+    assert [level_for(levels, PlaneIndex(), 2**k) for k in range(level + 1)] == [*range(level + 1)]
+    start = data.draw(st.integers(0, length - 300))
+    stop = data.draw(st.integers(start + 300, length))
+    (top, bottom), _ = to_level(levels, level, PlaneIndex(), (start, stop), (0, length))
+    assert 0 <= top < bottom <= lengths[-1]
+    # Half a pixel of rounding, and at the end what rounding down has cut off the pyramid.
+    lost = max(0, stop - lengths[-1] * 2**level)
+    assert abs(top * 2**level - start) <= 2**level / 2 + lost
+    assert abs(bottom * 2**level - stop) <= 2**level / 2 + lost
 
 
 def test_padding_of_a_coarse_field_shrinks_with_it() -> None:
