@@ -12,7 +12,7 @@ OUTPUT ?= demo-output
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv system-libs demo test test-fast lint format bench docs-figures clean
+.PHONY: help venv system-libs demo test test-fast faults lint format bench docs-figures clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -35,6 +35,9 @@ test: system-libs $(STAMP) lint  ## linters, type checks and all tests
 
 test-fast: system-libs $(STAMP)  ## the tests that take seconds
 	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+
+faults: $(STAMP)  ## kill writers of an embedding store a hundred times and check what is left
+	NAPARI_SAM3_KILLS=100 $(BIN)/python -m pytest -k killed --timeout=1800 tests/napari_sam3/test_store.py
 
 lint: $(STAMP)  ## ruff, mypy and the walls between the rooms
 	$(BIN)/ruff check .

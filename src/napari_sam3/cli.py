@@ -1,4 +1,4 @@
-"""The command line: `napari-sam3 segment`, `demo` and `info`."""
+"""The command line: `napari-sam3 segment`, `precompute`, `demo` and `info`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from sam3.errors import Sam3Error
+
+from . import precompute_command
 
 if TYPE_CHECKING:
     from .prompts import PromptSet
@@ -140,6 +142,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     segment.set_defaults(run=_segment)
 
+    precompute = commands.add_parser(
+        "precompute", help="encode an image ahead, so that clicks are answered at once"
+    )
+    precompute_command.add_arguments(precompute)
+    precompute.set_defaults(run=precompute_command.run)
+
     demo = commands.add_parser(
         "demo", help="open a sample image; without a display, label it and save the results"
     )
@@ -159,9 +167,13 @@ def _parser() -> argparse.ArgumentParser:
     info.add_argument("file", metavar="FILE")
     info.set_defaults(run=_info)
 
-    for command in (segment, demo):
+    for command in (segment, precompute, demo):
         _add_model_options(command)
-    for command in (segment, demo, info):
+    for command in (segment, demo):
+        command.add_argument(
+            "--overwrite", action="store_true", help="replace files that exist already"
+        )
+    for command in (segment, precompute, demo, info):
         command.add_argument("-v", "--verbose", action="store_true", help="say what is being done")
         command.set_defaults(prog=command.prog)
     return parser
@@ -172,9 +184,6 @@ def _add_model_options(command: argparse.ArgumentParser) -> None:
         "--model", default="tiny", help="'tiny' (in the package) or a weights file (default: tiny)"
     )
     command.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: auto)")
-    command.add_argument(
-        "--overwrite", action="store_true", help="replace files that exist already"
-    )
 
 
 def _segment(arguments: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""Image features kept in memory, so that a field is encoded once."""
+"""Image features kept in memory, and on disk if wanted, so that a field is encoded once."""
 
 from __future__ import annotations
 
@@ -6,22 +6,30 @@ import hashlib
 import logging
 import threading
 from collections import OrderedDict
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
+
+from .store_files import StoreError
 
 if TYPE_CHECKING:
     from sam3.predictor import ImageFeatures, Predictor
 
     from .fields import Field
     from .plane_image import PlaneImage
+    from .store import EmbeddingStore
 
-__all__ = ["DEFAULT_LIMIT_BYTES", "Control", "EmbeddingCache", "EncodingStopped", "embedding_key"]
+__all__ = ["Control", "EmbeddingCache", "EncodingStopped", "default_limit", "embedding_key"]
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_LIMIT_BYTES = 1 << 30
+#: Grows with each change of `sam3` after which the same pixels give other features; part of every
+#: key, so that what an older version stored is not used.
+ENCODING_VERSION = 1
+_LEAST_BYTES = 256_000_000
 
 
 class EncodingStopped(Exception):
@@ -54,11 +62,22 @@ def embedding_key(pixels: npt.NDArray[np.uint8], predictor: Predictor) -> str:
         Its weights, preset and input size are part of the name.
     """
     digest = hashlib.blake2b(digest_size=16)
-    config = predictor.config
-    digest.update(repr((pixels.shape, str(pixels.dtype), predictor.fingerprint)).encode())
-    digest.update(repr((config.name, config.resolution)).encode())
+    digest.update(repr((_model_name(predictor), pixels.shape, str(pixels.dtype))).encode())
     digest.update(np.ascontiguousarray(pixels).data)
     return digest.hexdigest()
+
+
+def _model_name(predictor: Predictor) -> tuple[object, ...]:
+    """Return all that features depend on besides pixels: weights, preset, input size, precision."""
+    model = predictor.fingerprint, predictor.config.to_json()
+    return (*model, str(predictor.dtype), ENCODING_VERSION)
+
+
+def default_limit() -> int:
+    """Return a quarter of the memory that is free now, in bytes, at least 256 MB."""
+    import psutil
+
+    return max(_LEAST_BYTES, int(psutil.virtual_memory().available) // 4)
 
 
 class EmbeddingCache:
@@ -66,14 +85,28 @@ class EmbeddingCache:
 
     Parameters
     ----------
+    limit_bytes : int, optional
+        Most bytes to hold; by default a quarter of the memory that is free. The newest entry is
+        kept even if it alone is larger.
+    store : EmbeddingStore, optional
+        Where features are looked for that are not in memory, and kept. It may be exchanged or
+        taken away at any time.
+
+    Attributes
+    ----------
     limit_bytes : int
-        Most bytes to hold. The newest entry is kept even if it alone is larger.
+        The limit.
+    store : EmbeddingStore or None
+        The store.
     """
 
-    def __init__(self, limit_bytes: int = DEFAULT_LIMIT_BYTES) -> None:
-        self.limit_bytes = limit_bytes
+    def __init__(self, limit_bytes: int | None = None, store: EmbeddingStore | None = None) -> None:
+        self.limit_bytes = default_limit() if limit_bytes is None else limit_bytes
+        self.store = store
         self._entries: OrderedDict[str, ImageFeatures] = OrderedDict()
+        self._names: WeakKeyDictionary[PlaneImage, dict[object, str]] = WeakKeyDictionary()
         self._nbytes = 0
+        self._problem: StoreError | None = None
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -109,10 +142,19 @@ class EmbeddingCache:
                 _, dropped = self._entries.popitem(last=False)
                 self._nbytes -= dropped.nbytes
 
+    def take_problem(self) -> StoreError | None:
+        """Return why the store is no longer written, once; None if nothing happened since."""
+        with self._lock:
+            problem, self._problem = self._problem, None
+            return problem
+
     def encode_field(
         self, region: Field, plane: PlaneImage, predictor: Predictor, control: Control
     ) -> ImageFeatures:
         """Return the features of a field, reading and encoding it if they are not held.
+
+        A field of a plane that is not in memory is read once: its key is remembered as long as
+        the plane is.
 
         Parameters
         ----------
@@ -125,30 +167,89 @@ class EmbeddingCache:
         control : Control
             Told the progress.
 
+        Returns
+        -------
+        ImageFeatures
+            Their size is the field's in px of the plane, whatever was read to make them.
+
         Raises
         ------
         EncodingStopped
             If the control was abandoned meanwhile.
+        sam3.errors.ImageError
+            If the plane cannot be read.
         """
         control.report("encoding")
-        pixels = region.extract(plane)
-        key = embedding_key(pixels, predictor)
-        features = self.get(key)
-        if features is not None:
-            return features
-
-        def progress(share: float) -> None:
-            if control.abandoned:
-                raise EncodingStopped
-            control.report("encoding", share)
-
-        logger.debug("encoding a field of %s px", pixels.shape[:2])
-        features = predictor.encode(pixels, progress)
-        self.put(key, features)
-        return features
+        key = self._known_key(region, plane, predictor)
+        features = self._find(key, predictor) if key is not None else None
+        if features is None:
+            pixels = region.extract(plane)
+            key = embedding_key(pixels, predictor)
+            self._remember_key(key, region, plane, predictor)
+            features = self._find(key, predictor)
+            if features is None:
+                features = _encode(pixels, predictor, control)
+                self.put(key, features)
+                self._store(key, features, plane, predictor)
+        size = region.encoded_shape
+        # The model sees the same square, whichever pyramid level it was made from.
+        return features if features.size == size else replace(features, size=size)
 
     def clear(self) -> None:
-        """Give up everything."""
+        """Give up everything in memory; the store stays as it is."""
         with self._lock:
             self._entries.clear()
             self._nbytes = 0
+
+    def _find(self, key: str, predictor: Predictor) -> ImageFeatures | None:
+        """Look in memory, then in the store."""
+        features, store = self.get(key), self.store
+        if features is None and store is not None:
+            stored = store.get(key)
+            if stored is not None:
+                features = stored.to(predictor.device)
+                self.put(key, features)
+        return features
+
+    def _store(
+        self, key: str, features: ImageFeatures, plane: PlaneImage, predictor: Predictor
+    ) -> None:
+        store = self.store
+        if store is None or store.read_only:
+            return
+        try:
+            store.put(
+                key,
+                features,
+                preset=predictor.config.name,
+                precision=str(predictor.dtype).removeprefix("torch."),
+                rendering=plane.rendering,
+            )
+        except StoreError as error:
+            # Once is enough: a full disk would make every further field slower for nothing.
+            store.read_only = True
+            logger.warning("%s", error)
+            with self._lock:
+                self._problem = error
+
+    def _known_key(self, region: Field, plane: PlaneImage, predictor: Predictor) -> str | None:
+        with self._lock:
+            return self._names.get(plane, {}).get((region, _model_name(predictor)))
+
+    def _remember_key(
+        self, key: str, region: Field, plane: PlaneImage, predictor: Predictor
+    ) -> None:
+        # Pixels in memory are cheap to look at again, and may have been changed in place.
+        if getattr(plane, "is_lazy", False):
+            with self._lock:
+                self._names.setdefault(plane, {})[region, _model_name(predictor)] = key
+
+
+def _encode(pixels: npt.NDArray[np.uint8], predictor: Predictor, control: Control) -> ImageFeatures:
+    def progress(share: float) -> None:
+        if control.abandoned:
+            raise EncodingStopped
+        control.report("encoding", share)
+
+    logger.debug("encoding a field of %s px", pixels.shape[:2])
+    return predictor.encode(pixels, progress)

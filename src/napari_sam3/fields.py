@@ -27,7 +27,9 @@ __all__ = [
     "FieldSizes",
     "choose_field",
     "field_holds",
+    "field_of_spans",
     "field_side",
+    "field_spans",
     "fields_of_level",
     "mask_logits",
     "resample_logits",
@@ -109,10 +111,21 @@ class Field:
         return float(self.rows[0] - self.pad_rows[0]), float(self.columns[0] - self.pad_columns[0])
 
     def extract(self, plane: PlaneImage) -> npt.NDArray[np.uint8]:
-        """Read the image to encode (h x w x 3) from a plane."""
-        region = plane.region(slice(*self.rows), slice(*self.columns))
+        """Read the image to encode (h x w x 3) from a plane.
+
+        It covers `encoded_shape`, with fewer pixels where a coarse field of a pyramid is read.
+        """
+        rows, columns = slice(*self.rows), slice(*self.columns)
+        # The model shrinks it by this much in any case.
+        region = plane.region(rows, columns, 2**self.level if self.level > 0 else 1)
         if any(self.pad_rows) or any(self.pad_columns):
-            region = np.pad(region, (self.pad_rows, self.pad_columns, (0, 0)), mode="symmetric")
+            pads = [
+                tuple(round(pad * n / length) for pad in pair)
+                for pair, n, length in zip(
+                    (self.pad_rows, self.pad_columns), region.shape, self.shape, strict=False
+                )
+            ]
+            region = np.pad(region, (*pads, (0, 0)), mode="symmetric")
         return np.ascontiguousarray(region)
 
     def to_field(self, xy: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -168,14 +181,14 @@ def fields_of_level(
         (row, column, distance): only fields whose middle is no further off along each axis.
     """
     side = field_side(resolution, level)
-    spans = [_spans(length, side) for length in shape]
+    spans = [field_spans(length, side) for length in shape]
     if near is not None:
         reach = near[2]
         spans = [
             [span for span in along if abs(sum(span) / 2 - middle) <= reach]
             for along, middle in zip(spans, near[:2], strict=True)
         ]
-    return tuple(_field(level, rows, columns) for rows in spans[0] for columns in spans[1])
+    return tuple(field_of_spans(level, rows, columns) for rows in spans[0] for columns in spans[1])
 
 
 def choose_field(
@@ -341,14 +354,14 @@ def _most_central(shape: Shape, bounds: Box, resolution: int, level: int) -> Fie
     x0, y0, x1, y1 = bounds
     rows = _central_span(shape[0], side, (y0 + y1) / 2)
     columns = _central_span(shape[1], side, (x0 + x1) / 2)
-    return _field(level, rows, columns)
+    return field_of_spans(level, rows, columns)
 
 
 def _central_span(length: int, side: int, middle: float) -> tuple[int, int]:
-    return min(_spans(length, side), key=lambda span: (abs(sum(span) - 1 - 2 * middle), span))
+    return min(field_spans(length, side), key=lambda span: (abs(sum(span) - 1 - 2 * middle), span))
 
 
-def _spans(length: int, side: int) -> list[tuple[int, int]]:
+def field_spans(length: int, side: int) -> list[tuple[int, int]]:
     """Return (start, stop) along one axis: half-overlapping, the last moved in to the edge."""
     if length <= side:
         return [(0, length)]
@@ -359,7 +372,8 @@ def _spans(length: int, side: int) -> list[tuple[int, int]]:
     ]
 
 
-def _field(level: int, rows: tuple[int, int], columns: tuple[int, int]) -> Field:
+def field_of_spans(level: int, rows: tuple[int, int], columns: tuple[int, int]) -> Field:
+    """Return the field of two spans, padded if it is too long and thin."""
     height, width = rows[1] - rows[0], columns[1] - columns[0]
     longest = max(height, width)
     wanted = math.ceil(longest / MAX_ASPECT)

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -83,12 +83,20 @@ def read_image(path: str | os.PathLike[str]) -> LoadedImage:
     return image
 
 
-def plane_of(image: LoadedImage, position: Sequence[int] | None = None) -> PlaneIndex:
+class Shaped(Protocol):
+    """An image, in memory or not."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Lengths of the axes without the colours."""
+
+
+def plane_of(image: Shaped, position: Sequence[int] | None = None) -> PlaneIndex:
     """Choose the plane of an image.
 
     Parameters
     ----------
-    image : LoadedImage
+    image : LoadedImage or LazyImage
         With D axes, colours left out.
     position : sequence of D - 2 int, optional
         Place on each axis before rows and columns; may be left out for a 2-D image.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -12,6 +14,16 @@ import numpy.typing as npt
 from sam3.errors import ImageError
 
 from .operations import Rendering
+from .pixel_reading import (
+    Span,
+    chunk_rows,
+    is_in_memory,
+    level_for,
+    read_pixels,
+    sample_plane,
+    shrink,
+    to_level,
+)
 from .planes import (
     ContrastLimits,
     PlaneIndex,
@@ -25,6 +37,11 @@ from .planes import (
 
 __all__ = ["ArrayPlane", "Channel", "PlaneImage", "RenderedPlane"]
 
+# Regions of lazy data that take more are read in strips, where fewer pixels are asked for.
+STRIP_BYTES = 64_000_000
+# A lazy plane with no level this small is not read for a thumbnail.
+GLANCE_PIXELS = 1 << 22
+
 
 class PlaneImage(Protocol):
     """A plane as 8-bit RGB; may be read from any thread."""
@@ -37,8 +54,17 @@ class PlaneImage(Protocol):
     def rendering(self) -> Rendering:
         """How it was turned to 8 bits; may have to look at the pixels first."""
 
-    def region(self, rows: slice, columns: slice) -> UInt8Plane:
-        """Return the pixels (h x w x 3) of a region; only these are read."""
+    def region(self, rows: slice, columns: slice, step: int = 1) -> UInt8Plane:
+        """Return the pixels (h x w x 3) of a region; only these are read.
+
+        Parameters
+        ----------
+        rows, columns : slice
+            In px of the plane.
+        step : int
+            Up to this many px along each axis may come as one, if that saves reading; so the
+            result covers the region, with h and w between 1 / step of its size and all of it.
+        """
 
 
 class ArrayPlane:
@@ -71,8 +97,8 @@ class ArrayPlane:
         """(height, width) in px."""
         return self._pixels.shape[0], self._pixels.shape[1]
 
-    def region(self, rows: slice, columns: slice) -> UInt8Plane:
-        """Return the pixels (h x w x 3) of a region."""
+    def region(self, rows: slice, columns: slice, step: int = 1) -> UInt8Plane:
+        """Return the pixels (h x w x 3) of a region, all of them whatever the step."""
         return self._pixels[rows, columns]
 
 
@@ -107,8 +133,18 @@ class Channel:
         return self.plane.shape_of(self._finest.shape)
 
     @property
+    def is_lazy(self) -> bool:
+        """Whether reading costs something: a file, a network, or a computation."""
+        return not all(is_in_memory(level) for level in self.levels)
+
+    @property
+    def levels(self) -> Sequence[Any]:
+        """The pyramid, finest first; the data alone if it is none."""
+        return self.data if self.multiscale else (self.data,)
+
+    @property
     def _finest(self) -> Any:
-        return self.data[0] if self.multiscale else self.data
+        return self.levels[0]
 
     def check(self) -> None:
         """Refuse what cannot be shown to a model, without reading pixels; raises ImageError."""
@@ -118,17 +154,71 @@ class Channel:
         check_pixels((*self.shape, *colours), np.dtype(finest.dtype), self.rgb)
 
     def limits(self) -> ContrastLimits | None:
-        """Return the values that become 0 and 255; see `napari_sam3.planes.find_limits`."""
+        """Return the values that become 0 and 255; see `napari_sam3.planes.find_limits`.
+
+        All pixels of an array in memory are looked at, and a sample of lazy data; see
+        `napari_sam3.pixel_reading.sample_plane`.
+        """
         if self.contrast is not None:
             return self.contrast
-        return find_limits(read_plane(self._finest, self.plane, rgb=self.rgb), rgb=self.rgb)
+        if not self.is_lazy:
+            return find_limits(read_plane(self._finest, self.plane, rgb=self.rgb), rgb=self.rgb)
+        dtype = np.dtype(self._finest.dtype)
+        if dtype == np.bool_ or (self.rgb and dtype == np.uint8):
+            return None  # without reading anything
+        sample = sample_plane(self.levels, self.plane, rgb=self.rgb, name=self.name)
+        return find_limits(sample, rgb=self.rgb)
+
+    def level_for(self, step: int) -> int:
+        """Return the level to read where `step` px may come as one."""
+        return level_for(self.levels, self.plane, step) if step > 1 else 0
+
+    def shape_at(self, level: int) -> tuple[int, int]:
+        """(height, width) in px of a level."""
+        return self.plane.shape_of(self.levels[level].shape)
 
     def region(
-        self, rows: slice, columns: slice, limits: ContrastLimits | None
+        self,
+        rows: slice,
+        columns: slice,
+        limits: ContrastLimits | None,
+        step: int = 1,
+        level: int = 0,
     ) -> npt.NDArray[np.uint8]:
-        """Return a region in 8 bits: h x w, or h x w x 3 with `rgb`."""
-        raw = read_plane(self._finest, self.plane, rgb=self.rgb, rows=rows, columns=columns)
-        return to_8_bits(raw, limits, rgb=self.rgb)
+        """Return a region in 8 bits: h x w, or h x w x 3 with `rgb`.
+
+        Parameters
+        ----------
+        rows, columns : slice
+            In px of the finest level.
+        limits : tuple of float, optional
+            Values that become 0 and 255.
+        step : int
+            How many px of the finest level may come as one.
+        level : int
+            Which level to read.
+        """
+        data = self.levels[level]
+        (top, bottom, down), (left, right, along) = (
+            part.indices(length) for part, length in zip((rows, columns), self.shape, strict=True)
+        )
+        high, wide = to_level(self.levels, level, self.plane, (top, bottom), (left, right))
+        # Where only every n-th pixel is asked for, a coarser level holds some of these only.
+        down, along = (
+            max(1, round(n * part / whole))
+            for n, part, whole in zip((down, along), self.shape_at(level), self.shape, strict=True)
+        )
+
+        def read(span: Span) -> npt.NDArray[np.uint8]:
+            raw = read_pixels(data, self.plane, span, wide, rgb=self.rgb, name=self.name)
+            return to_8_bits(raw[::down, ::along], limits, rgb=self.rgb)
+
+        factor = step * self.shape_at(level)[0] // self.shape[0]
+        row_bytes = (wide[1] - wide[0]) * np.dtype(data.dtype).itemsize * (3 if self.rgb else 1)
+        if factor < 2 or is_in_memory(data) or (high[1] - high[0]) * row_bytes <= STRIP_BYTES:
+            return read(high)
+        chunk = chunk_rows(data, self.plane)
+        return shrink(read, high, chunk * max(1, STRIP_BYTES // (chunk * row_bytes)), factor)
 
 
 class RenderedPlane:
@@ -160,7 +250,7 @@ class RenderedPlane:
                     f"the channels do not fit together ({listing}); choose channels of one shape, "
                     "none of them in colour"
                 )
-        self._channels = channels
+        self._channels, self._used = channels, used
         self._lock = threading.Lock()
         self._limits: tuple[ContrastLimits | None, ...] | None = None
 
@@ -170,9 +260,20 @@ class RenderedPlane:
         return self._shape
 
     @property
+    def is_lazy(self) -> bool:
+        """Whether reading costs something, so that what was read should be remembered."""
+        return any(channel.is_lazy for channel in self._used)
+
+    @property
     def is_ready(self) -> bool:
-        """Whether its contrast is known, so that reading it is no more than that."""
-        return self._limits is not None
+        """Whether a glance at the whole of it is cheap.
+
+        Its contrast is known, and it is in memory or has a level small enough to be read at once.
+        """
+        return self._limits is not None and all(
+            not one.is_lazy or math.prod(one.shape_at(len(one.levels) - 1)) <= GLANCE_PIXELS
+            for one in self._used
+        )
 
     @property
     def rendering(self) -> Rendering:
@@ -183,11 +284,22 @@ class RenderedPlane:
             tuple(pair for pair in self._find_limits() if pair is not None),
         )
 
-    def region(self, rows: slice, columns: slice) -> UInt8Plane:
-        """Return the pixels (h x w x 3) of a region."""
+    def region(self, rows: slice, columns: slice, step: int = 1) -> UInt8Plane:
+        """Return the pixels (h x w x 3) of a region, from a coarser level where that does.
+
+        Raises
+        ------
+        sam3.errors.ImageError
+            Naming the region, if it cannot be read.
+        """
         limits = self._find_limits()
+        thin = max(step, min(rows.step or 1, columns.step or 1))
+        levels = [one.level_for(thin) if one.is_lazy else 0 for one in self._used]
+        shapes = {one.shape_at(n) for one, n in zip(self._used, levels, strict=True)}
+        # Where pyramids differ, only the finest levels fit together.
+        chosen = iter(levels if len(shapes) == 1 else [0] * len(levels))
         found = [
-            channel.region(rows, columns, pair) if channel is not None else None
+            channel.region(rows, columns, pair, step, next(chosen)) if channel is not None else None
             for channel, pair in zip(self._channels, limits, strict=True)
         ]
         black = np.zeros_like(next(part for part in found if part is not None))

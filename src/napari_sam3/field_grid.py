@@ -1,0 +1,77 @@
+"""All fields of a level over a plane or a part of it, counted without being made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from .fields import Field, field_of_spans, field_side, field_spans, top_level
+
+__all__ = ["FieldGrid", "fields_over"]
+
+Span = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class FieldGrid:
+    """Fields of one level, row by row.
+
+    Parameters
+    ----------
+    level : int
+        Their level.
+    rows, columns : tuple of (start, stop)
+        Spans along each axis in px of the plane; each pair of them is a field.
+    """
+
+    level: int
+    rows: tuple[Span, ...]
+    columns: tuple[Span, ...]
+
+    def __len__(self) -> int:
+        """Return the number of fields."""
+        return len(self.rows) * len(self.columns)
+
+    def __iter__(self) -> Iterator[Field]:
+        """Make the fields one after the other."""
+        for rows in self.rows:
+            for columns in self.columns:
+                yield field_of_spans(self.level, rows, columns)
+
+
+def fields_over(
+    shape: tuple[int, int],
+    resolution: int,
+    level: int,
+    rows: Span | None = None,
+    columns: Span | None = None,
+) -> FieldGrid:
+    """Return the fields in which clicks on a part of a plane are answered.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (height, width) of the plane in px.
+    resolution : int
+        Side of the model's input in px.
+    level : int
+        Pyramid level; the one at which a field holds the whole plane, if that is lower.
+    rows, columns : tuple of int, optional
+        Start and stop of the part; the whole plane if left out.
+    """
+    level = min(level, top_level(shape, resolution))
+    side = field_side(resolution, level)
+    chosen = []
+    for length, part in zip(shape, (rows, columns), strict=True):
+        spans = field_spans(length, side)
+        if part is not None:
+            first, last = (_most_central(spans, place) for place in (part[0], part[1] - 1))
+            spans = spans[first : last + 1]
+        chosen.append(tuple(spans))
+    return FieldGrid(level, chosen[0], chosen[1])
+
+
+def _most_central(spans: list[Span], place: float) -> int:
+    """Return which span `napari_sam3.fields.choose_field` takes for a click."""
+    order = ((abs(sum(span) - 1 - 2 * place), number) for number, span in enumerate(spans))
+    return min(order)[1]

@@ -1,0 +1,162 @@
+"""Image files opened without reading their pixels, for work on stacks and slides."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sam3.errors import ImageError
+
+from .images import COLOURS, TIFF_SUFFIXES, read_image
+from .plane_image import Channel
+from .planes import PlaneIndex, find_limits, read_plane
+
+__all__ = ["LazyImage", "open_image"]
+
+#: Planes of files that viewers load whole get their contrast from all pixels, as there, up to this.
+WHOLE_BYTES = 2 * 10**9
+
+
+@dataclass(frozen=True, eq=False)
+class LazyImage:
+    """An image whose pixels are read when they are needed.
+
+    Parameters
+    ----------
+    data : array-like or list of array-like
+        A pyramid, finest first, if `multiscale`. Rows and columns are the last two axes, with
+        `rgb` followed by 3 or 4 colours.
+    rgb, multiscale : bool
+        As for `napari_sam3.plane_image.Channel`.
+    loaded_whole : bool
+        Whether napari would load a plane of it into memory, and so find its contrast from all
+        pixels.
+    file : object, optional
+        What is to be closed with it.
+    """
+
+    data: Any = field(repr=False)
+    rgb: bool = False
+    multiscale: bool = False
+    loaded_whole: bool = False
+    file: Any = field(default=None, repr=False)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Lengths of the axes without the colours, at the finest level."""
+        finest = self.data[0] if self.multiscale else self.data
+        shape = tuple(int(length) for length in finest.shape)
+        return shape[:-1] if self.rgb else shape
+
+    def close(self) -> None:
+        """Close the file; nothing can be read from it any more."""
+        if self.file is not None:
+            self.file.close()
+
+    def channel(self, plane: PlaneIndex, contrast: tuple[float, float] | None = None) -> Channel:
+        """Return a plane with the contrast that the viewer would find.
+
+        Raises
+        ------
+        sam3.errors.ImageError
+            If it cannot be read.
+        """
+        finest = self.data[0] if self.multiscale else self.data
+        nbytes = math.prod(self.shape[-2:]) * int(finest.dtype.itemsize)
+        if contrast is None and self.loaded_whole and nbytes <= WHOLE_BYTES:
+            contrast = find_limits(read_plane(finest, plane, rgb=self.rgb), rgb=self.rgb)
+        return Channel(self.data, plane, self.rgb, self.multiscale, contrast)
+
+
+def open_image(path: str | os.PathLike[str]) -> LazyImage:
+    """Open an image.
+
+    Parameters
+    ----------
+    path : str or path-like
+        A zarr array or OME-Zarr group (zarr 2 or 3), or a TIFF, which is memory-mapped where its
+        pixels are not compressed. Files of other kinds are read whole.
+
+    Raises
+    ------
+    sam3.errors.ImageError
+        If there is no such image, or it cannot be opened.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise ImageError(f"there is no image {str(path)!r}; check the path")
+    try:
+        if path.is_dir():
+            return _open_zarr(path)
+        if path.suffix.lower() in TIFF_SUFFIXES:
+            opened = _open_tiff(path)
+            if opened is not None:
+                return opened
+    except ImageError:
+        raise
+    except Exception as error:  # the readers of many formats raise as many kinds
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ImageError(
+            f"{str(path)!r} cannot be opened as an image ({reason}); expected a zarr array, an "
+            "OME-Zarr, a TIFF, or another file that skimage reads"
+        ) from error
+    image = read_image(path)
+    return LazyImage(image.data, image.rgb, loaded_whole=True)
+
+
+def _open_zarr(path: Path) -> LazyImage:
+    import zarr
+
+    return LazyImage(*_levels(zarr.open(path, mode="r"), str(path)))
+
+
+def _levels(node: Any, name: str) -> tuple[Any, bool, bool]:
+    """Return data, and whether they are in colour and a pyramid, of an array or a group."""
+    import zarr
+
+    if isinstance(node, zarr.Array):
+        levels = [node]
+    else:
+        about = node.attrs.get("ome", node.attrs)
+        scales: Any = about.get("multiscales", [])
+        if scales:
+            levels = [node[level["path"]] for level in scales[0]["datasets"]]
+        else:
+            levels = [array for _, array in node.arrays()]
+            if len(levels) != 1:
+                raise ImageError(
+                    f"{name!r} is a zarr group of {len(levels)} arrays without OME metadata; give "
+                    "the path of one array"
+                )
+    if levels[0].ndim < 2:
+        raise ImageError(f"{name!r} has shape {levels[0].shape}; expected rows and columns")
+    pyramid = len(levels) > 1
+    return (levels if pyramid else levels[0]), False, pyramid
+
+
+def _open_tiff(path: Path) -> LazyImage | None:
+    """Open a TIFF; None if its axes have to be moved, for which it must be read."""
+    import tifffile
+    import zarr
+
+    with tifffile.TiffFile(path) as file:
+        series = file.series[0]
+        axes, shape, levels = series.axes, series.shape, len(series.levels)
+        rgb = "S" in axes and shape[axes.index("S")] in COLOURS
+        if (rgb and not axes.endswith("S")) or len(shape) < 2 + rgb:
+            return None
+    if levels == 1:
+        try:
+            return LazyImage(tifffile.memmap(path, mode="r"), rgb, loaded_whole=True)
+        except ValueError:  # compressed, tiled, or in pieces
+            pass
+    store = tifffile.imread(path, aszarr=True)
+    try:
+        data, _, pyramid = _levels(zarr.open(store, mode="r"), str(path))
+    except BaseException:
+        store.close()
+        raise
+    return LazyImage(data, rgb, pyramid, loaded_whole=not pyramid, file=store)

@@ -1,0 +1,218 @@
+"""The command `napari-sam3 precompute`."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sam3.errors import Sam3Error
+
+if TYPE_CHECKING:
+    from sam3.predictor import Predictor
+
+    from .lazy_images import LazyImage
+    from .planes import PlaneIndex
+    from .precompute import Measured, Plan, Progress
+
+__all__ = ["add_arguments", "run"]
+
+EXAMPLES = """\
+examples:
+  napari-sam3 precompute stack.tif -o stack.store --all-planes
+  napari-sam3 precompute slide.ome.zarr -o slide.store --region 20000,30000,24000,36000 --yes
+  napari-sam3 precompute slide.ome.zarr -o slide.store --dry-run
+      only say how many fields, hours and gigabytes it would be
+
+It may be interrupted at any time (Ctrl-C); the same command goes on where it stopped.
+"""
+INTERRUPTED = 130
+# On something that is no terminal, so often.
+_SECONDS_BETWEEN_LINES = 10.0
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Describe the command's own arguments."""
+    command.epilog = EXAMPLES
+    command.formatter_class = argparse.RawDescriptionHelpFormatter
+    command.add_argument("image", metavar="IMAGE", type=Path, help="TIFF, zarr, OME-Zarr, others")
+    command.add_argument(
+        "-o", "--output", required=True, metavar="STORE", type=Path, help="folder of the store"
+    )
+    which = command.add_mutually_exclusive_group()
+    which.add_argument(
+        "--plane",
+        metavar="N[,N...]",
+        type=lambda text: _integers(text, None, "whole numbers such as 7 or 0,7"),
+        action="append",
+        help="a plane of an image of more than two axes; may be given several times",
+    )
+    which.add_argument("--all-planes", action="store_true", help="all planes of the image")
+    command.add_argument(
+        "--region",
+        metavar="R0,C0,R1,C1",
+        type=lambda text: _integers(text, 4, "four whole numbers such as 0,0,2000,3000"),
+        help="rows and columns of a part of each plane, the end past the last pixel",
+    )
+    command.add_argument(
+        "--level", type=int, help="how finely to look; by default the level at which clicks start"
+    )
+    command.add_argument(
+        "--contrast",
+        metavar="LOW,HIGH",
+        type=_contrast,
+        help="values shown to the model as black and white; by default as in the viewer",
+    )
+    command.add_argument("--yes", action="store_true", help="do not ask before it begins")
+    command.add_argument("--dry-run", action="store_true", help="only say what it would take")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Say what it takes, ask, and fill the store; returns the exit code."""
+    from .lazy_images import open_image
+
+    image = open_image(arguments.image)
+    try:
+        return _precompute(image, arguments)
+    finally:
+        image.close()
+
+
+def _precompute(image: LazyImage, arguments: argparse.Namespace) -> int:
+    from .models import model_loader
+    from .precompute import measure, plan_fields
+
+    planes = _planes(image, arguments)
+    predictor = model_loader(arguments.model, arguments.device)()
+    plan = plan_fields(
+        image,
+        planes,
+        predictor.config,
+        region=arguments.region,
+        level=arguments.level,
+        contrast=arguments.contrast,
+    )
+    measured = measure(plan, predictor)
+    print(_summary(plan, measured, arguments.output), flush=True)
+    if arguments.dry_run:
+        return 0
+    if not (arguments.yes or _agreed()):
+        print(f"{arguments.prog}: nothing was stored", file=sys.stderr)
+        return 0
+    return _fill(plan, predictor, measured, arguments)
+
+
+def _fill(
+    plan: Plan, predictor: Predictor, measured: Measured, arguments: argparse.Namespace
+) -> int:
+    from .precompute import fill
+    from .store import NO_LIMIT, EmbeddingStore
+
+    # A store made for this must not lose its first fields to its last ones.
+    store = EmbeddingStore(arguments.output, limit_bytes=NO_LIMIT)
+    counter = _Counter()
+    try:
+        for progress in fill(plan, predictor, store, measured):
+            counter.show(progress)
+    except KeyboardInterrupt:
+        counter.end()
+        done = counter.last.done if counter.last else 0
+        print(
+            f"{arguments.prog}: interrupted after {done} of {plan.fields} fields; the same "
+            "command goes on from there",
+            file=sys.stderr,
+        )
+        return INTERRUPTED
+    finally:
+        counter.end()
+        store.close()
+    skipped = counter.last.skipped if counter.last else 0
+    print(f"store: {arguments.output} ({plan.fields} fields, {skipped} already there)")
+    return 0
+
+
+class _Counter:
+    """Shows progress on the error stream: on one line of a terminal, or now and then."""
+
+    def __init__(self) -> None:
+        self.last: Progress | None = None
+        self._terminal = sys.stderr.isatty()
+        self._shown = -_SECONDS_BETWEEN_LINES
+
+    def show(self, progress: Progress) -> None:
+        self.last = progress
+        now, unfinished = time.monotonic(), progress.done < progress.total
+        if not self._terminal and unfinished and now - self._shown < _SECONDS_BETWEEN_LINES:
+            return
+        self._shown = now
+        left = "" if progress.seconds_left is None else f", {_duration(progress.seconds_left)} left"
+        text = f"{progress.done} of {progress.total} fields{left}"
+        start, end = ("\r", "") if self._terminal else ("", "\n")
+        print(f"{start}{text:<60}" if start else text, end=end, file=sys.stderr, flush=True)
+
+    def end(self) -> None:
+        if self._terminal and self.last is not None:
+            print(file=sys.stderr)
+            self._terminal = False
+
+
+def _planes(image: LazyImage, arguments: argparse.Namespace) -> tuple[PlaneIndex, ...]:
+    from .images import plane_of
+    from .precompute import all_planes
+
+    everything = all_planes(image) if all(n == 1 for n in image.shape[:-2]) else ()
+    if arguments.all_planes:
+        return all_planes(image)
+    if arguments.plane:
+        return tuple(plane_of(image, position) for position in arguments.plane)
+    return everything or (plane_of(image),)
+
+
+def _summary(plan: Plan, measured: Measured, output: Path) -> str:
+    folder = next(one for one in (output, *output.absolute().parents) if one.exists())
+    free = shutil.disk_usage(folder).free
+    total = plan.fields * measured.nbytes
+    text = (
+        f"{plan.fields} fields at level {plan.grid.level} on {len(plan.planes)} plane(s), about "
+        f"{_duration(plan.fields * measured.seconds)} and {total / 1e9:.2g} GB"
+    )
+    if total > free:
+        text += f"; only {free / 1e9:.2g} GB are free there"
+    return text
+
+
+def _agreed() -> bool:
+    if not sys.stdin.isatty():
+        raise Sam3Error("it is not asked before it begins, as there is no terminal; add --yes")
+    return input("Go on? [y/N] ").strip().lower() in ("y", "yes")
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _integers(text: str, count: int | None, expected: str) -> tuple[int, ...]:
+    try:
+        numbers = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        numbers = ()
+    if not numbers or count not in (None, len(numbers)):
+        raise argparse.ArgumentTypeError(f"{text!r} cannot be read; expected {expected}")
+    return numbers
+
+
+def _contrast(text: str) -> tuple[float, float]:
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        low = high = 0.0
+    if not low < high:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} cannot be read; expected two rising numbers such as 100,4000"
+        )
+    return low, high
