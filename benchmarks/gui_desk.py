@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt, QTimer
@@ -17,7 +18,7 @@ from napari_sam3.hand import Hand, Place
 if TYPE_CHECKING:
     from sam3 import Predictor
 
-__all__ = ["Click", "Desk", "opened", "ticking"]
+__all__ = ["Click", "Desk", "Gap", "opened", "ticking"]
 
 WINDOW = (1400, 900)
 TICK_MS = 5
@@ -160,18 +161,44 @@ def opened(
         viewer.close()
 
 
+@dataclass(frozen=True)
+class Gap:
+    """Time between two ticks of the GUI thread.
+
+    Parameters
+    ----------
+    seconds : float
+        In all.
+    waited : float
+        Seconds of it in which the thread could have run, and no core was free; 0 if not known.
+    """
+
+    seconds: float
+    waited: float
+
+
 @contextmanager
-def ticking() -> Iterator[Callable[[], list[float]]]:
-    """Let a timer of the GUI thread tick; yields a function that returns the gaps so far (s)."""
-    ticks = [time.perf_counter()]
+def ticking() -> Iterator[Callable[[], list[Gap]]]:
+    """Let a timer of the GUI thread tick; yields a function that returns the gaps so far."""
+    ticks = [(time.perf_counter(), _waited())]
     timer = QTimer()
     timer.setTimerType(Qt.TimerType.PreciseTimer)
-    timer.timeout.connect(lambda: ticks.append(time.perf_counter()))
+    timer.timeout.connect(lambda: ticks.append((time.perf_counter(), _waited())))
     timer.start(TICK_MS)
+
+    def gaps() -> list[Gap]:
+        ends = [*ticks[1:], (time.perf_counter(), _waited())]
+        return [Gap(b[0] - a[0], b[1] - a[1]) for a, b in zip(ticks, ends, strict=True)]
+
     try:
-        yield lambda: [
-            after - before
-            for before, after in zip(ticks, [*ticks[1:], time.perf_counter()], strict=True)
-        ]
+        yield gaps
     finally:
         timer.stop()
+
+
+def _waited() -> float:
+    """Seconds for which this thread has waited for a core since it was started."""
+    try:
+        return int(Path("/proc/thread-self/schedstat").read_text().split()[1]) / 1e9
+    except OSError:
+        return 0.0

@@ -29,6 +29,7 @@ def test_a_row_says_median_spread_and_ratio() -> None:
     assert note.line == "| click | 2.00 s (2.00 s to 2.00 s, n = 1) | half of it drawing |  |"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a virtual display")
 def test_the_window_is_measured_from_opening_to_labels() -> None:
     rows = list(gui_rows(sides=(512,), clicks=2, openings=1, count=3, model="tiny", seconds=0.5))
