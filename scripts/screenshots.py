@@ -118,13 +118,6 @@ STATES: dict[str, Callable[[Stage], None]] = {
 }
 
 
-def available(name: str) -> bool:
-    """Whether a state can be shown with the session as it is."""
-    from napari_sam3.session import LabelingSession
-
-    return name != "many-objects" or hasattr(LabelingSession(), "mode")
-
-
 def take(name: str, path: Path) -> None:
     """Bring a viewer into a state and save a picture of it."""
     import napari
@@ -175,7 +168,7 @@ def main() -> int:
         return 0
     failed = 0
     with virtual_display():
-        for name in filter(available, options.only):
+        for name in options.only:
             again = [sys.executable, __file__, "--here", "--output", options.output, "--only", name]
             # No settings file: pictures show the defaults, and nobody's settings are changed.
             environment = {**os.environ, "NAPARI_CONFIG": ""}

@@ -76,13 +76,13 @@ class Advanced(QCollapsible):
     changed : Signal
         (name, value) The user changed "policy", "level", "contrast", "device", "channels" (a
         tuple of data, one for grey and three for red, green, blue), "category" (a name),
-        "classes" (tuple of LabelClass), "points" or "boxes" (a layer or OWN_LAYER), "journal"
-        (bool).
+        "classes" (tuple of LabelClass), "points" or "boxes" (a layer or OWN_LAYER), "journal" or
+        "class_colors" (bool).
     combos : dict
         The combo boxes of "policy", "level", "contrast" and "device".
     points, boxes : LayerChoice
     classes : ClassChoice
-    journal : QCheckBox
+    journal, class_colors : QCheckBox
     """
 
     changed = Signal(str, object)
@@ -104,6 +104,8 @@ class Advanced(QCollapsible):
         self.thumbnail = QLabel()
         self.thumbnail.setToolTip("The plane as the model sees it")
         self.thumbnail.setAccessibleName("The plane as the model sees it")
+        self.class_colors = QCheckBox("Colour labels by class")
+        self.class_colors.setToolTip("Show each label in the colour of its class")
         self.journal = QCheckBox("Restore after a &crash")
         self.journal.setToolTip("Note every accepted object in a file, to restore it after a crash")
         self._rows: dict[str, list[QWidget]] = {}
@@ -212,11 +214,13 @@ class Advanced(QCollapsible):
             label = layout.labelForField(control)
             self._rows[name] = [control] if label is None else [label, control]
         self._rows["journal"] = [self.journal]
+        self._rows["class_colors"] = [self.class_colors]
         self._rows["channels"] = [part for color in COLORS for part in self._rows.pop(color)]
         inner = QWidget()
         column = QVBoxLayout(inner)
         column.setContentsMargins(0, 0, 0, 0)
         column.addLayout(layout)
+        column.addWidget(self.class_colors)
         column.addWidget(self.journal)
         own, frame = self.content().layout(), self.layout()
         assert own is not None
@@ -241,6 +245,7 @@ class Advanced(QCollapsible):
         self.classes.chosen.connect(partial(self.changed.emit, "category"))
         self.classes.edited.connect(partial(self.changed.emit, "classes"))
         self.journal.toggled.connect(partial(self.changed.emit, "journal"))
+        self.class_colors.toggled.connect(partial(self.changed.emit, "class_colors"))
 
     def _on_toggled(self, unfolded: bool) -> None:
         self.setText(("▾" if unfolded else "▸") + " Advanced")

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+from psygnal import Signal
 
 from sam3.errors import PromptError, Sam3Error
 
+from .class_colors import ClassColors
 from .errors import LabelError
 from .following import Following
 from .gestures import ADD
@@ -46,9 +49,18 @@ class Binding(Following):
         (LayerError) after a layer was deleted that is needed.
     listening_changed : Signal
         After `listening` may have changed.
+    class_changed : Signal
+        (str) after a class was chosen by key.
+    merging_changed : Signal
+        After a label was noted for merging, or merged.
     """
 
+    class_changed = Signal(str)
+    merging_changed = Signal()
+
     _merging: int | None = None
+    _classes: Mapping[str, str] = MappingProxyType({})
+    _class_colors: ClassColors | None = None
     _sketch: int | None = None
 
     # ------------------------------------------------------------------ state
@@ -131,6 +143,29 @@ class Binding(Following):
         if plane is not None and len(points.data):
             self.prompt_layers.flip(sorted(points.selected_data) or [len(points.data) - 1])
 
+    # ----------------------------------------------------------------- classes
+
+    def set_classes(self, colors: Mapping[str, str], *, show: bool = False) -> None:
+        """Offer classes; Alt-1 to Alt-9 on our layers choose one for the objects accepted next.
+
+        Parameters
+        ----------
+        colors : mapping from str to str
+            Colour of each class, in the order of the keys.
+        show : bool
+            Show labels in the colours of their classes.
+        """
+        self._classes = dict(colors)
+        if self._class_colors is not None:
+            self._class_colors.close()
+        self._class_colors = ClassColors(self.labels, self.session, self._classes) if show else None
+
+    def choose_class(self, number: int) -> None:
+        """Take the class with a number, from 1, for the objects accepted from now on."""
+        if 1 <= number <= len(self._classes):
+            self.session.category = list(self._classes)[number - 1]
+            self.class_changed.emit(self.session.category)
+
     # ------------------------------------------------------- labels under the mouse
 
     def refine(self, place: Place | None = None) -> None:
@@ -155,7 +190,7 @@ class Binding(Following):
                 self._merging = label
             elif label != first:
                 self.session.merge([first, label])
-            self.listening_changed.emit()
+            self.merging_changed.emit()
 
         self._guard(merge)
 
@@ -308,6 +343,9 @@ class Binding(Following):
             return
         self._closed = True
         self._keeper.close(discard=discard_journal)
+        self.session.beside = None
+        if self._class_colors is not None:
+            self._class_colors.close()
         self._unwire_events()
         self._unwire_layers()
         self.session.clear_plane()

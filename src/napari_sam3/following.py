@@ -15,8 +15,9 @@ from .gestures import ADD, KEYS, Gestures
 from .grouping import group_rows
 from .inference import ObjectPrediction
 from .keeping import Keeper
-from .label_layer import LabelStore
+from .label_layer import LabelStore, image_shape
 from .layer_set import LayerSet
+from .plane_image import RenderedPlane
 from .plane_source import Contrast, PlaneKey, PlaneSource
 from .planes import PlaneIndex
 from .preview import Preview
@@ -68,6 +69,7 @@ class Following:
             empty="labels" in layers.made,
             on_error=self._report,
         )
+        session.beside = self._beside
         self._wire_events()
         try:
             # Told now if this image cannot be used, not at the first click.
@@ -229,6 +231,21 @@ class Following:
         if self.session.look_ahead and self._source.plane is not None and not self.layers.missing:
             self._ensure_plane()
             self.session.prepare()
+
+    def _beside(self) -> list[RenderedPlane]:
+        """Images of the planes one step along each slider, to be looked at next."""
+        plane, image = self._source.plane, self.layers.image
+        if plane is None or self.layers.missing:
+            return []
+        shape = image_shape(image)
+        found = []
+        for place, axis in enumerate(plane.other_axes):
+            for step in (1, -1):
+                index = list(plane.index)
+                index[place] += step
+                if 0 <= index[place] < shape[axis]:
+                    found.append(self._source.render(PlaneIndex(plane.axes, tuple(index))))
+        return found
 
     def _ensure_plane(self) -> None:
         """Hand the plane shown to the session, unless it has it."""

@@ -79,6 +79,13 @@ class Gestures:
 
             layer.bind_key(key, run, overwrite=True)
             self._bound.append((layer, key))
+        for number in range(1, 10):
+
+            def choose(_layer: Layer, number: int = number) -> None:
+                self._binding.choose_class(number)
+
+            layer.bind_key(f"Alt-{number}", choose, overwrite=True)
+            self._bound.append((layer, f"Alt-{number}"))
 
     def _on_mode(self, event: Any = None) -> None:
         if self._points.mode == ADD:

@@ -116,6 +116,8 @@ class Options:
         """Have a new binding see the image as it was chosen, and offer its channels."""
         self._rendering.pop("channels", None)
         self.show_channels(channel_items(binding))
+        self._hand_on_classes()
+        binding.class_changed.connect(self._show_class)
         if self._rendering.get("contrast", "percentile") != "percentile":
             self._guard(lambda: binding.set_rendering(**self._rendering))
 
@@ -156,6 +158,13 @@ class Options:
     def _show_classes(self, classes: tuple[LabelClass, ...]) -> None:
         self._advanced.show_classes(classes)
         self._session.category = self._advanced.classes.current
+        self._hand_on_classes()
+
+    def _hand_on_classes(self) -> None:
+        binding = self._binding()
+        if binding is not None:
+            colors = {one.name: one.color for one in self._advanced.classes.classes}
+            binding.set_classes(colors, show=self._advanced.class_colors.isChecked())
 
     def _show_numbers(self) -> None:
         """Memory and thumbnail: not worth the time while nobody sees them."""
@@ -185,6 +194,15 @@ class Options:
 
     def _set_category(self, value: str) -> None:
         self._session.category = value
+
+    def _show_class(self, name: str) -> None:
+        self._advanced.show_classes(self._advanced.classes.classes, name)
+
+    def _set_classes(self, value: tuple[LabelClass, ...]) -> None:
+        self._hand_on_classes()
+
+    def _set_class_colors(self, value: bool) -> None:
+        self._hand_on_classes()
 
     def _set_device(self, value: str) -> None:
         self.device = value

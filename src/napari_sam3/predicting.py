@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from .fields import Field, choose_field, fields_of_level
 from .inference import ObjectPrediction, Question
 from .jobs import Job, Loader, Outcome, Plane, work
 from .ledger import Step
+from .plane_image import PlaneImage
 from .prompts import PromptSet
 from .session_state import IDLE, SessionState
 
@@ -33,7 +35,9 @@ class Predicting(SessionState):
 
     _seconds_to_encode: float | None = None
     _encoding_since: float | None = None
-    _encoded_ahead: tuple[Plane | None, set[Field]] = (None, set())
+    _encoded_ahead: tuple[Plane | None, set[tuple[PlaneImage, Field]]] = (None, set())
+    #: Gives the images of the planes beside the present one, the next to be looked at.
+    beside: Callable[[], Sequence[PlaneImage]] | None = None
 
     def _ask(self, plane: Plane, drafts: tuple[Draft, ...]) -> Job:
         """Ask for the masks of drafts; a later question replaces this one."""
@@ -145,7 +149,10 @@ class Predicting(SessionState):
     # ---------------------------------------------------------- looking ahead
 
     def _look_ahead(self, *, failed: bool = False) -> None:
-        """Encode the next field near where the user works, as long as nothing else is to do."""
+        """Encode the next field near where the user works, as long as nothing else is to do.
+
+        Fields of the plane come first, then the same places on the planes beside it.
+        """
         plane, predictor = self._plane, self.predictor
         idle = not self._queue.busy and self._queue.running is None
         if failed or not self.look_ahead or plane is None or predictor is None or not idle:
@@ -155,10 +162,15 @@ class Predicting(SessionState):
         done = self._encoded_ahead[1]
         if len(done) >= self.look_ahead or self.cache.nbytes > self.cache.limit_bytes / 2:
             return
-        for region in self._near_fields(plane, predictor):
-            if region not in done:
-                done.add(region)
-                self._queue.add(Job(self._generation, plane, ahead=region))
+        fields = self._near_fields(plane, predictor)
+        beside = self.beside() if self.beside is not None else ()
+        wanted = [(plane.image, region) for region in fields]
+        wanted += [(image, fields[0]) for image in beside if image.shape == plane.shape]
+        for image, region in wanted:
+            if (image, region) not in done:
+                done.add((image, region))
+                ahead = Plane(plane.key, image, plane.labels)
+                self._queue.add(Job(self._generation, ahead, ahead=region))
                 return
 
     def _near_fields(self, plane: Plane, predictor: Predictor) -> list[Field]:

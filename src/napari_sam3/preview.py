@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,16 +24,22 @@ OTHER_FILL, OTHER_OUTLINE = 3, 4
 COLOR, OTHER_COLOR = (0.15, 0.9, 1.0), (1.0, 0.78, 0.2)
 
 
-def preview_colors() -> dict[int | None, tuple[float, float, float, float]]:
-    """Colours (RGBA in [0, 1]) of the preview's values."""
-    return {
-        None: (0, 0, 0, 0),
-        0: (0, 0, 0, 0),
-        FILL: (*COLOR, 0.35),
-        OUTLINE: (*COLOR, 1.0),
-        OTHER_FILL: (*OTHER_COLOR, 0.3),
-        OTHER_OUTLINE: (*OTHER_COLOR, 1.0),
-    }
+def preview_colors() -> Any:
+    """Return the colormap of the preview's values.
+
+    A cyclic one: the first use of a direct one has napari compile for more than a second.
+    """
+    from napari.utils.colormaps import CyclicLabelColormap
+
+    colors = np.zeros((OTHER_OUTLINE + 1, 4), np.float32)
+    for value, rgb, alpha in (
+        (FILL, COLOR, 0.35),
+        (OUTLINE, COLOR, 1.0),
+        (OTHER_FILL, OTHER_COLOR, 0.3),
+        (OTHER_OUTLINE, OTHER_COLOR, 1.0),
+    ):
+        colors[value] = (*rgb, alpha)
+    return CyclicLabelColormap(colors=colors, background_value=0)
 
 
 def fill_and_outline(

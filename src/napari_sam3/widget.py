@@ -101,7 +101,9 @@ class SegmentWidget(QWidget):
         self.set_model(self._model, self.options.device)
         # When Qt deletes the widget without closing it, the thread has to end all the same.
         self.destroyed.connect(partial(_release, self.session, self.runner))
-        self._first_image()
+        self.set_image(None)
+        # The dock is on the screen before napari makes the layers, which takes it a while.
+        QTimer.singleShot(0, self._take_first_image)
 
     # ------------------------------------------------------------------ public
 
@@ -125,7 +127,8 @@ class SegmentWidget(QWidget):
                 self._on_error(error)
             else:
                 self.binding.layers_lost.connect(self._on_lost)
-                self.binding.listening_changed.connect(self._on_progress)
+                self.binding.listening_changed.connect(self.refresh)
+                self.binding.merging_changed.connect(self._on_progress)
                 self.options.bound(self.binding)
                 self.safety.watch(self.binding)
                 self._show_news()
@@ -215,12 +218,6 @@ class SegmentWidget(QWidget):
         for emitter in (events.inserted, events.removed, events.renamed):
             emitter.connect(self._on_layers)
 
-    def _first_image(self) -> None:
-        if images_in(self.viewer):
-            self.set_image(find_image(self.viewer))
-        else:
-            self.set_image(None)
-
     def _leave_lost_image(self) -> None:
         binding = self.binding
         if self._closed or binding is None or "image" not in binding.layers.missing:
@@ -235,7 +232,7 @@ class SegmentWidget(QWidget):
 
     def _take_first_image(self) -> None:
         if not self._closed and self.binding is None and images_in(self.viewer):
-            self._first_image()
+            self.set_image(find_image(self.viewer))
 
     def _unbind(self) -> None:
         if self.binding is not None:

@@ -150,6 +150,7 @@ def open_desk(
         viewer.window.add_dock_widget(widget, name="SAM 3", area="right")
         desks.append(Desk(viewer, widget, Hand(viewer)))
         QApplication.processEvents()
+        assert bool(images) == (widget.binding is not None)
         # The docks have taken their room: every part of the image is on the canvas again.
         viewer.reset_view()
         QApplication.processEvents()

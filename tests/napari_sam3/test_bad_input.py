@@ -122,9 +122,10 @@ def test_background_clicks_alone(open_desk: OpenDesk, blobs: Image) -> None:
 
 def test_an_image_without_any_value(open_desk: OpenDesk, blobs: Image) -> None:
     desk = open_desk(np.full((40, 50), np.nan), contrast_limits=(0, 1))
-    assert "no finite value" in desk.status
+    told = lambda: "no finite value" in desk.status  # noqa: E731
+    desk.hand.wait_until(told, "the message", 20)
     desk.hand.click((20, 20))
-    assert "no finite value" in desk.status
+    desk.hand.wait_until(told, "the message again", 20)
     desk.widget.set_image(desk.add_image(blobs))
     still_works(desk)
 

@@ -390,3 +390,38 @@ def test_the_newest_steps_keep_their_masks_and_older_ones_are_asked_again(
     assert not labels.any()
     assert session.prediction is not None
     assert session.prediction.prompts == CLICK
+
+
+def test_what_is_near_is_encoded_ahead_and_makes_way_for_a_click(
+    predictor: Predictor, blobs: Image
+) -> None:
+    later = Later()
+    image = np.tile(blobs, (3, 3))
+    session, _, _ = make(predictor, image, submit=later, look_ahead=4)
+    beside = ArrayPlane(plane_from_array(image[::-1]))
+    session.beside = lambda: [beside]
+    session.prepare()
+    ran = 0
+    while later.waiting and ran < 9:
+        assert not session.busy, "nobody waits for it"
+        later.run()
+        ran += 1
+    assert ran == 4
+    assert len(session.cache) == 4
+    # A click in the middle finds its field there already.
+    before = len(session.cache)
+    click(session, PromptSet.from_arrays([[135, 150]]))
+    assert session.busy
+    later.run()
+    assert session.prediction is not None
+    assert session.prediction.field.level >= -1
+    assert len(session.cache) >= before
+
+    other, _, _ = make(predictor, image, submit=later, look_ahead=4)
+    other.prepare()
+    click(other, PromptSet.from_arrays([[20, 20]]))
+    assert len(later.waiting) == 1, "the field being encoded ahead is given up first"
+    later.run()
+    assert len(other.cache) == 0
+    later.run()
+    assert other.prediction is not None

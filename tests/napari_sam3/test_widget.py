@@ -212,7 +212,9 @@ def test_opened_from_the_menu_and_closed_by_its_dock(
     viewer = make_napari_viewer(show=True)
     viewer.add_image(blobs)
     dock, widget = viewer.window.add_plugin_dock_widget("napari-sam3", "SAM 3")
+    assert len(viewer.layers) == 1, "the dock is there before the layers are"
     widget.set_predictor(predictor)
+    QApplication.processEvents()
     assert widget.panel.widget().minimumSizeHint().width() <= 300
     assert len(viewer.layers) == 5
     dock.destroyOnClose()
@@ -239,6 +241,7 @@ def test_closing_the_window_in_mid_prediction(
     widget = SegmentWidget(viewer)
     widget.set_predictor(slow)
     viewer.window.add_dock_widget(widget)
+    QApplication.processEvents()
     assert widget.binding is not None
     widget.binding.points.add([20, 20])
     assert started.wait(30)
@@ -275,6 +278,7 @@ def test_a_coin_of_the_sample_becomes_its_label(make_napari_viewer: Any, kind: s
     viewer.window.resize(1200, 800)
     (layer,) = viewer.open_sample("napari-sam3", "coins")
     _, widget = viewer.window.add_plugin_dock_widget("napari-sam3", "SAM 3")
+    QApplication.processEvents()
     viewer.reset_view()
     hand = Hand(viewer)
     if kind == "click":

@@ -1,0 +1,54 @@
+"""Labels shown in the colours of their classes instead of one each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from .operations import LabelChange
+
+if TYPE_CHECKING:
+    from napari.layers import Labels
+
+    from .session import LabelingSession
+
+__all__ = ["ClassColors"]
+
+#: Labels of no class, and those that came from elsewhere.
+OTHER = "#9a9996"
+
+
+class ClassColors:
+    """Colours a Labels layer by class as long as it is open.
+
+    Parameters
+    ----------
+    labels : Labels
+        The layer; it gets its own colours back at the end.
+    session : LabelingSession
+        Knows the classes of objects.
+    colors : mapping from str to str
+        Colour of each class.
+    """
+
+    def __init__(self, labels: Labels, session: LabelingSession, colors: Mapping[str, str]) -> None:
+        self._labels, self._session, self._colors = labels, session, dict(colors)
+        self._before: Any = labels.colormap
+        session.labels_changed.connect(self._on_change)
+        self._show()
+
+    def close(self) -> None:
+        """Give the layer its own colours back."""
+        self._session.labels_changed.disconnect(self._on_change)
+        self._labels.colormap = self._before
+
+    def _on_change(self, change: LabelChange) -> None:
+        self._show()
+
+    def _show(self) -> None:
+        from napari.utils.colormaps import DirectLabelColormap
+
+        colors: dict[int | None, Any] = {None: OTHER, 0: "transparent"}
+        for one in self._session.objects_in(self._labels.unique_id):
+            colors[one.id] = self._colors.get(one.category, OTHER)
+        self._labels.colormap = DirectLabelColormap(color_dict=colors)
