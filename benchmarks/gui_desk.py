@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import Qt, QTimer
+from qtpy.QtCore import QEvent, QObject, Qt, QTimer
 from qtpy.QtWidgets import QApplication
 
 from napari_sam3.demo import PLUGIN, WIDGET
@@ -18,7 +18,7 @@ from napari_sam3.hand import Hand, Place
 if TYPE_CHECKING:
     from sam3 import Predictor
 
-__all__ = ["Click", "Desk", "Gap", "opened", "ticking"]
+__all__ = ["Click", "Desk", "FirstPaint", "Gap", "opened", "ticking"]
 
 WINDOW = (1400, 900)
 TICK_MS = 5
@@ -159,6 +159,27 @@ def opened(
         widget.shut_down()
         widget.wait()
         viewer.close()
+
+
+class FirstPaint(QObject):
+    """Notes when a widget is painted for the first time.
+
+    Parameters
+    ----------
+    widget : QWidget
+        Not painted yet.
+    """
+
+    def __init__(self, widget: Any) -> None:
+        super().__init__(widget)
+        self.time = 0.0
+        widget.installEventFilter(self)
+
+    def eventFilter(self, watched: Any, event: Any) -> bool:
+        """Take the time of the first paint event."""
+        if event.type() == QEvent.Type.Paint and not self.time:
+            self.time = time.perf_counter()
+        return False
 
 
 @dataclass(frozen=True)

@@ -107,15 +107,19 @@ def open_plugin() -> list[Result]:
     viewer.open_sample(PLUGIN, "coins")
     QApplication.processEvents()
     assert "torch" not in sys.modules
-    from benchmarks.gui_desk import ticking
+    from benchmarks.gui_desk import FirstPaint, ticking
 
     with ticking() as gaps:
         start = time.perf_counter()
         _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
-        while not widget.isVisible():
+        paint = FirstPaint(widget.panel)
+        while not paint.time:
+            QApplication.processEvents()
+        shown = paint.time - start
+        while widget.binding is None:
             QApplication.processEvents()
         QApplication.processEvents()
-        shown = time.perf_counter() - start
+        clickable = time.perf_counter() - start
         before = len(gaps())
         while widget.session.predictor is None or widget.session.busy:
             QApplication.processEvents()
@@ -127,8 +131,9 @@ def open_plugin() -> list[Result]:
     viewer.close()
     return [
         ("from the menu to the dock on the screen", [shown], ""),
+        ("from the menu to the layers, ready for a click", [clickable], ""),
         ("from the menu to the model ready, torch imported on the way", [ready], ""),
-        ("longest gap of a 5 ms timer in the window meanwhile", [max(loading)], ""),
+        ("longest gap of a 5 ms timer in the window while the model loads", [max(loading)], ""),
     ]
 
 
