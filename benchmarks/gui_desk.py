@@ -134,7 +134,10 @@ class Desk:
 
 @contextmanager
 def opened(
-    *images: Any, sample: str | None = None, predictor: Predictor | None = None
+    *images: Any,
+    sample: str | None = None,
+    predictor: Predictor | None = None,
+    look_ahead: bool = True,
 ) -> Iterator[Desk]:
     """Open a viewer with images or a sample, and the dock widget as the menu opens it."""
     import napari
@@ -146,6 +149,8 @@ def opened(
     if sample is not None:
         viewer.open_sample(PLUGIN, sample)
     _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
+    if not look_ahead:
+        widget.session.look_ahead = 0
     if predictor is not None:
         widget.set_predictor(predictor)
     QApplication.processEvents()
