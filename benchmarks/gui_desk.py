@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import Qt, QTimer
+from qtpy.QtCore import QEvent, QObject, Qt, QTimer
 from qtpy.QtWidgets import QApplication
 
 from napari_sam3.demo import PLUGIN, WIDGET
@@ -17,7 +18,7 @@ from napari_sam3.hand import Hand, Place
 if TYPE_CHECKING:
     from sam3 import Predictor
 
-__all__ = ["Click", "Desk", "opened", "ticking"]
+__all__ = ["Click", "Desk", "FirstPaint", "Gap", "opened", "ticking"]
 
 WINDOW = (1400, 900)
 TICK_MS = 5
@@ -133,7 +134,10 @@ class Desk:
 
 @contextmanager
 def opened(
-    *images: Any, sample: str | None = None, predictor: Predictor | None = None
+    *images: Any,
+    sample: str | None = None,
+    predictor: Predictor | None = None,
+    look_ahead: bool = True,
 ) -> Iterator[Desk]:
     """Open a viewer with images or a sample, and the dock widget as the menu opens it."""
     import napari
@@ -145,6 +149,8 @@ def opened(
     if sample is not None:
         viewer.open_sample(PLUGIN, sample)
     _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
+    if not look_ahead:
+        widget.session.look_ahead = 0
     if predictor is not None:
         widget.set_predictor(predictor)
     QApplication.processEvents()
@@ -160,18 +166,65 @@ def opened(
         viewer.close()
 
 
+class FirstPaint(QObject):
+    """Notes when a widget is painted for the first time.
+
+    Parameters
+    ----------
+    widget : QWidget
+        Not painted yet.
+    """
+
+    def __init__(self, widget: Any) -> None:
+        super().__init__(widget)
+        self.time = 0.0
+        widget.installEventFilter(self)
+
+    def eventFilter(self, watched: Any, event: Any) -> bool:
+        """Take the time of the first paint event."""
+        if event.type() == QEvent.Type.Paint and not self.time:
+            self.time = time.perf_counter()
+        return False
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Time between two ticks of the GUI thread.
+
+    Parameters
+    ----------
+    seconds : float
+        In all.
+    waited : float
+        Seconds of it in which the thread could have run, and no core was free; 0 if not known.
+    """
+
+    seconds: float
+    waited: float
+
+
 @contextmanager
-def ticking() -> Iterator[Callable[[], list[float]]]:
-    """Let a timer of the GUI thread tick; yields a function that returns the gaps so far (s)."""
-    ticks = [time.perf_counter()]
+def ticking() -> Iterator[Callable[[], list[Gap]]]:
+    """Let a timer of the GUI thread tick; yields a function that returns the gaps so far."""
+    ticks = [(time.perf_counter(), _waited())]
     timer = QTimer()
     timer.setTimerType(Qt.TimerType.PreciseTimer)
-    timer.timeout.connect(lambda: ticks.append(time.perf_counter()))
+    timer.timeout.connect(lambda: ticks.append((time.perf_counter(), _waited())))
     timer.start(TICK_MS)
+
+    def gaps() -> list[Gap]:
+        ends = [*ticks[1:], (time.perf_counter(), _waited())]
+        return [Gap(b[0] - a[0], b[1] - a[1]) for a, b in zip(ticks, ends, strict=True)]
+
     try:
-        yield lambda: [
-            after - before
-            for before, after in zip(ticks, [*ticks[1:], time.perf_counter()], strict=True)
-        ]
+        yield gaps
     finally:
         timer.stop()
+
+
+def _waited() -> float:
+    """Seconds for which this thread has waited for a core since it was started."""
+    try:
+        return int(Path("/proc/thread-self/schedstat").read_text().split()[1]) / 1e9
+    except OSError:
+        return 0.0
