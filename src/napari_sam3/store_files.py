@@ -212,16 +212,17 @@ def _close(descriptor: int, folder: Path) -> None:
 
 
 def _is_abandoned(folder: Path) -> bool:
-    old = time.time() - folder.stat().st_mtime > _ABANDONED_S
-    lock = folder / _LOCK
-    if not lock.exists():
+    names = os.listdir(folder)
+    if not names:
         # Its owner was killed, or is about to make the lock, and then makes another folder.
         folder.rmdir()
         return False
+    if _LOCK not in names:  # which is the first thing in it: somebody was killed while deleting
+        return True
     try:
-        return not is_held(lock)
+        return not is_held(folder / _LOCK)
     except OSError:
-        return old
+        return time.time() - folder.stat().st_mtime > _ABANDONED_S
 
 
 def prune(path: Path, limit_bytes: int, workroom: Workroom, keep: Path) -> int:

@@ -370,6 +370,18 @@ def test_rooms_of_running_processes_are_left_alone(tmp_path: Path) -> None:
     assert ours.info().fields == 4
 
 
+def test_rooms_of_processes_killed_at_their_beginning_or_end_are_taken_away(
+    tmp_path: Path,
+) -> None:
+    store = EmbeddingStore(tmp_path / "store")
+    for name in (".tmp-empty", ".tmp-without-lock/field", ".tmp-unheld"):
+        (store.path / name).mkdir(parents=True)
+    (store.path / ".tmp-unheld" / "lock").touch()
+    put(store, 1)
+    store.close()
+    assert not list(store.path.glob(".tmp-*"))
+
+
 def test_memory_has_a_limit_by_what_is_free() -> None:
     assert default_limit() >= 256_000_000
     assert EmbeddingCache().limit_bytes >= 256_000_000
