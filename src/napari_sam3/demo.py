@@ -152,7 +152,7 @@ def _label_coins(folder: Path, model: str, device: str) -> list[ObjectRow]:
     try:
         hand = Hand(viewer)
         viewer.window.resize(*WINDOW)
-        hand.rest()
+        hand.wait_until(lambda: widget.binding is not None, "the layers")
         viewer.fit_to_view()
         person = Person(hand, widget.session)
         for take in COINS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, cast
@@ -30,7 +31,8 @@ MEGABYTE = 1_000_000
 # Fields encoded ahead; more would keep a laptop busy that nobody uses.
 LOOK_AHEAD = 12
 LONGEST_CHANNEL_AXIS = 8
-WORTH_STOPPING = 2.0  # seconds
+# Seconds.
+WORTH_SHOWING, SHOWN_EVERY, WORTH_STOPPING = 0.5, 0.1, 2.0
 REMEMBERED = {"policy", "contrast", "device", "classes", "journal"}
 
 
@@ -77,6 +79,7 @@ class Options:
         self._guard = guard
         self._prompt_layers: dict[str, Any] = {}
         self._rendering: dict[str, Any] = {}
+        self._waiting_since = self._shown_at = 0.0
         self.device = settings.device
         self.show_device("")
         self.show_channels(())
@@ -258,11 +261,16 @@ class Options:
         self._session.cancel()
 
     def _on_progress(self, _stage: str, fraction: float | None, seconds_left: float | None) -> None:
-        # Worth a button only where there is something to wait for.
+        now = time.monotonic()
+        if fraction is None:
+            self._waiting_since = now
+        # Painting progress takes time from the work; what is over soon shows none.
+        if now - self._waiting_since < WORTH_SHOWING or now - self._shown_at < SHOWN_EVERY:
+            return
+        self._shown_at = now
         self._panel.show_stop(seconds_left is not None and seconds_left > WORTH_STOPPING)
         if fraction is not None or seconds_left is not None:
-            text = describe_stage(self._session)
-            self._panel.show_progress(text, fraction, seconds_left)
+            self._panel.show_progress(describe_stage(self._session), fraction, seconds_left)
 
     def _on_mode(self, mode: Mode) -> None:
         self._session.mode = mode

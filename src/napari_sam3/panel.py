@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from napari.layers import Image, Labels
-from qtpy.QtCore import QSize, Qt, Signal  # type: ignore[attr-defined]
+from qtpy.QtCore import QSize, Qt, QTimer, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import (
     QFrame,
     QGridLayout,
@@ -29,6 +29,7 @@ __all__ = ["Panel", "put_items"]
 
 LABEL_PADDING = 14
 STEPS = 1000
+BLINK_MS = 300
 ERROR_STYLE = "color: #e5484d; font-weight: bold;"
 
 
@@ -73,6 +74,9 @@ class Panel(QScrollArea):
         self.candidate = make_text("candidate")
         self.how_to = make_text("how_to")
         self.busy = _bar()
+        self._busy_soon = QTimer(self)
+        self._busy_soon.setSingleShot(True)
+        self._busy_soon.timeout.connect(self.busy.show)
         self.buttons = {name: QPushButton() for name in BUTTONS}
         self.next_mask, self.way_back, self.stop = (QPushButton() for _ in range(3))
         self.stop_work = QPushButton("Stop")
@@ -116,15 +120,24 @@ class Panel(QScrollArea):
 
     def show_status(self, text: str, *, error: bool = False) -> None:
         """Show what is going on, or what went wrong."""
-        self.status.setText(text)
-        self.status.setStyleSheet(ERROR_STYLE if error else "")
+        # Qt lays out and paints anew whatever it is told, be it the same as before.
+        if text != self.status.text():
+            self.status.setText(text)
+        style = ERROR_STYLE if error else ""
+        if style != self.status.styleSheet():
+            self.status.setStyleSheet(style)
 
     def show_busy(self, busy: bool) -> None:
-        """Show or hide the running bar, without moving what lies below."""
-        if not busy:
+        """Show or hide the running bar; what takes no longer than a blink shows none."""
+        if busy:
+            if not self.busy.isVisible() and not self._busy_soon.isActive():
+                self._busy_soon.start(BLINK_MS)
+            return
+        self._busy_soon.stop()
+        if self.busy.isVisible():
             self.busy.setRange(0, 0)
+            self.busy.hide()
             self.show_stop(False)
-        self.busy.setVisible(busy)
 
     def show_stop(self, offered: bool) -> None:
         """Offer to stop what the model does."""

@@ -28,12 +28,14 @@ logger = logging.getLogger(__name__)
 
 # Fields further than this from where the user works are not encoded ahead.
 _NEAR_FIELDS = 3
+SLOW_ENCODING = 5.0  # seconds
 
 
 class Predicting(SessionState):
     """The part of `LabelingSession` between its commands and the model."""
 
     _stopped = False
+    _ahead_since = 0.0
     _seconds_to_encode: float | None = None
     _encoding_since: float | None = None
     _encoded_ahead: tuple[Plane | None, set[tuple[PlaneImage, Field]]] = (None, set())
@@ -98,12 +100,16 @@ class Predicting(SessionState):
         self._queue.finished()
         if self._closed:
             return
+        if job.ahead is not None and outcome.error is None and not job.abandoned:
+            self._seconds_to_encode = time.monotonic() - self._ahead_since
         if outcome.predictor is not None and self._model is model:
             self._model = outcome.predictor
         try:
             if not job.cancelled:
                 self._take_answer(job, outcome)
         finally:
+            if problem := self.cache.take_problem():
+                self.failed.emit(problem)
             self._queue.advance()
             if not self.busy:
                 self._set_stage(IDLE)
@@ -169,7 +175,12 @@ class Predicting(SessionState):
         if self._encoded_ahead[0] is not plane:
             self._encoded_ahead = plane, set()
         done = self._encoded_ahead[1]
-        if len(done) >= self.look_ahead or self.cache.nbytes > self.cache.limit_bytes / 2:
+        # A model that takes seconds for a field is kept to the one that is needed first.
+        slow = (self._seconds_to_encode or 0) > SLOW_ENCODING
+        if (
+            len(done) >= (1 if slow else self.look_ahead)
+            or self.cache.nbytes > self.cache.limit_bytes / 2
+        ):
             return
         fields = self._near_fields(plane, predictor)
         beside = self.beside() if self.beside is not None else ()
@@ -179,6 +190,7 @@ class Predicting(SessionState):
             if (image, region) not in done:
                 done.add((image, region))
                 ahead = Plane(plane.key, image, plane.labels)
+                self._ahead_since = time.monotonic()
                 self._queue.add(Job(self._generation, ahead, ahead=region))
                 return
 

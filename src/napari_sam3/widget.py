@@ -102,8 +102,7 @@ class SegmentWidget(QWidget):
         # When Qt deletes the widget without closing it, the thread has to end all the same.
         self.destroyed.connect(partial(_release, self.session, self.runner))
         self.set_image(None)
-        # The dock is on the screen before napari makes the layers, which takes it a while.
-        QTimer.singleShot(0, self._take_first_image)
+        self._painted = False
 
     # ------------------------------------------------------------------ public
 
@@ -178,6 +177,13 @@ class SegmentWidget(QWidget):
         """Load the model in the background once there is something to see."""
         super().showEvent(event)
         QTimer.singleShot(0, self._prepare)
+
+    def paintEvent(self, event: Any) -> None:
+        """Have the layers made once the dock is on the screen, because napari takes a while."""
+        super().paintEvent(event)
+        if not self._painted:
+            self._painted = True
+            QTimer.singleShot(0, self._take_first_image)
 
     def closeEvent(self, event: Any) -> None:
         """Shut down."""

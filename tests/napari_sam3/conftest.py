@@ -149,8 +149,8 @@ def open_desk(
             widget.set_predictor(model)
         viewer.window.add_dock_widget(widget, name="SAM 3", area="right")
         desks.append(Desk(viewer, widget, Hand(viewer)))
-        QApplication.processEvents()
-        assert bool(images) == (widget.binding is not None)
+        if images:
+            desks[-1].hand.wait_until(lambda: widget.binding is not None, "the layers", 30)
         # The docks have taken their room: every part of the image is on the canvas again.
         viewer.reset_view()
         QApplication.processEvents()

@@ -15,6 +15,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
+from napari_sam3.hand import Hand
 from napari_sam3.prompts import PromptSet
 from napari_sam3.session import LabelingSession
 from sam3.predictor import Predictor
@@ -153,7 +154,7 @@ def test_the_gui_thread_is_free_while_the_model_works(open_desk: OpenDesk, blobs
     desk.hand.wait_until(lambda: bool(loaded_on), "the model to be loaded")
     assert desk.session.stage == "loading model"
     assert desk.status == "Loading the model …"
-    assert desk.widget.panel.busy.isVisible()
+    desk.hand.wait_until(desk.widget.panel.busy.isVisible, "the running bar", 10)
     desk.hand.click((25, 22))
     assert places(desk.session.prompts) == [(20, 20, 1), (25, 22, 1)]
     gate.set()
@@ -214,7 +215,7 @@ def test_opened_from_the_menu_and_closed_by_its_dock(
     dock, widget = viewer.window.add_plugin_dock_widget("napari-sam3", "SAM 3")
     assert len(viewer.layers) == 1, "the dock is there before the layers are"
     widget.set_predictor(predictor)
-    QApplication.processEvents()
+    Hand(viewer).wait_until(lambda: widget.binding is not None, "the layers")
     assert widget.panel.widget().minimumSizeHint().width() <= 300
     assert len(viewer.layers) == 5
     dock.destroyOnClose()
@@ -241,9 +242,9 @@ def test_closing_the_window_in_mid_prediction(
     widget = SegmentWidget(viewer)
     widget.set_predictor(slow)
     viewer.window.add_dock_widget(widget)
-    QApplication.processEvents()
-    assert widget.binding is not None
-    widget.binding.points.add([20, 20])
+    Hand(viewer).wait_until(lambda: widget.binding is not None, "the layers")
+    binding: Any = widget.binding
+    binding.points.add([20, 20])
     assert started.wait(30)
     widget.close()
     gate.set()
@@ -272,15 +273,13 @@ def test_a_coin_of_the_sample_becomes_its_label(make_napari_viewer: Any, kind: s
     from scipy import ndimage
     from skimage import filters, measure, segmentation
 
-    from napari_sam3.hand import Hand
-
     viewer = make_napari_viewer(show=True)
     viewer.window.resize(1200, 800)
     (layer,) = viewer.open_sample("napari-sam3", "coins")
     _, widget = viewer.window.add_plugin_dock_widget("napari-sam3", "SAM 3")
-    QApplication.processEvents()
-    viewer.reset_view()
     hand = Hand(viewer)
+    hand.wait_until(lambda: widget.binding is not None, "the layers")
+    viewer.reset_view()
     if kind == "click":
         hand.click((124, 336))
     else:
