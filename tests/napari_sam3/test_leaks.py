@@ -1,67 +1,45 @@
-"""Opening and closing the widget again and again leaves nothing behind."""
+"""Opening and closing the widget again and again leaves nothing of it behind."""
 
 from __future__ import annotations
 
 import gc
-import os
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import psutil
 import pytest
 from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QApplication
 
 from napari_sam3.binding import Binding
-from napari_sam3.layer_set import LayerSet
 from napari_sam3.session import LabelingSession
 from sam3.predictor import Predictor
 
-# make soak asks for more.
-ROUNDS = int(os.environ.get("NAPARI_SAM3_ROUNDS", "5"))
-LIMIT_MB = 3.0  # a round, beyond what napari itself keeps of the same layers
+ROUNDS = 6
+# Of tens of thousands that an open widget is made of; napari and Qt keep a few names each time.
+OBJECTS_A_ROUND = 400
 
 
-def alive(kind: type) -> int:
-    gc.collect()
-    return sum(type(one) is kind for one in gc.get_objects())
-
-
-def settle() -> None:
+def count(kind: type | None = None) -> int:
+    """Python objects alive, of one type or of all."""
     QApplication.processEvents()
     QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete.value)
     QApplication.processEvents()
     gc.collect()
-
-
-def growth_of(action: Callable[[], None]) -> float:
-    """Megabytes that each round of an action adds to the process, after a first one."""
-    action()
-    settle()
-    before = psutil.Process().memory_info().rss
-    for _ in range(ROUNDS):
-        action()
-        settle()
-    return float(psutil.Process().memory_info().rss - before) / 1e6 / ROUNDS
+    return sum(kind is None or type(one) is kind for one in gc.get_objects())
 
 
 @pytest.mark.slow
 def test_opening_and_closing_the_widget(
     make_napari_viewer: Any, predictor: Predictor, blobs: npt.NDArray[np.uint8]
 ) -> None:
+    """Objects are counted, not bytes: see docs/architecture.md for what napari itself keeps."""
     from napari_sam3.widget import SegmentWidget
 
     viewer = make_napari_viewer(show=True)
-    image = viewer.add_image(blobs)
+    viewer.add_image(blobs)
     threads = threading.active_count()
-
-    def layers_alone() -> None:
-        made = LayerSet.make(viewer, image, None, None, None)
-        QApplication.processEvents()
-        made.remove_tools("labels")
 
     def open_and_close() -> None:
         widget = SegmentWidget(viewer)
@@ -78,13 +56,14 @@ def test_opening_and_closing_the_widget(
         viewer.layers.remove(viewer.layers["SAM 3 labels"])
         widget.deleteLater()
 
-    # With the OpenGL programs of removed layers left in place (see conftest.py), napari keeps
-    # some megabytes of every layer it ever showed; what counts is what comes on top.
-    napari_alone = growth_of(layers_alone)
-    sessions, bindings = alive(LabelingSession), alive(Binding)
-    ours = growth_of(open_and_close)
-    assert len(viewer.layers) == 1
+    for _ in range(2):
+        open_and_close()
+    before, sessions, bindings = count(), count(LabelingSession), count(Binding)
+    for _ in range(ROUNDS):
+        open_and_close()
+    # The last one may still wait for an event of Qt to let it go.
+    assert count(LabelingSession) <= sessions + 1
+    assert count(Binding) <= bindings + 1
+    assert (count() - before) / ROUNDS < OBJECTS_A_ROUND
     assert threading.active_count() <= threads + 1
-    assert alive(LabelingSession) <= sessions + 1
-    assert alive(Binding) <= bindings + 1
-    assert ours - napari_alone < LIMIT_MB, f"{ours:.1f} MB a round, napari {napari_alone:.1f} MB"
+    assert len(viewer.layers) == 1

@@ -129,9 +129,12 @@ def test_folded_controls_cannot_be_reached_and_the_fold_is_remembered(
     assert not advanced.combos["policy"].isVisible()
     QTest.mouseClick(advanced.toggleButton(), LEFT)  # type: ignore[call-overload]
     policy = advanced.combos["policy"]
-    qtbot.waitUntil(policy.isVisible)
-    widget.panel.ensureWidgetVisible(policy)
-    qtbot.waitUntil(lambda: policy.visibleRegion().boundingRect().height() > 5)
+
+    def seen() -> bool:
+        widget.panel.ensureWidgetVisible(policy)
+        return bool(policy.visibleRegion().boundingRect().height() > 5)
+
+    qtbot.waitUntil(seen)
     assert read_settings().advanced_open
     pick(advanced.combos["policy"], "Overwrite them")
     assert widget.session.policy == "overwrite"

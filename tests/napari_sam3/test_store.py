@@ -303,10 +303,12 @@ pixels = np.random.default_rng(0).integers(0, 255, (60, 60, 3), dtype=np.uint8)
 session = LabelingSession(random_predictor("tiny"), cache=cache)
 session.set_plane(ArrayPlane(pixels), "plane", labels := np.zeros((60, 60), np.uint8))
 session.set_prompts(PromptSet(((30.0, 30.0),), (1,)))
+told = []
+session.failed.connect(told.append)
 session.predict()
 print(session.prediction is not None, cache.store.read_only, len(list(cache.store.stored())))
-print(cache.take_problem())
-print(cache.take_problem())
+print(*told)
+print(len(told), cache.take_problem())
 """
 
 
@@ -320,7 +322,7 @@ def test_a_full_disk_ends_writing_with_a_message_and_labelling_goes_on(tmp_path:
     assert answer == "True True 0"
     assert message.startswith(f"the embedding store {str(tmp_path / 'store')!r} cannot be written")
     assert "only read from now on" in message
-    assert rest == "None"
+    assert rest == "1 None"
     names = [path.name for path in (tmp_path / "store").iterdir()]
     assert names == ["zarr.json"], "nothing half-written is left"
 
