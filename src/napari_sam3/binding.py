@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -15,17 +14,11 @@ from sam3.errors import PromptError, Sam3Error
 
 from .class_colors import ClassColors
 from .errors import LabelError
-from .following import Following
 from .gestures import ADD
-from .identity import ImageIdentity
-from .keeping import identify_layer
-from .plane_image import PlaneImage
-from .plane_source import ChannelChoice, Contrast, PlaneKey
+from .plane_source import ChannelChoice, Contrast
 from .planes import PlaneIndex
 from .prompts import MIN_BOX_SIDE, PromptSet
-from .replaying import replay_into
-from .session_file import read_session, write_session
-from .targets import LabelTarget
+from .remembering import Remembering
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -38,7 +31,7 @@ __all__ = ["Binding"]
 Place = Sequence[float]
 
 
-class Binding(Following):
+class Binding(Remembering):
     """Keeps a session and the layers of a viewer in step. Made by `napari_sam3.bind`.
 
     Attributes
@@ -262,60 +255,6 @@ class Binding(Following):
             return None
         step = max(1, -(-max(image.shape) // side))
         return image.region(slice(None, None, step), slice(None, None, step))
-
-    # ------------------------------------------------- what outlives the process
-
-    def keep_journal(
-        self,
-        image: ImageIdentity | None = None,
-        *,
-        folder: str | os.PathLike[str] | None = None,
-        limit_bytes: int = 1 << 30,
-    ) -> None:
-        """Write everything that is accepted to disk at once, so that a crash loses nothing of it.
-
-        Parameters
-        ----------
-        image : ImageIdentity, optional
-            From `identify_layer`; found out here if not given, for which some pixels are read.
-        folder : path-like, optional
-            Where to write; the user's cache folder by default.
-        limit_bytes : int
-            Most bytes for all journals in the folder; the oldest are deleted first.
-        """
-        if self._keeper.journal is None:
-            identity = image if image is not None else identify_layer(self.image)
-            self._keeper.begin(identity, folder=folder, limit_bytes=limit_bytes)
-
-    def restore_labels(self, path: str | os.PathLike[str]) -> int | None:
-        """Bring back what a journal holds (see `find_journals`); returns the number of objects."""
-        count: int | None = self._guard(lambda: self._keeper.restore(path))
-        return count
-
-    def save_session(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-        """Write all that was done to labels of this image to a file, to be replayed later."""
-        ours = [one for one in self.session.operations if self._source.is_ours(one.plane)]
-        image = identify_layer(self.image)
-        self._guard(lambda: write_session(path, ours, image, overwrite=overwrite))
-
-    def replay(self, path: str | os.PathLike[str]) -> int | None:
-        """Do again what a session file holds, on this image and into these labels.
-
-        Masks are predicted on this thread. Returns the number of operations.
-        """
-
-        def do() -> int:
-            stored = read_session(path, self._source.key)
-            return replay_into(self.session, stored.operations, self._plane_by_key)
-
-        count: int | None = self._guard(do)
-        self._current = False
-        self._guard(self._ensure_plane)
-        return count
-
-    def _plane_by_key(self, key: Hashable) -> tuple[PlaneImage, LabelTarget]:
-        assert isinstance(key, PlaneKey)
-        return self._source.render(key.plane), self._store.plane(key.plane)
 
     # ------------------------------------------------------------------- layers
 

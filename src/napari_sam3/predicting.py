@@ -89,11 +89,10 @@ class Predicting(SessionState):
             # same clicks give the same masks however fast they come.
             size = self._ledger.typical_size()
             job.question = replace(job.question, typical_size=size)
-        quiet = job.ahead is not None
         self._submit(
             lambda report: work(job, model, cache, report),
             lambda outcome: self._finish(job, model, outcome),
-            self._ignore if quiet else self._report,
+            self._report if job.ahead is None else self._report_ahead,
         )
 
     def _finish(self, job: Job, model: Predictor | Loader | None, outcome: Outcome) -> None:
@@ -150,6 +149,11 @@ class Predicting(SessionState):
                 self._seconds_to_encode = spent
         self._set_stage(stage)
         self.progress_changed.emit(stage, fraction, left if stage == "encoding" else None)
+
+    def _report_ahead(self, stage: str, fraction: float | None) -> None:
+        """Show that a plane is made ready, and what a click waits for, and nothing else."""
+        if self._queue.busy or len(self._encoded_ahead[1]) == 1:
+            self._report(stage, fraction)
 
     def _ignore(self, stage: str, fraction: float | None) -> None:
         """Hear of work that nobody waits for."""
