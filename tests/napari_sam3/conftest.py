@@ -120,7 +120,19 @@ class Desk:
 OpenDesk = Callable[..., Desk]
 
 
-@pytest.fixture(params=["plain", "proxied"])
+#: Where it matters most how napari hands out its viewer; elsewhere the way of the menu will do.
+BOTH_WAYS = {"test_gestures", "test_scenario", "test_widget"}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Open desks with napari's proxy of the viewer, and in some modules with the viewer itself."""
+    if "open_desk" in metafunc.fixturenames:
+        both = metafunc.module.__name__.rpartition(".")[2] in BOTH_WAYS
+        ways = ["plain", "proxied"] if both else ["proxied"]
+        metafunc.parametrize("open_desk", ways, indirect=True)
+
+
+@pytest.fixture
 def open_desk(
     request: pytest.FixtureRequest,
     predictor: Predictor,

@@ -215,7 +215,10 @@ def test_the_command_refuses_what_it_cannot_do(
 @pytest.mark.skipif(sys.platform == "win32", reason="no signals")
 def test_ctrl_c_ends_the_command_with_a_store_to_go_on_with(tmp_path: Path, tiff: Path) -> None:
     output = tmp_path / "store"
-    program = [sys.executable, "-m", "napari_sam3.cli", "precompute", str(tiff), "-o", str(output)]
+    # Where the tests run in the background of a shell, their children ignore the signal.
+    heed = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    code = f"{heed}; from napari_sam3.cli import main; sys.exit(main(sys.argv[1:]))"
+    program = [sys.executable, "-c", code, "precompute", str(tiff), "-o", str(output)]
     values = np.random.default_rng(0).integers(0, 4000, (1500, 1500), dtype=np.uint16)
     tifffile.imwrite(tiff, values)
     running = subprocess.Popen(
