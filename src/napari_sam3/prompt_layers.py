@@ -47,7 +47,9 @@ def points_options(image: Image) -> dict[str, Any]:
         "feature_defaults": {POLARITY: FOREGROUND},
         "face_color": POLARITY,
         "face_color_cycle": COLORS,
-        "border_color": "white",
+        # Of small symbols napari draws little more than the border, so it tells the polarity too.
+        "border_color": POLARITY,
+        "border_color_cycle": COLORS,
         "border_width": 0.1,
         "size": max(1.0, min(sorted(image_shape(image))[-2:]) / 60),
         # About the same size on the screen at any zoom: a click marks a place, not an extent.
