@@ -276,3 +276,30 @@ def test_strokes_are_undone_in_order(predictor: Predictor, blobs: Image) -> None
         for _ in range(4):
             binding.redo()
         assert np.array_equal(labels.data, painted)
+
+
+def test_the_widget_offers_what_a_crash_left_behind(
+    open_desk: Any, blobs: Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from napari_sam3.safety import Safety
+
+    monkeypatch.setattr(Safety, "folder", str(tmp_path))
+    desk = open_desk(blobs)
+    binding = desk.widget.binding
+    desk.hand.wait_until(lambda: binding._keeper.journal is not None, "the journal")
+    desk.hand.click((20, 20))
+    desk.settle()
+    desk.hand.type("N")
+    labels = binding.labels.data.copy()
+    assert labels.any()
+    binding._keeper.journal._close_file(delete=False)  # what a kill does
+
+    again = open_desk(blobs.copy())
+    offer = again.widget.panel.offer
+    again.hand.wait_until(offer.isVisible, "the offer")
+    assert "1 object of this image not saved" in offer.text.text()
+    offer.yes.click()
+    assert np.array_equal(again.widget.binding.labels.data, labels)
+    assert [one.id for one in again.session.objects] == [1]
+    assert not offer.isVisible()
+    assert "1 object accepted" in again.widget.panel.object.text()
