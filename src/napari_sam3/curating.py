@@ -156,9 +156,7 @@ class Curating(History):
                     step, prediction, plane.labels, predictor, rendering, known.id
                 )
             except LabelError:
-                self._ledger.push(step)
-                self._ledger.undo()
-                self._ledger.undone.pop()
+                self._ledger.revert(step)
                 raise
             written += [one] if one is not None else []
         step.operation = Operation("accept", plane.key, objects=tuple(written), policy=policy)

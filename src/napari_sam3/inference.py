@@ -184,6 +184,7 @@ class _Task:
         for known in question.known:
             if (
                 known.predicted
+                and known.level == question.level
                 and known.draft.number == draft.number
                 and draft.continues(known.draft)
             ):
@@ -230,9 +231,10 @@ class _Task:
         question, turn = self._question, self._draft.turns[self._turn]
         best = int(np.argmax([candidate.score for candidate in candidates]))
         index = best if turn.choice is None else min(turn.choice, len(candidates) - 1)
-        found = ObjectPrediction(
-            self._now, self.region, candidates, index, question.level, question.typical_size
-        )
+        # It decided where the first turn was answered, and so all that came after.
+        last = self._last
+        size = question.typical_size if last is None else last.typical_size
+        found = ObjectPrediction(self._now, self.region, candidates, index, question.level, size)
         cut = touches_inner_border(found.mask, self.region, self._shape)
         if self._best is not None and found.mask.is_empty:
             found, cut = self._best, False

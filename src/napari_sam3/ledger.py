@@ -235,15 +235,19 @@ class Ledger:
         if step in self.done:
             self.done.remove(step)
 
+    def revert(self, step: Step) -> None:
+        """Take out of labels and objects what a step has put there."""
+        for edit in reversed(step.edits):
+            edit.revert()
+        self._swap(step.source, step.added, step.removed)
+
     def undo(self) -> Step | None:
         """Take the last step back; if its labels are gone, LabelError is raised and it stays."""
         if not self.done:
             return None
         step = self.done[-1]
-        for edit in reversed(step.edits):
-            edit.revert()
+        self.revert(step)
         self.done.pop()
-        self._swap(step.source, step.added, step.removed)
         if step.job is None:
             self.undone.append(step)
         return step

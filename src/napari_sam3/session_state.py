@@ -193,7 +193,9 @@ class SessionState:
     def _answer_to(self, draft: Draft) -> ObjectPrediction | None:
         """Return the mask of a draft if it answers its present prompts."""
         held = self._predictions.get(draft.number)
-        if held is not None and draft.same_as(held.draft):
+        # A mask of another pinned level is none for the present one; a label as it is has no level.
+        current = held is not None and (not held.predicted or held.level == self.level)
+        if held is not None and current and draft.same_as(held.draft):
             return held
         if draft.seed is not None and not draft.turns:
             self._put_predictions((ObjectPrediction.of_label(draft, draft.seed),))

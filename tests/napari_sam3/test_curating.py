@@ -384,3 +384,16 @@ def test_two_planes_keep_their_objects_in_hand_apart(predictor: Predictor, blobs
     assert session.prompts == PromptSet.from_arrays([[20, 20]])
     session.undo()
     assert not other.any()
+
+
+def test_another_pinned_level_asks_again(predictor: Predictor, blobs: Image) -> None:
+    session, _ = start(predictor, blobs)
+    session.set_prompts(PromptSet.from_arrays([[20, 20]]))
+    before = session.predict()
+    session.level = 0
+    after = session.predict()
+    assert before is not None
+    assert after is not None
+    assert after is not before
+    assert (before.level, after.level) == (None, 0)
+    assert session.predict() is after, "asked once"
