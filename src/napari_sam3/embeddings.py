@@ -22,7 +22,14 @@ if TYPE_CHECKING:
     from .plane_image import PlaneImage
     from .store import EmbeddingStore
 
-__all__ = ["Control", "EmbeddingCache", "EncodingStopped", "default_limit", "embedding_key"]
+__all__ = [
+    "Control",
+    "EmbeddingCache",
+    "EncodingStopped",
+    "default_limit",
+    "embedding_key",
+    "store_features",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -218,13 +225,7 @@ class EmbeddingCache:
         if store is None or store.read_only:
             return
         try:
-            store.put(
-                key,
-                features,
-                preset=predictor.config.name,
-                precision=str(predictor.dtype).removeprefix("torch."),
-                rendering=plane.rendering,
-            )
+            store_features(store, key, features, plane, predictor)
         except StoreError as error:
             # Once is enough: a full disk would make every further field slower for nothing.
             store.read_only = True
@@ -240,9 +241,26 @@ class EmbeddingCache:
         self, key: str, region: Field, plane: PlaneImage, predictor: Predictor
     ) -> None:
         # Pixels in memory are cheap to look at again, and may have been changed in place.
-        if getattr(plane, "is_lazy", False):
+        if plane.is_lazy:
             with self._lock:
                 self._names.setdefault(plane, {})[region, _model_name(predictor)] = key
+
+
+def store_features(
+    store: EmbeddingStore,
+    key: str,
+    features: ImageFeatures,
+    plane: PlaneImage,
+    predictor: Predictor,
+) -> None:
+    """Write features into a store with what they were made with; raises StoreError."""
+    store.put(
+        key,
+        features,
+        preset=predictor.config.name,
+        precision=str(predictor.dtype).removeprefix("torch."),
+        rendering=plane.rendering,
+    )
 
 
 def _encode(pixels: npt.NDArray[np.uint8], predictor: Predictor, control: Control) -> ImageFeatures:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from .fields import Field, field_of_spans, field_side, field_spans, top_level
+from .fields import Field, central_span, field_of_spans, field_side, field_spans, top_level
 
 __all__ = ["FieldGrid", "fields_over"]
 
@@ -65,13 +65,8 @@ def fields_over(
     for length, part in zip(shape, (rows, columns), strict=True):
         spans = field_spans(length, side)
         if part is not None:
-            first, last = (_most_central(spans, place) for place in (part[0], part[1] - 1))
+            ends = (part[0], part[1] - 1)
+            first, last = (spans.index(central_span(spans, place)) for place in ends)
             spans = spans[first : last + 1]
         chosen.append(tuple(spans))
     return FieldGrid(level, chosen[0], chosen[1])
-
-
-def _most_central(spans: list[Span], place: float) -> int:
-    """Return which span `napari_sam3.fields.choose_field` takes for a click."""
-    order = ((abs(sum(span) - 1 - 2 * place), number) for number, span in enumerate(spans))
-    return min(order)[1]

@@ -25,6 +25,7 @@ __all__ = [
     "FINEST_LEVEL",
     "Field",
     "FieldSizes",
+    "central_span",
     "choose_field",
     "field_holds",
     "field_of_spans",
@@ -164,9 +165,7 @@ def top_level(shape: Shape, resolution: int) -> int:
     return level
 
 
-def fields_of_level(
-    shape: Shape, resolution: int, level: int, near: tuple[float, float, float] | None = None
-) -> tuple[Field, ...]:
+def fields_of_level(shape: Shape, resolution: int, level: int) -> tuple[Field, ...]:
     """All fields of a level, row by row; together they cover the plane.
 
     Parameters
@@ -177,18 +176,13 @@ def fields_of_level(
         Side of the model's input in px.
     level : int
         Pyramid level.
-    near : tuple of float, optional
-        (row, column, distance): only fields whose middle is no further off along each axis.
     """
     side = field_side(resolution, level)
-    spans = [field_spans(length, side) for length in shape]
-    if near is not None:
-        reach = near[2]
-        spans = [
-            [span for span in along if abs(sum(span) / 2 - middle) <= reach]
-            for along, middle in zip(spans, near[:2], strict=True)
-        ]
-    return tuple(field_of_spans(level, rows, columns) for rows in spans[0] for columns in spans[1])
+    return tuple(
+        field_of_spans(level, rows, columns)
+        for rows in field_spans(shape[0], side)
+        for columns in field_spans(shape[1], side)
+    )
 
 
 def choose_field(
@@ -352,13 +346,14 @@ def _starting_level(prompts: Placed, config: FieldSizes, typical_size: float | N
 def _most_central(shape: Shape, bounds: Box, resolution: int, level: int) -> Field:
     side = field_side(resolution, level)
     x0, y0, x1, y1 = bounds
-    rows = _central_span(shape[0], side, (y0 + y1) / 2)
-    columns = _central_span(shape[1], side, (x0 + x1) / 2)
+    rows = central_span(field_spans(shape[0], side), (y0 + y1) / 2)
+    columns = central_span(field_spans(shape[1], side), (x0 + x1) / 2)
     return field_of_spans(level, rows, columns)
 
 
-def _central_span(length: int, side: int, middle: float) -> tuple[int, int]:
-    return min(field_spans(length, side), key=lambda span: (abs(sum(span) - 1 - 2 * middle), span))
+def central_span(spans: list[tuple[int, int]], middle: float) -> tuple[int, int]:
+    """Return the span (start, stop) in which a place lies most centrally, the first of equals."""
+    return min(spans, key=lambda span: (abs(sum(span) - 1 - 2 * middle), span))
 
 
 def field_spans(length: int, side: int) -> list[tuple[int, int]]:

@@ -54,6 +54,10 @@ class PlaneImage(Protocol):
     def rendering(self) -> Rendering:
         """How it was turned to 8 bits; may have to look at the pixels first."""
 
+    @property
+    def is_lazy(self) -> bool:
+        """Whether reading costs something, so that what was read should be remembered."""
+
     def region(self, rows: slice, columns: slice, step: int = 1) -> UInt8Plane:
         """Return the pixels (h x w x 3) of a region; only these are read.
 
@@ -82,6 +86,8 @@ class ArrayPlane:
     sam3.errors.ImageError
         If it is no such array.
     """
+
+    is_lazy = False
 
     def __init__(self, pixels: npt.NDArray[Any], rendering: Rendering | None = None) -> None:
         if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8 or not pixels.size:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from sam3.errors import ImageError
 
-from .embeddings import embedding_key
+from .embeddings import embedding_key, store_features
 from .field_grid import FieldGrid, fields_over
 from .fields import FINEST_LEVEL, Field, FieldSizes
 from .images import plane_of
@@ -170,7 +170,7 @@ def measure(plan: Plan, predictor: Predictor) -> Measured:
     key, features = embedding_key(pixels, predictor), predictor.encode(pixels)
     with tempfile.TemporaryDirectory() as folder:
         store = EmbeddingStore(folder, limit_bytes=NO_LIMIT)
-        _put(store, key, features, plane, predictor)
+        store_features(store, key, features, plane, predictor)
         seconds, nbytes = time.perf_counter() - start, store.info().nbytes
         store.close()
     return Measured(seconds, nbytes, key, features)
@@ -211,7 +211,7 @@ def fill(
         else:
             known = measured is not None and measured.key == key
             features = measured.features if measured and known else predictor.encode(pixels)
-            _put(store, key, features, plane, predictor)
+            store_features(store, key, features, plane, predictor)
             if not known:
                 made += 1
                 spent += time.perf_counter() - start
@@ -219,16 +219,3 @@ def fill(
         if left is None and measured is not None:
             left = (plan.fields - done) * measured.seconds
         yield Progress(done, plan.fields, skipped, left)
-
-
-def _put(
-    store: EmbeddingStore, key: str, features: ImageFeatures, plane: PlaneImage,
-    predictor: Predictor,
-) -> None:  # fmt: skip
-    store.put(
-        key,
-        features,
-        preset=predictor.config.name,
-        precision=str(predictor.dtype).removeprefix("torch."),
-        rendering=plane.rendering,
-    )

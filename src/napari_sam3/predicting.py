@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from sam3.errors import Sam3Error
 
 from .drafts import Draft
-from .fields import Field, choose_field, fields_of_level
+from .field_grid import fields_over
+from .fields import Field, choose_field
 from .inference import ObjectPrediction, Question
 from .jobs import Job, Loader, Outcome, Plane, work
 from .ledger import Step
@@ -26,7 +27,7 @@ __all__ = ["Predicting"]
 
 logger = logging.getLogger(__name__)
 
-# Fields further than this from where the user works are not encoded ahead.
+# Fields of places further off, in sides of a field, are not encoded ahead.
 _NEAR_FIELDS = 3
 SLOW_ENCODING = 5.0  # seconds
 
@@ -213,6 +214,10 @@ class Predicting(SessionState):
         def distance(region: Field) -> float:
             return max(abs(sum(region.rows) / 2 - y), abs(sum(region.columns) / 2 - x))
 
-        near = y, x, reach
-        fields = fields_of_level(plane.shape, predictor.config.resolution, first.level, near)
+        rows, columns = (
+            (max(0, int(middle) - reach), min(length, int(middle) + reach))
+            for middle, length in ((y, height), (x, width))
+        )
+        resolution = predictor.config.resolution
+        fields = fields_over(plane.shape, resolution, first.level, rows, columns)
         return [first, *sorted(fields, key=distance)]

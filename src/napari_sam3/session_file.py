@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import os
-import secrets
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sam3.errors import Sam3Error
+from sam3.files import write_whole
 
 from .identity import ImageIdentity
 from .operations import Operation
@@ -191,13 +191,4 @@ def _put(path: Path, content: bytes, overwrite: bool) -> None:
     if path.exists() and not overwrite:
         raise SessionFileError(f"{str(path)!r} exists already; choose another name or overwrite it")
     path.parent.mkdir(parents=True, exist_ok=True)
-    # A name of its own: two windows may save at once, and long names leave no room for more.
-    partial = path.with_name(f".{secrets.token_hex(8)}.partial")
-    try:
-        with partial.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_whole(path, content)

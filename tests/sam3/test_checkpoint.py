@@ -45,6 +45,7 @@ def test_own_format_round_trip(tiny: ClickModel, tmp_path: Path) -> None:
     assert equal(loaded, tiny)
     assert checkpoint.fingerprint(loaded) == checkpoint.fingerprint(tiny)
     assert not path.with_name("weights.safetensors.partial").exists()
+    assert list(path.parent.iterdir()) == [path]
 
 
 def test_half_precision_file_is_half_as_large(tiny: ClickModel, tmp_path: Path) -> None:
