@@ -17,7 +17,7 @@ from napari_sam3.layers import Binding
 from napari_sam3.planes import PlaneIndex, plane_from_array
 from napari_sam3.prompts import PromptSet
 from napari_sam3.session import LabelingSession
-from sam3.errors import ImageError, PromptError
+from sam3.errors import PromptError
 from sam3.predictor import Predictor
 
 Image = npt.NDArray[np.uint8]
@@ -259,42 +259,6 @@ def test_labels_that_cannot_be_written_are_refused(predictor: Predictor, blobs: 
         with pytest.raises(LayerError, match=message):
             bind(viewer, image, labels, predictor=predictor)
     assert len(viewer.layers) == count
-
-
-def test_labels_that_were_deleted_are_named_and_made_anew(
-    predictor: Predictor, blobs: Image
-) -> None:
-    viewer = ViewerModel()
-    viewer.add_image(blobs)
-    binding = bind(viewer, predictor=predictor)
-    lost: list[LayerError] = []
-    binding.layers_lost.connect(lost.append)
-    click(binding, 20, 20)
-    viewer.layers.remove(binding.labels)
-    assert "'SAM 3 labels' was deleted" in str(lost[0])
-    with pytest.raises(LabelError, match="was deleted"):
-        binding.accept()
-    viewer.layers.remove(binding.points)
-    viewer.layers.remove(binding.preview)
-    binding.restore()
-    assert binding.session.prompts.points == ((20, 20),)
-    assert len(binding.points.data) == 1
-    assert binding.preview.data.any()
-    binding.accept()
-    assert binding.labels.data.any()
-    binding.close()
-    assert [layer.name for layer in viewer.layers] == ["blobs", "SAM 3 labels"]
-
-
-def test_an_image_that_was_deleted_is_named(predictor: Predictor, blobs: Image) -> None:
-    viewer = ViewerModel()
-    image = viewer.add_image(blobs)
-    binding = bind(viewer, predictor=predictor)
-    click(binding, 20, 20)
-    viewer.layers.remove(image)
-    with pytest.raises(ImageError, match="open an image"):
-        binding.accept()
-    binding.close()
 
 
 def test_renaming_and_moving_layers_changes_nothing(predictor: Predictor, blobs: Image) -> None:
