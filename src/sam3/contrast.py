@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -10,6 +12,7 @@ from sam3.errors import ImageError
 __all__ = ["percentile_limits", "to_uint8"]
 
 _PERCENTILES = (0.1, 99.9)
+_TABLE = 1 << 16  # values of 16 bits
 _SAMPLE = 1_000_000  # values looked at; more add time and no accuracy
 
 
@@ -61,7 +64,14 @@ def to_uint8(values: npt.NDArray[np.generic], limits: tuple[float, float]) -> np
         Of the same shape.
     """
     low, high = limits
+    values = np.asarray(values)
     if not high > low:
-        return np.zeros(np.shape(values), np.uint8)
-    scaled = (np.asarray(values, dtype=np.float64) - low) * (255.0 / (high - low))
+        return np.zeros(values.shape, np.uint8)
+    dtype: np.dtype[Any] = values.dtype
+    if dtype.kind in "iu" and dtype.itemsize <= 2 and values.size > _TABLE:
+        # Large planes of cameras: each value is mapped once, not each pixel.
+        lowest, highest = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
+        table = to_uint8(np.arange(lowest, highest + 1), limits)
+        return np.asarray(table[values if lowest == 0 else values.astype(np.int32) - lowest])
+    scaled = (values.astype(np.float64) - low) * (255.0 / (high - low))
     return np.rint(np.clip(np.nan_to_num(scaled, nan=0.0), 0, 255)).astype(np.uint8)

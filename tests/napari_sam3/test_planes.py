@@ -9,6 +9,7 @@ import pytest
 import zarr
 
 from napari_sam3.planes import PlaneIndex, plane_from_array, read_plane
+from sam3.contrast import to_uint8
 from sam3.errors import ImageError
 
 
@@ -114,3 +115,13 @@ def test_pyramids_are_read_at_their_finest_level_and_colours_stay_last() -> None
 def test_a_plane_that_does_not_exist_is_named(plane: PlaneIndex) -> None:
     with pytest.raises(ImageError, match=r"axis 0 lies outside|3 axes"):
         read_plane(np.zeros((3, 8, 8)), plane)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint16, np.int16])
+def test_large_planes_get_the_values_of_small_ones(dtype: Any) -> None:
+    info = np.iinfo(dtype)
+    values = np.arange(info.min, info.max + 1).astype(dtype)
+    plane = np.resize(values, (400, 400))
+    limits = (info.min + 0.3 * (info.max - info.min), float(info.max) - 3)
+    rows = [to_uint8(row, limits) for row in plane]
+    assert np.array_equal(to_uint8(plane, limits), rows)
