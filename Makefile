@@ -12,7 +12,7 @@ OUTPUT ?= demo-output
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv system-libs demo test test-fast faults lint format bench docs-figures clean
+.PHONY: help venv system-libs demo test test-fast faults soak lint format bench docs-figures clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -38,6 +38,9 @@ test-fast: system-libs $(STAMP)  ## the tests that take seconds
 
 faults: $(STAMP)  ## kill writers of an embedding store a hundred times and check what is left
 	NAPARI_SAM3_KILLS=100 $(BIN)/python -m pytest -k killed --timeout=1800 tests/napari_sam3/test_store.py
+
+soak: system-libs $(STAMP)  ## open and close the dock widget fifty times, and see whether memory stays flat
+	NAPARI_SAM3_OPENINGS=50 $(BIN)/python -m pytest tests/napari_sam3/test_leaks.py
 
 lint: $(STAMP)  ## ruff, mypy and the walls between the rooms
 	$(BIN)/ruff check .

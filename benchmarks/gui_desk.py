@@ -193,14 +193,20 @@ class Gap:
 
     Parameters
     ----------
-    seconds : float
-        In all.
+    start, end : float
+        Moments (s) of the ticks.
     waited : float
         Seconds of it in which the thread could have run, and no core was free; 0 if not known.
     """
 
-    seconds: float
+    start: float
+    end: float
     waited: float
+
+    @property
+    def seconds(self) -> float:
+        """Its length."""
+        return self.end - self.start
 
 
 @contextmanager
@@ -214,7 +220,7 @@ def ticking() -> Iterator[Callable[[], list[Gap]]]:
 
     def gaps() -> list[Gap]:
         ends = [*ticks[1:], (time.perf_counter(), _waited())]
-        return [Gap(b[0] - a[0], b[1] - a[1]) for a, b in zip(ticks, ends, strict=True)]
+        return [Gap(a[0], b[0], b[1] - a[1]) for a, b in zip(ticks, ends, strict=True)]
 
     try:
         yield gaps

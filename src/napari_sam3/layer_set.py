@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +17,11 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image, Labels, Layer, Points, Shapes
 
-__all__ = ["LayerSet", "find_image", "images_in"]
+__all__ = ["LayerSet", "find_image", "find_labels", "images_in"]
 
 LABELS_NAME, PREVIEW_NAME = "SAM 3 labels", "SAM 3 preview"
+#: Under this name the metadata of labels that were made for an image hold its `unique_id`.
+MADE_FOR = "napari-sam3 image"
 ROLES = ("image", "labels", "preview", "boxes", "points")
 
 
@@ -141,6 +144,18 @@ def find_image(viewer: ViewerModel) -> Image:
     return images[0]
 
 
+def find_labels(viewer: ViewerModel, image: Image) -> Labels | None:
+    """Return the topmost Labels layer that was made for an image before and can be used again."""
+    from napari.layers import Labels
+
+    for layer in reversed(list(viewer.layers)):
+        if isinstance(layer, Labels) and layer.metadata.get(MADE_FOR) == str(image.unique_id):
+            with suppress(LayerError):
+                check_labels(layer, image)
+                return layer
+    return None
+
+
 def _check_image(image: Image) -> None:
     shape = image_shape(image)
     if len(shape) < 2:
@@ -157,7 +172,10 @@ def _add(viewer: ViewerModel, image: Image, role: str) -> Layer:
     # Zeros cost no memory until they are written to, however large the image.
     if role == "labels":
         data = np.zeros(image_shape(image), np.uint32)
-        return viewer.add_labels(data, name=LABELS_NAME, opacity=0.6, **placement(image))
+        made_for = {MADE_FOR: str(image.unique_id)}
+        return viewer.add_labels(
+            data, name=LABELS_NAME, opacity=0.6, metadata=made_for, **placement(image)
+        )
     layer = viewer.add_labels(
         # As large as the masks it will show, not as the image: see `Preview`.
         np.zeros((1,) * len(image_shape(image)), np.uint8),

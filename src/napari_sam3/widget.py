@@ -16,7 +16,7 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from sam3.errors import PromptError, Sam3Error
 
-from .layer_set import find_image, images_in
+from .layer_set import find_image, find_labels, images_in
 from .layers import Binding, bind
 from .model_menu import ModelMenu
 from .models import describe_predictor, model_loader
@@ -238,7 +238,11 @@ class SegmentWidget(QWidget):
 
     def _take_first_image(self) -> None:
         if not self._closed and self.binding is None and images_in(self.viewer):
-            self.set_image(find_image(self.viewer))
+            self._go_on_with(find_image(self.viewer))
+
+    def _go_on_with(self, image: Image | None) -> None:
+        """Work on an image, in the labels that were made for it before if they are there."""
+        self.set_image(image, None if image is None else find_labels(self.viewer, image))
 
     def _unbind(self) -> None:
         if self.binding is not None:
@@ -254,7 +258,7 @@ class SegmentWidget(QWidget):
 
     def _on_image(self, index: int) -> None:
         self.options.forget_layers()
-        self.set_image(self._in_viewer(self.panel.image_choice.data(index)))
+        self._go_on_with(self._in_viewer(self.panel.image_choice.data(index)))
 
     def _on_labels(self, index: int) -> None:
         if self.binding is not None:

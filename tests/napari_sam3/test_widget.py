@@ -225,6 +225,28 @@ def test_opened_from_the_menu_and_closed_by_its_dock(
     assert not [t for t in threading.enumerate() if t.name.startswith("napari-sam3")]
 
 
+def test_a_widget_opened_again_goes_on_with_the_labels_made_before(
+    open_desk: OpenDesk, blobs: Image
+) -> None:
+    desk = open_desk(blobs)
+    desk.hand.click((20, 20))
+    desk.settle()
+    desk.press("accept")
+    first = desk.widget.binding.labels.unique_id
+    # Another image and back, by the menu.
+    other = desk.add_image(np.zeros_like(blobs))
+    combo = desk.widget.panel.image
+    for image in (other, desk.widget.binding.image):
+        combo.activated.emit(combo.findText(image.name))
+        assert desk.widget.binding.image.unique_id == image.unique_id
+    assert desk.widget.binding.labels.unique_id == first
+    layers = len(desk.viewer.layers)
+    # A new layer is made when it is asked for.
+    desk.widget.set_image(desk.widget.binding.image)
+    assert desk.widget.binding.labels.unique_id != first
+    assert len(desk.viewer.layers) == layers + 1
+
+
 def test_closing_the_window_in_mid_prediction(
     make_napari_viewer: Any, predictor: Predictor, blobs: Image
 ) -> None:
