@@ -51,7 +51,11 @@ CHOICES: dict[str, tuple[str, str, Items]] = {
     "contrast": (
         "Con&trast",
         "What the model sees as black and white",
-        (("Image percentiles", "percentile"), ("Limits of the layer", "layer")),
+        (
+            ("Same for the whole image", "image"),
+            ("Each plane its own", "plane"),
+            ("Limits of the layer", "layer"),
+        ),
     ),
     "device": (
         "D&evice",

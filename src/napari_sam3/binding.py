@@ -218,8 +218,9 @@ class Binding(Remembering):
 
         Parameters
         ----------
-        contrast : {"percentile", "layer"} or tuple of float, optional
-            The 0.1 and 99.9 percentiles, the layer's contrast limits, or limits of your own.
+        contrast : {"image", "plane", "layer"} or tuple of float, optional
+            The 0.1 and 99.9 percentiles of the image or of each plane, the layer's contrast
+            limits, or limits of your own.
         channels : sequence of ChannelChoice, optional
             Up to three, as red, green and blue (None is black), or one as grey; an empty sequence
             for the image as it is.

@@ -46,7 +46,7 @@ class Following:
         session: LabelingSession,
         *,
         own_session: bool = False,
-        contrast: Contrast = "percentile",
+        contrast: Contrast = "image",
         keys: Mapping[str, str] = KEYS,
         on_error: Callable[[BaseException], None] | None = None,
     ) -> None:

@@ -33,7 +33,7 @@ def bind(
     boxes: Shapes | None = None,
     predictor: Predictor | Loader | None = None,
     session: LabelingSession | None = None,
-    contrast: Contrast = "percentile",
+    contrast: Contrast = "image",
     mode: Mode = "one",
     keys: Mapping[str, str] = KEYS,
     on_error: Callable[[BaseException], None] | None = None,
@@ -54,9 +54,9 @@ def bind(
         A predictor, or a function that loads one; the embedded model if not given.
     session : LabelingSession, optional
         Session to drive, with its own predictor; it is not closed with the binding.
-    contrast : {"percentile", "layer"} or tuple of float
-        Values shown to the model as black and white: percentiles of the plane, the contrast
-        limits of the layer, or your own.
+    contrast : {"image", "plane", "layer"} or tuple of float
+        Values shown to the model as black and white: percentiles of the whole image or of each
+        plane, the contrast limits of the layer, or your own.
     mode : {"one", "many"}
         Whether one object is in hand at a time; of no meaning with a session of your own.
     keys : mapping from str to str

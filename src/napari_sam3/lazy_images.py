@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from sam3.errors import ImageError
 
+from .image_contrast import ImageContrast
 from .images import COLOURS, TIFF_SUFFIXES, read_image
 from .plane_image import Channel
-from .planes import PlaneIndex, find_limits, read_plane
+from .planes import PlaneIndex
 
 __all__ = ["LazyImage", "open_image"]
 
@@ -64,11 +66,15 @@ class LazyImage:
         sam3.errors.ImageError
             If it cannot be read.
         """
+        limits = self._contrast if contrast is None else contrast
+        return Channel(self.data, plane, self.rgb, self.multiscale, limits)
+
+    @cached_property
+    def _contrast(self) -> ImageContrast:
         finest = self.data[0] if self.multiscale else self.data
         nbytes = math.prod(self.shape[-2:]) * int(finest.dtype.itemsize)
-        if contrast is None and self.loaded_whole and nbytes <= WHOLE_BYTES:
-            contrast = find_limits(read_plane(finest, plane, rgb=self.rgb), rgb=self.rgb)
-        return Channel(self.data, plane, self.rgb, self.multiscale, contrast)
+        whole = self.loaded_whole and nbytes <= WHOLE_BYTES
+        return ImageContrast(self.data, rgb=self.rgb, multiscale=self.multiscale, whole=whole)
 
 
 def open_image(path: str | os.PathLike[str]) -> LazyImage:

@@ -123,7 +123,7 @@ class Options:
         self.show_channels(channel_items(binding))
         self._hand_on_classes()
         binding.class_changed.connect(self._show_class)
-        if self._rendering.get("contrast", "percentile") != "percentile":
+        if self._rendering.get("contrast", "image") != "image":
             self._guard(lambda: binding.set_rendering(**self._rendering))
 
     def refresh(self) -> None:

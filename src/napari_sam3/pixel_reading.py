@@ -116,7 +116,12 @@ def to_level(
 
 
 def sample_plane(
-    levels: Sequence[Any], plane: PlaneIndex, *, rgb: bool = False, name: str = ""
+    levels: Sequence[Any],
+    plane: PlaneIndex,
+    *,
+    rgb: bool = False,
+    name: str = "",
+    planes: int = 1,
 ) -> Pixels:
     """Return pixels from all over a plane, from which its contrast can be told.
 
@@ -134,11 +139,13 @@ def sample_plane(
         The last axis holds colours.
     name : str
         What to call the image.
+    planes : int
+        How many planes are looked at, which share what may be read.
 
     Returns
     -------
     ndarray
-        N values, or N x C with `rgb`; at most `SAMPLE_BYTES`.
+        N values, or N x C with `rgb`; at most `SAMPLE_BYTES` of all planes.
 
     Raises
     ------
@@ -149,14 +156,16 @@ def sample_plane(
     height, width = plane.shape_of(data.shape)
     colours = int(data.shape[-1]) if rgb else 1
     pixel = np.dtype(data.dtype).itemsize * colours
-    if height * width * pixel <= SAMPLE_BYTES:
+    most = SAMPLE_BYTES // planes
+    if height * width * pixel <= most:
         whole = read_pixels(data, plane, (0, height), (0, width), rgb=rgb, name=name)
         return whole.reshape(-1, colours) if rgb else whole.reshape(-1)
     edges = [_chunk_edges(data, axis) for axis in plane.axes]
-    count = int(np.clip((READ_BYTES / _chunk_bytes(data, plane)) ** 0.5, FEWEST_BLOCKS,
-                        MOST_BLOCKS))  # fmt: skip
+    fewest = max(1, round(FEWEST_BLOCKS / planes**0.5))
+    affordable = (READ_BYTES / planes / _chunk_bytes(data, plane)) ** 0.5
+    count = int(np.clip(affordable, fewest, MOST_BLOCKS))
     chosen = [_spread(along, count) for along in edges]
-    side = max(1, int((SAMPLE_BYTES / (len(chosen[0]) * len(chosen[1]) * pixel)) ** 0.5))
+    side = max(1, int((most / (len(chosen[0]) * len(chosen[1]) * pixel)) ** 0.5))
     rows, columns = ([_middle(span, side) for span in along] for along in chosen)
     places = [(r, c) for r in rows for c in columns]
     blocks = _read_blocks(data, plane, places, rgb, name)

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from sam3.errors import ImageError
 
+from .image_contrast import ImageContrast
 from .operations import Rendering
 from .pixel_reading import (
     Span,
@@ -120,8 +121,8 @@ class Channel:
         Which plane of it. A channel axis is an axis like any other, with a fixed position.
     rgb, multiscale : bool
         As for `read_plane`.
-    contrast : tuple of float, optional
-        Values shown as 0 and 255, instead of percentiles.
+    contrast : tuple of float or ImageContrast, optional
+        Values shown as 0 and 255, or where they come from, instead of percentiles of the plane.
     name : str
         For the record.
     """
@@ -130,7 +131,7 @@ class Channel:
     plane: PlaneIndex
     rgb: bool = False
     multiscale: bool = False
-    contrast: ContrastLimits | None = None
+    contrast: ContrastLimits | ImageContrast | None = None
     name: str = ""
 
     @property
@@ -165,6 +166,8 @@ class Channel:
         All pixels of an array in memory are looked at, and a sample of lazy data; see
         `napari_sam3.pixel_reading.sample_plane`.
         """
+        if isinstance(self.contrast, ImageContrast):
+            return self.contrast.limits(self.plane)
         if self.contrast is not None:
             return self.contrast
         if not self.is_lazy:

@@ -14,6 +14,7 @@ from sam3.errors import Sam3Error
 
 from .coordinates import between_layers, shown_plane, to_data
 from .errors import LayerError
+from .image_contrast import ImageContrast, channel_axes
 from .plane_image import Channel, RenderedPlane
 from .planes import ContrastLimits, PlaneIndex
 
@@ -66,8 +67,8 @@ class ChannelChoice:
         return f"{self.layer.name}{place}"
 
 
-#: Percentiles of the plane, the layer's contrast limits, or values of the user's own.
-Contrast = Literal["percentile", "layer"] | ContrastLimits
+#: Percentiles of the image or of each plane, the layer's limits, or values of the user's own.
+Contrast = Literal["image", "plane", "layer"] | ContrastLimits
 
 
 class PlaneSource:
@@ -79,7 +80,7 @@ class PlaneSource:
         Its dims decide.
     image : Image
         The image.
-    contrast : {"percentile", "layer"} or tuple of float
+    contrast : {"image", "plane", "layer"} or tuple of float
         Values shown to the model as black and white.
 
     Attributes
@@ -91,14 +92,13 @@ class PlaneSource:
         Why the plane shown cannot be worked on.
     """
 
-    def __init__(
-        self, viewer: ViewerModel, image: Image, contrast: Contrast = "percentile"
-    ) -> None:
+    def __init__(self, viewer: ViewerModel, image: Image, contrast: Contrast = "image") -> None:
         self.viewer, self.image, self.contrast = viewer, image, contrast
         self.channels: tuple[ChannelChoice | None, ...] = ()
         self.plane: PlaneIndex | None = None
         self.problem: Sam3Error | None = None
         self._images: OrderedDict[PlaneIndex, RenderedPlane] = OrderedDict()
+        self._contrasts: dict[Hashable, ImageContrast] = {}
 
     def look(self) -> PlaneIndex | None:
         """Note and return the plane shown; None, and LayerError, if there is none."""
@@ -125,6 +125,7 @@ class PlaneSource:
     def forget(self) -> None:
         """Render every plane anew: the data, the channels or the contrast changed."""
         self._images.clear()
+        self._contrasts.clear()
 
     def rendered(self) -> RenderedPlane:
         """Return the plane shown as the model sees it; nothing is read yet."""
@@ -162,17 +163,30 @@ class PlaneSource:
             index = dict(zip(plane.other_axes, plane.index, strict=True))
             index[choice.axis] = choice.position
             plane = PlaneIndex(plane.axes, tuple(index[axis] for axis in plane.other_axes))
-        return self._channel(layer, plane, choice.name)
+        return self._channel(layer, plane, choice.name, choice.axis)
 
-    def _channel(self, layer: Image, plane: PlaneIndex, name: str = "") -> Channel:
-        contrast = self.contrast
-        if contrast == "layer":
-            limits: ContrastLimits | None = tuple(float(v) for v in layer.contrast_limits)  # type: ignore[assignment]
-        else:
-            limits = None if contrast == "percentile" else contrast
-        # 8-bit colours are what they are; napari's limits do not act on them.
-        limits = None if layer.rgb and contrast == "layer" else limits
+    def _channel(
+        self, layer: Image, plane: PlaneIndex, name: str = "", axis: int | None = None
+    ) -> Channel:
+        limits: ContrastLimits | ImageContrast | None = None
+        if self.contrast == "image":
+            limits = self._image_contrast(layer, axis)
+        elif self.contrast == "layer":
+            # 8-bit colours are what they are; napari's limits do not act on them.
+            limits = None if layer.rgb else _limits_of(layer)
+        elif self.contrast != "plane":
+            limits = self.contrast
         return Channel(layer.data, plane, layer.rgb, layer.multiscale, limits, name)
+
+    def _image_contrast(self, layer: Image, axis: int | None) -> ImageContrast:
+        named = channel_axes(layer.axis_labels)
+        apart = named if axis is None else tuple(sorted({*named, axis}))
+        key = layer.unique_id, apart
+        if key not in self._contrasts:
+            self._contrasts[key] = ImageContrast(
+                layer.data, rgb=layer.rgb, multiscale=layer.multiscale, apart=apart, name=layer.name
+            )
+        return self._contrasts[key]
 
     def locate(self, position: Sequence[float]) -> tuple[float, float]:
         """(row, column) in px of the plane shown of a world position."""
@@ -201,6 +215,11 @@ class PlaneSource:
         except Sam3Error as error:
             self.problem = error
             raise
+
+
+def _limits_of(layer: Image) -> ContrastLimits:
+    low, high = layer.contrast_limits
+    return float(low), float(high)
 
 
 def _check_same_place(layer: Image, image: Image, plane: PlaneIndex) -> None:

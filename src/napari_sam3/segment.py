@@ -12,8 +12,9 @@ import numpy.typing as npt
 from sam3.errors import PromptError, Sam3Error
 
 from .export import ObjectRow
+from .image_contrast import ImageContrast
 from .images import LoadedImage, plane_of
-from .planes import plane_from_array, read_plane
+from .plane_image import Channel, RenderedPlane
 from .prompts import PromptSet
 from .session import LabelingSession
 
@@ -128,9 +129,10 @@ def segment_plane(
         object whose mask cannot be written is no error: see `Segmentation.failures`.
     """
     plane = plane_of(image, position)
-    pixels = plane_from_array(read_plane(image.data, plane, rgb=image.rgb), rgb=image.rgb)
+    contrast = ImageContrast(image.data, rgb=image.rgb)
+    pixels = RenderedPlane(Channel(image.data, plane, image.rgb, contrast=contrast))
     for prompts in objects:
-        prompts.check_inside(pixels.shape[:2])
+        prompts.check_inside(pixels.shape)
     labels = np.zeros(image.shape, np.uint32)
     view = labels[plane.slices()]
     session = LabelingSession(predictor, level=level)

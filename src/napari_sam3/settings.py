@@ -61,7 +61,7 @@ class Settings:
     device : {"auto", "cpu", "cuda", "mps"}
     policy : {"keep", "overwrite", "inside"}
         What happens where a new object meets accepted ones.
-    contrast : {"percentile", "layer"}
+    contrast : {"image", "plane", "layer"}
         What the model sees as black and white.
     classes : tuple of LabelClass
     prefetch : bool
@@ -80,7 +80,7 @@ class Settings:
     model: str = _in("segment", "tiny")
     device: str = _in("segment", "auto", "auto", "cpu", "cuda", "mps")
     policy: str = _in("segment", "keep", "keep", "overwrite", "inside")
-    contrast: str = _in("segment", "percentile", "percentile", "layer")
+    contrast: str = _in("segment", "image", "image", "plane", "layer")
     classes: tuple[LabelClass, ...] = _in("segment", (LabelClass("object", "#26a269"),))
     prefetch: bool = _in("segment", True)
     cache_limit_mb: int = _in("memory", 1024, low=64, high=1048576)

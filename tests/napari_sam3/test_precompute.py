@@ -20,6 +20,7 @@ import zarr
 from napari_sam3.cli import main
 from napari_sam3.embeddings import EmbeddingCache
 from napari_sam3.fields import choose_field
+from napari_sam3.image_contrast import ImageContrast
 from napari_sam3.images import plane_of
 from napari_sam3.lazy_images import open_image
 from napari_sam3.pixel_reading import is_in_memory
@@ -78,9 +79,11 @@ def test_a_click_on_a_plane_encoded_ahead_is_answered_from_the_store(
     assert (steps[-1].done, steps[-1].total, steps[-1].skipped) == (plan.fields,) * 2 + (0,)
     # Level -1 of 112 px: spans of 56 px, every 28 px, over 70 x 130 px.
     assert plan.fields == 2 * (2 * 4) == store.info().fields
-    assert len(store.info().renderings) == 2
+    assert len(store.info().renderings) == 1, "planes of an image share their contrast"
+    contrast = ImageContrast(stack)
     for number in range(2):
-        in_memory = RenderedPlane(Channel(stack, PlaneIndex((1, 2), (number,))))
+        plane = PlaneIndex((1, 2), (number,))
+        in_memory = RenderedPlane(Channel(stack, plane, contrast=contrast))
         assert not first_click_encodes(in_memory, store, predictor)
     other = RenderedPlane(Channel(stack[0], PlaneIndex(), contrast=(0.0, 100.0)))
     assert first_click_encodes(other, store, predictor)
