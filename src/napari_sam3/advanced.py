@@ -10,7 +10,15 @@ import numpy.typing as npt
 from napari.layers import Points, Shapes
 from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QIcon, QImage, QPixmap
-from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
 from superqt import QCollapsible
 
 from .class_choice import ClassChoice
@@ -80,13 +88,14 @@ class Advanced(QCollapsible):
     changed : Signal
         (name, value) The user changed "policy", "level", "contrast", "device", "channels" (a
         tuple of data, one for grey and three for red, green, blue), "category" (a name),
-        "classes" (tuple of LabelClass), "points" or "boxes" (a layer or OWN_LAYER), "journal" or
-        "class_colors" (bool).
+        "classes" (tuple of LabelClass), "points" or "boxes" (a layer or OWN_LAYER), "journal",
+        "class_colors", "field_outline" or "store" (bool), or asked for a "store_folder".
     combos : dict
         The combo boxes of "policy", "level", "contrast" and "device".
     points, boxes : LayerChoice
     classes : ClassChoice
-    journal, class_colors : QCheckBox
+    journal, class_colors, field_outline, store : QCheckBox
+    store_folder : QPushButton
     """
 
     changed = Signal(str, object)
@@ -110,6 +119,18 @@ class Advanced(QCollapsible):
         self.thumbnail.setAccessibleName("The plane as the model sees it")
         self.class_colors = QCheckBox("Colour labels by class")
         self.class_colors.setToolTip("Show each label in the colour of its class")
+        self.field_outline = QCheckBox("Outline what the model looks at")
+        self.field_outline.setToolTip(
+            "Draw the part of the image that the model looked at for the mask in hand"
+        )
+        self.store = QCheckBox("Keep encoded images on disk")
+        self.store.setToolTip(
+            "Keep what the model has looked at in a folder, so that clicks there are answered at "
+            "once the next time; encoding ahead (napari-sam3 precompute) fills such a folder too"
+        )
+        self.store_folder = QPushButton("Folder …")
+        self.store_folder.setToolTip("Choose the folder of encoded images, and use it")
+        self.stored = make_text("stored")
         self.journal = QCheckBox("Restore after a &crash")
         self.journal.setToolTip("Note every accepted object in a file, to restore it after a crash")
         self._rows: dict[str, list[QWidget]] = {}
@@ -169,6 +190,20 @@ class Advanced(QCollapsible):
         """Offer classes."""
         self.classes.show_classes(classes, current)
 
+    def show_store(self, used: bool, text: str) -> None:
+        """Show whether encoded images are kept on disk, and what is there."""
+        blocked = self.store.blockSignals(True)
+        self.store.setChecked(used)
+        self.store.blockSignals(blocked)
+        self.stored.setText(text)
+        self.offer("stored", bool(text))
+
+    def offer_stored(self, items: Items) -> None:
+        """Offer contrasts that a store was made with, below the others."""
+        combo = self.combos["contrast"]
+        current = combo.currentData()
+        put_items(combo, [*CHOICES["contrast"][2], *items], current)
+
     def show_reason(self, text: str) -> None:
         """Say where the model runs, and why there."""
         self.reason.setText(text)
@@ -219,13 +254,19 @@ class Advanced(QCollapsible):
             self._rows[name] = [control] if label is None else [label, control]
         self._rows["journal"] = [self.journal]
         self._rows["class_colors"] = [self.class_colors]
+        self._rows["stored"] = [self.stored]
         self._rows["channels"] = [part for color in COLORS for part in self._rows.pop(color)]
         inner = QWidget()
         column = QVBoxLayout(inner)
         column.setContentsMargins(0, 0, 0, 0)
         column.addLayout(layout)
-        column.addWidget(self.class_colors)
-        column.addWidget(self.journal)
+        for box in (self.class_colors, self.field_outline, self.journal):
+            column.addWidget(box)
+        row = QHBoxLayout()
+        row.addWidget(self.store, 1)
+        row.addWidget(self.store_folder)
+        column.addLayout(row)
+        column.addWidget(self.stored)
         own, frame = self.content().layout(), self.layout()
         assert own is not None
         assert frame is not None
@@ -249,7 +290,9 @@ class Advanced(QCollapsible):
         self.classes.chosen.connect(partial(self.changed.emit, "category"))
         self.classes.edited.connect(partial(self.changed.emit, "classes"))
         self.journal.toggled.connect(partial(self.changed.emit, "journal"))
-        self.class_colors.toggled.connect(partial(self.changed.emit, "class_colors"))
+        for name in ("class_colors", "field_outline", "store"):
+            getattr(self, name).toggled.connect(partial(self.changed.emit, name))
+        self.store_folder.clicked.connect(partial(self.changed.emit, "store_folder"))
 
     def _on_toggled(self, unfolded: bool) -> None:
         self.setText(("▾" if unfolded else "▸") + " Advanced")

@@ -14,6 +14,7 @@ from sam3.errors import PromptError, Sam3Error
 
 from .class_colors import ClassColors
 from .errors import LabelError
+from .field_outline import FieldOutline
 from .gestures import ADD
 from .plane_source import ChannelChoice, Contrast
 from .planes import PlaneIndex
@@ -218,9 +219,9 @@ class Binding(Remembering):
 
         Parameters
         ----------
-        contrast : {"image", "plane", "layer"} or tuple of float, optional
+        contrast : {"image", "plane", "layer"} or tuple, optional
             The 0.1 and 99.9 percentiles of the image or of each plane, the layer's contrast
-            limits, or limits of your own.
+            limits, or limits of your own: a pair of float, or a pair for each channel.
         channels : sequence of ChannelChoice, optional
             Up to three, as red, green and blue (None is black), or one as grey; an empty sequence
             for the image as it is.
@@ -257,6 +258,15 @@ class Binding(Remembering):
         step = max(1, -(-max(image.shape) // side))
         return image.region(slice(None, None, step), slice(None, None, step))
 
+    def show_field(self, shown: bool) -> None:
+        """Draw a thin outline around what the model looked at for the mask in hand, or do not."""
+        if shown == (self._outline is not None):
+            return
+        if self._outline is not None:
+            self._outline.close()
+        self._outline = FieldOutline(self.viewer, self.image) if shown else None
+        self._show_field()
+
     # ------------------------------------------------------------------- layers
 
     def restore(self) -> None:
@@ -286,6 +296,7 @@ class Binding(Remembering):
         self.session.beside = None
         if self._class_colors is not None:
             self._class_colors.close()
+        self.show_field(False)
         self._unwire_events()
         self._unwire_layers()
         self.session.clear_plane()

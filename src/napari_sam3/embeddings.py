@@ -197,7 +197,8 @@ class EmbeddingCache:
             if features is None:
                 features = _encode(pixels, predictor, control)
                 self.put(key, features)
-                self._store(key, features, plane, predictor)
+        # It may also have been encoded before there was a store.
+        self._store(key, features, plane, predictor)
         size = region.encoded_shape
         # The model sees the same square, whichever pyramid level it was made from.
         return features if features.size == size else replace(features, size=size)
@@ -222,7 +223,7 @@ class EmbeddingCache:
         self, key: str, features: ImageFeatures, plane: PlaneImage, predictor: Predictor
     ) -> None:
         store = self.store
-        if store is None or store.read_only:
+        if store is None or store.read_only or key in store:
             return
         try:
             store_features(store, key, features, plane, predictor)

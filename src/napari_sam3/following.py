@@ -11,6 +11,7 @@ from sam3.errors import PromptError, Sam3Error
 
 from .bookkeeping import Bookkeeping
 from .errors import LayerError
+from .field_outline import FieldOutline
 from .gestures import ADD, KEYS, Gestures
 from .grouping import group_rows
 from .inference import ObjectPrediction
@@ -60,6 +61,7 @@ class Following:
         self._tried: dict[int, PromptSet] | None = None
         self._current = False
         self._closed = False
+        self._outline: FieldOutline | None = None
         self._gestures: Gestures
         self._wire_layers()
         self._keeper = Keeper(
@@ -315,6 +317,14 @@ class Following:
         self._preview.show(
             ((one.mask, one.draft.number == current) for one in ranked), self._source.plane
         )
+        self._show_field()
+
+    def _show_field(self) -> None:
+        if self._outline is None or self._closed:
+            return
+        found = self.session.prediction
+        used = found is not None and found.predicted
+        self._outline.show(found.field if found is not None and used else None, self._source.plane)
 
     def _go_to(self, key: Hashable) -> None:
         if isinstance(key, PlaneKey) and self._source.is_ours(key):

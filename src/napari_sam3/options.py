@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from psygnal import Signal
@@ -12,9 +13,10 @@ from psygnal import Signal
 from .advanced import OWN_LAYER
 from .classes import LabelClass
 from .controls import Items
+from .errors import LayerError
 from .label_layer import image_shape
 from .layer_set import images_in
-from .operations import Policy
+from .operations import Policy, Rendering
 from .panel import Panel
 from .plane_source import ChannelChoice
 from .session_state import Mode
@@ -79,6 +81,7 @@ class Options:
         self._guard = guard
         self._prompt_layers: dict[str, Any] = {}
         self._rendering: dict[str, Any] = {}
+        self._contrast = ""
         self._waiting_since = self._shown_at = 0.0
         self.device = settings.device
         self.show_device("")
@@ -125,6 +128,7 @@ class Options:
         binding.class_changed.connect(self._show_class)
         if self._rendering.get("contrast", "image") != "image":
             self._guard(lambda: binding.set_rendering(**self._rendering))
+        binding.show_field(self._advanced.field_outline.isChecked())
 
     def refresh(self) -> None:
         """Show what is so now."""
@@ -154,9 +158,10 @@ class Options:
         if binding is not None:
             binding.set_keys(asdict(settings.keys))
         self._advanced.show_value("policy", settings.policy)
-        for name in ("contrast", "journal"):
-            self._advanced.show_value(name, getattr(settings, name))
-        if settings.contrast != self._rendering.get("contrast"):
+        self._advanced.show_value("journal", settings.journal)
+        if settings.contrast != self._contrast:
+            self._contrast = settings.contrast
+            self._advanced.show_value("contrast", settings.contrast)
             self._render(contrast=settings.contrast)
         self._show_classes(settings.classes)
 
@@ -185,7 +190,7 @@ class Options:
     # ------------------------------------------------------------- user's choices
 
     def _on_changed(self, name: str, value: Any) -> None:
-        if name in REMEMBERED:
+        if name in REMEMBERED and not isinstance(value, Rendering):
             write_setting(name, value)
         getattr(self, f"_set_{name}", lambda value: None)(value)
 
@@ -227,8 +232,26 @@ class Options:
             self._prompt_layers[name] = value
         self.layers_chosen.emit()
 
-    def _set_contrast(self, value: str) -> None:
-        self._render(contrast=value)
+    def _set_contrast(self, value: str | Rendering) -> None:
+        if not isinstance(value, Rendering):
+            self._contrast = value
+            self._render(contrast=value)
+            return
+        binding = self._binding()
+        items = dict(channel_items(binding)) if binding is not None else {}
+        missing = [name for name in value.channels if name and name not in items]
+        if missing:
+            self._guard(partial(_refuse_channels, missing, tuple(items)))
+            return
+        channels = tuple(items[name] if name else None for name in value.channels)
+        self.show_channels(tuple(items.items()), channels)
+        self._rendering["contrast"] = value.limits
+        self._set_channels(channels)
+
+    def _set_field_outline(self, value: bool) -> None:
+        binding = self._binding()
+        if binding is not None:
+            binding.show_field(value)
 
     def _set_channels(self, value: tuple[Any, ...]) -> None:
         layers = {layer.unique_id: layer for layer in self._images()}
@@ -274,6 +297,13 @@ class Options:
 
     def _on_mode(self, mode: Mode) -> None:
         self._session.mode = mode
+
+
+def _refuse_channels(missing: list[str], there: tuple[str, ...]) -> None:
+    raise LayerError(
+        f"the fields stored were made with {', '.join(missing)}, which this image does not have "
+        f"as a channel; it has {', '.join(there) or 'no other channels'}"
+    )
 
 
 def channel_items(binding: Binding) -> list[tuple[str, tuple[Any, int | None, int]]]:

@@ -67,8 +67,9 @@ class ChannelChoice:
         return f"{self.layer.name}{place}"
 
 
-#: Percentiles of the image or of each plane, the layer's limits, or values of the user's own.
-Contrast = Literal["image", "plane", "layer"] | ContrastLimits
+#: Percentiles of the image or of each plane, the layer's limits, or values of the user's own: a
+#: pair for all channels, or one for each.
+Contrast = Literal["image", "plane", "layer"] | ContrastLimits | tuple[ContrastLimits, ...]
 
 
 class PlaneSource:
@@ -145,11 +146,15 @@ class PlaneSource:
     def _render(self, plane: PlaneIndex) -> RenderedPlane:
         if not self.channels:
             return RenderedPlane(self._channel(self.image, plane))
-        return RenderedPlane(*(self._choose(choice, plane) for choice in self.channels))
+        used = [choice for choice in self.channels if choice is not None]
+        return RenderedPlane(
+            *(
+                None if choice is None else self._choose(choice, plane, used.index(choice))
+                for choice in self.channels
+            )
+        )
 
-    def _choose(self, choice: ChannelChoice | None, plane: PlaneIndex) -> Channel | None:
-        if choice is None:
-            return None
+    def _choose(self, choice: ChannelChoice, plane: PlaneIndex, number: int) -> Channel:
         layer = choice.layer
         if layer.unique_id != self.image.unique_id:
             plane = shown_plane(layer, self.viewer.dims)
@@ -163,19 +168,24 @@ class PlaneSource:
             index = dict(zip(plane.other_axes, plane.index, strict=True))
             index[choice.axis] = choice.position
             plane = PlaneIndex(plane.axes, tuple(index[axis] for axis in plane.other_axes))
-        return self._channel(layer, plane, choice.name, choice.axis)
+        return self._channel(layer, plane, choice.name, choice.axis, number)
 
     def _channel(
-        self, layer: Image, plane: PlaneIndex, name: str = "", axis: int | None = None
+        self,
+        layer: Image,
+        plane: PlaneIndex,
+        name: str = "",
+        axis: int | None = None,
+        number: int = 0,
     ) -> Channel:
         limits: ContrastLimits | ImageContrast | None = None
-        if self.contrast == "image":
+        if isinstance(self.contrast, tuple):
+            limits = _pair(self.contrast, number)
+        elif self.contrast == "image":
             limits = self._image_contrast(layer, axis)
         elif self.contrast == "layer":
             # 8-bit colours are what they are; napari's limits do not act on them.
             limits = None if layer.rgb else _limits_of(layer)
-        elif self.contrast != "plane":
-            limits = self.contrast
         return Channel(layer.data, plane, layer.rgb, layer.multiscale, limits, name)
 
     def _image_contrast(self, layer: Image, axis: int | None) -> ImageContrast:
@@ -215,6 +225,13 @@ class PlaneSource:
         except Sam3Error as error:
             self.problem = error
             raise
+
+
+def _pair(contrast: ContrastLimits | tuple[ContrastLimits, ...], number: int) -> ContrastLimits:
+    """Return the limits of a channel, where there may be one pair for all or one for each."""
+    given = contrast[min(number, len(contrast) - 1)]
+    low, high = given if isinstance(given, tuple) else contrast
+    return float(low), float(high)  # type: ignore[arg-type]
 
 
 def _limits_of(layer: Image) -> ContrastLimits:

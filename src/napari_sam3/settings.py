@@ -68,6 +68,12 @@ class Settings:
         Encode neighbouring planes ahead.
     cache_limit_mb, journal_limit_mb : int
         In units of 10^6 bytes.
+    store : bool
+        Keep encoded images on disk, too.
+    store_folder : str
+        Where; the folder for caches if empty.
+    store_limit_mb : int
+        In units of 10^6 bytes, for a store that is made.
     journal : bool
         Note accepted objects in a file.
     advanced_open : bool
@@ -84,6 +90,9 @@ class Settings:
     classes: tuple[LabelClass, ...] = _in("segment", (LabelClass("object", "#26a269"),))
     prefetch: bool = _in("segment", True)
     cache_limit_mb: int = _in("memory", 1024, low=64, high=1048576)
+    store: bool = _in("memory", False)
+    store_folder: str = _in("memory", "")
+    store_limit_mb: int = _in("memory", 20000, low=64, high=1048576)
     journal: bool = _in("memory", True)
     journal_limit_mb: int = _in("memory", 256, low=1, high=1048576)
     advanced_open: bool = _in("panel", False)

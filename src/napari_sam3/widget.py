@@ -26,12 +26,14 @@ from .panel_text import NEW_LABELS
 from .safety import Safety
 from .session import IDLE, LabelingSession
 from .settings import read_settings, write_setting
+from .storing import Storing
 from .widget_text import (
     NO_IMAGE,
     describe_mask,
     describe_merging,
     describe_missing,
     describe_stage,
+    sentence,
     takes_labels,
 )
 from .workers import ThreadRunner
@@ -69,6 +71,8 @@ class SegmentWidget(QWidget):
         The controls.
     options : Options
         The advanced ones, wired.
+    storing : Storing
+        Encoded images on disk.
     models : ModelMenu
         The choice of a model.
     """
@@ -90,6 +94,7 @@ class SegmentWidget(QWidget):
             self.panel, self.session, lambda: self.binding, self._guard, settings
         )
         self.safety = Safety(self.panel, self.runner)
+        self.storing = Storing(self.panel, self.session.cache, self.runner, self._on_error)
         self._model = self.models.current
         self._docked = False
         self._binding_now = False
@@ -169,6 +174,7 @@ class SegmentWidget(QWidget):
             emitter.disconnect(self._on_layers)
         self.models.close()
         self.options.close()
+        self.storing.close()
         _release(self.session, self.runner)
 
     # ---------------------------------------------------------------- Qt events
@@ -348,7 +354,7 @@ class SegmentWidget(QWidget):
         if self._closed:
             return
         if isinstance(error, Sam3Error):
-            text = _sentence(error)
+            text = sentence(error)
         else:
             logger.error("unexpected error", exc_info=error)
             text = f"Unexpected {type(error).__name__}: {error}"
@@ -383,7 +389,7 @@ class SegmentWidget(QWidget):
         elif binding.layers.missing:
             self.panel.show_status(describe_missing(binding.layers), error=True)
         elif binding.problem is not None:
-            self.panel.show_status(_sentence(binding.problem), error=True)
+            self.panel.show_status(sentence(binding.problem), error=True)
         elif binding.merging is not None:
             self.panel.show_status(describe_merging(binding.merging))
         else:
@@ -393,8 +399,3 @@ class SegmentWidget(QWidget):
 def _release(session: LabelingSession, runner: ThreadRunner, *_: Any) -> None:
     session.close()
     runner.close()
-
-
-def _sentence(error: BaseException) -> str:
-    text = str(error)
-    return text[:1].upper() + text[1:]

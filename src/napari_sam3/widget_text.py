@@ -18,6 +18,7 @@ __all__ = [
     "describe_merging",
     "describe_missing",
     "describe_stage",
+    "sentence",
     "takes_labels",
     "takes_prompts",
 ]
@@ -68,6 +69,12 @@ def describe_mask(session: LabelingSession) -> str:
     if many > 1:
         return f"{many} objects in hand · {accepted}"
     return f"Mask: score {prediction.score:.2f}, {area} px · {accepted}"
+
+
+def sentence(error: BaseException) -> str:
+    """Return an error as it is said: with a capital letter."""
+    text = str(error)
+    return text[:1].upper() + text[1:]
 
 
 def takes_labels(binding: Binding | None) -> Callable[[Any], bool]:

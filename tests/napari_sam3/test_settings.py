@@ -147,7 +147,7 @@ def test_the_preferences_show_a_page_and_change_the_settings(make_napari_viewer:
     assert len(policies) == 1
     policies[0].setCurrentIndex(1)
     assert read_settings().policy == "overwrite"
-    assert len(page.findChildren(QCheckBox)) == 3
+    assert len(page.findChildren(QCheckBox)) == 4
     start_again()
     assert read_settings().policy == "overwrite"
 
