@@ -189,7 +189,7 @@ class EmbeddingCache:
         control.report("encoding")
         key = self._known_key(region, plane, predictor)
         features = self._find(key, predictor) if key is not None else None
-        if features is None:
+        if key is None or features is None:
             pixels = region.extract(plane)
             key = embedding_key(pixels, predictor)
             self._remember_key(key, region, plane, predictor)

@@ -58,7 +58,7 @@ class Storing:
         self._info: StoreInfo | None = None
         self._advanced.changed.connect(self._on_changed)
         # What is stored is counted when somebody looks.
-        self._advanced.toggled.connect(lambda unfolded: unfolded and self.refresh())
+        self._advanced.toggled.connect(self._on_toggled)
         self._stop_watching = watch(self._follow)
         self._follow()
 
@@ -86,6 +86,10 @@ class Storing:
             self._runner.call(store.info, lambda info: self._take_info(store, info))
 
     # ------------------------------------------------------------------ inside
+
+    def _on_toggled(self, unfolded: bool) -> None:
+        if unfolded:
+            self.refresh()
 
     def _on_changed(self, name: str, value: Any) -> None:
         if name == "store":
