@@ -78,7 +78,7 @@ class Keeper:
         limit_bytes: int = 1 << 30,
     ) -> None:
         """Begin the journal, with what was done so far; errors go to `on_error`."""
-        data = self._store().layer.data
+        data = self._store().data
         try:
             self._journal = Journal(
                 image,
@@ -146,7 +146,7 @@ class Keeper:
         return len(restored.objects)
 
     def _check(self, restored: Restored) -> None:
-        header, data = restored.header, self._store().layer.data
+        header, data = restored.header, self._store().data
         if header is not None and header.shape != tuple(data.shape):
             raise LabelError(
                 f"the journal is about labels of shape {header.shape}, but "

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import LabelError, LayerError
+from .label_levels import finest, write_levels
 from .masks import Region
 from .planes import PlaneIndex
 
@@ -41,21 +42,22 @@ def check_labels(labels: Labels, image: Image) -> None:
         Naming what is wrong and the way out.
     """
     make_new = 'choose "new layer" instead'
-    if getattr(labels, "multiscale", False):
-        raise LayerError(f"{labels.name!r} is a pyramid, which cannot be edited; {make_new}")
-    shape, wanted = tuple(labels.data.shape), image_shape(image)
+    levels = labels.data if labels.multiscale else (labels.data,)
+    shape, wanted = tuple(levels[0].shape), image_shape(image)
     if shape != wanted:
         raise LayerError(
             f"{labels.name!r} has shape {shape}, but the image {image.name!r} {wanted}; {make_new}"
         )
-    if type(labels.data).__module__.startswith("dask"):
-        raise LayerError(
-            f"{labels.name!r} is a dask array, which cannot be written to; set its data to "
-            "data.compute() or to a zarr array first"
-        )
-    flags = getattr(labels.data, "flags", None)
-    if flags is not None and not getattr(flags, "writeable", True):
-        raise LayerError(f"the data of {labels.name!r} are read-only; {make_new}")
+    for data in levels:
+        if type(data).__module__.startswith("dask"):
+            raise LayerError(
+                f"{labels.name!r} is a dask array, which cannot be written to; set its data to "
+                "data.compute() or to a zarr array first"
+            )
+        flags = getattr(data, "flags", None)
+        read_only = getattr(data, "read_only", False)  # zarr's name for it
+        if read_only or (flags is not None and not getattr(flags, "writeable", True)):
+            raise LayerError(f"the data of {labels.name!r} are read-only; {make_new}")
 
 
 class LabelStore:
@@ -97,10 +99,15 @@ class LabelStore:
         self.layer.events.data.disconnect(self._forget)
         self.layer.events.paint.disconnect(self._note_paint)
 
+    @property
+    def data(self) -> Any:
+        """The labels, at the finest level."""
+        return finest(self.layer.data, multiscale=self.layer.multiscale)
+
     def maximum(self) -> int:
         """Return the largest id in the layer; it is scanned once, and after foreign edits."""
         if self._maximum is None:
-            self._maximum = _largest(self.layer.data)
+            self._maximum = _largest(self.data)
         return self._maximum
 
     def note(self, label: int) -> None:
@@ -148,12 +155,12 @@ class LayerTarget:
     @property
     def shape(self) -> tuple[int, int]:
         """(height, width) of the plane in px."""
-        return self._plane.shape_of(self._store.layer.data.shape)
+        return self._plane.shape_of(self._store.data.shape)
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """Integer dtype of the labels."""
-        dtype: np.dtype[Any] = np.dtype(self._store.layer.data.dtype)
+        dtype: np.dtype[Any] = np.dtype(self._store.data.dtype)
         return dtype
 
     @property
@@ -174,7 +181,7 @@ class LayerTarget:
     def read(self, region: Region) -> npt.NDArray[Any]:
         """Return a copy of the labels in a region of the plane."""
         self._store.need_layer()
-        return np.array(self._store.layer.data[self._plane.slices(*region)])
+        return np.array(self._store.data[self._plane.slices(*region)])
 
     def write(self, region: Region, values: npt.NDArray[Any]) -> None:
         """Replace the labels in a region of the plane, and show them.
@@ -185,7 +192,8 @@ class LayerTarget:
             If the layer is no longer in the viewer.
         """
         self._store.need_layer()
-        self._store.layer.data[self._plane.slices(*region)] = values
+        layer = self._store.layer
+        write_levels(layer.data if layer.multiscale else (layer.data,), self._plane, region, values)
         self._store.note(int(values.max(initial=0)))
         self._store.layer.refresh(extent=False)
 

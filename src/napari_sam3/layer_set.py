@@ -10,6 +10,7 @@ import numpy as np
 
 from .errors import LayerError
 from .label_layer import check_labels, image_shape, placement
+from .label_levels import LARGEST_SIDE, make_levels
 from .preview import preview_colors
 from .prompt_layers import boxes_options, check_prompts, points_options
 
@@ -169,12 +170,19 @@ def _add(viewer: ViewerModel, image: Image, role: str) -> Layer:
         return viewer.add_points(**points_options(image))
     if role == "boxes":
         return viewer.add_shapes(**boxes_options(image))
-    # Zeros cost no memory until they are written to, however large the image.
     if role == "labels":
-        data = np.zeros(image_shape(image), np.uint32)
+        shape = image_shape(image)
+        # Zeros cost no memory until they are written to.
+        large = max(shape[-2:]) > LARGEST_SIDE
+        data: Any = make_levels(shape) if large else np.zeros(shape, np.uint32)
         made_for = {MADE_FOR: str(image.unique_id)}
         return viewer.add_labels(
-            data, name=LABELS_NAME, opacity=0.6, metadata=made_for, **placement(image)
+            data,
+            multiscale=large,
+            name=LABELS_NAME,
+            opacity=0.6,
+            metadata=made_for,
+            **placement(image),
         )
     layer = viewer.add_labels(
         # As large as the masks it will show, not as the image: see `Preview`.

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from .label_layer import image_shape
+from .label_levels import finest
 
 if TYPE_CHECKING:
     from .binding import Binding
@@ -83,10 +84,11 @@ def takes_labels(binding: Binding | None) -> Callable[[Any], bool]:
         return lambda layer: False
     shape, preview = image_shape(binding.image), binding.preview.unique_id
 
+    def labels_shape(layer: Any) -> tuple[int, ...]:
+        return tuple(finest(layer.data, multiscale=layer.multiscale).shape)
+
     def fits(layer: Any) -> bool:
-        return bool(
-            layer.unique_id != preview and not layer.multiscale and tuple(layer.data.shape) == shape
-        )
+        return bool(layer.unique_id != preview and labels_shape(layer) == shape)
 
     return fits
 

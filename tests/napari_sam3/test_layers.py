@@ -255,13 +255,14 @@ def test_labels_that_cannot_be_written_are_refused(predictor: Predictor, blobs: 
     image = viewer.add_image(blobs)
     lazy = viewer.add_labels(da.zeros(blobs.shape, dtype=np.uint8))
     small = viewer.add_labels(np.zeros((5, 5), np.uint8))
-    pyramid = viewer.add_labels([np.zeros(blobs.shape, np.uint8), np.zeros((50, 45), np.uint8)])
+    levels = [da.zeros(blobs.shape, dtype=np.uint8), da.zeros((50, 45), dtype=np.uint8)]
+    pyramid = viewer.add_labels(levels, multiscale=True)
     frozen = viewer.add_labels(np.broadcast_to(np.uint8(0), blobs.shape))
     count = len(viewer.layers)
     for labels, message in (
         (lazy, r"data\.compute\(\)"),
         (small, r"shape \(5, 5\).*\(100, 90\)"),
-        (pyramid, "pyramid"),
+        (pyramid, "dask"),
         (frozen, "read-only"),
     ):
         with pytest.raises(LayerError, match=message):
