@@ -1,4 +1,4 @@
-"""Synthetic stacks with known labels, for measuring how objects are followed from plane to plane."""
+"""Synthetic stacks with known labels, for measuring how well objects are followed."""
 
 from __future__ import annotations
 
@@ -86,11 +86,9 @@ def middle_boxes(labels: npt.NDArray[Any]) -> dict[int, tuple[int, tuple[float, 
     return boxes
 
 
-def _objects(
-    kind: Kind, shape: tuple[int, int, int], rng: np.random.Generator
-) -> list[FloatArray]:
+def _objects(kind: Kind, shape: tuple[int, int, int], rng: np.random.Generator) -> list[FloatArray]:
     """Distances (1 on the rim) of one object, or of two that touch."""
-    depth, height, width = shape
+    depth, height = shape[:2]
     largest = min(depth * ANISOTROPY / 2.6, height / 8)
     radius = rng.uniform(0.55 * largest, largest)
     inner = np.array([radius / ANISOTROPY, radius, radius]) + 1
@@ -157,5 +155,7 @@ def _render(
     texture = ndimage.gaussian_filter(rng.standard_normal(shape, np.float32), (1, 2.5, 2.5))
     light *= 1 + 0.2 * texture / texture.std()
     uneven = np.linspace(0.1, 0.2, shape[2], dtype=np.float32)
-    photons = rng.poisson(np.clip(ndimage.gaussian_filter(light, (0.4, 1, 1)) + uneven, 0, None) * 90)
+    photons = rng.poisson(
+        np.clip(ndimage.gaussian_filter(light, (0.4, 1, 1)) + uneven, 0, None) * 90
+    )
     return Volume(np.clip(photons * 40.0 + 400, 0, 65535).astype(np.uint16), labels)

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from scipy import ndimage
 
-from ..drafts import Draft, Turn
-from ..inference import Question, answer
-from ..masks import PlaneMask, around
-from ..prompts import MIN_BOX_SIDE, PromptSet
+from napari_sam3.drafts import Draft, Turn
+from napari_sam3.inference import Question, answer
+from napari_sam3.masks import PlaneMask, around
+from napari_sam3.prompts import MIN_BOX_SIDE, PromptSet
 
 if TYPE_CHECKING:
+    from napari_sam3.embeddings import Control, EmbeddingCache
+    from napari_sam3.plane_image import PlaneImage
     from sam3.predictor import Predictor
-
-    from ..embeddings import Control, EmbeddingCache
-    from ..plane_image import PlaneImage
 
 __all__ = ["Carried", "CarryRules", "carry", "carried_draft", "overlap", "why_ended"]
 
@@ -48,9 +47,9 @@ class CarryRules:
         It ends where it has fewer px.
     """
 
-    parts: tuple[Part, ...] = ("box", "point", "mask")
-    slack: float = 0.1
-    min_score: float = 0.5
+    parts: tuple[Part, ...] = ("point", "mask")
+    slack: float = 0.2
+    min_score: float = 0.7
     max_change: float = 3.0
     min_overlap: float = 0.5
     min_area: int = 8
@@ -118,9 +117,7 @@ def carry(
     }
 
 
-def carried_draft(
-    number: int, mask: PlaneMask, rules: CarryRules, shape: tuple[int, int]
-) -> Draft:
+def carried_draft(number: int, mask: PlaneMask, rules: CarryRules, shape: tuple[int, int]) -> Draft:
     """Ask for an object by its mask on the plane before.
 
     Parameters
