@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from scipy import ndimage
@@ -13,6 +13,7 @@ from napari_sam3.drafts import Draft, Turn
 from napari_sam3.inference import Question, answer
 from napari_sam3.masks import PlaneMask, around
 from napari_sam3.prompts import MIN_BOX_SIDE, PromptSet
+from sam3.errors import PromptError
 
 if TYPE_CHECKING:
     from napari_sam3.embeddings import Control, EmbeddingCache
@@ -22,6 +23,13 @@ if TYPE_CHECKING:
 __all__ = ["Carried", "CarryRules", "carry", "carried_draft", "overlap", "why_ended"]
 
 Part = Literal["box", "point", "mask"]
+_LIMITS = (
+    ("slack", 0, 10),
+    ("min_score", 0, 1),
+    ("max_change", 1, float("inf")),
+    ("min_overlap", 0, 1),
+    ("min_area", 1, float("inf")),
+)
 
 
 @dataclass(frozen=True)
@@ -53,6 +61,39 @@ class CarryRules:
     max_change: float = 3.0
     min_overlap: float = 0.5
     min_area: int = 8
+
+    def __post_init__(self) -> None:
+        """Refuse what makes no sense."""
+        if not self.parts or not set(self.parts) <= set(get_args(Part)):
+            raise PromptError(
+                f"parts is {self.parts!r}; choose one or more of {', '.join(get_args(Part))}"
+            )
+        for name, low, high in _LIMITS:
+            if not low <= getattr(self, name) <= high:
+                raise PromptError(f"{name} is {getattr(self, name)}; give {low} to {high:g}")
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> CarryRules:
+        """Make rules from plain values; those that are not given are the default ones.
+
+        Raises
+        ------
+        sam3.errors.PromptError
+            If there is no rule of a name, or a value cannot be used.
+        """
+        names = [one.name for one in fields(cls)]
+        unknown = sorted(set(values) - set(names))
+        if unknown:
+            raise PromptError(
+                f"there is no rule {', '.join(map(repr, unknown))}; there are {', '.join(names)}"
+            )
+        given = dict(values)
+        try:
+            if "parts" in given:
+                given["parts"] = tuple(given["parts"])
+            return cls(**given)
+        except TypeError as error:
+            raise PromptError(f"the rules {dict(values)} cannot be used: {error}") from error
 
 
 @dataclass(frozen=True, eq=False)

@@ -30,8 +30,10 @@ class Step:
         Those carried there, and those that ended there.
     keep : callable
         Writes the record; to be called once, by any thread, before the next sweep.
-    skipped : bool
-        Whether the model was not asked.
+    known : bool
+        Whether it was done in an earlier run.
+    asked : bool
+        Whether the model was asked now; neither, where there is nothing to be carried.
     error : ImageError, optional
         Why the plane could not be read. Objects are carried on across it.
     """
@@ -39,7 +41,8 @@ class Step:
     position: Position
     objects: tuple[BatchObject, ...]
     keep: Callable[[], None]
-    skipped: bool = False
+    known: bool = False
+    asked: bool = False
     error: ImageError | None = None
 
 
@@ -66,18 +69,16 @@ def sweep(bench: Workbench, stack: Sequence[Position], room: str, load: Load) ->
         # Prompts are a new beginning: nothing is carried to where the object has its own.
         todo = {number: one for number, one in state.items() if number not in anchors}
         objects: tuple[BatchObject, ...] = ()
-        error, skipped, keep = None, True, _nothing
+        error, keep = None, _nothing
+        known = records.objects(room, name, state_digest(todo)) if todo else None
         if todo:
-            made_from = state_digest(todo)
-            known = records.objects(room, name, made_from)
             if known is not None:
                 objects = known
             else:
-                skipped = False
                 try:
                     plane = load(position, stack[at + 1] if at + 1 < len(stack) else None)
                     objects = bench.step(plane, todo)
-                    keep = _keeper(bench, room, name, objects, made_from)
+                    keep = _keeper(bench, room, name, objects, state_digest(todo))
                 except ImageError as caught:
                     error = caught
         if (not todo or error) and records.has(room, name):
@@ -87,7 +88,8 @@ def sweep(bench: Workbench, stack: Sequence[Position], room: str, load: Load) ->
         else:
             state = {one.id: (one.mask, one.steps) for one in objects if not one.ended}
         state |= {number: (one.mask, 0) for number, one in anchors.items()}
-        yield Step(position, objects, keep, skipped, error)
+        asked = bool(todo) and known is None
+        yield Step(position, objects, keep, known is not None, asked, error)
 
 
 def meet(

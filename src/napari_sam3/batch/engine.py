@@ -139,8 +139,8 @@ class _Run:
                 self._check()
                 if step.error is not None:
                     errors[step.position] = step.error
-                skipped[step.position] &= step.skipped
-                self.control.count(skipped=step.skipped, failed=step.error is not None)
+                skipped[step.position] &= not step.asked
+                self.control.count(skipped=step.known, failed=step.error is not None)
                 last = (room == "forward") == (step.position >= anchors[-1])
                 yield from self._settle(step, room, errors, skipped[step.position], last)
             yield from filter(None, self.writer.drain())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +49,7 @@ def segment(
     cache: EmbeddingCache | None = None,
     control: BatchControl | None = None,
     dask: str | None = None,
-) -> Iterator[PlaneResult]:
+) -> Generator[PlaneResult, None, None]:
     """Segment planes of an image, one after the other.
 
     Reading, the model and writing overlap, and memory does not grow with the number of planes.
@@ -59,8 +59,8 @@ def segment(
     Parameters
     ----------
     image : path, array or LazyImage
-        A file or OME-Zarr; anything with ``shape``, ``dtype`` and indexing (numpy, dask, zarr), rows
-        and columns last; or a `LazyImage`, which can say more, such as that it is in colour.
+        A file or OME-Zarr; anything with ``shape``, ``dtype`` and indexing (numpy, dask, zarr),
+        rows and columns last; or a `LazyImage`, which can say more, such as that it is in colour.
     mode : Placed, Repeated, Carried or Automatic
         What is looked for.
     model : str, path, Predictor or callable

@@ -103,7 +103,7 @@ class ModelSource:
         if isinstance(model, str | os.PathLike):
             return cls(os.fspath(model), device)
         if hasattr(model, "predict"):
-            return cls(loader=lambda: model)  # type: ignore[no-any-return]
+            return cls(loader=lambda: model)
         if callable(model):
             return cls(loader=model)
         raise BatchError(f"{model!r} is no model; expected a name, a weights file or a predictor")

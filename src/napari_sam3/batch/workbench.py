@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -84,6 +85,8 @@ class Job:
         Values shown as 0 and 255; by default found for each plane as in the viewer.
     level : int, optional
         Pyramid level, pinned.
+    run : str
+        Tells runs apart, so that nothing of an earlier one is taken for this one's.
     """
 
     image: ImageSource
@@ -93,6 +96,7 @@ class Job:
     output: Path | None = None
     contrast: ContrastLimits | None = None
     level: int | None = None
+    run: str = field(default_factory=lambda: secrets.token_hex(8))
 
 
 @dataclass(eq=False)
@@ -225,7 +229,7 @@ class Workbench:
         name, made_from = name_of(position), masks_digest(objects)
         if self.records.painted(name, made_from) is not None:
             return False
-        array = self.labels.array
+        array: Any = self.labels.array
         chunk = array.chunks[-2], array.chunks[-1]
 
         def write(region: Region, values: Any) -> None:
