@@ -129,16 +129,14 @@ def test_a_cancelled_batch_ends_soon_and_is_gone_on_with(
 
 
 def test_a_batch_is_what_the_segment_command_does_plane_by_plane(predictor: Predictor) -> None:
-    image, objects = (
-        stack(),
-        {1: PromptSet(box=(8, 8, 33, 32)), 2: PromptSet(((55.0, 34.0),), (1,))},
-    )
-    results = list(segment(image, Repeated(objects), predictor, planes=[(2,), (4,)]))
+    box, click = PromptSet(box=(8, 8, 33, 32)), PromptSet(((55.0, 34.0),), (1,))
+    image, objects = stack(), {1: box, 2: click}
+    # Left alone, a click follows the size of objects accepted before it; here there are none.
+    results = list(segment(image, Repeated(objects), predictor, planes=[(2,), (4,)], level=0))
     assert [result.position for result in results] == [(2,), (4,)]
     for result in results:
-        alone = segment_plane(
-            LoadedImage(image[result.position]), list(objects.values()), predictor
-        )
+        plane = LoadedImage(image[result.position])
+        alone = segment_plane(plane, list(objects.values()), predictor, level=0)
         np.testing.assert_array_equal(result.labels, alone.labels)
 
 
