@@ -64,7 +64,7 @@ def test_the_next_plane_is_asked_by_the_mask_before() -> None:
     assert alone.turns[0].prompts.is_empty
     assert carried_draft(5, mask, CarryRules(parts=("point",)), (80, 90)).seed is None
     edge = carried_draft(1, disc(0, 89, 12), CarryRules(parts=("box",)), (80, 90))
-    x0, y0, x1, y1 = edge.prompts.box or (0, 0, 0, 0)
+    _, y0, x1, _ = edge.prompts.box or (0, 0, 0, 0)
     assert (y0, x1) == (-0.5, 89.5), "never out of the plane"
 
 

@@ -168,7 +168,7 @@ def test_without_dask_it_is_said_how_to_get_it(image: Path, tmp_path: Path) -> N
         "from napari_sam3.cli import main\n"
         "sys.exit(main(sys.argv[1:]))"
     )
-    arguments = ["batch", image, "-o", tmp_path / "a.zarr", "--mode", "automatic"]
+    arguments: list[Any] = ["batch", image, "-o", tmp_path / "a.zarr", "--mode", "automatic"]
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments, "--dask", "local:2"],
         capture_output=True, text=True, check=False,

@@ -325,19 +325,15 @@ def test_axes_before_rows_and_columns_may_be_many(predictor: Predictor, tmp_path
     loose = question("carried")
     assert isinstance(loose, Carried)
     along_z = list(segment(image, Carried(prompts, rules=loose.rules), predictor))
-    assert sorted(result.position for result in along_z) == [
-        (t, z) for t in (0, 1) for z in (0, 1, 2)
-    ]
-    assert {one.id for result in along_z if result.position[0] == 0 for one in result.objects} == {
-        1
-    }
-    along_t = list(
-        segment(image, Carried(prompts, 0, loose.rules), predictor, output=tmp_path / "labels.zarr")
-    )
+    every = [(t, z) for t in (0, 1) for z in (0, 1, 2)]
+    assert sorted(result.position for result in along_z) == every
+    first = [result for result in along_z if result.position[0] == 0]
+    assert {one.id for result in first for one in result.objects} == {1}
+    output = tmp_path / "labels.zarr"
+    along_t = list(segment(image, Carried(prompts, 0, loose.rules), predictor, output=output))
     assert {result.position[1] for result in along_t} == {0, 1}
-    assert {one.id for result in along_t if result.position[1] == 0 for one in result.objects} == {
-        2
-    }
+    column = [result for result in along_t if result.position[1] == 0]
+    assert {one.id for result in column for one in result.objects} == {2}
     with pytest.raises(PromptError, match="carried along axis 2 of an image with 2 axes"):
         next(segment(image, Carried(prompts, 2), predictor))
 

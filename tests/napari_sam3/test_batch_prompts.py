@@ -169,8 +169,8 @@ def test_outlines_go_through_json(tmp_path: Path) -> None:
 
 
 def test_layers_of_a_stack_are_read_on_all_planes() -> None:
-    points = [[0, 10, 20], [0, 11, 21], [2.4, 5, 6], [2.5, 7, 8]]
-    polarity = ["foreground", "background", "foreground", True]
+    points: Any = [[0, 10, 20], [0, 11, 21], [2.4, 5, 6], [2.5, 7, 8]]
+    polarity: Any = ["foreground", "background", "foreground", True]
     square = [[1, 2, 3], [1, 2, 13], [1, 12, 13], [1, 12, 3]]
     line = [[1, 2, 3], [1, 9, 9]]
     found = prompts_from_layers(points, polarity, [square, line], ["rectangle", "line"], ndim=3)
