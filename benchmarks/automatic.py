@@ -84,7 +84,8 @@ def match_labels(truth: Labels, labels: Labels) -> Matched:
     union = joint.sum(1)[:, None] + joint.sum(0)[None] - joint
     iou = (joint / union)[true_ids != 0][:, found_ids != 0]
     pairs = iou[linear_sum_assignment(iou, maximize=True)]
-    return Matched(int(np.count_nonzero(pairs > HIT)), *iou.shape, float(pairs.sum()))
+    hits = int(np.count_nonzero(pairs > HIT))
+    return Matched(hits, len(iou), len(found_ids[found_ids != 0]), float(pairs.sum()))
 
 
 def automatic_rows(

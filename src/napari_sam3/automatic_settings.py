@@ -63,7 +63,7 @@ class AutomaticSettings:
     grid: int = 12
     blob_radii: tuple[float, float] = (4.0, 24.0)
     blob_contrast: float = 0.05
-    min_score: float = 0.5
+    min_score: float = 0.55
     min_stability: float = 0.2
     stability_offset: float = 4.0
     duplicate_iou: float = 0.5
