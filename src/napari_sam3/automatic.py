@@ -22,15 +22,8 @@ from .suppression import Found, merge_found, paint_order, suppress
 if TYPE_CHECKING:
     from sam3.predictor import Predictor
 
-__all__ = [
-    "AutomaticSettings",
-    "Found",
-    "Seed",
-    "find_objects",
-    "merge_found",
-    "paint_order",
-    "stability",
-]
+__all__ = ["AutomaticSettings", "Found", "Seed"]
+__all__ += ["find_objects", "merge_found", "paint_order", "stability"]
 
 
 def find_objects(
