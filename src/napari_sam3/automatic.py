@@ -22,7 +22,8 @@ from .suppression import Found, merge_found, paint_order, suppress
 if TYPE_CHECKING:
     from sam3.predictor import Predictor
 
-__all__ = ["AutomaticSettings", "Found", "Seed", "find_objects", "merge_found", "paint_order"]
+__all__ = ["AutomaticSettings", "Found", "Seed"]
+__all__ += ["find_objects", "merge_found", "paint_order", "stability"]
 
 
 def find_objects(
@@ -80,9 +81,20 @@ def find_objects(
 
 
 def stability(candidate: Candidate, field: Field, offset: float) -> float:
-    """Return the IoU of a mask at logits of plus and minus an offset, around the mask alone."""
+    """Return the IoU of a mask at two thresholds of its logits, 0 to 1.
+
+    Parameters
+    ----------
+    candidate : Candidate
+        The mask and its low-resolution logits; these are looked at around the mask alone.
+    field : Field
+        Where it was answered.
+    offset : float
+        The thresholds are plus and minus this. The one mask lies in the other.
+    """
     logits = _around_mask(candidate, field)
-    return np.count_nonzero(logits > offset) / max(1, np.count_nonzero(logits > -offset))
+    inner, outer = (int(np.count_nonzero(logits > at)) for at in (offset, -offset))
+    return inner / max(1, outer)
 
 
 def _batches(

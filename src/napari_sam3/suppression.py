@@ -55,8 +55,12 @@ class Found:
     @property
     def rank(self) -> tuple[object, ...]:
         """Key that puts better masks first; equal for equal masks only."""
-        return (-round(self.quality, 6), self.mask.bbox, self.seed.y, self.seed.x,
-                self.mask.crop.tobytes())  # fmt: skip
+        return (
+            -round(self.quality, 6),
+            self.mask.bbox,
+            (self.seed.y, self.seed.x, self.level, self.score),
+            self.mask.crop.tobytes(),
+        )
 
 
 def overlap(a: PlaneMask, b: PlaneMask) -> int:
