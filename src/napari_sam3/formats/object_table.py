@@ -17,7 +17,19 @@ if TYPE_CHECKING:
 __all__ = ["ObjectTable", "plane_text"]
 
 #: What the pixels tell better.
-MEASURED = ("id", "plane", "area", "centroid_y", "centroid_x", "x0", "y0", "x1", "y1", "unit")
+MEASURED = (
+    "id",
+    "index",
+    "plane",
+    "area",
+    "centroid_y",
+    "centroid_x",
+    "x0",
+    "y0",
+    "x1",
+    "y1",
+    "unit",
+)
 
 
 def plane_text(position: Iterable[int]) -> str:
@@ -42,6 +54,25 @@ class ObjectTable:
     def from_rows(cls, rows: Iterable[ObjectRow]) -> ObjectTable:
         """Return the table of objects that were segmented just now."""
         return cls({(row.id, row.plane): _beside_pixels(asdict(row)) for row in rows})
+
+    @classmethod
+    def from_features(cls, features: Any) -> ObjectTable:
+        """Return the table of a Labels layer.
+
+        Parameters
+        ----------
+        features : pandas.DataFrame
+            With the labels in the column "index", as napari has it; other tables say nothing
+            about labels and give an empty one.
+        """
+        if "index" not in features:
+            return cls()
+        return cls(
+            {
+                (int(line["index"]), str(line.get("plane") or "")): _beside_pixels(line)
+                for line in features.to_dict("records")
+            }
+        )
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> ObjectTable:
@@ -84,10 +115,15 @@ class ObjectTable:
 
 
 def _beside_pixels(line: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the other values as Python's own types, those that are missing left out."""
+    plain = {name: getattr(value, "item", lambda v=value: v)() for name, value in line.items()}
     return {
-        name: value
-        for name, value in line.items()
-        if name not in MEASURED and not name.endswith("_physical") and value not in (None, "")
+        str(name): value
+        for name, value in plain.items()
+        if name not in MEASURED
+        and not str(name).endswith("_physical")
+        and value not in (None, "")
+        and value == value  # NaN is not
     }
 
 

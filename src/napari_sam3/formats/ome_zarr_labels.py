@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from napari_sam3.axes import ImageAxes
-from napari_sam3.ome_zarr import create_labels
+from napari_sam3.ome_zarr import making_labels
 
 from .label_planes import TILE, check_labels, plane_positions, read_region
 from .object_table import ObjectTable
@@ -52,23 +52,23 @@ def write_ome_zarr(
     """
     check_labels(labels)
     dtype = np.dtype(labels.dtype)
-    made = create_labels(
+    height, width = (int(length) for length in labels.shape[-2:])
+    with making_labels(
         path,
         labels.shape,
         np.uint8 if dtype.kind == "b" else dtype,
         axes,
         version=version,
         overwrite=overwrite,
-    )
-    array: Any = made.array
-    height, width = (int(length) for length in labels.shape[-2:])
-    for position in plane_positions(labels):
-        for top in range(0, height, TILE):
-            for left in range(0, width, TILE):
-                rows, columns = slice(top, top + TILE), slice(left, left + TILE)
-                pixels = read_region(labels, position, rows, columns)
-                array[(*position, rows, columns)] = pixels
-    made.finish(_properties(table) if table is not None else None)
+    ) as made:
+        array: Any = made.array
+        for position in plane_positions(labels):
+            for top in range(0, height, TILE):
+                for left in range(0, width, TILE):
+                    rows, columns = slice(top, top + TILE), slice(left, left + TILE)
+                    pixels = read_region(labels, position, rows, columns)
+                    array[(*position, rows, columns)] = pixels
+        made.finish(_properties(table) if table is not None else None)
     return Path(path)
 
 
