@@ -1,4 +1,4 @@
-"""The command line: `napari-sam3 segment`, `precompute`, `demo` and `info`."""
+"""The command line: `napari-sam3 segment`, `batch`, `precompute`, `demo` and `info`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from sam3.errors import Sam3Error
 
-from . import precompute_command
+from . import batch_command, precompute_command
 
 if TYPE_CHECKING:
     from .prompts import PromptSet
@@ -142,6 +142,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     segment.set_defaults(run=_segment)
 
+    batch = commands.add_parser(
+        "batch", help="segment many planes, or tiles of a large one; goes on where it stopped"
+    )
+    batch_command.add_arguments(batch)
+    batch.set_defaults(run=batch_command.run)
+
     precompute = commands.add_parser(
         "precompute", help="encode an image ahead, so that clicks are answered at once"
     )
@@ -167,13 +173,13 @@ def _parser() -> argparse.ArgumentParser:
     info.add_argument("file", metavar="FILE")
     info.set_defaults(run=_info)
 
-    for command in (segment, precompute, demo):
+    for command in (segment, batch, precompute, demo):
         _add_model_options(command)
-    for command in (segment, demo):
+    for command in (segment, batch, demo):
         command.add_argument(
             "--overwrite", action="store_true", help="replace files that exist already"
         )
-    for command in (segment, precompute, demo, info):
+    for command in (segment, batch, precompute, demo, info):
         command.add_argument("-v", "--verbose", action="store_true", help="say what is being done")
         command.set_defaults(prog=command.prog)
     return parser
