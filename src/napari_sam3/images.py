@@ -15,6 +15,7 @@ import numpy.typing as npt
 from sam3.errors import ImageError
 
 from .axes import ImageAxes
+from .plane_image import Channel
 from .planes import PlaneIndex
 from .tiff_axes import tiff_axes
 
@@ -52,6 +53,10 @@ class LoadedImage:
     def axes(self) -> ImageAxes:
         """Names, units, scale and place of the axes without the colours."""
         return self.known_axes or ImageAxes.default(len(self.shape))
+
+    def channel(self, plane: PlaneIndex) -> Channel:
+        """Return a plane, with the contrast of all its pixels."""
+        return Channel(self.data, plane, self.rgb)
 
 
 def read_image(path: str | os.PathLike[str]) -> LoadedImage:

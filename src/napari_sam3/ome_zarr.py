@@ -32,7 +32,7 @@ from .output_files import ExportError
 if TYPE_CHECKING:
     import zarr
 
-__all__ = ["ImageAxes", "LabelImage", "create_labels", "making_labels", "open_labels"]
+__all__ = ["ImageAxes", "LabelImage", "check_free", "create_labels", "making_labels", "open_labels"]
 
 #: Rows and columns of a chunk where none are given, and of the coarsest level at most.
 CHUNK = 1024
@@ -69,6 +69,13 @@ class LabelImage:
         group: Any = _open_group(self.path, "r")
         (entry,) = ome_part(dict(group.attrs))["multiscales"]
         return [group[one["path"]] for one in entry["datasets"]]
+
+    @property
+    def properties(self) -> list[Mapping[str, Any]]:
+        """What is known of labels, each with its "label-value"; as `finish` was given it."""
+        about: Any = ome_part(dict(_open_group(self.path, "r").attrs))
+        found = about.get("image-label", {}).get("properties") or []
+        return [one for one in found if isinstance(one, Mapping)]
 
     def finish(
         self,
@@ -178,7 +185,7 @@ def making_labels(
         raise ExportError(f"labels of dtype {np.dtype(dtype)} cannot be written; expected integers")
     image = _image_around(path)
     chosen = _choose_version(version, image)
-    _check_free(path, overwrite)
+    check_free(path, overwrite)
     partial = path.with_name(f".{secrets.token_hex(8)}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -315,7 +322,14 @@ def _choose_version(version: str | None, image: Mapping[str, Any] | None) -> Ome
     return chosen
 
 
-def _check_free(path: Path, overwrite: bool) -> None:
+def check_free(path: Path, overwrite: bool) -> None:
+    """Refuse a path that labels cannot be written to.
+
+    Raises
+    ------
+    ExportError
+        If something is there that may not be replaced.
+    """
     if not path.exists():
         return
     if not overwrite:

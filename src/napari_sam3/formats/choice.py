@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from napari_sam3.axes import ImageAxes
-from napari_sam3.output_files import ExportError
+from napari_sam3.ome_zarr import check_free
+from napari_sam3.output_files import ExportError, check_output
 
 from .coco import write_coco
 from .geojson import write_geojson
@@ -19,7 +20,7 @@ from .ome_zarr_labels import write_ome_zarr
 from .regions import write_regions
 from .tiff import write_labels
 
-__all__ = ["FORMATS", "LabelFormat", "export_labels", "format_of"]
+__all__ = ["FORMATS", "LabelFormat", "check_target", "export_labels", "format_of"]
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,30 @@ def format_of(path: str | os.PathLike[str]) -> LabelFormat:
     raise ExportError(
         f"the name {str(path)!r} tells no format; let it end in one of {known}, or give --format"
     )
+
+
+def check_target(
+    path: str | os.PathLike[str], format: str | None = None, *, overwrite: bool = False
+) -> None:
+    """Make sure, before any work is done, that labels can be written.
+
+    Parameters
+    ----------
+    path, format, overwrite
+        As for `export_labels`.
+
+    Raises
+    ------
+    ExportError
+        If the name tells no format, something is there, or the folder cannot be written to.
+    """
+    chosen = FORMATS[format] if format is not None else format_of(path)
+    if chosen.name == "ome-zarr":
+        check_free(Path(path), overwrite)
+        # The folder is made and tried by a name that is free.
+        check_output(Path(path).with_name(f".{Path(path).name}.partial"), overwrite=True)
+    else:
+        check_output(path, overwrite=overwrite)
 
 
 def export_labels(

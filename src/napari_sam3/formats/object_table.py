@@ -75,6 +75,23 @@ class ObjectTable:
         )
 
     @classmethod
+    def from_properties(cls, properties: Iterable[Mapping[str, Any]]) -> ObjectTable:
+        """Return the table that an OME-Zarr label image keeps, for all planes alike.
+
+        Parameters
+        ----------
+        properties : iterable of mapping
+            As in its metadata, each with its "label-value".
+        """
+        return cls(
+            {
+                (int(one["label-value"]), ""): _beside_pixels(one)
+                for one in properties
+                if "label-value" in one
+            }
+        )
+
+    @classmethod
     def read(cls, path: str | os.PathLike[str]) -> ObjectTable:
         """Read a table with a column "id", perhaps "plane", and others.
 
