@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -291,3 +293,25 @@ def test_labels_that_imagej_cannot_place(tmp_path: Path) -> None:
     wide = dask.array.zeros((4, 40_000), dtype=np.uint8)
     with pytest.raises(ExportError, match=r"no ROIs for labels of shape \(4, 40000\)"):
         export_labels(wide, tmp_path / "l.zip")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limits of file size")
+@pytest.mark.parametrize("name", FORMATS)
+def test_nothing_is_left_of_what_could_not_be_written(tmp_path: Path, name: str) -> None:
+    """As on a full disk, which a limit of file size looks like to the program."""
+    noise = np.random.default_rng(0).integers(0, 200, (90, 110)).astype(np.uint8)
+    np.save(tmp_path / "labels.npy", noise)
+    program = (
+        "import resource, sys; from napari_sam3.cli import main\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))\n"
+        "sys.exit(main(sys.argv[1:]))"
+    )
+    output = tmp_path / f"out{FORMATS[name].suffixes[0]}"
+    argv = ["export", str(tmp_path / "labels.npy"), "-o", str(output), "--format", name]
+    done = subprocess.run(
+        [sys.executable, "-c", program, *argv], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2, done.stderr
+    assert "could not be written" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["labels.npy"]

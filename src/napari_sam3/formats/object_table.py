@@ -71,6 +71,7 @@ class ObjectTable:
             {
                 (int(line["index"]), str(line.get("plane") or "")): _beside_pixels(line)
                 for line in features.to_dict("records")
+                if line["index"] == line["index"]  # a row of nobody has NaN
             }
         )
 
