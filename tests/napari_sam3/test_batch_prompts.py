@@ -118,8 +118,8 @@ def test_files_that_are_no_tables_are_refused(tmp_path: Path) -> None:
     for name, message in (("a.xlsx", "expected a .csv or .json"), ("no.csv", "cannot be read")):
         with pytest.raises(PromptError, match=message):
             read_prompts(tmp_path / name)
+    square = PromptSet().with_outline([(0, 0), (9, 0), (9, 9)])
     with pytest.raises(PromptError, match="holds no outlines"):
-        square = PromptSet().with_outline([(0, 0), (9, 0), (9, 9)])
         write_prompts(tmp_path / "a.csv", BatchPrompts({(): {1: square}}))
     assert not (tmp_path / "a.csv").exists()
 
