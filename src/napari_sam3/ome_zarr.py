@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ import numpy.typing as npt
 from sam3.errors import ImageError
 
 from .axes import ImageAxes
-from .export import ExportError
+from .label_pyramid import add_level, coarser
 from .ome_metadata import (
     OmeVersion,
     axes_from_ome,
@@ -27,11 +27,12 @@ from .ome_metadata import (
     ome_part,
     version_of,
 )
+from .output_files import ExportError
 
 if TYPE_CHECKING:
     import zarr
 
-__all__ = ["ImageAxes", "LabelImage", "create_labels", "open_labels"]
+__all__ = ["ImageAxes", "LabelImage", "check_free", "create_labels", "making_labels", "open_labels"]
 
 #: Rows and columns of a chunk where none are given, and of the coarsest level at most.
 CHUNK = 1024
@@ -69,6 +70,13 @@ class LabelImage:
         (entry,) = ome_part(dict(group.attrs))["multiscales"]
         return [group[one["path"]] for one in entry["datasets"]]
 
+    @property
+    def properties(self) -> list[Mapping[str, Any]]:
+        """What is known of labels, each with its "label-value"; as `finish` was given it."""
+        about: Any = ome_part(dict(_open_group(self.path, "r").attrs))
+        found = about.get("image-label", {}).get("properties") or []
+        return [one for one in found if isinstance(one, Mapping)]
+
     def finish(
         self,
         properties: Mapping[int, Mapping[str, Any]] | None = None,
@@ -95,14 +103,14 @@ class LabelImage:
         try:
             group = _open_group(self.path, "r+")
             # Until all levels are there, only the finest is announced.
-            _describe(group, self.axes, [1], self.version, self.path, properties, colors)
+            _describe(group, self.axes, [1], self.version, properties, colors)
             for name in [name for name, _ in group.arrays() if name.isdecimal() and name != "0"]:
                 del group[name]
             levels, factors = [self.array], [1]
             while max(levels[-1].shape[-2:]) > COARSEST:
-                levels.append(_coarser(group, str(len(levels)), levels[-1], self.axes))
+                levels.append(coarser(group, str(len(levels)), levels[-1], self.axes))
                 factors.append(2 * factors[-1])
-            _describe(group, self.axes, factors, self.version, self.path, properties, colors)
+            _describe(group, self.axes, factors, self.version, properties, colors)
         except OSError as error:
             raise _unwritten(self.path, error) from error
 
@@ -146,6 +154,28 @@ def create_labels(
     sam3.errors.ImageError
         If OME-Zarr has no way to hold such axes.
     """
+    options: Any = {"chunks": chunks, "version": version, "overwrite": overwrite}
+    with making_labels(path, shape, dtype, axes, **options):
+        pass
+    return open_labels(path)
+
+
+@contextmanager
+def making_labels(
+    path: str | os.PathLike[str],
+    shape: Sequence[int],
+    dtype: npt.DTypeLike,
+    axes: ImageAxes | None = None,
+    *,
+    chunks: Sequence[int] | None = None,
+    version: str | None = None,
+    overwrite: bool = False,
+) -> Iterator[LabelImage]:
+    """Lend labels that are all 0 to be filled; they appear under their name once that is done.
+
+    What they replace is there until then, and can be read to fill them. Parameters and errors are
+    those of `create_labels`.
+    """
     path, shape = Path(path), tuple(int(length) for length in shape)
     axes = ImageAxes.default(len(shape)) if axes is None else axes
     if axes.ndim != len(shape):
@@ -155,11 +185,12 @@ def create_labels(
         raise ExportError(f"labels of dtype {np.dtype(dtype)} cannot be written; expected integers")
     image = _image_around(path)
     chosen = _choose_version(version, image)
-    _check_free(path, overwrite)
+    check_free(path, overwrite)
     partial = path.with_name(f".{secrets.token_hex(8)}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _make(partial, path, shape, np.dtype(dtype), axes, chunks, chosen, image is not None)
+        yield open_labels(partial)
         if path.exists():
             old = path.with_name(f".{secrets.token_hex(8)}.old")
             os.replace(path, old)
@@ -173,7 +204,6 @@ def create_labels(
         raise _unwritten(path, error) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return open_labels(path)
 
 
 def open_labels(path: str | os.PathLike[str], *, read_only: bool = False) -> LabelImage:
@@ -229,29 +259,8 @@ def _make(
     if chunks is None:
         chunks = (*(1,) * (len(shape) - 2), CHUNK, CHUNK)
     group = zarr.create_group(folder, zarr_format=3 if version == "0.5" else 2)
-    _create_array(group, "0", shape, dtype, chunks, axes)
-    _describe(group, axes, [1], version, path, None, None, in_image=in_image)
-
-
-def _create_array(
-    group: zarr.Group,
-    name: str,
-    shape: Sequence[int],
-    dtype: np.dtype[Any],
-    chunks: Sequence[int],
-    axes: ImageAxes,
-) -> zarr.Array[Any]:
-    new = group.metadata.zarr_format == 3
-    return group.create_array(
-        name,
-        shape=tuple(shape),
-        dtype=dtype,
-        chunks=tuple(max(1, min(c, n)) for c, n in zip(chunks, shape, strict=True)),
-        fill_value=0,
-        dimension_names=axes.names if new else None,
-        chunk_key_encoding={"name": "default" if new else "v2", "separator": "/"},
-        overwrite=True,
-    )
+    add_level(group, "0", shape, dtype, chunks, axes)
+    _describe(group, axes, [1], version, None, None, name=path.name, in_image=in_image)
 
 
 def _describe(
@@ -259,14 +268,17 @@ def _describe(
     axes: ImageAxes,
     factors: Sequence[int],
     version: OmeVersion,
-    path: Path,
     properties: Mapping[int, Mapping[str, Any]] | None,
     colors: Mapping[int, Sequence[int]] | None,
     *,
-    in_image: bool | None = None,
+    name: str | None = None,
+    in_image: bool = False,
 ) -> None:
-    """Write the group's metadata; what is not given of the label stays as it is."""
-    label: dict[str, Any] = dict(ome_part(dict(group.attrs)).get("image-label", {}))
+    """Write the group's metadata; what is not given stays as it is."""
+    about: Any = ome_part(dict(group.attrs))
+    label: dict[str, Any] = dict(about.get("image-label", {}))
+    if name is None:
+        name = about["multiscales"][0].get("name", "labels")
     label["version"] = version
     if in_image:
         label["source"] = {"image": "../../"}
@@ -279,57 +291,8 @@ def _describe(
             {"label-value": int(number), "rgba": [int(part) for part in rgba]}
             for number, rgba in sorted(colors.items())
         ]
-    entry = multiscale(axes, factors, version, path.name)
+    entry = multiscale(axes, factors, version, name)
     _set_ome(group, {"multiscales": [entry], "image-label": label}, version)
-
-
-def _coarser(
-    group: zarr.Group, name: str, fine: zarr.Array[Any], axes: ImageAxes
-) -> zarr.Array[Any]:
-    """Make a level with half the rows and columns, a chunk at a time."""
-    shape = (*fine.shape[:-2], *(-(-length // 2) for length in fine.shape[-2:]))
-    coarse = _create_array(group, name, shape, fine.dtype, fine.chunks, axes)
-    for region in _chunks(coarse):
-        rows, columns = (
-            slice(2 * part.start, min(2 * part.stop, length))
-            for part, length in zip(region[-2:], fine.shape[-2:], strict=True)
-        )
-        pixels = np.asarray(fine[(*region[:-2], rows, columns)])
-        if pixels.any():
-            coarse[region] = halved(pixels)
-    return coarse
-
-
-def _chunks(array: zarr.Array[Any]) -> Iterator[tuple[slice, ...]]:
-    """Go through the regions of an array's chunks."""
-    ranges = [
-        [slice(at, min(at + step, length)) for at in range(0, length, step)]
-        for step, length in zip(array.chunks, array.shape, strict=True)
-    ]
-    return itertools.product(*ranges)
-
-
-def halved(labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return labels with half the rows and columns (rounded up), by the mode of each 2 x 2 pixels.
-
-    Parameters
-    ----------
-    labels : ndarray of integers, ... x H x W
-
-    Notes
-    -----
-    The mode of four without sorting is W. Silversmith's COUNTLESS (2018): two equal pixels are a
-    mode, so a few comparisons tell it. Of two pairs the one with the first pixel is taken, and
-    the first pixel where all differ.
-    """
-    odd = [(0, 0)] * (labels.ndim - 2) + [(0, length % 2) for length in labels.shape[-2:]]
-    if any(after for _, after in odd):
-        labels = np.pad(labels, odd, mode="edge")
-    a, b = labels[..., ::2, ::2], labels[..., ::2, 1::2]
-    c, d = labels[..., 1::2, ::2], labels[..., 1::2, 1::2]
-    alone = (a != b) & (a != c) & (a != d)
-    others = np.where((b == c) | (b == d), b, np.where(c == d, c, a))
-    return np.where(alone, others, a)
 
 
 def _image_around(path: Path) -> Mapping[str, Any] | None:
@@ -359,7 +322,14 @@ def _choose_version(version: str | None, image: Mapping[str, Any] | None) -> Ome
     return chosen
 
 
-def _check_free(path: Path, overwrite: bool) -> None:
+def check_free(path: Path, overwrite: bool) -> None:
+    """Refuse a path that labels cannot be written to.
+
+    Raises
+    ------
+    ExportError
+        If something is there that may not be replaced.
+    """
     if not path.exists():
         return
     if not overwrite:

@@ -18,7 +18,8 @@ from ome_zarr.reader import Reader
 
 from napari_sam3.axes import ImageAxes
 from napari_sam3.export import ExportError
-from napari_sam3.ome_zarr import create_labels, halved, open_labels
+from napari_sam3.label_pyramid import halved
+from napari_sam3.ome_zarr import create_labels, making_labels, open_labels
 from sam3.errors import ImageError
 
 AXES = ImageAxes.of("zyx", units=("µm", "um", "micron"), scale=(2, 0.5, 0.25), translate=(7, 1, 2))
@@ -135,6 +136,25 @@ def test_several_processes_write_chunks_of_their_own(tmp_path: Path) -> None:
     expected = np.zeros((2, 64, 64))
     expected[0, :, :32], expected[1, :, 32:] = 1, 2
     np.testing.assert_array_equal(open_labels(path, read_only=True).array[:], expected)
+
+
+def test_labels_may_be_made_from_those_that_they_replace(tmp_path: Path) -> None:
+    old = create_labels(tmp_path / "l.zarr", (600, 700), np.uint8)
+    old.array[:] = 3
+    with making_labels(old.path, (600, 700), np.uint16, overwrite=True) as made:
+        made.array[:] = np.asarray(old.array).astype(np.uint16) + 1
+        made.finish()
+    new = open_labels(old.path)
+    assert [np.unique(np.asarray(level)).tolist() for level in new.levels] == [[4], [4]]
+    about: Any = zarr.open_group(old.path, mode="r").attrs["ome"]
+    assert about["multiscales"][0]["name"] == "l.zarr"
+    with (
+        pytest.raises(RuntimeError, match="on the way"),
+        making_labels(old.path, (600, 700), np.uint16, overwrite=True),
+    ):
+        raise RuntimeError("on the way")
+    assert np.unique(np.asarray(open_labels(old.path).array)).tolist() == [4]
+    assert [one.name for one in tmp_path.iterdir()] == ["l.zarr"]
 
 
 def test_only_label_images_are_replaced(tmp_path: Path) -> None:
