@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from sam3.errors import PromptError
 
+from .command_parts import DONE, INTERRUPTED, SOME_FAILED, add_json_option, print_json, raw
+
 if TYPE_CHECKING:
     from .batch import BatchControl, Mode, PlaneResult, Progress
     from .lazy_images import LazyImage
@@ -33,7 +35,6 @@ The table is CSV or JSON: plane, object, x, y and polarity of each click, or x0,
 box; see docs/batch.md. It may be interrupted at any time (Ctrl-C, or worse): the same command goes
 on where it stopped. What is done stands in LABELS.zarr.batch.
 """
-SOME_FAILED, INTERRUPTED = 1, 130
 MODES = "placed", "repeated", "carried", "automatic"
 # On something that is no terminal, so often.
 _SECONDS_BETWEEN_LINES = 10.0
@@ -41,8 +42,7 @@ _SECONDS_BETWEEN_LINES = 10.0
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Describe the command's own arguments."""
-    command.epilog = EXAMPLES
-    command.formatter_class = argparse.RawDescriptionHelpFormatter
+    raw(command, EXAMPLES)
     command.add_argument("image", metavar="IMAGE", type=Path, help="TIFF, zarr, OME-Zarr, others")
     command.add_argument(
         "-o", "--output", required=True, metavar="LABELS.zarr", type=Path, help="OME-Zarr to write"
@@ -89,14 +89,20 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--ome-version", choices=("0.5", "0.4"), default=None, help="of OME-Zarr (default: 0.5)"
     )
-    command.add_argument("--json", action="store_true", help="print one JSON object at the end")
+    command.add_argument(
+        "--table", metavar="CSV", type=Path, help="table of all objects to write besides"
+    )
+    add_json_option(command)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Do the batch, and say what was done; returns the exit code."""
-    from .batch import BatchControl
+    from .batch import BatchControl, read_objects
+    from .export import check_output, write_table
     from .lazy_images import open_image
 
+    if arguments.table is not None:
+        check_output(arguments.table, overwrite=True)
     image = open_image(arguments.image)
     try:
         positions = _positions(image, arguments.planes)
@@ -116,6 +122,8 @@ def run(arguments: argparse.Namespace) -> int:
         interrupted = True
     finally:
         counter.end()
+    if arguments.table is not None and not interrupted:
+        write_table(arguments.table, list(read_objects(arguments.output)), overwrite=True)
     return _report(arguments, control, planes, failures, interrupted)
 
 
@@ -181,14 +189,14 @@ def _report(
             ],
             "interrupted": interrupted,
         }
-        print(json.dumps(summary))
+        print_json(summary)
     elif not interrupted:
         known = f", {done.skipped} of {done.total} units already there" if done.skipped else ""
         lost = f", {len(failures)} failed" if failures else ""
         print(f"labels: {arguments.output} ({planes} planes{known}{lost})")
     if interrupted:
         return INTERRUPTED
-    return SOME_FAILED if failures else 0
+    return SOME_FAILED if failures else DONE
 
 
 def _mode(image: LazyImage, arguments: argparse.Namespace, positions: Any) -> Mode:
@@ -207,8 +215,7 @@ def _mode(image: LazyImage, arguments: argparse.Namespace, positions: Any) -> Mo
         )
     if arguments.settings and arguments.mode != "carried":
         raise PromptError(f"the mode {arguments.mode} has no --settings; leave them out")
-    axes = getattr(image, "axes", None)
-    leading = len(image.shape) - 2 if axes is None else axes.names[:-2]
+    leading = image.axes.names[:-2]
     if arguments.mode == "repeated":
         return Repeated(_one_plane(arguments.prompts, leading))
     prompts = read_prompts(arguments.prompts, leading)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import signal
@@ -50,6 +51,25 @@ def test_placed_prompts_become_labels_as_in_a_script(
     np.testing.assert_array_equal(pixels(folder / "labels.zarr"), pixels(folder / "b.zarr"))
     assert batch(folder, "--prompts", str(folder / "placed.csv")) == 0
     assert "(2 planes, 2 of 2 units already there)" in capsys.readouterr().out
+
+
+def test_the_table_says_what_is_to_be_seen_of_each_object(folder: Path) -> None:
+    from skimage.measure import regionprops
+
+    table = folder / "objects.csv"
+    assert batch(folder, "--prompts", str(folder / "placed.csv"), "--table", str(table)) == 0
+    with table.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["plane"], row["id"]) for row in rows] == [("2", "1"), ("2", "4"), ("5", "1")]
+    assert [(row["points"], row["boxes"]) for row in rows] == [("0", "1"), ("2", "0"), ("1", "1")]
+    labels = pixels(folder / "labels.zarr")
+    for row in rows:
+        plane = labels[int(row["plane"])]
+        (seen,) = regionprops((plane == int(row["id"])).astype(np.uint8))
+        box = tuple(int(row[name]) for name in ("y0", "x0", "y1", "x1"))
+        assert (int(row["area"]), box) == (seen.area, seen.bbox)
+        centre = float(row["centroid_y"]), float(row["centroid_x"])
+        assert centre == pytest.approx(seen.centroid, abs=0.01)
 
 
 def test_json_is_one_object_on_the_last_line(

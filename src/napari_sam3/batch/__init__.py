@@ -7,6 +7,7 @@ from .prompt_files import read_prompts, write_prompts
 from .prompts import BatchPrompts, prompts_from_layers
 from .results import BatchError, BatchObject, PlaneResult, Progress
 from .segmenting import segment
+from .tables import read_objects
 
 __all__ = [
     "Automatic",
@@ -22,6 +23,7 @@ __all__ = [
     "Progress",
     "Repeated",
     "prompts_from_layers",
+    "read_objects",
     "read_prompts",
     "segment",
     "write_prompts",

@@ -72,9 +72,7 @@ class ImageSource:
 
     def axes(self) -> ImageAxes:
         """Return what is known of its axes, colours left out."""
-        image = self.open()
-        known = getattr(image, "axes", None)
-        return known if known is not None else ImageAxes.default(len(image.shape))
+        return self.open().axes
 
 
 @dataclass(frozen=True)

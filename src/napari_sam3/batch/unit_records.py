@@ -21,7 +21,7 @@ from .painting import Extent
 from .prompts import Position
 from .results import BatchError, BatchObject
 
-__all__ = ["Painted", "Records", "name_of"]
+__all__ = ["Painted", "Records", "name_of", "position_of"]
 
 T = TypeVar("T")
 _FIRST = b'{"sum":"'
@@ -111,6 +111,14 @@ class Records:
         """Keep what was found in a tile; raises BatchError."""
         self._write("tiles", name, "", [_found_to(one) for one in found])
 
+    def names(self, room: str) -> list[str]:
+        """Return the names of all records of a kind, in no order."""
+        return [path.stem for path in (self.path / room).glob("*.json")]
+
+    def painted_at(self, position: Position) -> Painted | None:
+        """Return how a plane was painted; None if it was not."""
+        return self.painted(name_of(position))
+
     def painted(self, name: str, made_from: str | None = None) -> Painted | None:
         """Return how a plane was painted, from certain objects or from any; None if it was not."""
         node = self._node("painted", name)
@@ -193,6 +201,11 @@ def name_of(position: Position, tile: tuple[int, int] | None = None) -> str:
     """Return the name of a plane's records, or of those of a tile of it, by its first pixel."""
     plane = "-".join(map(str, position)) if position else "plane"
     return plane if tile is None else f"{plane}_{tile[0]}_{tile[1]}"
+
+
+def position_of(name: str) -> Position:
+    """Return the position of the plane that records have a name of."""
+    return () if name == "plane" else tuple(map(int, name.split("-")))
 
 
 _PARTS = "made_from", "items"
