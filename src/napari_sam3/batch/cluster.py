@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,7 +20,7 @@ from .sources import ImageSource, ModelSource
 from .unit_records import name_of
 from .workbench import Job, Workbench, plane_index
 
-__all__ = ["check_dask", "run_on_dask"]
+__all__ = ["check_dask", "connect", "describe_model", "run_on_dask"]
 
 # A task that is tried so often is not the victim of a worker that died.
 RETRIES = 3
@@ -72,8 +72,50 @@ def check_dask(address: str, image: ImageSource, model: ModelSource, output: Any
         raise BatchError("other processes write what they find; give an output that all can reach")
 
 
+@contextmanager
+def connect(address: str) -> Iterator[Any]:
+    """Lend a client of a scheduler, which is begun and ended here for ``local:N``.
+
+    Raises
+    ------
+    BatchError
+        If there is no scheduler.
+    """
+    from distributed import Client, LocalCluster
+
+    with ExitStack() as stack:
+        try:
+            where: Any = address
+            if address.startswith("local:"):
+                where = LocalCluster(  # type: ignore[no-untyped-call]
+                    n_workers=int(address.removeprefix("local:")),
+                    threads_per_worker=1,
+                    dashboard_address=":0",
+                )
+                stack.enter_context(where)
+            client = Client(where, timeout="20s")  # type: ignore[no-untyped-call]
+            stack.enter_context(client)
+        except (OSError, TimeoutError) as error:
+            raise BatchError(
+                f"there is no Dask scheduler at {address!r} ({error}); check the address, or use "
+                "local:N for N processes on this machine"
+            ) from error
+        yield client
+
+
+def describe_model(client: Any, model: ModelSource) -> dict[str, Any]:
+    """Ask a worker what model it is: it may run on another device there than here."""
+    try:
+        about: dict[str, Any] = client.submit(ModelSource.describe, model, pure=False).result()
+    except Sam3Error:
+        raise
+    except Exception as error:
+        raise _failed(error) from error
+    return about
+
+
 def run_on_dask(
-    job: Job, positions: Sequence[Position], control: BatchControl, address: str
+    job: Job, positions: Sequence[Position], control: BatchControl, client: Any
 ) -> Iterator[PlaneResult]:
     """Do a job on Dask; each task reads its own planes and writes its own chunks and records.
 
@@ -86,47 +128,25 @@ def run_on_dask(
     ----------
     job, positions, control
         As for `napari_sam3.batch.engine.run_here`.
-    address : str
-        ``local:N``, or the address of a scheduler.
+    client : distributed.Client
+        From `connect`.
 
     Yields
     ------
     PlaneResult
         Each plane once it is written, in order.
     """
-    with ExitStack() as stack:
-        client = _connect(address, stack)
-        run = _Run(job, control, client)
-        control.begin(count_units(run.bench, positions))
-        stack.callback(run.cancel)
+    run = _Run(job, control, client)
+    control.begin(count_units(run.bench, positions))
+    try:
         if isinstance(job.mode, Placed):
             yield from run.placed(positions)
         elif isinstance(job.mode, Automatic):
             yield from run.automatic(positions)
         else:
             yield from run.carried(positions)
-
-
-def _connect(address: str, stack: ExitStack) -> Any:
-    from distributed import Client, LocalCluster
-
-    try:
-        if address.startswith("local:"):
-            cluster: Any = LocalCluster(  # type: ignore[no-untyped-call]
-                n_workers=int(address.removeprefix("local:")),
-                threads_per_worker=1,
-                dashboard_address=":0",
-            )
-            stack.enter_context(cluster)
-            return stack.enter_context(Client(cluster))  # type: ignore[no-untyped-call]
-        return stack.enter_context(
-            Client(address, timeout="20s")  # type: ignore[no-untyped-call]
-        )
-    except (OSError, TimeoutError) as error:
-        raise BatchError(
-            f"there is no Dask scheduler at {address!r} ({error}); check the address, or use "
-            "local:N for N processes on this machine"
-        ) from error
+    finally:
+        run.cancel()
 
 
 class _Run:
@@ -221,25 +241,21 @@ class _Run:
             if item not in chosen:
                 yield item, None
                 continue
+            if self.control.cancelled:
+                return
             workers = max(1, len(self.client.nthreads()))
             while len(self._waiting) < WINDOW * workers:
                 following = next(coming, None)
                 if following is None:
                     break
                 self._waiting.append(self._submit(function, following))
-            if self.control.cancelled:
-                self.cancel()
-                return
             future = self._waiting[0]
             try:
                 done = future.result()
             except Sam3Error:
                 raise
             except Exception as error:
-                raise BatchError(
-                    f"a task on Dask failed ({(str(error) or type(error).__name__)[:300]}); the "
-                    "same command goes on from what is done"
-                ) from error
+                raise _failed(error) from error
             self._waiting.popleft()
             yield item, done
 
@@ -273,13 +289,22 @@ def _about(job: Job, position: Position | None) -> Job:
     return replace(job, mode=replace(job.mode, prompts=prompts))
 
 
+def _failed(error: Exception) -> BatchError:
+    return BatchError(
+        f"a task on Dask failed ({(str(error) or type(error).__name__)[:300]}); the same command "
+        "goes on from what is done"
+    )
+
+
 def _bench(job: Job) -> Workbench:
     """Return this process's bench of a run."""
     if job.run not in _benches:
-        _benches.clear()
+        while _benches:
+            _benches.popitem()[1].job.image.close()
         _benches[job.run] = Workbench(job, BatchControl())
     bench = _benches[job.run]
-    bench.job = job  # the prompts that this task is about
+    # The prompts that this task is about, and the image that is open.
+    bench.job = replace(job, image=bench.job.image)
     return bench
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_sam3.embeddings import ENCODING_VERSION, EmbeddingCache
+from napari_sam3.embeddings import EmbeddingCache
 from napari_sam3.images import plane_of
 from napari_sam3.lazy_images import LazyImage
 from napari_sam3.planes import ContrastLimits
@@ -105,30 +106,34 @@ def segment(
     """
     source, models = ImageSource.of(image), ModelSource.of(model, device)
     control = control or BatchControl()
-    opened = source.open()
-    chosen = _choose(opened, planes)
-    mode, positions = _positions(mode, chosen, opened.shape)
-    if dask is not None:
-        from .cluster import check_dask
+    with ExitStack() as stack:
+        stack.callback(source.close)
+        opened = source.open()
+        mode, positions = _positions(mode, _choose(opened, planes), opened.shape)
+        client = None
+        if dask is None:
+            about = models.describe()
+        else:
+            from .cluster import check_dask, connect, describe_model
 
-        check_dask(dask, source, models, output)
-    question = _question(source, models, mode, positions, contrast, level)
-    folder = BatchFolder(
-        output, question, opened.shape, source.axes(), version=version, overwrite=overwrite
-    )
-    try:
+            check_dask(dask, source, models, output)
+            client = stack.enter_context(connect(dask))
+            about = describe_model(client, models)
+        question = _question(source, about, mode, positions, contrast, level)
+        folder = BatchFolder(
+            output, question, opened.shape, opened.axes, version=version, overwrite=overwrite
+        )
+        stack.callback(folder.close)
         target = None if output is None else Path(output).absolute()
         job = Job(source, mode, models, folder.path.absolute(), target, contrast, level)
-        if dask is not None:
+        if client is None:
+            yield from run_here(job, positions, control, cache)
+        else:
             from .cluster import run_on_dask
 
-            yield from run_on_dask(job, positions, control, dask)
-        else:
-            yield from run_here(job, positions, control, cache)
+            yield from run_on_dask(job, positions, control, client)
         if not control.cancelled:
             folder.finish(positions)
-    finally:
-        folder.close()
 
 
 def _choose(image: LazyImage, planes: Iterable[Sequence[int]] | None) -> tuple[Position, ...]:
@@ -162,25 +167,18 @@ def _positions(
 
 def _question(
     image: ImageSource,
-    model: ModelSource,
+    model: Mapping[str, Any],
     mode: Mode,
     positions: tuple[Position, ...],
     contrast: ContrastLimits | None,
     level: int | None,
 ) -> dict[str, Any]:
     """Return all that results depend on, as plain values."""
-    predictor = model.load()
     identity = identity_to_record(image.identity())
     del identity["name"]
     return {
         "image": identity,
-        "model": {
-            "preset": predictor.config.name,
-            "fingerprint": predictor.fingerprint,
-            "resolution": predictor.config.resolution,
-            "precision": str(predictor.dtype).removeprefix("torch."),
-            "encoding": ENCODING_VERSION,
-        },
+        "model": dict(model),
         "mode": mode.to_json(),
         "planes": [list(position) for position in positions],
         "settings": {"contrast": contrast, "level": level},

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_sam3.axes import ImageAxes
+from napari_sam3.embeddings import ENCODING_VERSION
 from napari_sam3.identity import ImageIdentity, identify
 from napari_sam3.lazy_images import LazyImage, open_image
 
@@ -20,13 +20,11 @@ if TYPE_CHECKING:
 __all__ = ["ImageSource", "ModelSource"]
 
 # One of each a process: a model is loaded once by a worker, however many planes it works on.
-_images: dict[tuple[str, int], LazyImage] = {}
 _models: dict[ModelSource, Predictor] = {}
 
 
-@dataclass(frozen=True, eq=False)
 class ImageSource:
-    """An image, by its path or itself.
+    """An image, by its path or itself. Without a path it cannot be sent to another process.
 
     Parameters
     ----------
@@ -36,8 +34,13 @@ class ImageSource:
         The image, if it is known to this process only.
     """
 
-    path: str | None = None
-    image: LazyImage | None = field(default=None, repr=False)
+    def __init__(self, path: str | None = None, image: LazyImage | None = None) -> None:
+        self.path = path
+        self._image = image
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Send the path alone: each process opens the image itself."""
+        return ImageSource, (self.path,)
 
     @classmethod
     def of(cls, image: Any) -> ImageSource:
@@ -54,25 +57,23 @@ class ImageSource:
         return cls(image=LazyImage(image))
 
     def open(self) -> LazyImage:
-        """Return the image, which is opened once a process."""
-        if self.image is not None:
-            return self.image
-        assert self.path is not None
-        # Another file under the same name is another image.
-        key = self.path, Path(self.path).stat().st_mtime_ns if Path(self.path).exists() else 0
-        if key not in _images:
-            _images[key] = open_image(self.path)
-        return _images[key]
+        """Return the image, which is opened once; raises ImageError."""
+        if self._image is None:
+            assert self.path is not None
+            self._image = open_image(self.path)
+        return self._image
+
+    def close(self) -> None:
+        """Close what was opened here; it is opened again when it is needed."""
+        if self.path is not None and self._image is not None:
+            self._image.close()
+            self._image = None
 
     def identity(self) -> ImageIdentity:
         """Say which image it is; raises ImageError."""
         image = self.open()
         name = Path(self.path).name if self.path else "image"
         return identify(image.data, name, rgb=image.rgb, multiscale=image.multiscale)
-
-    def axes(self) -> ImageAxes:
-        """Return what is known of its axes, colours left out."""
-        return self.open().axes
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,17 @@ class ModelSource:
     def is_portable(self) -> bool:
         """Whether another process can load it."""
         return self.loader is None
+
+    def describe(self) -> dict[str, Any]:
+        """Load the model, and return all of it that results depend on, as plain values."""
+        predictor = self.load()
+        return {
+            "preset": predictor.config.name,
+            "fingerprint": predictor.fingerprint,
+            "resolution": predictor.config.resolution,
+            "precision": str(predictor.dtype).removeprefix("torch."),
+            "encoding": ENCODING_VERSION,
+        }
 
     def load(self) -> Predictor:
         """Return the model, which is loaded once a process; raises Sam3Error."""
