@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.automatic import BESIDE_THE_CHECKOUT, automatic_rows
+from benchmarks.batch import batch_rows
 from benchmarks.embedded import embedded_rows
 from benchmarks.full_size import full_size_rows, shallow
 from benchmarks.gui import gui_rows
@@ -67,6 +68,7 @@ def _rows(arguments: argparse.Namespace) -> Iterator[Row | Skipped]:
         yield from gui_rows(model=_encoding_model(arguments))
     predictor = load_predictor(arguments.model, arguments.device)
     yield from embedded_rows(predictor, repeats=arguments.repeats)
+    yield from batch_rows(predictor)
     yield from automatic_rows(predictor, arguments.data, every=arguments.every)
     if not arguments.quick:
         config = shallow() if arguments.shallow else get_preset("sam3")

@@ -116,14 +116,8 @@ def test_a_full_disk_ends_a_batch_with_a_message_and_it_goes_on_later(
     wanted = expected(predictor, tmp_path, "repeated")
     np.save(tmp_path / "image.npy", stack())
     output = tmp_path / "labels.zarr"
-    program: list[Any] = [
-        sys.executable,
-        "-c",
-        FULL_DISK,
-        tmp_path / "image.npy",
-        output,
-        str(limit),
-    ]
+    image = tmp_path / "image.npy"
+    program: list[Any] = [sys.executable, "-c", FULL_DISK, image, output, str(limit)]
     told = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     count, _, message = told.partition(" ")
     assert 1 <= int(count) < PLANES

@@ -5,19 +5,27 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from sam3.errors import ImageError, Sam3Error
 
-from .chains import meet, sweep
+from .cluster_tasks import (
+    Done,
+    do_anchors,
+    do_meet,
+    do_paint,
+    do_plane,
+    do_sweep,
+    do_tile,
+    objects_of,
+)
 from .control import BatchControl
 from .engine import count_units
 from .modes import Automatic, Carried, Placed
 from .prompts import Position
 from .results import BatchError, PlaneResult
 from .sources import ImageSource, ModelSource
-from .unit_records import name_of
 from .workbench import Job, Workbench, plane_index
 
 __all__ = ["check_dask", "connect", "describe_model", "run_on_dask"]
@@ -26,24 +34,6 @@ __all__ = ["check_dask", "connect", "describe_model", "run_on_dask"]
 RETRIES = 3
 # Tasks in flight for each worker: enough that none waits, few enough to be cancelled soon.
 WINDOW = 3
-# The one of the run that a worker is at: its records, labels and cache.
-_benches: dict[str, Workbench] = {}
-
-
-@dataclass(frozen=True)
-class Done:
-    """What a task says of its unit; all else it has written.
-
-    Parameters
-    ----------
-    skipped : bool
-        Whether there was nothing to do.
-    errors : tuple of (position, str)
-        Planes that could not be read, and why.
-    """
-
-    skipped: bool
-    errors: tuple[tuple[Position, str], ...] = ()
 
 
 def check_dask(address: str, image: ImageSource, model: ModelSource, output: Any) -> None:
@@ -163,7 +153,7 @@ class _Run:
             future.cancel()
 
     def placed(self, positions: Sequence[Position]) -> Iterator[PlaneResult]:
-        for position, done in self._each(_do_plane, positions):
+        for position, done in self._each(do_plane, positions):
             self._count(done)
             yield self._result(position, done)
 
@@ -175,7 +165,7 @@ class _Run:
             for number in range(len(self.bench.tiles(position)))
         ]
         planes: dict[Position, list[Done]] = {}
-        for (position, _), done in self._each(_do_tile, tiles):
+        for (position, _), done in self._each(do_tile, tiles):
             self._count(done)
             planes.setdefault(position, []).append(done)
             if len(planes[position]) < len(self.bench.tiles(position)):
@@ -188,7 +178,7 @@ class _Run:
             # Ids run on from plane to plane, so planes are painted in order.
             objects = self.bench.merge(position, first)
             first += len(objects)
-            painted = self._submit(_do_paint, (position, objects)).result()
+            painted = self._submit(do_paint, (position, objects)).result()
             yield PlaneResult(
                 plane_index(position), self.bench.shape, objects, skipped and not painted
             )
@@ -198,20 +188,20 @@ class _Run:
         assert isinstance(mode, Carried)
         errors: dict[Position, str] = {}
         skipped = True
-        for _, done in self._each(_do_anchors, [p for p in positions if mode.prompts.on(p)]):
+        for _, done in self._each(do_anchors, [p for p in positions if mode.prompts.on(p)]):
             self._count(done)
             errors |= dict(done.errors)
             skipped &= done.skipped
         stacks = mode.stacks(positions)
         sweeps = [(stack, room) for stack in stacks for room in ("forward", "backward")]
-        for (stack, _), done in self._each(_do_sweep, sweeps):
+        for (stack, _), done in self._each(do_sweep, sweeps):
             errors |= dict(done.errors)
             skipped &= done.skipped
             failed = {position for position, _ in done.errors}
             for position in stack:
                 self.control.count(skipped=done.skipped, failed=position in failed)
         for position, done in self._each(
-            _do_meet, [p for p in positions if p not in errors], ordered=sorted(positions)
+            do_meet, [p for p in positions if p not in errors], ordered=sorted(positions)
         ):
             if done is None:
                 yield self._result(position, Done(False, ((position, errors[position]),)))
@@ -222,7 +212,7 @@ class _Run:
         plane, shape = plane_index(position), self.bench.shape
         if done.errors:
             return PlaneResult(plane, shape, error=ImageError(done.errors[0][1]))
-        objects = _objects_of(self.bench, position)
+        objects = objects_of(self.bench, position)
         return PlaneResult(plane, shape, objects, done.skipped)
 
     def _each(
@@ -260,25 +250,12 @@ class _Run:
             yield item, done
 
     def _submit(self, function: Callable[[Job, Any], Any], item: Any) -> Any:
-        position = item if function in (_do_plane, _do_anchors) else None
+        position = item if function in (do_plane, do_anchors) else None
         job = _about(self.job, position)
         return self.client.submit(function, job, item, pure=False, retries=RETRIES)
 
     def _count(self, done: Done) -> None:
         self.control.count(skipped=done.skipped, failed=bool(done.errors))
-
-
-def _objects_of(bench: Workbench, position: Position) -> Any:
-    """Return the objects of a plane from the records, as they are painted."""
-    name, records = name_of(position), bench.records
-    found = records.objects("found", name) or ()
-    if not isinstance(bench.job.mode, Carried):
-        return found
-    forward, backward = (records.objects(room, name, None) or () for room in _SWEEPS)
-    return meet(found, forward, backward)
-
-
-_SWEEPS = "forward", "backward"
 
 
 def _about(job: Job, position: Position | None) -> Job:
@@ -294,72 +271,3 @@ def _failed(error: Exception) -> BatchError:
         f"a task on Dask failed ({(str(error) or type(error).__name__)[:300]}); the same command "
         "goes on from what is done"
     )
-
-
-def _bench(job: Job) -> Workbench:
-    """Return this process's bench of a run."""
-    if job.run not in _benches:
-        while _benches:
-            _benches.popitem()[1].job.image.close()
-        _benches[job.run] = Workbench(job, BatchControl())
-    bench = _benches[job.run]
-    # The prompts that this task is about, and the image that is open.
-    bench.job = replace(job, image=bench.job.image)
-    return bench
-
-
-def _do_plane(job: Job, position: Position) -> Done:
-    found = _do_anchors(job, position)
-    if found.errors:
-        return found
-    bench = _bench(job)
-    painted = bench.paint(position, _objects_of(bench, position))
-    bench.forget()
-    return Done(found.skipped and not painted)
-
-
-def _do_anchors(job: Job, position: Position) -> Done:
-    bench, name = _bench(job), name_of(position)
-    if bench.records.objects("found", name) is not None:
-        return Done(True)
-    try:
-        objects = bench.find(position, bench.load(position))
-    except ImageError as error:
-        return Done(False, ((position, str(error)),))
-    bench.records.put_objects("found", name, objects)
-    return Done(False)
-
-
-def _do_tile(job: Job, item: tuple[Position, int]) -> Done:
-    bench, (position, number) = _bench(job), item
-    region, name = bench.tiles(position)[number]
-    if bench.records.found(name) is not None:
-        return Done(True)
-    try:
-        bench.records.put_found(name, bench.find_in_tile(bench.load(position), region))
-    except ImageError as error:
-        return Done(False, ((position, str(error)),))
-    finally:
-        bench.forget()
-    return Done(False)
-
-
-def _do_paint(job: Job, item: tuple[Position, Any]) -> bool:
-    return _bench(job).paint(*item)
-
-
-def _do_sweep(job: Job, item: tuple[Sequence[Position], str]) -> Done:
-    bench, (stack, room) = _bench(job), item
-    planes = list(stack) if room == "forward" else list(stack)[::-1]
-    errors, asked = [], False
-    for step in sweep(bench, planes, room, lambda position, _: bench.load(position)):
-        step.keep()
-        asked |= step.asked
-        if step.error is not None:
-            errors.append((step.position, str(step.error)))
-    return Done(not asked, tuple(errors))
-
-
-def _do_meet(job: Job, position: Position) -> Done:
-    bench = _bench(job)
-    return Done(not bench.paint(position, _objects_of(bench, position)))
