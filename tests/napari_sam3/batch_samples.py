@@ -31,7 +31,7 @@ PLANES = 7
 MODES = ("placed", "repeated", "carried", "automatic")
 # Random weights know no objects: nothing ends, and everything counts.
 LOOSE = CarryRules(min_score=0, max_change=1e9, min_overlap=0, min_area=1)
-ANYTHING = AutomaticSettings(seeds="grid", grid=6, min_score=0, min_stability=0, max_share=1)
+ANYTHING = AutomaticSettings(seeds="grid", grid=3, min_score=0, min_stability=0, max_share=1)
 
 
 def small_predictor() -> Predictor:

@@ -159,6 +159,7 @@ class BatchFolder:
             if self.manifest.exists():
                 self._hold()
                 self._compare(question)
+                self.records.tidy()
                 self.resumed = True
             elif self.output.exists() and not overwrite:
                 raise BatchError(

@@ -75,6 +75,12 @@ class Records:
     def __init__(self, path: Path) -> None:
         self.path = path
 
+    def tidy(self) -> None:
+        """Delete files that a killed process had in hand."""
+        for room in _ROOMS:
+            for partial in (self.path / room).glob(".*.partial"):
+                partial.unlink(missing_ok=True)
+
     def clear(self, room: str) -> None:
         """Delete all records of a kind."""
         with contextlib.suppress(FileNotFoundError):
