@@ -10,9 +10,10 @@ import numpy.typing as npt
 
 __all__ = ["SelfTest", "run_self_test"]
 
-#: What must be reached: agreement with the disc that is clicked on, and with the CPU's mask.
+#: What must be reached: agreement with the disc that is clicked on, and with the CPU's mask. Half
+#: precision may move a border by a part of a pixel; a device that computes nonsense is far off.
 WANTED_IOU = 0.8
-WANTED_AGREEMENT = 0.98
+WANTED_AGREEMENT = 0.95
 _SIZE, _RADIUS = 256, 40
 _CENTRES = ((70, 80), (180, 160))  # (x, y)
 

@@ -289,6 +289,38 @@ def test_empty_and_unusable_labels(tmp_path: Path, name: str) -> None:
     assert [path.name for path in tmp_path.iterdir()] == [f"empty{suffix}"]
 
 
+@pytest.mark.parametrize(("library", "name"), [("roifile", "l.zip"), ("pyarrow", "l.parquet")])
+def test_a_library_that_is_missing_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, library: str, name: str
+) -> None:
+    path = export_labels(np.ones((4, 5), int), tmp_path / name)
+    for module in [one for one in sys.modules if one.partition(".")[0] == library]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(ExportError, match=rf"{library}, which is not.*napari-sam3\[formats\]"):
+        export_labels(np.ones((4, 5), int), tmp_path / f"2{name}")
+    if library == "pyarrow":
+        with pytest.raises(ExportError, match="pyarrow, which is not"):
+            ObjectTable.read(path)
+    assert [one.name for one in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize(
+    ("names", "plane"),
+    [
+        ("zyx", {"c": -1, "z": 1, "t": 0}),
+        ("cyx", {"c": 1, "z": 0, "t": 0}),
+        ("qyx", {"c": -1, "z": 1, "t": 0}),
+    ],
+)
+def test_geojson_names_the_plane(tmp_path: Path, names: str, plane: dict[str, int]) -> None:
+    labels = np.zeros((2, 4, 5), np.uint8)
+    labels[1, 2:, 2:] = 9
+    path = export_labels(labels, tmp_path / "l.geojson", axes=ImageAxes.of(names))
+    (feature,) = json.loads(path.read_text())["features"]
+    assert feature["geometry"]["plane"] == plane
+
+
 def test_labels_that_imagej_cannot_place(tmp_path: Path) -> None:
     wide = dask.array.zeros((4, 40_000), dtype=np.uint8)
     with pytest.raises(ExportError, match=r"no ROIs for labels of shape \(4, 40000\)"):

@@ -45,7 +45,7 @@ def write_geojson(
     labels : array-like of integers, ... x H x W
         Label image.
     axes : ImageAxes, optional
-        Which axes are depth and time.
+        Which axes are depth, time and channels.
     table : ObjectTable, optional
         Its column "class" becomes the classification, its numbers become measurements.
     object_type : {"annotation", "detection"}
@@ -90,9 +90,9 @@ def write_geojson(
 def _geometry(mask: PlaneMask, position: Position, axes: ImageAxes) -> dict[str, Any]:
     polygons = [[_closed(ring) for ring in (part.outside, *part.holes)] for part in outlines(mask)]
     at = dict(zip(axes.names, position, strict=False))
-    if len(position) == 1 and not {"z", "t"} & at.keys():
+    if len(position) == 1 and not {"z", "t", "c"} & at.keys():
         at["z"] = position[0]
-    plane = {"c": -1, "z": at.get("z", 0), "t": at.get("t", 0)}  # -1: all channels
+    plane = {"c": at.get("c", -1), "z": at.get("z", 0), "t": at.get("t", 0)}  # -1: all channels
     if len(polygons) == 1:
         return {"type": "Polygon", "coordinates": polygons[0], "plane": plane}
     return {"type": "MultiPolygon", "coordinates": polygons, "plane": plane}

@@ -48,6 +48,8 @@ def outlines(mask: PlaneMask) -> list[Outline]:
     list of Outline
         One for each part whose pixels touch along edges. Filling them gives the mask again.
     """
+    if mask.is_empty:
+        return []
     parts, count = ndimage.label(mask.crop)
     found = []
     for number, box in enumerate(ndimage.find_objects(parts, count), 1):
