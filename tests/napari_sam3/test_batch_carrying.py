@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.volumes import KINDS, Kind, make_volume, middle_boxes
+from benchmarks.batch import follow
+from benchmarks.volumes import KINDS, Kind, make_volume
 from napari_sam3.batch import BatchObject, BatchPrompts, Carried, CarryRules, segment
 from napari_sam3.batch.carrying import carried_draft, deepest_point, overlap, why_ended
 from napari_sam3.batch.chains import meet
 from napari_sam3.masks import PlaneMask
 from napari_sam3.prompts import PromptSet
+from sam3 import load_predictor
 from sam3.errors import PromptError
 from sam3.predictor import Predictor
 from tests.napari_sam3.batch_samples import LOOSE, stack
@@ -41,16 +43,10 @@ def test_volumes_are_the_same_every_time_and_what_they_are_called(kind: Kind) ->
 
 def test_spheres_are_followed_from_one_prompted_plane_each() -> None:
     volume = make_volume("spheres", seed=0, shape=(16, 112, 112), count=3)
-    planes: dict[tuple[int, ...], dict[int, PromptSet]] = {}
-    for label, (plane, box) in middle_boxes(volume.labels).items():
-        planes.setdefault((plane,), {})[label] = PromptSet.from_arrays(box=box)
-    found = np.zeros_like(volume.labels, np.uint32)
-    for result in segment(volume.image, Carried(BatchPrompts(planes)), "tiny", device="cpu"):
-        found[result.position] = result.labels
-    for label in range(1, volume.count + 1):
-        ours, truth = found == label, volume.labels == label
-        assert (ours & truth).sum() / (ours | truth).sum() > 0.85
-        assert not (ours & (volume.labels > 0) & ~truth).any(), "no switch to another object"
+    found = follow(volume, load_predictor("tiny", "cpu"))
+    assert len(found.ious) == 3
+    assert found.ious.min() > 0.85
+    assert found.switches == 0
 
 
 def test_the_next_plane_is_asked_by_the_mask_before() -> None:
