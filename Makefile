@@ -36,8 +36,9 @@ test: system-libs $(STAMP) lint  ## linters, type checks and all tests
 test-fast: system-libs $(STAMP)  ## the tests that take seconds
 	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
 
-faults: $(STAMP)  ## kill writers of an embedding store a hundred times and check what is left
+faults: $(STAMP)  ## kill writers of stores a hundred times and batches thirty times, and check what is left
 	NAPARI_SAM3_KILLS=100 $(BIN)/python -m pytest -k killed --timeout=1800 tests/napari_sam3/test_store.py
+	NAPARI_SAM3_KILLS=30 $(BIN)/python -m pytest -k "killed or cancelled" --timeout=3600 tests/napari_sam3/test_batch_faults.py tests/napari_sam3/test_batch_dask.py
 
 soak: system-libs $(STAMP)  ## open and close the dock widget fifty times, and see whether memory stays flat
 	NAPARI_SAM3_OPENINGS=50 $(BIN)/python -m pytest tests/napari_sam3/test_leaks.py

@@ -13,7 +13,15 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-__all__ = ["Row", "Timing", "describe_machine", "in_new_process", "measure", "take_turns"]
+__all__ = [
+    "Row",
+    "Skipped",
+    "Timing",
+    "describe_machine",
+    "in_new_process",
+    "measure",
+    "take_turns",
+]
 
 PACKAGES = ("torch", "torchvision", "transformers", "numpy", "scikit-image", "napari", "PyQt6")
 
@@ -68,6 +76,19 @@ class Row:
         """The row of a table in Markdown."""
         beside = f"{self.other_name} {self.other}" if self.other else self.other_name
         return f"| {self.what} | {self.ours} | {beside} | {self.ratio} |"
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """One line of the report for what could not be measured, and why."""
+
+    what: str
+    reason: str
+
+    @property
+    def line(self) -> str:
+        """The row of a table in Markdown."""
+        return f"| {self.what} | not measured: {self.reason} |  |  |"
 
 
 def measure(function: Callable[[], object], *, repeats: int, warm_up: int = 1) -> Timing:

@@ -26,7 +26,7 @@ from sam3 import Predictor, load_predictor
 from sam3.training.data import Sample, load_real
 from sam3.training.prompts import box_with_slack, central_point, next_click
 
-__all__ = ["main"]
+__all__ = ["Undisturbed", "main", "product_plane"]
 
 SMALLEST_AREA = 80
 SLACK = 0.1
@@ -167,7 +167,7 @@ def replace_figures(card: Path, table: str) -> None:
     card.write_text(f"{head}{begin}\n{table}\n{end}{tail}")
 
 
-class _Undisturbed:
+class Undisturbed:
     """A `Control` of which nobody wants anything."""
 
     cancelled = abandoned = False
@@ -186,7 +186,7 @@ def _ask(
     draft = (previous.draft if previous is not None else Draft(1)).asked(prompts)
     known = (previous,) if previous is not None else ()
     question = Question(ArrayPlane(plane), (draft,), known)
-    found = answer(question, predictor, cache, _Undisturbed())
+    found = answer(question, predictor, cache, Undisturbed())
     assert found is not None
     return found[0]
 

@@ -1,11 +1,16 @@
 """The measuring of the benchmarks, not what they measure."""
 
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 
+from benchmarks.automatic import automatic_rows, main, match_labels
+from benchmarks.baselines import otsu_watershed
 from benchmarks.gui import gui_rows
-from benchmarks.measure import Row, Timing, measure, take_turns
+from benchmarks.measure import Row, Skipped, Timing, measure, take_turns
+from sam3 import load_predictor
 
 PARTS_OF_A_CLICK = ("queue", "predict", "preview", "draw")
 
@@ -27,6 +32,57 @@ def test_a_row_says_median_spread_and_ratio() -> None:
     assert row.line.endswith("| other 400 ms (300 ms to 500 ms, n = 2) | 2.00 |")
     note = Row("click", Timing((2.0,)), other_name="half of it drawing")
     assert note.line == "| click | 2.00 s (2.00 s to 2.00 s, n = 1) | half of it drawing |  |"
+
+
+def test_labels_are_matched_each_with_one_object_at_most() -> None:
+    truth = np.zeros((20, 40), np.int32)
+    truth[2:12, 2:12], truth[2:12, 15:25], truth[15:18, 30:40] = 7, 3, 9
+    assert match_labels(truth, truth * 5).f1 == match_labels(truth, truth).mean_iou == 1
+    labels = np.zeros((20, 40), np.int32)
+    labels[2:12, 2:10] = 1  # 0.8 of the first
+    labels[2:6, 15:25], labels[6:12, 15:25] = 2, 3  # 0.4 and 0.6 of the second
+    matched = match_labels(truth, labels)
+    assert (matched.hits, matched.true, matched.found) == (2, 3, 3)
+    assert matched.f1 == pytest.approx(2 / 3)
+    assert matched.mean_iou == pytest.approx((0.8 + 0.6 + 0) / 3)
+    nothing = np.zeros_like(truth)
+    assert match_labels(truth, nothing).f1 == match_labels(nothing, truth).f1 == 0
+    assert match_labels(nothing, nothing).f1 == match_labels(nothing, nothing).mean_iou == 1
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_the_watershed_parts_objects_that_touch(dark: bool) -> None:
+    rows, columns = np.mgrid[:60, :80]
+    truth = np.zeros((60, 80), np.int32)
+    for number, (row, column) in enumerate(((30, 20), (30, 38), (20, 65)), start=1):
+        truth[(rows - row) ** 2 + (columns - column) ** 2 < 10**2] = number
+    grey = np.where(truth > 0, 0.8, 0.1)
+    matched = match_labels(truth, otsu_watershed(1 - grey if dark else grey))
+    assert (matched.hits, matched.found) == (3, 3)
+
+
+def test_finding_everything_is_measured_beside_the_baseline_or_skipped_with_the_reason(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], one_torch_thread: None
+) -> None:
+    data = tmp_path / "real.npz"
+    predictor = load_predictor("tiny", device="cpu")
+    (row,) = automatic_rows(predictor, data)
+    assert isinstance(row, Skipped)
+    assert "not measured: the real images (dsb2018_train.npz) are not at hand" in row.line
+    main(["--data", str(data)])
+    assert "skipped: there is no" in capsys.readouterr().out
+    rows, columns = np.mgrid[:64, :64]
+    truth = ((rows - 30) ** 2 + (columns - 34) ** 2 < 12**2).astype(np.uint16)
+    images = {f"{n}_labels": truth for n in range(9)}
+    images |= {f"{n}_image": (40 + 160 * truth).astype(np.uint8) for n in range(9)}
+    np.savez(data, **images)
+    (row,) = automatic_rows(predictor, data)
+    assert isinstance(row, Row)
+    assert len(row.ours.seconds) == 2, "every eighth image is held out"
+    assert row.other_name.startswith("F1 at IoU 0.5 1.000, mean matched IoU ")
+    assert "; Otsu and watershed 1.000 and 0.9" in row.other_name
+    main(["--data", str(data), "--every", "2"])
+    assert "| all | 1 | 1 | 1.000 | 1.000 |" in capsys.readouterr().out
 
 
 @pytest.mark.slow

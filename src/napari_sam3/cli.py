@@ -1,4 +1,4 @@
-"""The command line: `napari-sam3 segment`, `precompute`, `demo` and `info`."""
+"""The command line: which commands there are; each has a module of its own."""
 
 from __future__ import annotations
 
@@ -7,71 +7,71 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from types import ModuleType
 
 from sam3.errors import Sam3Error
 
-from . import precompute_command
-
-if TYPE_CHECKING:
-    from .prompts import PromptSet
+from . import (
+    batch_command,
+    doctor_command,
+    export_command,
+    info_command,
+    models_command,
+    precompute_command,
+    segment_command,
+)
+from .command_parts import (
+    BAD_INPUT,
+    DONE,
+    EXIT_CODES,
+    INTERRUPTED,
+    Parser,
+    add_json_option,
+    add_model_options,
+    print_json,
+    raw,
+)
 
 __all__ = ["main"]
 
-BAD_INPUT = 2
-SOME_FAILED = 1
-INTERRUPTED = 130
-
+#: Name, module and what it does, in the order in which they are needed.
+COMMANDS: tuple[tuple[str, ModuleType, str], ...] = (
+    ("segment", segment_command, "segment an image from points and boxes"),
+    (
+        "batch",
+        batch_command,
+        "segment many planes, or tiles of a large one; goes on where it stopped",
+    ),
+    (
+        "precompute",
+        precompute_command,
+        "encode an image ahead, so that clicks are answered at once",
+    ),
+    ("export", export_command, "write labels for ImageJ, QuPath, COCO, or as a table"),
+    ("info", info_command, "say what an image, a weights file or an embedding store is"),
+    ("models", models_command, "list models, download the released one, verify a file"),
+    ("doctor", doctor_command, "versions, memory and device, and a test whether they work"),
+)
+WITH_MODEL = ("segment", "batch", "precompute", "demo")
+OVERWRITING = ("segment", "batch", "export", "demo")
 EXAMPLES = """\
 examples:
-  napari-sam3 segment cells.tif --point 120,80 --point 310,95 -o labels.tif
-      two objects, one click each
-  napari-sam3 segment cells.tif --box 40,30,120,110 --point 100,105,0 -o labels.tif
-      one object by its box; the click with a 0 says what does not belong to it
-  napari-sam3 segment stack.tif --plane 7 --one-object --point 50,50 --point 80,52 -o labels.tif
-      one object by two clicks, on plane 7 of a stack
+  napari-sam3 demo
+      see it work, in a window or without a display
+  napari-sam3 segment cells.tif --point 120,80 -o labels.tif
+      one object by a click
+  napari-sam3 export labels.tif -o cells.geojson
+      labels for QuPath
 
-X is the column and Y the row, in pixels from the centre of the first pixel, which is 0,0. Every
---box and every foreground --point starts an object; a background --point (X,Y,0) belongs to the
-object before it. The labels have the image's shape.
+Every command has examples: napari-sam3 COMMAND --help
 """
-
-
-class _Parser(argparse.ArgumentParser):
-    """Say what is wrong in one line, without the usage in front of it."""
-
-    def error(self, message: str) -> NoReturn:
-        """Print the message and end the program with the code for bad input."""
-        self.exit(BAD_INPUT, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
-
-
-class _AddPrompt(argparse.Action):
-    """Keep points and boxes in one list: their order says which belong together."""
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: Any,
-        option_string: str | None = None,
-    ) -> None:
-        """Read one point or box."""
-        from .segment import Prompt
-
-        kind = self.const
-        numbers = _numbers(values)
-        if kind == "box" and numbers is not None and len(numbers) == 4:
-            prompt = Prompt("box", numbers)
-        elif kind == "point" and _is_point(numbers):
-            assert numbers is not None
-            prompt = Prompt("point", numbers[:2], int(numbers[2]) if len(numbers) == 3 else 1)
-        else:
-            expected = {
-                "box": "X0,Y0,X1,Y1, for example 40,30,120,110",
-                "point": "X,Y or X,Y,1 (foreground) or X,Y,0 (background), for example 120,80",
-            }[kind]
-            parser.error(f"{option_string} {values!r} cannot be read; expected {expected}")
-        namespace.prompts = [*(namespace.prompts or []), prompt]
+DEMO_EXAMPLES = """\
+examples:
+  napari-sam3 demo
+      a window with a sample image; without a display, what comes of labelling it
+  napari-sam3 demo --headless --output somewhere
+      labels.tif, objects.csv and screenshot.png, without a window
+"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -85,10 +85,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0, or 2 for input that cannot be used, 1 if some objects could not be segmented.
+        0 done; 1 some of it failed; 2 for input that cannot be used; 130 interrupted.
     """
-    parser = _parser()
-    arguments = parser.parse_args(argv)
+    arguments = _parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO if arguments.verbose else logging.WARNING)
     try:
         return int(arguments.run(arguments))
@@ -101,56 +100,36 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="napari-sam3", description="SAM 3 interactive segmentation in napari.")
+    parser = Parser(
+        prog="napari-sam3",
+        description="SAM 3 interactive segmentation: the same in napari, in scripts and here.",
+    )
+    raw(parser, f"{EXAMPLES}\n{EXIT_CODES}")
     parser.add_argument("--version", action="version", version=_version())
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-
-    segment = commands.add_parser(
-        "segment",
-        help="segment an image from points and boxes",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    segment.add_argument("image", metavar="IMAGE", type=Path, help="TIFF, PNG, JPEG and others")
-    for kind, metavar, meaning in (
-        ("point", "X,Y[,0|1]", "a click; 0 is background"),
-        ("box", "X0,Y0,X1,Y1", "a box around an object"),
-    ):
-        segment.add_argument(
-            f"--{kind}",
-            action=_AddPrompt,
-            const=kind,
-            dest="prompts",
-            metavar=metavar,
-            help=meaning,
+    _add_demo(commands.add_parser("demo", help=(
+        "open a sample image; without a display, label it and save the results"
+    )))  # fmt: skip
+    for name, module, meaning in COMMANDS:
+        command = commands.add_parser(
+            name, help=meaning, description=f"{meaning[0].upper()}{meaning[1:]}."
         )
-    segment.add_argument(
-        "--one-object", action="store_true", help="all points and the box mean one object"
-    )
-    segment.add_argument(
-        "-o", "--output", required=True, metavar="LABELS.tif", type=Path, help="labels to write"
-    )
-    segment.add_argument("--table", metavar="CSV", type=Path, help="table of objects to write")
-    segment.add_argument(
-        "--plane", metavar="N[,N...]", type=_plane, help="plane of an image of more than two axes"
-    )
-    segment.add_argument(
-        "--level",
-        type=int,
-        help="how finely to look: 0 is one to one, -1 twice enlarged, 1 half size; "
-        "by default chosen by prompts and objects",
-    )
-    segment.set_defaults(run=_segment)
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
+    for name, command in commands.choices.items():
+        if name in WITH_MODEL:
+            add_model_options(command)
+        if name in OVERWRITING:
+            command.add_argument(
+                "--overwrite", action="store_true", help="replace files that exist already"
+            )
+        command.add_argument("-v", "--verbose", action="store_true", help="say what is being done")
+        command.set_defaults(prog=command.prog)
+    return parser
 
-    precompute = commands.add_parser(
-        "precompute", help="encode an image ahead, so that clicks are answered at once"
-    )
-    precompute_command.add_arguments(precompute)
-    precompute.set_defaults(run=precompute_command.run)
 
-    demo = commands.add_parser(
-        "demo", help="open a sample image; without a display, label it and save the results"
-    )
+def _add_demo(demo: argparse.ArgumentParser) -> None:
+    raw(demo, DEMO_EXAMPLES)
     demo.add_argument(
         "--output",
         metavar="DIR",
@@ -161,107 +140,25 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument(
         "--headless", action="store_true", help="label off-screen even where there is a display"
     )
+    add_json_option(demo)
     demo.set_defaults(run=_demo)
-
-    info = commands.add_parser("info", help="say what a weights file holds")
-    info.add_argument("file", metavar="FILE")
-    info.set_defaults(run=_info)
-
-    for command in (segment, precompute, demo):
-        _add_model_options(command)
-    for command in (segment, demo):
-        command.add_argument(
-            "--overwrite", action="store_true", help="replace files that exist already"
-        )
-    for command in (segment, precompute, demo, info):
-        command.add_argument("-v", "--verbose", action="store_true", help="say what is being done")
-        command.set_defaults(prog=command.prog)
-    return parser
-
-
-def _add_model_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--model", default="tiny", help="'tiny' (in the package) or a weights file (default: tiny)"
-    )
-    command.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: auto)")
-
-
-def _segment(arguments: argparse.Namespace) -> int:
-    from . import export
-    from .images import read_image
-    from .models import model_loader
-    from .segment import group_prompts, segment_plane
-
-    for path in filter(None, (arguments.output, arguments.table)):
-        export.check_output(path, overwrite=arguments.overwrite)
-    objects = group_prompts(arguments.prompts or [], one_object=arguments.one_object)
-    image = read_image(arguments.image)
-    result = segment_plane(
-        image,
-        objects,
-        model_loader(arguments.model, arguments.device),
-        position=arguments.plane,
-        level=arguments.level,
-    )
-    for prompts, error in result.failures:
-        print(f"{arguments.prog}: {_describe(prompts)}: {error}", file=sys.stderr)
-    if not result.rows:
-        print(f"{arguments.prog}: no object was found, nothing is written", file=sys.stderr)
-        return SOME_FAILED
-    print(export.format_table(result.rows))
-    export.write_labels(arguments.output, result.labels, overwrite=arguments.overwrite)
-    print(f"labels: {arguments.output}")
-    if arguments.table:
-        export.write_table(arguments.table, result.rows, overwrite=arguments.overwrite)
-        print(f"table:  {arguments.table}")
-    return SOME_FAILED if result.failures else 0
 
 
 def _demo(arguments: argparse.Namespace) -> int:
-    from .demo import run_demo
+    from .demo import FILES, run_demo
 
-    return run_demo(
+    code = run_demo(
         arguments.output,
         model=arguments.model,
         device=arguments.device,
         headless=arguments.headless,
         overwrite=arguments.overwrite,
+        quiet=arguments.json,
     )
-
-
-def _info(arguments: argparse.Namespace) -> int:
-    from sam3.cli import main as sam3_main
-
-    return sam3_main(["info", arguments.file])
-
-
-def _numbers(text: str) -> tuple[float, ...] | None:
-    """Read numbers separated by commas; None if that is not what it is."""
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError:
-        return None
-
-
-def _is_point(numbers: tuple[float, ...] | None) -> bool:
-    if numbers is None or len(numbers) not in (2, 3):
-        return False
-    return len(numbers) == 2 or numbers[2] in (0, 1)
-
-
-def _plane(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is no plane; expected whole numbers such as 7 or 0,7"
-        ) from None
-
-
-def _describe(prompts: PromptSet) -> str:
-    if prompts.box is not None:
-        return "box " + ",".join(f"{value:g}" for value in prompts.box)
-    return "point " + ",".join(f"{value:g}" for value in prompts.points[0])
+    if arguments.json and code == DONE:
+        written = [arguments.output / name for name in FILES]
+        print_json({"files": [path for path in written if path.exists()]})
+    return code
 
 
 def _version() -> str:

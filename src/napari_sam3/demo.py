@@ -74,6 +74,7 @@ def run_demo(
     device: str = "auto",
     headless: bool = False,
     overwrite: bool = False,
+    quiet: bool = False,
 ) -> int:
     """Open napari on a sample; without a display, label it off-screen and save the results.
 
@@ -87,6 +88,8 @@ def run_demo(
         Work off-screen even where there is a display.
     overwrite : bool
         Replace results of an earlier run.
+    quiet : bool
+        Print nothing but errors.
 
     Returns
     -------
@@ -108,7 +111,10 @@ def run_demo(
         code = f"from {__name__} import label_by_hand as run; run(*__import__('sys').argv[1:])"
         command = [sys.executable, "-c", code, os.fspath(output), model, device]
         return subprocess.run(
-            command, env={**os.environ, "NAPARI_CONFIG": ""}, check=False
+            command,
+            env={**os.environ, "NAPARI_CONFIG": ""},
+            stdout=subprocess.DEVNULL if quiet else None,
+            check=False,
         ).returncode
 
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from sam3.errors import Sam3Error
+from .formats.tiff import write_labels
+from .output_files import ExportError, check_output, replacing
 
 if TYPE_CHECKING:
     from .session import AcceptedObject
@@ -27,10 +26,6 @@ __all__ = [
     "write_labels",
     "write_table",
 ]
-
-
-class ExportError(Sam3Error, OSError):
-    """A file that cannot be written, or should not be."""
 
 
 @dataclass(frozen=True)
@@ -107,46 +102,6 @@ class ObjectRow:
         )
 
 
-def write_labels(
-    path: str | os.PathLike[str], labels: npt.NDArray[Any], *, overwrite: bool = False
-) -> Path:
-    """Write a label image as a compressed TIFF.
-
-    Parameters
-    ----------
-    path : str or path-like
-        File to write; its folder is made if need be.
-    labels : ndarray of integers, ... x H x W
-        Stored as uint16, or as uint32 where ids exceed 65535.
-    overwrite : bool
-        Replace an existing file.
-
-    Returns
-    -------
-    Path
-        The file.
-
-    Raises
-    ------
-    ExportError
-        If the ids cannot be stored, the file exists, or the folder cannot be written to.
-    """
-    import tifffile
-
-    lowest, highest = int(labels.min(initial=0)), int(labels.max(initial=0))
-    if lowest < 0 or highest > np.iinfo(np.uint32).max:
-        raise ExportError(
-            f"label ids from {lowest} to {highest} do not fit a label TIFF; expected 0 to "
-            f"{np.iinfo(np.uint32).max}"
-        )
-    dtype = np.uint16 if highest <= np.iinfo(np.uint16).max else np.uint32
-    with _replacing(path, overwrite) as partial:
-        tifffile.imwrite(
-            partial, labels.astype(dtype, copy=False), compression="zlib", photometric="minisblack"
-        )
-    return Path(path)
-
-
 def write_table(
     path: str | os.PathLike[str], rows: Sequence[ObjectRow], *, overwrite: bool = False
 ) -> Path:
@@ -172,7 +127,7 @@ def write_table(
         If the file exists or the folder cannot be written to.
     """
     with (
-        _replacing(path, overwrite) as partial,
+        replacing(path, overwrite) as partial,
         open(partial, "w", newline="", encoding="utf-8") as file,
     ):
         writer = csv.writer(file)
@@ -190,53 +145,3 @@ def format_table(rows: Sequence[ObjectRow]) -> str:
         for row in rows
     ]
     return "\n".join(lines)
-
-
-def check_output(path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
-    """Make sure, before any work is done, that a file can be written.
-
-    Parameters
-    ----------
-    path : str or path-like
-        The file; its folder is made if need be.
-    overwrite : bool
-        Whether an existing file may be replaced.
-
-    Raises
-    ------
-    ExportError
-        If the file exists, or the folder cannot be made or written to.
-    """
-    path = Path(path)
-    if path.is_dir():
-        raise ExportError(f"{str(path)!r} is a folder; give the name of a file in it")
-    if path.exists() and not overwrite:
-        raise ExportError(f"{str(path)!r} exists already; choose another name or --overwrite it")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Asking the file system is the only reliable test: permissions are not the whole story.
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
-    except OSError as error:
-        raise ExportError(
-            f"the folder {str(path.parent)!r} cannot be written to "
-            f"({error.strerror or error}); choose another one"
-        ) from error
-    return path
-
-
-@contextmanager
-def _replacing(path: str | os.PathLike[str], overwrite: bool) -> Iterator[Path]:
-    """Lend a file beside `path` that takes its place once it is complete."""
-    path = check_output(path, overwrite=overwrite)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        yield partial
-        os.replace(partial, path)
-    except OSError as error:
-        raise ExportError(
-            f"{str(path)!r} could not be written ({error.strerror or error}); free some space or "
-            "choose another folder"
-        ) from error
-    finally:
-        partial.unlink(missing_ok=True)

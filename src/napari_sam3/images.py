@@ -6,6 +6,7 @@ import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,7 +15,11 @@ import numpy.typing as npt
 
 from sam3.errors import ImageError
 
+from .axes import ImageAxes
+from .image_contrast import ImageContrast, channel_axes
+from .plane_image import Channel
 from .planes import PlaneIndex
+from .tiff_axes import tiff_axes
 
 __all__ = ["LoadedImage", "plane_of", "read_image"]
 
@@ -32,16 +37,33 @@ class LoadedImage:
         At least two axes, rows and columns last; with `rgb` followed by 3 or 4 colours.
     rgb : bool
         Whether the last axis holds colours.
+    known_axes : ImageAxes, optional
+        What the file says about its axes.
     """
 
     data: npt.NDArray[Any] = field(repr=False)
     rgb: bool = False
+    known_axes: ImageAxes | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Lengths of the axes without the colours."""
         shape = tuple(int(length) for length in self.data.shape)
         return shape[:-1] if self.rgb else shape
+
+    @property
+    def axes(self) -> ImageAxes:
+        """Names, units, scale and place of the axes without the colours."""
+        return self.known_axes or ImageAxes.default(len(self.shape))
+
+    def channel(self, plane: PlaneIndex) -> Channel:
+        """Return a plane, with the contrast that the viewer would find."""
+        return Channel(self.data, plane, self.rgb, contrast=self._contrast)
+
+    @cached_property
+    def _contrast(self) -> ImageContrast:
+        apart = channel_axes(self.known_axes.names) if self.known_axes else ()
+        return ImageContrast(self.data, rgb=self.rgb, apart=apart)
 
 
 def read_image(path: str | os.PathLike[str]) -> LoadedImage:
@@ -126,12 +148,13 @@ def _read_tiff(path: Path) -> LoadedImage:
 
     with tifffile.TiffFile(path) as file:
         series = file.series[0]
-        data, axes = series.asarray(), series.axes
+        data, letters, axes = series.asarray(), series.axes, tiff_axes(file)
     # tifffile calls colours S (samples), wherever they are stored.
-    if "S" in axes and data.shape[axes.index("S")] in COLOURS:
-        data = np.moveaxis(data, axes.index("S"), -1)
-        return LoadedImage(_drop_single_axes(data, keep=3), rgb=True)
-    return LoadedImage(_drop_single_axes(data, keep=2))
+    rgb = "S" in letters and data.shape[letters.index("S")] in COLOURS
+    if rgb:
+        data = np.moveaxis(data, letters.index("S"), -1)
+    known = axes if axes.ndim == data.ndim - rgb else None
+    return _drop_single_axes(LoadedImage(data, rgb, known))
 
 
 def _read_other(path: Path) -> LoadedImage:
@@ -144,10 +167,15 @@ def _read_other(path: Path) -> LoadedImage:
         raise ImageError(f"{str(path)!r} holds {data.dtype}, which are no pixels")
     if data.ndim >= 3 and data.shape[-1] == 2:  # grey and alpha
         data = data[..., 0]
+    # These formats hold 2-D images, alone or in sequence: what comes last are their colours.
     rgb = data.ndim >= 3 and data.shape[-1] in COLOURS
-    return LoadedImage(_drop_single_axes(data, keep=3 if rgb else 2), rgb)
+    return _drop_single_axes(LoadedImage(data, rgb))
 
 
-def _drop_single_axes(data: npt.NDArray[Any], keep: int) -> npt.NDArray[Any]:
-    single = tuple(axis for axis, n in enumerate(data.shape[: max(data.ndim - keep, 0)]) if n == 1)
-    return np.squeeze(data, axis=single)
+def _drop_single_axes(image: LoadedImage) -> LoadedImage:
+    """Drop axes of length 1 before rows and columns."""
+    leading = image.shape[:-2]
+    single = tuple(axis for axis, n in enumerate(leading) if n == 1)
+    kept = [axis for axis in range(len(image.shape)) if axis not in single]
+    known = image.known_axes.take(kept) if image.known_axes is not None else None
+    return LoadedImage(np.squeeze(image.data, axis=single), image.rgb, known)

@@ -128,6 +128,8 @@ class Question:
         Level pinned by the user.
     typical_size : float, optional
         Longer side in px of the objects accepted so far.
+    highest : int, optional
+        Level above which a mask is not asked again, even if its field cuts it off.
     """
 
     plane: PlaneImage = field(repr=False)
@@ -135,6 +137,7 @@ class Question:
     known: tuple[ObjectPrediction, ...] = ()
     level: int | None = None
     typical_size: float | None = None
+    highest: int | None = None
 
 
 def answer(
@@ -177,6 +180,9 @@ class _Task:
     def __init__(self, question: Question, draft: Draft, predictor: Predictor) -> None:
         self._question, self._draft, self._config = question, draft, predictor.config
         self._shape = question.plane.shape
+        self._highest = top_level(self._shape, self._config.resolution)
+        if question.highest is not None:
+            self._highest = min(self._highest, question.highest)
         self._last: ObjectPrediction | None = None
         self._best: ObjectPrediction | None = None
         self._before: _MaskPrompt = None
@@ -238,7 +244,7 @@ class _Task:
         cut = touches_inner_border(found.mask, self.region, self._shape)
         if self._best is not None and found.mask.is_empty:
             found, cut = self._best, False
-        if cut and self.region.level < top_level(self._shape, self._config.resolution):
+        if cut and self.region.level < self._highest:
             self._best, self._before = found, (self.region, found.logits)
             self.region = choose_field(
                 self._shape, self._clipped, self._config, level=self.region.level + 1

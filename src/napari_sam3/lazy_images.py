@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from sam3.errors import ImageError
 
-from .image_contrast import ImageContrast
+from .axes import ImageAxes
+from .image_contrast import ImageContrast, channel_axes
 from .images import COLOURS, TIFF_SUFFIXES, read_image
+from .ome_metadata import axes_from_ome, ome_part
 from .plane_image import Channel
 from .planes import PlaneIndex
+from .tiff_axes import tiff_axes
 
 __all__ = ["LazyImage", "open_image"]
 
@@ -38,6 +43,8 @@ class LazyImage:
         pixels.
     file : object, optional
         What is to be closed with it.
+    known_axes : ImageAxes, optional
+        What the file says about its axes, colours left out.
     """
 
     data: Any = field(repr=False)
@@ -45,6 +52,12 @@ class LazyImage:
     multiscale: bool = False
     loaded_whole: bool = False
     file: Any = field(default=None, repr=False)
+    known_axes: ImageAxes | None = None
+
+    @property
+    def axes(self) -> ImageAxes:
+        """Names, units, scale and place of the axes without the colours, at the finest level."""
+        return self.known_axes or ImageAxes.default(len(self.shape))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -73,18 +86,26 @@ class LazyImage:
     def _contrast(self) -> ImageContrast:
         finest = self.data[0] if self.multiscale else self.data
         nbytes = math.prod(self.shape[-2:]) * int(finest.dtype.itemsize)
-        whole = self.loaded_whole and nbytes <= WHOLE_BYTES
-        return ImageContrast(self.data, rgb=self.rgb, multiscale=self.multiscale, whole=whole)
+        return ImageContrast(
+            self.data,
+            rgb=self.rgb,
+            multiscale=self.multiscale,
+            apart=channel_axes(self.known_axes.names) if self.known_axes else (),
+            whole=self.loaded_whole and nbytes <= WHOLE_BYTES,
+        )
 
 
-def open_image(path: str | os.PathLike[str]) -> LazyImage:
+def open_image(path: str | os.PathLike[str], *, rgb: bool | None = None) -> LazyImage:
     """Open an image.
 
     Parameters
     ----------
     path : str or path-like
-        A zarr array or OME-Zarr group (zarr 2 or 3), or a TIFF, which is memory-mapped where its
-        pixels are not compressed. Files of other kinds are read whole.
+        A zarr array or OME-Zarr group (zarr 2 or 3), a .npy file, or a TIFF, which is
+        memory-mapped where its pixels are not compressed. Files of other kinds are read whole.
+    rgb : bool, optional
+        Whether the last axis holds colours. By default what the file says, which for .npy and
+        zarr is no: a size of 3 or 4 says nothing.
 
     Raises
     ------
@@ -95,28 +116,76 @@ def open_image(path: str | os.PathLike[str]) -> LazyImage:
     if not path.exists():
         raise ImageError(f"there is no image {str(path)!r}; check the path")
     try:
-        if path.is_dir():
-            return _open_zarr(path)
-        if path.suffix.lower() in TIFF_SUFFIXES:
-            opened = _open_tiff(path)
-            if opened is not None:
-                return opened
+        image = _open(path)
+        if rgb is not None and rgb != image.rgb:
+            image = _with_colours(image, path, rgb)
+        return image
     except ImageError:
         raise
     except Exception as error:  # the readers of many formats raise as many kinds
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ImageError(
             f"{str(path)!r} cannot be opened as an image ({reason}); expected a zarr array, an "
-            "OME-Zarr, a TIFF, or another file that skimage reads"
+            "OME-Zarr, a TIFF, a .npy, or another file that skimage reads"
         ) from error
+
+
+def _open(path: Path) -> LazyImage:
+    if path.is_dir():
+        return _open_zarr(path)
+    suffix = path.suffix.lower()
+    if suffix == ".npy":
+        return _open_npy(path)
+    if suffix in TIFF_SUFFIXES:
+        opened = _open_tiff(path)
+        if opened is not None:
+            return opened
     image = read_image(path)
-    return LazyImage(image.data, image.rgb, loaded_whole=True)
+    return LazyImage(image.data, image.rgb, loaded_whole=True, known_axes=image.known_axes)
+
+
+def _with_colours(image: LazyImage, path: Path, rgb: bool) -> LazyImage:
+    """Take the last axis for colours, or for columns, because somebody said so."""
+    finest = image.data[0] if image.multiscale else image.data
+    shape = tuple(finest.shape)
+    if rgb and (len(shape) < 3 or shape[-1] not in COLOURS):
+        image.close()
+        raise ImageError(
+            f"{str(path)!r} has shape {shape}, which is no image in colour; expected 3 or 4 values "
+            "along the last axis"
+        )
+    return replace(image, rgb=rgb, known_axes=None)
+
+
+def _open_npy(path: Path) -> LazyImage:
+    data = np.load(path, mmap_mode="r", allow_pickle=False)
+    if data.ndim < 2 or not data.size or data.dtype.kind not in "buif":
+        raise ImageError(
+            f"{str(path)!r} holds {data.dtype} of shape {data.shape}; expected pixels in rows and "
+            "columns"
+        )
+    return LazyImage(data, loaded_whole=True)
 
 
 def _open_zarr(path: Path) -> LazyImage:
     import zarr
 
-    return LazyImage(*_levels(zarr.open(path, mode="r"), str(path)))
+    node = zarr.open(path, mode="r")
+    data, rgb, multiscale = _levels(node, str(path))
+    finest = data[0] if multiscale else data
+    return LazyImage(data, rgb, multiscale, known_axes=_zarr_axes(node, finest))
+
+
+def _zarr_axes(node: Any, finest: Any) -> ImageAxes | None:
+    """Return the axes by OME's metadata, or their names by zarr's or xarray's."""
+    if "multiscales" in ome_part(dict(node.attrs)):
+        return axes_from_ome(dict(node.attrs), finest.ndim)
+    names = getattr(finest.metadata, "dimension_names", None)
+    names = names or finest.attrs.get("_ARRAY_DIMENSIONS")
+    try:
+        return ImageAxes.of(names) if names and len(names) == finest.ndim else None
+    except ImageError:  # not every axis has a name
+        return None
 
 
 def _levels(node: Any, name: str) -> tuple[Any, bool, bool]:
@@ -152,11 +221,15 @@ def _open_tiff(path: Path) -> LazyImage | None:
         series = file.series[0]
         axes, shape, levels = series.axes, series.shape, len(series.levels)
         rgb = "S" in axes and shape[axes.index("S")] in COLOURS
+        known: ImageAxes | None = tiff_axes(file)
+        if known is not None and known.ndim != len(shape) - rgb:
+            known = None
         if (rgb and not axes.endswith("S")) or len(shape) < 2 + rgb:
             return None
     if levels == 1:
         try:
-            return LazyImage(tifffile.memmap(path, mode="r"), rgb, loaded_whole=True)
+            data = tifffile.memmap(path, mode="r")
+            return LazyImage(data, rgb, loaded_whole=True, known_axes=known)
         except ValueError:  # compressed, tiled, or in pieces
             pass
     store = tifffile.imread(path, aszarr=True)
@@ -165,4 +238,4 @@ def _open_tiff(path: Path) -> LazyImage | None:
     except BaseException:
         store.close()
         raise
-    return LazyImage(data, rgb, pyramid, loaded_whole=not pyramid, file=store)
+    return LazyImage(data, rgb, pyramid, not pyramid, store, known)

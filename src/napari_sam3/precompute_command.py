@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sam3.errors import Sam3Error
+from .command_parts import DONE, INTERRUPTED, add_json_option, agreed, print_json, raw
 
 if TYPE_CHECKING:
     from sam3.predictor import Predictor
@@ -29,15 +29,13 @@ examples:
 
 It may be interrupted at any time (Ctrl-C); the same command goes on where it stopped.
 """
-INTERRUPTED = 130
 # On something that is no terminal, so often.
 _SECONDS_BETWEEN_LINES = 10.0
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Describe the command's own arguments."""
-    command.epilog = EXAMPLES
-    command.formatter_class = argparse.RawDescriptionHelpFormatter
+    raw(command, EXAMPLES)
     command.add_argument("image", metavar="IMAGE", type=Path, help="TIFF, zarr, OME-Zarr, others")
     command.add_argument(
         "-o", "--output", required=True, metavar="STORE", type=Path, help="folder of the store"
@@ -68,6 +66,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--yes", action="store_true", help="do not ask before it begins")
     command.add_argument("--dry-run", action="store_true", help="only say what it would take")
+    add_json_option(command)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -96,12 +95,17 @@ def _precompute(image: LazyImage, arguments: argparse.Namespace) -> int:
         contrast=arguments.contrast,
     )
     measured = measure(plan, predictor)
-    print(_summary(plan, measured, arguments.output), flush=True)
+    # Machines read the output, people what is said before it begins.
+    stream = sys.stderr if arguments.json else sys.stdout
+    print(_summary(plan, measured, arguments.output), flush=True, file=stream)
     if arguments.dry_run:
-        return 0
-    if not (arguments.yes or _agreed()):
+        if arguments.json:
+            seconds, nbytes = plan.fields * measured.seconds, plan.fields * measured.nbytes
+            print_json({"fields": plan.fields, "seconds": seconds, "bytes": nbytes})
+        return DONE
+    if not (arguments.yes or agreed("Go on?")):
         print(f"{arguments.prog}: nothing was stored", file=sys.stderr)
-        return 0
+        return DONE
     return _fill(plan, predictor, measured, arguments)
 
 
@@ -130,8 +134,11 @@ def _fill(
         counter.end()
         store.close()
     skipped = counter.last.skipped if counter.last else 0
-    print(f"store: {arguments.output} ({plan.fields} fields, {skipped} already there)")
-    return 0
+    if arguments.json:
+        print_json({"store": arguments.output, "fields": plan.fields, "already_there": skipped})
+    else:
+        print(f"store: {arguments.output} ({plan.fields} fields, {skipped} already there)")
+    return DONE
 
 
 class _Counter:
@@ -182,12 +189,6 @@ def _summary(plan: Plan, measured: Measured, output: Path) -> str:
     if total > free:
         text += f"; only {free / 1e9:.2g} GB are free there"
     return text
-
-
-def _agreed() -> bool:
-    if not sys.stdin.isatty():
-        raise Sam3Error("it is not asked before it begins, as there is no terminal; add --yes")
-    return input("Go on? [y/N] ").strip().lower() in ("y", "yes")
 
 
 def _duration(seconds: float) -> str:

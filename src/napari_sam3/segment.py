@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -12,15 +12,15 @@ import numpy.typing as npt
 from sam3.errors import PromptError, Sam3Error
 
 from .export import ObjectRow
-from .image_contrast import ImageContrast
 from .images import LoadedImage, plane_of
-from .plane_image import Channel, RenderedPlane
+from .plane_image import RenderedPlane
 from .prompts import PromptSet
 from .session import LabelingSession
 
 if TYPE_CHECKING:
     from sam3.predictor import Predictor
 
+    from .lazy_images import LazyImage
     from .session import AcceptedObject
 
 __all__ = ["Prompt", "Segmentation", "group_prompts", "segment_plane"]
@@ -99,19 +99,20 @@ def group_prompts(prompts: Iterable[Prompt], *, one_object: bool = False) -> lis
 
 
 def segment_plane(
-    image: LoadedImage,
+    image: LoadedImage | LazyImage,
     objects: Sequence[PromptSet],
     predictor: Predictor | Callable[[], Predictor],
     *,
     position: Sequence[int] | None = None,
     level: int | None = None,
+    ids: Sequence[int] | None = None,
 ) -> Segmentation:
     """Segment objects on one plane of an image.
 
     Parameters
     ----------
-    image : LoadedImage
-        The image.
+    image : LoadedImage or LazyImage
+        The image; of a lazy one only the fields that are needed are read.
     objects : sequence of PromptSet
         Prompts of each object, in px of the plane. Ids follow their order; where masks meet, the
         earlier object keeps its pixels.
@@ -121,6 +122,8 @@ def segment_plane(
         Plane of an image with more than two axes.
     level : int, optional
         Pin the pyramid level instead of choosing it by the prompts.
+    ids : sequence of int, optional
+        Labels of the objects, all different, instead of 1, 2, and so on.
 
     Raises
     ------
@@ -129,27 +132,40 @@ def segment_plane(
         object whose mask cannot be written is no error: see `Segmentation.failures`.
     """
     plane = plane_of(image, position)
-    contrast = ImageContrast(image.data, rgb=image.rgb)
-    pixels = RenderedPlane(Channel(image.data, plane, image.rgb, contrast=contrast))
+    pixels = RenderedPlane(image.channel(plane))
+    _ = pixels.rendering  # which refuses a plane without a contrast
     for prompts in objects:
         prompts.check_inside(pixels.shape)
     labels = np.zeros(image.shape, np.uint32)
     view = labels[plane.slices()]
     session = LabelingSession(predictor, level=level)
     session.set_plane(pixels, plane, view)
-    accepted, failures = _label_all(session, objects)
-    rows = tuple(ObjectRow.measure(one, view, plane.index) for one in accepted)
+    accepted, numbers, failures = _label_all(session, objects)
+    rows = [ObjectRow.measure(one, view, plane.index) for one in accepted]
     session.close()
-    return Segmentation(labels, rows, failures)
+    if ids is not None:
+        rows = _renumber(view, rows, [ids[number] for number in numbers])
+    return Segmentation(labels, tuple(rows), failures)
+
+
+def _renumber(
+    view: npt.NDArray[np.uint32], rows: Sequence[ObjectRow], ids: Sequence[int]
+) -> list[ObjectRow]:
+    """Give labels that were written as 1, 2, and so on their own numbers."""
+    numbers = np.zeros(max((row.id for row in rows), default=0) + 1, np.uint32)
+    for row, number in zip(rows, ids, strict=True):
+        numbers[row.id] = number
+    view[...] = numbers[view]
+    return [replace(row, id=number) for row, number in zip(rows, ids, strict=True)]
 
 
 def _label_all(
     session: LabelingSession, objects: Iterable[PromptSet]
-) -> tuple[list[AcceptedObject], tuple[tuple[PromptSet, Sam3Error], ...]]:
+) -> tuple[list[AcceptedObject], list[int], tuple[tuple[PromptSet, Sam3Error], ...]]:
     from .errors import LabelError
 
-    accepted, failures = [], []
-    for prompts in objects:
+    accepted, numbers, failures = [], [], []
+    for number, prompts in enumerate(objects):
         session.set_prompts(prompts)
         session.predict()
         try:
@@ -160,7 +176,8 @@ def _label_all(
         else:
             assert written is not None, "without threads every mask is there at once"
             accepted.append(written)
-    return accepted, tuple(failures)
+            numbers.append(number)
+    return accepted, numbers, tuple(failures)
 
 
 def _prompt_set(group: Sequence[Prompt]) -> PromptSet:

@@ -3,42 +3,63 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+from typing import Any
 
 from sam3.errors import Sam3Error
 
-__all__ = ["info", "main"]
+__all__ = ["describe", "info", "main"]
+
+
+def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Load a weights file strictly and say what it is.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file, or ``"tiny"`` for the embedded model.
+
+    Returns
+    -------
+    dict
+        "file", "format", "model", "resolution" (side of the input in px), "parameters" (those
+        that clicks need), "tensors" (in the file) and "fingerprint".
+
+    Raises
+    ------
+    CheckpointNotFoundError, CheckpointError
+        If it is no weights file of this model, or not all of it is there.
+    """
+    from sam3 import checkpoint
+
+    file = checkpoint.embedded_weights() if os.fspath(path) == "tiny" else path
+    found = checkpoint.inspect(file)
+    model = checkpoint.load(file)
+    return {
+        "file": str(found.path),
+        "format": found.format,
+        "model": found.config.name,
+        "resolution": found.config.resolution,
+        "parameters": sum(tensor.numel() for tensor in model.state_dict().values()),
+        "tensors": found.tensors,
+        "fingerprint": checkpoint.fingerprint(model),
+    }
 
 
 def info(path: str) -> str:
     """Describe a weights file: format, model, parameters and fingerprint, a line each.
 
-    Parameters
-    ----------
-    path : str
-        The file, or ``"tiny"`` for the embedded model.
-
-    Returns
-    -------
-    str
-
-    Raises
-    ------
-    CheckpointNotFoundError, CheckpointError
-        If it is no weights file of this model.
+    Parameters and errors are those of :func:`describe`.
     """
-    from sam3 import checkpoint
-
-    file = checkpoint.embedded_weights() if path == "tiny" else path
-    found = checkpoint.inspect(file)
-    model = checkpoint.load(file)
-    parameters = sum(p.numel() for p in model.state_dict().values())
+    about = describe(path)
     rows = {
-        "file": found.path,
-        "format": found.format,
-        "model": f"{found.config.name}, input {found.config.resolution} px",
-        "parameters": f"{parameters:,} for clicks, in {found.tensors} tensors of the file",
-        "fingerprint": checkpoint.fingerprint(model),
+        "file": about["file"],
+        "format": about["format"],
+        "model": f"{about['model']}, input {about['resolution']} px",
+        "parameters": f"{about['parameters']:,} for clicks, in {about['tensors']} tensors of the "
+        "file",
+        "fingerprint": about["fingerprint"],
     }
     return "\n".join(f"{name + ':':13}{value}" for name, value in rows.items())
 

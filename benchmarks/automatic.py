@@ -1,0 +1,178 @@
+"""Find all objects of held-out real images, beside Otsu's threshold and a watershed.
+
+`python -m benchmarks.automatic --data real.npz` takes the way of the product: the plane as the
+widget makes it, seeds, masks, suppression, labels without overlaps. Settings are the default
+ones, which were chosen on the training images.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import linear_sum_assignment
+
+from benchmarks.baselines import grey_plane, otsu_watershed
+from benchmarks.measure import Row, Skipped, Timing
+from benchmarks.model_card import Undisturbed, product_plane
+from napari_sam3.automatic import AutomaticSettings, find_objects, paint_order
+from napari_sam3.embeddings import EmbeddingCache
+from napari_sam3.plane_image import ArrayPlane
+from sam3 import Predictor, load_predictor
+from sam3.training.data import Sample, load_real
+
+__all__ = ["BESIDE_THE_CHECKOUT", "Matched", "automatic_rows", "main", "match_labels"]
+
+BESIDE_THE_CHECKOUT = Path(__file__).parents[2] / "shared" / "data" / "dsb2018_train.npz"
+WHAT = "find all objects of a held-out image"
+HIT = 0.5
+Labels = npt.NDArray[np.integer]
+
+
+@dataclass(frozen=True)
+class Matched:
+    """How labels fit the truth, each object matched with one at most.
+
+    Parameters
+    ----------
+    hits : int
+        Pairs of an IoU above 0.5.
+    true, found : int
+        Objects in the truth, and in the labels.
+    iou : float
+        Sum of the IoU of all pairs.
+    """
+
+    hits: int
+    true: int
+    found: int
+    iou: float
+
+    @property
+    def f1(self) -> float:
+        """F1 at an IoU of 0.5; 1 if there is nothing and nothing was found."""
+        total = self.true + self.found
+        return 2 * self.hits / total if total else 1.0
+
+    @property
+    def mean_iou(self) -> float:
+        """Mean over the true objects of the IoU with what is matched with them, 0 for nothing."""
+        return self.iou / self.true if self.true else 1.0
+
+
+@dataclass(frozen=True)
+class _Measured:
+    group: str
+    ours: Matched
+    other: Matched
+    seconds: float
+
+
+def match_labels(truth: Labels, labels: Labels) -> Matched:
+    """Match the objects of two label images (H x W) so that the sum of their IoU is largest."""
+    true_ids, a = np.unique(truth, return_inverse=True)
+    found_ids, b = np.unique(labels, return_inverse=True)
+    joint = np.bincount(
+        a.ravel() * len(found_ids) + b.ravel(), minlength=len(true_ids) * len(found_ids)
+    ).reshape(len(true_ids), len(found_ids))
+    union = joint.sum(1)[:, None] + joint.sum(0)[None] - joint
+    iou = (joint / union)[true_ids != 0][:, found_ids != 0]
+    pairs = iou[linear_sum_assignment(iou, maximize=True)]
+    hits = int(np.count_nonzero(pairs > HIT))
+    return Matched(hits, len(iou), len(found_ids[found_ids != 0]), float(pairs.sum()))
+
+
+def automatic_rows(
+    predictor: Predictor, data: Path | None = BESIDE_THE_CHECKOUT, *, every: int = 1
+) -> Iterator[Row | Skipped]:
+    """Measure on every n-th held-out image; or say why that cannot be done."""
+    if data is None or not data.exists():
+        yield Skipped(WHAT, "the real images (dsb2018_train.npz) are not at hand; see --data")
+        return
+    measured = list(_measure_all(load_real(data)[1][::every], predictor))
+    yield _row(measured)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Measure and print a table by kind of image."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, default=BESIDE_THE_CHECKOUT, help="npz of images")
+    parser.add_argument("--model", default="tiny", help="weights file, or tiny")
+    parser.add_argument("--every", type=int, default=1, help="take every n-th validation image")
+    parser.add_argument("--first", type=int, default=0, help="begin with this one")
+    arguments = parser.parse_args(argv)
+    if not arguments.data.exists():
+        print(f"skipped: there is no {arguments.data}; name the npz of real images with --data")
+        return
+    samples = load_real(arguments.data)[1][arguments.first :: arguments.every]
+    measured = []
+    for one in _measure_all(samples, load_predictor(arguments.model)):
+        print(f"{one.group}: F1 {one.ours.f1:.3f}, Otsu {one.other.f1:.3f}", flush=True)
+        measured.append(one)
+    print("\n".join(_report(measured)))
+
+
+def _measure_all(samples: Sequence[Sample], predictor: Predictor) -> Iterator[_Measured]:
+    for sample in samples:
+        pixels = product_plane(sample)
+        start = time.perf_counter()
+        labels = _label(pixels, predictor)
+        seconds = time.perf_counter() - start
+        ours = match_labels(sample.labels, labels)
+        other = match_labels(sample.labels, otsu_watershed(grey_plane(pixels)))
+        yield _Measured(sample.group, ours, other, seconds)
+
+
+def _label(pixels: npt.NDArray[np.uint8], predictor: Predictor) -> npt.NDArray[np.int32]:
+    plane, settings = ArrayPlane(pixels), AutomaticSettings()
+    found = find_objects(plane, predictor, EmbeddingCache(), Undisturbed(), settings)
+    assert found is not None, "nobody cancels it"
+    labels = np.zeros(plane.shape, np.int32)
+    for number, one in enumerate(paint_order(found, settings), start=1):
+        labels[one.mask.region][one.mask.crop] = number
+    return labels
+
+
+def _row(measured: Sequence[_Measured]) -> Row:
+    ours, other = [one.ours for one in measured], [one.other for one in measured]
+    text = (
+        f"F1 at IoU 0.5 {_mean_f1(ours):.3f}, mean matched IoU {_mean_iou(ours):.3f}; Otsu and "
+        f"watershed {_mean_f1(other):.3f} and {_mean_iou(other):.3f} on the same images"
+    )
+    return Row(WHAT, Timing(tuple(one.seconds for one in measured)), other_name=text)
+
+
+def _report(measured: Sequence[_Measured]) -> Iterator[str]:
+    """Write the table: means over images, all of them and by kind."""
+    groups: dict[str, list[_Measured]] = defaultdict(list)
+    for one in measured:
+        groups[one.group].append(one)
+    yield "| images | | objects | F1 at IoU 0.5 | Otsu + watershed | mean matched IoU | " + (
+        "Otsu + watershed | s an image |"
+    )
+    yield "|---|---|---|---|---|---|---|---|"
+    for name, part in (("all", list(measured)), *sorted(groups.items())):
+        ours, other = [one.ours for one in part], [one.other for one in part]
+        yield (
+            f"| {name} | {len(part)} | {sum(one.true for one in ours)} | {_mean_f1(ours):.3f} | "
+            f"{_mean_f1(other):.3f} | {_mean_iou(ours):.3f} | {_mean_iou(other):.3f} | "
+            f"{np.mean([one.seconds for one in part]):.1f} |"
+        )
+
+
+def _mean_f1(matched: Iterable[Matched]) -> float:
+    return float(np.mean([one.f1 for one in matched]))
+
+
+def _mean_iou(matched: Iterable[Matched]) -> float:
+    return float(np.mean([one.mean_iou for one in matched]))
+
+
+if __name__ == "__main__":
+    main()

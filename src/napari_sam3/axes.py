@@ -1,0 +1,142 @@
+"""What the axes of an image are: their names, units, scale and place. Formats read and write it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from sam3.errors import ImageError
+
+__all__ = ["ImageAxes", "unit_name"]
+
+#: Names of axes about which a file says nothing, by their number; rows and columns are the last.
+_DEFAULT_NAMES = {2: "yx", 3: "zyx", 4: "tzyx", 5: "tczyx"}
+_SHORT_UNITS = {
+    "angstrom": "angstrom å Å",
+    "nanometer": "nm nanometre nanometers",
+    "micrometer": "um µm μm \\u00b5m \\u03bcm micron microns micrometre micrometers",
+    "millimeter": "mm millimetre millimeters",
+    "centimeter": "cm centimetre centimeters",
+    "meter": "m metre meters",
+    "inch": "in inches",
+    "nanosecond": "ns nanoseconds",
+    "microsecond": "us µs μs microseconds",
+    "millisecond": "ms msec milliseconds",
+    "second": "s sec secs seconds",
+    "minute": "min minutes",
+    "hour": "h hr hours",
+    "day": "d days",
+}
+_UNITS = {short: name for name, shorts in _SHORT_UNITS.items() for short in shorts.split()}
+_NO_UNITS = ("", "pixel", "pixels", "px", "none", "null", "dimensionless", "reference frame")
+
+
+@dataclass(frozen=True)
+class ImageAxes:
+    """The axes of an image, colours left out, in the order of its data.
+
+    Parameters
+    ----------
+    names : tuple of D str
+        All different, such as ("t", "z", "y", "x"); rows and columns are the last two.
+    units : tuple of D (str or None)
+        Of `scale` and `translate`, by their full names such as "micrometer" (see `unit_name`);
+        None where the axis counts pixels, planes or frames.
+    scale : tuple of D float
+        Distance between neighbouring pixels, planes or frames; more than 0.
+    translate : tuple of D float
+        Where the centre of the first pixel lies.
+
+    Raises
+    ------
+    sam3.errors.ImageError
+        If the lengths differ, a name comes twice, or a scale is not above 0.
+    """
+
+    names: tuple[str, ...]
+    units: tuple[str | None, ...]
+    scale: tuple[float, ...]
+    translate: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse what does not hold together."""
+        count = len(self.names)
+        if {len(self.units), len(self.scale), len(self.translate)} != {count}:
+            raise ImageError(
+                f"{count} axes have {len(self.units)} units, {len(self.scale)} scales and "
+                f"{len(self.translate)} translations; expected one of each an axis"
+            )
+        if len(set(self.names)) < count or "" in self.names:
+            raise ImageError(f"the axes {self.names} need names, each its own")
+        numbers = (*self.scale, *self.translate)
+        if not all(map(math.isfinite, numbers)) or min(self.scale, default=1) <= 0:
+            raise ImageError(
+                f"axes with scale {self.scale} and translation {self.translate} have no place; "
+                "expected finite numbers, and scales above 0"
+            )
+
+    @classmethod
+    def default(cls, ndim: int) -> ImageAxes:
+        """Return the axes of an image of which nothing but their number is known: all in px."""
+        names = _DEFAULT_NAMES.get(ndim) or tuple(
+            ["yx"[at - ndim] if at >= ndim - 2 else f"axis_{at}" for at in range(ndim)]
+        )
+        return cls(tuple(names), (None,) * ndim, (1.0,) * ndim, (0.0,) * ndim)
+
+    @classmethod
+    def of(
+        cls,
+        names: Iterable[str],
+        *,
+        units: Sequence[str | None] | None = None,
+        scale: Sequence[float] | None = None,
+        translate: Sequence[float] | None = None,
+    ) -> ImageAxes:
+        """Return axes with what is known of them, as files and layers tell it.
+
+        Parameters
+        ----------
+        names : iterable of D str
+            One letter each, or words.
+        units : sequence of D (str or None), optional
+            In any spelling; pixels mean none.
+        scale, translate : sequence of D float, optional
+            A scale that is no number above 0 is taken as unknown, which is 1.
+        """
+        given = tuple(names)
+        known = cls.default(len(given))
+        if scale is not None:
+            usable = [float(step) if math.isfinite(step) and step > 0 else 1.0 for step in scale]
+            known = replace(known, scale=tuple(usable))
+        if units is not None:
+            known = replace(known, units=tuple(unit_name(unit) for unit in units))
+        if translate is not None:
+            known = replace(known, translate=tuple(float(at) for at in translate))
+        return replace(known, names=given)
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.names)
+
+    def take(self, axes: Iterable[int]) -> ImageAxes:
+        """Return some of the axes, by number, in the order given."""
+        chosen = tuple(axes)
+        return ImageAxes(
+            tuple(self.names[at] for at in chosen),
+            tuple(self.units[at] for at in chosen),
+            tuple(self.scale[at] for at in chosen),
+            tuple(self.translate[at] for at in chosen),
+        )
+
+
+def unit_name(unit: object) -> str | None:
+    """Return the full name of a unit, such as "micrometer" for "µm"; None for pixels or nothing.
+
+    Names that are not known are kept as they are.
+    """
+    text = "" if unit is None else str(unit).strip()
+    if text.lower() in _NO_UNITS:
+        return None
+    return _UNITS.get(text) or _UNITS.get(text.lower()) or text

@@ -1,0 +1,30 @@
+"""Whole stacks, series and slides: the same question asked of many planes, and kept on disk."""
+
+from .carrying import CarryRules
+from .control import BatchControl
+from .modes import Automatic, Carried, Mode, Placed, Repeated
+from .prompt_files import read_prompts, write_prompts
+from .prompts import BatchPrompts, prompts_from_layers
+from .results import BatchError, BatchObject, PlaneResult, Progress
+from .segmenting import segment
+from .tables import read_objects
+
+__all__ = [
+    "Automatic",
+    "BatchControl",
+    "BatchError",
+    "BatchObject",
+    "BatchPrompts",
+    "Carried",
+    "CarryRules",
+    "Mode",
+    "Placed",
+    "PlaneResult",
+    "Progress",
+    "Repeated",
+    "prompts_from_layers",
+    "read_objects",
+    "read_prompts",
+    "segment",
+    "write_prompts",
+]

@@ -1,0 +1,57 @@
+"""How a batch is cancelled from outside, and says how far it has come."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .results import Progress
+
+__all__ = ["BatchControl"]
+
+
+class BatchControl:
+    """Told the progress, and asked whether to go on; from any thread.
+
+    Parameters
+    ----------
+    on_progress : callable, optional
+        Called with a `Progress` after each unit, on the thread that the batch runs on.
+
+    Attributes
+    ----------
+    cancelled : bool
+        Set by `cancel`: the batch ends within one block of the encoder, and keeps what is done.
+    progress : Progress
+        The latest.
+    """
+
+    def __init__(self, on_progress: Callable[[Progress], object] | None = None) -> None:
+        self.cancelled = False
+        self.progress = Progress(0, 0)
+        self._on_progress = on_progress
+
+    @property
+    def abandoned(self) -> bool:
+        """What the encoder asks: whether nothing that is being made is wanted."""
+        return self.cancelled
+
+    def cancel(self) -> None:
+        """End the batch. What is done is kept, and the same call goes on from there."""
+        self.cancelled = True
+
+    def report(self, stage: str, fraction: float | None = None) -> None:
+        """Hear of the stages of one field, which are too short to be of interest here."""
+
+    def begin(self, total: int) -> None:
+        """Say how many units there are."""
+        self._tell(Progress(0, total))
+
+    def count(self, *, skipped: bool = False, failed: bool = False) -> None:
+        """Count a unit."""
+        now = self.progress
+        self._tell(Progress(now.done + 1, now.total, now.skipped + skipped, now.failed + failed))
+
+    def _tell(self, progress: Progress) -> None:
+        self.progress = progress
+        if self._on_progress is not None:
+            self._on_progress(progress)

@@ -1,0 +1,150 @@
+"""The four ways to ask for objects on many planes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from napari_sam3.automatic_settings import AutomaticSettings
+from napari_sam3.prompts import PromptSet
+from napari_sam3.record_parts import prompts_to_record
+from sam3.errors import PromptError
+
+from .carrying import CarryRules
+from .prompts import BatchPrompts, Position
+
+__all__ = ["Automatic", "Carried", "Mode", "Placed", "Repeated"]
+
+
+@dataclass(frozen=True)
+class Placed:
+    """The prompts that stand on each plane.
+
+    Parameters
+    ----------
+    prompts : BatchPrompts
+        Planes without any are left out.
+    """
+
+    prompts: BatchPrompts
+
+    def positions(self, every: Sequence[Position]) -> tuple[Position, ...]:
+        """Return the planes to work on, out of those chosen."""
+        return tuple(position for position in every if self.prompts.on(position))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what is asked as plain values."""
+        return {"mode": "placed", "prompts": _prompts(self.prompts)}
+
+
+@dataclass(frozen=True)
+class Repeated:
+    """The same prompts on every plane.
+
+    Parameters
+    ----------
+    objects : mapping of int to PromptSet
+        Objects by their ids; an object keeps its id on all planes.
+    """
+
+    objects: Mapping[int, PromptSet]
+
+    def placed(self, every: Sequence[Position]) -> Placed:
+        """Return the prompts as they stand on each of the planes."""
+        return Placed(BatchPrompts(dict.fromkeys(every, self.objects)))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what is asked as plain values."""
+        return {"mode": "repeated", "prompts": _objects(self.objects)}
+
+
+@dataclass(frozen=True)
+class Carried:
+    """Objects followed from plane to plane, outward from those with prompts, both ways.
+
+    Parameters
+    ----------
+    prompts : BatchPrompts
+        An object may have prompts on several planes: between two of them each plane is taken
+        from the nearer one.
+    axis : int
+        Axis of the image along which it is gone, one before rows and columns; by default the
+        last of these.
+    rules : CarryRules
+        How objects are asked for, and where they end.
+    """
+
+    prompts: BatchPrompts
+    axis: int = -1
+    rules: CarryRules = field(default_factory=CarryRules)
+
+    def stacks(self, every: Sequence[Position]) -> tuple[tuple[Position, ...], ...]:
+        """Divide planes into stacks that are gone through one by one, each in ascending order.
+
+        Raises
+        ------
+        sam3.errors.PromptError
+            If there is no such axis.
+        """
+        leading = len(every[0]) if every else 0
+        if not -leading <= self.axis < leading:
+            raise PromptError(
+                f"objects cannot be carried along axis {self.axis} of an image with {leading} "
+                "axes before rows and columns; choose one of these"
+            )
+        axis = self.axis % leading
+        stacks: dict[Position, list[Position]] = {}
+        for position in sorted(every):
+            stacks.setdefault((*position[:axis], *position[axis + 1 :]), []).append(position)
+        with_prompts = [
+            tuple(stack) for stack in stacks.values() if any(map(self.prompts.on, stack))
+        ]
+        return tuple(sorted(with_prompts))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what is asked as plain values."""
+        rules = {**asdict(self.rules), "parts": list(self.rules.parts)}
+        return {
+            "mode": "carried",
+            "prompts": _prompts(self.prompts),
+            "axis": self.axis,
+            "rules": rules,
+        }
+
+
+@dataclass(frozen=True)
+class Automatic:
+    """Every object there is.
+
+    Parameters
+    ----------
+    settings : AutomaticSettings
+        What is looked for.
+    tile : int
+        Side in px of the tiles in which planes are worked on that are larger. Objects on their
+        borders are found once, and whole.
+    """
+
+    settings: AutomaticSettings = field(default_factory=AutomaticSettings)
+    tile: int = 2048
+
+    def __post_init__(self) -> None:
+        """Refuse tiles of no size."""
+        if self.tile < 1:
+            raise PromptError(f"tiles of {self.tile} px hold nothing; give at least 1")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what is asked as plain values."""
+        return {"mode": "automatic", "settings": self.settings.to_json(), "tile": self.tile}
+
+
+Mode = Placed | Repeated | Carried | Automatic
+
+
+def _prompts(prompts: BatchPrompts) -> list[Any]:
+    return [[list(position), _objects(one)] for position, one in prompts.planes.items()]
+
+
+def _objects(objects: Mapping[int, PromptSet]) -> list[Any]:
+    return [[number, prompts_to_record(one)] for number, one in sorted(objects.items())]

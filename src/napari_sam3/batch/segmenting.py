@@ -1,0 +1,185 @@
+"""The one way in: an image, a mode and a model to results, plane by plane."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_sam3.embeddings import EmbeddingCache
+from napari_sam3.images import plane_of
+from napari_sam3.lazy_images import LazyImage
+from napari_sam3.planes import ContrastLimits
+from napari_sam3.record_parts import identity_to_record
+
+from .control import BatchControl
+from .engine import run_here
+from .folder import BatchFolder
+from .modes import Carried, Mode, Placed, Repeated
+from .prompts import Position
+from .results import BatchError, PlaneResult
+from .sources import ImageSource, ModelSource
+from .workbench import Job
+
+if TYPE_CHECKING:
+    from sam3.predictor import Predictor
+
+__all__ = ["all_positions", "segment"]
+
+
+def all_positions(image: LazyImage) -> tuple[Position, ...]:
+    """Return the positions of all planes of an image, the last axis before rows fastest."""
+    return tuple(itertools.product(*(range(length) for length in image.shape[:-2])))
+
+
+def segment(
+    image: Any,
+    mode: Mode,
+    model: str | os.PathLike[str] | Predictor | Callable[[], Predictor] | ModelSource = "tiny",
+    *,
+    planes: Iterable[Sequence[int]] | None = None,
+    output: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
+    device: str = "auto",
+    contrast: ContrastLimits | None = None,
+    level: int | None = None,
+    version: str | None = None,
+    cache: EmbeddingCache | None = None,
+    control: BatchControl | None = None,
+    dask: str | None = None,
+) -> Generator[PlaneResult, None, None]:
+    """Segment planes of an image, one after the other.
+
+    Reading, the model and writing overlap, and memory does not grow with the number of planes.
+    Stop at any time by closing the generator, by no longer asking it, or by the control: with an
+    output, the same call goes on from there.
+
+    Parameters
+    ----------
+    image : path, array or LazyImage
+        A file or OME-Zarr; anything with ``shape``, ``dtype`` and indexing (numpy, dask, zarr),
+        rows and columns last; or a `LazyImage`, which can say more, such as that it is in colour.
+    mode : Placed, Repeated, Carried or Automatic
+        What is looked for.
+    model : str, path, Predictor or callable
+        A name or weights file, a loaded model, or a function that loads one.
+    planes : iterable of sequence of int, optional
+        Positions on the axes before rows and columns; by default all planes. Prompts on others
+        are left out.
+    output : path, optional
+        OME-Zarr of labels to write. Beside it, in ``<output>.batch``, stands what was asked and
+        what is done.
+    overwrite : bool
+        Begin anew, whatever the output is.
+    device : str
+        "auto", "cpu", "cuda" or "mps", for a model given by name.
+    contrast : tuple of float, optional
+        Values shown to the model as black and white; by default found for each plane, as in the
+        viewer.
+    level : int, optional
+        Pyramid level, pinned.
+    version : {"0.4", "0.5"}, optional
+        Of OME-Zarr.
+    cache : EmbeddingCache, optional
+        Features from before, perhaps with a store; not emptied.
+    control : BatchControl, optional
+        To cancel from another thread, and to hear of the progress.
+    dask : str, optional
+        ``local:N`` for N processes, or the address of a scheduler, such as ``tcp://host:8786``.
+        Image and model are then given by paths, and an output is needed.
+
+    Yields
+    ------
+    PlaneResult
+        Each plane once it is written; those of an earlier run, too, with `skipped`. One that
+        cannot be read comes with its `error`, and the batch goes on.
+
+    Raises
+    ------
+    BatchError
+        If the output was begun with another question, is in use, or cannot be written.
+    sam3.errors.Sam3Error
+        If image, prompts or model cannot be used.
+    """
+    source, models = ImageSource.of(image), ModelSource.of(model, device)
+    control = control or BatchControl()
+    with ExitStack() as stack:
+        stack.callback(source.close)
+        opened = source.open()
+        mode, positions = _positions(mode, _choose(opened, planes), opened.shape)
+        client = None
+        if dask is None:
+            about = models.describe()
+        else:
+            from .cluster import check_dask, connect, describe_model
+
+            check_dask(dask, source, models, output)
+            client = stack.enter_context(connect(dask))
+            about = describe_model(client, models)
+        question = _question(source, about, mode, positions, contrast, level)
+        folder = BatchFolder(
+            output, question, opened.shape, opened.axes, version=version, overwrite=overwrite
+        )
+        stack.callback(folder.close)
+        target = None if output is None else Path(output).absolute()
+        job = Job(source, mode, models, folder.path.absolute(), target, contrast, level)
+        if client is None:
+            yield from run_here(job, positions, control, cache)
+        else:
+            from .cluster import run_on_dask
+
+            yield from run_on_dask(job, positions, control, client)
+        if not control.cancelled:
+            folder.finish(positions)
+
+
+def _choose(image: LazyImage, planes: Iterable[Sequence[int]] | None) -> tuple[Position, ...]:
+    if planes is None:
+        return all_positions(image)
+    chosen = sorted({tuple(int(at) for at in position) for position in planes})
+    for position in chosen:
+        plane_of(image, position)  # refuses what is not there
+    return tuple(chosen)
+
+
+def _positions(
+    mode: Mode, chosen: tuple[Position, ...], shape: tuple[int, ...]
+) -> tuple[Placed | Carried | Any, tuple[Position, ...]]:
+    """Return the mode as it is worked on, and the planes it has work on."""
+    if isinstance(mode, Repeated):
+        mode = mode.placed(chosen)
+    if isinstance(mode, Placed | Carried):
+        mode.prompts.check_inside(shape)
+        if mode.prompts.at(chosen).is_empty:
+            raise BatchError(
+                f"there is no prompt on any of the {len(chosen)} plane(s) chosen; give a click or "
+                "a box on one of them"
+            )
+    if isinstance(mode, Placed):
+        return mode, mode.positions(chosen)
+    if isinstance(mode, Carried):
+        return mode, tuple(position for stack in mode.stacks(chosen) for position in stack)
+    return mode, chosen
+
+
+def _question(
+    image: ImageSource,
+    model: Mapping[str, Any],
+    mode: Mode,
+    positions: tuple[Position, ...],
+    contrast: ContrastLimits | None,
+    level: int | None,
+) -> dict[str, Any]:
+    """Return all that results depend on, as plain values."""
+    identity = identity_to_record(image.identity())
+    del identity["name"]
+    return {
+        "image": identity,
+        "model": dict(model),
+        "mode": mode.to_json(),
+        "planes": [list(position) for position in positions],
+        "settings": {"contrast": contrast, "level": level},
+    }

@@ -1,0 +1,134 @@
+"""Where a batch's image and model come from, in this process or in another one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_sam3.embeddings import ENCODING_VERSION
+from napari_sam3.identity import ImageIdentity, identify
+from napari_sam3.lazy_images import LazyImage, open_image
+
+from .results import BatchError
+
+if TYPE_CHECKING:
+    from sam3.predictor import Predictor
+
+__all__ = ["ImageSource", "ModelSource"]
+
+# One of each a process: a model is loaded once by a worker, however many planes it works on.
+_models: dict[ModelSource, Predictor] = {}
+
+
+class ImageSource:
+    """An image, by its path or itself. Without a path it cannot be sent to another process.
+
+    Parameters
+    ----------
+    path : str, optional
+        Where any process opens it.
+    image : LazyImage, optional
+        The image, if it is known to this process only.
+    """
+
+    def __init__(self, path: str | None = None, image: LazyImage | None = None) -> None:
+        self.path = path
+        self._image = image
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Send the path alone: each process opens the image itself."""
+        return ImageSource, (self.path,)
+
+    @classmethod
+    def of(cls, image: Any) -> ImageSource:
+        """Take a path, a `LazyImage`, or an array with rows and columns last."""
+        if isinstance(image, str | os.PathLike):
+            return cls(os.path.abspath(image))
+        if isinstance(image, LazyImage):
+            return cls(image=image)
+        if not hasattr(image, "shape") or not hasattr(image, "dtype") or len(image.shape) < 2:
+            raise BatchError(
+                f"{type(image).__name__} is no image; expected a path, an array of at least two "
+                "axes, or a LazyImage"
+            )
+        return cls(image=LazyImage(image))
+
+    def open(self) -> LazyImage:
+        """Return the image, which is opened once; raises ImageError."""
+        if self._image is None:
+            assert self.path is not None
+            self._image = open_image(self.path)
+        return self._image
+
+    def close(self) -> None:
+        """Close what was opened here; it is opened again when it is needed."""
+        if self.path is not None and self._image is not None:
+            self._image.close()
+            self._image = None
+
+    def identity(self) -> ImageIdentity:
+        """Say which image it is; raises ImageError."""
+        image = self.open()
+        name = Path(self.path).name if self.path else "image"
+        return identify(image.data, name, rgb=image.rgb, multiscale=image.multiscale)
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """A model, by its name, or itself.
+
+    Parameters
+    ----------
+    name : str
+        "tiny", or a weights file.
+    device : str
+        "auto", "cpu", "cuda" or "mps".
+    loader : callable, optional
+        Gives the model, if it is known to this process only.
+    """
+
+    name: str = "tiny"
+    device: str = "auto"
+    loader: Callable[[], Predictor] | None = field(default=None, repr=False)
+
+    @classmethod
+    def of(cls, model: Any, device: str = "auto") -> ModelSource:
+        """Take a name or path, a predictor, or a function that loads one."""
+        if isinstance(model, ModelSource):
+            return model
+        if isinstance(model, str | os.PathLike):
+            return cls(os.fspath(model), device)
+        if hasattr(model, "predict"):
+            return cls(loader=lambda: model)
+        if callable(model):
+            return cls(loader=model)
+        raise BatchError(f"{model!r} is no model; expected a name, a weights file or a predictor")
+
+    @property
+    def is_portable(self) -> bool:
+        """Whether another process can load it."""
+        return self.loader is None
+
+    def describe(self) -> dict[str, Any]:
+        """Load the model, and return all of it that results depend on, as plain values."""
+        predictor = self.load()
+        return {
+            "preset": predictor.config.name,
+            "fingerprint": predictor.fingerprint,
+            "resolution": predictor.config.resolution,
+            "precision": str(predictor.dtype).removeprefix("torch."),
+            "encoding": ENCODING_VERSION,
+        }
+
+    def load(self) -> Predictor:
+        """Return the model, which is loaded once a process; raises Sam3Error."""
+        if self.loader is not None:
+            return self.loader()
+        if self not in _models:
+            from sam3.predictor import load_predictor
+
+            _models[self] = load_predictor(self.name, self.device)
+        return _models[self]

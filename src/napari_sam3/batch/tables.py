@@ -1,0 +1,66 @@
+"""The objects of a batch as rows of a table, out of its records."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from napari_sam3.export import ObjectRow
+
+from .folder import folder_beside
+from .results import BatchError
+from .unit_records import Records, position_of
+
+__all__ = ["read_objects"]
+
+
+def read_objects(output: str | os.PathLike[str]) -> Iterator[ObjectRow]:
+    """Give each object of each plane that is done, plane by plane, without reading pixels.
+
+    Parameters
+    ----------
+    output : path-like
+        Labels that a batch writes, or wrote.
+
+    Yields
+    ------
+    ObjectRow
+        As the object is to be seen: without the pixels that others have. Those of which nothing
+        is to be seen are left out.
+
+    Raises
+    ------
+    BatchError
+        If there are no records beside the labels.
+    """
+    folder = folder_beside(output)
+    if not (folder / "manifest.json").exists():
+        raise BatchError(
+            f"there are no records in {str(folder)!r}; expected the output of a batch with the "
+            "folder beside it"
+        )
+    records = Records(folder)
+    positions = sorted(map(position_of, records.names("painted")))
+    for position in positions:
+        painted = records.painted_at(position)
+        if painted is None:
+            continue
+        for extent, score, (points, boxes) in zip(
+            painted.extents, painted.scores, painted.prompts, strict=True
+        ):
+            if extent.area:
+                y0, x0, y1, x1 = extent.bbox
+                yield ObjectRow(
+                    id=extent.id,
+                    plane=" ".join(map(str, position)),
+                    score=round(score, 4),
+                    area=extent.area,
+                    centroid_y=round(extent.centroid[0], 2),
+                    centroid_x=round(extent.centroid[1], 2),
+                    x0=x0,
+                    y0=y0,
+                    x1=x1,
+                    y1=y1,
+                    points=points,
+                    boxes=boxes,
+                )

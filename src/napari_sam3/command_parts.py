@@ -1,0 +1,80 @@
+"""What all commands share: exit codes, the parser, options, and how they answer machines."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any, NoReturn
+
+from sam3.errors import Sam3Error
+
+__all__ = [
+    "BAD_INPUT",
+    "DONE",
+    "EXIT_CODES",
+    "INTERRUPTED",
+    "SOME_FAILED",
+    "Parser",
+    "add_json_option",
+    "add_model_options",
+    "agreed",
+    "print_json",
+    "raw",
+]
+
+DONE, SOME_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+EXIT_CODES = """\
+exit codes:
+  0    done
+  1    some of it failed, or a check found a fault; what could be done is done
+  2    input that cannot be used; nothing is written
+  130  interrupted by Ctrl-C
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """Say what is wrong in one line, without the usage in front of it."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the message and end the program with the code for bad input."""
+        self.exit(BAD_INPUT, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
+
+
+def raw(command: argparse.ArgumentParser, epilog: str) -> None:
+    """Give a command an epilog whose lines stay as they are."""
+    command.epilog = epilog
+    command.formatter_class = argparse.RawDescriptionHelpFormatter
+
+
+def add_model_options(command: argparse.ArgumentParser) -> None:
+    """Add --model and --device."""
+    command.add_argument(
+        "--model", default="tiny", help="'tiny' (in the package) or a weights file (default: tiny)"
+    )
+    command.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: auto)")
+
+
+def add_json_option(command: argparse.ArgumentParser) -> None:
+    """Add --json."""
+    command.add_argument("--json", action="store_true", help="print one JSON object at the end")
+
+
+def print_json(answer: Any) -> None:
+    """Print one JSON object on a line of its own; paths and the like as text."""
+    print(json.dumps(answer, default=str, allow_nan=False))
+
+
+def agreed(question: str) -> bool:
+    """Ask on the terminal; no is the default.
+
+    Raises
+    ------
+    sam3.errors.Sam3Error
+        If there is no terminal to ask on.
+    """
+    if not sys.stdin.isatty():
+        raise Sam3Error(
+            "it is not asked before it begins, as there is no terminal; add --yes to agree"
+        )
+    return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")

@@ -1,0 +1,67 @@
+"""Files that are written: whole, and only where they may be."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sam3.errors import Sam3Error
+
+__all__ = ["ExportError", "check_output", "replacing"]
+
+
+class ExportError(Sam3Error, OSError):
+    """A file that cannot be written, or should not be."""
+
+
+def check_output(path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+    """Make sure, before any work is done, that a file can be written.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file; its folder is made if need be.
+    overwrite : bool
+        Whether an existing file may be replaced.
+
+    Raises
+    ------
+    ExportError
+        If the file exists, or the folder cannot be made or written to.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise ExportError(f"{str(path)!r} is a folder; give the name of a file in it")
+    if path.exists() and not overwrite:
+        raise ExportError(f"{str(path)!r} exists already; choose another name or --overwrite it")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Asking the file system is the only reliable test: permissions are not the whole story.
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise ExportError(
+            f"the folder {str(path.parent)!r} cannot be written to "
+            f"({error.strerror or error}); choose another one"
+        ) from error
+    return path
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str], overwrite: bool) -> Iterator[Path]:
+    """Lend a file beside `path` that takes its place once it is complete."""
+    path = check_output(path, overwrite=overwrite)
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        yield partial
+        os.replace(partial, path)
+    except OSError as error:
+        raise ExportError(
+            f"{str(path)!r} could not be written ({error.strerror or error}); free some space or "
+            "choose another folder"
+        ) from error
+    finally:
+        partial.unlink(missing_ok=True)

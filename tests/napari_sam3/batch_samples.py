@@ -1,0 +1,82 @@
+"""A small stack and a question of each mode; run as a program, a batch that can be killed."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_sam3.automatic_settings import AutomaticSettings
+from napari_sam3.batch import (
+    Automatic,
+    BatchPrompts,
+    Carried,
+    CarryRules,
+    Mode,
+    Placed,
+    Repeated,
+    segment,
+)
+from napari_sam3.ome_zarr import open_labels
+from napari_sam3.prompts import PromptSet
+from sam3.config import get_preset
+from sam3.model_builder import build_click_model
+from sam3.predictor import Predictor
+
+PLANES = 7
+MODES = ("placed", "repeated", "carried", "automatic")
+# Random weights know no objects: nothing ends, and everything counts.
+LOOSE = CarryRules(min_score=0, max_change=1e9, min_overlap=0, min_area=1)
+ANYTHING = AutomaticSettings(seeds="grid", grid=3, min_score=0, min_stability=0, max_share=1)
+
+
+def small_predictor() -> Predictor:
+    """Random weights, the embedded architecture, a small input."""
+    config = dataclasses.replace(get_preset("tiny"), resolution=112)
+    return Predictor(build_click_model(config, seed=0).eval(), device="cpu")
+
+
+def stack(planes: int = PLANES) -> npt.NDArray[np.uint16]:
+    """Discs that wander, planes x 60 x 80."""
+    rows, columns = np.mgrid[:60, :80]
+    noise = np.random.default_rng(0).integers(0, 200, (planes, 60, 80))
+    image = np.full((planes, 60, 80), 300) + noise
+    for z in range(planes):
+        for row, column in ((20, 20 + z), (38 - z, 55)):
+            image[z, (rows - row) ** 2 + (columns - column) ** 2 < 11**2] += 2500
+    return image.astype(np.uint16)
+
+
+def question(name: str) -> Mode:
+    """A question about the stack."""
+    first, second = PromptSet(box=(8, 8, 33, 32)), PromptSet(((55.0, 34.0), (20.0, 20.0)), (1, 0))
+    if name == "repeated":
+        return Repeated({1: first, 2: second})
+    if name == "automatic":
+        return Automatic(ANYTHING, tile=48)
+    prompts = BatchPrompts({(2,): {1: first, 4: second}, (5,): {1: first.with_point(25, 20)}})
+    return Carried(prompts, rules=LOOSE) if name == "carried" else Placed(prompts)
+
+
+def pixels(path: Path) -> npt.NDArray[Any]:
+    """All labels of an output."""
+    return np.asarray(open_labels(path, read_only=True).array[:])
+
+
+def main() -> None:
+    image, output, name = np.load(sys.argv[1]), sys.argv[2], sys.argv[3]
+    import torch
+
+    torch.set_num_threads(1)
+    predictor = small_predictor()
+    print("begun", flush=True)
+    for result in segment(image, question(name), predictor, output=output):
+        print(*result.position, int(result.skipped), flush=True)
+
+
+if __name__ == "__main__":
+    main()
