@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from .operations import AcceptedObject, LabelChange
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 __all__ = ["METADATA", "Bookkeeping"]
 
 METADATA = "napari-sam3"
+# While planes of a batch come in: seconds, and times the time that it took.
+PAUSE, PAUSES = 1.0, 20.0
 #: Columns of the features table; `index` is napari's name for a label.
 COLUMNS = ("index", "class", "score", "area", "plane", "points", "boxes", "model", "time")
 
@@ -37,11 +40,14 @@ class Bookkeeping:
         self._labels, self._session = labels, session
         self._noted: dict[tuple[Any, int], AcceptedObject] = {}
         self._session.labels_changed.connect(self._on_change)
+        self._session.batch_ended.connect(self.refresh)
+        self._due = 0.0
         self.refresh()
 
     def close(self) -> None:
         """Stop listening; what was noted stays with the layer."""
         self._session.labels_changed.disconnect(self._on_change)
+        self._session.batch_ended.disconnect(self.refresh)
 
     def refresh(self) -> None:
         """Bring the notes in step with the session."""
@@ -50,12 +56,17 @@ class Bookkeeping:
         added = [one for key, one in now.items() if self._noted.get(key) is not one]
         gone = [one for key, one in self._noted.items() if now.get(key) is not one]
         if added or gone:
+            begun = time.monotonic()
             self._noted = now
             self._note_metadata(added, gone)
             self._note_features(added, gone)
+            ended = time.monotonic()
+            self._due = ended + max(PAUSE, PAUSES * (ended - begun))
 
     def _on_change(self, change: LabelChange) -> None:
-        self.refresh()
+        # The table is made anew as a whole: plane by plane that would take most of a batch's time.
+        if not change.more or time.monotonic() > self._due:
+            self.refresh()
 
     def _note_metadata(self, added: list[AcceptedObject], gone: list[AcceptedObject]) -> None:
         kept = self._labels.metadata.setdefault(

@@ -35,15 +35,18 @@ class ClassColors:
         self._labels, self._session, self._colors = labels, session, dict(colors)
         self._before: Any = labels.colormap
         session.labels_changed.connect(self._on_change)
+        session.batch_ended.connect(self._show)
         self._show()
 
     def close(self) -> None:
         """Give the layer its own colours back."""
         self._session.labels_changed.disconnect(self._on_change)
+        self._session.batch_ended.disconnect(self._show)
         self._labels.colormap = self._before
 
     def _on_change(self, change: LabelChange) -> None:
-        self._show()
+        if not change.more:
+            self._show()
 
     def _show(self) -> None:
         from napari.utils.colormaps import DirectLabelColormap

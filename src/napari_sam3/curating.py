@@ -45,7 +45,8 @@ class Curating(History):
             self.accept()
         known = self._ledger.find(plane.labels, label)
         draft = Draft(self.new_number(), seed=mask, label=label)
-        if known is not None and self._ledger.is_as_written(plane.labels, label, mask):
+        made = known is not None and (known.draft.turns or known.draft.seed is not None)
+        if known is not None and made and self._ledger.is_as_written(plane.labels, label, mask):
             draft = Draft(draft.number, known.draft.turns, known.draft.seed, label)
         score = known.score if known is not None else 1.0
         self._put_predictions((ObjectPrediction.of_label(draft, mask, score),))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from typing import Literal
 
 from sam3.errors import ImageError, Sam3Error
@@ -24,34 +24,47 @@ class History(Predicting):
     def undo(self) -> Hashable | None:
         """Take the last step back: labels, objects and prompts are what they were.
 
+        Planes that a batch wrote in a row are one step.
+
         Returns
         -------
         hashable or None
-            Key of the plane it happened on; None if there was nothing to undo.
+            Key of the plane it happened on (of several, the present one if it is among them);
+            None if there was nothing to undo.
 
         Raises
         ------
         LabelError
             If the labels it wrote to are gone; the step stays.
         """
-        step = self._ledger.undo()
-        if step is None:
-            return None
-        if step.job is not None:
-            self._queue.cancel(step.job)
-            step.job = None
-        self._show_step(step, step.before, "undo")
-        return step.key
+        keys: list[Hashable] = []
+        while step := self._ledger.undo():
+            if step.job is not None:
+                self._queue.cancel(step.job)
+                step.job = None
+            more = any(other.joins(step) for other in self._ledger.done[-1:])
+            self._show_step(step, step.before, "undo", more=more)
+            keys.append(step.key)
+            if not more:
+                break
+        return self._nearest(keys)
 
     def redo(self) -> Hashable | None:
         """Do the step again that was undone last; returns and raises like `undo`."""
-        step = self._ledger.redo()
-        if step is None:
-            return None
-        self._show_step(step, step.after, "redo")
-        for one in step.added:
-            self.accepted.emit(one)
-        return step.key
+        keys: list[Hashable] = []
+        while step := self._ledger.redo():
+            more = any(other.joins(step) for other in self._ledger.undone[-1:])
+            self._show_step(step, step.after, "redo", more=more)
+            for one in step.added if step.batch is None else ():
+                self.accepted.emit(one)
+            keys.append(step.key)
+            if not more:
+                break
+        return self._nearest(keys)
+
+    def _nearest(self, keys: Sequence[Hashable]) -> Hashable | None:
+        """Return the plane to look at, out of those that changed."""
+        return self.plane_key if self.plane_key in keys else (keys or [None])[-1]
 
     def predict(self) -> ObjectPrediction | None:
         """Ask for masks; see `LabelingSession`."""
@@ -118,10 +131,10 @@ class History(Predicting):
             step.edits.append(edit)
         return step
 
-    def _finish_step(self, step: Step) -> None:
+    def _finish_step(self, step: Step, *, more: bool = False) -> None:
         self._ledger.push(step)
         self._put_hand(step.key, step.after)
-        self._tell_labels(step, "do")
+        self._tell_labels(step, "do", more=more)
         if step.key == self.plane_key:
             self._tell_prediction()
 
@@ -184,9 +197,11 @@ class History(Predicting):
         if not self.hand_on(step.key).drafts:
             self._put_hand(step.key, step.before)
 
-    def _show_step(self, step: Step, hand: Hand, direction: Literal["undo", "redo"]) -> None:
+    def _show_step(
+        self, step: Step, hand: Hand, direction: Literal["undo", "redo"], *, more: bool = False
+    ) -> None:
         """Show what is in hand after undo or redo, with its masks or by asking for them anew."""
-        self._tell_labels(step, direction)
+        self._tell_labels(step, direction, more=more)
         here = step.key == self.plane_key
         if here:
             self._stop_plain()
@@ -199,8 +214,10 @@ class History(Predicting):
             if self._unanswered(hand) and self._model is not None:
                 self.predict()
 
-    def _tell_labels(self, step: Step, direction: Literal["do", "undo", "redo"]) -> None:
+    def _tell_labels(
+        self, step: Step, direction: Literal["do", "undo", "redo"], *, more: bool = False
+    ) -> None:
         operation = step.operation
         if operation is not None:
             now = operation.writes if direction == "do" and operation.writes else step.writes()
-            self.labels_changed.emit(LabelChange(operation, direction, now))
+            self.labels_changed.emit(LabelChange(operation, direction, now, more))

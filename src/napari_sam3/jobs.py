@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .ledger import Step
 
 __all__ = ["Job", "JobQueue", "Loader", "Outcome", "Plane", "Report", "Submit"]
-__all__ += ["loaded", "run_now", "work"]
+__all__ += ["loaded", "once", "run_now", "work"]
 
 Loader = Callable[[], "Predictor"]
 #: Told a stage, and which share of it is done, if that is known.
@@ -152,6 +152,24 @@ class _Running:
 def loaded(model: Predictor | Loader | None) -> Predictor | None:
     """Return the model if it is a predictor already; told without importing torch."""
     return cast("Predictor", model) if hasattr(model, "predict") else None
+
+
+def once(model: Predictor | Loader | None) -> Predictor | Loader | None:
+    """Have a model loaded once only, whoever asks for it: sessions and batches share it."""
+    return model if model is None or loaded(model) is not None else _Once(cast("Loader", model))
+
+
+class _Once:
+    def __init__(self, load: Loader) -> None:
+        self._load = load
+        self._found: Predictor | None = None
+        self._lock = threading.Lock()
+
+    def __call__(self) -> Predictor:
+        with self._lock:
+            if self._found is None:
+                self._found = self._load()
+            return self._found
 
 
 def work(job: Job, model: Predictor | Loader, cache: EmbeddingCache, report: Report) -> Outcome:

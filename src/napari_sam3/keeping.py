@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Keeper", "identify_layer"]
 
+MOST_HELD = 32
+
 
 def identify_layer(image: Image) -> ImageIdentity:
     """Tell an image from others by a bounded sample of its pixels; see `identify`."""
@@ -63,6 +65,8 @@ class Keeper:
         self._journal: Journal | None = None
         # Who the image is may take a while to find out; nothing is lost meanwhile.
         self._waiting: list[LabelChange] = []
+        # Of a batch that is taken back, or done again: written to the disk many at a time.
+        self._held: list[LabelChange] = []
         session.labels_changed.connect(self._on_change)
 
     @property
@@ -98,6 +102,7 @@ class Keeper:
         """End the journal; it stays on disk unless discarded or empty."""
         self._session.labels_changed.disconnect(self._on_change)
         if self._journal is not None:
+            self._write_held()
             self._journal.close(discard=discard)
 
     def restore(self, path: str | os.PathLike[str]) -> int:
@@ -174,7 +179,15 @@ class Keeper:
         if self._journal is None:
             self._waiting += ours
         else:
-            self._append(*ours)
+            self._held += ours
+            if len(self._held) >= MOST_HELD or any(
+                one.direction == "do" or not one.more for one in changes
+            ):
+                self._write_held()
+
+    def _write_held(self) -> None:
+        held, self._held = self._held, []
+        self._append(*held)
 
     def _append(self, *changes: LabelChange) -> None:
         assert self._journal is not None

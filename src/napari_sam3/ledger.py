@@ -17,6 +17,7 @@ from .errors import LabelError
 from .inference import ObjectPrediction
 from .masks import PlaneMask
 from .operations import AcceptedObject, LabelWrite, Operation, Policy, Rendering
+from .prompts import PromptSet
 from .targets import LabelTarget
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from .jobs import Job
 
-__all__ = ["Ledger", "Step"]
+__all__ = ["Ledger", "Step", "drawn_region"]
 
 # The size of the last so many objects decides the level at which the next click starts.
 RECENT_OBJECTS = 20
@@ -61,6 +62,8 @@ class Step:
         Class chosen when the step was taken.
     job : Job, optional
         Work that will fill in the rest of an accept asked for before its masks were there.
+    batch : hashable
+        Steps in a row with the same batch, other than None, are undone and done again together.
     """
 
     key: Hashable
@@ -75,6 +78,11 @@ class Step:
     category: str = ""
     job: Job | None = None
     source: Hashable = None
+    batch: Hashable = None
+
+    def joins(self, other: Step) -> bool:
+        """Whether both are one step to whoever takes steps back."""
+        return self.batch is not None and self.batch == other.batch
 
     def writes(self) -> tuple[LabelWrite, ...]:
         """Return all regions that were touched, as they are now."""
@@ -131,8 +139,16 @@ class Ledger:
         self._highest[labels.source] = label
         return label
 
+    def use_up(self, labels: LabelTarget, label: int) -> None:
+        """Note that an id was given, and all below it."""
+        self._highest[labels.source] = max(self._highest.get(labels.source, 0), label)
+
+    def highest(self, labels: LabelTarget) -> int:
+        """Return the largest id that was ever seen in the labels or given there."""
+        return max(self._highest.get(labels.source, 0), labels.maximum())
+
     def _free_id(self, labels: LabelTarget) -> int:
-        return max(self._highest.get(labels.source, 0), labels.maximum()) + 1
+        return self.highest(labels) + 1
 
     def typical_size(self) -> float | None:
         """Return the median of the recent objects' longer sides in px, if there are any."""
@@ -172,13 +188,13 @@ class Ledger:
             prediction.mask,
             label,
             step.policy,
-            allowed=_drawn_region(prediction, labels.shape),
+            allowed=drawn_region(prediction.prompts, labels.shape),
             replaced=None if draft.label is None else _pixels(labels, draft.label),
         )
         if edit is None:
             return None
         edit.apply()
-        self._highest[labels.source] = max(self._highest.get(labels.source, 0), label)
+        self.use_up(labels, label)
         written = PlaneMask.from_array(
             labels.read(prediction.mask.region) == label,
             prediction.mask.row,
@@ -272,9 +288,8 @@ class Ledger:
         self._objects |= {(source, one.plane, one.id): one for one in back}
 
 
-def _drawn_region(prediction: ObjectPrediction, shape: tuple[int, int]) -> PlaneMask | None:
+def drawn_region(prompts: PromptSet, shape: tuple[int, int]) -> PlaneMask | None:
     """Return the outline or box that was drawn around an object."""
-    prompts = prediction.prompts
     if prompts.outline:
         return PlaneMask.from_outline(prompts.outline, shape)
     if prompts.box is None:

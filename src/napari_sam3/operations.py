@@ -16,7 +16,7 @@ from .prompts import PromptSet
 __all__ = ["AcceptedObject", "LabelChange", "LabelWrite", "Operation", "Policy", "Rendering"]
 
 Policy = Literal["keep", "overwrite", "inside"]
-Kind = Literal["accept", "delete", "merge", "split", "paint"]
+Kind = Literal["accept", "delete", "merge", "split", "paint", "batch"]
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,10 @@ class AcceptedObject:
     score : float
         The model's estimate of the IoU of the whole mask.
     draft : Draft
-        What it was made of.
+        What it was made of; without turns and seed for one that was carried here from another
+        plane.
     field : Field
-        Region in which it was answered.
+        Region in which it was answered; for an object of a batch, that of its pixels.
     candidate : int
         Which of the model's masks was taken.
     level : int, optional
@@ -121,19 +122,20 @@ class Operation:
 
     Parameters
     ----------
-    kind : {"accept", "delete", "merge", "split", "paint"}
-        What.
+    kind : {"accept", "delete", "merge", "split", "paint", "batch"}
+        What. A batch is an operation a plane.
     plane : hashable
         Key of the plane it was done on.
     objects : tuple of AcceptedObject
-        Accept: the objects written, in order.
+        Accept, batch: the objects written, in order.
     labels : tuple of int
         Delete: the ids that are gone. Merge: the id that was kept, then the ones that became it.
         Split: the id that was split, then the new ones.
     policy : {"keep", "overwrite", "inside"}
-        Accept: what was done about pixels of other labels.
+        Accept, batch: what was done about pixels of other labels.
     writes : tuple of LabelWrite
-        Paint: what a person's strokes left. Empty for all other kinds, which can be worked out.
+        Paint: what a person's strokes left. Batch: what it left, since a mask carried here from
+        another plane cannot be made again here. Empty for all other kinds, which can be worked out.
     """
 
     kind: Kind
@@ -157,8 +159,12 @@ class LabelChange:
         the last one undone.
     writes : tuple of LabelWrite
         Every region that was touched, as it is now.
+    more : bool
+        Others of the same step follow, or are likely to: whoever only shows what is so may wait
+        for them, or for `batch_ended` of the session.
     """
 
     operation: Operation
     direction: Literal["do", "undo", "redo"]
     writes: tuple[LabelWrite, ...]
+    more: bool = False

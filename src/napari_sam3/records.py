@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast, get_args
 
 from .operations import AcceptedObject, Kind, LabelWrite, Operation, Policy
+from .packed_edits import PackedWrite
 from .record_fields import Node, RecordError
 from .record_parts import (
     MAX_PX,
@@ -103,7 +104,9 @@ def write_to_record(write: LabelWrite) -> dict[str, Any]:
             "plane": key_to_record(write.plane),
             "rows": [operator.index(rows.start), operator.index(rows.stop)],
             "columns": [operator.index(columns.start), operator.index(columns.stop)],
-            "labels": labels_to_text(write.values),
+            "labels": write.text
+            if isinstance(write, PackedWrite)
+            else labels_to_text(write.values),
         }
     write_from_record(Node(record, "the write"))
     return record
@@ -177,21 +180,23 @@ def operation_to_record(operation: Operation) -> dict[str, Any]:
 def operation_from_record(node: Node, make_key: MakeKey = as_it_is) -> Operation:
     """Return an operation."""
     parts = node.parts("kind", "plane", "objects", "labels", "policy", "writes")
+    kind = cast(Kind, parts["kind"].one_of(_KINDS))
+    packed = kind == "batch"
     return Operation(
-        kind=cast(Kind, parts["kind"].one_of(_KINDS)),
+        kind=kind,
         plane=key_from_record(parts["plane"], make_key),
         objects=tuple(object_from_record(item, make_key) for item in parts["objects"].items()),
         labels=parts["labels"].integers(),
         policy=cast(Policy, parts["policy"].one_of(_POLICIES)),
-        writes=tuple(_unpacked(item, make_key) for item in parts["writes"].items()),
+        writes=tuple(_write(item, make_key, packed=packed) for item in parts["writes"].items()),
     )
 
 
 def unpacked_bytes(operation: Any) -> int:
     """Tell how much memory the masks and labels of an operation's record take once read.
 
-    Each is bounded, but a short file can announce very many. Whatever is no record counts nothing:
-    reading it complains.
+    Each is bounded, but a short file can announce very many. Labels that stay packed (those of a
+    batch) count as they are. Whatever is no record counts nothing: reading it complains.
 
     Parameters
     ----------
@@ -207,9 +212,11 @@ def unpacked_bytes(operation: Any) -> int:
             sides = [seed.get("height"), seed.get("width")]
         if sides and all(type(side) is int and side >= 0 for side in sides):
             total += sides[0] * sides[1]
+    packed = isinstance(operation, dict) and operation.get("kind") == "batch"
     for write in _list_of_dicts(operation, "writes"):
         with suppress(RecordError, KeyError, TypeError):
-            total += labels_text_bytes(write["labels"])
+            text = write["labels"]
+            total += len(text) if packed else labels_text_bytes(text)
     return total
 
 
@@ -243,9 +250,11 @@ def _check_plain(parts: dict[str, Node]) -> dict[str, Any]:
     }
 
 
-def _unpacked(node: Node, make_key: MakeKey) -> LabelWrite:
+def _write(node: Node, make_key: MakeKey, *, packed: bool) -> LabelWrite:
+    """Return pixels of a plane, known to be readable; those of a batch stay packed."""
     stored = write_from_record(node, make_key)
     try:
-        return stored.unpack()
+        write = stored.unpack()
+        return PackedWrite(write.plane, write.region, stored.text) if packed else write
     except RecordError as error:
         raise RecordError(f"{node.place}: {error}") from error

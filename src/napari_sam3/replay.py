@@ -12,8 +12,8 @@ from .operations import AcceptedObject, LabelWrite, Operation, Policy
 __all__ = ["ReplayError", "ReplayTarget", "check_operation", "objects_in_effect", "replay"]
 
 # How many labels and which parts each kind has; see `Operation`.
-_FEWEST_LABELS = {"accept": 0, "delete": 1, "merge": 2, "split": 2, "paint": 0}
-_MOST_LABELS = {"accept": 0, "paint": 0}
+_FEWEST_LABELS = {"accept": 0, "delete": 1, "merge": 2, "split": 2, "paint": 0, "batch": 0}
+_MOST_LABELS = {"accept": 0, "paint": 0, "batch": 0}
 
 
 class ReplayError(Sam3Error, ValueError):
@@ -37,6 +37,9 @@ class ReplayTarget(Protocol):
 
     def paint(self, writes: Sequence[LabelWrite]) -> object:
         """Write pixels as a person left them."""
+
+    def batch(self, operation: Operation) -> object:
+        """Write pixels of a plane as a batch left them, and note its objects."""
 
 
 def replay(operations: Iterable[Operation], do: ReplayTarget) -> int:
@@ -77,6 +80,8 @@ def replay(operations: Iterable[Operation], do: ReplayTarget) -> int:
                 do.split(operation.plane, operation.labels)
             case "paint":
                 do.paint(operation.writes)
+            case "batch":
+                do.batch(operation)
     return len(todo)
 
 
@@ -97,15 +102,17 @@ def check_operation(operation: Operation, number: int = 0) -> None:
         raise _error(number, f"({kind}) names {len(labels)} labels", wanted)
     if len(set(labels)) != len(labels) or 0 in labels:
         raise _error(number, f"({kind}) names the labels {labels}", "each once, and no background")
-    for wanted, name, parts in (
-        ("accept", "objects", operation.objects),
-        ("paint", "writes", operation.writes),
+    for kinds, name, parts in (
+        (("accept", "batch"), "objects", operation.objects),
+        (("paint", "batch"), "writes", operation.writes),
     ):
-        if bool(parts) != (kind == wanted):
-            expected = "at least one" if kind == wanted else "none"
+        if bool(parts) != (kind in kinds):
+            expected = "at least one" if kind in kinds else "none"
             raise _error(number, f"({kind}) comes with {len(parts)} {name}", expected)
     # A stroke of an n-D brush may lie on several planes.
-    if not {accepted.plane for accepted in operation.objects} <= {operation.plane}:
+    planes = {accepted.plane for accepted in operation.objects}
+    planes |= {write.plane for write in operation.writes} if kind == "batch" else set()
+    if not planes <= {operation.plane}:
         raise _error(number, f"({kind}) lies on several planes", "one plane an operation")
 
 

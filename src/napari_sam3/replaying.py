@@ -51,6 +51,7 @@ class _Target:
 
     def __init__(self, session: LabelingSession, planes: Planes) -> None:
         self._session, self._planes = session, planes
+        self._batch: Hashable = None
 
     def accept(self, objects: Sequence[AcceptedObject], policy: Policy) -> None:
         self._go_to(objects[0].plane)
@@ -74,7 +75,15 @@ class _Target:
             self._go_to(write.plane)
             self._session.paint(write)
 
+    def batch(self, operation: Operation) -> None:
+        # Planes in a row were one batch, or may as well have been.
+        batch = self._batch or object()
+        self._go_to(operation.plane)
+        self._batch = batch
+        self._session.batch_again(operation, batch)
+
     def _go_to(self, key: Hashable) -> None:
+        self._batch = None
         if self._session.plane_key != key:
             image, labels = self._planes(key)
             self._session.set_plane(image, key, labels)

@@ -11,11 +11,11 @@ import numpy.typing as npt
 
 from sam3.errors import PromptError, Sam3Error
 
-from .curating import Curating
+from .batch_steps import BatchSteps
 from .drafts import Draft, Hand
 from .errors import LabelError
 from .inference import ObjectPrediction
-from .jobs import Job, Loader, Plane
+from .jobs import Job, Loader, Plane, once
 from .ledger import Ledger
 from .operations import AcceptedObject
 from .plane_image import ArrayPlane, PlaneImage
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["IDLE", "AcceptedObject", "LabelingSession"]
 
 
-class LabelingSession(Curating):
+class LabelingSession(BatchSteps):
     """Label the objects of one plane after another.
 
     Commands are called on the thread that made the session; all changes of state and all events
@@ -69,6 +69,8 @@ class LabelingSession(Curating):
         (AcceptedObject) after an object was written.
     labels_changed : Signal
         (LabelChange) after labels were written, by a command, a person's stroke, undo or redo.
+    batch_ended : Signal
+        After the last plane of a batch was written.
     busy_changed : Signal
         (stage) "idle", "loading model", "encoding" or "predicting".
     progress_changed : Signal
@@ -82,7 +84,7 @@ class LabelingSession(Curating):
     def set_predictor(self, predictor: Predictor | Loader | None) -> None:
         """Use another model: a predictor, or a function without arguments that loads one."""
         self._queue.cancel_plain(abandon=True)
-        self._model = predictor
+        self._model = once(predictor)
         self._predictions.clear()
         self._tell_prediction()
 

@@ -12,7 +12,7 @@ from psygnal import Signal
 from .drafts import Draft, Hand
 from .embeddings import EmbeddingCache
 from .inference import ObjectPrediction
-from .jobs import Job, JobQueue, Loader, Plane, Submit, loaded, run_now
+from .jobs import Job, JobQueue, Loader, Plane, Submit, loaded, once, run_now
 from .ledger import Ledger
 from .operations import AcceptedObject, Operation, Policy
 from .plane_image import PlaneImage
@@ -36,6 +36,7 @@ class SessionState:
     prediction_changed = Signal(object)
     accepted = Signal(object)
     labels_changed = Signal(object)
+    batch_ended = Signal()
     busy_changed = Signal(str)
     progress_changed = Signal(str, object, object)
     failed = Signal(object)
@@ -58,7 +59,7 @@ class SessionState:
         self.look_ahead = look_ahead
         self.cache = cache if cache is not None else EmbeddingCache()
         self._submit = submit
-        self._model = predictor
+        self._model = once(predictor)
         self._plane: Plane | None = None
         self._hands: dict[Hashable, Hand] = {}
         self._predictions: dict[int, ObjectPrediction] = {}
@@ -77,6 +78,11 @@ class SessionState:
     def predictor(self) -> Predictor | None:
         """The predictor, once it is loaded."""
         return loaded(self._model)
+
+    @property
+    def model(self) -> Predictor | Loader | None:
+        """The predictor, or what loads it, once, on the thread of `submit`."""
+        return self._model
 
     @property
     def plane_key(self) -> Hashable | None:

@@ -13,6 +13,7 @@ from napari_sam3.drafts import Draft, Turn
 from napari_sam3.fields import Field
 from napari_sam3.masks import PlaneMask
 from napari_sam3.operations import AcceptedObject, Kind, LabelWrite, Operation, Rendering
+from napari_sam3.packed_edits import PackedWrite
 from napari_sam3.planes import PlaneIndex
 from napari_sam3.prompts import PromptSet
 
@@ -128,11 +129,14 @@ def operations(draw: st.DrawFn) -> Operation:
         kind=kind,
         plane=key,
         objects=tuple(draw(st.lists(objects(key), min_size=1, max_size=2)))
-        if kind == "accept"
+        if kind in ("accept", "batch")
         else (),
         labels=draw(labels) if kind in ("delete", "merge", "split") else (),
         policy=draw(st.sampled_from(["keep", "overwrite", "inside"])),
-        writes=tuple(draw(st.lists(writes(key), min_size=1, max_size=2)))
-        if kind == "paint"
+        writes=tuple(
+            PackedWrite.of(write) if kind == "batch" else write
+            for write in draw(st.lists(writes(key), min_size=1, max_size=2))
+        )
+        if kind in ("paint", "batch")
         else (),
     )

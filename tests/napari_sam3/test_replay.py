@@ -39,6 +39,9 @@ class Recording:
     def paint(self, writes: Sequence[LabelWrite]) -> None:
         self.calls.append(("paint", writes))
 
+    def batch(self, operation: Operation) -> None:
+        self.calls.append(("batch", operation))
+
 
 def made(label: int, plane: Hashable = "p") -> AcceptedObject:
     return AcceptedObject(
@@ -114,6 +117,9 @@ def test_whatever_is_stored_can_be_done_again(some: list[Operation]) -> None:
         (Operation("merge", "p", labels=(1, 1)), "each once"),
         (Operation("split", "p", labels=(1,)), "1 labels"),
         (Operation("paint", "p"), "0 writes"),
+        (replace(accept(1), kind="batch"), "0 writes"),
+        (Operation("batch", "p", writes=(WRITE,)), "0 objects"),
+        (replace(accept(1, plane="q"), kind="batch", plane="q", writes=(WRITE,)), "several planes"),
     ],
 )
 def test_nothing_is_done_if_one_operation_cannot_be(bad: Operation, match: str) -> None:
