@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from napari.layers import Points, Shapes
 from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
-from qtpy.QtGui import QIcon, QImage, QPixmap
+from qtpy.QtGui import QImage, QPixmap
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -19,11 +19,11 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
-from superqt import QCollapsible
 
 from .class_choice import ClassChoice
 from .classes import LabelClass
 from .controls import Items, LayerChoice, add_row, choose, form, make_combo, make_text, put_items
+from .fold import Fold
 
 __all__ = ["OWN_LAYER", "WHOLE_IMAGE", "Advanced"]
 
@@ -31,7 +31,6 @@ OWN_LAYER = "own"
 # Beyond every level that an image can have; the model then looks at all of it.
 WHOLE_IMAGE = 99
 THUMBNAIL = 128
-UNLIMITED = (1 << 24) - 1
 # The letters of napari's menus (F V L P W H) are left to them.
 CHOICES: dict[str, tuple[str, str, Items]] = {
     "policy": (
@@ -72,15 +71,9 @@ CHOICES: dict[str, tuple[str, str, Items]] = {
     ),
 }
 COLORS = ("red", "green", "blue")
-# napari paints checked buttons, and this one stays checked while unfolded.
-FOLD_STYLE = (
-    "QPushButton, QPushButton:checked { text-align: left; border: none; padding: 4px 0px;"
-    " background: transparent; font-weight: bold; }"
-    "QPushButton:focus { text-decoration: underline; }"
-)
 
 
-class Advanced(QCollapsible):
+class Advanced(Fold):
     """Controls that are seldom needed.
 
     Attributes
@@ -101,7 +94,8 @@ class Advanced(QCollapsible):
     changed = Signal(str, object)
 
     def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__("", parent, QIcon(), QIcon())
+        tooltip = "Layers for prompts, overlaps, resolution, contrast, device and more"
+        super().__init__("Advanced", tooltip, parent)
         own = (("Own layer", OWN_LAYER),)
         self.points = LayerChoice(Points, "Points layer whose points are clicks", own)
         self.boxes = LayerChoice(Shapes, "Shapes layer whose rectangles are boxes", own)
@@ -136,21 +130,8 @@ class Advanced(QCollapsible):
         self._rows: dict[str, list[QWidget]] = {}
         self._lay_out()
         self._connect()
-        self._on_toggled(False)
 
     # ------------------------------------------------------------------ values in
-
-    def unfold(self, unfolded: bool) -> None:
-        """Show or hide the controls."""
-        self.expand() if unfolded else self.collapse()
-
-    def expand(self, animate: bool = False) -> None:
-        """Unfold at once: superqt measures the height before the controls are visible."""
-        super().expand(animate=False)
-
-    def collapse(self, animate: bool = False) -> None:
-        """Fold at once."""
-        super().collapse(animate=False)
 
     def offer(self, name: str, offered: bool) -> None:
         """Show or hide the row of a control: a name of `changed`, or "memory", "thumbnail"."""
@@ -267,20 +248,9 @@ class Advanced(QCollapsible):
         row.addWidget(self.store_folder)
         column.addLayout(row)
         column.addWidget(self.stored)
-        own, frame = self.content().layout(), self.layout()
-        assert own is not None
-        assert frame is not None
-        # Not by addWidget: with it superqt limits the height again at every resize.
-        own.addWidget(inner)
-        own.setContentsMargins(0, 0, 0, 0)
-        frame.setContentsMargins(0, 0, 0, 0)
-        button = self.toggleButton()
-        button.setStyleSheet(FOLD_STYLE)
-        button.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-        button.setToolTip("Layers for prompts, overlaps, resolution, contrast, device and more")
+        self.fill(inner)
 
     def _connect(self) -> None:
-        self.toggled.connect(self._on_toggled)
         for name, combo in self.combos.items():
             combo.activated.connect(partial(self._on_combo, name))
         for combo in self.channels.values():
@@ -293,13 +263,6 @@ class Advanced(QCollapsible):
         for name in ("class_colors", "field_outline", "store"):
             getattr(self, name).toggled.connect(partial(self.changed.emit, name))
         self.store_folder.clicked.connect(partial(self.changed.emit, "store_folder"))
-
-    def _on_toggled(self, unfolded: bool) -> None:
-        self.setText(("▾" if unfolded else "▸") + " Advanced")
-        # Folded controls must not be reached by the Tab key; unfolded ones may grow with texts.
-        self.content().setVisible(unfolded)
-        if unfolded:
-            self.content().setMaximumHeight(UNLIMITED)
 
     def _on_combo(self, name: str, index: int) -> None:
         self.changed.emit(name, self.combos[name].itemData(index))

@@ -270,7 +270,7 @@ class Following:
         plane = self._source.plane
         if plane is None or self.layers.missing:
             return
-        objects = self._grouped(plane)
+        objects = self.prompts_on(plane)
         self.prompt_layers.refresh_symbols()
         if not objects and not self.session.hand_on(self._source.key(plane)).drafts:
             return
@@ -283,8 +283,8 @@ class Following:
             self.session.set_objects(objects)
             self.session.predict()
 
-    def _grouped(self, plane: PlaneIndex) -> dict[int, PromptSet]:
-        """Read the prompts on a plane, object by object; rows of none are assigned."""
+    def prompts_on(self, plane: PlaneIndex) -> dict[int, PromptSet]:
+        """Read the prompts on any plane, object by object; rows of none are assigned."""
         rows = self.prompt_layers.read(plane)
         session, hand = self.session, self.session.hand_on(self._source.key(plane))
         objects, numbers = group_rows(

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sam3.errors import ImageError
+
 from .pixel_reading import is_in_memory, sample_plane
 from .planes import ContrastLimits, PlaneIndex, find_limits, read_plane
 
@@ -71,7 +73,7 @@ class ImageContrast:
         Raises
         ------
         sam3.errors.ImageError
-            If pixels cannot be read, or none of them is finite.
+            If none of these planes can be read, or none of their pixels is finite.
         """
         held = dict(zip(plane.other_axes, plane.index, strict=True))
         place = tuple((axis, held[axis]) for axis in self._apart if axis in held)
@@ -85,7 +87,15 @@ class ImageContrast:
         if dtype == np.bool_ or (self._rgb and dtype == np.uint8):
             return None  # without reading anything
         planes = self._spread(ndim, held)
-        values = [self._values(plane, len(planes)) for plane in planes]
+        values: list[npt.NDArray[Any]] = []
+        problem: ImageError | None = None
+        for plane in planes:
+            try:
+                values.append(self._values(plane, len(planes)))
+            except ImageError as error:  # a damaged chunk must not cost the planes that are whole
+                problem = error
+        if problem is not None and not values:
+            raise problem
         return find_limits(np.concatenate(values), rgb=self._rgb)
 
     def _spread(self, ndim: int, held: dict[int, int]) -> list[PlaneIndex]:

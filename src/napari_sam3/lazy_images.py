@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +18,7 @@ from .axes import ImageAxes
 from .image_contrast import ImageContrast, channel_axes
 from .images import COLOURS, TIFF_SUFFIXES, read_image
 from .ome_metadata import axes_from_ome, ome_part
-from .plane_image import Channel
+from .plane_image import Channel, RenderedPlane
 from .planes import PlaneIndex
 from .tiff_axes import tiff_axes
 
@@ -81,6 +82,17 @@ class LazyImage:
         """
         limits = self._contrast if contrast is None else contrast
         return Channel(self.data, plane, self.rgb, self.multiscale, limits)
+
+    def rendered(
+        self, plane: PlaneIndex, contrast: tuple[float, float] | None = None
+    ) -> RenderedPlane:
+        """Return a plane as the model sees it; raises like `channel`."""
+        return RenderedPlane(self.channel(plane, contrast))
+
+    @property
+    def seen(self) -> Mapping[str, Any] | None:
+        """How it is shown to the model, as plain values, where somebody chose that."""
+        return None
 
     @cached_property
     def _contrast(self) -> ImageContrast:

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -17,6 +17,8 @@ from .errors import LayerError
 from .image_contrast import ImageContrast, channel_axes
 from .plane_image import Channel, RenderedPlane
 from .planes import ContrastLimits, PlaneIndex
+from .seen_image import SeenChannel, SeenImage
+from .writers import layer_axes
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -154,6 +156,64 @@ class PlaneSource:
             )
         )
 
+    def snapshot(self) -> SeenImage:
+        """Return all planes as the model sees them now, to be used on any thread.
+
+        Raises
+        ------
+        LayerError, sam3.errors.ImageError
+            If no plane is shown, or the channels do not fit together.
+        """
+        self.rendered()
+        image, plane = self.image, self.need()
+        used = [choice for choice in self.channels if choice is not None]
+        channels = tuple(
+            None
+            if choice is None
+            else SeenChannel(
+                choice.layer.data,
+                choice.layer.rgb,
+                choice.layer.multiscale,
+                self._limits(choice.layer, choice.axis, used.index(choice)),
+                choice.name,
+                choice.axis,
+                choice.position,
+            )
+            for choice in self.channels
+        )
+        alone = SeenChannel(image.data, image.rgb, image.multiscale, self._limits(image, None, 0))
+        placed = {
+            name: getattr(image, name) for name in ("axis_labels", "units", "scale", "translate")
+        }
+        return SeenImage(
+            image.data,
+            image.rgb,
+            image.multiscale,
+            known_axes=layer_axes(placed, image.ndim),
+            channels=channels or (alone,),
+            plane_axes=plane.axes,
+            look=self._look(channels or (alone,), plane),
+        )
+
+    def _look(
+        self, channels: tuple[SeenChannel | None, ...], plane: PlaneIndex
+    ) -> dict[str, Any] | None:
+        """Say how the image is seen, if not as its file would be."""
+        if not self.channels and self.contrast == "image" and plane.axes[0] == plane.ndim - 2:
+            return None
+        limits = [
+            list(one.limits) if one is not None and isinstance(one.limits, tuple) else None
+            for one in channels
+        ]
+        return {
+            "contrast": self.contrast if isinstance(self.contrast, str) else "limits",
+            "limits": limits,
+            "channels": [
+                None if one is None else [one.name, one.axis, one.position] for one in channels
+            ],
+            "axes": list(plane.axes),
+        }
+
     def _choose(self, choice: ChannelChoice, plane: PlaneIndex, number: int) -> Channel:
         layer = choice.layer
         if layer.unique_id != self.image.unique_id:
@@ -178,15 +238,18 @@ class PlaneSource:
         axis: int | None = None,
         number: int = 0,
     ) -> Channel:
-        limits: ContrastLimits | ImageContrast | None = None
-        if isinstance(self.contrast, tuple):
-            limits = _pair(self.contrast, number)
-        elif self.contrast == "image":
-            limits = self._image_contrast(layer, axis)
-        elif self.contrast == "layer":
-            # 8-bit colours are what they are; napari's limits do not act on them.
-            limits = None if layer.rgb else _limits_of(layer)
+        limits = self._limits(layer, axis, number)
         return Channel(layer.data, plane, layer.rgb, layer.multiscale, limits, name)
+
+    def _limits(
+        self, layer: Image, axis: int | None, number: int
+    ) -> ContrastLimits | ImageContrast | None:
+        if isinstance(self.contrast, tuple):
+            return _pair(self.contrast, number)
+        if self.contrast == "image":
+            return self._image_contrast(layer, axis)
+        # 8-bit colours are what they are; napari's limits do not act on them.
+        return _limits_of(layer) if self.contrast == "layer" and not layer.rgb else None
 
     def _image_contrast(self, layer: Image, axis: int | None) -> ImageContrast:
         named = channel_axes(layer.axis_labels)

@@ -134,6 +134,23 @@ class PromptLayers:
         rows = [PromptRow(prompts, numbers[i]) for i, prompts in clicks.items()]
         return rows + [PromptRow(*found) for found in self._read_shapes(plane).values()]
 
+    def planes(self, every: Iterable[PlaneIndex]) -> list[PlaneIndex]:
+        """Return the planes, out of some of the same axes, on which prompts may stand."""
+        wanted = list(every)
+        layers = (self.points, self.boxes)
+        # Prompts of layers with fewer axes stand on all planes along the others.
+        if not wanted or any(len(one.data) and one.ndim < self.image.ndim for one in layers):
+            return wanted
+        rows = [self._rows_of_points(wanted[0]), *(one for one, _ in self._shapes(wanted[0]))]
+        others = list(wanted[0].other_axes)
+        found = {
+            tuple(place)
+            for some in rows
+            if len(some)
+            for place in np.floor(some[:, others] + 0.5).astype(int).tolist()
+        }
+        return [plane for plane in wanted if plane.index in found]
+
     def assign(self, plane: PlaneIndex, numbers: Sequence[int]) -> None:
         """Note which object each row belongs to, in the order in which `read` gives them."""
         clicks = read_points(self._rows_of_points(plane), self._polarity(), plane)

@@ -118,3 +118,21 @@ def test_planes_are_scattered_over_every_axis(lengths: tuple[int, ...]) -> None:
         # Every third of the axis is met, by several positions where it has several.
         assert len(np.unique(found * 3 // length)) == min(3, length)
         assert len(found) >= min(math.ceil(MOST_PLANES / 2), length)
+
+
+def test_planes_that_cannot_be_read_are_passed_over_unless_all_are() -> None:
+    class Torn:
+        def __init__(self, data: Any, bad: set[int]) -> None:
+            self.data, self.bad = data, bad
+            self.shape, self.dtype, self.chunks = data.shape, data.dtype, (1, 8, 8)
+
+        def __getitem__(self, key: Any) -> Any:
+            if key[0] in self.bad:
+                raise OSError(5, "Input/output error")
+            return self.data[key]
+
+    image = np.broadcast_to(np.arange(4, dtype=np.uint16)[:, None, None], (4, 8, 8))
+    torn = ImageContrast(Torn(image, {0, 3}))
+    assert torn.limits(PlaneIndex((1, 2), (0,))) == (1, 2)
+    with pytest.raises(ImageError, match="Input/output error"):
+        ImageContrast(Torn(image, {0, 1, 2, 3})).limits(PlaneIndex((1, 2), (0,)))

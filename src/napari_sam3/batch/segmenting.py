@@ -77,8 +77,8 @@ def segment(
     device : str
         "auto", "cpu", "cuda" or "mps", for a model given by name.
     contrast : tuple of float, optional
-        Values shown to the model as black and white; by default found for each plane, as in the
-        viewer.
+        Values shown to the model as black and white; by default found as in the viewer, one for
+        all planes. An image that comes from a viewer (`napari_sam3.seen_image`) has its own.
     level : int, optional
         Pyramid level, pinned.
     version : {"0.4", "0.5"}, optional
@@ -176,10 +176,13 @@ def _question(
     """Return all that results depend on, as plain values."""
     identity = identity_to_record(image.identity())
     del identity["name"]
+    settings: dict[str, Any] = {"contrast": contrast, "level": level}
+    if (seen := image.open().seen) is not None:
+        settings["seen"] = dict(seen)
     return {
         "image": identity,
         "model": dict(model),
         "mode": mode.to_json(),
         "planes": [list(position) for position in positions],
-        "settings": {"contrast": contrast, "level": level},
+        "settings": settings,
     }

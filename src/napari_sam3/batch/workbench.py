@@ -19,7 +19,7 @@ from napari_sam3.embeddings import EmbeddingCache, EncodingStopped
 from napari_sam3.inference import Question, answer
 from napari_sam3.masks import PlaneMask, Region
 from napari_sam3.ome_zarr import LabelImage, open_labels
-from napari_sam3.plane_image import STRIP_BYTES, ArrayPlane, PlaneImage, RenderedPlane
+from napari_sam3.plane_image import STRIP_BYTES, ArrayPlane, PlaneImage
 from napari_sam3.planes import ContrastLimits, PlaneIndex
 from napari_sam3.prompts import PromptSet
 from sam3.errors import ImageError
@@ -144,7 +144,7 @@ class Workbench:
         """Read a plane, or open it where it is large or a pyramid; raises ImageError."""
         image = self.job.image.open()
         try:
-            rendered = RenderedPlane(image.channel(plane_index(position), self.job.contrast))
+            rendered = image.rendered(plane_index(position), self.job.contrast)
             limits = rendered.rendering
             height, width = rendered.shape
             finest = image.data[0] if image.multiscale else image.data

@@ -1,0 +1,69 @@
+"""A fold of the panel: controls that are there when they are wanted."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QIcon
+from qtpy.QtWidgets import QWidget
+from superqt import QCollapsible
+
+__all__ = ["Fold"]
+
+UNLIMITED = (1 << 24) - 1
+# napari paints checked buttons, and this one stays checked while unfolded.
+FOLD_STYLE = (
+    "QPushButton, QPushButton:checked { text-align: left; border: none; padding: 4px 0px;"
+    " background: transparent; font-weight: bold; }"
+    "QPushButton:focus { text-decoration: underline; }"
+)
+
+
+class Fold(QCollapsible):
+    """Shows or hides what it is filled with; reached by the Tab key.
+
+    Parameters
+    ----------
+    title : str
+        Stands beside its arrow.
+    tooltip : str
+        What is inside.
+    """
+
+    def __init__(self, title: str, tooltip: str, parent: QWidget | None = None) -> None:
+        super().__init__("", parent, QIcon(), QIcon())
+        self._title = title
+        button = self.toggleButton()
+        button.setStyleSheet(FOLD_STYLE)
+        button.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        button.setToolTip(tooltip)
+        self.toggled.connect(self._on_toggled)
+
+    def fill(self, inner: QWidget) -> None:
+        """Put the controls in, folded."""
+        own, frame = self.content().layout(), self.layout()
+        assert own is not None
+        assert frame is not None
+        # Not by addWidget: with it superqt limits the height again at every resize.
+        own.addWidget(inner)
+        own.setContentsMargins(0, 0, 0, 0)
+        frame.setContentsMargins(0, 0, 0, 0)
+        self._on_toggled(False)
+
+    def unfold(self, unfolded: bool) -> None:
+        """Show or hide the controls."""
+        self.expand() if unfolded else self.collapse()
+
+    def expand(self, animate: bool = False) -> None:
+        """Unfold at once: superqt measures the height before the controls are visible."""
+        super().expand(animate=False)
+
+    def collapse(self, animate: bool = False) -> None:
+        """Fold at once."""
+        super().collapse(animate=False)
+
+    def _on_toggled(self, unfolded: bool) -> None:
+        self.setText(("▾" if unfolded else "▸") + " " + self._title)
+        # Folded controls must not be reached by the Tab key; unfolded ones may grow with texts.
+        self.content().setVisible(unfolded)
+        if unfolded:
+            self.content().setMaximumHeight(UNLIMITED)
