@@ -265,23 +265,20 @@ class _Counter:
     def __init__(self) -> None:
         self._terminal = sys.stderr.isatty()
         self._shown = -_SECONDS_BETWEEN_LINES
-        self._begun: tuple[float, int] | None = None
+        from .batch.pace import Pace
+
+        self._pace = Pace()
         self._open = False
 
     def show(self, progress: Progress) -> None:
         now = time.monotonic()
-        made = progress.done - progress.skipped
-        if self._begun is None:
-            self._begun = now, made
+        text = self._pace.describe(progress)
         unfinished = progress.done < progress.total
         if not self._terminal and (
             progress.done == 0 or (unfinished and now - self._shown < _SECONDS_BETWEEN_LINES)
         ):
             return
         self._shown = now
-        text = f"{progress.done} of {progress.total} units{self._rate(progress, now, made)}"
-        if progress.failed:
-            text += f", {progress.failed} failed"
         start, end = ("\r", "") if self._terminal else ("", "\n")
         print(f"{start}{text:<70}" if start else text, end=end, file=sys.stderr, flush=True)
         self._open = self._terminal
@@ -290,21 +287,6 @@ class _Counter:
         if self._open:
             print(file=sys.stderr)
             self._open = False
-
-    def _rate(self, progress: Progress, now: float, made: int) -> str:
-        assert self._begun is not None
-        seconds, count = now - self._begun[0], made - self._begun[1]
-        if count < 1 or seconds <= 0:
-            return ""
-        each = seconds / count
-        rate = f"{1 / each:.1f} a second" if each < 1 else f"{each:.1f} s each"
-        return f", {rate}, {_duration((progress.total - progress.done) * each)} left"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _ranges(text: str) -> list[range]:

@@ -24,8 +24,10 @@ from .planes import PlaneIndex
 from .preview import Preview
 from .prompt_layers import PromptLayers
 from .prompts import PromptSet
+from .seen_image import SeenImage
 from .session import LabelingSession
 from .strokes import Stroke
+from .targets import LabelTarget
 
 if TYPE_CHECKING:
     from napari.layers import Layer
@@ -293,6 +295,14 @@ class Following:
         if any(row.number != number for row, number in zip(rows, numbers, strict=True)):
             self.prompt_layers.assign(plane, numbers)
         return objects
+
+    def snapshot(self) -> SeenImage:
+        """Return the image as the model sees it now, with all its planes, for any thread."""
+        return self._source.snapshot()
+
+    def labels_on(self, plane: PlaneIndex) -> LabelTarget:
+        """Return where the labels of any plane are written."""
+        return self._store.plane(plane)
 
     def _show_hand(self, key: Hashable) -> None:
         if not isinstance(key, PlaneKey) or not self._source.is_ours(key) or self.layers.missing:

@@ -21,6 +21,7 @@ from qtpy.QtWidgets import (
 )
 
 from .advanced import Advanced
+from .batch_panel import BatchPanel
 from .controls import LayerChoice, Offer, add_row, form, make_combo, make_text, put_items
 from .gestures import KEYS
 from .panel_text import BUTTONS, MODES, NEW_LABELS, describe_keys, how_to, time_left
@@ -48,8 +49,10 @@ class Panel(QScrollArea):
         Offered only where they apply: restoring layers, ending a download, ending a prediction.
     offer : Offer
         A question with two answers, shown only when there is one.
+    batch : BatchPanel
+        The fold of batches, and how far one is.
     advanced : Advanced
-        The fold.
+        The fold of what is seldom needed.
     mode_chosen : Signal
         (str) The user chose "one" or "many".
     """
@@ -81,7 +84,7 @@ class Panel(QScrollArea):
         self.next_mask, self.way_back, self.stop = (QPushButton() for _ in range(3))
         self.stop_work = QPushButton("Stop")
         self.offer = Offer()
-        self.advanced = Advanced()
+        self.batch, self.advanced = BatchPanel(), Advanced()
         self._name_controls()
         inner = QWidget()
         self._lay_out(inner)
@@ -242,6 +245,7 @@ class Panel(QScrollArea):
         stack.addLayout(_row(self.candidate, self.next_mask))
         stack.addLayout(grid)
         stack.addWidget(self.how_to)
+        stack.addWidget(self.batch)
         stack.addWidget(self.advanced)
         stack.addStretch(1)
 

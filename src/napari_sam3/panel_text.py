@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-__all__ = ["BUTTONS", "MODES", "NEW_LABELS", "describe_keys", "how_to", "time_left"]
+__all__ = ["BATCH_METHODS", "BUTTONS", "MODES", "NEW_LABELS"]
+__all__ += ["describe_keys", "how_to", "time_left"]
 
 NEW_LABELS = "new"
 BUTTONS = {
@@ -17,6 +18,17 @@ MODES = {
     "one": ("One ob&ject", "Clicks show one object; accept it, then show the next"),
     "many": ("Man&y objects", "Every left click shows an object of its own"),
 }
+#: Ways to ask for objects on many planes: a text, a name, and what it does.
+BATCH_METHODS = (
+    ("Prompts on each plane", "placed", "The clicks and boxes that stand on each plane"),
+    ("These prompts on every plane", "repeated", "The clicks and boxes of the plane shown"),
+    (
+        "Follow objects from plane to plane",
+        "carried",
+        "Each object from the planes with its prompts outward, by its mask on the plane before",
+    ),
+    ("Everything there is", "automatic", "All objects, without any prompt"),
+)
 # Commands on the label under the mouse, mentioned where they have keys.
 ON_OBJECTS = {
     "refine": "takes it up again",

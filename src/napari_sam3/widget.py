@@ -16,6 +16,7 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from sam3.errors import PromptError, Sam3Error
 
+from .batch_run import BatchRun
 from .layer_set import find_image, find_labels, images_in
 from .layers import Binding, bind
 from .model_menu import ModelMenu
@@ -29,6 +30,7 @@ from .settings import read_settings, write_setting
 from .storing import Storing
 from .widget_text import (
     NO_IMAGE,
+    describe_lost_image,
     describe_mask,
     describe_merging,
     describe_missing,
@@ -71,8 +73,8 @@ class SegmentWidget(QWidget):
         The controls.
     options : Options
         The advanced ones, wired.
-    storing : Storing
-        Encoded images on disk.
+    storing, batch : Storing, BatchRun
+        Encoded images on disk; many planes in one go.
     models : ModelMenu
         The choice of a model.
     """
@@ -95,10 +97,11 @@ class SegmentWidget(QWidget):
         )
         self.safety = Safety(self.panel, self.runner)
         self.storing = Storing(self.panel, self.session.cache, self.runner, self._on_error)
+        self.batch = BatchRun(
+            self.panel, self.session, lambda: self.binding, self.runner, self._on_error
+        )
         self._model = self.models.current
-        self._docked = False
-        self._binding_now = False
-        self._closed = False
+        self._docked = self._binding_now = self._closed = self._painted = False
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.panel)
@@ -107,7 +110,6 @@ class SegmentWidget(QWidget):
         # When Qt deletes the widget without closing it, the thread has to end all the same.
         self.destroyed.connect(partial(_release, self.session, self.runner))
         self.set_image(None)
-        self._painted = False
 
     # ------------------------------------------------------------------ public
 
@@ -173,8 +175,8 @@ class SegmentWidget(QWidget):
         for emitter in (events.inserted, events.removed, events.renamed):
             emitter.disconnect(self._on_layers)
         self.models.close()
-        self.options.close()
-        self.storing.close()
+        for part in (self.options, self.storing, self.batch):
+            part.close()
         _release(self.session, self.runner)
 
     # ---------------------------------------------------------------- Qt events
@@ -235,11 +237,7 @@ class SegmentWidget(QWidget):
         if self._closed or binding is None or "image" not in binding.layers.missing:
             return
         self._unbind()
-        self.panel.show_status(
-            f"The image {binding.image.name!r} was deleted. Choose another one; what was "
-            "accepted is kept in the labels.",
-            error=True,
-        )
+        self.panel.show_status(describe_lost_image(binding.image.name), error=True)
         self.refresh()
 
     def _take_first_image(self) -> None:
@@ -254,6 +252,7 @@ class SegmentWidget(QWidget):
         if self.binding is not None:
             binding, self.binding = self.binding, None
             self.safety.leave()
+            self.batch.leave()
             binding.close()
 
     def _prepare(self) -> None:
@@ -372,6 +371,7 @@ class SegmentWidget(QWidget):
         panel.image_choice.show(binding.image if binding else None)
         panel.labels_choice.show(binding.labels if binding else NEW_LABELS, takes_labels(binding))
         self.options.refresh()
+        self.batch.refresh()
         missing = binding.layers.missing if binding else ()
         panel.show_way_back(restore=bool(missing), listen=bool(binding and not binding.listening))
         panel.object.setText(describe_mask(session))

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NO_IMAGE",
+    "describe_lost_image",
     "describe_mask",
     "describe_merging",
     "describe_missing",
@@ -48,6 +49,14 @@ def describe_stage(session: LabelingSession) -> str:
 def describe_merging(label: int) -> str:
     """Say what a merge waits for."""
     return f"Label {label} will take in another one: point at it and press the same key again."
+
+
+def describe_lost_image(name: str) -> str:
+    """Say that an image is gone."""
+    return (
+        f"The image {name!r} was deleted. Choose another one; what was accepted is kept in the "
+        "labels."
+    )
 
 
 def describe_missing(layers: LayerSet) -> str:

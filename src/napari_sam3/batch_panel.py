@@ -1,0 +1,254 @@
+"""The fold of batches: what, over which planes, where to, and how far it is. Plain values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, cast
+
+from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
+from qtpy.QtWidgets import (
+    QFileDialog,
+    QHBoxLayout,
+    QLineEdit,
+    QProgressBar,
+    QPushButton,
+    QSpinBox,
+    QVBoxLayout,
+    QWidget,
+)
+
+from .controls import Items, add_row, form, make_combo, make_text, put_items
+from .fold import Fold
+from .panel_text import BATCH_METHODS
+
+__all__ = ["BatchAsked", "BatchPanel", "Method"]
+
+Method = Literal["placed", "repeated", "carried", "automatic"]
+STEPS = 1000
+ERROR_STYLE = "color: #e5484d; font-weight: bold;"
+TOOLTIP = "The same question for many planes, or everything on a large one"
+
+
+@dataclass(frozen=True)
+class BatchAsked:
+    """What the user asks for.
+
+    Parameters
+    ----------
+    method : {"placed", "repeated", "carried", "automatic"}
+        How objects are shown to the model.
+    axis : int, optional
+        Axis of the image along which planes lie; None for the plane shown alone.
+    first, last : int
+        Along the axis; both are among them.
+    output : str
+        OME-Zarr to write besides; "" for none.
+    """
+
+    method: Method
+    axis: int | None
+    first: int
+    last: int
+    output: str
+
+
+class BatchPanel(QWidget):
+    """A fold to ask for a batch, and below it, as long as there is one, how far it is.
+
+    Attributes
+    ----------
+    run, stop : Signal
+        The user wants a batch, or no more of it.
+    fold : Fold
+    method, axis : QComboBox
+    first, last : QSpinBox
+    output : QLineEdit
+    run_button, stop_button, browse : QPushButton
+    bar : QProgressBar
+    progress, result : QLabel
+        How far it is, and what came of the last one.
+    """
+
+    run = Signal()
+    stop = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.fold = Fold("Batch", TOOLTIP)
+        self.method = make_combo(
+            "What is asked on each plane", [(text, name) for text, name, _ in BATCH_METHODS]
+        )
+        for at, (_, _, tooltip) in enumerate(BATCH_METHODS):
+            self.method.setItemData(at, tooltip, Qt.ItemDataRole.ToolTipRole)
+        self.axis = make_combo("Axis along which planes are gone through, or this plane alone")
+        self.first, self.last = _spin("First plane"), _spin("Last plane")
+        self.output = QLineEdit()
+        self.output.setPlaceholderText("none")
+        self.output.setToolTip(
+            "An OME-Zarr of labels to write besides the Labels layer: the same batch, asked again, "
+            "goes on from what is there"
+        )
+        self.browse = QPushButton("File …")
+        self.browse.setToolTip("Choose the OME-Zarr of labels to write besides the Labels layer")
+        self.run_button = QPushButton("R&un")
+        self.run_button.setToolTip(
+            "Ask for all these planes; what is found goes into the Labels layer, as one step that "
+            "can be undone"
+        )
+        self.progress, self.result = make_text("batch_progress"), make_text("batch_result")
+        self.bar = QProgressBar()
+        self.bar.setTextVisible(False)
+        self.bar.setMaximumHeight(5)
+        self.bar.setAccessibleName("Progress of the batch")
+        self.stop_button = QPushButton("Stop &batch")
+        self.stop_button.setToolTip("End the batch; what is done is kept, and undo takes it back")
+        self._image: object = None
+        self._lengths: dict[int, int] = {}
+        self._lay_out()
+        self._connect()
+        self.show_running(False)
+        self.show_result("")
+
+    # ------------------------------------------------------------------ values
+
+    @property
+    def asked(self) -> BatchAsked:
+        """What is chosen now."""
+        return BatchAsked(
+            cast(Method, self.method.currentData()),
+            self.axis.currentData(),
+            self.first.value(),
+            self.last.value(),
+            self.output.text().strip(),
+        )
+
+    def offer_axes(self, image: object, axes: dict[int, tuple[str, int]]) -> None:
+        """Offer axes of an image; what was chosen stays as long as image and axes are the same.
+
+        Parameters
+        ----------
+        image : object
+            Tells images apart.
+        axes : dict of int to (str, int)
+            Name and number of planes of each axis that is not shown.
+        """
+        lengths = {axis: length for axis, (_, length) in axes.items()}
+        if image == self._image and lengths == self._lengths:
+            return
+        self._image, self._lengths = image, lengths
+        items: Items = [
+            *((f"{name} ({length} planes)", axis) for axis, (name, length) in axes.items()),
+            ("This plane only", None),
+        ]
+        # Of several the last: of a time series of stacks the planes of a stack.
+        put_items(self.axis, items, max(lengths, default=None))
+        self._show_range()
+
+    def show_ready(self, ready: bool) -> None:
+        """Tell whether there is an image to work on, and no batch yet."""
+        self.run_button.setEnabled(ready)
+
+    def show_running(self, running: bool) -> None:
+        """Show or hide how far it is."""
+        for part in (self.progress, self.bar, self.stop_button):
+            part.setVisible(running)
+        self.stop_button.setEnabled(running)
+        if running:
+            self.show_progress("Beginning …", None)
+            self.show_result("")
+
+    def show_progress(self, text: str, fraction: float | None) -> None:
+        """Show how far it is; without a share done, that it runs."""
+        if text != self.progress.text():
+            self.progress.setText(text)
+        steps = 0 if fraction is None else STEPS
+        if self.bar.maximum() != steps:
+            self.bar.setRange(0, steps)
+        if fraction is not None:
+            self.bar.setValue(round(STEPS * fraction))
+
+    def show_result(self, text: str, *, failed: bool = False) -> None:
+        """Say what came of it; "" for nothing to say."""
+        self.result.setText(text)
+        self.result.setStyleSheet(ERROR_STYLE if failed else "")
+        self.result.setVisible(bool(text))
+
+    # ------------------------------------------------------------------ inside
+
+    def _lay_out(self) -> None:
+        layout = form()
+        add_row(layout, "Fin&d", self.method)
+        add_row(layout, "Alon&g", self.axis)
+        self._range = _row(self.first, self.last)
+        add_row(layout, "Planes", self._range)
+        self.first.setAccessibleName("First plane")
+        self.last.setAccessibleName("Last plane")
+        files = _row(self.output, self.browse)
+        add_row(layout, "OME-&Zarr", files)
+        label = layout.labelForField(files)
+        assert label is not None
+        label.setBuddy(self.output)  # type: ignore[attr-defined]
+        self.output.setAccessibleName("OME-Zarr")
+        self.output.setMinimumWidth(60)
+        inner = QWidget()
+        column = QVBoxLayout(inner)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addLayout(layout)
+        column.addWidget(self.run_button)
+        self.fold.fill(inner)
+        whole = QVBoxLayout(self)
+        whole.setContentsMargins(0, 0, 0, 0)
+        for part in (self.fold, self.progress, self.bar, self.stop_button, self.result):
+            whole.addWidget(part)
+
+    def _connect(self) -> None:
+        self.run_button.clicked.connect(lambda _checked=False: self.run.emit())
+        self.stop_button.clicked.connect(self._on_stop)
+        self.axis.activated.connect(lambda _index: self._show_range())
+        self.first.valueChanged.connect(lambda value: self._keep_order(self.last, value, 1))
+        self.last.valueChanged.connect(lambda value: self._keep_order(self.first, value, -1))
+        self.browse.clicked.connect(self._on_browse)
+
+    def _show_range(self) -> None:
+        length = self._lengths.get(self.axis.currentData(), 1)
+        for spin, value in ((self.first, 0), (self.last, length - 1)):
+            blocked = spin.blockSignals(True)
+            spin.setRange(0, length - 1)
+            spin.setValue(value)
+            spin.blockSignals(blocked)
+        self._range.setEnabled(length > 1)
+
+    def _keep_order(self, other: QSpinBox, value: int, sign: int) -> None:
+        if sign * (other.value() - value) < 0:
+            other.setValue(value)
+
+    def _on_stop(self, _checked: bool = False) -> None:
+        self.stop_button.setEnabled(False)
+        self.progress.setText("Stopping …")
+        self.stop.emit()
+
+    def _on_browse(self, _checked: bool = False) -> None:
+        start = self.output.text() or "labels.zarr"
+        chosen, _ = QFileDialog.getSaveFileName(
+            self, "OME-Zarr of labels", start, "OME-Zarr (*.zarr)"
+        )
+        if chosen:
+            self.output.setText(chosen)
+
+
+def _spin(tooltip: str) -> QSpinBox:
+    spin = QSpinBox()
+    spin.setRange(0, 0)
+    spin.setToolTip(tooltip)
+    spin.setMinimumWidth(0)
+    return spin
+
+
+def _row(*parts: QWidget) -> QWidget:
+    row = QWidget()
+    layout = QHBoxLayout(row)
+    layout.setContentsMargins(0, 0, 0, 0)
+    for part in parts:
+        layout.addWidget(part, 0 if isinstance(part, QPushButton) else 1)
+    row.setFocusProxy(parts[0])
+    return row
