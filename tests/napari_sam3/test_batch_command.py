@@ -19,7 +19,8 @@ import zarr
 
 from napari_sam3.batch import BatchPrompts, segment, write_prompts
 from napari_sam3.batch.folder import folder_beside
-from napari_sam3.batch_command import _Counter, _duration
+from napari_sam3.batch.pace import duration
+from napari_sam3.batch_command import _Counter
 from napari_sam3.cli import main
 from napari_sam3.prompts import PromptSet
 from tests.napari_sam3.batch_samples import PLANES, pixels, question, stack
@@ -229,4 +230,4 @@ def test_the_time_left_is_told_on_one_line_of_a_terminal(
         "4 of 9 units, 2.0 s each, 10 s left",
         "5 of 9 units, 2.0 s each, 8 s left, 1 failed",
     ]
-    assert [_duration(s) for s in (3, 600, 9000)] == ["3 s", "10 min", "2.5 h"]
+    assert [duration(s) for s in (3, 600, 9000)] == ["3 s", "10 min", "2.5 h"]

@@ -33,6 +33,7 @@ from napari_sam3.keeping import identify_layer
 from napari_sam3.ome_zarr import open_labels
 from napari_sam3.prompts import PromptSet
 from napari_sam3.recovery import read_journal
+from napari_sam3.safety import Safety
 from sam3.predictor import Predictor
 from tests.napari_sam3.batch_samples import ANYTHING, LOOSE, stack
 
@@ -175,15 +176,16 @@ def test_viewer_script_and_command_line_give_the_same_labels(
     method: str, open_desk: OpenDesk, tmp_path: Path
 ) -> None:
     image, output = stack(3), tmp_path / "labels.zarr"
-    tifffile.imwrite(tmp_path / "stack.tif", image)
+    tifffile.imwrite(tmp_path / "stack.tif", image, photometric="minisblack")
     box = PromptSet(box=(8, 8, 33, 32))
     prompts = BatchPrompts({(1,): {1: box, 2: IDS[1][2]}})
-    mode: Mode = {
+    modes: dict[str, Mode] = {
         "placed": Placed(prompts),
         "repeated": Repeated(prompts.on((1,))),
         "carried": Carried(prompts),
         "automatic": Automatic(),
-    }[method]
+    }
+    mode = modes[method]
     arguments = ["batch", str(tmp_path / "stack.tif"), "-o", str(output), "--mode", method]
     if method != "automatic":
         write_prompts(tmp_path / "prompts.csv", prompts)
@@ -342,8 +344,9 @@ def test_one_object_is_followed_from_all_its_prompts(
     bench.place((1, (20, 21)), (3, (20, 23)))
     found = bench.do("carried")
     assert set(np.unique(found)) == {0, 1}
-    prompts = {(1,): {1: PromptSet(((21, 20),), (1,))}, (3,): {1: PromptSet(((23, 20),), (1,))}}
-    expected = by_script(bench.image, Carried(BatchPrompts(prompts), rules=LOOSE), predictor)
+    first, second = PromptSet(((21, 20),), (1,)), PromptSet(((23, 20),), (1,))
+    prompts = BatchPrompts({(1,): {1: first}, (3,): {1: second}})
+    expected = by_script(bench.image, Carried(prompts, rules=LOOSE), predictor)
     np.testing.assert_array_equal(found, expected)
 
 
@@ -411,9 +414,10 @@ def test_the_engine_sees_what_the_viewer_shows(
 def test_the_journal_holds_a_batch_plane_by_plane(
     open_bench: OpenBench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(Safety, "folder", str(tmp_path / "journals"))
     bench = open_bench()
     binding = bench.desk.widget.binding
-    binding.keep_journal(folder=tmp_path / "journals")
+    bench.desk.hand.wait_until(lambda: binding._keeper.journal is not None, "the journal", 30)
     bench.start("automatic")
     bench.desk.hand.wait_until(lambda: bench.pixels[1].any(), "a plane", 60)
     (path,) = journals_in(tmp_path / "journals", identify_layer(binding.image))
