@@ -81,6 +81,22 @@ def advanced(stage: Stage) -> None:
     stage.hand.rest()
 
 
+def batch(stage: Stage) -> None:
+    """Find everything on the planes of a stack, and show what came of it."""
+    stage.viewer.window.resize(*TALL)
+    stack(stage)
+    panel = stage.widget.panel.batch
+    panel.fold.unfold(True)
+    stage.hand.rest()
+    panel.method.setCurrentIndex(panel.method.findData("automatic"))
+    panel.first.setValue(2)
+    panel.last.setValue(5)
+    panel.run_button.click()
+    stage.hand.wait_until(lambda: not stage.widget.batch.running, "the batch", 300)
+    stage.viewer.dims.set_point(0, 4)
+    stage.settle()
+
+
 def error(stage: Stage) -> None:
     """Click on background alone, which the panel refuses."""
     stage.open_sample("coins")
@@ -112,6 +128,7 @@ STATES: dict[str, Callable[[Stage], None]] = {
     "accepted": accepted,
     "many-objects": many,
     "stack": stack,
+    "batch": batch,
     "advanced": advanced,
     "error": error,
     "light-theme": light,

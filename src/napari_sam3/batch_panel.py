@@ -100,7 +100,7 @@ class BatchPanel(QWidget):
         self.bar.setTextVisible(False)
         self.bar.setMaximumHeight(5)
         self.bar.setAccessibleName("Progress of the batch")
-        self.stop_button = QPushButton("Stop &batch")
+        self.stop_button = QPushButton("Stop batch")
         self.stop_button.setToolTip("End the batch; what is done is kept, and undo takes it back")
         self._image: object = None
         self._lengths: dict[int, int] = {}

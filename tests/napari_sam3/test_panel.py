@@ -15,7 +15,7 @@ from napari.settings import get_plugin_settings
 from napari.utils._proxies import PublicOnlyProxy
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QComboBox, QLabel, QPushButton, QRadioButton
+from qtpy.QtWidgets import QComboBox, QLabel, QPushButton, QRadioButton, QSpinBox
 
 from napari_sam3.advanced import OWN_LAYER, Advanced
 from napari_sam3.classes import ClassError, LabelClass
@@ -73,11 +73,13 @@ def test_every_control_is_named_explained_and_reached_by_the_tab_key(qtbot: Any)
     panel.show_candidates(0, 3, 0.9)
     panel.advanced.show_channels([("a", 0), ("b", 1)], (1,))
     panel.advanced.unfold(True)
+    panel.batch.fold.unfold(True)
     panel.show()
     inner = panel.widget()
     assert inner is not None
-    kinds = (QComboBox, QPushButton, QRadioButton)
-    controls = [one for kind in kinds for one in inner.findChildren(kind)]
+    kinds = (QComboBox, QPushButton, QRadioButton, QSpinBox)
+    controls: list[Any] = [one for kind in kinds for one in inner.findChildren(kind)]
+    controls.append(panel.batch.output)
     assert len(controls) > 20
     chain, here = set(), inner.nextInFocusChain()
     while here is not None and here not in chain:
@@ -94,6 +96,7 @@ def test_every_control_is_named_explained_and_reached_by_the_tab_key(qtbot: Any)
     assert all(label.buddy() is not None for label in titles)
     keys = [label.text().partition("&")[2][:1].lower() for label in titles]
     buttons = (*panel.modes.values(), panel.stop, panel.next_mask, panel.advanced.journal)
+    buttons += (panel.batch.run_button, panel.batch.stop_button)
     keys += [button.text().partition("&")[2][:1].lower() for button in buttons]
     keys += [key for key in keys if key in "fvlpwh"]  # of napari's menus
     assert len(set(filter(None, keys))) == len(list(filter(None, keys))), f"one for two: {keys}"
@@ -109,6 +112,11 @@ def test_the_panel_is_readable_at_300_px_with_everything_shown(make_napari_viewe
         panel.advanced.offer(name, True)
     panel.advanced.show_channels([("a channel with a very long name", 0)], (0,))
     panel.advanced.unfold(True)
+    panel.batch.offer_axes("image", {0: ("an axis with a very long name", 20000)})
+    panel.batch.fold.unfold(True)
+    panel.batch.show_running(True)
+    panel.batch.show_progress("1200 of 20000 units, 12.3 a second, 25 min left, 3 failed", 0.1)
+    panel.batch.show_result("120 objects on 20000 planes.")
     inner = panel.widget()
     assert inner is not None
     assert inner.minimumSizeHint().width() <= 300
