@@ -89,12 +89,12 @@ def batch(stage: Stage) -> None:
     panel.fold.unfold(True)
     stage.hand.rest()
     panel.method.setCurrentIndex(panel.method.findData("automatic"))
-    panel.first.setValue(2)
-    panel.last.setValue(5)
+    panel.first.setValue(10)
+    panel.last.setValue(13)
     panel.run_button.click()
     stage.hand.wait_until(lambda: not stage.widget.batch.running, "the batch", 300)
-    stage.viewer.dims.set_point(0, 4)
-    stage.settle()
+    stage.viewer.dims.set_current_step(0, 12)
+    stage.hand.wait_until(lambda: stage.widget.session.stage == "idle", "the model")
 
 
 def error(stage: Stage) -> None:

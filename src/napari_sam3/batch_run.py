@@ -81,7 +81,6 @@ class BatchRun:
         self._session, self._binding, self._runner = session, binding, runner
         self._failed = failed
         self._run: _Run | None = None
-        self._look_ahead = 0
         self._timer = QTimer(panel)
         self._timer.setInterval(SHOWN_EVERY_MS)
         self._timer.timeout.connect(self._show_progress)
@@ -107,7 +106,7 @@ class BatchRun:
             self._failed(error)
             return
         self._run = run
-        self._look_ahead, self._session.look_ahead = self._session.look_ahead, 0
+        self._session.paused = True
         self._panel.show_running(True)
         self.refresh()
         self._timer.start()
@@ -122,6 +121,7 @@ class BatchRun:
     def leave(self) -> None:
         """Have nothing more to do with the binding, which is about to be closed."""
         if self._run is not None:
+            self._run.stopped = True
             self._let_go()
             self._end()
 
@@ -240,8 +240,10 @@ class BatchRun:
         run, self._run = self._run, None
         assert run is not None
         self._timer.stop()
-        self._session.look_ahead = self._look_ahead
+        self._session.paused = False
         self._session.end_batch()
+        if self._binding() is run.binding:
+            self._session.prepare()
         self._panel.show_running(False)
         self.refresh()
         if error is not None:

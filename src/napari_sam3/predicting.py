@@ -170,6 +170,7 @@ class Predicting(SessionState):
         idle = not self._queue.busy and self._queue.running is None
         if (
             self._stopped
+            or self.paused
             or failed
             or not self.look_ahead
             or plane is None

@@ -59,6 +59,8 @@ class LabelingSession(BatchSteps):
     ----------
     category : str
         Class of the objects accepted from now on; empty for none.
+    paused : bool
+        Encode nothing ahead for now, because the thread of `submit` has other things to do.
     plane_changed : Signal
         (key or None) after another plane was set.
     prompts_changed : Signal

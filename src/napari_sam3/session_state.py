@@ -57,6 +57,7 @@ class SessionState:
         self.level = level
         self.category = ""
         self.look_ahead = look_ahead
+        self.paused = False
         self.cache = cache if cache is not None else EmbeddingCache()
         self._submit = submit
         self._model = once(predictor)
