@@ -100,6 +100,28 @@ def test_a_bounded_number_of_chunks_is_read() -> None:
     assert len(read) <= 64
 
 
+def test_planes_that_cannot_be_read_are_done_without() -> None:
+    image = stack(10)
+
+    class Broken:
+        shape, dtype, ndim = image.shape, image.dtype, image.ndim
+
+        def __init__(self, bad: set[int]) -> None:
+            self.bad = bad
+
+        def __getitem__(self, key: Any) -> Any:
+            if key[0] in self.bad:
+                raise OSError("a bad disk")
+            return image[key]
+
+    plane = PlaneIndex((1, 2), (4,))
+    low, high = ImageContrast(Broken({4, 7}), whole=True).limits(plane) or (0, 0)
+    assert 180 < low < 250
+    assert high == 3000
+    with pytest.raises(ImageError, match="a bad disk"):
+        ImageContrast(Broken(set(range(10)))).limits(plane)
+
+
 def test_an_image_without_a_finite_value_is_refused() -> None:
     image = np.full((4, 8, 8), np.nan)
     with pytest.raises(ImageError, match="no finite value"):
