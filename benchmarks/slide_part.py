@@ -35,9 +35,8 @@ class Counted:
 
     def __init__(self, array: Any) -> None:
         self._array = array
-        self.shape, self.dtype, self.ndim, self.chunks = (
-            array.shape, array.dtype, array.ndim, array.chunks,
-        )  # fmt: skip
+        self.shape, self.dtype, self.chunks = array.shape, array.dtype, array.chunks
+        self.ndim, self.size = array.ndim, array.size
 
     def __getitem__(self, key: Any) -> Any:
         """Read as the array does."""
