@@ -10,6 +10,8 @@ BIN := $(VENV)/bin
 endif
 OUTPUT ?= demo-output
 PYTEST_ARGS ?=
+# Such as --data FILE.npz, real images with labels, or --quick.
+BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help venv system-libs demo test test-fast faults soak lint format bench docs-figures clean
@@ -54,7 +56,7 @@ format: $(STAMP)  ## let ruff put the code in order
 	$(BIN)/ruff format .
 
 bench: system-libs $(STAMP)  ## measure, and write docs/benchmarks.md
-	$(BIN)/python -m benchmarks.run
+	$(BIN)/python -m benchmarks.run $(BENCH_ARGS)
 
 docs-figures: system-libs $(STAMP)  ## make the pictures of the documentation again
 	$(BIN)/napari-sam3 demo --headless --output $(OUTPUT) --overwrite

@@ -27,9 +27,8 @@ from napari_sam3.plane_image import ArrayPlane
 from sam3 import Predictor, load_predictor
 from sam3.training.data import Sample, load_real
 
-__all__ = ["BESIDE_THE_CHECKOUT", "Matched", "automatic_rows", "main", "match_labels"]
+__all__ = ["Matched", "automatic_rows", "main", "match_labels"]
 
-BESIDE_THE_CHECKOUT = Path(__file__).parents[2] / "shared" / "data" / "dsb2018_train.npz"
 WHAT = "find all objects of a held-out image"
 HIT = 0.5
 Labels = npt.NDArray[np.integer]
@@ -89,7 +88,7 @@ def match_labels(truth: Labels, labels: Labels) -> Matched:
 
 
 def automatic_rows(
-    predictor: Predictor, data: Path | None = BESIDE_THE_CHECKOUT, *, every: int = 1
+    predictor: Predictor, data: Path | None = None, *, every: int = 1
 ) -> Iterator[Row | Skipped]:
     """Measure on every n-th held-out image; or say why that cannot be done."""
     if data is None or not data.exists():
@@ -102,7 +101,7 @@ def automatic_rows(
 def main(argv: list[str] | None = None) -> None:
     """Measure and print a table by kind of image."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=BESIDE_THE_CHECKOUT, help="npz of images")
+    parser.add_argument("--data", type=Path, required=True, help="npz of images")
     parser.add_argument("--model", default="tiny", help="weights file, or tiny")
     parser.add_argument("--every", type=int, default=1, help="take every n-th validation image")
     parser.add_argument("--first", type=int, default=0, help="begin with this one")

@@ -14,6 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 __all__ = [
+    "Fact",
     "Row",
     "Skipped",
     "Timing",
@@ -76,6 +77,20 @@ class Row:
         """The row of a table in Markdown."""
         beside = f"{self.other_name} {self.other}" if self.other else self.other_name
         return f"| {self.what} | {self.ours} | {beside} | {self.ratio} |"
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One line of the report for what is not a time: what, how much, and what to say beside it."""
+
+    what: str
+    value: str
+    beside: str = ""
+
+    @property
+    def line(self) -> str:
+        """The row of a table in Markdown."""
+        return f"| {self.what} | {self.value} | {self.beside} |  |"
 
 
 @dataclass(frozen=True)

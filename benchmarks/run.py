@@ -8,12 +8,14 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.automatic import BESIDE_THE_CHECKOUT, automatic_rows
+from benchmarks.automatic import automatic_rows
 from benchmarks.batch import batch_rows
 from benchmarks.embedded import embedded_rows
+from benchmarks.equivalence import equivalence_row
 from benchmarks.full_size import full_size_rows, shallow
 from benchmarks.gui import gui_rows
-from benchmarks.measure import Row, Skipped, describe_machine
+from benchmarks.measure import Fact, Row, Skipped, describe_machine
+from benchmarks.slide import slide_rows, store_row
 from benchmarks.startup import startup_rows
 from sam3 import load_predictor
 from sam3.config import get_preset
@@ -46,9 +48,7 @@ def main() -> None:
     parser.add_argument(
         "--shallow", action="store_true", help="the full-size model with 2 blocks only: a trial"
     )
-    parser.add_argument(
-        "--data", type=Path, default=BESIDE_THE_CHECKOUT, help="npz of real images with labels"
-    )
+    parser.add_argument("--data", type=Path, help="npz of real images with labels")
     parser.add_argument("--every", type=int, default=1, help="take every n-th of these images")
     arguments = parser.parse_args()
     machine = "\n".join(f"| {key} | {value} |" for key, value in describe_machine().items())
@@ -61,18 +61,21 @@ def main() -> None:
     print(f"written to {arguments.output}")
 
 
-def _rows(arguments: argparse.Namespace) -> Iterator[Row | Skipped]:
+def _rows(arguments: argparse.Namespace) -> Iterator[Row | Fact | Skipped]:
     # Fresh interpreters first, while nothing large is in memory.
     yield from startup_rows(repeats=5)
     if sys.platform.startswith("linux"):  # elsewhere there is no virtual screen
         yield from gui_rows(model=_encoding_model(arguments))
+        yield from slide_rows()
     predictor = load_predictor(arguments.model, arguments.device)
     yield from embedded_rows(predictor, repeats=arguments.repeats)
+    yield equivalence_row(predictor, planes=2 if arguments.quick else 10)
     yield from batch_rows(predictor)
     yield from automatic_rows(predictor, arguments.data, every=arguments.every)
     if not arguments.quick:
         config = shallow() if arguments.shallow else get_preset("sam3")
         yield from full_size_rows(config, repeats=3, device=str(predictor.device))
+        yield store_row(config, device=str(predictor.device))
 
 
 def _encoding_model(arguments: argparse.Namespace) -> str:

@@ -10,7 +10,9 @@ from benchmarks.automatic import automatic_rows, main, match_labels
 from benchmarks.baselines import otsu_watershed
 from benchmarks.gui import gui_rows
 from benchmarks.measure import Row, Skipped, Timing, measure, take_turns
+from benchmarks.slide import slide_rows, store_row
 from sam3 import load_predictor
+from sam3.config import get_preset
 
 PARTS_OF_A_CLICK = ("queue", "predict", "preview", "draw")
 
@@ -83,6 +85,23 @@ def test_finding_everything_is_measured_beside_the_baseline_or_skipped_with_the_
     assert "; Otsu and watershed 1.000 and 0.9" in row.other_name
     main(["--data", str(data), "--every", "2"])
     assert "| all | 1 | 1 | 1.000 | 1.000 |" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a virtual display")
+def test_a_slide_is_measured_with_its_memory_and_what_is_read() -> None:
+    memory, pixels = slide_rows(side=2500, objects=3)
+    assert "2500 x 2500 px, 3 objects" in memory.what
+    assert memory.value.endswith(" MB")
+    assert "limit 256" in memory.beside
+    assert 2 < float(pixels.value.split()[0]) < 60, "a few chunks of 2 MB"
+    assert "of 12 MB of the finest level" in pixels.beside
+
+
+def test_a_first_click_from_a_store_is_measured(one_torch_thread: None) -> None:
+    row = store_row(get_preset("tiny"), device="cpu", repeats=2)
+    assert len(row.ours.seconds) == 2
+    assert "s without the store" in row.other_name
 
 
 @pytest.mark.slow

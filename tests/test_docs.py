@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import skimage.data
 import tifffile
@@ -16,8 +17,9 @@ from napari_sam3.command_parts import BAD_INPUT, DONE, INTERRUPTED, SOME_FAILED
 from napari_sam3.formats.choice import FORMATS
 
 DOCS = Path(__file__).parent.parent / "docs"
-OUTPUTS, COMMANDS = (
-    (DOCS / name).read_text(encoding="utf-8") for name in ("outputs.md", "command-line.md")
+OUTPUTS, COMMANDS, LARGE = (
+    (DOCS / name).read_text(encoding="utf-8")
+    for name in ("outputs.md", "command-line.md", "large-images.md")
 )
 
 
@@ -66,7 +68,23 @@ def test_the_commands_are_understood_and_all_described() -> None:
     assert codes == [DONE, SOME_FAILED, BAD_INPUT, INTERRUPTED]
 
 
-@pytest.mark.parametrize("text", [OUTPUTS, COMMANDS], ids=["outputs", "command-line"])
+@pytest.mark.usefixtures("one_torch_thread")
+def test_the_page_on_large_images_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    tifffile.imwrite("stack.tif", np.stack([skimage.data.coins()[:160, :160]] * 5))
+    for line in re.findall(r"^napari-sam3 (.+)$", LARGE, flags=re.MULTILINE):
+        _parser().parse_args(shlex.split(line))
+    names: dict[str, Any] = {}
+    (block,) = re.findall(r"^```python\n(.*?)^```", LARGE, re.MULTILINE | re.DOTALL)
+    exec(compile(block, "large-images.md", "exec"), names)
+    assert names["labels"][3].any()
+    assert not names["labels"][:3].any()
+    assert names["cache"].store.info().fields > 0
+
+
+@pytest.mark.parametrize(
+    "text", [OUTPUTS, COMMANDS, LARGE], ids=["outputs", "command-line", "large-images"]
+)
 def test_links_lead_somewhere(text: str) -> None:
     for target in re.findall(r"\]\((?!http)([^)]+)\)", text):
         page, _, heading = target.partition("#")

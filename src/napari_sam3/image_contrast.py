@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from sam3.errors import ImageError
 
-from .pixel_reading import is_in_memory, sample_plane
-from .planes import ContrastLimits, PlaneIndex, find_limits, read_plane
+from .pixel_reading import is_in_memory, read_pixels, sample_plane
+from .planes import ContrastLimits, PlaneIndex, find_limits
 
 __all__ = ["ImageContrast", "channel_axes"]
 
@@ -73,7 +73,7 @@ class ImageContrast:
         Raises
         ------
         sam3.errors.ImageError
-            If none of these planes can be read, or none of their pixels is finite.
+            If no plane can be read, or no value is finite.
         """
         held = dict(zip(plane.other_axes, plane.index, strict=True))
         place = tuple((axis, held[axis]) for axis in self._apart if axis in held)
@@ -86,16 +86,15 @@ class ImageContrast:
         dtype = np.dtype(self._levels[0].dtype)
         if dtype == np.bool_ or (self._rgb and dtype == np.uint8):
             return None  # without reading anything
-        planes = self._spread(ndim, held)
-        values: list[npt.NDArray[Any]] = []
-        problem: ImageError | None = None
+        planes, values = self._spread(ndim, held), []
+        failure: ImageError | None = None
         for plane in planes:
             try:
                 values.append(self._values(plane, len(planes)))
-            except ImageError as error:  # a damaged chunk must not cost the planes that are whole
-                problem = error
-        if problem is not None and not values:
-            raise problem
+            except ImageError as error:  # told by those who need that plane; others do without
+                failure = error
+        if not values and failure is not None:
+            raise failure
         return find_limits(np.concatenate(values), rgb=self._rgb)
 
     def _spread(self, ndim: int, held: dict[int, int]) -> list[PlaneIndex]:
@@ -118,7 +117,9 @@ class ImageContrast:
         """Return values of a plane: N, or N x C with `rgb`."""
         if not self._whole:
             return sample_plane(self._levels, plane, rgb=self._rgb, name=self._name, planes=planes)
-        pixels = read_plane(self._levels[0], plane, rgb=self._rgb)
+        data = self._levels[0]
+        rows, columns = ((0, length) for length in plane.shape_of(data.shape))
+        pixels = read_pixels(data, plane, rows, columns, rgb=self._rgb, name=self._name)
         flat = pixels.reshape(-1, pixels.shape[-1]) if self._rgb else pixels.reshape(-1)
         # One plane alone is thinned out where its percentiles are found.
         return flat if planes == 1 else flat[:: max(1, flat.size * planes // MOST_VALUES)]

@@ -16,6 +16,7 @@ from .fields import (
     Field,
     choose_field,
     field_holds,
+    field_side,
     mask_logits,
     resample_logits,
     top_level,
@@ -30,6 +31,17 @@ if TYPE_CHECKING:
 
 __all__ = ["Candidate", "ObjectPrediction", "Question", "answer"]
 
+#: Below this score a click is asked about again with more of the image around it. Where an object
+#: fills the whole field there is nothing to see of it; such masks score 0.2 to 0.55 with the
+#: embedded model, and those of objects that can be seen 0.8 and more.
+UNSURE = 0.6
+#: How many levels up, so that clicks on nothing do not climb to the top of a slide.
+MOST_CLIMBS = 2
+#: What an answer with more of the image must add to the score to be taken instead.
+SURER = 0.2
+#: Side in px of the largest field that is looked at because a mask was cut off by a smaller one.
+#: A click on the ground of a slide would else end in a mask as large as the slide.
+LARGEST_CLIMB = 8192
 # Objects decoded in one call; more cost memory and save no time.
 LARGEST_BATCH = 64
 
@@ -180,11 +192,15 @@ class _Task:
     def __init__(self, question: Question, draft: Draft, predictor: Predictor) -> None:
         self._question, self._draft, self._config = question, draft, predictor.config
         self._shape = question.plane.shape
-        self._highest = top_level(self._shape, self._config.resolution)
+        resolution = self._config.resolution
+        self._highest = top_level(self._shape, resolution)
+        while field_side(resolution, self._highest - 1) >= LARGEST_CLIMB:
+            self._highest -= 1
         if question.highest is not None:
             self._highest = min(self._highest, question.highest)
         self._last: ObjectPrediction | None = None
         self._best: ObjectPrediction | None = None
+        self._unsure: list[ObjectPrediction] = []
         self._before: _MaskPrompt = None
         self.region: Field
         for known in question.known:
@@ -246,15 +262,33 @@ class _Task:
             found, cut = self._best, False
         if cut and self.region.level < self._highest:
             self._best, self._before = found, (self.region, found.logits)
-            self.region = choose_field(
-                self._shape, self._clipped, self._config, level=self.region.level + 1
-            )
+            self._climb()
             return
+        higher = self.region.level < self._highest and len(self._unsure) < MOST_CLIMBS
+        if higher and self._is_unsure(found):
+            self._unsure.append(found)
+            self._climb()
+            return
+        if self._unsure and found.score < self._unsure[0].score + SURER:
+            # More of the image did not help; what was seen from nearby is the better guess.
+            found = self._unsure[0]
         self._last, self._best = found, None
         self._turn += 1
         self._start_turn()
 
+    def _climb(self) -> None:
+        self.region = choose_field(
+            self._shape, self._clipped, self._config, level=self.region.level + 1
+        )
+
+    def _is_unsure(self, found: ObjectPrediction) -> bool:
+        """Whether the field of a single click may be too small, unless its level was pinned."""
+        first = len(self._now.turns) == 1 and self._now.seed is None
+        alone = first and self.prompts.is_single_click and self._question.level is None
+        return alone and found.score < UNSURE
+
     def _start_turn(self) -> None:
+        self._unsure.clear()
         if not self.open:
             return
         self._now = self._draft.until(self._turn + 1)

@@ -291,7 +291,8 @@ class Options:
         if now - self._waiting_since < WORTH_SHOWING or now - self._shown_at < SHOWN_EVERY:
             return
         self._shown_at = now
-        self._panel.show_stop(seconds_left is not None and seconds_left > WORTH_STOPPING)
+        long = now - self._waiting_since > WORTH_STOPPING or (seconds_left or 0) > WORTH_STOPPING
+        self._panel.show_stop(long)
         if fraction is not None or seconds_left is not None:
             self._panel.show_progress(describe_stage(self._session), fraction, seconds_left)
 

@@ -30,7 +30,7 @@ __all__ = ["Panel", "put_items"]
 
 LABEL_PADDING = 14
 STEPS = 1000
-BLINK_MS = 300
+BLINK_MS, STOPPABLE_MS = 300, 2000
 ERROR_STYLE = "color: #e5484d; font-weight: bold;"
 
 
@@ -80,6 +80,9 @@ class Panel(QScrollArea):
         self._busy_soon = QTimer(self)
         self._busy_soon.setSingleShot(True)
         self._busy_soon.timeout.connect(self.busy.show)
+        self._stop_soon = QTimer(self)
+        self._stop_soon.setSingleShot(True)
+        self._stop_soon.timeout.connect(lambda: self.show_stop(True))
         self.buttons = {name: QPushButton() for name in BUTTONS}
         self.next_mask, self.way_back, self.stop = (QPushButton() for _ in range(3))
         self.stop_work = QPushButton("Stop")
@@ -130,13 +133,19 @@ class Panel(QScrollArea):
         if style != self.status.styleSheet():
             self.status.setStyleSheet(style)
 
-    def show_busy(self, busy: bool) -> None:
-        """Show or hide the running bar; what takes no longer than a blink shows none."""
+    def show_busy(self, busy: bool, *, stoppable: bool = False) -> None:
+        """Show or hide the running bar; what takes no longer than a blink shows none.
+
+        What can be stopped is offered to be so when it takes long, such as reading from far away.
+        """
+        if stoppable and not self._stop_soon.isActive():
+            self._stop_soon.start(STOPPABLE_MS)
         if busy:
             if not self.busy.isVisible() and not self._busy_soon.isActive():
                 self._busy_soon.start(BLINK_MS)
             return
         self._busy_soon.stop()
+        self._stop_soon.stop()
         if self.busy.isVisible():
             self.busy.setRange(0, 0)
             self.busy.hide()
@@ -144,6 +153,7 @@ class Panel(QScrollArea):
 
     def show_stop(self, offered: bool) -> None:
         """Offer to stop what the model does."""
+        self._stop_soon.stop()
         self.stop_work.setVisible(offered)
 
     def show_progress(

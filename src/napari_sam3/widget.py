@@ -337,7 +337,7 @@ class SegmentWidget(QWidget):
         self.refresh()
 
     def _on_stage(self, stage: str) -> None:
-        self.panel.show_busy(stage != IDLE)
+        self.panel.show_busy(stage != IDLE, stoppable=stage in ("encoding", "predicting"))
         # An error stays to be read until there is news.
         if stage != IDLE or not self.panel.status.styleSheet():
             self._show_news()

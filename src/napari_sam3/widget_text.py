@@ -37,6 +37,8 @@ def describe_stage(session: LabelingSession) -> str:
     """Say what the session is doing or waiting for."""
     if session.stage in STAGES:
         return STAGES[session.stage]
+    if session.busy:
+        return "One moment …"
     if session.plane_key is None:
         return "Ready when a plane of the image is shown."
     if session.prediction is not None:

@@ -31,6 +31,8 @@ __all__ = [
 ]
 
 _HOLE_LOGIT = 10.0
+#: Largest mask that is made, in px: 2 GB of logits on the way.
+_MOST_MASK_PIXELS = 1 << 29
 
 
 def rgb_image(image: Any) -> npt.NDArray[np.uint8]:
@@ -218,6 +220,11 @@ def crop_mask(logits: Tensor, size: tuple[int, int]) -> MaskCrop:
     -------
     MaskCrop
         The same pixels as ``upsample(...) > 0`` gives, but for logits within rounding of zero.
+
+    Raises
+    ------
+    ImageError
+        If the mask is too large to be made in memory.
     """
     inside = (logits > 0).numpy()
     rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
@@ -231,6 +238,12 @@ def crop_mask(logits: Tensor, size: tuple[int, int]) -> MaskCrop:
         stop = min(length, math.ceil((found[-1] + 1.5) * scale) + 1)
         spans.append(start)
         weights.append(_bilinear_weights(start, stop, length, len(logits)))
+    height, width = (len(one) for one in weights)
+    if height * width > _MOST_MASK_PIXELS:
+        raise ImageError(
+            f"the mask is about {height} x {width} px, which is too large; look at a smaller part "
+            "of the image, or segment a copy of lower resolution"
+        )
     mask = (weights[0] @ logits.float() @ weights[1].T > 0).numpy()
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     if not rows.size:

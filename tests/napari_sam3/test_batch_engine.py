@@ -184,10 +184,13 @@ def test_a_plane_that_cannot_be_read_is_told_and_the_rest_done_and_made_good(
     name: str, predictor: Predictor, tmp_path: Path
 ) -> None:
     whole, output = tmp_path / "whole.zarr", tmp_path / "labels.zarr"
-    list(segment(stack(), question(name), predictor, output=whole))
+    # By itself the contrast would be found without the plane at first, and with it afterwards.
+    contrast = (0.0, 255.0)
+    list(segment(stack(), question(name), predictor, output=whole, contrast=contrast))
     control = BatchControl()
+    asked: dict[str, Any] = {"output": output, "contrast": contrast}
     results = list(
-        segment(Broken(stack(), {5}), question(name), predictor, output=output, control=control)
+        segment(Broken(stack(), {5}), question(name), predictor, control=control, **asked)
     )
     failed = [result for result in results if result.error is not None]
     assert [result.position for result in failed] == [(5,)]
@@ -200,7 +203,7 @@ def test_a_plane_that_cannot_be_read_is_told_and_the_rest_done_and_made_good(
         others = [z for z in range(PLANES) if z != 5]
         np.testing.assert_array_equal(written[others], expected[others])
     # Once it can be read, all that depends on it is done again: chains, and ids that run on.
-    again = list(segment(stack(), question(name), predictor, output=output))
+    again = list(segment(stack(), question(name), predictor, **asked))
     assert not [result for result in again if result.error]
     np.testing.assert_array_equal(pixels(output), expected)
 

@@ -169,3 +169,30 @@ def test_logits_keep_their_place_in_the_plane_in_another_field() -> None:
     assert moved[0, 2, 2] == moved[0, 30, 30] == 0
     same = resample_logits(logits, old, old)
     assert np.allclose(same, logits)
+
+
+def test_an_object_that_fills_its_field_is_seen_from_further_away() -> None:
+    """With the embedded model: fields of 224 px, and a disc that is wider."""
+    from napari_sam3.planes import plane_from_array
+    from napari_sam3.session import LabelingSession
+    from sam3 import load_predictor
+
+    rows, columns = np.mgrid[:1600, :1600]
+    disc = (rows - 800) ** 2 + (columns - 800) ** 2 < 220**2
+    noise = np.random.default_rng(0).normal(0, 6, disc.shape)
+    image = np.clip(np.where(disc, 190, 40) + noise, 0, 255).astype(np.uint8)
+    predictor = load_predictor(device="cpu")
+    found = {}
+    for level in (None, -1):
+        session = LabelingSession(predictor, level=level)
+        session.set_plane(plane_from_array(image), "plane", np.zeros(image.shape, np.uint16))
+        session.set_prompts(PromptSet(((800.0, 800.0),), (1,)))
+        session.predict()
+        assert session.prediction is not None
+        found[level] = session.prediction
+        session.close()
+    mask = np.zeros(disc.shape, bool)
+    mask[found[None].mask.region] = found[None].mask.crop
+    assert (mask & disc).sum() / (mask | disc).sum() > 0.9
+    assert found[None].field.level > -1
+    assert found[-1].field.level == -1, "where a level was pinned, it stays"

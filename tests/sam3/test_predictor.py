@@ -333,3 +333,16 @@ def test_any_image_and_prompt_gives_a_result_or_our_error(
         cropped = predictor.predict(features, **prompt, multimask_output=multimask, crop=True)
         for mask, crop in zip(found.masks, cropped.masks, strict=True):
             assert abs(int(mask.sum()) - int(crop.pixels.sum())) <= 2 + mask.size // 1000
+
+
+def test_a_mask_too_large_for_memory_is_refused_and_a_small_one_of_the_same_image_made() -> None:
+    from sam3.errors import ImageError
+    from sam3.transforms import crop_mask
+
+    logits = torch.ones(64, 64)
+    with pytest.raises(ImageError, match="too large; look at a smaller part"):
+        crop_mask(logits, (100_000, 100_000))
+    logits[:] = -1
+    logits[10, 20] = 1
+    crop = crop_mask(logits, (100_000, 100_000))
+    assert 0 < crop.pixels.size < 5_000 * 5_000

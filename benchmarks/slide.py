@@ -1,0 +1,101 @@
+"""What a slide too large for memory takes: memory, bytes read, and the first click from a store.
+
+`python -m benchmarks.slide` prints these rows alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmarks.measure import Fact, Row, Timing
+from napari_sam3.display import virtual_display
+from sam3.config import ModelConfig
+
+__all__ = ["slide_rows", "store_row"]
+
+ROOT = Path(__file__).parent.parent
+SIDE, CACHE_MB, OBJECTS = 20_000, 256, 170
+
+
+def slide_rows(*, side: int = SIDE, objects: int = OBJECTS) -> Iterator[Fact]:
+    """Label objects all over a slide in a process of its own, with a virtual screen."""
+    with virtual_display(), tempfile.TemporaryDirectory() as folder:
+        environment = {**os.environ, "NAPARI_CONFIG": "", "XDG_CACHE_HOME": folder}
+        run = subprocess.run(
+            [sys.executable, "-W", "ignore", "-m", "benchmarks.slide_part", folder, str(side),
+             str(objects), str(CACHE_MB)],
+            cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=True,
+        )  # fmt: skip
+    found: dict[str, Any] = json.loads(run.stdout.splitlines()[-1])
+    yield Fact(
+        f"memory that labelling adds on a lazy 16-bit slide, {side} x {side} px, "
+        f"{found['objects']} objects all over it",
+        f"{found['added']:.0f} MB",
+        f"with {found['cached']:.0f} MB of encoded fields (limit {CACHE_MB}) and "
+        f"{found['layers']:.0f} MB of layers; at most {found['peak']:.0f} MB; the window with the "
+        f"image and the model takes {found['before']:.0f} MB",
+    )
+    yield Fact(
+        "pixels read for these objects, in whole chunks",
+        f"{found['read']:.0f} MB",
+        f"of {found['stored']:.0f} MB of the finest level; a chunk has {found['chunk']:.1f} MB",
+    )
+
+
+def store_row(config: ModelConfig, *, device: str, repeats: int = 7) -> Row:
+    """Answer the first click on a plane from a store: open it, read a field, predict."""
+    import time
+
+    import numpy as np
+
+    from napari_sam3.embeddings import EmbeddingCache
+    from napari_sam3.plane_image import ArrayPlane
+    from napari_sam3.prompts import PromptSet
+    from napari_sam3.session import LabelingSession
+    from napari_sam3.store import EmbeddingStore
+    from sam3 import Predictor
+    from sam3.model_builder import build_click_model
+
+    predictor = Predictor(build_click_model(config).eval(), device=device)
+    side = config.resolution
+    pixels = np.random.default_rng(0).integers(0, 256, (2 * side, 2 * side, 3), np.uint8)
+    seconds = []
+    with tempfile.TemporaryDirectory() as folder:
+        # The first time it is encoded; then it comes from the disk, by a session of its own.
+        for _ in range(repeats + 1):
+            start = time.perf_counter()
+            store = EmbeddingStore(folder)
+            session = LabelingSession(predictor, cache=EmbeddingCache(store=store), level=0)
+            session.set_plane(ArrayPlane(pixels), "plane", np.zeros(pixels.shape[:2], np.uint16))
+            session.set_prompts(PromptSet(((float(side), float(side)),), (1,)))
+            session.predict()
+            assert session.prediction is not None
+            seconds.append(time.perf_counter() - start)
+            session.close()
+            store.close()
+    without, *later = seconds
+    return Row(
+        f"first click on a plane in a store: open it, read a field, predict; *{config.name}*",
+        Timing(tuple(later)),
+        other_name=f"{without:.1f} s without the store",
+    )
+
+
+def main() -> None:
+    """Print the rows."""
+    from sam3.config import get_preset
+
+    for row in slide_rows():
+        print(row.line, flush=True)
+    print(store_row(get_preset("sam3"), device="cpu").line)
+
+
+if __name__ == "__main__":
+    main()
