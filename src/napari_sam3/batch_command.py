@@ -263,16 +263,16 @@ class _Counter:
     """Shows the rate and the time left: on one line of a terminal, or now and then."""
 
     def __init__(self) -> None:
-        self._terminal = sys.stderr.isatty()
-        self._shown = -_SECONDS_BETWEEN_LINES
         from .batch.pace import Pace
 
+        self._terminal = sys.stderr.isatty()
+        self._shown = -_SECONDS_BETWEEN_LINES
         self._pace = Pace()
         self._open = False
 
     def show(self, progress: Progress) -> None:
         now = time.monotonic()
-        text = self._pace.describe(progress)
+        text = self._pace.describe(progress, now)
         unfinished = progress.done < progress.total
         if not self._terminal and (
             progress.done == 0 or (unfinished and now - self._shown < _SECONDS_BETWEEN_LINES)

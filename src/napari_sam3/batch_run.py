@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Generator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -256,7 +257,7 @@ class BatchRun:
         if run is None or run.stopped or not run.control.progress.total:
             return
         done = run.control.progress
-        self._panel.show_progress(run.pace.describe(done), done.done / done.total)
+        self._panel.show_progress(run.pace.describe(done, time.monotonic()), done.done / done.total)
 
     def _let_go(self, *_: Any) -> None:
         """End the batch without touching Qt."""

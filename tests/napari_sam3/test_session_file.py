@@ -20,6 +20,7 @@ from napari_sam3.drafts import Draft
 from napari_sam3.identity import ImageIdentity
 from napari_sam3.masks import PlaneMask
 from napari_sam3.operations import LabelWrite, Operation
+from napari_sam3.packed_edits import PackedWrite
 from napari_sam3.plane_source import PlaneKey
 from napari_sam3.planes import PlaneIndex
 from napari_sam3.records import operation_to_record, unpacked_bytes
@@ -159,7 +160,10 @@ def test_a_short_file_that_announces_very_many_pixels_is_refused_before_they_are
 def test_what_an_operation_takes_in_memory_is_known_from_its_record(operation: Operation) -> None:
     seeds = [made.draft.seed for made in operation.objects]
     expected = sum(seed.crop.size for seed in seeds if seed is not None)
-    expected += sum(write.values.nbytes for write in operation.writes)
+    expected += sum(
+        len(write.text) if isinstance(write, PackedWrite) else write.values.nbytes
+        for write in operation.writes
+    )
     assert unpacked_bytes(operation_to_record(operation)) == expected
 
 

@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-
 from .results import Progress
 
 __all__ = ["Pace", "duration"]
 
 
 class Pace:
-    """Measures from the first time it is told how far a batch is; what was skipped took no time.
+    """Measures from the first time it is told how far a batch is; what was skipped took no time."""
 
-    Parameters
-    ----------
-    clock : callable
-        Gives seconds.
-    """
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(self) -> None:
         self._begun: tuple[float, int] | None = None
 
-    def describe(self, progress: Progress) -> str:
-        """Say how many units are done, at which rate, and how many failed."""
-        now, made = self._clock(), progress.done - progress.skipped
+    def describe(self, progress: Progress, now: float) -> str:
+        """Say how many units are done at a moment (s), at which rate, and how many failed."""
+        made = progress.done - progress.skipped
         if self._begun is None:
             self._begun = now, made
         text = f"{progress.done} of {progress.total} units{self._rate(progress, now, made)}"
