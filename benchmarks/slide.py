@@ -65,7 +65,8 @@ def store_row(config: ModelConfig, *, device: str, repeats: int = 7) -> Row:
 
     predictor = Predictor(build_click_model(config).eval(), device=device)
     side = config.resolution
-    pixels = np.random.default_rng(0).integers(0, 256, (2 * side, 2 * side, 3), np.uint8)
+    # No larger than a field, so that it is one: masks of random weights are cut off by any.
+    pixels = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
     seconds = []
     with tempfile.TemporaryDirectory() as folder:
         # The first time it is encoded; then it comes from the disk, by a session of its own.
@@ -74,7 +75,7 @@ def store_row(config: ModelConfig, *, device: str, repeats: int = 7) -> Row:
             store = EmbeddingStore(folder)
             session = LabelingSession(predictor, cache=EmbeddingCache(store=store), level=0)
             session.set_plane(ArrayPlane(pixels), "plane", np.zeros(pixels.shape[:2], np.uint16))
-            session.set_prompts(PromptSet(((float(side), float(side)),), (1,)))
+            session.set_prompts(PromptSet(((side / 2, side / 2),), (1,)))
             session.predict()
             assert session.prediction is not None
             seconds.append(time.perf_counter() - start)

@@ -48,6 +48,10 @@ class Counted:
             Counted.read += nbytes
         return self._array[key]
 
+    def __array__(self, *arguments: Any, **options: Any) -> Any:
+        """Read all of it, as napari does for the thumbnail of a coarse level."""
+        return np.asarray(self._array, *arguments, **options)
+
 
 def make_slide(path: Path, side: int) -> None:
     """Write a pyramid of nuclei, 16 bits, tile after tile."""

@@ -260,13 +260,15 @@ class _Task:
         cut = touches_inner_border(found.mask, self.region, self._shape)
         if self._best is not None and found.mask.is_empty:
             found, cut = self._best, False
-        if cut and self.region.level < self._highest:
-            self._best, self._before = found, (self.region, found.logits)
-            self._climb()
-            return
-        higher = self.region.level < self._highest and len(self._unsure) < MOST_CLIMBS
-        if higher and self._is_unsure(found):
+        higher = self.region.level < self._highest
+        # What the model is unsure of is no reason to go on to the top of a slide.
+        if self._is_unsure(found) and self._best is None and (self._unsure or not cut):
             self._unsure.append(found)
+            if higher and len(self._unsure) <= MOST_CLIMBS:
+                self._climb()
+                return
+        elif cut and higher:
+            self._best, self._before = found, (self.region, found.logits)
             self._climb()
             return
         if self._unsure and found.score < self._unsure[0].score + SURER:
