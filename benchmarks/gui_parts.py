@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from napari_sam3.gestures import KEYS
 
-__all__ = ["PARTS", "main"]
+__all__ = ["PARTS", "deepest_pixels", "main"]
 
 Place = tuple[float, float]
 #: What was measured: a name, seconds, and what to say beside them.
@@ -158,7 +158,7 @@ def objects(count: int) -> list[Result]:
 
     with opened(sample="nuclei") as desk:
         layers = desk.viewer.layers
-        places = _middles(np.asarray(layers["nuclei, truth"].data))[:count]
+        places = deepest_pixels(np.asarray(layers["nuclei, truth"].data))[:count]
         session = desk.widget.session
         session.cache.clear()
         seconds = []
@@ -198,13 +198,13 @@ def _nuclei(side: int) -> tuple[npt.NDArray[np.uint16], list[Place]]:
     image, labels = make_nuclei((1, tile, tile), count=tile * tile // 4400, seed=3)
     times = side // tile
     corner = tile * (times // 2)
-    places = [(row + corner, column + corner) for row, column in _middles(labels[0])]
+    places = [(row + corner, column + corner) for row, column in deepest_pixels(labels[0])]
     centre = np.array([corner + tile / 2] * 2)
     places.sort(key=lambda place: float(np.abs(np.array(place) - centre).max()))
     return np.tile(image[0], (times, times)), places
 
 
-def _middles(labels: npt.NDArray[np.integer]) -> list[Place]:
+def deepest_pixels(labels: npt.NDArray[np.integer]) -> list[Place]:
     """Deepest pixel (row, column) of every object large enough to be clicked on."""
     from scipy import ndimage
 

@@ -1,6 +1,7 @@
 """Labels objects all over a slide in a window; prints memory and bytes read as a line of JSON.
 
-`python -m benchmarks.slide_part FOLDER SIDE OBJECTS CACHE_MB`, with a screen.
+`python -m benchmarks.slide_part FOLDER OBJECTS CACHE_MB`, with a screen; in the folder are what
+`make_slide` made, and its places.
 """
 
 from __future__ import annotations
@@ -8,56 +9,41 @@ from __future__ import annotations
 import json
 import os
 import sys
-import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
 import zarr
+from zarr.storage import LocalStore, WrapperStore
 
-TILE, LEVELS, CHUNK = 2000, 6, 1024
+from benchmarks.gui_parts import deepest_pixels
+
+TILE, LEVELS, CHUNK, MARGIN = 2000, 6, 1024, 400
 MEGABYTE = 1e6
 
 
-class Counted:
-    """An array that counts the bytes of the chunks that the plugin's thread reads from it.
-
-    Parameters
-    ----------
-    array : zarr.Array
-        One level of a pyramid.
-    """
+class Counting(WrapperStore[LocalStore]):
+    """A folder that counts the bytes read from it."""
 
     read = 0
 
-    def __init__(self, array: Any) -> None:
-        self._array = array
-        self.shape, self.dtype, self.chunks = array.shape, array.dtype, array.chunks
-        self.ndim, self.size = array.ndim, array.size
-
-    def __getitem__(self, key: Any) -> Any:
-        """Read as the array does."""
-        if threading.current_thread().name.startswith("napari-sam3"):
-            nbytes = self.dtype.itemsize
-            for part, length, chunk in zip(key, self.shape, self.chunks, strict=True):
-                start, stop, _ = part.indices(length)
-                nbytes *= (-(-stop // chunk) - start // chunk) * chunk
-            Counted.read += nbytes
-        return self._array[key]
-
-    def __array__(self, *arguments: Any, **options: Any) -> Any:
-        """Read all of it, as napari does for the thumbnail of a coarse level."""
-        return np.asarray(self._array, *arguments, **options)
+    async def get(self, *arguments: Any, **options: Any) -> Any:
+        """Read, and count."""
+        found = await super().get(*arguments, **options)
+        Counting.read += 0 if found is None else len(found)
+        return found
 
 
-def make_slide(path: Path, side: int) -> None:
-    """Write a pyramid of nuclei, 16 bits, tile after tile."""
+def make_slide(path: Path, side: int) -> list[tuple[float, float]]:
+    """Write a pyramid of nuclei, 16 bits, tile after tile; returns middles (row, column) of some.
+
+    They are the same each time, in no order, and away from the border.
+    """
     from napari_sam3.sample_data import make_nuclei
 
-    image, _ = make_nuclei((1, TILE, TILE), count=900, seed=3)
+    image, labels = make_nuclei((1, TILE, TILE), count=900, seed=3)
     group = zarr.open_group(path, mode="w")
     for level in range(LEVELS):
         tile, length = image[0][:: 2**level, :: 2**level], side // 2**level
@@ -67,16 +53,15 @@ def make_slide(path: Path, side: int) -> None:
             str(level), shape=whole.shape, chunks=(CHUNK, CHUNK), dtype=whole.dtype
         )
         array[:] = whole
-
-
-def places(side: int, count: int) -> Iterator[tuple[float, float]]:
-    """Places (row, column) all over a slide, the same each time."""
     rng = np.random.default_rng(0)
-    for row, column in rng.integers(500, side - 500, (count, 2)):
-        yield float(row), float(column)
+    middles = rng.permutation(np.array(deepest_pixels(labels[0])))
+    corners = rng.integers(0, -(-side // TILE), middles.shape) * TILE
+    places = middles + corners
+    inside = ((places > MARGIN) & (places < side - MARGIN)).all(axis=1)
+    return [(float(row), float(column)) for row, column in places[inside]]
 
 
-def main(folder: Path, side: int, count: int, cache_mb: int) -> dict[str, float]:
+def main(folder: Path, count: int, cache_mb: int) -> dict[str, float]:
     """Open, look around, label; returns MB."""
     import napari
     from qtpy.QtWidgets import QApplication
@@ -86,13 +71,13 @@ def main(folder: Path, side: int, count: int, cache_mb: int) -> dict[str, float]
     from napari_sam3.hand import Hand
     from sam3 import load_predictor
 
-    make_slide(folder / "slide.zarr", side)
-    group = zarr.open_group(folder / "slide.zarr", mode="r")
+    places = json.loads((folder / "places.json").read_text())[:count]
+    group = zarr.open_group(Counting(LocalStore(folder / "slide.zarr", read_only=True)), mode="r")
     predictor = load_predictor(device="cpu")
     predictor.encode(np.zeros((448, 448), np.uint8))
     viewer = napari.Viewer()
     viewer.window.resize(1400, 900)
-    levels: list[Any] = [Counted(group[str(level)]) for level in range(LEVELS)]
+    levels: list[Any] = [group[str(level)] for level in range(LEVELS)]
     viewer.add_image(levels, multiscale=True, contrast_limits=(400, 6000))
 
     def look_at(place: tuple[float, float]) -> None:
@@ -103,7 +88,7 @@ def main(folder: Path, side: int, count: int, cache_mb: int) -> dict[str, float]
             time.sleep(0.02)
 
     # Everybody who labels a slide looks at it, with this plugin or another.
-    for place in places(side, count):
+    for place in places:
         look_at(place)
     before = _resident()
     _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
@@ -115,11 +100,14 @@ def main(folder: Path, side: int, count: int, cache_mb: int) -> dict[str, float]
     session.cache.limit_bytes = cache_mb * 1_000_000
     desk = Desk(viewer, widget, Hand(viewer))
     desk.settle()
-    layers, peak = _resident() - before, 0.0
-    for place in places(side, count):
+    layers, peak, read = _resident() - before, 0.0, 0
+    for place in places:
         look_at(place)
+        desk.settle()
+        before_click = Counting.read  # what napari draws is not counted
         desk.hand.click(place)
         desk.hand.wait_until(lambda: not session.busy, "a mask")
+        read += Counting.read - before_click
         widget.binding.accept()
         peak = max(peak, _resident() - before)
     return {
@@ -129,9 +117,8 @@ def main(folder: Path, side: int, count: int, cache_mb: int) -> dict[str, float]
         "peak": peak,
         "cached": session.cache.nbytes / MEGABYTE,
         "objects": len(session.objects),
-        "read": Counted.read / MEGABYTE,
-        "stored": 2 * side * side / MEGABYTE,
-        "chunk": 2 * CHUNK * CHUNK / MEGABYTE,
+        "read": read / MEGABYTE,
+        "stored": sum(one.stat().st_size for one in (folder / "slide.zarr").rglob("*")) / MEGABYTE,
     }
 
 

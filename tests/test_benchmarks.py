@@ -94,8 +94,7 @@ def test_a_slide_is_measured_with_its_memory_and_what_is_read() -> None:
     assert "2500 x 2500 px, 3 objects" in memory.what
     assert memory.value.endswith(" MB")
     assert "limit 256" in memory.beside
-    assert 2 < float(pixels.value.split()[0]) < 60, "a few chunks of 2 MB"
-    assert "of 12 MB of the finest level" in pixels.beside
+    assert 0 < float(pixels.value.split()[0]) < 60, "a few chunks of 2 MB at most"
 
 
 def test_a_first_click_from_a_store_is_measured(one_torch_thread: None) -> None:
