@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 from sam3.errors import PromptError
 
-from .command_parts import DONE, INTERRUPTED, SOME_FAILED, add_json_option, print_json, raw
+from .command_parts import (
+    DONE,
+    INTERRUPTED,
+    SOME_FAILED,
+    ProgressLine,
+    add_json_option,
+    contrast_limits,
+    print_json,
+    raw,
+)
 
 if TYPE_CHECKING:
     from .batch import BatchControl, Mode, PlaneResult, Progress
@@ -36,8 +45,6 @@ box; see docs/batch.md. It may be interrupted at any time (Ctrl-C, or worse): th
 on where it stopped. What is done stands in LABELS.zarr.batch.
 """
 MODES = "placed", "repeated", "carried", "automatic"
-# On something that is no terminal, so often.
-_SECONDS_BETWEEN_LINES = 10.0
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -78,8 +85,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--contrast",
         metavar="LOW,HIGH",
-        type=_contrast,
-        help="values shown to the model as black and white; by default found for each plane",
+        type=contrast_limits,
+        help="values shown to the model as black and white; by default found for the image",
     )
     command.add_argument(
         "--dask",
@@ -260,33 +267,21 @@ def _positions(image: LazyImage, ranges: list[range] | None) -> Any:
 
 
 class _Counter:
-    """Shows the rate and the time left: on one line of a terminal, or now and then."""
+    """Shows the rate and the time left."""
 
     def __init__(self) -> None:
         from .batch.pace import Pace
 
-        self._terminal = sys.stderr.isatty()
-        self._shown = -_SECONDS_BETWEEN_LINES
-        self._pace = Pace()
-        self._open = False
+        self._pace, self._line = Pace(), ProgressLine()
 
     def show(self, progress: Progress) -> None:
         now = time.monotonic()
         text = self._pace.describe(progress, now)
-        unfinished = progress.done < progress.total
-        if not self._terminal and (
-            progress.done == 0 or (unfinished and now - self._shown < _SECONDS_BETWEEN_LINES)
-        ):
-            return
-        self._shown = now
-        start, end = ("\r", "") if self._terminal else ("", "\n")
-        print(f"{start}{text:<70}" if start else text, end=end, file=sys.stderr, flush=True)
-        self._open = self._terminal
+        if progress.done or self._line.on_terminal:
+            self._line.show(text, now, finished=progress.done >= progress.total)
 
     def end(self) -> None:
-        if self._open:
-            print(file=sys.stderr)
-            self._open = False
+        self._line.end()
 
 
 def _ranges(text: str) -> list[range]:
@@ -315,15 +310,3 @@ def _settings(text: str) -> dict[str, Any]:
             f"""{text!r} cannot be read; expected JSON such as '{{"min_score": 0.8}}'"""
         )
     return values
-
-
-def _contrast(text: str) -> tuple[float, float]:
-    try:
-        low, high = (float(part) for part in text.split(","))
-    except ValueError:
-        low = high = 0.0
-    if not low < high:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} cannot be read; expected two rising numbers such as 100,4000"
-        )
-    return low, high

@@ -16,14 +16,18 @@ __all__ = [
     "INTERRUPTED",
     "SOME_FAILED",
     "Parser",
+    "ProgressLine",
     "add_json_option",
     "add_model_options",
     "agreed",
+    "contrast_limits",
     "print_json",
     "raw",
 ]
 
 DONE, SOME_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+# On something that is no terminal, progress is told so often.
+_SECONDS_BETWEEN_LINES = 10.0
 EXIT_CODES = """\
 exit codes:
   0    done
@@ -78,3 +82,39 @@ def agreed(question: str) -> bool:
             "it is not asked before it begins, as there is no terminal; add --yes to agree"
         )
     return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+
+
+def contrast_limits(text: str) -> tuple[float, float]:
+    """Read two rising numbers, the type of --contrast."""
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        low = high = 0.0
+    if not low < high:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} cannot be read; expected two rising numbers such as 100,4000"
+        )
+    return low, high
+
+
+class ProgressLine:
+    """Tells progress on the error stream: on one line of a terminal, or now and then."""
+
+    def __init__(self) -> None:
+        self.on_terminal = sys.stderr.isatty()
+        self._shown = -_SECONDS_BETWEEN_LINES
+        self._open = False
+
+    def show(self, text: str, now: float, *, finished: bool) -> None:
+        """Show a text at a moment (s) in place of the last one; in other streams not too often."""
+        if not (self.on_terminal or finished or now - self._shown >= _SECONDS_BETWEEN_LINES):
+            return
+        self._shown, self._open = now, self.on_terminal
+        start, end = ("\r", "") if self.on_terminal else ("", "\n")
+        print(f"{start}{text:<70}" if start else text, end=end, file=sys.stderr, flush=True)
+
+    def end(self) -> None:
+        """Begin a new line, if there is one to be left."""
+        if self._open:
+            print(file=sys.stderr)
+            self._open = False

@@ -39,7 +39,7 @@ class Plan:
     grid : FieldGrid
         Fields of each plane.
     contrast : tuple of float, optional
-        Values shown as 0 and 255; by default found for each plane as in the viewer.
+        Values shown as 0 and 255; by default found for the image, as in the viewer.
     """
 
     image: LazyImage = field(repr=False)

@@ -9,7 +9,16 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .command_parts import DONE, INTERRUPTED, add_json_option, agreed, print_json, raw
+from .command_parts import (
+    DONE,
+    INTERRUPTED,
+    ProgressLine,
+    add_json_option,
+    agreed,
+    contrast_limits,
+    print_json,
+    raw,
+)
 
 if TYPE_CHECKING:
     from sam3.predictor import Predictor
@@ -29,8 +38,6 @@ examples:
 
 It may be interrupted at any time (Ctrl-C); the same command goes on where it stopped.
 """
-# On something that is no terminal, so often.
-_SECONDS_BETWEEN_LINES = 10.0
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -61,7 +68,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--contrast",
         metavar="LOW,HIGH",
-        type=_contrast,
+        type=contrast_limits,
         help="values shown to the model as black and white; by default as in the viewer",
     )
     command.add_argument("--yes", action="store_true", help="do not ask before it begins")
@@ -117,13 +124,14 @@ def _fill(
 
     # A store made for this must not lose its first fields to its last ones.
     store = EmbeddingStore(arguments.output, limit_bytes=NO_LIMIT)
-    counter = _Counter()
+    line = ProgressLine()
+    last: Progress | None = None
     try:
-        for progress in fill(plan, predictor, store, measured):
-            counter.show(progress)
+        for last in fill(plan, predictor, store, measured):
+            line.show(_describe(last), time.monotonic(), finished=last.done >= last.total)
     except KeyboardInterrupt:
-        counter.end()
-        done = counter.last.done if counter.last else 0
+        line.end()
+        done = last.done if last else 0
         print(
             f"{arguments.prog}: interrupted after {done} of {plan.fields} fields; the same "
             "command goes on from there",
@@ -131,9 +139,9 @@ def _fill(
         )
         return INTERRUPTED
     finally:
-        counter.end()
+        line.end()
         store.close()
-    skipped = counter.last.skipped if counter.last else 0
+    skipped = last.skipped if last else 0
     if arguments.json:
         print_json({"store": arguments.output, "fields": plan.fields, "already_there": skipped})
     else:
@@ -141,29 +149,11 @@ def _fill(
     return DONE
 
 
-class _Counter:
-    """Shows progress on the error stream: on one line of a terminal, or now and then."""
+def _describe(progress: Progress) -> str:
+    from .batch.pace import duration
 
-    def __init__(self) -> None:
-        self.last: Progress | None = None
-        self._terminal = sys.stderr.isatty()
-        self._shown = -_SECONDS_BETWEEN_LINES
-
-    def show(self, progress: Progress) -> None:
-        self.last = progress
-        now, unfinished = time.monotonic(), progress.done < progress.total
-        if not self._terminal and unfinished and now - self._shown < _SECONDS_BETWEEN_LINES:
-            return
-        self._shown = now
-        left = "" if progress.seconds_left is None else f", {_duration(progress.seconds_left)} left"
-        text = f"{progress.done} of {progress.total} fields{left}"
-        start, end = ("\r", "") if self._terminal else ("", "\n")
-        print(f"{start}{text:<60}" if start else text, end=end, file=sys.stderr, flush=True)
-
-    def end(self) -> None:
-        if self._terminal and self.last is not None:
-            print(file=sys.stderr)
-            self._terminal = False
+    left = "" if progress.seconds_left is None else f", {duration(progress.seconds_left)} left"
+    return f"{progress.done} of {progress.total} fields{left}"
 
 
 def _planes(image: LazyImage, arguments: argparse.Namespace) -> tuple[PlaneIndex, ...]:
@@ -179,22 +169,18 @@ def _planes(image: LazyImage, arguments: argparse.Namespace) -> tuple[PlaneIndex
 
 
 def _summary(plan: Plan, measured: Measured, output: Path) -> str:
+    from .batch.pace import duration
+
     folder = next(one for one in (output, *output.absolute().parents) if one.exists())
     free = shutil.disk_usage(folder).free
     total = plan.fields * measured.nbytes
     text = (
         f"{plan.fields} fields at level {plan.grid.level} on {len(plan.planes)} plane(s), about "
-        f"{_duration(plan.fields * measured.seconds)} and {total / 1e9:.2g} GB"
+        f"{duration(plan.fields * measured.seconds)} and {total / 1e9:.2g} GB"
     )
     if total > free:
         text += f"; only {free / 1e9:.2g} GB are free there"
     return text
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _integers(text: str, count: int | None, expected: str) -> tuple[int, ...]:
@@ -205,15 +191,3 @@ def _integers(text: str, count: int | None, expected: str) -> tuple[int, ...]:
     if not numbers or count not in (None, len(numbers)):
         raise argparse.ArgumentTypeError(f"{text!r} cannot be read; expected {expected}")
     return numbers
-
-
-def _contrast(text: str) -> tuple[float, float]:
-    try:
-        low, high = (float(part) for part in text.split(","))
-    except ValueError:
-        low = high = 0.0
-    if not low < high:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} cannot be read; expected two rising numbers such as 100,4000"
-        )
-    return low, high

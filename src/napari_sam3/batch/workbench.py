@@ -82,7 +82,7 @@ class Job:
     output : Path, optional
         Where labels are painted.
     contrast : tuple of float, optional
-        Values shown as 0 and 255; by default found for each plane as in the viewer.
+        Values shown as 0 and 255; by default found for the image, as in the viewer.
     level : int, optional
         Pyramid level, pinned.
     run : str
