@@ -10,14 +10,24 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from benchmarks.measure import Fact, Row, Timing
 from benchmarks.slide_part import make_slide
 from napari_sam3.display import virtual_display
-from sam3.config import ModelConfig
+from napari_sam3.embeddings import EmbeddingCache
+from napari_sam3.plane_image import ArrayPlane
+from napari_sam3.prompts import PromptSet
+from napari_sam3.session import LabelingSession
+from napari_sam3.store import EmbeddingStore
+from sam3 import Predictor
+from sam3.config import ModelConfig, get_preset
+from sam3.model_builder import build_click_model
 
 __all__ = ["slide_rows", "store_row"]
 
@@ -55,18 +65,6 @@ def slide_rows(*, side: int = SIDE, objects: int = OBJECTS) -> Iterator[Fact]:
 
 def store_row(config: ModelConfig, *, device: str, repeats: int = 7) -> Row:
     """Answer the first click on a plane from a store: open it, read a field, predict."""
-    import time
-
-    import numpy as np
-
-    from napari_sam3.embeddings import EmbeddingCache
-    from napari_sam3.plane_image import ArrayPlane
-    from napari_sam3.prompts import PromptSet
-    from napari_sam3.session import LabelingSession
-    from napari_sam3.store import EmbeddingStore
-    from sam3 import Predictor
-    from sam3.model_builder import build_click_model
-
     predictor = Predictor(build_click_model(config).eval(), device=device)
     side = config.resolution
     # No larger than a field, so that it is one: masks of random weights are cut off by any.
@@ -95,8 +93,6 @@ def store_row(config: ModelConfig, *, device: str, repeats: int = 7) -> Row:
 
 def main() -> None:
     """Print the rows."""
-    from sam3.config import get_preset
-
     for row in slide_rows():
         print(row.line, flush=True)
     print(store_row(get_preset("sam3"), device="cpu").line)

@@ -174,8 +174,7 @@ class SegmentWidget(QWidget):
         events = self.viewer.layers.events
         for emitter in (events.inserted, events.removed, events.renamed):
             emitter.disconnect(self._on_layers)
-        self.models.close()
-        for part in (self.options, self.storing, self.batch):
+        for part in (self.models, self.options, self.storing, self.batch):
             part.close()
         _release(self.session, self.runner)
 

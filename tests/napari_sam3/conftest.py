@@ -178,3 +178,16 @@ def open_desk(
         time.sleep(0.01)
         alive = [t.name for t in threading.enumerate() if t.name.startswith("napari-sam3")]
     assert not alive, "a thread was left behind"
+
+
+@pytest.fixture
+def open_bench(open_desk: OpenDesk) -> Callable[..., Any]:
+    """Open a desk with a stack on it, its fold of batches unfolded."""
+    from tests.napari_sam3.batch_bench import PLANES, Bench
+    from tests.napari_sam3.batch_samples import stack
+
+    def open_one(image: Any = None, **options: Any) -> Bench:
+        image = stack(PLANES) if image is None else image
+        return Bench(open_desk(image, **options), image)
+
+    return open_one

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import dask.array
 import numpy as np
-import numpy.typing as npt
 import pytest
 import tifffile
-from qtpy.QtCore import Qt
-from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
 from napari_sam3.batch import (
@@ -28,99 +24,16 @@ from napari_sam3.batch import (
 )
 from napari_sam3.bookkeeping import METADATA
 from napari_sam3.cli import main
-from napari_sam3.journal_files import journals_in
-from napari_sam3.keeping import identify_layer
 from napari_sam3.ome_zarr import open_labels
 from napari_sam3.prompts import PromptSet
-from napari_sam3.recovery import read_journal
-from napari_sam3.safety import Safety
 from sam3.predictor import Predictor
+from tests.napari_sam3.batch_bench import PLANES, Bench, Labels, OpenBench, pick, press
 from tests.napari_sam3.batch_samples import ANYTHING, LOOSE, stack
 
-Labels = npt.NDArray[Any]
-OpenDesk = Callable[..., Any]
-LEFT = Qt.MouseButton.LeftButton
-PLANES = 5
 METHODS = ("placed", "repeated", "carried", "automatic")
 # Clicks and boxes: plane, then (row, column) of a click, or (row, column, row, column) of a box.
 PLACED = ((1, (20, 21)), (1, (37, 55)), (3, (8, 10, 32, 36)))
 IDS = {1: {1: PromptSet(((21, 20),), (1,)), 2: PromptSet(((55, 37),), (1,))}}
-
-
-def pick(combo: Any, data: Any) -> None:
-    """Choose as a hand does: Qt tells of that by `activated`."""
-    combo.setCurrentIndex(combo.findData(data))
-    combo.activated.emit(combo.currentIndex())
-
-
-def press(button: Any) -> None:
-    QTest.mouseClick(button, LEFT)  # type: ignore[call-overload]
-    QApplication.processEvents()
-
-
-class Bench:
-    """A desk with a stack on it, ready for batches."""
-
-    def __init__(self, desk: Any, image: Any) -> None:
-        self.desk, self.image = desk, image
-        self.panel, self.run = desk.widget.panel.batch, desk.widget.batch
-        self.run.automatic, self.run.rules = ANYTHING, LOOSE
-        self.panel.fold.unfold(True)
-        desk.session.mode = "many"
-        QApplication.processEvents()
-
-    @property
-    def labels(self) -> Any:
-        return self.desk.widget.binding.labels
-
-    @property
-    def pixels(self) -> Labels:
-        return np.array(self.labels.data)
-
-    def place(self, *prompts: Any) -> None:
-        """Put prompts into the layers, as from a file: nobody has looked at these planes."""
-        binding = self.desk.widget.binding
-        for plane, place in prompts:
-            if len(place) == 2:
-                binding.points.add([[plane, *place]])
-            else:
-                y0, x0, y1, x1 = place
-                corners = [(y0, x0), (y0, x1), (y1, x1), (y1, x0)]
-                binding.boxes.add_rectangles([[[plane, *corner] for corner in corners]])
-        QApplication.processEvents()
-        self.desk.settle()
-
-    def look_at(self, plane: int) -> None:
-        self.desk.viewer.dims.set_point(0, plane)
-        QApplication.processEvents()
-        self.desk.settle()
-
-    def start(self, method: str) -> None:
-        pick(self.panel.method, method)
-        assert self.panel.run_button.isVisible()
-        assert self.panel.run_button.isEnabled()
-        press(self.panel.run_button)
-
-    def wait(self) -> None:
-        self.desk.hand.wait_until(lambda: not self.run.running, "the batch to end", 120)
-        self.desk.settle()
-
-    def do(self, method: str) -> Labels:
-        self.start(method)
-        self.wait()
-        return self.pixels
-
-
-OpenBench = Callable[..., Bench]
-
-
-@pytest.fixture
-def open_bench(open_desk: OpenDesk) -> OpenBench:
-    def open_one(image: Any = None, **options: Any) -> Bench:
-        image = stack(PLANES) if image is None else image
-        return Bench(open_desk(image, **options), image)
-
-    return open_one
 
 
 def asked(method: str) -> Mode:
@@ -173,7 +86,7 @@ def test_the_viewer_gives_what_a_script_gives_and_undo_takes_it_back(
 
 @pytest.mark.parametrize("method", METHODS)
 def test_viewer_script_and_command_line_give_the_same_labels(
-    method: str, open_desk: OpenDesk, tmp_path: Path
+    method: str, open_desk: Callable[..., Any], tmp_path: Path
 ) -> None:
     image, output = stack(3), tmp_path / "labels.zarr"
     tifffile.imwrite(tmp_path / "stack.tif", image, photometric="minisblack")
@@ -409,69 +322,3 @@ def test_the_engine_sees_what_the_viewer_shows(
             expected[result.position] = result.labels
     assert len(np.unique(found)) > 2
     assert (found == expected).mean() >= 0.9999
-
-
-def test_the_journal_holds_a_batch_plane_by_plane(
-    open_bench: OpenBench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Safety, "folder", str(tmp_path / "journals"))
-    bench = open_bench()
-    binding = bench.desk.widget.binding
-    bench.desk.hand.wait_until(lambda: binding._keeper.journal is not None, "the journal", 30)
-    bench.start("automatic")
-    bench.desk.hand.wait_until(lambda: bench.pixels[1].any(), "a plane", 60)
-    (path,) = journals_in(tmp_path / "journals", identify_layer(binding.image))
-    assert read_journal(path).objects  # while it runs
-    bench.wait()
-    found, restored = np.zeros_like(bench.pixels), read_journal(path)
-
-    def write(key: Any, region: Any, values: Labels) -> None:
-        found[(*key.index, *region)] = values
-
-    restored.apply(write)
-    np.testing.assert_array_equal(found, bench.pixels)
-    assert [one.id for one in restored.objects] == [one.id for one in bench.desk.session.objects]
-    bench.desk.press("undo")
-    assert not read_journal(path).operations
-
-
-def test_a_session_file_of_a_batch_is_replayed(open_bench: OpenBench, tmp_path: Path) -> None:
-    bench = open_bench()
-    binding = bench.desk.widget.binding
-    found = bench.do("automatic")
-    binding.save_session(tmp_path / "session.json")
-    bench.desk.press("undo")
-    assert binding.replay(tmp_path / "session.json") == PLANES
-    np.testing.assert_array_equal(bench.pixels, found)
-    bench.desk.press("undo")
-    assert not bench.pixels.any()
-    bench.desk.settle()
-
-
-@pytest.mark.parametrize("way", ["shut down", "another image", "labels deleted", "panel gone"])
-def test_a_batch_leaves_nothing_behind(way: str, open_bench: OpenBench) -> None:
-    bench = open_bench(stack(60))
-    desk, widget, labels = bench.desk, bench.desk.widget, bench.labels
-    bench.start("automatic")
-    bench.desk.hand.wait_until(lambda: bench.pixels.any(), "a plane", 60)
-    if way == "shut down":
-        widget.shut_down()
-        assert widget.wait(60)
-    elif way == "another image":
-        desk.viewer.add_image(stack(2), name="another")
-        widget.set_image(desk.viewer.layers["another"])
-        assert not bench.panel.bar.isVisible()
-    elif way == "labels deleted":
-        desk.viewer.layers.remove(desk.viewer.layers[bench.labels.name])
-        desk.hand.wait_until(lambda: not bench.run.running, "the batch to end", 60)
-        assert "was deleted" in desk.status
-        desk.settle()
-    else:  # what Qt tells when it deletes the panel without anybody having closed it
-        widget.panel.destroyed.emit(None)
-        desk.hand.wait_until(lambda: not bench.run.running, "the batch to end", 60)
-    desk.hand.wait_until(
-        lambda: not [t for t in threading.enumerate() if t.name.startswith("napari-sam3-")],
-        "the threads of the batch to end", 30,
-    )  # fmt: skip
-    assert not bench.run.running
-    assert not labels.data[-1].any()
