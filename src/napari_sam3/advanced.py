@@ -13,7 +13,6 @@ from qtpy.QtGui import QImage, QPixmap
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
-    QHBoxLayout,
     QLabel,
     QPushButton,
     QVBoxLayout,
@@ -59,7 +58,7 @@ CHOICES: dict[str, tuple[str, str, Items]] = {
         "Con&trast",
         "What the model sees as black and white",
         (
-            ("Same for the whole image", "image"),
+            ("One for the image", "image"),
             ("Each plane its own", "plane"),
             ("Limits of the layer", "layer"),
         ),
@@ -122,7 +121,7 @@ class Advanced(Fold):
             "Keep what the model has looked at in a folder, so that clicks there are answered at "
             "once the next time; encoding ahead (napari-sam3 precompute) fills such a folder too"
         )
-        self.store_folder = QPushButton("Folder …")
+        self.store_folder = QPushButton("Folder of encoded images …")
         self.store_folder.setToolTip("Choose the folder of encoded images, and use it")
         self.stored = make_text("stored")
         self.journal = QCheckBox("Restore after a &crash")
@@ -171,12 +170,13 @@ class Advanced(Fold):
         """Offer classes."""
         self.classes.show_classes(classes, current)
 
-    def show_store(self, used: bool, text: str) -> None:
-        """Show whether encoded images are kept on disk, and what is there."""
+    def show_store(self, used: bool, text: str, folder: str = "") -> None:
+        """Show whether encoded images are kept on disk, what is there, and in which folder."""
         blocked = self.store.blockSignals(True)
         self.store.setChecked(used)
         self.store.blockSignals(blocked)
         self.stored.setText(text)
+        self.stored.setToolTip(folder)
         self.offer("stored", bool(text))
 
     def offer_stored(self, items: Items) -> None:
@@ -243,11 +243,8 @@ class Advanced(Fold):
         column.addLayout(layout)
         for box in (self.class_colors, self.field_outline, self.journal):
             column.addWidget(box)
-        row = QHBoxLayout()
-        row.addWidget(self.store, 1)
-        row.addWidget(self.store_folder)
-        column.addLayout(row)
-        column.addWidget(self.stored)
+        for part in (self.store, self.stored, self.store_folder):
+            column.addWidget(part)
         self.fill(inner)
 
     def _connect(self) -> None:

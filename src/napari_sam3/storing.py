@@ -71,13 +71,13 @@ class Storing:
     def show(self) -> None:
         """Say what is stored now."""
         store = self._cache.store
-        text = ""
+        text = folder = ""
         if store is not None and self._info is not None:
             state = ", read only" if store.read_only else ""
-            text = (
-                f"{self._info.fields} fields, {self._info.nbytes / 1e6:.0f} MB{state}\n{store.path}"
-            )
-        self._advanced.show_store(self._wanted is not None, text)
+            text = f"{self._info.fields} fields, {self._info.nbytes / 1e6:.0f} MB{state}"
+            # A path has no blanks to be broken at, and would widen the panel.
+            folder = str(store.path)
+        self._advanced.show_store(self._wanted is not None, text, folder)
 
     def refresh(self) -> None:
         """Look through the store again."""
