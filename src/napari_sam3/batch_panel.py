@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, cast
 
 from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import (
+    QCheckBox,
+    QDoubleSpinBox,
     QFileDialog,
+    QFormLayout,
     QHBoxLayout,
     QLineEdit,
     QProgressBar,
@@ -43,6 +47,10 @@ class BatchAsked:
         Along the axis; both are among them.
     output : str
         OME-Zarr to write besides; "" for none.
+    begin_anew : bool
+        What stands in the output is replaced, whatever was asked for it.
+    limits : tuple of (float, int), optional
+        Least score of a mask and least area in px, where the user set them.
     """
 
     method: Method
@@ -50,6 +58,8 @@ class BatchAsked:
     first: int
     last: int
     output: str
+    begin_anew: bool = False
+    limits: tuple[float, int] | None = None
 
 
 class BatchPanel(QWidget):
@@ -63,6 +73,11 @@ class BatchPanel(QWidget):
     method, axis : QComboBox
     first, last : QSpinBox
     output : QLineEdit
+    begin_anew : QCheckBox
+    min_score : QDoubleSpinBox
+    min_area : QSpinBox
+    default_limits : callable
+        Gives for a method the least score and area that it begins with, or None if it has none.
     run_button, stop_button, browse : QPushButton
     bar : QProgressBar
     progress, result : QLabel
@@ -88,6 +103,17 @@ class BatchPanel(QWidget):
             "An OME-Zarr of labels to write besides the Labels layer: the same batch, asked again, "
             "goes on from what is there"
         )
+        self.begin_anew = QCheckBox("Begin ane&w")
+        self.begin_anew.setToolTip("Replace what stands in the OME-Zarr, whatever was asked for it")
+        self.min_score = QDoubleSpinBox()
+        self.min_score.setRange(0, 1)
+        self.min_score.setSingleStep(0.05)
+        self.min_score.setToolTip("Masks that the model itself scores lower do not count, 0 to 1")
+        self.min_area = _spin("Smaller objects do not count, in px")
+        self.min_area.setRange(1, 10**9)
+        self.min_area.setSuffix(" px")
+        self.default_limits: Callable[[Method], tuple[float, int] | None] = lambda _method: None
+        self._limits: dict[Method, tuple[float, int]] = {}
         self.browse = QPushButton("File …")
         self.browse.setToolTip("Choose the OME-Zarr of labels to write besides the Labels layer")
         self.run_button = QPushButton("R&un")
@@ -106,6 +132,8 @@ class BatchPanel(QWidget):
         self._lengths: dict[int, int] = {}
         self._lay_out()
         self._connect()
+        self._show_output("")
+        self._show_limits()
         self.show_running(False)
         self.show_result("")
 
@@ -120,6 +148,8 @@ class BatchPanel(QWidget):
             self.first.value(),
             self.last.value(),
             self.output.text().strip(),
+            self.begin_anew.isEnabled() and self.begin_anew.isChecked(),
+            self._limits.get(cast(Method, self.method.currentData())),
         )
 
     def offer_axes(self, image: object, axes: dict[int, tuple[str, int]]) -> None:
@@ -190,6 +220,12 @@ class BatchPanel(QWidget):
         label.setBuddy(self.output)  # type: ignore[attr-defined]
         self.output.setAccessibleName("OME-Zarr")
         self.output.setMinimumWidth(60)
+        layout.addRow("", self.begin_anew)
+        self.limits = _row(self.min_score, self.min_area)
+        add_row(layout, "At &least", self.limits)
+        self.min_score.setAccessibleName("Least score")
+        self.min_area.setAccessibleName("Least area")
+        self.form: QFormLayout = layout
         inner = QWidget()
         column = QVBoxLayout(inner)
         column.setContentsMargins(0, 0, 0, 0)
@@ -208,6 +244,32 @@ class BatchPanel(QWidget):
         self.first.valueChanged.connect(lambda value: self._keep_order(self.last, value, 1))
         self.last.valueChanged.connect(lambda value: self._keep_order(self.first, value, -1))
         self.browse.clicked.connect(self._on_browse)
+        self.output.textChanged.connect(self._show_output)
+        self.method.currentIndexChanged.connect(lambda _index: self._show_limits())
+        for spin in (self.min_score, self.min_area):
+            spin.valueChanged.connect(lambda _value: self._keep_limits())
+
+    def _show_output(self, text: str) -> None:
+        self.begin_anew.setEnabled(bool(text.strip()))
+        # Asked for one output, it is not meant for the next.
+        self.begin_anew.setChecked(False)
+
+    def _show_limits(self) -> None:
+        """Show the limits of the method chosen, as they were when it was left."""
+        method = cast(Method, self.method.currentData())
+        limits = self._limits.get(method) or self.default_limits(method)
+        self.form.setRowVisible(self.limits, limits is not None)
+        if limits is None:
+            return
+        blocked = [spin.blockSignals(True) for spin in (self.min_score, self.min_area)]
+        self.min_score.setValue(limits[0])
+        self.min_area.setValue(limits[1])
+        self.min_score.blockSignals(blocked[0])
+        self.min_area.blockSignals(blocked[1])
+
+    def _keep_limits(self) -> None:
+        method = cast(Method, self.method.currentData())
+        self._limits[method] = self.min_score.value(), self.min_area.value()
 
     def _show_range(self) -> None:
         length = self._lengths.get(self.axis.currentData(), 1)

@@ -7,14 +7,14 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from qtpy.QtCore import QTimer
 
 from sam3.errors import Sam3Error
 
 from .advanced import WHOLE_IMAGE
-from .batch_panel import BatchAsked, BatchPanel
+from .batch_panel import BatchAsked, BatchPanel, Method
 from .batch_prompts import positions_along, prompts_here, prompts_in_layers
 from .errors import LayerError
 from .label_layer import image_shape
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from .session import LabelingSession
 
 __all__ = ["BatchRun"]
+
+_Rules = TypeVar("_Rules", "AutomaticSettings", "CarryRules")
 
 SHOWN_EVERY_MS = 150
 MOST_NAMED = 6
@@ -85,6 +87,7 @@ class BatchRun:
         self._timer = QTimer(panel)
         self._timer.setInterval(SHOWN_EVERY_MS)
         self._timer.timeout.connect(self._show_progress)
+        self._panel.default_limits = self._default_limits
         self._panel.run.connect(self.start)
         self._panel.stop.connect(self.stop)
         self._session.labels_changed.connect(self._on_change)
@@ -169,6 +172,7 @@ class BatchRun:
             model,
             planes=positions,
             output=asked.output or None,
+            overwrite=asked.begin_anew,
             level=self._session.level,
             cache=self._session.cache,
             control=control,
@@ -178,12 +182,11 @@ class BatchRun:
         return _Run(binding, seen, pieces, control, writing, Pace())
 
     def _mode(self, asked: BatchAsked, binding: Binding, plane: PlaneIndex, positions: Any) -> Mode:
-        from .automatic_settings import AutomaticSettings
-        from .batch import Automatic, Carried, CarryRules, Placed, Repeated
+        from .batch import Automatic, Carried, Placed, Repeated
 
         session = self._session
         if asked.method == "automatic":
-            settings = self.automatic or AutomaticSettings()
+            settings = _limited(self._settings(), asked)
             if session.level is not None and session.level < WHOLE_IMAGE:
                 settings = replace(settings, level=session.level)
             return Automatic(settings)
@@ -195,7 +198,23 @@ class BatchRun:
         if not follow:
             return Placed(prompts)
         along = -1 if asked.axis is None else plane.other_axes.index(asked.axis)
-        return Carried(prompts, along, self.rules or CarryRules())
+        return Carried(prompts, along, _limited(self._rules(), asked))
+
+    def _settings(self) -> AutomaticSettings:
+        from .automatic_settings import AutomaticSettings
+
+        return self.automatic or AutomaticSettings()
+
+    def _rules(self) -> CarryRules:
+        from .batch import CarryRules
+
+        return self.rules or CarryRules()
+
+    def _default_limits(self, method: Method) -> tuple[float, int] | None:
+        if method not in ("automatic", "carried"):
+            return None
+        limits = self._settings() if method == "automatic" else self._rules()
+        return limits.min_score, limits.min_area
 
     def _go_on(self, run: _Run) -> None:
         self._runner.call(run.pieces.next, lambda found: self._take(run, found))
@@ -347,6 +366,14 @@ class _Pieces:
                 self._results.close()
             finally:
                 self._lock.release()
+
+
+def _limited(rules: _Rules, asked: BatchAsked) -> _Rules:
+    """Return the settings with the limits that the user chose."""
+    if asked.limits is None:
+        return rules
+    score, area = asked.limits
+    return replace(rules, min_score=score, min_area=area)
 
 
 def _name(label: str, axis: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -278,6 +279,37 @@ def test_an_output_is_written_besides_and_gone_on_with(
     bench.desk.press("undo")
     assert not bench.do("automatic").any()
     assert "differs" in bench.desk.status or "another" in bench.desk.status
+    bench.panel.begin_anew.setChecked(True)
+    anew = bench.do("automatic")
+    assert not anew[0].any()
+    assert anew[1:].any()
+    np.testing.assert_array_equal(np.asarray(open_labels(output).array[:]) > 0, anew > 0)
+
+
+def test_masks_below_the_limits_of_the_fold_do_not_count(
+    open_bench: OpenBench, predictor: Predictor
+) -> None:
+    bench = open_bench()
+    panel = bench.panel
+    for method, limited in (("placed", False), ("carried", True), ("automatic", True)):
+        panel.method.setCurrentIndex(panel.method.findData(method))
+        assert panel.limits.isHidden() is not limited
+    assert panel.asked.limits is None
+    assert panel.min_area.value() == ANYTHING.min_area
+    objects = [
+        one for r in segment(bench.image, Automatic(ANYTHING), predictor) for one in r.objects
+    ]
+    score = round(float(np.median([one.score for one in objects])), 2)
+    area = 1 + min(one.mask.area for one in objects if one.score >= score)
+    panel.min_score.setValue(score)
+    panel.min_area.setValue(area)
+    settings = dataclasses.replace(ANYTHING, min_score=score, min_area=area)
+    expected = by_script(bench.image, Automatic(settings), predictor)
+    everything = by_script(bench.image, Automatic(ANYTHING), predictor)
+    assert len(np.unique(expected)) < len(np.unique(everything))
+    found = bench.do("automatic")
+    assert expected.any()
+    np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize("chosen", ["contrast", "axes", "channels"])

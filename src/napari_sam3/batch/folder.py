@@ -164,7 +164,7 @@ class BatchFolder:
             elif self.output.exists() and not overwrite:
                 raise BatchError(
                     f"{str(self.output)!r} exists already, and was not made by a batch; choose "
-                    "another output or --overwrite it"
+                    "another output or overwrite it (--overwrite)"
                 )
             else:
                 self.path.mkdir(parents=True, exist_ok=True)
@@ -218,12 +218,12 @@ class BatchFolder:
         except (ValueError, KeyError, TypeError) as error:
             raise BatchError(
                 f"{str(self.manifest)!r} is damaged, so that it is not known what was asked; "
-                "choose another output or --overwrite it"
+                "choose another output or overwrite it (--overwrite)"
             ) from error
         if content.get("format") != FORMAT or version != VERSION:
             raise BatchError(
                 f"{str(self.manifest)!r} was made by another version (version {version!r}, this "
-                f"is {VERSION}); choose another output or --overwrite it"
+                f"is {VERSION}); choose another output or overwrite it (--overwrite)"
             )
         # As JSON would give it back: tuples are lists there.
         asked = json.loads(json.dumps(question))
@@ -231,7 +231,7 @@ class BatchFolder:
         if different:
             raise BatchError(
                 f"{str(self.output)!r} was begun with {_differences(different, known, asked)}; "
-                "ask the same to go on, choose another output, or --overwrite it"
+                "ask the same to go on, choose another output, or overwrite it (--overwrite)"
             )
 
 
