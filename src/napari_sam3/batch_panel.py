@@ -103,7 +103,7 @@ class BatchPanel(QWidget):
             "An OME-Zarr of labels to write besides the Labels layer: the same batch, asked again, "
             "goes on from what is there"
         )
-        self.begin_anew = QCheckBox("Begin ane&w")
+        self.begin_anew = QCheckBox("Begin anew")
         self.begin_anew.setToolTip("Replace what stands in the OME-Zarr, whatever was asked for it")
         self.min_score = QDoubleSpinBox()
         self.min_score.setRange(0, 1)
@@ -222,7 +222,7 @@ class BatchPanel(QWidget):
         self.output.setMinimumWidth(60)
         layout.addRow("", self.begin_anew)
         self.limits = _row(self.min_score, self.min_area)
-        add_row(layout, "At &least", self.limits)
+        add_row(layout, "At least", self.limits)
         self.min_score.setAccessibleName("Least score")
         self.min_area.setAccessibleName("Least area")
         self.form: QFormLayout = layout

@@ -15,7 +15,15 @@ from napari.settings import get_plugin_settings
 from napari.utils._proxies import PublicOnlyProxy
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QComboBox, QLabel, QPushButton, QRadioButton, QSpinBox
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QDoubleSpinBox,
+    QLabel,
+    QPushButton,
+    QRadioButton,
+    QSpinBox,
+)
 
 from napari_sam3.advanced import OWN_LAYER, Advanced
 from napari_sam3.classes import ClassError, LabelClass
@@ -77,9 +85,10 @@ def test_every_control_is_named_explained_and_reached_by_the_tab_key(qtbot: Any)
     panel.show()
     inner = panel.widget()
     assert inner is not None
-    kinds = (QComboBox, QPushButton, QRadioButton, QSpinBox)
+    kinds = (QCheckBox, QComboBox, QDoubleSpinBox, QPushButton, QRadioButton, QSpinBox)
     controls: list[Any] = [one for kind in kinds for one in inner.findChildren(kind)]
     controls.append(panel.batch.output)
+    panel.batch.form.setRowVisible(panel.batch.limits, True)
     assert len(controls) > 20
     chain, here = set(), inner.nextInFocusChain()
     while here is not None and here not in chain:
@@ -115,6 +124,7 @@ def test_the_panel_is_readable_at_300_px_with_everything_shown(make_napari_viewe
     panel.advanced.unfold(True)
     panel.batch.offer_axes("image", {0: ("an axis with a very long name", 20000)})
     panel.batch.fold.unfold(True)
+    panel.batch.form.setRowVisible(panel.batch.limits, True)
     panel.batch.show_running(True)
     panel.batch.show_progress("1200 of 20000 units, 12.3 a second, 25 min left, 3 failed", 0.1)
     panel.batch.show_result("120 objects on 20000 planes.")
