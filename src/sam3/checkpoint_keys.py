@@ -94,10 +94,15 @@ class Source:
 
     def shape(self, *shapes: Sequence[int]) -> tuple[int, ...] | None:
         """Return the shape that `build` makes of tensors of these; None if it cannot."""
+        first = tuple(shapes[0])
         if self.convert is None:
-            return tuple(shapes[0])
+            return first
+        if self.convert is _concatenate:
+            fit = first and all(tuple(one[1:]) == first[1:] for one in shapes)
+            return (sum(one[0] for one in shapes), *first[1:]) if fit else None
+        # Of a real tensor that takes no memory: torch's "meta" ones load its compiler.
         try:
-            return tuple(self.build(*(torch.empty(one, device="meta") for one in shapes)).shape)
+            return tuple(self.convert(*(torch.zeros(()).expand(one) for one in shapes)).shape)
         except (IndexError, RuntimeError):
             return None
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from functools import partial
 from io import FileIO
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -30,7 +30,10 @@ from torch import Tensor
 
 from sam3.errors import CheckpointError
 
-__all__ = ["StoredTensor", "WeightsFile", "empty_parameter", "fill", "open_weights"]
+__all__ = ["StoredTensor", "WeightsFile", "empty_parameter", "fill", "open_weights", "side_by_side"]
+
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
 
 _HEADER_LENGTH = 8  # bytes, little-endian, before a header in JSON
 _KINDS = {
@@ -40,6 +43,7 @@ _KINDS = {
     "BF16": torch.bfloat16,
 }
 _ALIGNMENT = 64  # bytes: a cache line, and the widest vector registers
+_LARGE_PAGE = 2 << 20  # bytes, on most systems
 _THREADS = 4  # more do not fill memory any faster
 
 
@@ -111,12 +115,14 @@ def open_weights(path: Path, stack: ExitStack) -> WeightsFile:
 def empty_parameter(shape: Sequence[int]) -> Tensor:
     """Return a float32 tensor of any values, its memory apart from that of all others.
 
-    Its memory is numpy's, which asks the system for large pages: fresh memory then costs a few
-    page faults instead of hundreds of thousands. It begins at a cache line.
+    The memory is numpy's, which asks the system for large pages from 4 MB on. These are given only
+    where they are whole, so it begins where one begins: fresh memory then costs thousands of page
+    faults instead of hundreds of thousands.
     """
     size = 4 * math.prod(shape)
-    memory = np.empty(size + _ALIGNMENT, np.uint8)
-    start = -memory.ctypes.data % _ALIGNMENT
+    alignment = _LARGE_PAGE if size >= 2 * _LARGE_PAGE else _ALIGNMENT
+    memory = np.empty(size + alignment, np.uint8)
+    start = -memory.ctypes.data % alignment
     return torch.from_numpy(memory[start : start + size].view(np.float32).reshape(shape))
 
 
@@ -133,14 +139,15 @@ def fill(jobs: Iterable[tuple[Tensor, Sequence[StoredTensor]]]) -> None:
         flat = tensor.view(-1)
         parts = flat.split([math.prod(one.shape) for one in sources])
         single += [(one, part) for one, part in zip(sources, parts, strict=True) if len(part)]
-    with ThreadPoolExecutor(min(_THREADS, _usable_cores()), "read weights") as pool:
-        # The list asks for every result, and with it for the first error.
-        list(pool.map(lambda job: job[0].read_into(job[1]), single))
+    side_by_side(lambda job: job[0].read_into(job[1]), single)
 
 
-def _usable_cores() -> int:
+def side_by_side(function: Callable[[_In], _Out], items: Iterable[_In]) -> list[_Out]:
+    """Map items by a few threads; for work that is bound by memory and lets go of the GIL."""
     affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
+    cores = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
+    with ThreadPoolExecutor(min(_THREADS, cores), "weights") as pool:
+        return list(pool.map(function, items))
 
 
 class _Bytes:
