@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-import xxhash
 from safetensors.torch import save as serialize
 from torch import Tensor
 
@@ -34,11 +33,20 @@ from sam3.weights_file import (
     WeightsFile,
     empty_parameter,
     fill,
+    hash_of,
     open_weights,
     side_by_side,
 )
 
-__all__ = ["CheckpointInfo", "embedded_weights", "fingerprint", "inspect", "load", "save"]
+__all__ = [
+    "CheckpointInfo",
+    "embedded_weights",
+    "fingerprint",
+    "inspect",
+    "load",
+    "load_with_fingerprint",
+    "save",
+]
 
 _LOG = logging.getLogger(__name__)
 _CONFIG_KEY = "sam3_config"
@@ -103,16 +111,29 @@ def load(
         If the file is damaged, unsafe or made for another model; missing and misshapen tensors
         are counted and named.
     """
+    return load_with_fingerprint(path, config=config, resolution=resolution)[0]
+
+
+def load_with_fingerprint(
+    path: str | os.PathLike[str],
+    *,
+    config: ModelConfig | None = None,
+    resolution: int | None = None,
+) -> tuple[ClickModel, str]:
+    """Load a model as :func:`load` does, and take its :func:`fingerprint` on the way.
+
+    That costs less than taking it afterwards: the weights pass through the cache only once.
+    """
     with ExitStack() as stack:
         file = open_weights(_existing_file(path), stack)
         info = _identify(Path(path), file, config)
         if resolution is not None:
             info = replace(info, config=info.config.with_resolution(resolution))
         model = unfilled_model(info.config)
-        state = _read_state(info, model, file)
+        state, hashes = _read_state(info, model, file)
     model.load_state_dict(state, strict=True, assign=True)
     model.requires_grad_(False)
-    return model.eval()
+    return model.eval(), _combine(state, hashes)
 
 
 def inspect(path: str | os.PathLike[str]) -> CheckpointInfo:
@@ -155,19 +176,15 @@ def save(
 
 def fingerprint(model: ClickModel) -> str:
     """Hash of all parameters, their names, shapes and kinds: 16 hexadecimal digits."""
-    state = sorted(model.state_dict().items())
+    state = model.state_dict()
+    return _combine(state, dict(zip(state, side_by_side(hash_of, state.values()), strict=True)))
+
+
+def _combine(state: Mapping[str, Tensor], hashes: Mapping[str, bytes]) -> str:
     digest = hashlib.blake2b(digest_size=8)
-    for (name, tensor), values in zip(
-        state, side_by_side(_hash, (t for _, t in state)), strict=True
-    ):
-        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype} ".encode() + values)
+    for name, tensor in sorted(state.items()):
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype} ".encode() + hashes[name])
     return digest.hexdigest()
-
-
-def _hash(tensor: Tensor) -> bytes:
-    """Hash of the values, 16 bytes. Not against forgery, but as fast as memory can be read."""
-    values = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-    return xxhash.xxh3_128_digest(values.numpy().data)
 
 
 def _existing_file(path: str | os.PathLike[str]) -> Path:
@@ -202,8 +219,10 @@ def _identify(path: Path, file: WeightsFile, config: ModelConfig | None) -> Chec
     )
 
 
-def _read_state(info: CheckpointInfo, model: ClickModel, file: WeightsFile) -> dict[str, Tensor]:
-    """Collect every parameter of `model` from the file, or raise with the whole list of faults."""
+def _read_state(
+    info: CheckpointInfo, model: ClickModel, file: WeightsFile
+) -> tuple[dict[str, Tensor], dict[str, bytes]]:
+    """Collect every parameter of `model`, and its hash, or raise with the whole list of faults."""
     wanted = model.state_dict()
     dropped: Mapping[str, str] = {}
     if info.format == "official":
@@ -236,12 +255,14 @@ def _read_state(info: CheckpointInfo, model: ClickModel, file: WeightsFile) -> d
             f"{_listing(misshapen, 'misshapen')}."
         )
     state = {name: empty_parameter(tensor.shape) for name, tensor in wanted.items()}
-    fill((state[name], parts) for name, parts in stored.items() if table[name].as_stored)
-    for name, source in table.items():
-        if not source.as_stored:
-            state[name].copy_(source.build(*map(_read, stored[name])))
+    as_stored = [name for name in state if table[name].as_stored]
+    read = fill((state[name], stored[name]) for name in as_stored)
+    hashes = dict(zip(as_stored, read, strict=True))
+    for name in state.keys() - hashes.keys():
+        state[name].copy_(table[name].build(*map(_read, stored[name])))
+        hashes[name] = hash_of(state[name])
     _LOG.info("loaded %s (%s naming, %d tensors)", info.path, info.format, len(state))
-    return state
+    return state, hashes
 
 
 def _read(stored: StoredTensor) -> Tensor:

@@ -25,12 +25,24 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
+import xxhash
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from sam3.errors import CheckpointError
 
-__all__ = ["StoredTensor", "WeightsFile", "empty_parameter", "fill", "open_weights", "side_by_side"]
+__all__ = [
+    "StoredTensor",
+    "WeightsFile",
+    "empty_parameter",
+    "fill",
+    "hash_of",
+    "open_weights",
+    "side_by_side",
+]
+
+#: Called with bytes that follow on those of the call before.
+Seen = Callable[[memoryview], object]
 
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
@@ -44,6 +56,7 @@ _KINDS = {
 }
 _ALIGNMENT = 64  # bytes: a cache line, and the widest vector registers
 _LARGE_PAGE = 2 << 20  # bytes, on most systems
+_PIECE = 1 << 20  # bytes: so many are still in the core's cache when they are hashed
 _THREADS = 4  # more do not fill memory any faster
 
 
@@ -55,12 +68,12 @@ class StoredTensor:
     ----------
     shape : tuple of int
     read_into : callable
-        Fills a contiguous float32 tensor of that many elements, converting where needed. May be
-        called by several threads at once.
+        Fills a contiguous float32 tensor of that many elements, converting where needed, and tells
+        a function of its bytes, piece by piece. May be called by several threads at once.
     """
 
     shape: tuple[int, ...]
-    read_into: Callable[[Tensor], None]
+    read_into: Callable[[Tensor, Seen], None]
 
 
 @dataclass(frozen=True)
@@ -126,20 +139,39 @@ def empty_parameter(shape: Sequence[int]) -> Tensor:
     return torch.from_numpy(memory[start : start + size].view(np.float32).reshape(shape))
 
 
-def fill(jobs: Iterable[tuple[Tensor, Sequence[StoredTensor]]]) -> None:
+def fill(jobs: Iterable[tuple[Tensor, Sequence[StoredTensor]]]) -> list[bytes]:
     """Read tensors into contiguous float32 ones, several at a time.
 
     Parameters
     ----------
     jobs : iterable of (tensor, sources)
         The sources come one after the other in the tensor's memory.
+
+    Returns
+    -------
+    list of bytes
+        A hash of each tensor, as :func:`hash_of` makes it: taken while its bytes are at hand.
     """
-    single: list[tuple[StoredTensor, Tensor]] = []
-    for tensor, sources in jobs:
-        flat = tensor.view(-1)
-        parts = flat.split([math.prod(one.shape) for one in sources])
-        single += [(one, part) for one, part in zip(sources, parts, strict=True) if len(part)]
-    side_by_side(lambda job: job[0].read_into(job[1]), single)
+
+    def fill_one(job: tuple[Tensor, Sequence[StoredTensor]]) -> bytes:
+        tensor, sources = job
+        digest = xxhash.xxh3_128()
+        parts = tensor.view(-1).split([math.prod(one.shape) for one in sources])
+        for source, part in zip(sources, parts, strict=True):
+            if len(part):
+                source.read_into(part, digest.update)
+        return digest.digest()
+
+    return side_by_side(fill_one, jobs)
+
+
+def hash_of(tensor: Tensor) -> bytes:
+    """Hash of the values, 16 bytes. Not against forgery, but as fast as memory can be read."""
+    return xxhash.xxh3_128_digest(_bytes_of(tensor.detach().cpu().contiguous()))
+
+
+def _bytes_of(tensor: Tensor) -> memoryview:
+    return tensor.reshape(-1).view(torch.uint8).numpy().data
 
 
 def side_by_side(function: Callable[[_In], _Out], items: Iterable[_In]) -> list[_Out]:
@@ -157,10 +189,10 @@ class _Bytes:
         self._path, self._file = path, file
         self._lock = threading.Lock()
 
-    def read_into(self, buffer: memoryview, offset: int) -> None:
+    def read_into(self, buffer: memoryview, offset: int, seen: Seen = len) -> None:
         while buffer:
             try:
-                count = self._some(buffer, offset)
+                count = self._some(buffer[:_PIECE], offset)
             except OSError as error:
                 raise CheckpointError(
                     f"the weights file {self._path} cannot be read at byte {offset}: {error}. "
@@ -171,6 +203,7 @@ class _Bytes:
                     f"the weights file {self._path} ends at byte {offset}, before its last tensor: "
                     "it was cut short while it was read. Download or copy it again."
                 )
+            seen(buffer[:count])
             buffer, offset = buffer[count:], offset + count
 
     def _some(self, buffer: memoryview, offset: int) -> int:
@@ -202,9 +235,9 @@ def _stored(source: _Bytes, name: str, entry: Mapping[str, Any], first: int) -> 
     """Describe a tensor by its entry in the header; `first` is where the tensors begin."""
     kind, (start, stop) = str(entry["dtype"]), entry["data_offsets"]
 
-    def read_into(target: Tensor) -> None:
+    def read_into(target: Tensor, seen: Seen) -> None:
         if kind == "F32":
-            source.read_into(target.numpy().data.cast("B"), first + start)
+            source.read_into(_bytes_of(target), first + start, seen)
             return
         if kind not in _KINDS:
             raise CheckpointError(
@@ -214,6 +247,7 @@ def _stored(source: _Bytes, name: str, entry: Mapping[str, Any], first: int) -> 
         raw = np.empty(stop - start, np.uint8)
         source.read_into(raw.data, first + start)
         target.copy_(torch.from_numpy(raw).view(_KINDS[kind]))
+        seen(_bytes_of(target))
 
     return StoredTensor(tuple(entry["shape"]), read_into)
 
@@ -238,5 +272,6 @@ def _open_torch(path: Path) -> WeightsFile:
     return WeightsFile(tensors, {})
 
 
-def _copy(source: Tensor, target: Tensor) -> None:
+def _copy(source: Tensor, target: Tensor, seen: Seen) -> None:
     target.copy_(source.reshape(-1))
+    seen(_bytes_of(target))
