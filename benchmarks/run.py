@@ -14,27 +14,14 @@ from benchmarks.embedded import embedded_rows
 from benchmarks.equivalence import equivalence_row
 from benchmarks.full_size import full_size_rows, shallow
 from benchmarks.gui import gui_rows
-from benchmarks.measure import Fact, Row, Skipped, describe_machine
+from benchmarks.measure import describe_machine
+from benchmarks.report import Line, Section, write_report
 from benchmarks.slide import slide_rows, store_row
 from benchmarks.startup import startup_rows
-from sam3 import load_predictor
+from sam3 import Predictor, load_predictor
 from sam3.config import get_preset
 
 REPORT = Path(__file__).parent.parent / "docs" / "benchmarks.md"
-HEAD = """\
-# Benchmarks
-
-Written by `make bench` on {date}. Each figure is a median, with the fastest and slowest run and
-their number. Where two implementations are compared, they ran in the same process and took turns;
-the ratio says how many times as long the other took.
-
-| | |
-|---|---|
-{machine}
-
-| What | Time | Beside it | Ratio |
-|---|---|---|---|
-"""
 
 
 def main() -> None:
@@ -51,23 +38,28 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="npz of real images with labels")
     parser.add_argument("--every", type=int, default=1, help="take every n-th of these images")
     arguments = parser.parse_args()
-    machine = "\n".join(f"| {key} | {value} |" for key, value in describe_machine().items())
-    text = HEAD.format(date=datetime.date.today(), machine=machine)
-    for row in _rows(arguments):
-        print(row.line, flush=True)
-        text += row.line + "\n"
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    arguments.output.write_text(text, encoding="utf-8")
+    write_report(
+        arguments.output, _sections(arguments), describe_machine(), str(datetime.date.today())
+    )
     print(f"written to {arguments.output}")
 
 
-def _rows(arguments: argparse.Namespace) -> Iterator[Row | Fact | Skipped]:
+def _sections(arguments: argparse.Namespace) -> Iterator[Section]:
+    """Name what is measured, in this order; a further benchmark is a line in a section's rows."""
     # Fresh interpreters first, while nothing large is in memory.
+    yield Section("Window", _window(arguments))
+    predictor = load_predictor(arguments.model, arguments.device)
+    yield Section("Comparison", _comparison(arguments, predictor))
+
+
+def _window(arguments: argparse.Namespace) -> Iterator[Line]:
     yield from startup_rows(repeats=5)
     if sys.platform.startswith("linux"):  # elsewhere there is no virtual screen
         yield from gui_rows(model=_encoding_model(arguments))
         yield from slide_rows()
-    predictor = load_predictor(arguments.model, arguments.device)
+
+
+def _comparison(arguments: argparse.Namespace, predictor: Predictor) -> Iterator[Line]:
     yield from embedded_rows(predictor, repeats=arguments.repeats)
     yield equivalence_row(predictor, planes=2 if arguments.quick else 10)
     yield from batch_rows(predictor)

@@ -1,6 +1,7 @@
 """The measuring of the benchmarks, not what they measure."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,8 @@ import pytest
 from benchmarks.automatic import automatic_rows, main, match_labels
 from benchmarks.baselines import otsu_watershed
 from benchmarks.gui import gui_rows
-from benchmarks.measure import Row, Skipped, Timing, measure, take_turns
+from benchmarks.measure import Fact, Row, Skipped, Timing, measure, take_turns
+from benchmarks.report import Section, write_report
 from benchmarks.slide import slide_rows, store_row
 from sam3 import load_predictor
 from sam3.config import get_preset
@@ -34,6 +36,28 @@ def test_a_row_says_median_spread_and_ratio() -> None:
     assert row.line.endswith("| other 400 ms (300 ms to 500 ms, n = 2) | 2.00 |")
     note = Row("click", Timing((2.0,)), other_name="half of it drawing")
     assert note.line == "| click | 2.00 s (2.00 s to 2.00 s, n = 1) | half of it drawing |  |"
+
+
+def test_the_page_keeps_what_was_measured_before_a_section_failed(tmp_path: Path) -> None:
+    def failing() -> Iterator[Row]:
+        yield Row("click", Timing((2.0,)))
+        raise RuntimeError("no screen")
+
+    said: list[str] = []
+    path = tmp_path / "docs" / "page.md"
+    sections = [Section("Window", [Fact("memory", "3 MB")]), Section("Scaling", failing())]
+    with pytest.raises(RuntimeError, match="no screen"):
+        write_report(path, sections, {"GPU": "none"}, "2026-01-31", say=said.append)
+    assert said[:3] == ["## Window", "| memory | 3 MB |  |  |", "## Scaling"]
+    page = path.read_text()
+    assert "on 2026-01-31" in page
+    assert "| GPU | none |" in page
+    assert page.endswith(
+        "\n## Window\n\n| What | Time | Beside it | Ratio |\n|---|---|---|---|\n"
+        "| memory | 3 MB |  |  |\n"
+    )
+    write_report(path, sections[:1], {}, "2026-01-31", say=said.append)
+    assert path.read_text().count("## ") == 1
 
 
 def test_labels_are_matched_each_with_one_object_at_most() -> None:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 __all__ = ["PlaneMask", "Region", "around"]
 
@@ -131,6 +130,8 @@ class PlaneMask:
             The 8-connected parts under the clicks, or else the largest part; and every other part
             that is at least half as large as the largest of these.
         """
+        from scipy import ndimage  # a fifth of a second that the window does not wait for
+
         parts, count = ndimage.label(self.crop, structure=np.ones((3, 3)))
         if count < 2:
             return self

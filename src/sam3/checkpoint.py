@@ -5,14 +5,12 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import pickle
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialize
 from torch import Tensor
 
@@ -29,12 +27,29 @@ from sam3.config import ModelConfig, get_preset
 from sam3.errors import CheckpointError, CheckpointNotFoundError
 from sam3.files import write_whole
 from sam3.model.click_model import ClickModel
+from sam3.model.unfilled import unfilled_model
+from sam3.weights_file import (
+    StoredTensor,
+    WeightsFile,
+    empty_parameter,
+    fill,
+    hash_of,
+    open_weights,
+    side_by_side,
+)
 
-__all__ = ["CheckpointInfo", "embedded_weights", "fingerprint", "inspect", "load", "save"]
+__all__ = [
+    "CheckpointInfo",
+    "embedded_weights",
+    "fingerprint",
+    "inspect",
+    "load",
+    "load_with_fingerprint",
+    "save",
+]
 
 _LOG = logging.getLogger(__name__)
 _CONFIG_KEY = "sam3_config"
-_SAFETENSORS_MAGIC_OFFSET = 8  # a JSON header follows its 8-byte length
 
 
 @dataclass(frozen=True)
@@ -96,17 +111,29 @@ def load(
         If the file is damaged, unsafe or made for another model; missing and misshapen tensors
         are counted and named.
     """
+    return load_with_fingerprint(path, config=config, resolution=resolution)[0]
+
+
+def load_with_fingerprint(
+    path: str | os.PathLike[str],
+    *,
+    config: ModelConfig | None = None,
+    resolution: int | None = None,
+) -> tuple[ClickModel, str]:
+    """Load a model as :func:`load` does, and take its :func:`fingerprint` on the way.
+
+    That costs less than taking it afterwards: the weights pass through the cache only once.
+    """
     with ExitStack() as stack:
-        names, read, metadata = _open(_existing_file(path), stack)
-        info = _identify(Path(path), names, metadata, config)
+        file = open_weights(_existing_file(path), stack)
+        info = _identify(Path(path), file, config)
         if resolution is not None:
             info = replace(info, config=info.config.with_resolution(resolution))
-        with torch.device("meta"):
-            model = ClickModel(info.config)
-        state = _read_state(info, model, names, read)
+        model = unfilled_model(info.config)
+        state, hashes = _read_state(info, model, file)
     model.load_state_dict(state, strict=True, assign=True)
     model.requires_grad_(False)
-    return model.eval()
+    return model.eval(), _combine(state, hashes)
 
 
 def inspect(path: str | os.PathLike[str]) -> CheckpointInfo:
@@ -118,8 +145,7 @@ def inspect(path: str | os.PathLike[str]) -> CheckpointInfo:
         As :func:`load`.
     """
     with ExitStack() as stack:
-        names, _, metadata = _open(_existing_file(path), stack)
-        return _identify(Path(path), names, metadata, None)
+        return _identify(Path(path), open_weights(_existing_file(path), stack), None)
 
 
 def save(
@@ -149,12 +175,15 @@ def save(
 
 
 def fingerprint(model: ClickModel) -> str:
-    """Hash of all parameters and their names, 16 hexadecimal digits."""
+    """Hash of all parameters, their names, shapes and kinds: 16 hexadecimal digits."""
+    state = model.state_dict()
+    return _combine(state, dict(zip(state, side_by_side(hash_of, state.values()), strict=True)))
+
+
+def _combine(state: Mapping[str, Tensor], hashes: Mapping[str, bytes]) -> str:
     digest = hashlib.blake2b(digest_size=8)
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(name.encode())
-        array = tensor.detach().cpu().contiguous()
-        digest.update(array.view(torch.uint8).numpy().tobytes() if array.dim() else b"")
+    for name, tensor in sorted(state.items()):
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype} ".encode() + hashes[name])
     return digest.hexdigest()
 
 
@@ -170,52 +199,10 @@ def _existing_file(path: str | os.PathLike[str]) -> Path:
     return file
 
 
-_Reader = Callable[[str], Tensor]
-
-
-def _open(path: Path, stack: ExitStack) -> tuple[list[str], _Reader, Mapping[str, str]]:
-    """Names of the tensors, a function that reads one, and the metadata."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(_SAFETENSORS_MAGIC_OFFSET + 1)
-        if head[:2] == b"PK":
-            return _open_torch(path)
-        if head[_SAFETENSORS_MAGIC_OFFSET:] == b"{":
-            file_ = stack.enter_context(safe_open(path, framework="pt"))
-            return list(file_.keys()), file_.get_tensor, file_.metadata() or {}
-    except (OSError, SafetensorError, RuntimeError, EOFError) as error:
-        raise CheckpointError(
-            f"the weights file {path} ({path.stat().st_size} bytes) cannot be read: {error}. "
-            "It is probably truncated; download or copy it again."
-        ) from error
-    raise CheckpointError(
-        f"{path} is neither a safetensors file nor a PyTorch archive (it begins with {head!r}); "
-        "expected sam3.pt, model.safetensors or a file written by this project."
-    )
-
-
-def _open_torch(path: Path) -> tuple[list[str], _Reader, Mapping[str, str]]:
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(
-            f"{path} holds objects other than tensors and could run code when opened; it was not "
-            f"loaded ({str(error).splitlines()[0]}). Use a file with weights only."
-        ) from error
-    if isinstance(content, dict) and isinstance(content.get("model"), dict):
-        content = content["model"]
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path} holds a {type(content).__name__}, not named tensors.")
-    tensors = {k.removeprefix("module."): v for k, v in content.items() if isinstance(v, Tensor)}
-    return list(tensors), tensors.__getitem__, {}
-
-
-def _identify(
-    path: Path, names: Iterable[str], metadata: Mapping[str, str], config: ModelConfig | None
-) -> CheckpointInfo:
-    found = set(names)
-    if _CONFIG_KEY in metadata:
-        own = config or ModelConfig.from_json(metadata[_CONFIG_KEY])
+def _identify(path: Path, file: WeightsFile, config: ModelConfig | None) -> CheckpointInfo:
+    found = set(file.tensors)
+    if _CONFIG_KEY in file.metadata:
+        own = config or ModelConfig.from_json(file.metadata[_CONFIG_KEY])
         return CheckpointInfo(path, "napari-sam3", own, len(found))
     released = config or get_preset("sam3")
     if any(n.startswith("tracker.model.interactive_sam_") for n in found):
@@ -233,9 +220,9 @@ def _identify(
 
 
 def _read_state(
-    info: CheckpointInfo, model: ClickModel, names: Iterable[str], read: _Reader
-) -> dict[str, Tensor]:
-    """Collect every parameter of `model` from the file, or raise with the whole list of faults."""
+    info: CheckpointInfo, model: ClickModel, file: WeightsFile
+) -> tuple[dict[str, Tensor], dict[str, bytes]]:
+    """Collect every parameter of `model`, and its hash, or raise with the whole list of faults."""
     wanted = model.state_dict()
     dropped: Mapping[str, str] = {}
     if info.format == "official":
@@ -246,7 +233,7 @@ def _read_state(
         table, dropped = transformers_table(info.config), TRANSFORMERS_DROPPED
     else:
         table = {name: Source((name,)) for name in wanted}
-    found = set(names)
+    found = set(file.tensors)
     used = {key for source in table.values() for key in source.keys}
     missing = sorted(used - found)
     unknown = sorted(n for n in found - used if not _is_dropped(n, dropped))
@@ -256,24 +243,40 @@ def _read_state(
             f"{_listing(missing, 'missing')}; {_listing(unknown, 'unknown')}. "
             + _hint(info, missing)
         )
-    state: dict[str, Tensor] = {}
-    misshapen: list[str] = []
-    for name, source in table.items():
-        tensor = source.build(*(read(key) for key in source.keys))
-        if tensor.shape != wanted[name].shape:
-            expected = "x".join(map(str, wanted[name].shape))
-            misshapen.append(
-                f"{source.keys[0]} is {'x'.join(map(str, tensor.shape))}, expected {expected}"
-            )
-        # A copy, so that no parameter keeps the mapped file alive or changes with it.
-        state[name] = tensor.to(torch.float32, copy=True).contiguous()
+    stored = {name: [file.tensors[key] for key in one.keys] for name, one in table.items()}
+    misshapen = [
+        f"{table[name].keys[0]} is {_sizes(parts)}, expected {_size(wanted[name].shape)}"
+        for name, parts in stored.items()
+        if table[name].shape(*(part.shape for part in parts)) != wanted[name].shape
+    ]
     if misshapen:
         raise CheckpointError(
             f"{info.path} does not fit the model {info.config.name!r}: "
             f"{_listing(misshapen, 'misshapen')}."
         )
+    state = {name: empty_parameter(tensor.shape) for name, tensor in wanted.items()}
+    as_stored = [name for name in state if table[name].as_stored]
+    read = fill((state[name], stored[name]) for name in as_stored)
+    hashes = dict(zip(as_stored, read, strict=True))
+    for name in state.keys() - hashes.keys():
+        state[name].copy_(table[name].build(*map(_read, stored[name])))
+        hashes[name] = hash_of(state[name])
     _LOG.info("loaded %s (%s naming, %d tensors)", info.path, info.format, len(state))
-    return state
+    return state, hashes
+
+
+def _read(stored: StoredTensor) -> Tensor:
+    tensor = empty_parameter(stored.shape)
+    fill([(tensor, [stored])])
+    return tensor
+
+
+def _sizes(parts: Sequence[StoredTensor]) -> str:
+    return " and ".join(_size(part.shape) for part in parts)
+
+
+def _size(shape: Sequence[int]) -> str:
+    return "x".join(map(str, shape))
 
 
 def _is_dropped(name: str, dropped: Mapping[str, str]) -> bool:

@@ -6,7 +6,7 @@ A table maps every parameter name of :class:`sam3.model.click_model.ClickModel` 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -86,6 +86,25 @@ class Source:
     def build(self, *tensors: Tensor) -> Tensor:
         """Make the parameter of the file's tensors."""
         return tensors[0] if self.convert is None else self.convert(*tensors)
+
+    @property
+    def as_stored(self) -> bool:
+        """Whether the file's tensors, one after the other in memory, are the parameter."""
+        return self.convert is None or self.convert is _concatenate
+
+    def shape(self, *shapes: Sequence[int]) -> tuple[int, ...] | None:
+        """Return the shape that `build` makes of tensors of these; None if it cannot."""
+        first = tuple(shapes[0])
+        if self.convert is None:
+            return first
+        if self.convert is _concatenate:
+            fit = first and all(tuple(one[1:]) == first[1:] for one in shapes)
+            return (sum(one[0] for one in shapes), *first[1:]) if fit else None
+        # Of a real tensor that takes no memory: torch's "meta" ones load its compiler.
+        try:
+            return tuple(self.convert(*(torch.zeros(()).expand(one) for one in shapes)).shape)
+        except (IndexError, RuntimeError):
+            return None
 
 
 def _concatenate(*tensors: Tensor) -> Tensor:

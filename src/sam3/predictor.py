@@ -74,6 +74,9 @@ class Predictor:
         Arithmetic of the network; prompts are always encoded in float32. ``"auto"`` is bfloat16
         on CUDA devices of compute capability 8 and up, float32 elsewhere. A caller's autocast
         changes nothing.
+    fingerprint : str, optional
+        That of the weights, where it is known already, as from
+        :func:`sam3.checkpoint.load_with_fingerprint`.
     """
 
     def __init__(
@@ -81,10 +84,11 @@ class Predictor:
         model: ClickModel,
         device: str | torch.device = "auto",
         precision: Precision = "auto",
+        fingerprint: str | None = None,
     ) -> None:
         self.model = model.to(choose_device(device)).eval()
         self.precision = precision
-        self.fingerprint = checkpoint.fingerprint(model)
+        self.fingerprint = fingerprint or checkpoint.fingerprint(model)
         choose_precision(precision, self.device)  # a wrong name is refused at once
 
     @property
@@ -341,4 +345,5 @@ def load_predictor(
             'path of that file; or use the embedded model "tiny".'
         )
     path = checkpoint.embedded_weights() if name_or_path == "tiny" else name_or_path
-    return Predictor(checkpoint.load(path, resolution=resolution), chosen, precision)
+    model, fingerprint = checkpoint.load_with_fingerprint(path, resolution=resolution)
+    return Predictor(model, chosen, precision, fingerprint)

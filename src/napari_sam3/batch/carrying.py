@@ -7,7 +7,6 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
-from scipy import ndimage
 
 from napari_sam3.drafts import Draft, Turn
 from napari_sam3.inference import Question, answer
@@ -193,6 +192,8 @@ def carried_draft(number: int, mask: PlaneMask, rules: CarryRules, shape: tuple[
 
 def deepest_point(mask: PlaneMask) -> tuple[int, int]:
     """Return (row, column) of the pixel farthest from the mask's rim, the first of equals."""
+    from scipy import ndimage  # only once a batch carries: see masks.py
+
     depth = ndimage.distance_transform_edt(np.pad(mask.crop, 1))[1:-1, 1:-1]
     y, x = np.unravel_index(int(depth.argmax()), depth.shape)
     return mask.row + int(y), mask.column + int(x)

@@ -1,0 +1,84 @@
+"""The page that the benchmarks write: its sections, each a table of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.measure import Fact, Row, Skipped
+
+__all__ = ["Line", "Section", "write_report"]
+
+Line = Row | Fact | Skipped
+
+HEAD = """\
+# Benchmarks
+
+Written by `make bench` on {date}. Each figure is a median, with the fastest and slowest run and
+their number. Where two implementations are compared, they ran in the same process and took turns;
+the ratio says how many times as long the other took.
+
+| | |
+|---|---|
+{machine}
+"""
+TABLE = """
+## {title}
+
+| What | Time | Beside it | Ratio |
+|---|---|---|---|
+"""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page.
+
+    Parameters
+    ----------
+    title : str
+        Its heading.
+    rows : iterable of lines
+        What is measured, each line once its turn comes.
+    """
+
+    title: str
+    rows: Iterable[Line]
+
+
+def write_report(
+    path: Path,
+    sections: Iterable[Section],
+    machine: Mapping[str, str],
+    date: str,
+    *,
+    say: Callable[[str], object] = lambda text: print(text, flush=True),
+) -> None:
+    """Measure section by section, saying each line as it comes, and write the page.
+
+    Parameters
+    ----------
+    path : Path
+        The page. It is written anew after each section, so that what was measured is kept if a
+        later one fails.
+    sections : iterable of Section
+        In the order in which they are measured, and stand on the page.
+    machine : mapping
+        What the figures come from.
+    date : str
+        When they were taken.
+    say : callable
+        Shows a line.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = HEAD.format(
+        date=date, machine="\n".join(f"| {key} | {value} |" for key, value in machine.items())
+    )
+    for section in sections:
+        say(f"## {section.title}")
+        text += TABLE.format(title=section.title)
+        for row in section.rows:
+            say(row.line)
+            text += row.line + "\n"
+        path.write_text(text, encoding="utf-8")
