@@ -1,8 +1,8 @@
 """Correct a label image that another program made, and measure what it brings.
 
 Run ``python examples/refine_labels.py --output refined``. A threshold takes the place of Cellpose
-or StarDist: it merges nuclei that touch. Two labels are split, and a clump is shown anew by
-clicks. Give labels and an image of yours to the same calls; Cellpose itself is not needed.
+or StarDist: it merges nuclei that touch. A pair is split, and a clump is shown anew by boxes.
+Give labels and an image of yours to the same calls; Cellpose itself is not needed.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from napari_sam3 import LabelingSession, PromptSet, plane_from_array
 from napari_sam3.export import write_labels
 from napari_sam3.sample_data import nuclei
 
-#: (row, column) in the label of two nuclei, and of three; (x, y) of a click on each of the three.
+#: (row, column) in the label of two nuclei, and of three; x0, y0, x1, y1 of each of the three.
 PAIR, CLUMP = (390, 486), (33, 212)
-CLICKS = ((200, 58), (212, 33), (192, 25))
+BOXES = ((186, 44, 213, 72), (201, 18, 224, 48), (180, 11, 205, 42))
 
 
 def main(argv: list[str] | None = None) -> tuple[float, float]:
@@ -40,8 +40,8 @@ def main(argv: list[str] | None = None) -> tuple[float, float]:
     session.set_plane(plane_from_array(image), key="nuclei", labels=labels)
     session.split(int(labels[PAIR]))
     session.delete(int(labels[CLUMP]))
-    for click in CLICKS:
-        session.set_prompts(PromptSet.from_arrays(points=[click]))
+    for box in BOXES:
+        session.set_prompts(PromptSet.from_arrays(box=box))
         session.predict()
         session.accept()
 

@@ -88,7 +88,11 @@ def fences(page: str) -> int:
 def run_page(page: str, names: dict[str, Any] | None = None) -> dict[str, Any]:
     """Run a page in the current folder; returns the names that its Python blocks made."""
     names = {} if names is None else names
-    for block in blocks_of(page):
+    blocks = list(blocks_of(page))
+    for block in blocks:  # pages show a command first, and its files then
+        if block.file:
+            Path(block.file).write_text(block.text, encoding="utf-8")
+    for block in blocks:
         run_block(block, names)
     return names
 
@@ -96,11 +100,9 @@ def run_page(page: str, names: dict[str, Any] | None = None) -> dict[str, Any]:
 def run_block(block: Block, names: dict[str, Any]) -> None:
     """Run one block, as the text above says."""
     where = f"{block.page}:{block.line}"
-    if block.reason:
+    if block.reason or block.file:
         return
-    if block.file:
-        Path(block.file).write_text(block.text, encoding="utf-8")
-    elif block.kind == "python":
+    if block.kind == "python":
         # As many lines above it as in the page, so that tracebacks point there.
         code = "\n" * block.line + block.text
         exec(compile(code, block.page, "exec"), names)

@@ -17,8 +17,17 @@ from napari_sam3.sample_data import make_nuclei, nuclei, stack
 from sam3.checkpoint import embedded_weights
 
 #: Row and column at which the nuclei of the slide begin.
-SECTION = (1000, 1500)
+SECTION = (200, 300)
 Names = dict[str, Any]
+
+
+class Undisturbed:
+    """Hears of a job, and does not end it."""
+
+    cancelled = abandoned = False
+
+    def report(self, stage: str, fraction: float | None = None) -> None:
+        """Hear of the stage."""
 
 
 def coins() -> Names:
@@ -55,16 +64,16 @@ def small_stack() -> Names:
 
 def slide() -> Names:
     """An OME-Zarr with nuclei at one place, and nothing elsewhere."""
-    section = nuclei()[0][0][:256, :256]
+    section = nuclei()[0][0][:200, 120:280]
     group = zarr.create_group("slide.ome.zarr", overwrite=True)
     array = group.create_array(
         "0",
-        shape=(1400, 1900),
-        chunks=(500, 500),
+        shape=(500, 600),
+        chunks=(200, 200),
         dtype=section.dtype,
         fill_value=int(np.median(section)),
     )
-    array[SECTION[0] : SECTION[0] + 256, SECTION[1] : SECTION[1] + 256] = section
+    array[SECTION[0] : SECTION[0] + 200, SECTION[1] : SECTION[1] + 160] = section
     scale = {"type": "scale", "scale": [1.0, 1.0]}
     axes = [{"name": name, "type": "space"} for name in "yx"]
     level = {"path": "0", "coordinateTransformations": [scale]}
@@ -86,7 +95,7 @@ def commands() -> Names:
     tifffile.imwrite("stack.tif", np.stack([image] * 8))
     tifffile.imwrite("stack.ome.tif", np.stack([image] * 2), metadata={"axes": "ZYX"})
     np.save("photo.npy", skimage.data.immunohistochemistry()[:160, :200])
-    Path("clicks.csv").write_text("object,x,y\n1,1700,1058\n2,1690,1158\n", encoding="utf-8")
+    Path("clicks.csv").write_text("object,x,y\n1,380,258\n2,370,358\n", encoding="utf-8")
     Path("planes.csv").write_text("plane,object,x,y\n3,1,110,84\n5,1,40,60\n", encoding="utf-8")
     return {}
 
@@ -115,7 +124,7 @@ def a_binding() -> Names:
 def a_plane() -> Names:
     """What finding objects is given."""
     import sam3
-    from napari_sam3.embeddings import Control, EmbeddingCache
+    from napari_sam3.embeddings import EmbeddingCache
     from napari_sam3.plane_image import ArrayPlane
     from napari_sam3.planes import plane_from_array
 
@@ -124,7 +133,7 @@ def a_plane() -> Names:
         "plane": ArrayPlane(plane_from_array(image)),
         "predictor": sam3.load_predictor(),
         "cache": EmbeddingCache(limit_bytes=100_000_000),
-        "control": Control(),
+        "control": Undisturbed(),
         "tiles": [(slice(0, 128), slice(0, 90)), (slice(0, 128), slice(90, 180))],
         "labels": np.zeros(image.shape, np.uint16),
     }

@@ -1,4 +1,4 @@
-"""Every code block of the documentation runs, or says why not; and what the pages say comes true."""
+"""Every code block of the documentation runs or says why not, and what pages say comes true."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Names = dict[str, Any]
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 WITH_BLOCKS = [page for page in pages() if any(blocks_of(page))]
 #: Blocks that are not run, of all pages together. More need a better reason than that it is easy.
-NOT_RUN = 14
+NOT_RUN = 18
 
 
 @pytest.mark.parametrize("page", pages())
@@ -125,16 +125,15 @@ def z_stack(names: Names, said: str) -> None:
     for number, (x, y) in enumerate(((189, 61), (52, 111)), start=1):
         true = truth == truth[12, y, x]
         found = volume == number
-        assert (found & true)[9:16].sum() / (found | true)[9:16].sum() > 0.75
+        assert (found & true)[10:15].sum() / (found | true)[10:15].sum() > 0.75
 
 
 def slide(names: Names, said: str) -> None:
     """Objects where it was clicked, and about as many as there are found by themselves."""
     clicked = open_labels("clicked.ome.zarr").array
-    assert clicked[1058, 1700] > 0
-    assert clicked[1158, 1690] > 0
-    found = np.asarray(open_labels("labels.zarr").array[1000:1256, 1500:1756])
-    assert 8 < len(np.unique(found)) - 1 < 20
+    assert (clicked[258, 380], clicked[358, 370]) == (1, 2)
+    found = np.asarray(open_labels("labels.zarr").array[:])
+    assert 5 < len(np.unique(found)) - 1 < 15
 
 
 def refine(names: Names, said: str) -> None:
@@ -142,7 +141,10 @@ def refine(names: Names, said: str) -> None:
     before, after = names["before"], names["labels"]
     assert before[390, 486] == before[407, 490]
     assert after[390, 486] != after[407, 490]
-    assert len({int(after[y, x]) for x, y in ((200, 58), (212, 33), (192, 25))}) == 3
+    truth = nuclei()[1][0]
+    for y, x in ((58, 200), (33, 212), (25, 192), (175, 134)):
+        found, true = after == after[y, x], truth == truth[y, x]
+        assert (found & true).sum() / (found | true).sum() > 0.8
 
 
 def script(names: Names, said: str) -> None:
