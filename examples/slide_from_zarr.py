@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None) -> Path:
     clicks = {number: PromptSet.from_arrays(points=[at]) for number, at in enumerate(CLICKS, 1)}
     # A slide has no axis before rows and columns: its one plane is at no place at all.
     prompts = BatchPrompts({(): clicks})
-    output = folder / "labels.ome.zarr"
+    output: Path = folder / "labels.ome.zarr"
     # Most of this slide is empty, so what is black and white is told rather than found.
     (result,) = segment(slide, Placed(prompts), output=output, overwrite=True, contrast=CONTRAST)
     for one in result.objects:

@@ -74,9 +74,9 @@ def slide() -> Names:
         fill_value=int(np.median(section)),
     )
     array[SECTION[0] : SECTION[0] + 200, SECTION[1] : SECTION[1] + 160] = section
-    scale = {"type": "scale", "scale": [1.0, 1.0]}
-    axes = [{"name": name, "type": "space"} for name in "yx"]
-    level = {"path": "0", "coordinateTransformations": [scale]}
+    axes: list[Any] = [{"name": name, "type": "space"} for name in "yx"]
+    scale: Any = {"type": "scale", "scale": [1.0, 1.0]}
+    level: Any = {"path": "0", "coordinateTransformations": [scale]}
     group.attrs["ome"] = {"version": "0.5", "multiscales": [{"axes": axes, "datasets": [level]}]}
     return {}
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageSequence
 
 from scripts.site_hooks import links_for_site
 
@@ -43,8 +43,8 @@ def test_the_strict_build_has_all_pages(site: Path) -> None:
     for page in (ROOT / "docs").rglob("*.md"):
         made = site / page.relative_to(ROOT / "docs").with_suffix(".html")
         assert made.exists(), made
-    for page in ("gallery", "changelog", "contributing", "releasing", "model-card", "training"):
-        assert (site / f"{page}.html").exists(), page
+    for name in ("gallery", "changelog", "contributing", "releasing", "model-card", "training"):
+        assert (site / f"{name}.html").exists(), name
 
 
 def test_the_reference_comes_from_docstrings_and_the_parser(site: Path) -> None:
@@ -53,7 +53,6 @@ def test_the_reference_comes_from_docstrings_and_the_parser(site: Path) -> None:
     assert "set_prompts" in reference, "inherited and own methods"
     assert "take_up" in reference
     assert "Segment planes of an image" in text_of(site, "reference/batch.html")
-    assert "Number of iterations" not in reference
     assert "how finely to look" in text_of(site, "reference/options.html")
     assert "def make_slide" in text_of(site, "gallery.html").replace("  ", " ")
 
@@ -91,7 +90,6 @@ def test_moving_pictures_are_small_and_move(name: str) -> None:
     path = IMAGES / f"{name}.gif"
     assert path.stat().st_size < LARGEST
     with Image.open(path) as picture:
-        assert picture.n_frames > 6
-        first = picture.convert("RGB")
-        picture.seek(picture.n_frames - 1)
-        assert first.tobytes() != picture.convert("RGB").tobytes()
+        frames = [frame.convert("RGB").tobytes() for frame in ImageSequence.Iterator(picture)]
+    assert len(frames) > 6
+    assert len(set(frames)) > 6

@@ -86,10 +86,12 @@ def test_the_wheel_is_as_large_as_the_page_says(built: Built) -> None:
 def test_the_sdist_holds_what_a_tester_needs(built: Built) -> None:
     with tarfile.open(built.sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    needed = ("pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "CITATION.cff", "Makefile")
-    needed += ("CONTRIBUTING.md", "RELEASING.md", "mkdocs.yml", "scripts/site_hooks.py")
-    needed += ("tests/test_wheel.py", "docs/index.md", "examples/label_2d.py")
-    assert set(needed) <= names
+    needed = {
+        *("pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "CITATION.cff", "Makefile"),
+        *("CONTRIBUTING.md", "RELEASING.md", "mkdocs.yml", "scripts/site_hooks.py"),
+        *("tests/test_wheel.py", "docs/index.md", "examples/label_2d.py"),
+    }
+    assert needed <= names
 
 
 def test_the_wheel_segments_with_the_weights_inside(built: Built, tmp_path: Path) -> None:
