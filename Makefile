@@ -14,7 +14,7 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv system-libs demo test test-fast faults soak lint format bench docs-figures clean
+.PHONY: help venv system-libs demo test test-fast faults soak lint format bench docs docs-figures wheel clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -58,10 +58,18 @@ format: $(STAMP)  ## let ruff put the code in order
 bench: system-libs $(STAMP)  ## measure, and write docs/benchmarks.md
 	$(BIN)/python -m benchmarks.run $(BENCH_ARGS)
 
-docs-figures: system-libs $(STAMP)  ## make the pictures of the documentation again
+docs: $(STAMP)  ## build the documentation into site/; a broken link or reference is an error
+	$(BIN)/python -m mkdocs build --strict
+
+docs-figures: system-libs $(STAMP)  ## make the pictures and the page of errors of the documentation again
 	$(BIN)/napari-sam3 demo --headless --output $(OUTPUT) --overwrite
 	cp $(OUTPUT)/screenshot.png docs/images/demo.png
 	$(BIN)/python scripts/screenshots.py --output docs/images
+	$(BIN)/python -m scripts.gifs --output docs/images
+	$(BIN)/python scripts/errors_page.py
+
+wheel: $(STAMP)  ## build sdist and wheel into dist/
+	$(BIN)/python -m build --no-isolation
 
 clean:  ## remove the environment, caches and demo output
-	rm -rf $(VENV) $(OUTPUT) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(OUTPUT) dist site .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

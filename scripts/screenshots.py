@@ -8,10 +8,11 @@ Every picture is one function below that brings the viewer into a state; STATES 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -135,8 +136,9 @@ STATES: dict[str, Callable[[Stage], None]] = {
 }
 
 
-def take(name: str, path: Path) -> None:
-    """Bring a viewer into a state and save a picture of it."""
+@contextlib.contextmanager
+def open_stage() -> Iterator[Stage]:
+    """Open a viewer with the dock widget, and close them again."""
     import napari
 
     from napari_sam3.hand import Hand
@@ -147,17 +149,23 @@ def take(name: str, path: Path) -> None:
         viewer.window.resize(*SIZE)
         hand = Hand(viewer)
         hand.rest()
-        STATES[name](Stage(viewer, widget, hand, Person(hand, widget.session)))
-        _hide_notifications(viewer)
-        hand.rest()
-        _save(viewer.screenshot(canvas_only=False, flash=False), path)
+        yield Stage(viewer, widget, hand, Person(hand, widget.session))
     finally:
         widget.shut_down()
         widget.wait()
         viewer.close()
 
 
-def _hide_notifications(viewer: Any) -> None:
+def take(name: str, path: Path) -> None:
+    """Bring a viewer into a state and save a picture of it."""
+    with open_stage() as stage:
+        STATES[name](stage)
+        hide_notifications(stage.viewer)
+        stage.hand.rest()
+        _save(stage.viewer.screenshot(canvas_only=False, flash=False), path)
+
+
+def hide_notifications(viewer: Any) -> None:
     """They fade in and out by the clock: no two pictures would be the same."""
     from napari._qt.dialogs.qt_notification import NapariQtNotification
 

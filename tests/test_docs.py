@@ -1,51 +1,29 @@
-"""What the pages on outputs and on the command line say works."""
+"""What the pages name is what there is; whether their code runs is in test_doc_pages.py."""
 
 from __future__ import annotations
 
 import re
 import shlex
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
-import skimage.data
-import tifffile
 
-from napari_sam3.cli import _parser, main
+from napari_sam3.advanced import CHOICES
+from napari_sam3.batch import CarryRules
+from napari_sam3.batch.modes import Automatic, Carried, Placed, Repeated
+from napari_sam3.bookkeeping import COLUMNS
+from napari_sam3.cli import _parser
 from napari_sam3.command_parts import BAD_INPUT, DONE, INTERRUPTED, SOME_FAILED
 from napari_sam3.formats.choice import FORMATS
+from napari_sam3.gestures import KEYS
+from tests.doc_blocks import pages
 
-DOCS = Path(__file__).parent.parent / "docs"
-OUTPUTS, COMMANDS, LARGE = (
-    (DOCS / name).read_text(encoding="utf-8")
-    for name in ("outputs.md", "command-line.md", "large-images.md")
+ROOT = Path(__file__).parent.parent
+OUTPUTS, COMMANDS, GUIDE, BATCH = (
+    (ROOT / "docs" / name).read_text(encoding="utf-8")
+    for name in ("outputs.md", "command-line.md", "labelling.md", "batch.md")
 )
-
-
-# pycocotools hands numpy an object of the kind that numpy 1 knew.
-@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-@pytest.mark.usefixtures("one_torch_thread")
-def test_the_page_on_outputs_runs_from_top_to_bottom(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    scale = {"PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5}
-    tifffile.imwrite("cells.ome.tif", skimage.data.coins(), metadata={"axes": "YX", **scale})
-    names: dict[str, Any] = {}
-    for kind, block in re.findall(r"^```(\w*)\n(.*?)^```", OUTPUTS, re.MULTILINE | re.DOTALL):
-        if kind == "python":
-            exec(compile(block, "outputs.md", "exec"), names)
-            continue
-        for line in block.splitlines():
-            assert main(shlex.split(line)[1:]) == DONE, line
-    written = {path.name for path in tmp_path.iterdir()}
-    for one in FORMATS.values():
-        assert any(name.endswith(one.suffixes) for name in written), one.name
-    assert (names["regions"]["area_physical"] == names["regions"]["area"] / 4).all()
-    assert sum(int(mask.sum()) for mask in names["masks"]) == names["regions"]["area"].sum()
-    assert names["pixels"].max() == len(names["rois"]) == len(names["features"]) == 2
-    assert "micrometer" in capsys.readouterr().out
 
 
 def test_the_page_on_outputs_names_all_formats() -> None:
@@ -68,27 +46,45 @@ def test_the_commands_are_understood_and_all_described() -> None:
     assert codes == [DONE, SOME_FAILED, BAD_INPUT, INTERRUPTED]
 
 
-@pytest.mark.usefixtures("one_torch_thread")
-def test_the_page_on_large_images_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    tifffile.imwrite("stack.tif", np.stack([skimage.data.coins()[:160, :160]] * 5))
-    for line in re.findall(r"^napari-sam3 (.+)$", LARGE, flags=re.MULTILINE):
-        _parser().parse_args(shlex.split(line))
-    names: dict[str, Any] = {}
-    (block,) = re.findall(r"^```python\n(.*?)^```", LARGE, re.MULTILINE | re.DOTALL)
-    exec(compile(block, "large-images.md", "exec"), names)
-    assert names["labels"][3].any()
-    assert not names["labels"][:3].any()
-    assert names["cache"].store.info().fields > 0
+@pytest.mark.parametrize("page", pages())
+def test_links_lead_somewhere(page: str) -> None:
+    file = ROOT / page
+    for target in re.findall(r"\]\((?!http|mailto)([^)]+)\)", file.read_text(encoding="utf-8")):
+        path, _, heading = target.partition("#")
+        linked = file.parent / path if path else file
+        assert linked.exists(), target
+        if heading:
+            headings = re.findall(r"^#+ (.+)$", linked.read_text(encoding="utf-8"), re.MULTILINE)
+            known = {re.sub(r"[^\w -]", "", one.lower()).replace(" ", "-") for one in headings}
+            assert heading in known, target
 
 
-@pytest.mark.parametrize(
-    "text", [OUTPUTS, COMMANDS, LARGE], ids=["outputs", "command-line", "large-images"]
-)
-def test_links_lead_somewhere(text: str) -> None:
-    for target in re.findall(r"\]\((?!http)([^)]+)\)", text):
-        page, _, heading = target.partition("#")
-        assert not page or (DOCS / page).exists(), target
-        headings = re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE)
-        known = {re.sub(r"[^\w -]", "", one.lower()).replace(" ", "-") for one in headings}
-        assert not heading or heading in known, target
+def test_every_key_is_named_and_no_other() -> None:
+    rows = re.findall(r"^\| (`.+?) \| .+ \|$", GUIDE, flags=re.MULTILINE)
+    named = [key for row in rows for key in re.findall(r"`(.+?)`", row)]
+    assert sorted(named) == sorted(key.replace("Control", "Ctrl") for key in KEYS.values())
+
+
+def test_the_guide_names_the_columns_and_policies_there_are() -> None:
+    columns = re.search(r"features table \((.+?)\)", GUIDE, flags=re.DOTALL)
+    assert columns is not None
+    assert tuple(re.findall(r"`(\w+)`", columns[1])) == COLUMNS
+    policies = [text for text, _ in CHOICES["policy"][2]]
+    rows = re.findall(r"^\| (\w[^|]+) \|", GUIDE.split("## Where objects meet")[1], re.MULTILINE)
+    assert rows[1 : 1 + len(policies)] == policies
+
+
+def test_the_rules_are_named_with_their_defaults() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| ([0-9.]+)(?: px)? \|", BATCH, flags=re.MULTILINE)
+    rules = {one.name: one.default for one in fields(CarryRules)}
+    assert {name: float(value) for name, value in rows} == {
+        name: value for name, value in rules.items() if name not in ("parts", "slack")
+    }
+    (shown,) = re.findall(r"^\| \*\*(.+?)\*\* \|", BATCH, flags=re.MULTILINE)
+    assert tuple(shown.split(", ")) == CarryRules().parts
+
+
+def test_all_modes_are_described() -> None:
+    named = re.findall(r"^\| (\w+) \| .+ \| .+ \|$", BATCH.split("## Tables")[0], re.MULTILINE)
+    modes = [mode.__name__.lower() for mode in (Placed, Repeated, Carried, Automatic)]
+    assert named[1:] == modes

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import csv
 import json
+import re
 import runpy
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from napari_sam3.ome_zarr import open_labels
 from napari_sam3.planes import PlaneIndex
 from napari_sam3.session_file import read_session
 
@@ -94,3 +96,62 @@ def test_the_notebook_is_of_format_4_and_carries_no_outputs() -> None:
         assert all(isinstance(line, str) for line in cell["source"])
         assert not cell.get("outputs")
         assert cell.get("execution_count") is None
+
+
+def test_a_2d_image_is_labelled(tmp_path: Path) -> None:
+    files = run("label_2d.py", "--output", str(tmp_path))
+    labels = tifffile.imread(files["labels"])
+    assert [int(labels[y, x]) for y, x in ((51, 155), (127, 154), (125, 336))] == [1, 2, 3]
+    assert labels[161, 156] == 0, "the background click"
+    with open(files["table"], encoding="utf-8") as table:
+        assert [row["boxes"] for row in csv.DictReader(table)] == ["0", "0", "1"]
+
+
+def test_nuclei_are_carried_through_a_stack(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert min(run("carry_through_stack.py", "--output", str(tmp_path))) > 0.8
+    first = capsys.readouterr().out
+    assert run("carry_through_stack.py", "--output", str(tmp_path)), "all is there already"
+    assert sorted(capsys.readouterr().out.splitlines()) == sorted(first.splitlines())
+
+
+def test_a_slide_is_labelled_by_its_chunks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = run("slide_from_zarr.py", "--output", str(tmp_path))
+    labels = open_labels(path, read_only=True)
+    assert labels.array.shape == (6000, 8000)
+    clicked = [
+        int(np.asarray(labels.array[y, x])) for x, y in ((1804, 1038), (1690, 1158), (6259, 4196))
+    ]
+    assert clicked == [1, 2, 3]
+    areas = [int(found) for found in re.findall(r": (\d+) px", capsys.readouterr().out)]
+    assert all(400 < area < 1000 for area in areas)
+    assert [level.shape for level in labels.levels][-1] == (375, 500)
+
+
+def test_everything_is_found_and_measured(tmp_path: Path) -> None:
+    files = run("automatic_table.py", "--output", str(tmp_path))
+    labels = tifffile.imread(files["labels"])
+    with open(files["table"], encoding="utf-8") as table:
+        rows = list(csv.DictReader(table))
+    assert 25 <= len(rows) == labels.max() <= 31, "29 are there"
+    areas = np.bincount(labels.ravel())[1:]
+    assert [float(row["area_physical"]) for row in rows] == pytest.approx(areas * 0.325**2)
+    assert {row["unit"] for row in rows} == {"micrometer"}
+
+
+def test_labels_from_elsewhere_are_corrected(tmp_path: Path) -> None:
+    before, after = run("refine_labels.py", "--output", str(tmp_path))
+    assert after > before + 0.03
+    corrected = tifffile.imread(tmp_path / "labels.tif")
+    assert corrected[390, 486] != corrected[407, 490], "the pair is two labels"
+
+
+def test_every_example_is_run_here() -> None:
+    source = Path(__file__).read_text(encoding="utf-8")
+    notebook_tests = Path(__file__).parent / "sam3" / "test_notebook.py"
+    source += notebook_tests.read_text(encoding="utf-8")
+    for path in EXAMPLES.glob("*.*"):
+        assert path.name in source, f"no test runs {path.name}"

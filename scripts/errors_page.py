@@ -1,0 +1,343 @@
+"""Write docs/errors.md: every error that a user can cause, from the classes, with real messages.
+
+    python scripts/errors_page.py [--output docs/errors.md]
+
+What a class is for stands in its docstring. The messages are made by causing the errors.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import contextlib
+import inspect
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sam3.errors import Sam3Error
+
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "docs" / "errors.md"
+INTRODUCTION = """\
+# Errors
+
+<!-- Written by scripts/errors_page.py; change the docstrings of the classes, and run it again. -->
+
+Whatever you can cause raises one of these, and every message says what was found, what was
+expected, and what to do. In napari it is shown in the widget or as a notification; the command line
+prints it on one line of the error stream and ends with 2. In scripts, all of them are
+`sam3.errors.Sam3Error`. Anything else that is raised is a fault of the program: please report it
+with its traceback and the output of `napari-sam3 doctor`.
+
+More on what goes wrong outside the program is on the page of [troubleshooting](troubleshooting.md).
+"""
+
+
+@dataclass(frozen=True)
+class Cause:
+    """How an error is caused.
+
+    Parameters
+    ----------
+    what : str
+        In words.
+    do : callable
+        Does it.
+    """
+
+    what: str
+    do: Callable[[], Any]
+
+
+def error_classes() -> Iterator[type[Sam3Error]]:
+    """Give the public error classes of both packages, those of the model first."""
+    for path in sorted((ROOT / "src").rglob("*.py"), key=lambda one: "napari_sam3" in one.parts):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for node in tree.body:
+            if isinstance(node, ast.ClassDef) and node.name.endswith("Error"):
+                module = ".".join(path.relative_to(ROOT / "src").with_suffix("").parts)
+                found = getattr(import_module(module), node.name)
+                public = issubclass(found, Sam3Error) and not node.name.startswith("_")
+                if public and found is not Sam3Error:
+                    yield found
+
+
+def page() -> str:
+    """Return the page. It works in a folder of its own, so that messages name short paths."""
+    parts, causes = [INTRODUCTION], {}
+    before = os.getcwd()
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        try:
+            for found in error_classes():
+                rows = [(one.what, _message(found, one)) for one in CAUSES.get(found.__name__, ())]
+                causes[found] = rows
+        finally:
+            os.chdir(before)
+    for found, rows in causes.items():
+        builtin = [
+            f"`except {one.__name__}`"
+            for one in found.__mro__
+            if one.__module__ == "builtins" and one not in (Exception, BaseException, object)
+        ]
+        kind = f"`{found.__module__}.{found.__qualname__}`"
+        parent = found.__mro__[1]
+        if parent is not Sam3Error and issubclass(parent, Sam3Error):
+            kind += f", a kind of `{parent.__name__}`"
+        if builtin:
+            kind += f"; {' or '.join(builtin)} catches it, too"
+        about = " ".join((inspect.getdoc(found) or "").replace("``", "`").split())
+        parts.append(f"## {found.__name__}\n\n{about}\n\n{kind}.\n")
+        if rows:
+            table = "\n".join(f"| {what} | {message} |" for what, message in rows)
+            parts.append(f"| You | It says |\n|---|---|\n{table}\n")
+    return "\n".join(parts)
+
+
+def _message(expected: type[Sam3Error], cause: Cause) -> str:
+    """Cause an error, and return its message as a cell of a table."""
+    try:
+        cause.do()
+    except expected as error:
+        text = " ".join(str(error).split())
+        return text.replace("|", r"\|").replace("<", "&lt;").replace("*", r"\*").replace("_", r"\_")
+    raise AssertionError(f"to {cause.what} raised no {expected.__name__}")
+
+
+def _predictor() -> Any:
+    from sam3 import load_predictor
+
+    return load_predictor(device="cpu")
+
+
+def _session() -> Any:
+    from napari_sam3 import LabelingSession, plane_from_array
+
+    session = LabelingSession(_predictor())
+    image = np.arange(64 * 64, dtype=np.uint8).reshape(64, 64)
+    session.set_plane(plane_from_array(image), "plane", np.zeros((64, 64), np.uint8))
+    return session
+
+
+def _only_background() -> None:
+    from napari_sam3 import PromptSet
+
+    session = _session()
+    session.set_prompts(PromptSet.from_arrays(points=[[5, 5]], labels=[0]))
+    session.predict()
+
+
+def _outside() -> None:
+    from napari_sam3 import PromptSet
+
+    _session().set_prompts(PromptSet.from_arrays(points=[[500, 20]]))
+
+
+def _open_image(name: str) -> None:
+    from napari_sam3.lazy_images import open_image
+
+    open_image(name)
+
+
+def _open_values() -> None:
+    np.save("curve.npy", np.zeros(100))
+    _open_image("curve.npy")
+
+
+def _load(name: str, content: bytes | None = None) -> None:
+    from sam3 import load_predictor
+
+    if content is not None:
+        Path(name).write_bytes(content)
+    load_predictor(name)
+
+
+def _wrong_features() -> None:
+    import dataclasses
+
+    predictor = _predictor()
+    features = predictor.encode(np.zeros((32, 32), np.uint8))
+    other = dataclasses.replace(features, fingerprint="0123456789abcdef")
+    predictor.predict(other, [[5, 5]], [1])
+
+
+def _no_connection() -> None:
+    from huggingface_hub import constants
+
+    from sam3.download import download_released_weights
+
+    before, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, True
+    try:
+        download_released_weights(cache_dir="cache")
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
+def _text_prompt() -> None:
+    from sam3 import build_sam3_image_model
+    from sam3.model.sam3_image_processor import Sam3Processor
+
+    model = build_sam3_image_model(enable_inst_interactivity=True, preset="tiny", device="cpu")
+    Sam3Processor(model).set_text_prompt("cell")
+
+
+def _memory() -> None:
+    import torch
+
+    with _predictor()._running("encode an image"):
+        raise torch.OutOfMemoryError("out of memory")
+
+
+def _preset() -> None:
+    from sam3.config import get_preset
+
+    get_preset("huge")
+
+
+def _device() -> None:
+    from sam3.devices import choose_device
+
+    choose_device("tpu")
+
+
+def _layerless() -> None:
+    from napari.components import ViewerModel
+
+    from napari_sam3 import bind
+
+    bind(ViewerModel())
+
+
+def _export(name: str) -> None:
+    from napari_sam3.formats.choice import export_labels
+
+    Path("labels.tif").touch()
+    export_labels(np.zeros((4, 4), np.uint8), name)
+
+
+def _classes() -> None:
+    from napari_sam3.classes import parse_classes
+
+    parse_classes("nucleus green #zz")
+
+
+def _journal() -> None:
+    from napari_sam3.recovery import read_journal
+
+    Path("notes.txt").write_text("shopping\n", encoding="utf-8")
+    read_journal("notes.txt")
+
+
+def _setting() -> None:
+    from napari_sam3.settings import write_setting
+
+    write_setting("colour", "red")
+
+
+def _session_file(content: str | None = None) -> None:
+    from napari_sam3.session_file import read_session
+
+    if content is not None:
+        Path("cells.session.json").write_text(content, encoding="utf-8")
+    read_session("cells.session.json")
+
+
+def _record() -> None:
+    from napari_sam3.record_fields import Node
+
+    Node({"id": 1, "scroe": 0.9}, "operation.objects[2]").parts("id", "score")
+
+
+def _screen() -> None:
+    from napari_sam3.display import virtual_display
+
+    before = os.environ["PATH"]
+    os.environ["PATH"] = ""
+    try:
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(virtual_display())
+    finally:
+        os.environ["PATH"] = before
+
+
+def _batch() -> None:
+    from napari_sam3.batch import BatchPrompts, Placed, segment
+
+    list(segment(np.zeros((4, 32, 32), np.uint8), Placed(BatchPrompts({}))))
+
+
+def _store() -> None:
+    from napari_sam3.store import EmbeddingStore
+
+    Path("photos").mkdir(exist_ok=True)
+    Path("photos", "cat.png").touch()
+    EmbeddingStore("photos")
+
+
+def _replay() -> None:
+    from napari_sam3.operations import Operation
+    from napari_sam3.replay import check_operation
+
+    check_operation(Operation("merge", "plane", labels=(3,)), 0)
+
+
+#: What causes each class of errors; those that are missing here need another machine or a fault.
+CAUSES: dict[str, tuple[Cause, ...]] = {
+    "ConfigError": (Cause("name a model that there is not", _preset),),
+    "ImageError": (
+        Cause("name an image that is not there", lambda: _open_image("cells.tif")),
+        Cause("open values that are no image", _open_values),
+    ),
+    "PromptError": (
+        Cause("click beside the image", _outside),
+        Cause("give background clicks alone", _only_background),
+    ),
+    "CheckpointError": (
+        Cause("give a file that holds no weights", lambda: _load("notes.pt", b"shopping")),
+    ),
+    "CheckpointNotFoundError": (
+        Cause("name weights that are not there", lambda: _load("weights/sam3.pt")),
+    ),
+    "DownloadError": (Cause("download without a connection", _no_connection),),
+    "FeaturesError": (Cause("use features that another model made", _wrong_features),),
+    "UnsupportedError": (Cause("give a text prompt", _text_prompt),),
+    "DeviceError": (Cause("ask for a device of another kind", _device),),
+    "DeviceMemoryError": (Cause("use a model when the memory is full", _memory),),
+    "LabelError": (Cause("accept before anything was clicked on", lambda: _session().accept()),),
+    "LayerError": (Cause("begin without an image", _layerless),),
+    "ExportError": (
+        Cause("write over a file", lambda: _export("labels.tif")),
+        Cause("give a name that tells no format", lambda: _export("labels.xyz")),
+    ),
+    "ClassError": (Cause("give a class a colour that is none", _classes),),
+    "JournalError": (Cause("restore from a file that is no journal", _journal),),
+    "SettingsError": (Cause("set what cannot be set", _setting),),
+    "SessionFileError": (
+        Cause("name a session file that is not there", _session_file),
+        Cause("give a file that is no session", lambda: _session_file('{"a": 1}')),
+    ),
+    "RecordError": (Cause("give a record that somebody edited", _record),),
+    "DisplayError": (Cause("run the demo without a display and without Xvfb", _screen),),
+    "BatchError": (Cause("begin a batch without prompts", _batch),),
+    "ReplayError": (Cause("replay a session that somebody edited", _replay),),
+    "StoreError": (Cause("choose a folder of something else as a store", _store),),
+}
+
+
+def main() -> int:
+    """Write the page."""
+    parser = argparse.ArgumentParser(description="Write docs/errors.md.")
+    parser.add_argument("--output", type=Path, default=PAGE)
+    parser.parse_args().output.write_text(page(), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,211 @@
+"""Make the moving pictures of the documentation: a real viewer, used by real mouse and key events.
+
+    python -m scripts.gifs [--output docs/images] [--only click z-stack]
+
+A story is a function below that does one thing after the other, and has a frame taken of each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_sam3.display import virtual_display
+from scripts.screenshots import Stage, hide_notifications, open_stage
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+#: Width of the pictures in px, and what a frame stands for, in ms.
+WIDTH = 720
+PAUSE, STEP = 1600, 700
+CAPTION, GREYS, COLORS, CHROMA = 34, 64, 128, 60
+SHAPE, TALL = (980, 660), (980, 860)
+#: The outline of a mouse pointer, in px from its tip.
+POINTER = ((0, 0), (0, 22), (5, 17), (9, 26), (13, 24), (9, 16), (16, 16))
+Place = tuple[float, float]
+
+
+@dataclass
+class Film:
+    """Frames of a viewer, each with a caption and a pointer.
+
+    Parameters
+    ----------
+    stage : Stage
+        The viewer and who uses it.
+    """
+
+    stage: Stage
+    _frames: list[Image.Image] = field(default_factory=list)
+    _times: list[int] = field(default_factory=list)
+
+    def shoot(self, caption: str, place: Place | None = None, time: int = PAUSE) -> None:
+        """Take a frame, shown for `time` ms, with the pointer at a place (row, column)."""
+        from PIL import Image, ImageDraw, ImageFont
+
+        hide_notifications(self.stage.viewer)
+        self.stage.hand.rest()
+        pixels = self.stage.viewer.screenshot(canvas_only=False, flash=False)
+        picture = Image.fromarray(pixels[..., :3])
+        if place is not None:
+            corners = [(x + dx, y + dy) for x, y in [self._in_window(place)] for dx, dy in POINTER]
+            ImageDraw.Draw(picture).polygon(corners, fill="white", outline="black", width=2)
+        scale = WIDTH / picture.width
+        picture = picture.resize((WIDTH, round(picture.height * scale)), Image.Resampling.LANCZOS)
+        frame = Image.new("RGB", (WIDTH, picture.height + CAPTION), "#1b1f24")
+        frame.paste(picture, (0, 0))
+        font = ImageFont.load_default(size=19)
+        where = WIDTH / 2, picture.height + CAPTION / 2
+        ImageDraw.Draw(frame).text(where, caption, font=font, fill="white", anchor="mm")
+        self._frames.append(frame)
+        self._times.append(time)
+
+    def save(self, path: Path) -> None:
+        """Write the frames with one palette, so that what does not move takes no room."""
+        from PIL import Image
+
+        palette = self._palette()
+        frames = [one.quantize(palette=palette, dither=Image.Dither.NONE) for one in self._frames]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        frames[0].save(
+            path,
+            save_all=True,
+            append_images=frames[1:],
+            duration=self._times,
+            loop=0,
+            optimize=True,
+        )
+
+    def _palette(self) -> Image.Image:
+        """Return colours for all frames: few greys, and many for the masks, small as they are."""
+        import numpy as np
+        from PIL import Image
+
+        chosen = np.concatenate([np.asarray(self._frames[at]) for at in (0, len(self) // 2, -1)])
+        pixels = chosen.reshape(-1, 3)
+        colorful = pixels[np.ptp(pixels.astype(int), axis=1) > CHROMA]
+        colors: list[int] = []
+        for part, count in ((pixels, GREYS), (colorful, COLORS)):
+            picture = Image.fromarray(part[:, None]).quantize(colors=count)
+            colors += (picture.getpalette() or [])[: 3 * count]
+        palette = Image.new("P", (1, 1))
+        palette.putpalette(colors)
+        return palette
+
+    def __len__(self) -> int:
+        """Return the number of frames."""
+        return len(self._frames)
+
+    def _in_window(self, place: Place) -> tuple[float, float]:
+        canvas: Any = self.stage.hand.canvas
+        window = self.stage.viewer.window._qt_window
+        there = canvas.mapTo(window, self.stage.hand.place_on_canvas(place).toPoint())
+        return there.x(), there.y()
+
+
+def show_canvas_and_panel(stage: Stage) -> None:
+    """Hide what napari has on the left: the room is needed for the image."""
+    window = stage.viewer.window._qt_viewer
+    for dock in (window.dockLayerControls, window.dockLayerList):
+        dock.setVisible(False)
+    stage.viewer.window.resize(*SHAPE)
+    stage.hand.rest()
+
+
+def click(stage: Stage) -> Film:
+    """Click on a coin, take away what is too much, accept, and go on."""
+    film, hand = Film(stage), stage.hand
+    stage.open_sample("coins")
+    coin, beside, next_coin, last = (127, 154), (161, 156), (119, 271), (125, 336)
+    film.shoot("open an image, and the widget SAM 3", (90, 90))
+    film.shoot("left click: this is the object", coin, 900)
+    hand.click(coin)
+    stage.settle()
+    film.shoot("left click: this is the object", coin)
+    film.shoot("right click: this is not", beside, 900)
+    hand.click(beside, right=True)
+    stage.settle()
+    film.shoot("right click: this is not", beside)
+    hand.type("N")
+    stage.settle()
+    film.shoot("N: accept. The mask is a label now", beside)
+    for place in (next_coin, last):
+        hand.click(place, shift=True)
+        stage.settle()
+        film.shoot("Shift + click: accept, and begin the next object", place, 1200)
+    hand.type("N")
+    stage.settle()
+    film.shoot("each label has a number of its own", last, 2200)
+    return film
+
+
+def z_stack(stage: Stage) -> Film:
+    """Show three nuclei on one plane, have them followed, and go through the planes."""
+    film, hand = Film(stage), stage.hand
+    stage.viewer.window.resize(*TALL)
+    stage.open_sample("stack")
+    hand.wait_until(lambda: stage.widget.binding.plane is not None, "a plane")
+    stage.viewer.dims.set_current_step(0, 12)
+    stage.viewer.fit_to_view()
+    stage.widget.panel.modes["many"].click()
+    stage.settle()
+    film.shoot("choose a plane on which the objects are clear", (20, 20))
+    for place in ((61, 189), (111, 52), (70, 125)):
+        hand.click(place)
+        stage.settle()
+        film.shoot("one click an object", place, 900)
+    panel = stage.widget.panel.batch
+    panel.fold.unfold(True)
+    panel.method.setCurrentIndex(panel.method.findData("carried"))
+    panel.first.setValue(8)
+    panel.last.setValue(17)
+    hand.rest()
+    film.shoot("Batch: follow objects from plane to plane, and Run")
+    panel.run_button.click()
+    hand.wait_until(lambda: not stage.widget.batch.running, "the batch", 300)
+    stage.settle()
+    for z in (8, 10, 12, 14, 16):
+        stage.viewer.dims.set_current_step(0, z)
+        hand.wait_until(lambda: stage.widget.session.stage == "idle", "the model")
+        film.shoot(f"plane {z}: each object keeps its number", time=STEP)
+    return film
+
+
+STORIES: dict[str, Callable[[Stage], Film]] = {"click": click, "z-stack": z_stack}
+
+
+def main() -> int:
+    """Film every story in a process of its own; Qt must be gone before its screen is."""
+    parser = argparse.ArgumentParser(description="Make the moving pictures.")
+    parser.add_argument("--output", type=Path, default=Path("docs/images"))
+    parser.add_argument("--only", nargs="+", choices=STORIES, default=list(STORIES))
+    parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.here:
+        with open_stage() as stage:
+            show_canvas_and_panel(stage)
+            STORIES[options.only[0]](stage).save(options.output / f"{options.only[0]}.gif")
+        return 0
+    failed = 0
+    with virtual_display():
+        for name in options.only:
+            again = [sys.executable, "-m", "scripts.gifs", "--here", "--only", name]
+            # No settings file: pictures show the defaults, and nobody's settings are changed.
+            environment = {**os.environ, "NAPARI_CONFIG": ""}
+            code = subprocess.run(
+                [*again, "--output", options.output], env=environment, check=False
+            ).returncode
+            print(f"{name}: {'failed' if code else options.output / f'{name}.gif'}")
+            failed += code != 0
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
