@@ -147,7 +147,7 @@ class MaskDecoder(nn.Module):
         seen : Tensor of bool, shape (B, N), optional
             Sparse prompts that count; all by default.
         multimask : bool, optional
-            Choose masks as :func:`select_masks` does. It saves making the others.
+            Choose masks as :func:`select_masks` does, which saves work on the others.
 
         Returns
         -------
@@ -164,19 +164,20 @@ class MaskDecoder(nn.Module):
             source, look = side.plain, side.look
         else:
             source, look = side.image + dense.flatten(2).transpose(1, 2), None
-        tokens, source = self.transformer(tokens, source, side.positions, seen, look)
-        iou = self.iou_head(tokens[:, 1]).sigmoid()
-        kernels = torch.stack(
-            [net(tokens[:, 2 + i]) for i, net in enumerate(self.hypernetworks)], dim=1
-        )
-        # Logits of the pixels of one token after the other: to choose masks, the order is nothing.
+        first = 1 if multimask else 0
+        wanted = [0, 1, *range(2 + first, 2 + _MASKS)]
+        tokens, source = self.transformer(tokens, source, side.positions, seen, look, wanted)
+        nets = list(self.hypernetworks)[first:]
+        kernels = torch.stack([net(tokens[:, 2 + i]) for i, net in enumerate(nets)], dim=1)
         raw = RawMasks(
-            self._logits(source, side, kernels), iou, self.object_score_head(tokens[:, 0])
+            # Pixel by pixel of one token after the other: masks can be chosen in any order.
+            self._logits(source, side, kernels),
+            self.iou_head(tokens[:, 1]).sigmoid()[:, first:],
+            self.object_score_head(tokens[:, 0]),
         )
-        if multimask is not None:
-            raw = RawMasks(*select_masks(raw, multimask=multimask), raw.object_score)
-        grid = math.isqrt(source.shape[1])
-        return raw._replace(logits=_in_rows(raw.logits, grid))
+        if multimask is False:
+            raw = RawMasks(*select_masks(raw, multimask=False), raw.object_score)
+        return raw._replace(logits=_in_rows(raw.logits, math.isqrt(source.shape[1])))
 
     def _logits(self, source: Tensor, side: ImageSide, kernels: Tensor) -> Tensor:
         """Upscale image tokens (B, M, C) by 4 and multiply by kernels (B, K, C / 8)."""

@@ -9,6 +9,7 @@ depend on a prompt is computed once an image (:class:`FirstLook`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -66,7 +67,7 @@ class Attention(nn.Module):
     def look_at_image(self, tokens: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         """Attend from tokens (B, N, C) to an image's keys and values (B or 1, M, C)."""
         if not self._are_few(tokens):
-            return self(tokens, keys, values)
+            return self.forward(tokens, keys, values)
         q = self.split(self.q_proj(tokens)) * self.scale
         # The bias of the keys adds the same to all scores of a token: softmax takes it out again.
         asked = (q @ self._by_head(self.k_proj)).flatten(1, 2)
@@ -80,12 +81,12 @@ class Attention(nn.Module):
     ) -> Tensor:
         """Add to an image (B or 1, M, C) what its queries find among tokens (B, N, C)."""
         if not self._are_few(tokens):
-            return image + self(keys, token_keys, tokens, seen)
+            return image + self.forward(keys, token_keys, tokens, seen)
         k = self.split(self.k_proj(token_keys)) * self.scale
         asked = (k @ self._by_head(self.q_proj)).flatten(1, 2)
         offset = (k * self._bias_by_head(self.q_proj)).sum(-1, keepdim=True)
         scores = (asked @ keys.transpose(1, 2)).unflatten(1, (self.heads, -1)) + offset
-        return self.spread(image, scores, tokens, seen)
+        return self._spread(image, scores, tokens, seen)
 
     def first_look_at_image(self, tokens: Tensor, look: FirstLook) -> Tensor:
         """Do the same as :meth:`look_at_image` with an image's projections at hand."""
@@ -102,9 +103,9 @@ class Attention(nn.Module):
     ) -> Tensor:
         """Do the same as :meth:`look_at_tokens` with an image's projections at hand."""
         scores = self.split(self.k_proj(token_keys)) @ look.queries
-        return self.spread(image, scores, tokens, seen)
+        return self._spread(image, scores, tokens, seen)
 
-    def spread(self, image: Tensor, scores: Tensor, tokens: Tensor, seen: Tensor | None) -> Tensor:
+    def _spread(self, image: Tensor, scores: Tensor, tokens: Tensor, seen: Tensor | None) -> Tensor:
         """Add tokens (B, N, C) to an image (B or 1, M, C) by scores (B, H, N, M)."""
         if seen is not None:
             scores = scores.masked_fill(~seen[:, None, :, None], -torch.inf)
@@ -131,7 +132,8 @@ class Attention(nn.Module):
         return self.out_proj(x.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
     def _by_head(self, linear: nn.Linear) -> Tensor:
-        return linear.weight.unflatten(0, (self.heads, -1))
+        weight: Tensor = linear.weight.unflatten(0, (self.heads, -1))
+        return weight
 
     def _bias_by_head(self, linear: nn.Linear) -> Tensor:
         return linear.bias.view(self.heads, 1, -1)
@@ -219,6 +221,7 @@ class TwoWayTransformer(nn.Module):
         image_pos: Tensor,
         seen: Tensor | None = None,
         look: FirstLook | None = None,
+        wanted: Sequence[int] | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Run all layers.
 
@@ -235,16 +238,21 @@ class TwoWayTransformer(nn.Module):
             brings objects with different numbers of prompts to one length.
         look : FirstLook, optional
             Of this image, from :meth:`first_look`; it saves time and changes nothing.
+        wanted : sequence of int, optional
+            Tokens that are of use when all layers are done; all by default.
 
         Returns
         -------
-        tokens : Tensor, shape (B, N, C)
+        tokens : Tensor, shape (B, N or number wanted, C)
         image : Tensor, shape (B, M, C)
         """
         token_pos = tokens
         for layer in self.layers:
             tokens, image = layer(tokens, image, token_pos, image_pos, seen, look)
             look = None
+        if wanted is not None:
+            index = torch.tensor(wanted, device=tokens.device)
+            tokens, token_pos = tokens[:, index], token_pos[:, index]
         attended = self.final_attn_token_to_image.look_at_image(
             tokens + token_pos, image + image_pos, image
         )
