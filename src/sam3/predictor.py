@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +29,6 @@ from sam3.model.click_model import ClickModel, EncodedImage
 from sam3.model.mask_decoder import ImageSide
 from sam3.prompts import Prompts, check_prompts
 from sam3.transforms import (
-    fill_holes,
     image_to_model,
     rgb_image,
     to_model_frame,
@@ -174,7 +173,7 @@ class Predictor:
         mask_input: npt.ArrayLike | None = None,
         multimask_output: bool = True,
         return_logits: bool = False,
-        crop: bool = False,
+        crop: bool | Literal["later"] = False,
     ) -> Prediction:
         """Predict masks for one or more objects.
 
@@ -194,9 +193,10 @@ class Predictor:
             Return three masks an object, for prompts that may mean several things, or one.
         return_logits : bool
             Return masks as float32 logits instead of bool.
-        crop : bool
+        crop : bool or "later"
             Return each mask as its bounding box and the pixels in it. Nothing of the image's size
-            is made, however large the image is.
+            is made, however large the image is. With "later" not even these are made, but what
+            makes them: :class:`sam3.transforms.UndrawnMask`.
 
         Returns
         -------
@@ -226,7 +226,9 @@ class Predictor:
             size=features.size,
             mask_size=self.config.mask_size,
         )
-        kind: MaskKind = "crops" if crop else "logits" if return_logits else "masks"
+        kind: MaskKind = "logits" if return_logits else "masks"
+        if crop:
+            kind = "undrawn" if crop == "later" else "crops"
         with self._running("predict masks"):
             found = self._predict(features, prompts, multimask_output, kind)
         if prompts.objects == 1:
@@ -259,7 +261,14 @@ class Predictor:
             part = slice(start, start + step)
             low, score = self._decode(side, prompts.part(part), features.size, multimask)
             scores[part], logits[part] = score.cpu(), low.clamp(-_CLAMP, _CLAMP).cpu()
-            write_masks(masks[part], fill_holes(low, self.config.fill_hole_area), features.size)
+            write_masks(
+                masks[part],
+                low,
+                logits[part],
+                features.size,
+                kind=kind,
+                fill_area=self.config.fill_hole_area,
+            )
         return Prediction(masks, scores, logits)
 
     def _decode(

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MaskCrop",
+    "UndrawnMask",
     "crop_mask",
     "fill_holes",
     "image_to_model",
@@ -235,6 +236,31 @@ class MaskCrop:
     row: int
     column: int
     pixels: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class UndrawnMask:
+    """A mask that is made when it is wanted: of several candidates, most never are.
+
+    Attributes
+    ----------
+    size : tuple of int
+        (height, width) of the image.
+    fill_area : int
+        Holes of at most this many low-resolution pixels are filled.
+    logits : ndarray of float32, shape (L, L), optional
+        Low-resolution logits; None where clamping has not changed them, so that they need not be
+        kept twice.
+    """
+
+    size: tuple[int, int]
+    fill_area: int
+    logits: npt.NDArray[np.float32] | None
+
+    def draw(self, clamped: npt.NDArray[np.float32]) -> MaskCrop:
+        """Make the mask; `clamped` (L, L) are the logits that were handed out with it."""
+        logits = torch.from_numpy(clamped if self.logits is None else self.logits)
+        return crop_mask(fill_holes(logits[None], self.fill_area)[0], self.size)
 
 
 def crop_mask(logits: Tensor, size: tuple[int, int]) -> MaskCrop:
