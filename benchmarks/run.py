@@ -10,6 +10,7 @@ from pathlib import Path
 
 from benchmarks.automatic import automatic_rows
 from benchmarks.batch import batch_rows
+from benchmarks.decode import decode_rows
 from benchmarks.embedded import embedded_rows
 from benchmarks.equivalence import equivalence_row
 from benchmarks.full_size import full_size_rows, shallow
@@ -67,6 +68,7 @@ def _comparison(arguments: argparse.Namespace, predictor: Predictor) -> Iterator
     if not arguments.quick:
         config = shallow() if arguments.shallow else get_preset("sam3")
         yield from full_size_rows(config, repeats=3, device=str(predictor.device))
+        yield from decode_rows(repeats=arguments.repeats, device=str(predictor.device))
         yield store_row(config, device=str(predictor.device))
 
 

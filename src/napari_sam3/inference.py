@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,7 @@ from .prompts import PromptSet
 
 if TYPE_CHECKING:
     from sam3.predictor import ImageFeatures, Predictor
+    from sam3.transforms import UndrawnMask
 
 __all__ = ["Candidate", "ObjectPrediction", "Question", "answer"]
 
@@ -52,17 +53,28 @@ class Candidate:
 
     Parameters
     ----------
-    mask : PlaneMask
-        In px of the plane.
+    source : PlaneMask, or callable that returns one
+        The mask in px of the plane, or how it is made when somebody looks at it: of three
+        candidates, two seldom are.
     score : float
         The model's own estimate of the IoU, about 0 to 1.
     logits : ndarray of float32, 1 x L x L
         Low-resolution logits in the frame of the field, the next click's mask prompt.
     """
 
-    mask: PlaneMask
+    source: PlaneMask | Callable[[], PlaneMask] = field(repr=False)
     score: float
     logits: npt.NDArray[np.float32] = field(repr=False)
+
+    @property
+    def mask(self) -> PlaneMask:
+        """The mask in px of the plane."""
+        source = self.source
+        if not isinstance(source, PlaneMask):
+            source = source()
+            # Two threads may at worst both make it, and make the same.
+            object.__setattr__(self, "source", source)
+        return source
 
 
 @dataclass(frozen=True, eq=False)
@@ -345,22 +357,25 @@ def _decode(tasks: Sequence[_Task], predictor: Predictor, features: ImageFeature
         box=boxes,
         mask_input=np.stack(masks) if masks else None,
         multimask_output=tasks[0].multimask,
-        crop=True,
+        crop="later",
     )
     arrays: tuple[npt.NDArray[Any], ...] = found.masks, found.scores, found.logits
     if len(tasks) == 1:
         arrays = tuple(array[None] for array in arrays)
-    for task, crops, scores, logits in zip(tasks, *arrays, strict=True):
-        on_object = task.prompts.point_coords()[task.prompts.point_labels() == 1]
-        task.take(
-            tuple(
-                Candidate(
-                    task.region.paste(crop.pixels, crop.row, crop.column).without_islands(
-                        on_object
-                    ),
-                    float(score),
-                    np.array(low[None], np.float32),
-                )
-                for crop, score, low in zip(crops, scores, logits, strict=True)
-            )
-        )
+    for task, undrawn, scores, logits in zip(tasks, *arrays, strict=True):
+        offered = zip(undrawn, scores, logits, strict=True)
+        task.take(tuple(_candidate(task, mask, float(score), low) for mask, score, low in offered))
+
+
+def _candidate(
+    task: _Task, undrawn: UndrawnMask, score: float, low: npt.NDArray[np.float32]
+) -> Candidate:
+    """Return a candidate whose mask is drawn when it is asked for."""
+    region, on_object = task.region, task.prompts.point_coords()[task.prompts.point_labels() == 1]
+    logits = np.array(low[None])  # a copy, so that no whole batch is kept for one of its objects
+
+    def draw() -> PlaneMask:
+        crop = undrawn.draw(logits[0])
+        return region.paste(crop.pixels, crop.row, crop.column).without_islands(on_object)
+
+    return Candidate(draw, score, logits)

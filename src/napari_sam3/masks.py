@@ -147,7 +147,7 @@ class PlaneMask:
         kept = areas >= _ISLAND_SHARE * areas[shown].max()
         kept[shown] = True
         kept[0] = False
-        return PlaneMask.from_array(kept[parts], self.row, self.column)
+        return PlaneMask.from_array(kept.take(parts), self.row, self.column)
 
 
 def around(masks: Sequence[PlaneMask]) -> Region:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -23,21 +23,21 @@ from sam3.errors import (
     PromptError,
 )
 from sam3.features import ImageFeatures
+from sam3.image_sides import ImageSides
+from sam3.mask_output import MaskKind, empty_masks, write_masks
 from sam3.model.click_model import ClickModel, EncodedImage
-from sam3.model.mask_decoder import select_masks
+from sam3.model.mask_decoder import ImageSide
 from sam3.prompts import Prompts, check_prompts
 from sam3.transforms import (
-    crop_mask,
-    fill_holes,
     image_to_model,
     rgb_image,
     to_model_frame,
-    upsample,
 )
 
 __all__ = ["ImageFeatures", "Prediction", "Predictor", "load_predictor"]
 
 _GPU_BATCH = 4
+_GPU_OBJECTS = 32  # decoded at once; more cost memory and save little
 _CLAMP = 32.0  # previous logits are handed out, and taken back, within +-32
 
 
@@ -89,6 +89,7 @@ class Predictor:
         self.model = model.to(choose_device(device)).eval()
         self.precision = precision
         self.fingerprint = fingerprint or checkpoint.fingerprint(model)
+        self._image_sides = ImageSides(model)
         choose_precision(precision, self.device)  # a wrong name is refused at once
 
     @property
@@ -176,7 +177,7 @@ class Predictor:
         mask_input: npt.ArrayLike | None = None,
         multimask_output: bool = True,
         return_logits: bool = False,
-        crop: bool = False,
+        crop: bool | Literal["later"] = False,
     ) -> Prediction:
         """Predict masks for one or more objects.
 
@@ -196,9 +197,10 @@ class Predictor:
             Return three masks an object, for prompts that may mean several things, or one.
         return_logits : bool
             Return masks as float32 logits instead of bool.
-        crop : bool
+        crop : bool or "later"
             Return each mask as its bounding box and the pixels in it. Nothing of the image's size
-            is made, however large the image is.
+            is made, however large the image is. With "later" not even these are made, but what
+            makes them: :class:`sam3.transforms.UndrawnMask`.
 
         Returns
         -------
@@ -219,38 +221,7 @@ class Predictor:
                 "crop=True and return_logits=True exclude each other: crops are bool. Use one of "
                 "them; `logits` of the prediction holds low-resolution logits in any case."
             )
-        logits, scores = self._low_resolution(
-            features, point_coords, point_labels, box, mask_input, multimask_output
-        )
-        with self._running("predict masks"):
-            filled = fill_holes(logits, self.config.fill_hole_area)
-            if crop:
-                masks = _cropped(filled.cpu(), features.size)
-            else:
-                full = upsample(filled, features.size)
-                masks = (full if return_logits else full > 0).cpu().numpy()
-        arrays = [masks, *(t.cpu().numpy() for t in (scores, logits.clamp(-_CLAMP, _CLAMP)))]
-        if len(logits) == 1:
-            arrays = [a[0] for a in arrays]
-        return Prediction(*arrays)
-
-    def _low_resolution(
-        self,
-        features: ImageFeatures,
-        point_coords: npt.ArrayLike | None,
-        point_labels: npt.ArrayLike | None,
-        box: npt.ArrayLike | None,
-        mask_input: npt.ArrayLike | None,
-        multimask_output: bool,
-    ) -> tuple[Tensor, Tensor]:
-        """Check features and prompts; logits (B, C, L, L), neither filled nor clamped, scores."""
-        made_with = features.fingerprint, features.resolution
-        if made_with != (self.fingerprint, self.config.resolution):
-            raise FeaturesError(
-                f"the features were made with the weights {made_with[0]} at {made_with[1]} px, "
-                f"this predictor has {self.fingerprint} at {self.config.resolution} px; encode "
-                "the image again."
-            )
+        self._check_features(features)
         prompts = check_prompts(
             point_coords,
             point_labels,
@@ -259,25 +230,67 @@ class Predictor:
             size=features.size,
             mask_size=self.config.mask_size,
         )
+        kind: MaskKind = "logits" if return_logits else "masks"
+        if crop:
+            kind = "undrawn" if crop == "later" else "crops"
         with self._running("predict masks"):
-            return self._decode(features, prompts, multimask_output)
+            found = self._predict(features, prompts, multimask_output, kind)
+        if prompts.objects == 1:
+            found = Prediction(found.masks[0], found.scores[0], found.logits[0])
+        return found
+
+    def _check_features(self, features: ImageFeatures) -> None:
+        made_with = features.fingerprint, features.resolution
+        if made_with != (self.fingerprint, self.config.resolution):
+            raise FeaturesError(
+                f"the features were made with the weights {made_with[0]} at {made_with[1]} px, "
+                f"this predictor has {self.fingerprint} at {self.config.resolution} px; encode "
+                "the image again."
+            )
+
+    def _predict(
+        self, features: ImageFeatures, prompts: Prompts, multimask: bool, kind: MaskKind
+    ) -> Prediction:
+        """Predict masks part by part into arrays (B, C, ...)."""
+        side = self._image_sides.get(features.to(self.device).encoded)
+        shape = prompts.objects, 3 if multimask else 1
+        cells = self.config.mask_size
+        scores = np.empty(shape, np.float32)
+        logits = np.empty((*shape, cells, cells), np.float32)
+        masks = empty_masks(shape, features.size, kind)
+        # On a CPU an object at a time fits the caches best. It also makes the result of an object
+        # the same to the last bit, whatever else is asked for in the same call.
+        step = 1 if self.device.type == "cpu" else _GPU_OBJECTS
+        for start in range(0, prompts.objects, step):
+            part = slice(start, start + step)
+            low, score = self._decode(side, prompts.part(part), features.size, multimask)
+            scores[part], logits[part] = score.cpu(), low.clamp(-_CLAMP, _CLAMP).cpu()
+            write_masks(
+                masks[part],
+                low,
+                logits[part],
+                features.size,
+                kind=kind,
+                fill_area=self.config.fill_hole_area,
+            )
+        return Prediction(masks, scores, logits)
 
     def _decode(
-        self, features: ImageFeatures, prompts: Prompts, multimask: bool
+        self, side: ImageSide, prompts: Prompts, size: tuple[int, int], multimask: bool
     ) -> tuple[Tensor, Tensor]:
         """Low-resolution logits (B, C, L, L) and scores (B, C), float32."""
-        coords = to_model_frame(prompts.coords, features.size, self.config.resolution)
+        coords = to_model_frame(prompts.coords, size, self.config.resolution)
         mask = None
         if prompts.mask is not None:
             mask = torch.tensor(prompts.mask).to(self.device)
         raw = self.model.decode(
-            features.to(self.device).encoded,
+            side,
             torch.tensor(coords).to(self.device),
             torch.tensor(prompts.labels).to(self.device),
             mask,
+            multimask,
         )
-        logits, scores = select_masks(raw, multimask=multimask)
-        return logits.float(), scores.float()
+        return raw.logits.float(), raw.iou.float()
 
     @contextmanager
     def _running(self, what: str) -> Iterator[None]:
@@ -292,14 +305,6 @@ class Predictor:
                 f"{self.device} ran out of memory while trying to {what}; ask for fewer objects at "
                 'once, close other programs, or use device="cpu".'
             ) from error
-
-
-def _cropped(logits: Tensor, size: tuple[int, int]) -> npt.NDArray[Any]:
-    """Crop the masks of logits (B, C, L, L); an array of MaskCrop of shape (B, C)."""
-    crops = np.empty(logits.shape[:2], object)
-    for index in np.ndindex(crops.shape):
-        crops[index] = crop_mask(logits[index], size)
-    return crops
 
 
 def load_predictor(

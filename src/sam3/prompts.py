@@ -40,6 +40,11 @@ class Prompts:
         """Number B of objects."""
         return len(self.coords)
 
+    def part(self, objects: slice) -> Prompts:
+        """Return the prompts of some of the objects."""
+        mask = None if self.mask is None else self.mask[objects]
+        return Prompts(self.coords[objects], self.labels[objects], mask)
+
 
 def check_prompts(
     point_coords: npt.ArrayLike | None,

@@ -22,17 +22,21 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MaskCrop",
+    "UndrawnMask",
     "crop_mask",
     "fill_holes",
     "image_to_model",
     "rgb_image",
     "to_model_frame",
     "upsample",
+    "write_mask",
 ]
 
 _HOLE_LOGIT = 10.0
 #: Largest mask that is made, in px: 2 GB of logits on the way.
 _MOST_MASK_PIXELS = 1 << 29
+#: Pixels of a mask that are made at once: three such bands of float32 fit a core's cache.
+_BAND = 150_000
 
 
 def rgb_image(image: Any) -> npt.NDArray[np.uint8]:
@@ -171,17 +175,45 @@ def fill_holes(logits: Tensor, max_area: int) -> Tensor:
     Returns
     -------
     Tensor
-        A copy; filled pixels hold 10.
+        Filled pixels hold 10. The same tensor where there is nothing to fill.
     """
     flat = logits.detach().cpu().flatten(0, -3).numpy()
-    holes = np.zeros(flat.shape, np.bool_)
-    for mask, hole in zip(flat, holes, strict=True):
-        components, _ = ndimage.label(mask <= 0, structure=np.ones((3, 3)))
-        small = np.bincount(components.ravel()) <= max_area
-        small[0] = False
-        hole[:] = small[components]
-    found = torch.from_numpy(holes).view(logits.shape).to(logits.device)
-    return logits.masked_fill(found, _HOLE_LOGIT)
+    filled = logits
+    for number, mask in enumerate(flat):
+        holes = _holes(mask <= 0, max_area)
+        if holes is not None:
+            if filled is logits:
+                filled = logits.clone()
+            (top, left), found = holes
+            part = filled.flatten(0, -3)[number, top:, left:][: found.shape[0], : found.shape[1]]
+            part.masked_fill_(torch.from_numpy(found).to(logits.device), _HOLE_LOGIT)
+    return filled
+
+
+def _holes(
+    outside: npt.NDArray[np.bool_], max_area: int
+) -> tuple[tuple[int, int], npt.NDArray[np.bool_]] | None:
+    """Small 8-connected components, in a part of the array and where that begins."""
+    spans = []
+    for axis, length in enumerate(outside.shape):
+        found = np.flatnonzero(~outside.all(1 - axis))
+        if not found.size:
+            return None if outside.size > max_area else ((0, 0), outside)
+        # What goes on beyond the first line without a mask has at least a whole line there.
+        wide = outside.shape[1 - axis] > max_area
+        spans.append((max(0, found[0] - 1), found[-1] + 2) if wide else (0, length))
+    (top, bottom), (left, right) = spans
+    part = outside[top:bottom, left:right]
+    components, count = ndimage.label(part, structure=np.ones((3, 3)))
+    small = np.bincount(components.ravel(), minlength=count + 1) <= max_area
+    small[0] = False
+    # Components at a border that is not the array's own.
+    ends = (top > 0, bottom < len(outside), left > 0, right < outside.shape[1])
+    borders = components[0], components[-1], components[:, 0], components[:, -1]
+    for cut, border in zip(ends, borders, strict=True):
+        if cut:
+            small[border] = False
+    return ((top, left), small[components]) if small.any() else None
 
 
 def upsample(logits: Tensor, size: Sequence[int]) -> Tensor:
@@ -206,6 +238,31 @@ class MaskCrop:
     pixels: npt.NDArray[np.bool_]
 
 
+@dataclass(frozen=True, eq=False)
+class UndrawnMask:
+    """A mask that is made when it is wanted: of several candidates, most never are.
+
+    Attributes
+    ----------
+    size : tuple of int
+        (height, width) of the image.
+    fill_area : int
+        Holes of at most this many low-resolution pixels are filled.
+    logits : ndarray of float32, shape (L, L), optional
+        Low-resolution logits; None where clamping has not changed them, so that they need not be
+        kept twice.
+    """
+
+    size: tuple[int, int]
+    fill_area: int
+    logits: npt.NDArray[np.float32] | None
+
+    def draw(self, clamped: npt.NDArray[np.float32]) -> MaskCrop:
+        """Make the mask; `clamped` (L, L) are the logits that were handed out with it."""
+        logits = torch.from_numpy(clamped if self.logits is None else self.logits)
+        return crop_mask(fill_holes(logits[None], self.fill_area)[0], self.size)
+
+
 def crop_mask(logits: Tensor, size: tuple[int, int]) -> MaskCrop:
     """Upsample and threshold one mask within its bounding box only.
 
@@ -226,41 +283,86 @@ def crop_mask(logits: Tensor, size: tuple[int, int]) -> MaskCrop:
     ImageError
         If the mask is too large to be made in memory.
     """
-    inside = (logits > 0).numpy()
-    rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
-    if not rows.size:
+    place = _reach(logits, size)
+    if place is None:
         return MaskCrop(0, 0, np.zeros((0, 0), np.bool_))
-    spans, weights = [], []
-    for found, length in ((rows, size[0]), (columns, size[1])):
-        # Bilinear values above zero reach less than one cell beyond the cells that are.
-        scale = length / len(logits)
-        start = max(0, math.floor((found[0] - 0.5) * scale) - 1)
-        stop = min(length, math.ceil((found[-1] + 1.5) * scale) + 1)
-        spans.append(start)
-        weights.append(_bilinear_weights(start, stop, length, len(logits)))
-    height, width = (len(one) for one in weights)
+    rows, columns = place
+    height, width = rows.stop - rows.start, columns.stop - columns.start
     if height * width > _MOST_MASK_PIXELS:
         raise ImageError(
             f"the mask is about {height} x {width} px, which is too large; look at a smaller part "
             "of the image, or segment a copy of lower resolution"
         )
-    mask = (weights[0] @ logits.float() @ weights[1].T > 0).numpy()
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if not rows.size:
+    mask = np.empty((height, width), np.bool_)
+    _write_above_zero(torch.from_numpy(mask), logits, size, place)
+    found, across = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not found.size:
         return MaskCrop(0, 0, np.zeros((0, 0), np.bool_))
-    crop = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].copy()
-    return MaskCrop(spans[0] + int(rows[0]), spans[1] + int(columns[0]), crop)
+    crop = mask[found[0] : found[-1] + 1, across[0] : across[-1] + 1].copy()
+    return MaskCrop(rows.start + int(found[0]), columns.start + int(across[0]), crop)
 
 
-def _bilinear_weights(start: int, stop: int, length: int, cells: int) -> Tensor:
-    """Weights (stop - start, cells) of the pixels start..stop of an axis of `length` pixels."""
-    pixels = torch.arange(start, stop, dtype=torch.float32)
+def write_mask(mask: npt.NDArray[np.bool_], logits: Tensor) -> None:
+    """Upsample and threshold one mask into an array of zeros, touching its bounding box only.
+
+    Parameters
+    ----------
+    mask : ndarray of bool, shape (H, W)
+        All zero; filled.
+    logits : Tensor, shape (L, L)
+        Low-resolution logits on the CPU.
+    """
+    place = _reach(logits, mask.shape)
+    if place is not None:
+        _write_above_zero(torch.from_numpy(mask)[place], logits, mask.shape, place)
+
+
+def _reach(logits: Tensor, size: tuple[int, ...]) -> tuple[slice, slice] | None:
+    """Rows and columns of an image of `size` in which upsampled logits may be above zero."""
+    inside = (logits > 0).numpy()
+    spans = []
+    for axis, length in enumerate(size):
+        found = np.flatnonzero(inside.any(1 - axis))
+        if not found.size:
+            return None
+        # Bilinear values above zero reach less than one cell beyond the cells that are.
+        scale = length / len(logits)
+        start = max(0, math.floor((found[0] - 0.5) * scale) - 1)
+        spans.append(slice(start, min(length, math.ceil((found[-1] + 1.5) * scale) + 1)))
+    return spans[0], spans[1]
+
+
+def _write_above_zero(
+    mask: Tensor, logits: Tensor, size: tuple[int, ...], place: tuple[slice, slice]
+) -> None:
+    """Write where upsampled logits are above zero within a part of the image.
+
+    One axis is interpolated after the other, the second in bands that stay in a cache.
+    """
+    rows, columns = place
+    low, high, share = _between(rows, size[0], len(logits))
+    first = int(low[0])
+    lines = logits[first : int(high[-1]) + 1].float()
+    if 2 * mask.shape[1] > size[1]:
+        wide = F.interpolate(lines[None], size=size[1], mode="linear", align_corners=False)[0]
+        lines = wide[:, columns]
+    else:
+        left, right, part = _between(columns, size[1], logits.shape[1])
+        weights = torch.zeros(int(right[-1] - left[0]) + 1, len(part))
+        index = torch.arange(len(part))
+        weights.index_put_((left - left[0], index), 1 - part, accumulate=True)
+        weights.index_put_((right - left[0], index), part, accumulate=True)
+        lines = lines[:, int(left[0]) : int(right[-1]) + 1] @ weights
+    step = max(1, _BAND // mask.shape[1])
+    for start in range(0, len(mask), step):
+        band = slice(start, start + step)
+        above, below = (lines.index_select(0, line[band] - first) for line in (low, high))
+        torch.gt(torch.lerp(above, below, share[band, None]), 0, out=mask[band])
+
+
+def _between(span: slice, length: int, cells: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Between which two of an axis's cells the pixels of a span lie, and how near the second."""
+    pixels = torch.arange(span.start, span.stop, dtype=torch.float32)
     place = ((pixels + 0.5) * (cells / length) - 0.5).clamp(min=0)
     low = place.floor().long().clamp(max=cells - 1)
-    high = (low + 1).clamp(max=cells - 1)
-    share = place - low
-    weights = torch.zeros(stop - start, cells)
-    index = torch.arange(stop - start)
-    weights.index_put_((index, low), 1 - share, accumulate=True)
-    weights.index_put_((index, high), share, accumulate=True)
-    return weights
+    return low, (low + 1).clamp(max=cells - 1), place - low

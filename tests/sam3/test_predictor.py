@@ -222,7 +222,7 @@ def test_features_of_other_weights_are_refused(features: ImageFeatures) -> None:
 def test_out_of_memory_is_typed_and_survived(
     predictor: Predictor, features: ImageFeatures, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def exhausted(*_: Any) -> Any:
+    def exhausted(*_: Any, **__: Any) -> Any:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     with monkeypatch.context() as patch:

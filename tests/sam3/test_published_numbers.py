@@ -19,6 +19,7 @@ from PIL import Image
 
 from sam3 import ImageFeatures, Predictor, checkpoint
 from sam3.config import get_preset
+from sam3.prompts import check_prompts
 
 TOLERANCE = 1e-4
 WEIGHTS, IMAGES = os.environ.get("SAM3_CHECKPOINT"), os.environ.get("SAM3_TEST_IMAGES")
@@ -66,15 +67,12 @@ def _raw(
     predictor: Predictor, features: ImageFeatures, *, multimask: bool, **prompts: Any
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """Logits before clamping, as transformers returns them, and scores."""
+    given = (prompts.get(name) for name in ("point_coords", "point_labels", "box", "mask_input"))
+    side, cells = features.size, predictor.config.mask_size
+    checked = check_prompts(*given, size=side, mask_size=cells)
     with torch.inference_mode():
-        logits, scores = predictor._low_resolution(
-            features,
-            prompts.get("point_coords"),
-            prompts.get("point_labels"),
-            prompts.get("box"),
-            prompts.get("mask_input"),
-            multimask,
-        )
+        image = predictor.model.image_side(features.encoded)
+        logits, scores = predictor._decode(image, checked, side, multimask)
     return logits.numpy(), scores.numpy()
 
 

@@ -97,10 +97,12 @@ def test_crops_are_decoded_as_parts_of_the_whole_frame(batch: Batch) -> None:
     coords, labels = join_prompts(batch)
     with torch.no_grad():
         encoded = network.model.encode(batch.images.float() / 127.5 - 1)
-        image = encoded.embedding[:1] + network.model.no_memory_embed.transpose(1, 2)[..., None]
-        raw = network._decode(
-            image, (encoded.fine[:1], encoded.middle[:1]), coords[:1], labels[:1], None, (0, 0)
+        side = network.model.mask_decoder.image_side(
+            network.model.without_memory(encoded.embedding[:1]),
+            network.model.prompt_encoder.dense_positions(),
+            (encoded.fine[:1], encoded.middle[:1]),
         )
+        raw = network._decode(side, coords[:1], labels[:1], None, (0, 0))
     image_0 = batch.images[0].permute(1, 2, 0).numpy()
     predictor = Predictor(network.model, device="cpu")
     features = predictor.encode(image_0)

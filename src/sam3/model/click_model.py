@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sam3.config import ModelConfig
-from sam3.model.mask_decoder import MaskDecoder, RawMasks
+from sam3.model.mask_decoder import ImageSide, MaskDecoder, RawMasks
 from sam3.model.neck import Neck
 from sam3.model.prompt_encoder import PromptEncoder
 from sam3.model.trunk import Progress, Trunk
@@ -65,29 +65,46 @@ class ClickModel(nn.Module):
         """Add to an embedding (B, C, g, g) what stands for the memory that an image has not."""
         return embedding + self.no_memory_embed.transpose(1, 2)[..., None]
 
+    def image_side(self, features: EncodedImage) -> ImageSide:
+        """Do all of the decoding that depends on the image alone."""
+        encoder = self.prompt_encoder
+        return self.mask_decoder.image_side(
+            self.without_memory(features.embedding),
+            encoder.dense_positions(),
+            (features.fine, features.middle),
+            None if encoder.render_prompts else encoder.no_mask,
+        )
+
     def decode(
-        self, features: EncodedImage, coords: Tensor, labels: Tensor, mask: Tensor | None
+        self,
+        side: ImageSide,
+        coords: Tensor,
+        labels: Tensor,
+        mask: Tensor | None,
+        multimask: bool | None = None,
     ) -> RawMasks:
         """Decode the prompts of B objects on one image.
 
         Parameters
         ----------
-        features : EncodedImage
-            Of one image.
+        side : ImageSide
+            Of one image, from :meth:`image_side`.
         coords : Tensor, shape (B, N, 2)
             (x, y) in pixels of the model's input; box corners included.
         labels : Tensor, shape (B, N)
             Labels of :mod:`sam3.model.prompt_encoder`.
         mask : Tensor, shape (B, 1, L, L), optional
             Previous logits.
+        multimask : bool, optional
+            As for :class:`sam3.model.mask_decoder.MaskDecoder`.
 
         Returns
         -------
         RawMasks
         """
-        sparse, dense = self.prompt_encoder(coords, labels, mask)
-        image = self.without_memory(features.embedding)
-        positions = self.prompt_encoder.dense_positions()
+        encoder = self.prompt_encoder
+        sparse, dense = encoder(coords, labels, mask)
+        plain = mask is None and not encoder.render_prompts
         return self.mask_decoder(  # type: ignore[no-any-return]
-            image, positions, sparse, dense, (features.fine, features.middle)
+            side, sparse, None if plain else dense, multimask=multimask
         )

@@ -6,6 +6,7 @@ are those of Ravi et al., SAM 2 (2024).
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -14,9 +15,9 @@ from torch.nn import functional as F
 
 from sam3.config import DecoderConfig
 from sam3.model.layers import LayerNorm2d, MultiLayerPerceptron
-from sam3.model.two_way_transformer import TwoWayTransformer
+from sam3.model.two_way_transformer import FirstLook, TwoWayTransformer
 
-__all__ = ["MaskDecoder", "RawMasks", "select_masks"]
+__all__ = ["ImageSide", "MaskDecoder", "RawMasks", "select_masks"]
 
 _MASKS = 4  # one for unambiguous prompts, three for ambiguous ones
 _STABILITY_DELTA, _STABILITY_THRESHOLD = 0.05, 0.98
@@ -37,6 +38,35 @@ class RawMasks(NamedTuple):
     logits: Tensor
     iou: Tensor
     object_score: Tensor
+
+
+class ImageSide(NamedTuple):
+    """What the decoder makes of images alone, for all prompts on them.
+
+    The tokens are M = h w, in rows; the pixels of a token stand side by side.
+
+    Attributes
+    ----------
+    image : Tensor, shape (B, M, C)
+        Image embedding.
+    positions : Tensor, shape (1, M, C)
+        Positions of its tokens.
+    middle : Tensor, shape (B, M, C)
+        What the first upscaling is added to, its bias included: 2 x 2 pixels of C / 4 channels.
+    fine : Tensor, shape (B, 4 M, C / 2)
+        What the second upscaling is added to, likewise.
+    plain : Tensor, shape (B, M, C), optional
+        The image with the stand-in for no mask prompt added, where there may be none.
+    look : FirstLook, optional
+        At that.
+    """
+
+    image: Tensor
+    positions: Tensor
+    middle: Tensor
+    fine: Tensor
+    plain: Tensor | None = None
+    look: FirstLook | None = None
 
 
 class MaskDecoder(nn.Module):
@@ -60,58 +90,139 @@ class MaskDecoder(nn.Module):
         self.iou_head = MultiLayerPerceptron((channels, channels, channels, _MASKS))
         self.object_score_head = MultiLayerPerceptron((channels, channels, channels, 1))
 
-    def forward(
+    def image_side(
         self,
         image: Tensor,
-        image_pos: Tensor,
-        sparse: Tensor,
-        dense: Tensor,
+        positions: Tensor,
         high_res: tuple[Tensor, Tensor],
+        no_mask: Tensor | None = None,
+    ) -> ImageSide:
+        """Do all that depends on the image alone.
+
+        Parameters
+        ----------
+        image : Tensor, shape (B, C, h, w)
+            Image embedding.
+        positions : Tensor, shape (1, C, h, w)
+            Positions of its tokens.
+        high_res : tuple of Tensor, shapes (B, C / 8, 4h, 4w) and (B, C / 4, 2h, 2w)
+            Neck levels 0 and 1 after ``conv_s0`` and ``conv_s1``.
+        no_mask : Tensor, shape (1, C), optional
+            The dense prompt of objects without a mask prompt, where there may be such.
+
+        Returns
+        -------
+        ImageSide
+        """
+        fine, middle = high_res
+        tokens, places = (x.flatten(2).transpose(1, 2).contiguous() for x in (image, positions))
+        plain = None if no_mask is None else tokens + no_mask
+        return ImageSide(
+            tokens,
+            places,
+            _side_by_side(middle, 1) + self.upscale_1.bias.repeat(4),  # type: ignore[union-attr]
+            _side_by_side(fine, 2) + self.upscale_2.bias.repeat(4),  # type: ignore[union-attr]
+            plain,
+            None if plain is None else self.transformer.first_look(plain, places),
+        )
+
+    def forward(
+        self,
+        side: ImageSide,
+        sparse: Tensor,
+        dense: Tensor | None = None,
         seen: Tensor | None = None,
+        multimask: bool | None = None,
     ) -> RawMasks:
         """Decode.
 
         Parameters
         ----------
-        image : Tensor, shape (1 or B, C, h, w)
-            Image embedding.
-        image_pos : Tensor, shape (1 or B, C, h, w)
-            Positions of its tokens.
+        side : ImageSide
+            Of one image, or of B.
         sparse : Tensor, shape (B, N, C)
             Embedded points and boxes.
-        dense : Tensor, shape (1 or B, C, h, w)
-            Embedded mask prompt.
-        high_res : tuple of Tensor, shapes (1 or B, C / 8, 4h, 4w) and (1 or B, C / 4, 2h, 2w)
-            Neck levels 0 and 1 after ``conv_s0`` and ``conv_s1``.
+        dense : Tensor, shape (1 or B, C, h, w), optional
+            Embedded mask prompt; without one, the image side must hold its stand-in.
         seen : Tensor of bool, shape (B, N), optional
             Sparse prompts that count; all by default.
+        multimask : bool, optional
+            Choose masks as :func:`select_masks` does, which saves work on the others.
 
         Returns
         -------
         RawMasks
-            With L = 4h.
+            With L = 4h; all four masks, or those chosen.
         """
         batch = sparse.shape[0]
         output_tokens = torch.cat([self.object_score_token, self.iou_token, self.mask_tokens])
         tokens = torch.cat([output_tokens.expand(batch, -1, -1), sparse], dim=1)
         if seen is not None:
             seen = torch.cat([seen.new_ones(batch, len(output_tokens)), seen], dim=1)
-        height, width = image.shape[-2:]
-        source = (image + dense).expand(batch, -1, -1, -1)
-        tokens, source = self.transformer(
-            tokens, source.flatten(2).transpose(1, 2), image_pos.flatten(2).transpose(1, 2), seen
+        if dense is None:
+            assert side.plain is not None, "an image side without a stand-in needs a dense prompt"
+            source, look = side.plain, side.look
+        else:
+            source, look = side.image + dense.flatten(2).transpose(1, 2), None
+        first = 1 if multimask else 0
+        wanted = [0, 1, *range(2 + first, 2 + _MASKS)]
+        tokens, source = self.transformer(tokens, source, side.positions, seen, look, wanted)
+        nets = list(self.hypernetworks)[first:]
+        kernels = torch.stack([net(tokens[:, 2 + i]) for i, net in enumerate(nets)], dim=1)
+        raw = RawMasks(
+            # Pixel by pixel of one token after the other: masks can be chosen in any order.
+            self._logits(source, side, kernels),
+            self.iou_head(tokens[:, 1]).sigmoid()[:, first:],
+            self.object_score_head(tokens[:, 0]),
         )
-        source = source.transpose(1, 2).unflatten(2, (height, width))
-        fine, middle = high_res
-        upscaled = F.gelu(self.upscale_norm(self.upscale_1(source) + middle))
-        upscaled = F.gelu(self.upscale_2(upscaled) + fine)
-        kernels = torch.stack(
-            [net(tokens[:, 2 + i]) for i, net in enumerate(self.hypernetworks)], dim=1
-        )
-        logits = (kernels @ upscaled.flatten(2)).unflatten(2, upscaled.shape[-2:])
-        return RawMasks(
-            logits, self.iou_head(tokens[:, 1]).sigmoid(), self.object_score_head(tokens[:, 0])
-        )
+        if multimask is False:
+            raw = RawMasks(*select_masks(raw, multimask=False), raw.object_score)
+        return raw._replace(logits=_in_rows(raw.logits, math.isqrt(source.shape[1])))
+
+    def _logits(self, source: Tensor, side: ImageSide, kernels: Tensor) -> Tensor:
+        """Upscale image tokens (B, M, C) by 4 and multiply by kernels (B, K, C / 8)."""
+        norm = self.upscale_norm
+        up_1, up_2 = (_as_matrix(up.weight) for up in (self.upscale_1, self.upscale_2))
+        batch = len(source)
+        middle = side.middle.expand(batch, -1, -1), up_1.expand(batch, -1, -1)
+        x = torch.baddbmm(middle[0], source, middle[1]).unflatten(2, (4, -1)).flatten(1, 2)
+        x = F.layer_norm(x.float(), x.shape[-1:], norm.weight, norm.bias, norm.eps)
+        fine = side.fine.expand(batch, -1, -1), up_2.expand(batch, -1, -1)
+        x = torch.baddbmm(fine[0], F.gelu(x), fine[1]).unflatten(2, (4, -1)).flatten(1, 2)
+        return kernels @ F.gelu(x).transpose(1, 2)
+
+
+def _as_matrix(weight: Tensor) -> Tensor:
+    """Weights (C, K, 2, 2) of a transposed convolution as a matrix (C, 4 K)."""
+    return weight.permute(0, 2, 3, 1).flatten(1)
+
+
+def _side_by_side(x: Tensor, halvings: int) -> Tensor:
+    """Put the pixels of an image token next to each other.
+
+    Parameters
+    ----------
+    x : Tensor, shape (B, C, h, w)
+    halvings : int
+        How often a token is cut in half, along both axes.
+
+    Returns
+    -------
+    Tensor, shape (B, h w / 4, 4 C)
+        For each token, its quarters, their quarters, and so on.
+    """
+    channels = x.shape[1]
+    for axis in (3, 2):
+        x = x.unflatten(axis, (-1, *[2] * halvings))
+    # (B, C, row, its halves, column, its halves): halves of both axes take turns.
+    turns = [a + i for i in range(halvings + 1) for a in (2, 3 + halvings)]
+    return x.permute(0, *turns, 1).reshape(len(x), -1, 4 * channels)
+
+
+def _in_rows(x: Tensor, grid: int) -> Tensor:
+    """Bring logits (B, K, 16 M) from the order of image tokens into that of an image."""
+    x = x.unflatten(2, (grid, -1, 2, 2, 2, 2))
+    return x.permute(0, 1, 2, 4, 6, 3, 5, 7).reshape(*x.shape[:2], 4 * grid, -1)
 
 
 def select_masks(raw: RawMasks, *, multimask: bool) -> tuple[Tensor, Tensor]:

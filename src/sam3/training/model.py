@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
 from sam3.model.click_model import ClickModel
-from sam3.model.mask_decoder import RawMasks
+from sam3.model.mask_decoder import ImageSide, RawMasks
 from sam3.model.prompt_encoder import BOX_END, BOX_START, PADDING
 from sam3.training.data import Batch
 from sam3.training.losses import DenseHead, dense_loss, prompt_loss, soft_targets
@@ -93,9 +95,14 @@ class TrainingModel(nn.Module):
         room = model.config.grid - grid + 1
         row, column = (int(torch.randint(room, (), generator=generator)) for _ in range(2))
         target = soft_targets(batch.masks.flatten(0, 1), 4 * grid)
+        side = model.mask_decoder.image_side(
+            image,
+            model.prompt_encoder.dense_positions(row, column, grid),
+            (high_res[0], high_res[1]),
+        )
 
         def decode(coords: Tensor, labels: Tensor, mask: Tensor | None) -> RawMasks:
-            return self._decode(image, high_res, coords, labels, mask, (row, column))
+            return self._decode(side, coords, labels, mask, (row, column))
 
         coords, labels = join_prompts(batch)
         raw = decode(coords, labels, None)
@@ -117,8 +124,7 @@ class TrainingModel(nn.Module):
 
     def _decode(
         self,
-        image: Tensor,
-        high_res: tuple[Tensor, ...],
+        side: ImageSide,
         coords: Tensor,
         labels: Tensor,
         mask: Tensor | None,
@@ -128,16 +134,11 @@ class TrainingModel(nn.Module):
         model = self.model
         encoder = model.prompt_encoder
         row, column = place
-        grid = image.shape[-1]
+        grid = math.isqrt(side.image.shape[1])
         shift = torch.tensor([column, row], device=coords.device) * model.config.patch_size
         sparse, dense = encoder(coords, labels, mask, grid, shift)
         return model.mask_decoder(  # type: ignore[no-any-return]
-            image,
-            encoder.dense_positions(row, column, grid),
-            sparse,
-            dense,
-            (high_res[0], high_res[1]),
-            _counted(labels),
+            side, sparse, dense, _counted(labels)
         )
 
 
