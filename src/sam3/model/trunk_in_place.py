@@ -86,7 +86,7 @@ def _attend_in_windows(
     cut = height < block.window or width < block.window
     if cut:
         # Padding is zero after the norm, so that its queries, keys and values are the biases.
-        whole = block.attn.qkv.bias.expand(n, block.window, block.window, -1).clone()
+        whole = linears.qkv_bias.expand(n, block.window, block.window, -1).clone()
         whole[:, :height, :width] = qkv
         qkv = whole
     q, k, v = _rotated(qkv.flatten(1, 2), rotations, block.attn.heads)

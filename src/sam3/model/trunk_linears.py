@@ -26,6 +26,8 @@ class BlockLinears:
     ----------
     qkv, proj : callable
         Of the attention.
+    qkv_bias : Tensor, shape (3 C,)
+        What `qkv` makes of zeros.
     fc1 : callable
         Of the MLP, with the GELU after it.
     fc2 : callable
@@ -33,6 +35,7 @@ class BlockLinears:
     """
 
     qkv: Apply
+    qkv_bias: Tensor
     proj: Apply
     fc1: Apply
     fc2: Apply
@@ -56,7 +59,11 @@ def packed_linears(block: Block) -> BlockLinears:
     """
     attn, mlp = block.attn, block.mlp
     return BlockLinears(
-        _packed(attn.qkv), _packed(attn.proj), _packed(mlp.fc1, gelu=True), _packed(mlp.fc2)
+        qkv=_packed(attn.qkv),
+        qkv_bias=attn.qkv.bias,
+        proj=_packed(attn.proj),
+        fc1=_packed(mlp.fc1, gelu=True),
+        fc2=_packed(mlp.fc2),
     )
 
 
