@@ -10,7 +10,7 @@ from sam3.errors import ConfigError, DeviceError
 
 __all__ = ["Precision", "choose_device", "choose_precision", "describe_device"]
 
-Precision = Literal["auto", "float32", "bfloat16"]
+Precision = Literal["auto", "float32", "bfloat16", "int8"]
 _BFLOAT16_CAPABILITY = (8, 0)
 
 
@@ -59,29 +59,36 @@ def choose_precision(precision: Precision, device: torch.device) -> torch.dtype:
 
     Parameters
     ----------
-    precision : {"auto", "float32", "bfloat16"}
+    precision : {"auto", "float32", "bfloat16", "int8"}
     device : torch.device
 
     Returns
     -------
     torch.dtype
-        For ``"auto"``, bfloat16 on CUDA of compute capability 8 and up, float32 elsewhere.
+        For ``"auto"``, bfloat16 on CUDA of compute capability 8 and up, float32 elsewhere. For
+        ``"int8"`` float32, which everything but the linear layers of the encoder is computed in.
 
     Raises
     ------
     ConfigError
-        If it is none of the three.
+        If it is none of the four, or ``"int8"`` for another device than the CPU.
     """
+    if precision == "int8" and device.type != "cpu":
+        raise ConfigError(
+            f'precision "int8" is for the CPU, and the device is {str(device)!r}; use device="cpu", '
+            'or precision="auto".'
+        )
     if precision == "auto":
         capable = (
             device.type == "cuda"
             and torch.cuda.get_device_capability(device) >= _BFLOAT16_CAPABILITY
         )
         return torch.bfloat16 if capable else torch.float32
-    known = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+    known = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.float32}
     if precision not in known:
         raise ConfigError(
-            f'unknown precision {precision!r}; expected "auto", "float32" or "bfloat16".'
+            f'unknown precision {precision!r}; expected "auto", "float32", "bfloat16" or '
+            '"int8".'
         )
     return known[precision]
 

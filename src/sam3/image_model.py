@@ -68,7 +68,7 @@ def build_sam3_image_model(
         Compile the image encoder with torch.compile at its first use.
     preset : str, optional
         ``"tiny"`` for the embedded model.
-    precision : {"auto", "float32", "bfloat16"}
+    precision : {"auto", "float32", "bfloat16", "int8"}
         See :class:`sam3.predictor.Predictor`.
     resolution : int, optional
         Side of the model's input in pixels, where it is not to be that of the weights.
@@ -80,7 +80,7 @@ def build_sam3_image_model(
     Raises
     ------
     UnsupportedError
-        If ``enable_inst_interactivity`` is False.
+        If ``enable_inst_interactivity`` is False, or the processor cannot do ``"int8"``.
     CheckpointNotFoundError, CheckpointError, DownloadError
         If there are no weights, or they do not fit.
     ConfigError, DeviceError
@@ -127,7 +127,7 @@ class Sam3ImageModel(nn.Module):
     ----------
     click_model : ClickModel
         The filled model.
-    precision : {"auto", "float32", "bfloat16"}
+    precision : {"auto", "float32", "bfloat16", "int8"}
         See :class:`sam3.predictor.Predictor`.
 
     Attributes

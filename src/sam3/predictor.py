@@ -28,6 +28,7 @@ from sam3.mask_output import MaskKind, empty_masks, write_masks
 from sam3.model.click_model import ClickModel, EncodedImage
 from sam3.model.mask_decoder import ImageSide
 from sam3.prompts import Prompts, check_prompts
+from sam3.quantization import quantize_trunk
 from sam3.transforms import (
     image_to_model,
     rgb_image,
@@ -70,13 +71,27 @@ class Predictor:
         A filled model; it is moved to the device.
     device : str or torch.device
         ``"auto"`` picks CUDA, then MPS, then the CPU.
-    precision : {"auto", "float32", "bfloat16"}
+    precision : {"auto", "float32", "bfloat16", "int8"}
         Arithmetic of the network; prompts are always encoded in float32. ``"auto"`` is bfloat16
         on CUDA devices of compute capability 8 and up, float32 elsewhere. A caller's autocast
-        changes nothing.
+        changes nothing. ``"int8"`` is float32 but for the linear layers of the encoder, which it
+        rounds to 8 bits: CPU only, see :mod:`sam3.quantization`.
     fingerprint : str, optional
         That of the weights, where it is known already, as from
         :func:`sam3.checkpoint.load_with_fingerprint`.
+
+    Attributes
+    ----------
+    fingerprint : str
+        Name of the weights; for ``"int8"`` another than for the weights as they are, so that
+        features of both are never taken for one another.
+
+    Raises
+    ------
+    ConfigError, DeviceError
+        If the precision is not possible on the device, or there is no such device.
+    UnsupportedError
+        If the processor cannot do ``"int8"``.
     """
 
     def __init__(
@@ -91,6 +106,10 @@ class Predictor:
         self.fingerprint = fingerprint or checkpoint.fingerprint(model)
         self._image_sides = ImageSides(model)
         choose_precision(precision, self.device)  # a wrong name is refused at once
+        self._linears = None
+        if precision == "int8":
+            self._linears = quantize_trunk(model.trunk)
+            self.fingerprint += "-int8"
 
     @property
     def device(self) -> torch.device:
@@ -161,7 +180,9 @@ class Predictor:
             part = pixels[start : start + step]
             with self._running("encode an image"):
                 inputs = [image_to_model(image, self.config.resolution) for image in part]
-                together = self.model.encode(torch.cat(inputs).to(self.device), progress)
+                together = self.model.encode(
+                    torch.cat(inputs).to(self.device), progress, self._linears
+                )
             encoded += [EncodedImage(*(t[i : i + 1] for t in together)) for i in range(len(part))]
         return [
             ImageFeatures(e, (p.shape[0], p.shape[1]), self.fingerprint, self.config.resolution)
@@ -322,7 +343,7 @@ def load_predictor(
         ``model.safetensors``, or one written by this project.
     device : str or torch.device
         ``"auto"`` picks CUDA, then MPS, then the CPU.
-    precision : {"auto", "float32", "bfloat16"}
+    precision : {"auto", "float32", "bfloat16", "int8"}
         See :class:`Predictor`.
     resolution : int, optional
         Side of the model's input in pixels, a multiple of 14 from 252 to 2016; by default that of
@@ -340,6 +361,8 @@ def load_predictor(
         If the device does not exist here.
     ConfigError
         If the resolution or precision is not possible.
+    UnsupportedError
+        If the processor cannot do ``"int8"``.
     """
     chosen = choose_device(device)
     choose_precision(precision, chosen)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -12,6 +13,7 @@ from sam3.model.mask_decoder import ImageSide, MaskDecoder, RawMasks
 from sam3.model.neck import Neck
 from sam3.model.prompt_encoder import PromptEncoder
 from sam3.model.trunk import Progress, Trunk
+from sam3.model.trunk_linears import BlockLinears
 
 __all__ = ["ClickModel", "EncodedImage"]
 
@@ -55,9 +57,14 @@ class ClickModel(nn.Module):
         # Videos put the memory of earlier frames here; a single image has none.
         self.no_memory_embed = nn.Parameter(torch.zeros(1, 1, config.channels))
 
-    def encode(self, images: Tensor, progress: Progress | None = None) -> EncodedImage:
-        """Encode normalised images (B, 3, H, W) in [-1, 1]; `progress` as for :class:`Trunk`."""
-        decoder, features = self.mask_decoder, self.trunk(images, progress)
+    def encode(
+        self,
+        images: Tensor,
+        progress: Progress | None = None,
+        linears: Sequence[BlockLinears] | None = None,
+    ) -> EncodedImage:
+        """Encode normalised images (B, 3, H, W) in [-1, 1]; the rest as for :class:`Trunk`."""
+        decoder, features = self.mask_decoder, self.trunk(images, progress, linears)
         fine, middle, coarse = self.neck(features, decoder.conv_s0, decoder.conv_s1)
         return EncodedImage(coarse, middle, fine)
 

@@ -5,7 +5,7 @@ Source: Li et al., Exploring Plain Vision Transformer Backbones for Object Detec
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,8 @@ from torch.nn import functional as F
 
 from sam3.config import TrunkConfig
 from sam3.model.rope import apply_rope, axial_rope_table
+from sam3.model.trunk_in_place import apply_in_place, can_work_in_place
+from sam3.model.trunk_linears import BlockLinears, packed_linears
 
 __all__ = ["Progress", "Trunk"]
 
@@ -133,7 +135,12 @@ class Trunk(nn.Module):
         )
         self._tables: dict[tuple[int, int, float, torch.device], Tensor] = {}
 
-    def forward(self, images: Tensor, progress: Progress | None = None) -> Tensor:
+    def forward(
+        self,
+        images: Tensor,
+        progress: Progress | None = None,
+        linears: Sequence[BlockLinears] | None = None,
+    ) -> Tensor:
         """Encode normalised images.
 
         Parameters
@@ -142,6 +149,8 @@ class Trunk(nn.Module):
             Pixels in [-1, 1]; H and W are multiples of the patch size.
         progress : callable, optional
             Told after each block which share of them is done. What it raises ends the encoding.
+        linears : sequence of BlockLinears, optional
+            In place of the linear layers of each block, on a CPU and without autograd.
 
         Returns
         -------
@@ -155,10 +164,19 @@ class Trunk(nn.Module):
         window = self.config.window
         local = self._rope(window, window, 1.0, x.device)
         whole = self._rope(height, width, self.global_scale, x.device)
-        for number, block in enumerate(self.blocks, start=1):
-            x = block(x, whole if block.window is None else local)
+        in_place = can_work_in_place(x)
+        assert in_place or linears is None
+        if in_place:
+            x, local, whole = x.contiguous(), torch.complex(*local), torch.complex(*whole)
+        for number, block in enumerate(self.blocks):
+            rope = whole if block.window is None else local
+            if in_place:
+                ready = packed_linears(block) if linears is None else linears[number]
+                apply_in_place(block, x, rope, ready)
+            else:
+                x = block(x, rope)
             if progress is not None:
-                progress(number / len(self.blocks))
+                progress((number + 1) / len(self.blocks))
         features: Tensor = x.permute(0, 3, 1, 2)
         return features
 

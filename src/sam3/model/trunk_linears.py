@@ -1,0 +1,89 @@
+"""The linear layers of a block, made ready for one pass over an image on a CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+if TYPE_CHECKING:
+    from sam3.model.trunk import Block
+
+__all__ = ["BlockLinears", "packed_linears"]
+
+Apply = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class BlockLinears:
+    """What a block computes by matrix products, each from (N, in) to (N, out).
+
+    Attributes
+    ----------
+    qkv, proj : callable
+        Of the attention.
+    qkv_bias : Tensor, shape (3 C,)
+        What `qkv` makes of zeros.
+    fc1 : callable
+        Of the MLP, with the GELU after it.
+    fc2 : callable
+        Of the MLP.
+    """
+
+    qkv: Apply
+    qkv_bias: Tensor
+    proj: Apply
+    fc1: Apply
+    fc2: Apply
+
+
+def packed_linears(block: Block) -> BlockLinears:
+    """Lay out the weights of a block as the fastest matrix product there is wants them.
+
+    Packing costs a hundredth of the block's time on an image of full size. So it is done for each
+    pass anew and dropped after the block: there is no second copy of the model, and none that
+    could be left behind when its parameters are trained, moved or loaded.
+
+    Parameters
+    ----------
+    block : Block
+        Float32, on the CPU.
+
+    Returns
+    -------
+    BlockLinears
+    """
+    attn, mlp = block.attn, block.mlp
+    return BlockLinears(
+        qkv=_packed(attn.qkv),
+        qkv_bias=attn.qkv.bias,
+        proj=_packed(attn.proj),
+        fc1=_packed(mlp.fc1, gelu=True),
+        fc2=_packed(mlp.fc2),
+    )
+
+
+def _packed(layer: nn.Linear, *, gelu: bool = False) -> Apply:
+    if not _has_onednn() or type(layer) is not nn.Linear:
+        return (lambda x: F.gelu(layer(x))) if gelu else layer
+    # oneDNN does fp32 products by a fifth faster than MKL on AMD's processors, and as fast on
+    # others. These are the operators that torch.compile calls on a CPU.
+    operators, bias = torch.ops.mkldnn, layer.bias
+    weight = operators._reorder_linear_weight(layer.weight.detach())
+    after = ("gelu", [], "none") if gelu else ("none", [], "")
+
+    def apply(x: Tensor) -> Tensor:
+        return operators._linear_pointwise(x, weight, bias, *after)  # type: ignore[no-any-return]
+
+    return apply
+
+
+def _has_onednn() -> bool:
+    names = ("_reorder_linear_weight", "_linear_pointwise")
+    return torch.backends.mkldnn.is_available() and all(
+        hasattr(torch.ops.mkldnn, name) for name in names
+    )
