@@ -14,7 +14,22 @@ from hypothesis import strategies as st
 EXAMPLES = int(os.environ.get("NAPARI_SAM3_EXAMPLES", "300"))
 MOST_PIXELS = 1 << 16
 
-REAL = ("bool", "u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f2", "f4", "f8", ">u2", ">f4")
+REAL: tuple[str, ...] = (
+    "bool",
+    "u1",
+    "u2",
+    "u4",
+    "u8",
+    "i1",
+    "i2",
+    "i4",
+    "i8",
+    "f2",
+    "f4",
+    "f8",
+    ">u2",
+    ">f4",
+)
 REAL += (np.dtype(np.longdouble).str,)
 NO_PIXELS = ("c8", "c16", "O", "U3", "S3", "M8[s]", "m8[s]", "V4", "i4,f4")
 DTYPES = st.sampled_from(REAL * 2 + NO_PIXELS)
@@ -22,7 +37,7 @@ SIDES = st.sampled_from((1, 2, 3, 4, 5, 17, 40, 64, 300, 5000, 17, 40, 0))
 CONTENTS = ("noise", "constant", "zero", "nan", "some nan", "inf", "huge", "negative", "one pixel")
 
 
-def faults(share: float) -> Any:
+def faults(share: float) -> settings:
     """Settings of a test that gets a share of all examples."""
     return settings(
         max_examples=max(10, round(EXAMPLES * share)),
