@@ -269,13 +269,30 @@ def test_any_edits_of_layers_in_any_order(open_desk: Callable[..., Any]) -> None
     desk = open_desk(picture("plane"))
     desk.session.look_ahead = 0
     run_state_machine_as_test(
-        lambda: ViewerMachine(desk),
+        lambda: ViewerMachine(desk),  # type: ignore[arg-type]  # anything that makes one
         settings=settings(
-            max_examples=max(4, EXAMPLES // 100),
+            max_examples=max(3, EXAMPLES // 100),
             # Shrinking a fault takes minutes: the steps of the machine tell enough.
             phases=(Phase.explicit, Phase.reuse, Phase.generate),
-            stateful_step_count=20,
+            stateful_step_count=15,
             deadline=None,
             suppress_health_check=list(HealthCheck),
         ),
     )
+
+
+@pytest.mark.parametrize("look", [False, True])
+def test_an_image_that_takes_the_place_of_another_one_at_once(
+    open_desk: Callable[..., Any], look: bool
+) -> None:
+    desk = open_desk(picture("plane"))
+    desk.viewer.layers.clear()
+    if look:
+        QApplication.processEvents()
+    layer = desk.viewer.add_image(picture("other"))
+
+    def taken() -> bool:
+        binding = desk.widget.binding
+        return binding is not None and bool(binding.image == layer)
+
+    desk.hand.wait_until(taken, "the new image", 10)
