@@ -3,9 +3,12 @@
 import os
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from tests.guard import network_guard
 
 # A leaked Qt object or a worker that outlives its test is a fault of ours, not noise.
 os.environ.setdefault("NAPARI_STRICT_QT", "1")
@@ -17,9 +20,27 @@ os.environ.setdefault("QT_API", "pyqt6")
 # Journals of what is labelled go to a cache of the tests, not to the tester's.
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="napari-sam3-tests-")
 
+# Nothing is sent anywhere: every connection but those to this machine is refused, and its test
+# fails, in this process and in the Python processes that it starts.
+_REFUSALS = Path(tempfile.mkdtemp(prefix="napari-sam3-tests-")) / "refusals"
+_REFUSALS.touch()
+os.environ[network_guard.LOG] = str(_REFUSALS)
+_GUARD = str(Path(network_guard.__file__).parent)
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [_GUARD, os.environ.get("PYTHONPATH")]))
+network_guard.install()
+
 # The same examples every time: a build fails for what was changed, not by chance.
 settings.register_profile("seeded", derandomize=True)
 settings.load_profile("seeded")
+
+
+@pytest.fixture(autouse=True)
+def no_connection() -> Iterator[None]:
+    """Fail a test that reached for another machine, even if nobody looked at the refusal."""
+    before = _REFUSALS.stat().st_size
+    yield
+    refused = _REFUSALS.read_bytes()[before:].decode()
+    assert not refused, f"no test may reach another machine:\n{refused}"
 
 
 @pytest.fixture

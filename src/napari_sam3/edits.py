@@ -162,8 +162,10 @@ def mask_of_label(target: LabelTarget, label: int) -> PlaneMask:
     Raises
     ------
     LabelError
-        If there are none.
+        If there are none, or it is the background.
     """
+    if label == 0:
+        raise LabelError("0 is the background and no label; choose a label that is on this plane")
     height, width = target.shape
     found: list[PlaneMask] = []
     for start in range(0, height, _BAND):

@@ -239,7 +239,9 @@ class _Task:
     def kind(self) -> tuple[int, bool, bool, bool]:
         """Return what tasks must have in common to be decoded in one call without padding."""
         prompts = self.prompts
-        return len(prompts.points), prompts.box is not None, self._mask_before, self.multimask
+        # One that climbed into this field has a mask by now, which it had not when its turn began.
+        has_mask = self._before is not None
+        return len(prompts.points), prompts.box is not None, has_mask, self.multimask
 
     @property
     def multimask(self) -> bool:

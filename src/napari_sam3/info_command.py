@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
 from pathlib import Path
 from typing import Any
+
+from sam3.files import read_bounded
 
 from .command_parts import DONE, add_json_option, print_json, raw
 
@@ -66,8 +67,12 @@ def describe(file: str) -> dict[str, Any]:
 
 
 def _is_store(path: Path) -> bool:
+    from .record_fields import parse
+    from .store_files import MAX_JSON_BYTES
+
     try:
-        attributes = json.loads((path / "zarr.json").read_bytes())["attributes"]
+        content = read_bounded(path / "zarr.json", MAX_JSON_BYTES)
+        attributes = parse(content, "zarr.json").value["attributes"]
     except (OSError, ValueError, KeyError, TypeError):
         return False
     return isinstance(attributes, dict) and "napari_sam3_store" in attributes

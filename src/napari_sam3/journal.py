@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ from .journal_files import (
     default_folder,
     prune,
 )
-from .journal_lines import JournalHeader, encode_line
+from .journal_lines import MAX_JOURNAL_BYTES, MAX_LINE, JournalHeader, encode_line
 from .operations import LabelChange
 from .record_fields import RecordError, dump
 from .records import operation_to_record, write_to_record
@@ -142,11 +143,13 @@ class Journal:
         """Append lines to the file, whole or not at all."""
         assert self._descriptor is not None
         total, size = self._end
-        lines = b""
+        lines, longest = b"", 0
         for body in bodies:
             line, total = encode_line(body, total)
-            lines += line
+            lines, longest = lines + line, max(longest, len(line))
         try:
+            if longest > MAX_LINE or size + len(lines) > MAX_JOURNAL_BYTES:
+                raise OSError(errno.EFBIG, "more than is read again")
             rest = memoryview(lines)
             while rest:
                 rest = rest[os.write(self._descriptor, rest) :]

@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 FORMAT = "napari-sam3 journal"
 MAX_LINE = 1 << 30
+# Of a whole journal: what a reader holds in memory. Nobody labels that much before saving.
+MAX_JOURNAL_BYTES = 1 << 33
 _START, _MIDDLE, _END = b'{"sum":"', b'","body":', b"}\n"
 _BODY_AT = len(_START) + 8 + len(_MIDDLE)
 _HEADER_BODY = b'{"format":"napari-sam3 journal"'

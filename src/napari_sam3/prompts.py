@@ -97,11 +97,14 @@ class PromptSet:
         if labels is None:
             polarity: tuple[int, ...] = (1,) * len(xy)
         else:
-            polarity = tuple(parse_polarity(value) for value in np.atleast_1d(np.asarray(labels)))
+            given = labels if isinstance(labels, list | tuple) else np.atleast_1d(labels).tolist()
+            polarity = tuple(map(parse_polarity, given))
         corners = None
         if box is not None:
-            flat = _rows(np.asarray(box, np.float64).reshape(1, -1), 4, "box")[0]
-            corners = _checked_box(*(float(value) for value in flat))
+            flat = _rows(box, 4, "box")
+            if len(flat) != 1:
+                raise PromptError(f"one object has one box (x0, y0, x1, y1), got {len(flat)}")
+            corners = _checked_box(*(float(value) for value in flat[0]))
         return cls(tuple((float(x), float(y)) for x, y in xy), polarity, corners)
 
     @property
@@ -365,7 +368,10 @@ def _checked_box(x0: float, y0: float, x1: float, y1: float) -> Box:
 def _rows(values: npt.ArrayLike | None, columns: int, name: str) -> FloatArray:
     if values is None:
         return np.zeros((0, columns))
-    array = np.asarray(values, np.float64)
+    try:
+        array = np.asarray(values, np.float64)
+    except (TypeError, ValueError) as error:
+        raise PromptError(f"{name} must be N x {columns} numbers, got {values!r}") from error
     if array.size == 0:
         return np.zeros((0, columns))
     array = np.atleast_2d(array)

@@ -15,17 +15,25 @@ import numpy.typing as npt
 from .file_lock import is_held
 from .identity import ImageIdentity
 from .journal_files import JournalError, default_folder, journals_in
-from .journal_lines import JournalHeader, LineReader
+from .journal_lines import MAX_JOURNAL_BYTES, JournalHeader, LineReader
 from .masks import Region
 from .operations import AcceptedObject, LabelWrite, Operation
 from .record_fields import Node, RecordError
 from .record_parts import MakeKey, as_it_is
-from .records import StoredWrite, operation_from_record, write_from_record
+from .records import (
+    StoredWrite,
+    operation_from_record,
+    unpacked_bytes,
+    write_from_record,
+)
 from .replay import objects_in_effect
 
 __all__ = ["CrashedJournal", "Restored", "discard_journal", "find_journals", "read_journal"]
 
 logger = logging.getLogger(__name__)
+
+# Of masks and strokes in memory; a session that holds more was never in memory to be written.
+MAX_UNPACKED_BYTES = 1 << 33
 
 WriteLabels = Callable[[Hashable, Region, npt.NDArray[Any]], None]
 
@@ -180,13 +188,21 @@ def read_journal(path: str | os.PathLike[str], make_key: MakeKey = as_it_is) -> 
         If the file cannot be opened, is no journal, or one of another version.
     """
     path = Path(path)
-    history, stored, closed = _History(), list[StoredWrite](), False
+    history, stored, closed, unpacked = _History(), list[StoredWrite](), False, 0
     try:
         with path.open("rb") as file:
+            if os.fstat(file.fileno()).st_size > MAX_JOURNAL_BYTES:
+                raise JournalError(
+                    f"the journal {str(path)!r} holds more than the {MAX_JOURNAL_BYTES} bytes of "
+                    "the largest one; choose a file that napari-sam3 wrote"
+                )
             lines = LineReader(file, path)
             for line in lines:
                 try:
                     closed = _is_end(line)
+                    unpacked += _unpacked(line)
+                    if unpacked > MAX_UNPACKED_BYTES:
+                        raise RecordError(f"masks up to there take {unpacked} bytes of memory")
                     if not closed:
                         stored += _take(line, history, make_key)
                 except RecordError as error:
@@ -233,6 +249,11 @@ def discard_journal(path: str | os.PathLike[str]) -> bool:
 
 def _is_end(line: Node) -> bool:
     return bool(line.value == {"closed": True})
+
+
+def _unpacked(line: Node) -> int:
+    operation = line.value.get("operation") if isinstance(line.value, dict) else None
+    return unpacked_bytes(operation)
 
 
 def _take(line: Node, history: _History, make_key: MakeKey) -> list[StoredWrite]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import logging
+import math
 import os
 import shutil
 import threading
@@ -20,9 +20,12 @@ import numpy as np
 import numpy.typing as npt
 import platformdirs
 
+from sam3.files import read_bounded
+
 from .operations import Rendering
-from .record_fields import Node, RecordError
+from .record_fields import Node, RecordError, parse
 from .store_files import (
+    MAX_JSON_BYTES,
     StoreError,
     Workroom,
     field_folders,
@@ -46,6 +49,8 @@ logger = logging.getLogger(__name__)
 DEFAULT_STORE_BYTES = 20 * 10**9
 NO_LIMIT = 1 << 62
 _ATTRIBUTE = "napari_sam3"
+# A tensor of the full-size model takes 85 MB.
+MAX_TENSOR_BYTES = 1 << 30
 
 
 def default_store_folder() -> Path:
@@ -194,7 +199,7 @@ class EmbeddingStore:
     def about(self, key: str) -> StoredField | None:
         """Return what a field was made with, without its features; None if there is none."""
         with contextlib.suppress(OSError, RecordError, ValueError, KeyError, TypeError):
-            content = json.loads((self.path / key / "zarr.json").read_bytes())
+            content = parse(read_bounded(self.path / key / "zarr.json", MAX_JSON_BYTES), key).value
             return StoredField.from_record(Node(content["attributes"][_ATTRIBUTE], key))
         return None
 
@@ -234,7 +239,7 @@ class EmbeddingStore:
         if about.key != key or names != EncodedImage._fields:
             raise RecordError(f"it is the field {about.key} with {', '.join(names)}")
         arrays: dict[str, Any] = {name: group[name] for name in names}
-        tensors = [_to_tensor(np.asarray(arrays[t.name][...]), t) for t in about.tensors]
+        tensors = [_to_tensor(arrays[t.name], t) for t in about.tensors]
         encoded = EncodedImage(*tensors)
         return ImageFeatures(encoded, about.size, about.fingerprint, about.resolution)
 
@@ -294,12 +299,18 @@ def _to_array(tensor: torch.Tensor) -> npt.NDArray[Any]:
     return np.asarray(tensor.numpy())
 
 
-def _to_tensor(array: npt.NDArray[Any], about: StoredTensor) -> torch.Tensor:
-    """Bring an array back, bit for bit, or raise RecordError."""
+def _to_tensor(stored: Any, about: StoredTensor) -> torch.Tensor:
+    """Bring a zarr array back, bit for bit, or raise RecordError."""
     import torch
 
-    dtype = "int16" if about.dtype == "bfloat16" else about.dtype
-    if array.shape != about.shape or array.dtype != dtype or _digest(array) != about.digest:
+    dtype = np.dtype("int16" if about.dtype == "bfloat16" else about.dtype)
+    kind = tuple(stored.shape), stored.dtype, tuple(stored.chunks)
+    # Before a pixel is read: a few bytes of metadata can announce any amount of memory.
+    size = math.prod(about.shape) * dtype.itemsize
+    if kind != (about.shape, dtype, about.shape) or size > MAX_TENSOR_BYTES:
+        raise RecordError(f"its {about.name} is not what was written")
+    array = np.asarray(stored[...])
+    if _digest(array) != about.digest:
         raise RecordError(f"its {about.name} is not what was written")
     tensor = torch.from_numpy(array)
     return tensor.view(torch.bfloat16) if about.dtype == "bfloat16" else tensor

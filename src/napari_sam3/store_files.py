@@ -16,8 +16,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sam3.errors import Sam3Error
+from sam3.files import read_bounded
 
 from .file_lock import is_held, try_hold
+from .record_fields import parse
 
 __all__ = ["FORMAT_VERSION", "StoreError", "Workroom", "field_folders", "folder_bytes"]
 __all__ += ["open_root", "prune", "reason"]
@@ -26,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 #: Grows when the layout changes; a store of another version is not used.
 FORMAT_VERSION = 1
+# zarr's metadata of a group: about a hundredth of that.
+MAX_JSON_BYTES = 1 << 20
 _ROOT = "zarr.json"
 _ABOUT = "napari_sam3_store"
 _KEY = re.compile("[0-9a-f]{32}")
@@ -73,7 +77,7 @@ def open_root(path: Path, limit_bytes: int, *, create: bool) -> int:
                 raise _no_store(path, "it holds other files")
             if not others:
                 _create_root(root, limit_bytes)
-        attributes = json.loads(root.read_bytes())["attributes"]
+        attributes = parse(read_bounded(root, MAX_JSON_BYTES), _ROOT).value["attributes"]
         version, limit = attributes[_ABOUT]["version"], attributes[_ABOUT]["limit_bytes"]
     except FileNotFoundError as error:
         raise _no_store(path, "there is none") from error

@@ -325,9 +325,10 @@ class SegmentWidget(QWidget):
             return
         # What follows is done later: within the event napari is still at work on its layers,
         # and selects a new one only when everybody was told about it.
-        if binding is not None and "image" in binding.layers.missing:
+        lost = binding is not None and "image" in binding.layers.missing
+        if lost:
             QTimer.singleShot(0, self._leave_lost_image)
-        elif binding is None and event.type == "inserted" and images_in(self.viewer):
+        if event.type == "inserted" and (lost or binding is None) and images_in(self.viewer):
             QTimer.singleShot(0, self._take_first_image)
         self.refresh()
 

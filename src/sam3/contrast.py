@@ -13,6 +13,8 @@ __all__ = ["percentile_limits", "to_uint8"]
 
 _PERCENTILES = (0.1, 99.9)
 _TABLE = 1 << 16  # values of 16 bits
+# Beyond it the differences of values are no numbers any more.
+_MOST = 1e300
 _SAMPLE = 1_000_000  # values looked at; more add time and no accuracy
 
 
@@ -35,8 +37,9 @@ def percentile_limits(values: npt.NDArray[np.generic]) -> tuple[float, float]:
         If no value is finite.
     """
     flat = np.asarray(values).reshape(-1)
-    flat = flat[:: max(1, flat.size // _SAMPLE)].astype(np.float64)
-    finite = flat[np.isfinite(flat)]
+    with np.errstate(over="ignore"):  # of long doubles
+        flat = flat[:: max(1, flat.size // _SAMPLE)].astype(np.float64)
+    finite = flat[np.isfinite(flat)].clip(-_MOST, _MOST)
     if not finite.size:
         raise ImageError(
             f"the image of shape {np.shape(values)} holds no finite value, only NaN or infinity; "
@@ -73,5 +76,6 @@ def to_uint8(values: npt.NDArray[np.generic], limits: tuple[float, float]) -> np
         lowest, highest = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
         table = to_uint8(np.arange(lowest, highest + 1), limits)
         return np.asarray(table[values if lowest == 0 else values.astype(np.int32) - lowest])
-    scaled = (values.astype(np.float64) - low) * (255.0 / (high - low))
+    with np.errstate(over="ignore", invalid="ignore"):  # infinity is white, what is undefined black
+        scaled = (values.astype(np.float64) - low) * (255.0 / (high - low))
     return np.rint(np.clip(np.nan_to_num(scaled, nan=0.0), 0, 255)).astype(np.uint8)

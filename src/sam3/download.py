@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
+import hashlib
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ __all__ = ["Progress", "download_released_weights"]
 INSTEAD = 'Or point checkpoint_path to a weights file, or use preset="tiny".'
 Progress = Callable[[int, int | None], None]
 
+_SHA256 = re.compile("[0-9a-f]{64}")
 _REPOSITORY, _FILE = "facebook/sam3", "sam3.pt"
 
 
@@ -26,7 +30,8 @@ def download_released_weights(
 ) -> Path:
     """Fetch ``sam3.pt`` from Hugging Face into its cache, with progress.
 
-    A connection that breaks is taken up again where it broke.
+    A connection that breaks is taken up again where it broke. The file gets its name once it has
+    the size that was announced and, where the server announces one, the SHA-256.
 
     Parameters
     ----------
@@ -49,10 +54,10 @@ def download_released_weights(
     Raises
     ------
     DownloadError
-        With what to do: no token, no access, no connection, no room.
+        With what to do: no token, no access, no connection, no room, another content.
     """
     # Imported here: it is slow, and needed by those alone who ask for a download.
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
     from huggingface_hub.errors import (
         GatedRepoError,
         HfHubHTTPError,
@@ -61,15 +66,22 @@ def download_released_weights(
     )
 
     try:
-        return Path(
-            hf_hub_download(
-                _REPOSITORY,
-                _FILE,
-                endpoint=endpoint,
-                cache_dir=cache_dir,
-                tqdm_class=None if progress is None else _reporting(progress),
+        known = try_to_load_from_cache(_REPOSITORY, _FILE, cache_dir=cache_dir)
+        with _no_telemetry():
+            path = Path(
+                hf_hub_download(
+                    _REPOSITORY,
+                    _FILE,
+                    endpoint=endpoint,
+                    cache_dir=cache_dir,
+                    tqdm_class=None if progress is None else _reporting(progress),
+                )
             )
-        )
+        if str(path) != known:  # an hour's download is worth ten seconds
+            _check_hash(path)
+        return path
+    except DownloadError:
+        raise
     except GatedRepoError as error:
         status = error.response.status_code if error.response is not None else None
         if status == 401:
@@ -107,6 +119,40 @@ def download_released_weights(
             f"the weights of {_REPOSITORY} could not be downloaded: {error}.\nCheck the connection "
             f"and the folder named by HF_HOME, then try again.\n{instead}"
         ) from error
+
+
+def _check_hash(path: Path) -> None:
+    """Delete a file that does not have the hash that it is kept under; raises DownloadError."""
+    content = path.resolve()  # the cache names what it holds by the server's tag
+    if not _SHA256.fullmatch(content.name):
+        return
+    with content.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != content.name:
+        path.unlink(missing_ok=True)
+        content.unlink(missing_ok=True)
+        raise DownloadError(
+            f"what was downloaded is not {_FILE} (SHA-256 {found[:16]}..., expected "
+            f"{content.name[:16]}...) and was deleted.\nTry again, or over another connection."
+        )
+
+
+@contextmanager
+def _no_telemetry() -> Iterator[None]:
+    """Have Hugging Face's client tell nothing of this computer, and ask its own server nothing.
+
+    It would describe the installed packages, and fetch a list of programs from huggingface.co,
+    even where the file comes from a mirror. Its switch is read from the environment when it is
+    imported, which may have happened long before.
+    """
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_DISABLE_TELEMETRY
+    constants.HF_HUB_DISABLE_TELEMETRY = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_DISABLE_TELEMETRY = before
 
 
 def _reporting(progress: Progress) -> Any:

@@ -64,7 +64,12 @@ def rgb_image(image: Any) -> npt.NDArray[np.uint8]:
     elif isinstance(image, Tensor):
         image = image.detach().cpu()
         image = (image.movedim(0, -1) if image.dim() == 3 else image).numpy()
-    array = np.asarray(image)
+    try:
+        array = np.asarray(image)
+    except (TypeError, ValueError) as error:
+        raise ImageError(
+            f"a {type(image).__name__} is no image ({error}); give an array of numbers."
+        ) from error
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
         raise ImageError(
             f"an image of shape {array.shape} cannot be encoded; expected height x width, or "

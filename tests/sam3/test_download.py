@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import uuid
 from collections.abc import Iterator
@@ -22,12 +23,13 @@ ETAG = "0123456789abcdef"
 class Hub(ThreadingHTTPServer):
     """Answers every request for the file with one status and one error code."""
 
-    status, error_code, content = 200, "", b"weights" * 1000
+    status, error_code, content, etag = 200, "", b"weights" * 1000, ETAG
     cut_after: int | None = None
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.ranges: list[str | None] = []
+        self.agents: list[str] = []
 
     @property
     def url(self) -> str:
@@ -41,6 +43,7 @@ class Handler(BaseHTTPRequestHandler):
         self.do_GET()
 
     def do_GET(self) -> None:
+        self.server.agents.append(self.headers.get("User-Agent", ""))
         asked = self.headers.get("Range")
         first = int(asked.removeprefix("bytes=").rstrip("-")) if asked else 0
         self.send_response(206 if asked else self.server.status)
@@ -48,7 +51,7 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("X-Error-Code", self.server.error_code)
         body = self.server.content[first:] if self.server.status == 200 else b""
         self.send_header("X-Repo-Commit", COMMIT)
-        self.send_header("ETag", f'"{ETAG}"')
+        self.send_header("ETag", f'"{self.server.etag}"')
         self.send_header("Content-Length", str(len(body)))
         if asked:
             whole = len(self.server.content)
@@ -80,6 +83,27 @@ def test_the_file_is_fetched_once(hub: Hub, tmp_path: Path) -> None:
     path = download_released_weights(endpoint=hub.url, cache_dir=tmp_path)
     assert path.read_bytes() == hub.content
     assert path.name == "sam3.pt"
+
+
+def test_a_file_of_the_announced_hash_is_kept_and_another_one_deleted(
+    hub: Hub, tmp_path: Path
+) -> None:
+    hub.etag = hashlib.sha256(hub.content).hexdigest()
+    path = download_released_weights(endpoint=hub.url, cache_dir=tmp_path / "right")
+    assert path.read_bytes() == hub.content
+    hub.content = b"weighty" * 1000
+    with pytest.raises(DownloadError, match=r"is not sam3\.pt \(SHA-256 .* and was deleted"):
+        download_released_weights(endpoint=hub.url, cache_dir=tmp_path / "wrong")
+    assert not [one for one in (tmp_path / "wrong").rglob("*") if one.name in ("sam3.pt", hub.etag)]
+
+
+def test_nothing_is_told_of_this_computer(hub: Hub, tmp_path: Path) -> None:
+    # Connections to any other machine are refused, and fail the test; see conftest.py.
+    download_released_weights(endpoint=hub.url, cache_dir=tmp_path)
+    assert hub.agents
+    for agent in hub.agents:
+        assert "torch" not in agent
+    assert constants.HF_HUB_DISABLE_TELEMETRY is False, "as it was"
 
 
 @pytest.mark.parametrize(

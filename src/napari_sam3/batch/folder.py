@@ -17,7 +17,8 @@ import numpy as np
 from napari_sam3.axes import ImageAxes
 from napari_sam3.file_lock import try_hold
 from napari_sam3.ome_zarr import LabelImage, create_labels, open_labels
-from sam3.files import write_whole
+from napari_sam3.record_fields import parse
+from sam3.files import read_bounded, write_whole
 
 from .prompts import Position
 from .results import BatchError
@@ -28,6 +29,8 @@ __all__ = ["BatchFolder", "folder_beside"]
 FORMAT = "napari-sam3 batch"
 VERSION = 1
 CHUNK = 1024
+# A question holds all prompts of a batch.
+MAX_MANIFEST_BYTES = 1 << 29
 
 
 def folder_beside(output: str | os.PathLike[str]) -> Path:
@@ -127,7 +130,7 @@ class BatchFolder:
         properties = {number: entry for number, entry in sorted(known.items()) if entry["area"]}
         # A pyramid of these very planes need not be built again.
         marker, state = self.path / "finished", digest.hexdigest().encode()
-        if marker.exists() and marker.read_bytes() == state:
+        if marker.exists() and read_bounded(marker, CHUNK) == state:
             return
         self.labels().finish(properties)
         write_whole(marker, state)
@@ -213,9 +216,9 @@ class BatchFolder:
 
     def _compare(self, question: Mapping[str, Any]) -> None:
         try:
-            content = json.loads(self.manifest.read_bytes())
-            known, version = content["question"], content["version"]
-        except (ValueError, KeyError, TypeError) as error:
+            content = parse(read_bounded(self.manifest, MAX_MANIFEST_BYTES), "it").value
+            known, version = dict(content["question"]), content["version"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise BatchError(
                 f"{str(self.manifest)!r} is damaged, so that it is not known what was asked; "
                 "choose another output or overwrite it (--overwrite)"

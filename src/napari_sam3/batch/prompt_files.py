@@ -14,12 +14,14 @@ from typing import Any
 
 from napari_sam3.prompts import PromptSet, parse_polarity
 from sam3.errors import PromptError
-from sam3.files import write_whole
+from sam3.files import read_bounded, write_whole
 
 from .prompts import MAX_ID, BatchPrompts, Position, PromptRow
 
 __all__ = ["read_prompts", "write_prompts"]
 
+# A hundred times the prompts of a large study.
+MAX_TABLE_BYTES = 1 << 28
 BOX = ("x0", "y0", "x1", "y1")
 _POINT = ("x", "y")
 _PLANE = "plane"
@@ -60,7 +62,7 @@ def read_prompts(path: str | os.PathLike[str], leading: Sequence[str] | int = 0)
     if reader is None:
         raise PromptError(f"prompts in {path.name!r} cannot be read; expected a .csv or .json file")
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_bounded(path, MAX_TABLE_BYTES).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or error
         raise PromptError(

@@ -15,7 +15,7 @@ from napari_sam3.journal_lines import encode_line
 from napari_sam3.record_fields import Node, RecordError, dump, parse
 from napari_sam3.record_parts import prompts_from_record, prompts_to_record
 from napari_sam3.rle import mask_from_record, mask_to_record
-from sam3.files import write_whole
+from sam3.files import read_bounded, write_whole
 
 from .painting import Extent
 from .prompts import Position
@@ -24,6 +24,8 @@ from .results import BatchError, BatchObject
 __all__ = ["Painted", "Records", "name_of", "position_of"]
 
 T = TypeVar("T")
+# What a plane or a tile gave, as text.
+MAX_RECORD_BYTES = 1 << 30
 _FIRST = b'{"sum":"'
 _BODY_AT = len(_FIRST) + 8 + len(b'","body":')
 _ROOMS = ("found", "forward", "backward", "tiles", "painted")
@@ -176,7 +178,7 @@ class Records:
 
     def _node(self, room: str, name: str) -> Node | None:
         try:
-            line = self._file(room, name).read_bytes()
+            line = read_bounded(self._file(room, name), MAX_RECORD_BYTES)
         except OSError:
             return None
         body = line[_BODY_AT:-2]
