@@ -16,7 +16,8 @@ import torch
 from safetensors.torch import save_file
 
 from benchmarks.measure import Row, take_turns
-from sam3 import load_predictor
+from sam3 import Predictor
+from sam3.checkpoint import load_with_fingerprint
 from sam3.checkpoint_keys import transformers_table
 from sam3.config import ModelConfig, get_preset
 from sam3.model.click_model import ClickModel
@@ -37,7 +38,7 @@ def loading_rows(config: ModelConfig, *, repeats: int = 7) -> Iterator[Row]:
         size = path.stat().st_size
         buffer = np.zeros(size, np.uint8)
         times = take_turns(
-            lambda: load_predictor(path, "cpu"), lambda: _read(path, buffer), repeats=repeats
+            lambda: _load(path, config), lambda: _read(path, buffer), repeats=repeats
         )
     yield Row(
         f"load the weights of *{config.name}* and be ready to encode, {size / 1e9:.2f} GB in "
@@ -62,6 +63,12 @@ def write_released(config: ModelConfig, path: Path, seed: int = 0) -> None:
         for key in source.keys:
             state[key] = torch.from_numpy(0.02 * rng.standard_normal(shape, np.float32))
     save_file(state, path)
+
+
+def _load(path: Path, config: ModelConfig) -> Predictor:
+    """Do what `load_predictor` does; it takes no sizes, which a trial needs."""
+    model, fingerprint = load_with_fingerprint(path, config=config)
+    return Predictor(model, "cpu", fingerprint=fingerprint)
 
 
 def _read(path: Path, buffer: npt.NDArray[np.uint8]) -> None:

@@ -15,8 +15,10 @@ from benchmarks.embedded import embedded_rows
 from benchmarks.equivalence import equivalence_row
 from benchmarks.full_size import full_size_rows, shallow
 from benchmarks.gui import gui_rows
+from benchmarks.loading import loading_rows
 from benchmarks.measure import describe_machine
 from benchmarks.report import Line, Section, write_report
+from benchmarks.scaling import scaling_rows
 from benchmarks.slide import slide_rows, store_row
 from benchmarks.startup import startup_rows
 from sam3 import Predictor, load_predictor
@@ -51,6 +53,7 @@ def _sections(arguments: argparse.Namespace) -> Iterator[Section]:
     yield Section("Window", _window(arguments))
     predictor = load_predictor(arguments.model, arguments.device)
     yield Section("Comparison", _comparison(arguments, predictor))
+    yield Section("Scaling", scaling_rows(predictor))
 
 
 def _window(arguments: argparse.Namespace) -> Iterator[Line]:
@@ -70,6 +73,7 @@ def _comparison(arguments: argparse.Namespace, predictor: Predictor) -> Iterator
         yield from full_size_rows(config, repeats=3, device=str(predictor.device))
         yield from decode_rows(repeats=arguments.repeats, device=str(predictor.device))
         yield store_row(config, device=str(predictor.device))
+        yield from loading_rows(config)
 
 
 def _encoding_model(arguments: argparse.Namespace) -> str:

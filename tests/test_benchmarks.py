@@ -6,14 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from benchmarks.automatic import automatic_rows, main, match_labels
 from benchmarks.baselines import otsu_watershed
+from benchmarks.full_size import shallow
 from benchmarks.gui import gui_rows
+from benchmarks.loading import loading_rows, write_released
 from benchmarks.measure import Fact, Row, Skipped, Timing, measure, take_turns
 from benchmarks.report import Section, write_report
+from benchmarks.scaling import image_rows, object_rows, plane_rows, thread_rows
 from benchmarks.slide import slide_rows, store_row
-from sam3 import load_predictor
+from sam3 import checkpoint, load_predictor
 from sam3.config import get_preset
 
 PARTS_OF_A_CLICK = ("queue", "predict", "preview", "draw")
@@ -125,6 +129,40 @@ def test_a_first_click_from_a_store_is_measured(one_torch_thread: None) -> None:
     row = store_row(get_preset("tiny"), device="cpu", repeats=2)
     assert len(row.ours.seconds) == 2
     assert "s without the store" in row.other_name
+
+
+def test_loading_is_measured_beside_reading_a_file_that_loads(tmp_path: Path) -> None:
+    # The sizes are what matters here, and loading a file in released naming needs no others.
+    config = shallow()
+    path = tmp_path / "model.safetensors"
+    write_released(config, path)
+    first = checkpoint.load(path, config=config)
+    write_released(config, path, seed=1)
+    assert checkpoint.fingerprint(checkpoint.load(path, config=config)) != checkpoint.fingerprint(
+        first
+    )
+    path.unlink()
+    (row,) = loading_rows(config, repeats=1)
+    assert row.other is not None
+    assert "0.1" in row.what.partition(" GB")[0]
+    assert row.ours.median > 0 < row.other.median
+
+
+def test_scaling_is_measured_a_unit_and_beside_the_first(one_torch_thread: None) -> None:
+    predictor = load_predictor("tiny", "cpu", resolution=252)
+    images = list(image_rows(predictor, (64, 300), repeats=1))
+    objects = list(object_rows(predictor, (1, 3), repeats=1))
+    planes = list(plane_rows(predictor, (1, 2)))
+    for rows in (images, objects, planes):
+        assert len(rows) == 2
+        assert rows[0].other_name.startswith("1.00 x ")
+        share = rows[1].ours.median / rows[0].ours.median
+        assert rows[1].other_name.startswith(f"{share:.2f} x ")
+    assert "an object of 3" in objects[1].what
+    assert "batch of 2" in planes[1].what
+    threads = list(thread_rows(predictor, repeats=1))
+    assert all(row.other_name == "one thread" for row in threads)
+    assert torch.get_num_threads() == 1, "as it was before"
 
 
 @pytest.mark.slow
