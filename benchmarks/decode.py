@@ -172,7 +172,7 @@ def _peak(function: Callable[[], object]) -> int:
     import psutil
 
     process, done = psutil.Process(), threading.Event()
-    before = process.memory_info().rss
+    before: int = process.memory_info().rss
     seen = [before]
 
     def watch() -> None:

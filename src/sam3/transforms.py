@@ -35,8 +35,8 @@ __all__ = [
 _HOLE_LOGIT = 10.0
 #: Largest mask that is made, in px: 2 GB of logits on the way.
 _MOST_MASK_PIXELS = 1 << 29
-#: Pixels of a mask that are made at once: three such bands of float32 fit a core's cache.
-_BAND = 150_000
+#: Pixels of a mask that are made at once: such bands of float32 fit a core's cache.
+_BAND = 60_000
 
 
 def rgb_image(image: Any) -> npt.NDArray[np.uint8]:
@@ -299,7 +299,7 @@ def crop_mask(logits: Tensor, size: tuple[int, int]) -> MaskCrop:
             "of the image, or segment a copy of lower resolution"
         )
     mask = np.empty((height, width), np.bool_)
-    _write_above_zero(torch.from_numpy(mask), logits, size, place)
+    _write_above_zero(mask, logits, size, place)
     found, across = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     if not found.size:
         return MaskCrop(0, 0, np.zeros((0, 0), np.bool_))
@@ -319,7 +319,7 @@ def write_mask(mask: npt.NDArray[np.bool_], logits: Tensor) -> None:
     """
     place = _reach(logits, mask.shape)
     if place is not None:
-        _write_above_zero(torch.from_numpy(mask)[place], logits, mask.shape, place)
+        _write_above_zero(mask[place], logits, mask.shape, place)
 
 
 def _reach(logits: Tensor, size: tuple[int, ...]) -> tuple[slice, slice] | None:
@@ -338,11 +338,15 @@ def _reach(logits: Tensor, size: tuple[int, ...]) -> tuple[slice, slice] | None:
 
 
 def _write_above_zero(
-    mask: Tensor, logits: Tensor, size: tuple[int, ...], place: tuple[slice, slice]
+    mask: npt.NDArray[np.bool_],
+    logits: Tensor,
+    size: tuple[int, ...],
+    place: tuple[slice, slice],
 ) -> None:
     """Write where upsampled logits are above zero within a part of the image.
 
-    One axis is interpolated after the other, the second in bands that stay in a cache.
+    One axis is interpolated after the other, the second in bands that stay in a cache. They are
+    too small to be worth sharing among threads, so numpy does them.
     """
     rows, columns = place
     low, high, share = _between(rows, size[0], len(logits))
@@ -358,11 +362,16 @@ def _write_above_zero(
         weights.index_put_((left - left[0], index), 1 - part, accumulate=True)
         weights.index_put_((right - left[0], index), part, accumulate=True)
         lines = lines[:, int(left[0]) : int(right[-1]) + 1] @ weights
+    values, shares = lines.numpy(), share.numpy()[:, None]
+    upper, lower = (line.numpy() - first for line in (low, high))
     step = max(1, _BAND // mask.shape[1])
     for start in range(0, len(mask), step):
         band = slice(start, start + step)
-        above, below = (lines.index_select(0, line[band] - first) for line in (low, high))
-        torch.gt(torch.lerp(above, below, share[band, None]), 0, out=mask[band])
+        above, between = (values.take(line[band], axis=0) for line in (upper, lower))
+        between -= above
+        between *= shares[band]
+        between += above
+        np.greater(between, 0, out=mask[band])
 
 
 def _between(span: slice, length: int, cells: int) -> tuple[Tensor, Tensor, Tensor]:

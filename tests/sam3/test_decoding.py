@@ -65,7 +65,8 @@ def straightforward(
     tokens = torch.cat([output.expand(batch, -1, -1), sparse], 1)
     source = (image + dense).repeat(batch // len(dense), 1, 1, 1).flatten(2).mT
     pos, token_pos = positions.flatten(2).mT, tokens
-    for number, layer in enumerate(transformer.layers):
+    layers: Any = transformer.layers
+    for number, layer in enumerate(layers):
         q = tokens if number == 0 else tokens + token_pos
         attended = layer.self_attn(q, q, tokens)
         tokens = layer.norm1(attended if number == 0 else tokens + attended)
@@ -217,10 +218,12 @@ def test_a_mask_drawn_later_is_the_same(predictor: Predictor, features: ImageFea
     now = predictor.predict(features, box=BOXES, crop=True)
     later = predictor.predict(features, box=BOXES, crop="later")
     assert (now.logits == later.logits).all()
-    for index in np.ndindex(now.masks.shape):
-        crop = later.masks[index].draw(later.logits[index])
-        assert (crop.row, crop.column) == (now.masks[index].row, now.masks[index].column)
-        assert (crop.pixels == now.masks[index].pixels).all()
+    for crop, undrawn, low in zip(
+        now.masks.flat, later.masks.flat, later.logits.reshape(-1, 96, 96), strict=True
+    ):
+        drawn = undrawn.draw(low)
+        assert (drawn.row, drawn.column) == (crop.row, crop.column)
+        assert (drawn.pixels == crop.pixels).all()
 
 
 def test_clamped_logits_do_not_move_the_edge_of_a_mask_drawn_later() -> None:
