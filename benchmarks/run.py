@@ -15,6 +15,7 @@ from benchmarks.equivalence import equivalence_row
 from benchmarks.full_size import full_size_rows, shallow
 from benchmarks.gui import gui_rows
 from benchmarks.measure import Fact, Row, Skipped, describe_machine
+from benchmarks.profile import profile_rows
 from benchmarks.slide import slide_rows, store_row
 from benchmarks.startup import startup_rows
 from sam3 import load_predictor
@@ -76,6 +77,7 @@ def _rows(arguments: argparse.Namespace) -> Iterator[Row | Fact | Skipped]:
         config = shallow() if arguments.shallow else get_preset("sam3")
         yield from full_size_rows(config, repeats=3, device=str(predictor.device))
         yield store_row(config, device=str(predictor.device))
+        yield from profile_rows(config)
 
 
 def _encoding_model(arguments: argparse.Namespace) -> str:

@@ -146,7 +146,8 @@ def _hadamard(most: int, channels: int) -> Tensor:
     matrix = torch.ones(1, 1)
     while most % (2 * len(matrix)) == channels % (2 * len(matrix)) == 0:
         matrix = torch.cat([torch.cat([matrix, matrix], 1), torch.cat([matrix, -matrix], 1)])
-    return matrix / len(matrix) ** 0.5
+    scaled: Tensor = matrix / len(matrix) ** 0.5
+    return scaled
 
 
 def _mixed(x: Tensor, matrix: Tensor) -> Tensor:
