@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import torch
 
-from benchmarks.measure import Row, take_turns
+from benchmarks.measure import Row, Skipped, take_turns
 from sam3 import Predictor
 from sam3.config import ModelConfig, get_preset
+from sam3.errors import ConfigError, UnsupportedError
+from sam3.model.click_model import ClickModel
 from sam3.model_builder import build_click_model
 
 __all__ = ["full_size_rows", "shallow"]
 
 OTHER = "transformers"
+_LEAST_RESOLUTION = 252
 
 
 def shallow() -> ModelConfig:
@@ -26,7 +29,9 @@ def shallow() -> ModelConfig:
     return dataclasses.replace(full, name="sam3-shallow", trunk=trunk).with_resolution(336)
 
 
-def full_size_rows(config: ModelConfig, *, repeats: int, device: str = "cpu") -> Iterator[Row]:
+def full_size_rows(
+    config: ModelConfig, *, repeats: int, device: str = "cpu"
+) -> Iterator[Row | Skipped]:
     """Measure encoding and one click, both models in the same process, turn by turn."""
     ours = Predictor(build_click_model(config).eval(), device=device)
     other = _transformers_model(config).to(ours.device)
@@ -44,6 +49,9 @@ def full_size_rows(config: ModelConfig, *, repeats: int, device: str = "cpu") ->
             ),
             other_name=OTHER,
         )
+        yield from _other_ways_to_encode(
+            ours, image, lambda: other.get_image_embeddings(pixels), label, repeats
+        )
         features, embeddings = ours.encode(image), other.get_image_embeddings(pixels)
         point = [[side / 2, side / 2]]
         yield Row(
@@ -55,6 +63,32 @@ def full_size_rows(config: ModelConfig, *, repeats: int, device: str = "cpu") ->
             ),
             other_name=OTHER,
         )
+
+
+def _other_ways_to_encode(
+    ours: Predictor, image: Any, by_other: Callable[[], object], label: str, repeats: int
+) -> Iterator[Row | Skipped]:
+    """Encode with 8-bit layers beside the other implementation, and at half the input's side."""
+    what = f"encode an image with precision int8, {label}"
+    try:
+        rounded = Predictor(ours.model, ours.device, "int8")
+    except (ConfigError, UnsupportedError) as error:
+        yield Skipped(what, str(error))
+    else:
+        turns = take_turns(lambda: rounded.encode(image), by_other, repeats=repeats)
+        yield Row(what, *turns, other_name=OTHER)
+        del rounded
+    small = ours.config.with_resolution(max(ours.config.resolution // 2, _LEAST_RESOLUTION))
+    model = ClickModel(small)
+    model.load_state_dict(ours.model.state_dict(), assign=True)  # the same tensors, held once
+    halved = Predictor(model, ours.device, ours.precision)
+    yield Row(
+        f"encode an image with resolution={small.resolution}, {label}",
+        *take_turns(
+            lambda: _wait(halved.encode(image)), lambda: _wait(ours.encode(image)), repeats=repeats
+        ),
+        other_name=f"at {ours.config.resolution} px",
+    )
 
 
 def _click(other: Any, embeddings: list[torch.Tensor], point: list[list[float]], side: int) -> Any:

@@ -17,12 +17,13 @@ from benchmarks.full_size import full_size_rows, shallow
 from benchmarks.gui import gui_rows
 from benchmarks.loading import loading_rows
 from benchmarks.measure import describe_machine
+from benchmarks.profile import profile_rows
 from benchmarks.report import Line, Section, write_report
 from benchmarks.scaling import scaling_rows
 from benchmarks.slide import slide_rows, store_row
 from benchmarks.startup import startup_rows
 from sam3 import Predictor, load_predictor
-from sam3.config import get_preset
+from sam3.config import ModelConfig, get_preset
 
 REPORT = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 
@@ -53,6 +54,8 @@ def _sections(arguments: argparse.Namespace) -> Iterator[Section]:
     yield Section("Window", _window(arguments))
     predictor = load_predictor(arguments.model, arguments.device)
     yield Section("Comparison", _comparison(arguments, predictor))
+    if not arguments.quick:
+        yield Section("Where the time goes", profile_rows(_full_size(arguments)))
     yield Section("Scaling", scaling_rows(predictor))
 
 
@@ -69,11 +72,15 @@ def _comparison(arguments: argparse.Namespace, predictor: Predictor) -> Iterator
     yield from batch_rows(predictor)
     yield from automatic_rows(predictor, arguments.data, every=arguments.every)
     if not arguments.quick:
-        config = shallow() if arguments.shallow else get_preset("sam3")
+        config = _full_size(arguments)
         yield from full_size_rows(config, repeats=3, device=str(predictor.device))
         yield from decode_rows(repeats=arguments.repeats, device=str(predictor.device))
         yield store_row(config, device=str(predictor.device))
         yield from loading_rows(config)
+
+
+def _full_size(arguments: argparse.Namespace) -> ModelConfig:
+    return shallow() if arguments.shallow else get_preset("sam3")
 
 
 def _encoding_model(arguments: argparse.Namespace) -> str:

@@ -14,6 +14,7 @@ from benchmarks.full_size import shallow
 from benchmarks.gui import gui_rows
 from benchmarks.loading import loading_rows, write_released
 from benchmarks.measure import Fact, Row, Skipped, Timing, measure, take_turns
+from benchmarks.profile import profile_rows
 from benchmarks.report import Section, write_report
 from benchmarks.scaling import image_rows, object_rows, plane_rows, thread_rows
 from benchmarks.slide import slide_rows, store_row
@@ -123,6 +124,25 @@ def test_a_slide_is_measured_with_its_memory_and_what_is_read() -> None:
     assert memory.value.endswith(" MB")
     assert "limit 256" in memory.beside
     assert 0 < float(pixels.value.split()[0]) < 60, "a few chunks of 2 MB at most"
+
+
+def test_the_parts_of_the_encoder_are_measured_beside_what_the_machine_can_do(
+    one_torch_thread: None,
+) -> None:
+    products, memory, *parts = profile_rows(get_preset("tiny"), repeats=2)
+    assert isinstance(products, Fact)
+    assert products.value.endswith(" GFLOP/s")
+    assert isinstance(memory, Fact)
+    assert memory.value.endswith(" GB/s")
+    names = [part.what for part in parts]
+    assert names[0] == "profile, one of 6 blocks: linear layers, GELU"
+    assert names[2:] == [
+        "profile, one of 3 blocks: attention in windows",
+        "profile, one of 3 blocks: attention everywhere",
+        "profile, one of 6 blocks: norms and sums",
+        "profile, neck",
+    ]
+    assert all(isinstance(part, Row) and part.ours.median > 0 for part in parts[2:])
 
 
 def test_a_first_click_from_a_store_is_measured(one_torch_thread: None) -> None:

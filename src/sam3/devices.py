@@ -75,8 +75,8 @@ def choose_precision(precision: Precision, device: torch.device) -> torch.dtype:
     """
     if precision == "int8" and device.type != "cpu":
         raise ConfigError(
-            f'precision "int8" is for the CPU, and the device is {str(device)!r}; use device="cpu", '
-            'or precision="auto".'
+            f'precision "int8" is for the CPU, and the device is {str(device)!r}; '
+            'use device="cpu", or precision="auto".'
         )
     if precision == "auto":
         capable = (
@@ -87,8 +87,7 @@ def choose_precision(precision: Precision, device: torch.device) -> torch.dtype:
     known = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.float32}
     if precision not in known:
         raise ConfigError(
-            f'unknown precision {precision!r}; expected "auto", "float32", "bfloat16" or '
-            '"int8".'
+            f'unknown precision {precision!r}; expected "auto", "float32", "bfloat16" or "int8".'
         )
     return known[precision]
 

@@ -8,14 +8,14 @@ A few channels of a vision transformer are ten times as large as the rest, and w
 few of the 256 levels. So channels are mixed in small groups by an orthogonal matrix before they are
 rounded, and the weights by its inverse: the product is the same, and nothing sticks out.
 
-Source: scales per token and channel as in Dettmers et al., LLM.int8() (2022); rotations as in Ashkboos
-et al., QuaRot (2024).
+Source: scales per token and channel as in Dettmers et al., LLM.int8() (2022); rotations as in
+Ashkboos et al., QuaRot (2024).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -51,7 +51,7 @@ def quantize_trunk(trunk: Trunk) -> Sequence[BlockLinears]:
     """
     _check_products()
     with torch.no_grad():
-        return [_quantize_block(block) for block in trunk.blocks]
+        return [_quantize_block(cast(Block, block)) for block in trunk.blocks]
 
 
 def _quantize_block(block: Block) -> BlockLinears:
@@ -112,12 +112,12 @@ class Int8Linear:
         self._after_gelu = after_gelu
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Map tokens (N, in) to (N, out), float32."""
+        """Map tokens (N, in) to (N, out), float32; with `after_gelu` the input is overwritten."""
         if self._mix is not None:
             x = _mixed(x, self._mix)
         if self._after_gelu:
             steps = x.amax(1, keepdim=True).sub_(_GELU_MINIMUM).div_(255)
-            levels = (x - _GELU_MINIMUM).div_(steps).sub_(128)
+            levels = x.sub_(_GELU_MINIMUM).div_(steps).sub_(128)
         else:
             largest = torch.maximum(x.amax(1, keepdim=True), x.amin(1, keepdim=True).neg_())
             steps = largest.clamp_min_(_NO_LESS).div_(127)
@@ -127,8 +127,10 @@ class Int8Linear:
         inputs = levels.round_().to(torch.int8).view(torch.uint8).bitwise_xor_(128)
         zero = 0 if self._after_gelu else 128
         products = _product(inputs, zero, self._weight, self._scales, self._zeros)
-        out = torch.addcmul(self._bias, products, steps)
-        return torch.ops.aten.gelu_(out) if self._gelu else out  # type: ignore[no-any-return]
+        torch.addcmul(self._bias, products, steps, out=products)
+        if self._gelu:
+            torch.ops.aten.gelu_(products)
+        return products
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state with the weights as numbers (out, in): packed ones cannot be copied."""
@@ -144,12 +146,14 @@ def _hadamard(most: int, channels: int) -> Tensor:
     matrix = torch.ones(1, 1)
     while most % (2 * len(matrix)) == channels % (2 * len(matrix)) == 0:
         matrix = torch.cat([torch.cat([matrix, matrix], 1), torch.cat([matrix, -matrix], 1)])
-    return matrix / len(matrix) ** 0.5
+    scaled: Tensor = matrix / len(matrix) ** 0.5
+    return scaled
 
 
 def _mixed(x: Tensor, matrix: Tensor) -> Tensor:
     """Multiply each group of neighbouring channels, the last axis of `x`, by a matrix."""
-    return (x.reshape(-1, len(matrix)) @ matrix).view(x.shape)
+    groups: Tensor = x.reshape(-1, len(matrix)) @ matrix
+    return groups.view(x.shape)
 
 
 def _packed(weight: Tensor) -> Tensor:
@@ -172,7 +176,9 @@ def _check_products() -> None:
     expected = float(255 * 127 * width)
     remedy = 'use precision="float32", which runs everywhere.'
     try:
-        found = _product(inputs, 0, _packed(weight), torch.ones(2), torch.zeros(2, dtype=torch.int32))
+        found = _product(
+            inputs, 0, _packed(weight), torch.ones(2), torch.zeros(2, dtype=torch.int32)
+        )
     except (AttributeError, RuntimeError) as error:
         raise UnsupportedError(
             f'precision="int8" needs the oneDNN operators of PyTorch for x86 processors; PyTorch '

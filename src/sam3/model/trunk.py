@@ -169,6 +169,7 @@ class Trunk(nn.Module):
         if in_place:
             x, local, whole = x.contiguous(), torch.complex(*local), torch.complex(*whole)
         for number, block in enumerate(self.blocks):
+            assert isinstance(block, Block)
             rope = whole if block.window is None else local
             if in_place:
                 ready = packed_linears(block) if linears is None else linears[number]

@@ -64,7 +64,7 @@ def apply_in_place(block: Block, x: Tensor, rope: Tensor, linears: BlockLinears)
 
 
 def _windows(image: Tensor, window: int) -> Iterator[Tensor]:
-    """Views (n, h, w, C) of the tokens (H, W, C) of an image: windows of one size, side by side."""
+    """Yield views (n, h, w, C) of tokens (H, W, C): windows of one size, side by side."""
     width = image.shape[1]
     whole = width // window
     step = max(1, _TOGETHER // window**2)
@@ -112,7 +112,7 @@ def _attend_everywhere(
 
 
 def _rotated(qkv: Tensor, rotations: Tensor, heads: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Queries, keys and values (B, heads, N, C / heads), strided, of qkv (B, N, 3 C), overwritten.
+    """Return q, k and v (B, heads, N, C / heads) as views of `qkv` (B, N, 3 C), overwritten.
 
     Adjacent channels are the two parts of a complex number, and the rotation is a product.
     """

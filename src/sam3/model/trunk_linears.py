@@ -31,7 +31,7 @@ class BlockLinears:
     fc1 : callable
         Of the MLP, with the GELU after it.
     fc2 : callable
-        Of the MLP.
+        Of the MLP; it may overwrite its input.
     """
 
     qkv: Apply
@@ -74,6 +74,7 @@ def _packed(layer: nn.Linear, *, gelu: bool = False) -> Apply:
     # others. These are the operators that torch.compile calls on a CPU.
     operators, bias = torch.ops.mkldnn, layer.bias
     weight = operators._reorder_linear_weight(layer.weight.detach())
+    after: tuple[str, list[None], str]
     after = ("gelu", [], "none") if gelu else ("none", [], "")
 
     def apply(x: Tensor) -> Tensor:
