@@ -17,7 +17,8 @@ from napari_sam3.batch import BatchPrompts, Carried, segment
 from napari_sam3.ome_zarr import open_labels
 from napari_sam3.sample_data import stack
 
-PLANE = 12
+#: Planes of the sample to go through, and the one that is clicked on, from the first of them.
+FIRST, LAST, PLANE = 6, 18, 6
 #: (x, y) of a click on each nucleus on that plane.
 CLICKS = ((189, 61), (52, 111), (125, 70))
 
@@ -27,7 +28,7 @@ def main(argv: list[str] | None = None) -> list[float]:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=Path("carried"))
     folder = parser.parse_args(argv).output
-    image, truth = (data for data, _, _ in stack())
+    image, truth = (data[FIRST:LAST] for data, _, _ in stack())
     clicks = {number: PromptSet.from_arrays(points=[at]) for number, at in enumerate(CLICKS, 1)}
     prompts = BatchPrompts({(PLANE,): clicks})
     for result in segment(image, Carried(prompts), output=folder / "labels.zarr"):

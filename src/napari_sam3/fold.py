@@ -18,6 +18,14 @@ FOLD_STYLE = (
 )
 
 
+class _NoIcon(QIcon):
+    """An icon of nothing: an empty one is false in PySide, and superqt asks whether it is."""
+
+    def __bool__(self) -> bool:
+        """Return True: it is an icon."""
+        return True
+
+
 class Fold(QCollapsible):
     """Shows or hides what it is filled with; reached by the Tab key.
 
@@ -30,7 +38,7 @@ class Fold(QCollapsible):
     """
 
     def __init__(self, title: str, tooltip: str, parent: QWidget | None = None) -> None:
-        super().__init__("", parent, QIcon(), QIcon())
+        super().__init__("", parent, _NoIcon(), _NoIcon())
         self._title = title
         button = self.toggleButton()
         button.setStyleSheet(FOLD_STYLE)
