@@ -12,9 +12,14 @@ OUTPUT ?= demo-output
 PYTEST_ARGS ?=
 # Such as --data FILE.npz, real images with labels, or --quick.
 BENCH_ARGS ?=
+# How long the searches for faults are.
+EXAMPLES ?= 10000
+KILLS ?= 100
+CLICKS ?= 5000
+MUTANTS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv system-libs demo test test-fast faults soak lint format bench docs docs-figures wheel clean
+.PHONY: help venv system-libs demo test test-fast faults soak mutants lint format bench docs docs-figures wheel clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -38,12 +43,18 @@ test: system-libs $(STAMP) lint  ## linters, type checks and all tests
 test-fast: system-libs $(STAMP)  ## the tests that take seconds
 	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
 
-faults: $(STAMP)  ## kill writers of stores a hundred times and batches thirty times, and check what is left
-	NAPARI_SAM3_KILLS=100 $(BIN)/python -m pytest -k killed --timeout=1800 tests/napari_sam3/test_store.py
-	NAPARI_SAM3_KILLS=30 $(BIN)/python -m pytest -k "killed or cancelled" --timeout=3600 tests/napari_sam3/test_batch_faults.py tests/napari_sam3/test_batch_dask.py
+faults: system-libs $(STAMP)  ## hand it anything, kill it at any moment, and check what is left: hours
+	NAPARI_SAM3_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest --timeout=7200 tests/napari_sam3/test_fault_inputs.py tests/napari_sam3/test_fault_session.py tests/napari_sam3/test_fault_viewer.py
+	NAPARI_SAM3_KILLS=$(KILLS) $(BIN)/python -m pytest -k killed --timeout=7200 tests/napari_sam3/test_store.py tests/napari_sam3/test_fault_kills.py
+	NAPARI_SAM3_KILLS=$(KILLS) $(BIN)/python -m pytest -k "killed or cancelled" --timeout=14400 tests/napari_sam3/test_batch_faults.py tests/napari_sam3/test_batch_dask.py
+	$(BIN)/python -m pytest tests/test_security.py tests/napari_sam3/test_fault_places.py tests/napari_sam3/test_journal_disk.py tests/napari_sam3/test_bad_input.py
 
-soak: system-libs $(STAMP)  ## open and close the dock widget fifty times, and see whether memory stays flat
+soak: system-libs $(STAMP)  ## 5,000 clicks, then fifty openings of the widget: does memory stay flat? an hour
+	NAPARI_SAM3_CLICKS=$(CLICKS) $(BIN)/python -m pytest -s tests/napari_sam3/test_soak.py
 	NAPARI_SAM3_OPENINGS=50 $(BIN)/python -m pytest tests/napari_sam3/test_leaks.py
+
+mutants: $(STAMP)  ## change the code a little, test after test: are the changes noticed? MUTANTS=module; hours
+	$(BIN)/python scripts/mutants.py $(MUTANTS)
 
 lint: $(STAMP)  ## ruff, mypy and the walls between the rooms
 	$(BIN)/ruff check .

@@ -321,11 +321,20 @@ class Predictor:
         try:
             with torch.inference_mode(), torch.autocast(kind, torch.bfloat16, enabled=half):
                 yield
-        except (torch.OutOfMemoryError, MemoryError) as error:
+        except (RuntimeError, MemoryError) as error:
+            if not _lacks_memory(error):
+                raise
             raise DeviceMemoryError(
                 f"{self.device} ran out of memory while trying to {what}; ask for fewer objects at "
                 'once, close other programs, or use device="cpu".'
             ) from error
+
+
+def _lacks_memory(error: Exception) -> bool:
+    """Tell an error about memory from others: CPUs and MPS have no type of their own for it."""
+    about = ("can't allocate memory", "out of memory")
+    known = isinstance(error, torch.OutOfMemoryError | MemoryError)
+    return known or any(text in str(error) for text in about)
 
 
 def load_predictor(
