@@ -50,7 +50,8 @@ def test_every_control_has_a_name(panel: Any) -> None:
 
 def test_every_control_is_reached_by_the_tabulator(panel: Any) -> None:
     policy = Qt.FocusPolicy.TabFocus
-    order, one = [], panel.nextInFocusChain()
+    order: list[QWidget] = []
+    one = panel.nextInFocusChain()
     while one is not panel and len(order) < 10_000:
         order.append(one)
         one = one.nextInFocusChain()
