@@ -10,6 +10,8 @@ BIN := $(VENV)/bin
 endif
 OUTPUT ?= demo-output
 PYTEST_ARGS ?=
+# A worker may take 5 GB, for the full-size model.
+TEST_WORKERS ?= -n logical --maxprocesses 4 --dist worksteal
 # Such as --data FILE.npz, real images with labels, or --quick.
 BENCH_ARGS ?=
 # How long the searches for faults are.
@@ -38,10 +40,10 @@ demo: system-libs $(STAMP)  ## open napari on a sample; without a display, drive
 	$(BIN)/napari-sam3 demo --output $(OUTPUT) --overwrite
 
 test: system-libs $(STAMP) lint  ## linters, type checks and all tests
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest $(TEST_WORKERS) $(PYTEST_ARGS)
 
 test-fast: system-libs $(STAMP)  ## the tests that take seconds
-	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest $(TEST_WORKERS) -m "not slow" $(PYTEST_ARGS)
 
 faults: system-libs $(STAMP)  ## hand it anything, kill it at any moment, and check what is left: hours
 	NAPARI_SAM3_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest --timeout=7200 tests/napari_sam3/test_fault_inputs.py tests/napari_sam3/test_fault_session.py tests/napari_sam3/test_fault_viewer.py

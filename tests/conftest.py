@@ -10,6 +10,10 @@ from hypothesis import settings
 
 from tests.guard import network_guard
 
+# Workers share the cores; more threads than cores are several times slower than too few.
+if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
+    threads = (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, threads)))
 # A leaked Qt object or a worker that outlives its test is a fault of ours, not noise.
 os.environ.setdefault("NAPARI_STRICT_QT", "1")
 # The tester's own napari settings are neither read nor written.
