@@ -66,6 +66,11 @@ class ArrayTarget:
         self, array: npt.NDArray[Any], key: Hashable = None, plane: PlaneIndex | None = None
     ) -> None:
         plane = PlaneIndex() if plane is None else plane
+        if not isinstance(array, np.ndarray):
+            raise LabelError(
+                f"labels must be a numpy array, got {type(array).__name__}; labels of other kinds go "
+                "into a Labels layer of a viewer, or pass np.asarray of them"
+            )
         if array.ndim != plane.ndim or not np.issubdtype(array.dtype, np.integer):
             raise LabelError(
                 f"labels must be a {plane.ndim}-D integer array, got {array.dtype} of shape "
