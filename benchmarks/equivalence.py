@@ -109,25 +109,41 @@ def make_scene(count: int, *, side: int = SIDE, seed: int = 0) -> Scene:
     return Scene((np.clip(light, 0, 1) * 255).astype(np.uint8), truth, middles, sizes)
 
 
-def compare(scene: Scene, predictor: Predictor, *, seed: int = 0) -> Equivalence:
-    """Ask about every object of a scene on the plane and on crops, twice."""
+def compare(
+    scene: Scene, predictor: Predictor, *, seed: int = 0, moved_every: int = 1
+) -> Equivalence:
+    """Ask about every object of a scene on the plane and on crops, and about some once moved.
+
+    Parameters
+    ----------
+    scene : Scene
+        The objects.
+    predictor : Predictor
+        The model.
+    seed : int
+        Of the moves.
+    moved_every : int
+        Every n-th object is asked about again after the plane, and its crop, were moved.
+    """
     start = time.perf_counter()
     rng = np.random.default_rng(seed)
     clicks = np.rint(scene.middles)
     on_plane = _ask(scene.pixels, clicks, predictor)
     shift = rng.integers(1, 224, 2)
     # The plane begins elsewhere, so that fields lie differently over all objects.
-    moved = _ask(scene.pixels[shift[0] :, shift[1] :], clicks - shift, predictor)
+    again = slice(None, None, moved_every)
+    moved = _ask(scene.pixels[shift[0] :, shift[1] :], clicks[again] - shift, predictor)
     on_crop, crop_moved = [], []
-    for click, found in zip(clicks, on_plane, strict=True):
+    for number, (click, found) in enumerate(zip(clicks, on_plane, strict=True)):
         side = field_side(predictor.config.resolution, found.field.level)
         corner = (click - side // 2).astype(int)
         # On a plane an object lies up to a quarter of its field away from the field's middle.
         away = rng.integers(-side // 4, side // 4 + 1, 2)
         on_crop.append(_ask_crop(scene, click, corner, side, found.field.level, predictor))
-        crop_moved.append(
-            _ask_crop(scene, click, corner + away, side, found.field.level, predictor)
-        )
+        if number % moved_every == 0:
+            crop_moved.append(
+                _ask_crop(scene, click, corner + away, side, found.field.level, predictor)
+            )
     pairs = list(zip(on_plane, range(1, len(clicks) + 1), strict=True))
     levels = [found.field.level for found in on_plane]
     return Equivalence(
@@ -139,9 +155,11 @@ def compare(scene: Scene, predictor: Predictor, *, seed: int = 0) -> Equivalence
         cut=sum(touches_inner_border(f.mask, f.field, scene.truth.shape) for f in on_plane),
         plane_shift=_mean(
             _iou(one.mask, _moved(two.mask, shift))
-            for one, two in zip(on_plane, moved, strict=True)
+            for one, two in zip(on_plane[again], moved, strict=True)
         ),
-        crop_shift=_mean(_iou(one, two) for one, two in zip(on_crop, crop_moved, strict=True)),
+        crop_shift=_mean(
+            _iou(one, two) for one, two in zip(on_crop[again], crop_moved, strict=True)
+        ),
         levels={level: levels.count(level) for level in sorted(set(levels))},
         seconds=time.perf_counter() - start,
     )

@@ -33,7 +33,7 @@ from napari_sam3.recovery import read_journal
 from napari_sam3.store import EmbeddingStore, StoreError
 from sam3.errors import PromptError
 from sam3.files import read_bounded
-from tests.guard.network_guard import NetworkError, is_local
+from tests.guard.network_guard import is_local
 from tests.napari_sam3.batch_samples import question, small_predictor, stack
 from tests.napari_sam3.journal_writer import IMAGE, SHAPE, accepted, changes
 from tests.napari_sam3.store_writer import key_of, put
@@ -134,9 +134,10 @@ def test_connections_are_refused_here_and_in_children(
 ) -> None:
     # Not into the file that every test looks at: here the refusals are what is wanted.
     monkeypatch.setenv("NAPARI_SAM3_NETWORK_LOG", str(tmp_path / "log"))
-    with socket.socket() as one, pytest.raises(NetworkError, match=r"192\.0\.2\.1"):
+    # A plain type: the class of the guard may be that of the process's own start.
+    with socket.socket() as one, pytest.raises(RuntimeError, match=r"192\.0\.2\.1"):
         one.connect(("192.0.2.1", 9))
-    with pytest.raises(NetworkError, match="example"):
+    with pytest.raises(RuntimeError, match="example"):
         socket.getaddrinfo("example.org", 443)
     code = "import socket; socket.create_connection(('192.0.2.1', 9), timeout=1)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -68,8 +68,8 @@ class ArrayTarget:
         plane = PlaneIndex() if plane is None else plane
         if not isinstance(array, np.ndarray):
             raise LabelError(
-                f"labels must be a numpy array, got {type(array).__name__}; labels of other kinds go "
-                "into a Labels layer of a viewer, or pass np.asarray of them"
+                f"labels must be a numpy array, got {type(array).__name__}; pass "
+                "np.asarray of it, or put it into a Labels layer of a viewer"
             )
         if array.ndim != plane.ndim or not np.issubdtype(array.dtype, np.integer):
             raise LabelError(

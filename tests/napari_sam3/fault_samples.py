@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 #: Generated inputs in all; `make faults` asks for ten thousand.
-EXAMPLES = int(os.environ.get("NAPARI_SAM3_EXAMPLES", "300"))
+EXAMPLES = int(os.environ.get("NAPARI_SAM3_EXAMPLES", "120"))
 MOST_PIXELS = 1 << 16
 
 REAL: tuple[str, ...] = (

@@ -24,6 +24,7 @@ from tests.napari_sam3.batch_samples import MODES, PLANES, pixels, question, sta
 ROOT = Path(__file__).parents[2]
 # More for a long search for faults; a few in each run of the tests.
 KILLS = int(os.environ.get("NAPARI_SAM3_KILLS", "4"))
+MANY_PLANES = int(os.environ.get("NAPARI_SAM3_PLANES", "300"))
 
 
 def start(folder: Path, output: Path, name: str) -> subprocess.Popen[str]:
@@ -147,7 +148,7 @@ def test_memory_does_not_grow_with_the_number_of_planes(
 ) -> None:
     import psutil
 
-    process, planes = psutil.Process(), 1000
+    process, planes = psutil.Process(), MANY_PLANES
     image = np.broadcast_to(stack(1)[0], (planes, 60, 80))
     sizes = []
     for result in segment(image, question("repeated"), predictor, output=tmp_path / "a.zarr"):

@@ -103,7 +103,7 @@ def test_what_is_wrong_with_a_table_is_said_with_its_line(
         ('[{"x": true, "y": 1}]', "prompt 1: x is True; expected a number"),
         ('[{"box": [1, 2, 3]}]', r"prompt 1: box is \[1, 2, 3\]"),
         ('[{"outline": [[0, 0], [5, 5]]}]', "an outline of 2 corners"),
-        ('[{"outline": "round"}]', "outline is no list"),
+        ('[{"outline": "round"}]', r"outline must be N x 2 numbers, got 'round'"),
         ('[{"plane": 2, "x": 1, "y": 1}]', "the image has one plane only"),
     ],
 )

@@ -246,7 +246,7 @@ def test_any_commands_in_any_order() -> None:
     run_state_machine_as_test(
         SessionMachine,
         settings=settings(
-            max_examples=max(6, EXAMPLES // 20),
+            max_examples=max(5, EXAMPLES // 20),
             phases=PHASES,
             stateful_step_count=25,
             deadline=None,

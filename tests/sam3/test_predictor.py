@@ -287,7 +287,7 @@ SHARES = st.one_of(st.floats(0, 1), st.sampled_from([0.0, 1.0]), st.floats(-2, 3
 
 
 @settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
     size=SIDES,
