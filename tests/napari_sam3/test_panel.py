@@ -286,6 +286,7 @@ def test_the_fold_shows_device_memory_and_what_the_model_sees(
     open_desk: Any, blobs: Pixels
 ) -> None:
     desk = open_desk(blobs)
+    desk.session.look_ahead = 0  # nothing comes in between two looks
     advanced = desk.widget.panel.advanced
     assert "CPU" in advanced.reason.text()
     advanced.unfold(True)
