@@ -7,17 +7,13 @@ A story is a function below that does one thing after the other, and has a frame
 
 from __future__ import annotations
 
-import argparse
-import os
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_sam3.display import virtual_display
-from scripts.screenshots import Stage, hide_notifications, open_stage
+from scripts.screenshots import Stage, hide_notifications, make_each, open_stage
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -181,30 +177,16 @@ def z_stack(stage: Stage) -> Film:
 STORIES: dict[str, Callable[[Stage], Film]] = {"click": click, "z-stack": z_stack}
 
 
+def film(name: str, path: Path) -> None:
+    """Film a story and save it."""
+    with open_stage() as stage:
+        show_canvas_and_panel(stage)
+        STORIES[name](stage).save(path)
+
+
 def main() -> int:
-    """Film every story in a process of its own; Qt must be gone before its screen is."""
-    parser = argparse.ArgumentParser(description="Make the moving pictures.")
-    parser.add_argument("--output", type=Path, default=Path("docs/images"))
-    parser.add_argument("--only", nargs="+", choices=STORIES, default=list(STORIES))
-    parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.here:
-        with open_stage() as stage:
-            show_canvas_and_panel(stage)
-            STORIES[options.only[0]](stage).save(options.output / f"{options.only[0]}.gif")
-        return 0
-    failed = 0
-    with virtual_display():
-        for name in options.only:
-            again = [sys.executable, "-m", "scripts.gifs", "--here", "--only", name]
-            # No settings file: pictures show the defaults, and nobody's settings are changed.
-            environment = {**os.environ, "NAPARI_CONFIG": ""}
-            code = subprocess.run(
-                [*again, "--output", options.output], env=environment, check=False
-            ).returncode
-            print(f"{name}: {'failed' if code else options.output / f'{name}.gif'}")
-            failed += code != 0
-    return 1 if failed else 0
+    """Film every story that is asked for."""
+    return make_each("Make the moving pictures.", list(STORIES), "gif", film)
 
 
 if __name__ == "__main__":

@@ -182,23 +182,52 @@ def _save(pixels: Any, path: Path) -> None:
 
 
 def main() -> int:
-    """Run every state in a process of its own; Qt must be gone before its screen is."""
-    parser = argparse.ArgumentParser(description="Make the pictures of the documentation.")
+    """Take a picture of every state that is asked for."""
+    return make_each("Make the pictures of the documentation.", list(STATES), "png", take)
+
+
+def make_each(
+    description: str, names: list[str], suffix: str, make: Callable[[str, Path], None]
+) -> int:
+    """Make files, each in a process of its own; Qt must be gone before its screen is.
+
+    Parameters
+    ----------
+    description : str
+        What the program does, for its help.
+    names : list of str
+        What can be made; ``--only`` chooses some.
+    suffix : str
+        Of the files.
+    make : callable
+        Makes one, given its name and path.
+
+    Returns
+    -------
+    int
+        Status of the program.
+    """
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--output", type=Path, default=Path("docs/images"))
-    parser.add_argument("--only", nargs="+", choices=STATES, default=list(STATES))
+    parser.add_argument("--only", nargs="+", choices=names, default=names)
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.here:
-        take(options.only[0], options.output / f"{options.only[0]}.png")
+        make(options.only[0], options.output / f"{options.only[0]}.{suffix}")
         return 0
     failed = 0
     with virtual_display():
         for name in options.only:
-            again = [sys.executable, __file__, "--here", "--output", options.output, "--only", name]
+            again = [sys.executable, sys.argv[0], "--here", "--output", options.output]
             # No settings file: pictures show the defaults, and nobody's settings are changed.
-            environment = {**os.environ, "NAPARI_CONFIG": ""}
-            code = subprocess.run(again, env=environment, check=False).returncode
-            print(f"{name}: {'failed' if code else options.output / f'{name}.png'}")
+            environment = {
+                **os.environ,
+                "NAPARI_CONFIG": "",
+                "PYTHONPATH": os.pathsep.join(sys.path),
+            }
+            command = [*again, "--only", name]
+            code = subprocess.run(command, env=environment, check=False).returncode
+            print(f"{name}: {'failed' if code else options.output / f'{name}.{suffix}'}")
             failed += code != 0
     return 1 if failed else 0
 

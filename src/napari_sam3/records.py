@@ -192,6 +192,11 @@ def operation_from_record(node: Node, make_key: MakeKey = as_it_is) -> Operation
     )
 
 
+#: Most that the masks and labels of a journal or a session file may take in memory once read; what
+#: holds more was never in memory to be written.
+MAX_UNPACKED_BYTES = 1 << 33
+
+
 def unpacked_bytes(operation: Any) -> int:
     """Tell how much memory the masks and labels of an operation's record take once read.
 

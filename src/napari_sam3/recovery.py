@@ -21,6 +21,7 @@ from .operations import AcceptedObject, LabelWrite, Operation
 from .record_fields import Node, RecordError
 from .record_parts import MakeKey, as_it_is
 from .records import (
+    MAX_UNPACKED_BYTES,
     StoredWrite,
     operation_from_record,
     unpacked_bytes,
@@ -31,9 +32,6 @@ from .replay import objects_in_effect
 __all__ = ["CrashedJournal", "Restored", "discard_journal", "find_journals", "read_journal"]
 
 logger = logging.getLogger(__name__)
-
-# Of masks and strokes in memory; a session that holds more was never in memory to be written.
-MAX_UNPACKED_BYTES = 1 << 33
 
 WriteLabels = Callable[[Hashable, Region, npt.NDArray[Any]], None]
 

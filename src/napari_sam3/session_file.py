@@ -19,6 +19,7 @@ from .operations import Operation
 from .record_fields import Node, RecordError, dump, parse
 from .record_parts import MakeKey, as_it_is, identity_from_record, identity_to_record
 from .records import (
+    MAX_UNPACKED_BYTES,
     SCHEMA_VERSION,
     check_version,
     operation_from_record,
@@ -30,8 +31,6 @@ __all__ = ["MAX_SESSION_BYTES", "SessionFile", "SessionFileError", "read_session
 
 FORMAT = "napari-sam3 session"
 MAX_SESSION_BYTES = 1 << 29
-# Of masks and labels in memory; a session that holds more was never in memory to be written.
-MAX_UNPACKED_BYTES = 1 << 33
 _GZIP, _PIECE = b"\x1f\x8b", 1 << 20
 
 

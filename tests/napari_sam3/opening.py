@@ -6,7 +6,6 @@ labels stay in the viewer, and the next widget goes on with them.
 
 from __future__ import annotations
 
-import ctypes
 import dataclasses
 import gc
 import json
@@ -25,6 +24,7 @@ from qtpy.QtWidgets import QApplication
 from napari_sam3.binding import Binding
 from napari_sam3.session import LabelingSession
 from napari_sam3.widget import SegmentWidget
+from napari_sam3.workers import give_back_memory
 from sam3 import Predictor
 from sam3.config import get_preset
 from sam3.model_builder import build_click_model
@@ -38,9 +38,7 @@ def holdings(viewer: Any) -> dict[str, int]:
         QApplication.processEvents()
         QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete.value)
         gc.collect()
-    if sys.platform == "linux":
-        # What the allocator keeps for later use is no leak.
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
+    give_back_memory()  # what the allocator keeps for later use is no leak
     alive = gc.get_objects()
     return {
         "bytes": psutil.Process().memory_info().rss,

@@ -7,7 +7,6 @@ and from a key to the label.
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import json
 import os
@@ -25,6 +24,7 @@ from qtpy.QtWidgets import QApplication
 from napari_sam3.hand import Hand
 from napari_sam3.safety import Safety
 from napari_sam3.widget import SegmentWidget
+from napari_sam3.workers import give_back_memory
 from tests.napari_sam3.batch_samples import small_predictor
 
 PLANES, SIDE = 50, 200
@@ -51,8 +51,7 @@ def held() -> int:
     for _ in range(2):
         QApplication.processEvents()
         gc.collect()
-    if sys.platform == "linux":
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
+    give_back_memory()
     return int(psutil.Process().memory_info().rss)
 
 
