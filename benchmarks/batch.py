@@ -28,7 +28,7 @@ from napari_sam3.prompts import PromptSet
 from napari_sam3.sample_data import make_nuclei
 from sam3 import Predictor, load_predictor
 
-__all__ = ["Following", "batch_rows", "carried_prompts", "follow"]
+__all__ = ["Following", "batch_rows", "carried_prompts", "follow", "throughput_row"]
 
 # One field holds such a plane, and objects of this size: the model takes as little as it can.
 SIDE, RADII = 224, (27.0, 45.0)
@@ -46,7 +46,7 @@ def batch_rows(predictor: Predictor, *, planes: int = 20, seeds: int = 2) -> Ite
     seeds : int
         Volumes of each kind.
     """
-    yield _throughput(predictor, planes)
+    yield throughput_row(predictor, planes)
     for kind in KINDS:
         start = time.perf_counter()
         found = [follow(make_volume(kind, seed=seed), predictor) for seed in range(seeds)]
@@ -104,7 +104,7 @@ def carried_prompts(volume: Volume) -> BatchPrompts:
     return BatchPrompts(planes)
 
 
-def _throughput(predictor: Predictor, planes: int) -> Row:
+def throughput_row(predictor: Predictor, planes: int, *, repeats: int = 5, warm_up: int = 1) -> Row:
     """Time a batch with all its reading and writing, and its encoding and decoding alone."""
     image, labels = make_nuclei((1, SIDE, SIDE), count=8, seed=1, radii=RADII)
     rng = np.random.default_rng(0)
@@ -131,10 +131,13 @@ def _throughput(predictor: Predictor, planes: int) -> Row:
             ):  # fmt: skip
                 pass
 
-        times = take_turns(whole, alone, repeats=5)
+        times = take_turns(whole, alone, repeats=repeats, warm_up=warm_up)
     ours, model = (Timing(tuple(s / planes for s in one.seconds)) for one in times)
-    return Row(f"a plane of a batch of {planes}, {len(objects)} boxes each, zarr to OME-Zarr",
-               ours, model, "encode and decode alone")  # fmt: skip
+    return Row(
+        f"a plane of a batch of {planes}, {len(objects)} boxes each, zarr to OME-Zarr, "
+        f"*{predictor.config.name}*",
+        ours, model, "encode and decode alone",
+    )  # fmt: skip
 
 
 def memory_over(predictor: Any, planes: int) -> tuple[int, int]:

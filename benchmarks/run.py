@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.automatic import automatic_rows
-from benchmarks.batch import batch_rows
+from benchmarks.batch import batch_rows, throughput_row
 from benchmarks.decode import decode_rows
 from benchmarks.embedded import embedded_rows
 from benchmarks.equivalence import equivalence_row
@@ -24,6 +24,7 @@ from benchmarks.slide import slide_rows, store_row
 from benchmarks.startup import startup_rows
 from sam3 import Predictor, load_predictor
 from sam3.config import ModelConfig, get_preset
+from sam3.model_builder import build_click_model
 
 REPORT = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 
@@ -76,6 +77,9 @@ def _comparison(arguments: argparse.Namespace, predictor: Predictor) -> Iterator
         yield from full_size_rows(config, repeats=3, device=str(predictor.device))
         yield from decode_rows(repeats=arguments.repeats, device=str(predictor.device))
         yield store_row(config, device=str(predictor.device))
+        full = Predictor(build_click_model(config).eval(), device=predictor.device)
+        yield throughput_row(full, planes=3, repeats=2, warm_up=0)
+        del full
         yield from loading_rows(config)
 
 

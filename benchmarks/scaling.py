@@ -29,8 +29,8 @@ __all__ = ["image_rows", "object_rows", "plane_rows", "scaling_rows", "thread_ro
 
 SIDES = (512, 1024, 2048, 4096, 8192, 16384)
 OBJECTS = (1, 4, 16, 64, 256)
-PLANES = (1, 10, 100, 1000)
-# The least that the model can be asked for: a thousand planes in a minute.
+PLANES = (1, 10, 100)
+# The least that the model can be asked for.
 RESOLUTION = 252
 RADIUS, SPACING = 9, 28  # px of a disc, and from one to the next
 
