@@ -12,12 +12,13 @@ import numpy.typing as npt
 
 from .curating import Curating
 from .drafts import Draft, Turn
+from .edits import LabelEdit
 from .errors import LabelError
 from .fields import Field
 from .ledger import Step, drawn_region
 from .masks import PlaneMask, Region
 from .operations import AcceptedObject, Operation, Policy, Rendering
-from .packed_edits import PackedEdit, PackedWrite
+from .packed_writes import PackedWrite
 from .targets import LabelTarget, check_id_fits
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ class BatchSteps(Curating):
             if batch.policy != "overwrite":
                 painted[values != 0] = 0  # so that what is measured is what is written
             np.copyto(values, painted, casting="unsafe", where=painted != 0)
-            edit = PackedEdit.between(labels, region, values)
+            edit = LabelEdit.between(labels, region, values)
             if edit is not None:
                 step.edits.append(edit)
 
@@ -171,7 +172,7 @@ class BatchSteps(Curating):
         step = self._step(plane.key, self.hand, self.hand)
         step.source, step.batch, step.policy = plane.labels.source, batch, operation.policy
         for write in operation.writes:
-            edit = PackedEdit.between(plane.labels, write.region, write.values)
+            edit = LabelEdit.between(plane.labels, write.region, write.values)
             if edit is not None:
                 edit.apply()
                 step.edits.append(edit)

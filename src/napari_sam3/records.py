@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast, get_args
 
 from .operations import AcceptedObject, Kind, LabelWrite, Operation, Policy
-from .packed_edits import PackedWrite
+from .packed_writes import PackedWrite
 from .record_fields import Node, RecordError
 from .record_parts import (
     MAX_PX,

@@ -13,7 +13,7 @@ from napari_sam3.drafts import Draft, Turn
 from napari_sam3.fields import Field
 from napari_sam3.masks import PlaneMask
 from napari_sam3.operations import AcceptedObject, Kind, LabelWrite, Operation, Rendering
-from napari_sam3.packed_edits import PackedWrite
+from napari_sam3.packed_writes import PackedWrite
 from napari_sam3.planes import PlaneIndex
 from napari_sam3.prompts import PromptSet
 

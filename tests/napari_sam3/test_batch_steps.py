@@ -15,7 +15,7 @@ from napari_sam3.identity import identify
 from napari_sam3.journal import Journal
 from napari_sam3.masks import PlaneMask
 from napari_sam3.operations import LabelChange, Policy, Rendering
-from napari_sam3.packed_edits import PackedWrite
+from napari_sam3.packed_writes import PackedWrite
 from napari_sam3.planes import PlaneIndex, plane_from_array
 from napari_sam3.prompts import PromptSet
 from napari_sam3.recovery import read_journal
@@ -226,7 +226,8 @@ def test_memory_of_a_batch_is_a_share_of_its_labels(predictor: Predictor) -> Non
     (step,) = run.session._ledger.done
     edits: tuple[Any, ...] = tuple(step.edits)
     writes: tuple[Any, ...] = run.session.operations[0].writes
-    packed = sum(len(edit.before) + len(edit.after) for edit in edits)
+    assert {edit.before for edit in edits} == {0}, "one number where all pixels share it"
+    packed = sum(len(edit.changed) + len(edit.after) for edit in edits)
     packed += sum(len(write.text) for write in writes)
     assert packed < labels.nbytes / 40
 

@@ -368,6 +368,21 @@ def test_an_edit_leaves_pixels_alone_that_were_changed_since() -> None:
     assert labels.sum() == 8
 
 
+def test_what_is_kept_of_an_edit_is_a_small_part_of_its_pixels() -> None:
+    rows, columns = np.mgrid[:400, :400]
+    labels = (rows // 40 * 10 + columns // 40).astype(np.uint32)
+    before, after = labels.copy(), np.where(rows > columns, 7, labels)
+    edit = LabelEdit.between(ArrayTarget(labels), (slice(0, 400), slice(0, 400)), after)
+    assert edit is not None
+    assert edit.after == 7, "one number where all pixels share it"
+    assert isinstance(edit.before, bytes)
+    assert len(edit.before) + len(edit.changed) < labels.nbytes / 40
+    edit.apply()
+    np.testing.assert_array_equal(labels, after)
+    edit.revert()
+    np.testing.assert_array_equal(labels, before)
+
+
 def test_two_planes_keep_their_objects_in_hand_apart(predictor: Predictor, blobs: Image) -> None:
     session, labels = start(predictor, blobs)
     session.set_prompts(PromptSet.from_arrays([[20, 20]]))

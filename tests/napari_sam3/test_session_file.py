@@ -20,7 +20,7 @@ from napari_sam3.drafts import Draft
 from napari_sam3.identity import ImageIdentity
 from napari_sam3.masks import PlaneMask
 from napari_sam3.operations import LabelWrite, Operation
-from napari_sam3.packed_edits import PackedWrite
+from napari_sam3.packed_writes import PackedWrite
 from napari_sam3.plane_source import PlaneKey
 from napari_sam3.planes import PlaneIndex
 from napari_sam3.records import operation_to_record, unpacked_bytes
