@@ -30,18 +30,30 @@ class Level(nn.Module):
     def forward(self, x: Tensor, then: nn.Conv2d | None = None) -> Tensor:
         """Map (B, width, H, W) to (B, channels, H * 2**upscalings, W * 2**upscalings).
 
-        A 1x1 convolution `then` that follows is folded into the last one: both are linear, and
-        the product has an eighth of the arithmetic where `then` keeps an eighth of the channels.
+        Where a 1x1 convolution follows an upscaling or a convolution, both are linear, and are one
+        layer of their product: with half the arithmetic of the upscaling, and with an eighth of the
+        last convolution where a 1x1 convolution `then` keeps an eighth of the channels.
         """
-        x = self.conv_1x1(self.upscale(x))
-        last = self.conv_3x3
+        *before, last = self.upscale or [None]
+        for step in before:
+            x = step(x)
+        if last is None:
+            x = self.conv_1x1(x)
+        else:
+            weight, bias = _with_1x1(last.weight.transpose(0, 1), last.bias, self.conv_1x1)
+            x = F.conv_transpose2d(x, weight.transpose(0, 1), bias, stride=2)
         if then is None:
-            return last(x)  # type: ignore[no-any-return]
-        narrow = then.weight[:, :, 0, 0]
-        weight = torch.einsum("oc,cikl->oikl", narrow, last.weight)
-        assert last.bias is not None
-        assert then.bias is not None
-        return F.conv2d(x, weight, narrow @ last.bias + then.bias, padding=1)
+            return self.conv_3x3(x)  # type: ignore[no-any-return]
+        assert self.conv_3x3.bias is not None
+        weight, bias = _with_1x1(self.conv_3x3.weight, self.conv_3x3.bias, then)
+        return F.conv2d(x, weight, bias, padding=1)
+
+
+def _with_1x1(weight: Tensor, bias: Tensor, then: nn.Conv2d) -> tuple[Tensor, Tensor]:
+    """Return weight (O, I, h, w) and bias (O,) of a layer with a 1x1 convolution after it."""
+    assert then.bias is not None
+    mix = then.weight[:, :, 0, 0]
+    return torch.einsum("po,oihw->pihw", mix, weight), mix @ bias + then.bias
 
 
 class Neck(nn.Module):
