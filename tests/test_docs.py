@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from napari_sam3.advanced import CHOICES
 from napari_sam3.batch import CarryRules
 from napari_sam3.batch.modes import Automatic, Carried, Placed, Repeated
 from napari_sam3.bookkeeping import COLUMNS
@@ -17,6 +16,7 @@ from napari_sam3.cli import _parser
 from napari_sam3.command_parts import BAD_INPUT, DONE, INTERRUPTED, SOME_FAILED
 from napari_sam3.formats.choice import FORMATS
 from napari_sam3.gestures import KEYS
+from napari_sam3.panel_text import CHOICES
 from tests.doc_blocks import pages
 
 ROOT = Path(__file__).parent.parent

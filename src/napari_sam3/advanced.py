@@ -19,57 +19,26 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from . import panel_text, status_text
 from .class_choice import ClassChoice
 from .classes import LabelClass
-from .controls import Items, LayerChoice, add_row, choose, form, make_combo, make_text, put_items
+from .controls import (
+    Items,
+    LayerChoice,
+    add_row,
+    choose,
+    form,
+    make_combo,
+    make_text,
+    put_items,
+    worded,
+)
 from .fold import Fold
+from .panel_text import CHANNELS, CHOICES, NO_CHANNEL
 
-__all__ = ["OWN_LAYER", "WHOLE_IMAGE", "Advanced"]
+__all__ = ["Advanced"]
 
-OWN_LAYER = "own"
-# Beyond every level that an image can have; the model then looks at all of it.
-WHOLE_IMAGE = 99
 THUMBNAIL = 128
-# The letters of napari's menus (F V L P W H) are left to them.
-CHOICES: dict[str, tuple[str, str, Items]] = {
-    "policy": (
-        "&Overlaps",
-        "What happens where a new object meets accepted ones",
-        (
-            ("Keep accepted pixels", "keep"),
-            ("Overwrite them", "overwrite"),
-            ("Only inside the drawn box", "inside"),
-        ),
-    ),
-    "level": (
-        "&Resolution",
-        "How much of the image the model looks at in one go: finer for small objects",
-        (
-            ("Automatic", None),
-            ("4x finer", -2),
-            ("2x finer", -1),
-            ("1:1", 0),
-            ("1:2", 1),
-            ("1:4", 2),
-            ("Whole image", WHOLE_IMAGE),
-        ),
-    ),
-    "contrast": (
-        "Con&trast",
-        "What the model sees as black and white",
-        (
-            ("One for the image", "image"),
-            ("Each plane its own", "plane"),
-            ("Limits of the layer", "layer"),
-        ),
-    ),
-    "device": (
-        "D&evice",
-        "Where the model runs; another device loads the model again",
-        (("Automatic", "auto"), ("CPU", "cpu"), ("CUDA", "cuda"), ("MPS", "mps")),
-    ),
-}
-COLORS = ("red", "green", "blue")
 
 
 class Advanced(Fold):
@@ -93,39 +62,25 @@ class Advanced(Fold):
     changed = Signal(str, object)
 
     def __init__(self, parent: QWidget | None = None) -> None:
-        tooltip = "Layers for prompts, overlaps, resolution, contrast, device and more"
-        super().__init__("Advanced", tooltip, parent)
-        own = (("Own layer", OWN_LAYER),)
-        self.points = LayerChoice(Points, "Points layer whose points are clicks", own)
-        self.boxes = LayerChoice(Shapes, "Shapes layer whose rectangles are boxes", own)
+        super().__init__(panel_text.ADVANCED.title, panel_text.ADVANCED.tooltip, parent)
+        own = panel_text.PROMPTS_CHOICES
+        self.points = LayerChoice(Points, panel_text.POINTS.tooltip, own)
+        self.boxes = LayerChoice(Shapes, panel_text.BOXES.tooltip, own)
         self.combos: dict[str, QComboBox] = {
             name: make_combo(tooltip, items) for name, (_, tooltip, items) in CHOICES.items()
         }
-        self.channels = {
-            color: make_combo(f"Channel seen as {color}; one channel alone is seen as grey")
-            for color in COLORS
-        }
+        self.channels = {color: make_combo(one.tooltip) for color, one in CHANNELS.items()}
         self.classes = ClassChoice()
         self.reason, self.memory = make_text("device_reason"), make_text("memory")
         self.thumbnail = QLabel()
-        self.thumbnail.setToolTip("The plane as the model sees it")
-        self.thumbnail.setAccessibleName("The plane as the model sees it")
-        self.class_colors = QCheckBox("Colour labels by class")
-        self.class_colors.setToolTip("Show each label in the colour of its class")
-        self.field_outline = QCheckBox("Outline what the model looks at")
-        self.field_outline.setToolTip(
-            "Draw the part of the image that the model looked at for the mask in hand"
-        )
-        self.store = QCheckBox("Keep encoded images on disk")
-        self.store.setToolTip(
-            "Keep what the model has looked at in a folder, so that clicks there are answered at "
-            "once the next time; encoding ahead (napari-sam3 precompute) fills such a folder too"
-        )
-        self.store_folder = QPushButton("Folder of encoded images …")
-        self.store_folder.setToolTip("Choose the folder of encoded images, and use it")
+        self.thumbnail.setToolTip(panel_text.SEEN.tooltip)
+        self.thumbnail.setAccessibleName(panel_text.SEEN.tooltip)
+        self.class_colors = worded(QCheckBox(), panel_text.CLASS_COLORS)
+        self.field_outline = worded(QCheckBox(), panel_text.FIELD_OUTLINE)
+        self.store = worded(QCheckBox(), panel_text.STORE)
+        self.store_folder = worded(QPushButton(), panel_text.STORE_FOLDER)
         self.stored = make_text("stored")
-        self.journal = QCheckBox("Restore after a &crash")
-        self.journal.setToolTip("Note every accepted object in a file, to restore it after a crash")
+        self.journal = worded(QCheckBox(), panel_text.JOURNAL)
         self._rows: dict[str, list[QWidget]] = {}
         self._lay_out()
         self._connect()
@@ -164,7 +119,7 @@ class Advanced(Fold):
         self.offer("channels", bool(items))
         for number, combo in enumerate(self.channels.values()):
             chosen = current[number] if number < len(current) else None
-            put_items(combo, [("none", None), *items], chosen)
+            put_items(combo, [(NO_CHANNEL, None), *items], chosen)
 
     def show_classes(self, classes: tuple[LabelClass, ...], current: str | None = None) -> None:
         """Offer classes."""
@@ -191,8 +146,7 @@ class Advanced(Fold):
 
     def show_memory(self, held: int, limit: int, count: int) -> None:
         """Say how many encoded images are held, in how many bytes of the limit."""
-        images = f"{count} encoded image{'' if count == 1 else 's'}"
-        self.memory.setText(f"{images}, {held / 1e6:.0f} of {limit / 1e6:.0f} MB")
+        self.memory.setText(status_text.encoded_images(count, held, limit))
 
     def show_thumbnail(self, pixels: npt.NDArray[np.uint8] | None) -> None:
         """Show the plane as the model sees it (h x w x 3), shrunk if it is large."""
@@ -218,16 +172,16 @@ class Advanced(Fold):
         layout = form()
         titles = {name: title for name, (title, _, _) in CHOICES.items()}
         rows: tuple[tuple[str, str, QWidget], ...] = (
-            ("category", "Cl&ass", self.classes),
-            ("points", "Poi&nts", self.points.native),
-            ("boxes", "Bo&xes", self.boxes.native),
+            ("category", panel_text.CLASS.title, self.classes),
+            ("points", panel_text.POINTS.title, self.points.native),
+            ("boxes", panel_text.BOXES.title, self.boxes.native),
             *((name, titles[name], self.combos[name]) for name in ("policy", "level")),
             ("contrast", titles["contrast"], self.combos["contrast"]),
-            *((color, color.title(), combo) for color, combo in self.channels.items()),
+            *((color, CHANNELS[color].title, combo) for color, combo in self.channels.items()),
             ("device", titles["device"], self.combos["device"]),
             ("reason", "", self.reason),
-            ("memory", "Memory", self.memory),
-            ("thumbnail", "Seen", self.thumbnail),
+            ("memory", panel_text.MEMORY, self.memory),
+            ("thumbnail", panel_text.SEEN.title, self.thumbnail),
         )
         for name, title, control in rows:
             add_row(layout, title, control)
@@ -236,7 +190,7 @@ class Advanced(Fold):
         self._rows["journal"] = [self.journal]
         self._rows["class_colors"] = [self.class_colors]
         self._rows["stored"] = [self.stored]
-        self._rows["channels"] = [part for color in COLORS for part in self._rows.pop(color)]
+        self._rows["channels"] = [part for color in CHANNELS for part in self._rows.pop(color)]
         inner = QWidget()
         column = QVBoxLayout(inner)
         column.setContentsMargins(0, 0, 0, 0)

@@ -21,16 +21,16 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from .controls import Items, add_row, form, make_combo, make_text, put_items
+from . import panel_text, status_text
+from .controls import Items, add_row, form, make_combo, make_text, put_items, worded
 from .fold import Fold
-from .panel_text import BATCH_METHODS
+from .panel_text import BATCH_METHODS, FIRST_PLANE, LAST_PLANE
 
 __all__ = ["BatchAsked", "BatchPanel", "Method"]
 
 Method = Literal["placed", "repeated", "carried", "automatic"]
 STEPS = 1000
 ERROR_STYLE = "color: #e5484d; font-weight: bold;"
-TOOLTIP = "The same question for many planes, or everything on a large one"
 
 
 @dataclass(frozen=True)
@@ -89,45 +89,35 @@ class BatchPanel(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.fold = Fold("Batch", TOOLTIP)
+        self.fold = Fold(panel_text.BATCH.title, panel_text.BATCH.tooltip)
         self.method = make_combo(
-            "What is asked on each plane", [(text, name) for text, name, _ in BATCH_METHODS]
+            panel_text.BATCH_METHOD.tooltip, [(text, name) for text, name, _ in BATCH_METHODS]
         )
         for at, (_, _, tooltip) in enumerate(BATCH_METHODS):
             self.method.setItemData(at, tooltip, Qt.ItemDataRole.ToolTipRole)
-        self.axis = make_combo("Axis along which planes are gone through, or this plane alone")
-        self.first, self.last = _spin("First plane"), _spin("Last plane")
+        self.axis = make_combo(panel_text.BATCH_AXIS.tooltip)
+        self.first, self.last = _spin(FIRST_PLANE), _spin(LAST_PLANE)
         self.output = QLineEdit()
-        self.output.setPlaceholderText("none")
-        self.output.setToolTip(
-            "An OME-Zarr of labels to write besides the Labels layer: the same batch, asked again, "
-            "goes on from what is there"
-        )
-        self.begin_anew = QCheckBox("Begin anew")
-        self.begin_anew.setToolTip("Replace what stands in the OME-Zarr, whatever was asked for it")
+        self.output.setPlaceholderText(panel_text.NO_OUTPUT)
+        self.output.setToolTip(panel_text.BATCH_OUTPUT.tooltip)
+        self.begin_anew = worded(QCheckBox(), panel_text.BEGIN_ANEW)
         self.min_score = QDoubleSpinBox()
         self.min_score.setRange(0, 1)
         self.min_score.setSingleStep(0.05)
-        self.min_score.setToolTip("Masks that the model itself scores lower do not count, 0 to 1")
-        self.min_area = _spin("Smaller objects do not count, in px")
+        self.min_score.setToolTip(panel_text.MIN_SCORE.tooltip)
+        self.min_area = _spin(panel_text.MIN_AREA.tooltip)
         self.min_area.setRange(1, 10**9)
-        self.min_area.setSuffix(" px")
+        self.min_area.setSuffix(panel_text.IN_PIXELS)
         self.default_limits: Callable[[Method], tuple[float, int] | None] = lambda _method: None
         self._limits: dict[Method, tuple[float, int]] = {}
-        self.browse = QPushButton("File …")
-        self.browse.setToolTip("Choose the OME-Zarr of labels to write besides the Labels layer")
-        self.run_button = QPushButton("R&un")
-        self.run_button.setToolTip(
-            "Ask for all these planes; what is found goes into the Labels layer, as one step that "
-            "can be undone"
-        )
+        self.browse = worded(QPushButton(), panel_text.BATCH_BROWSE)
+        self.run_button = worded(QPushButton(), panel_text.BATCH_RUN)
         self.progress, self.result = make_text("batch_progress"), make_text("batch_result")
         self.bar = QProgressBar()
         self.bar.setTextVisible(False)
         self.bar.setMaximumHeight(5)
-        self.bar.setAccessibleName("Progress of the batch")
-        self.stop_button = QPushButton("Stop batch")
-        self.stop_button.setToolTip("End the batch; what is done is kept, and undo takes it back")
+        self.bar.setAccessibleName(panel_text.BATCH_PROGRESS_NAME)
+        self.stop_button = worded(QPushButton(), panel_text.BATCH_STOP)
         self._image: object = None
         self._lengths: dict[int, int] = {}
         self._lay_out()
@@ -167,8 +157,8 @@ class BatchPanel(QWidget):
             return
         self._image, self._lengths = image, lengths
         items: Items = [
-            *((f"{name} ({length} planes)", axis) for axis, (name, length) in axes.items()),
-            ("This plane only", None),
+            *((panel_text.axis_choice(*named), axis) for axis, named in axes.items()),
+            panel_text.THIS_PLANE_ONLY,
         ]
         # Of several the last: of a time series of stacks the planes of a stack.
         put_items(self.axis, items, max(lengths, default=None))
@@ -184,7 +174,7 @@ class BatchPanel(QWidget):
             part.setVisible(running)
         self.stop_button.setEnabled(running)
         if running:
-            self.show_progress("Beginning …", None)
+            self.show_progress(status_text.BATCH_BEGINS, None)
             self.show_result("")
 
     def show_progress(self, text: str, fraction: float | None) -> None:
@@ -207,24 +197,24 @@ class BatchPanel(QWidget):
 
     def _lay_out(self) -> None:
         layout = form()
-        add_row(layout, "Fin&d", self.method)
-        add_row(layout, "Alon&g", self.axis)
+        add_row(layout, panel_text.BATCH_METHOD.title, self.method)
+        add_row(layout, panel_text.BATCH_AXIS.title, self.axis)
         self._range = _row(self.first, self.last)
-        add_row(layout, "Planes", self._range)
-        self.first.setAccessibleName("First plane")
-        self.last.setAccessibleName("Last plane")
+        add_row(layout, panel_text.BATCH_PLANES, self._range)
+        self.first.setAccessibleName(FIRST_PLANE)
+        self.last.setAccessibleName(LAST_PLANE)
         files = _row(self.output, self.browse)
-        add_row(layout, "OME-&Zarr", files)
+        add_row(layout, panel_text.BATCH_OUTPUT.title, files)
         label = layout.labelForField(files)
         assert label is not None
         label.setBuddy(self.output)  # type: ignore[attr-defined]
-        self.output.setAccessibleName("OME-Zarr")
+        self.output.setAccessibleName(panel_text.BATCH_OUTPUT.name)
         self.output.setMinimumWidth(60)
         layout.addRow("", self.begin_anew)
         self.limits = _row(self.min_score, self.min_area)
-        add_row(layout, "At least", self.limits)
-        self.min_score.setAccessibleName("Least score")
-        self.min_area.setAccessibleName("Least area")
+        add_row(layout, panel_text.BATCH_LIMITS, self.limits)
+        self.min_score.setAccessibleName(panel_text.MIN_SCORE.name)
+        self.min_area.setAccessibleName(panel_text.MIN_AREA.name)
         self.form: QFormLayout = layout
         inner = QWidget()
         column = QVBoxLayout(inner)
@@ -286,13 +276,13 @@ class BatchPanel(QWidget):
 
     def _on_stop(self, _checked: bool = False) -> None:
         self.stop_button.setEnabled(False)
-        self.progress.setText("Stopping …")
+        self.progress.setText(status_text.BATCH_STOPS)
         self.stop.emit()
 
     def _on_browse(self, _checked: bool = False) -> None:
         start = self.output.text() or "labels.zarr"
         chosen, _ = QFileDialog.getSaveFileName(
-            self, "OME-Zarr of labels", start, "OME-Zarr (*.zarr)"
+            self, panel_text.BATCH_DIALOG, start, panel_text.BATCH_FILTER
         )
         if chosen:
             self.output.setText(chosen)

@@ -13,13 +13,14 @@ from qtpy.QtCore import QTimer
 
 from sam3.errors import Sam3Error
 
-from .advanced import WHOLE_IMAGE
+from . import panel_text, status_text
 from .batch_panel import BatchAsked, BatchPanel, Method
 from .batch_prompts import positions_along, prompts_here, prompts_in_layers
 from .errors import LayerError
 from .label_layer import image_shape
 from .operations import LabelChange, Rendering
 from .panel import Panel
+from .panel_text import WHOLE_IMAGE
 from .planes import PlaneIndex
 from .workers import ThreadRunner
 
@@ -39,7 +40,6 @@ __all__ = ["BatchRun"]
 _Rules = TypeVar("_Rules", "AutomaticSettings", "CarryRules")
 
 SHOWN_EVERY_MS = 150
-MOST_NAMED = 6
 
 
 class BatchRun:
@@ -302,17 +302,11 @@ class _Run:
 
     def describe(self) -> str:
         """Say what came of it."""
-        found, planes = len(self.objects), self.planes
-        text = f"{found} object{_s(found)} on {planes} plane{_s(planes)}"
-        text = f"Stopped after {text}; undo takes them back." if self.stopped else f"{text}."
-        if self.failures:
-            names = [str(list(plane.index))[1:-1] or "this one" for plane, _ in self.failures]
-            more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-            text += (
-                f" {len(names)} plane{_s(len(names))} failed: "
-                f"{'; '.join(names[:MOST_NAMED])}{more} ({self.failures[0][1]})"
-            )
-        return text
+        text = status_text.batch_result(len(self.objects), self.planes, stopped=self.stopped)
+        if not self.failures:
+            return text
+        places = [plane.index for plane, _ in self.failures]
+        return f"{text} {status_text.failed_planes(places, self.failures[0][1])}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -378,8 +372,5 @@ def _limited(rules: _Rules, asked: BatchAsked) -> _Rules:
 
 def _name(label: str, axis: int) -> str:
     """Return the name of an axis for people; napari calls the unnamed ones "-3" or "axis -3"."""
-    return f"Axis {axis}" if label.removeprefix("axis ").startswith("-") else label
-
-
-def _s(count: int) -> str:
-    return "" if count == 1 else "s"
+    unnamed = label.removeprefix("axis ").startswith("-")
+    return panel_text.axis_name(axis) if unnamed else label

@@ -6,13 +6,13 @@ from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QColor, QIcon, QPixmap
 from qtpy.QtWidgets import QColorDialog, QComboBox, QHBoxLayout, QPushButton, QWidget
 
+from . import panel_text
 from .classes import ClassError, LabelClass, next_color
 from .controls import make_combo
 
 __all__ = ["ClassChoice"]
 
 SWATCH = 12
-TOOLTIP = "Class of the next object. Type a name and press Enter to add a class"
 
 
 class ClassChoice(QWidget):
@@ -32,16 +32,16 @@ class ClassChoice(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.classes: tuple[LabelClass, ...] = ()
-        self.combo = make_combo(TOOLTIP)
+        self.combo = make_combo(panel_text.CLASS.tooltip)
         self.combo.setEditable(True)
         self.combo.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
-        self.combo.setAccessibleName("Class")
+        self.combo.setAccessibleName(panel_text.CLASS.name)
         self.color = QPushButton()
-        self.color.setToolTip("Colour of this class")
-        self.color.setAccessibleName("Colour of the class")
+        self.color.setToolTip(panel_text.CLASS_COLOR.tooltip)
+        self.color.setAccessibleName(panel_text.CLASS_COLOR.name)
         self.color.setFixedWidth(28)
         self.setFocusProxy(self.combo)
-        self.setToolTip(TOOLTIP)
+        self.setToolTip(panel_text.CLASS.tooltip)
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.addWidget(self.combo, 1)
@@ -111,7 +111,8 @@ class ClassChoice(QWidget):
     def _on_color(self, _checked: bool = False) -> None:
         now = next((one.color for one in self.classes if one.name == self.current), None)
         if now is not None:
-            color = QColorDialog.getColor(QColor(now), self, f"Colour of {self.current}")
+            title = panel_text.color_of(self.current)
+            color = QColorDialog.getColor(QColor(now), self, title)
             if color.isValid():
                 self.set_color(color.name())
 

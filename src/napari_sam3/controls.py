@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from magicgui.widgets import ComboBox, create_widget
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
+    QAbstractButton,
     QComboBox,
     QFormLayout,
     QFrame,
@@ -17,6 +18,8 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+
+from .panel_text import NO, YES, Wording
 
 __all__ = [
     "Items",
@@ -28,9 +31,11 @@ __all__ = [
     "make_combo",
     "make_text",
     "put_items",
+    "worded",
 ]
 
 Items = Sequence[tuple[str, Any]]
+_Button = TypeVar("_Button", bound=QAbstractButton)
 
 
 class LayerChoice:
@@ -120,9 +125,7 @@ class Offer(QFrame):
         super().__init__(parent)
         self.setFrameShape(QFrame.Shape.StyledPanel)
         self.text = make_text("offer")
-        self.yes, self.no = QPushButton("&Yes"), QPushButton("N&o")
-        self.yes.setToolTip("Do what is offered")
-        self.no.setToolTip("Leave it, and do not ask again")
+        self.yes, self.no = worded(QPushButton(), YES), worded(QPushButton(), NO)
         self._answers: tuple[Callable[[], None], Callable[[], None]] | None = None
         answers = QHBoxLayout()
         answers.addWidget(self.yes, 1)
@@ -196,6 +199,13 @@ def make_text(name: str, *, selectable: bool = True) -> QLabel:
     if selectable:
         label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
     return label
+
+
+def worded(button: _Button, wording: Wording) -> _Button:
+    """Give a button of any kind its title and tooltip; returns it."""
+    button.setText(wording.title)
+    button.setToolTip(wording.tooltip)
+    return button
 
 
 def form() -> QFormLayout:

@@ -9,26 +9,15 @@ from typing import Any
 from qtpy.QtCore import QObject, Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QFileDialog, QMessageBox, QWidget
 
+from . import panel_text
 from .controls import put_items
 from .download_job import DownloadJob
 from .models import BROWSE, DOWNLOAD, EMBEDDED, model_choices, remember
 from .panel import Panel
 from .settings import Settings, write_setting
+from .status_text import INSTEAD_OF_DOWNLOAD, downloading
 
-__all__ = ["CONSENT", "ModelMenu"]
-
-WEIGHTS = "Weights (*.pt *.pth *.safetensors);;All files (*)"
-INSTEAD = 'Or choose "Weights file …", or the embedded model.'
-CONSENT = (
-    "<p>Download the released SAM 3 weights?</p>"
-    "<p><b>What:</b> sam3.pt, 3.5 GB, kept in the cache of Hugging Face (HF_HOME).<br>"
-    '<b>From:</b> <a href="https://huggingface.co/facebook/sam3">'
-    "huggingface.co/facebook/sam3</a>.<br>"
-    "<b>Licence:</b> Meta's SAM License, shown on that page; using the weights means accepting "
-    "it.<br>"
-    "<b>Needed:</b> an account there to which access was granted, logged in on this computer by "
-    "<i>hf auth login</i>.</p>"
-)
+__all__ = ["ModelMenu"]
 
 
 class ModelMenu(QObject):
@@ -69,7 +58,7 @@ class ModelMenu(QObject):
         self._files = settings.weights_files
         self.current = settings.model if Path(settings.model).is_file() else EMBEDDED
         self.job: DownloadJob | None = None
-        self.options: dict[str, Any] = {"instead": INSTEAD}
+        self.options: dict[str, Any] = {"instead": INSTEAD_OF_DOWNLOAD}
         panel.model.activated.connect(self._on_activated)
         panel.stop.clicked.connect(self._on_stop)
         self.show_model(self.current)
@@ -98,10 +87,10 @@ class ModelMenu(QObject):
     def ask_consent(self) -> bool:
         """Say what a download means, and ask for it."""
         box = QMessageBox(self._parent)
-        box.setWindowTitle("Released SAM 3")
+        box.setWindowTitle(panel_text.CONSENT_DIALOG)
         box.setTextFormat(Qt.TextFormat.RichText)
-        box.setText(CONSENT)
-        yes = box.addButton("&Download", QMessageBox.ButtonRole.AcceptRole)
+        box.setText(panel_text.CONSENT)
+        yes = box.addButton(panel_text.CONSENT_GIVEN, QMessageBox.ButtonRole.AcceptRole)
         box.setDefaultButton(box.addButton(QMessageBox.StandardButton.Cancel))
         box.exec()
         return box.clickedButton() is yes
@@ -123,7 +112,9 @@ class ModelMenu(QObject):
         # Commands are no models: what is in use stays shown.
         self.show_model(self.current)
         if chosen == BROWSE:
-            chosen, _ = QFileDialog.getOpenFileName(self._parent, "Weights of SAM 3", "", WEIGHTS)
+            chosen, _ = QFileDialog.getOpenFileName(
+                self._parent, panel_text.WEIGHTS_DIALOG, "", panel_text.WEIGHTS_FILTER
+            )
         elif chosen == DOWNLOAD:
             if self.job is None and self.ask_consent():
                 self.download()
@@ -133,10 +124,7 @@ class ModelMenu(QObject):
 
     def _on_progress(self, fraction: float | None, seconds_left: float | None) -> None:
         if self.job is not None:
-            text = "Downloading the weights …"
-            if fraction is not None:
-                text = f"Downloading the weights: {fraction:.0%}"
-            self._panel.show_progress(text, fraction, seconds_left)
+            self._panel.show_progress(downloading(fraction), fraction, seconds_left)
 
     def _on_success(self, path: Path) -> None:
         self._end()

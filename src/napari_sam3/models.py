@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .panel_text import EMBEDDED_MODEL, RELEASED_MODEL, WEIGHTS_FILE
+
 if TYPE_CHECKING:
     from sam3.predictor import Predictor
 
@@ -84,10 +86,10 @@ def model_choices(files: Sequence[str], current: str) -> list[tuple[str, str]]:
         for name, path in zip(names, paths, strict=True)
     ]
     return [
-        ("Embedded (tiny)", EMBEDDED),
+        (EMBEDDED_MODEL, EMBEDDED),
         *named,
-        ("Weights file …", BROWSE),
-        ("Released SAM 3 (download 3.5 GB) …", DOWNLOAD),
+        (WEIGHTS_FILE, BROWSE),
+        (RELEASED_MODEL, DOWNLOAD),
     ]
 
 

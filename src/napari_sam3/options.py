@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 from psygnal import Signal
 
-from .advanced import OWN_LAYER
 from .classes import LabelClass
 from .controls import Items
 from .errors import LayerError
@@ -18,6 +17,7 @@ from .label_layer import image_shape
 from .layer_set import images_in
 from .operations import Policy, Rendering
 from .panel import Panel
+from .panel_text import OWN_LAYER
 from .plane_source import ChannelChoice
 from .session_state import Mode
 from .settings import Settings, read_settings, watch, write_setting
@@ -324,7 +324,7 @@ def channel_items(binding: Binding) -> list[tuple[str, tuple[Any, int | None, in
     ]
     axes = binding.plane.other_axes if binding.plane is not None else ()
     items += [
-        (f"{image.name} [axis {axis} = {position}]", (image.unique_id, axis, position))
+        (ChannelChoice(image, axis, position).name, (image.unique_id, axis, position))
         for axis in axes
         if shape[axis] <= LONGEST_CHANNEL_AXIS
         for position in range(shape[axis])

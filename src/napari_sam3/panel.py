@@ -20,11 +20,13 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from . import panel_text
 from .advanced import Advanced
 from .batch_panel import BatchPanel
-from .controls import LayerChoice, Offer, add_row, form, make_combo, make_text, put_items
+from .controls import LayerChoice, Offer, add_row, form, make_combo, make_text, put_items, worded
 from .gestures import KEYS
-from .panel_text import BUTTONS, MODES, NEW_LABELS, describe_keys, how_to, time_left
+from .panel_text import BUTTONS, MODES, describe_keys, how_to, title_with_key, tooltip_with_key
+from .status_text import candidate, time_left
 
 __all__ = ["Panel", "put_items"]
 
@@ -64,15 +66,13 @@ class Panel(QScrollArea):
         self.setWidgetResizable(True)
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.image_choice = LayerChoice(
-            Image, "Image to segment; the plane that is shown is what the model sees"
-        )
+        self.image_choice = LayerChoice(Image, panel_text.IMAGE.tooltip)
         self.labels_choice = LayerChoice(
-            Labels, "Labels layer that accepted objects are written to", [("New layer", NEW_LABELS)]
+            Labels, panel_text.LABELS.tooltip, panel_text.LABELS_CHOICES
         )
         self.image, self.labels = self.image_choice.native, self.labels_choice.native
-        self.model = make_combo("Model that makes the masks: the embedded one, or a weights file")
-        self.modes = {name: QRadioButton(title) for name, (title, _) in MODES.items()}
+        self.model = make_combo(panel_text.MODEL.tooltip)
+        self.modes = {name: worded(QRadioButton(), one) for name, one in MODES.items()}
         self.status, self.object = make_text("status"), make_text("object")
         self.candidate = make_text("candidate")
         self.how_to = make_text("how_to")
@@ -84,8 +84,9 @@ class Panel(QScrollArea):
         self._stop_soon.setSingleShot(True)
         self._stop_soon.timeout.connect(lambda: self.show_stop(True))
         self.buttons = {name: QPushButton() for name in BUTTONS}
-        self.next_mask, self.way_back, self.stop = (QPushButton() for _ in range(3))
-        self.stop_work = QPushButton("Stop")
+        self.next_mask, self.way_back = QPushButton(), QPushButton()
+        self.stop = worded(QPushButton(), panel_text.STOP_DOWNLOAD)
+        self.stop_work = worded(QPushButton(), panel_text.STOP_WORK)
         self.offer = Offer()
         self.batch, self.advanced = BatchPanel(), Advanced()
         self._name_controls()
@@ -179,12 +180,7 @@ class Panel(QScrollArea):
     def show_way_back(self, *, restore: bool, listen: bool) -> None:
         """Offer to make deleted layers anew, or else to turn clicks into prompts again."""
         self.way_back.setVisible(restore or listen)
-        self.way_back.setText("Restore layers" if restore else "Go on clicking")
-        self.way_back.setToolTip(
-            "Make the deleted layers anew, with the clicks in hand"
-            if restore
-            else "Select the points layer, so that clicks are prompts again"
-        )
+        worded(self.way_back, panel_text.RESTORE_LAYERS if restore else panel_text.GO_ON)
 
     def show_mode(self, mode: str | None) -> None:
         """Show the mode, "one" or "many"; None where there is no choice."""
@@ -200,19 +196,16 @@ class Panel(QScrollArea):
         for part in (self.candidate, self.next_mask):
             part.setVisible(several)
         if several:
-            self.candidate.setText(f"Mask {index + 1} of {count}, score {score:.2f}")
+            self.candidate.setText(candidate(index + 1, count, score))
 
     def show_keys(self, keys: Mapping[str, str]) -> None:
         """Name the keys of commands, as napari names them; what has none is not mentioned."""
         shown = describe_keys(keys)
         for name, button in self.buttons.items():
-            title, tooltip = BUTTONS[name]
-            key = shown.get(name)
-            button.setText(f"{title}  ({key})" if key else title)
-            where = f" ({key} with the points or boxes layer selected)" if key else ""
-            button.setToolTip(tooltip + where)
+            button.setText(title_with_key(BUTTONS[name].title, shown.get(name)))
+            button.setToolTip(tooltip_with_key(BUTTONS[name].tooltip, shown.get(name)))
         key = shown.get("next_candidate")
-        self.next_mask.setText(f"Next mask  ({key})" if key else "Next mas&k")
+        self.next_mask.setText(title_with_key(panel_text.NEXT_MASK.title, key))
         self.how_to.setText(how_to(shown))
 
     # ------------------------------------------------------------------ inside
@@ -220,24 +213,20 @@ class Panel(QScrollArea):
     def _name_controls(self) -> None:
         for name, button in self.buttons.items():
             button.setEnabled(False)
-            button.setAccessibleName(BUTTONS[name][0].replace("&", ""))
+            button.setAccessibleName(BUTTONS[name].title.replace("&", ""))
         for name, radio in self.modes.items():
-            radio.setToolTip(MODES[name][1])
             radio.toggled.connect(lambda on, name=name: on and self.mode_chosen.emit(name))
-        self.next_mask.setToolTip("Take the next of the masks that the model offers")
+        self.next_mask.setToolTip(panel_text.NEXT_MASK.tooltip)
         _keep_room(self.next_mask)
-        self.stop.setText("&Stop")
-        self.stop.setToolTip("End the download; what is there already is kept")
-        self.stop_work.setToolTip("Stop working on the mask; clicks and boxes stay")
-        self.status.setAccessibleName("Status")
-        self.busy.setAccessibleName("Progress")
+        self.status.setAccessibleName(panel_text.STATUS_NAME)
+        self.busy.setAccessibleName(panel_text.PROGRESS_NAME)
         self.how_to.setTextFormat(Qt.TextFormat.RichText)
 
     def _lay_out(self, inner: QWidget) -> None:
         choices = form()
-        add_row(choices, "&Image", self.image)
-        add_row(choices, "&Model", self.model)
-        add_row(choices, "La&bels", self.labels)
+        add_row(choices, panel_text.IMAGE.title, self.image)
+        add_row(choices, panel_text.MODEL.title, self.model)
+        add_row(choices, panel_text.LABELS.title, self.labels)
         grid = QGridLayout()
         for column in (0, 1):
             grid.setColumnStretch(column, 1)

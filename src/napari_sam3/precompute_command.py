@@ -19,6 +19,7 @@ from .command_parts import (
     print_json,
     raw,
 )
+from .status_text import duration
 
 if TYPE_CHECKING:
     from sam3.predictor import Predictor
@@ -150,8 +151,6 @@ def _fill(
 
 
 def _describe(progress: Progress) -> str:
-    from .batch.pace import duration
-
     left = "" if progress.seconds_left is None else f", {duration(progress.seconds_left)} left"
     return f"{progress.done} of {progress.total} fields{left}"
 
@@ -169,8 +168,6 @@ def _planes(image: LazyImage, arguments: argparse.Namespace) -> tuple[PlaneIndex
 
 
 def _summary(plan: Plan, measured: Measured, output: Path) -> str:
-    from .batch.pace import duration
-
     folder = next(one for one in (output, *output.absolute().parents) if one.exists())
     free = shutil.disk_usage(folder).free
     total = plan.fields * measured.nbytes

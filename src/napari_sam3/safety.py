@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from .keeping import identify_layer
 from .panel import Panel
+from .panel_text import FORGET_LOST, RESTORE_LOST
 from .recovery import CrashedJournal, discard_journal, find_journals
 from .settings import read_settings
+from .status_text import crash_found
 from .workers import ThreadRunner
 
 if TYPE_CHECKING:
     from .binding import Binding
 
-__all__ = ["Safety", "describe_crash"]
+__all__ = ["Safety"]
 
 logger = logging.getLogger(__name__)
 
@@ -75,9 +77,9 @@ class Safety:
         crashed = next((one for one in journals if not one.closed), None)
         if crashed is not None:
             self._panel.offer.ask(
-                describe_crash(crashed),
-                ("Restore", lambda: self._restore(binding, crashed)),
-                ("Forget them", lambda: self._forget(crashed)),
+                crash_found(crashed.time.astimezone(), crashed.objects),
+                (RESTORE_LOST, lambda: self._restore(binding, crashed)),
+                (FORGET_LOST, lambda: self._forget(crashed)),
             )
 
     def _restore(self, binding: Binding, crashed: CrashedJournal) -> None:
@@ -86,11 +88,3 @@ class Safety:
 
     def _forget(self, crashed: CrashedJournal) -> None:
         discard_journal(crashed.path)
-
-
-def describe_crash(crashed: CrashedJournal) -> str:
-    """Say what a journal holds."""
-    count = crashed.objects
-    what = f"{count} object{'' if count == 1 else 's'}" if count else "changes of labels"
-    when = crashed.time.astimezone().strftime("%d %B, %H:%M")
-    return f"napari ended unexpectedly on {when}, with {what} of this image not saved."

@@ -16,6 +16,7 @@ from napari.utils.notifications import show_warning
 from sam3.errors import Sam3Error
 
 from .classes import LabelClass, format_classes, parse_classes
+from .status_text import setting_not_saved, setting_not_used
 
 __all__ = ["PLUGIN", "Keys", "Settings", "SettingsError", "read_settings", "watch", "write_setting"]
 
@@ -145,7 +146,7 @@ def write_setting(name: str, value: Any) -> None:
         try:
             setattr(getattr(store, FIELDS[name].metadata["category"]), name, plain)
         except OSError as error:
-            _complain(name, f"it could not be saved: {error}")
+            _complain(name, setting_not_saved(error))
 
 
 def watch(changed: Callable[[], None]) -> Callable[[], None]:
@@ -229,6 +230,6 @@ def _check_key(text: str, taken: dict[str, str]) -> None:
 
 
 def _complain(name: str, reason: object) -> None:
-    text = f"The setting {name!r} of {PLUGIN} is not used: {reason}. See Preferences > SAM 3."
+    text = setting_not_used(name, PLUGIN, reason)
     logger.warning(text)
     show_warning(text)

@@ -11,7 +11,9 @@ from qtpy.QtWidgets import QFileDialog
 
 from .controls import Items
 from .panel import Panel
+from .panel_text import STORE_DIALOG, stored_contrast
 from .settings import Settings, read_settings, watch, write_setting
+from .status_text import stored_fields
 from .store import EmbeddingStore, StoreInfo, default_store_folder
 from .workers import ThreadRunner
 
@@ -73,8 +75,8 @@ class Storing:
         store = self._cache.store
         text = folder = ""
         if store is not None and self._info is not None:
-            state = ", read only" if store.read_only else ""
-            text = f"{self._info.fields} fields, {self._info.nbytes / 1e6:.0f} MB{state}"
+            info = self._info
+            text = stored_fields(info.fields, info.nbytes, read_only=store.read_only)
             # A path has no blanks to be broken at, and would widen the panel.
             folder = str(store.path)
         self._advanced.show_store(self._wanted is not None, text, folder)
@@ -97,7 +99,7 @@ class Storing:
             self._follow()
         elif name == "store_folder":
             folder = QFileDialog.getExistingDirectory(
-                self._advanced, "Folder of encoded images", str(_folder(read_settings()))
+                self._advanced, STORE_DIALOG, str(_folder(read_settings()))
             )
             if folder:
                 write_setting("store_folder", folder)
@@ -148,13 +150,7 @@ def rendering_items(renderings: dict[Rendering, int]) -> Items:
     """Return (text, rendering) of what most fields of a store were made with."""
     known = [one for one in renderings if one.limits]
     ranked = sorted(known, key=lambda one: -renderings[one])[:MOST_RENDERINGS]
-    return [(_describe(one), one) for one in ranked]
-
-
-def _describe(rendering: Rendering) -> str:
-    pairs = ", ".join(f"{low:g} to {high:g}" for low, high in rendering.limits)
-    named = [name or "none" for name in rendering.channels]
-    return f"As stored: {pairs}" + (f" ({', '.join(named)})" if named else "")
+    return [(stored_contrast(one.limits, one.channels), one) for one in ranked]
 
 
 def _folder(settings: Settings) -> Path:

@@ -27,17 +27,9 @@ from .panel_text import NEW_LABELS
 from .safety import Safety
 from .session import IDLE, LabelingSession
 from .settings import read_settings, write_setting
+from .status_text import NO_IMAGE, deleted_image, merging, unexpected
 from .storing import Storing
-from .widget_text import (
-    NO_IMAGE,
-    describe_lost_image,
-    describe_mask,
-    describe_merging,
-    describe_missing,
-    describe_stage,
-    sentence,
-    takes_labels,
-)
+from .widget_text import describe_mask, describe_missing, describe_stage, sentence, takes_labels
 from .workers import ThreadRunner
 
 if TYPE_CHECKING:
@@ -236,7 +228,7 @@ class SegmentWidget(QWidget):
         if self._closed or binding is None or "image" not in binding.layers.missing:
             return
         self._unbind()
-        self.panel.show_status(describe_lost_image(binding.image.name), error=True)
+        self.panel.show_status(deleted_image(binding.image.name, kept=True), error=True)
         self.refresh()
 
     def _take_first_image(self) -> None:
@@ -356,7 +348,7 @@ class SegmentWidget(QWidget):
             text = sentence(error)
         else:
             logger.error("unexpected error", exc_info=error)
-            text = f"Unexpected {type(error).__name__}: {error}"
+            text = unexpected(error)
         self.panel.show_status(text, error=True)
         self.refresh()
         (show_warning if isinstance(error, PromptError) else show_error)(text)
@@ -391,7 +383,7 @@ class SegmentWidget(QWidget):
         elif binding.problem is not None:
             self.panel.show_status(sentence(binding.problem), error=True)
         elif binding.merging is not None:
-            self.panel.show_status(describe_merging(binding.merging))
+            self.panel.show_status(merging(binding.merging))
         else:
             self.panel.show_status(describe_stage(self.session))
 

@@ -1,10 +1,11 @@
-"""What the dock widget says and offers, worked out without Qt."""
+"""Which texts the dock widget shows and which layers it offers, worked out without Qt."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from . import status_text
 from .label_layer import image_shape
 from .label_levels import finest
 
@@ -14,10 +15,7 @@ if TYPE_CHECKING:
     from .session import LabelingSession
 
 __all__ = [
-    "NO_IMAGE",
-    "describe_lost_image",
     "describe_mask",
-    "describe_merging",
     "describe_missing",
     "describe_stage",
     "sentence",
@@ -25,62 +23,36 @@ __all__ = [
     "takes_prompts",
 ]
 
-NO_IMAGE = "Open an image to begin: File > Open, or File > Open Sample > SAM 3."
-STAGES = {
-    "loading model": "Loading the model …",
-    "encoding": "Looking at this part of the image …",
-    "predicting": "Predicting the mask …",
-}
-
 
 def describe_stage(session: LabelingSession) -> str:
     """Say what the session is doing or waiting for."""
-    if session.stage in STAGES:
-        return STAGES[session.stage]
+    if session.stage in status_text.STAGES:
+        return status_text.STAGES[session.stage]
     if session.busy:
-        return "One moment …"
+        return status_text.BUSY
     if session.plane_key is None:
-        return "Ready when a plane of the image is shown."
+        return status_text.NO_PLANE
     if session.prediction is not None:
-        return "Accept the mask, or refine it with more clicks."
-    if session.prompts.is_empty:
-        return "Ready: click on an object."
-    return "There is no mask yet: click once more, or clear."
-
-
-def describe_merging(label: int) -> str:
-    """Say what a merge waits for."""
-    return f"Label {label} will take in another one: point at it and press the same key again."
-
-
-def describe_lost_image(name: str) -> str:
-    """Say that an image is gone."""
-    return (
-        f"The image {name!r} was deleted. Choose another one; what was accepted is kept in the "
-        "labels."
-    )
+        return status_text.MASK_SHOWN
+    return status_text.READY if session.prompts.is_empty else status_text.NO_MASK
 
 
 def describe_missing(layers: LayerSet) -> str:
     """Name the layers that were deleted, and the way out."""
-    names = ", ".join(repr(getattr(layers, role).name) for role in layers.missing)
     if "image" in layers.missing:
-        return f"The image {layers.image.name!r} was deleted. Choose another one."
-    return f'{names} was deleted. Press "Restore layers" to make it anew; no click is lost.'
+        return status_text.deleted_image(layers.image.name)
+    return status_text.deleted_layers([getattr(layers, role).name for role in layers.missing])
 
 
 def describe_mask(session: LabelingSession) -> str:
     """Describe the mask in hand and count the objects accepted."""
-    count = len(session.objects)
-    accepted = f"{count} object{'' if count == 1 else 's'} accepted"
+    accepted, many = len(session.objects), len(session.hand.drafts)
     prediction = session.prediction
     if prediction is None:
-        return accepted
-    area = f"{prediction.mask.area:,}".replace(",", " ")
-    many = len(session.hand.drafts)
+        return status_text.accepted_objects(accepted)
     if many > 1:
-        return f"{many} objects in hand · {accepted}"
-    return f"Mask: score {prediction.score:.2f}, {area} px · {accepted}"
+        return status_text.objects_in_hand(many, accepted)
+    return status_text.mask_in_hand(prediction.score, prediction.mask.area, accepted)
 
 
 def sentence(error: BaseException) -> str:

@@ -19,10 +19,10 @@ import zarr
 
 from napari_sam3.batch import BatchPrompts, segment, write_prompts
 from napari_sam3.batch.folder import folder_beside
-from napari_sam3.batch.pace import duration
 from napari_sam3.batch_command import _Counter
 from napari_sam3.cli import main
 from napari_sam3.prompts import PromptSet
+from napari_sam3.status_text import duration
 from tests.napari_sam3.batch_samples import PLANES, pixels, question, stack
 
 

@@ -25,12 +25,13 @@ from qtpy.QtWidgets import (
     QSpinBox,
 )
 
-from napari_sam3.advanced import OWN_LAYER, Advanced
+from napari_sam3.advanced import Advanced
 from napari_sam3.classes import ClassError, LabelClass
 from napari_sam3.controls import LayerChoice
 from napari_sam3.panel import Panel
-from napari_sam3.panel_text import time_left
+from napari_sam3.panel_text import OWN_LAYER
 from napari_sam3.settings import PLUGIN, read_settings
+from napari_sam3.status_text import time_left
 
 Pixels = npt.NDArray[np.uint8]
 LEFT = Qt.MouseButton.LeftButton
