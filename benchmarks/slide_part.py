@@ -20,7 +20,7 @@ from zarr.storage import LocalStore, WrapperStore
 
 from benchmarks.gui_parts import deepest_pixels
 
-TILE, LEVELS, CHUNK, MARGIN = 2000, 6, 1024, 400
+TILE, NUCLEI, LEVELS, CHUNK, MARGIN = 2000, 900, 6, 1024, 400
 MEGABYTE = 1e6
 
 
@@ -43,7 +43,9 @@ def make_slide(path: Path, side: int) -> list[tuple[float, float]]:
     """
     from napari_sam3.sample_data import make_nuclei
 
-    image, labels = make_nuclei((1, TILE, TILE), count=900, seed=3)
+    tile_side = min(TILE, side // 4)
+    count = NUCLEI * tile_side**2 // TILE**2
+    image, labels = make_nuclei((1, tile_side, tile_side), count=count, seed=3)
     group = zarr.open_group(path, mode="w")
     for level in range(LEVELS):
         tile, length = image[0][:: 2**level, :: 2**level], side // 2**level
@@ -55,7 +57,7 @@ def make_slide(path: Path, side: int) -> list[tuple[float, float]]:
         array[:] = whole
     rng = np.random.default_rng(0)
     middles = rng.permutation(np.array(deepest_pixels(labels[0])))
-    corners = rng.integers(0, -(-side // TILE), middles.shape) * TILE
+    corners = rng.integers(0, -(-side // tile_side), middles.shape) * tile_side
     places = middles + corners
     inside = ((places > MARGIN) & (places < side - MARGIN)).all(axis=1)
     return [(float(row), float(column)) for row, column in places[inside]]
