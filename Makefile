@@ -21,7 +21,7 @@ CLICKS ?= 5000
 MUTANTS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv system-libs demo test test-fast faults soak mutants lint format bench docs docs-figures wheel clean
+.PHONY: help venv system-libs demo test test-fast coverage faults soak mutants lint format bench docs docs-figures wheel clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -44,6 +44,9 @@ test: system-libs $(STAMP) lint  ## linters, type checks and all tests
 
 test-fast: system-libs $(STAMP)  ## the tests that take seconds
 	$(BIN)/python -m pytest $(TEST_WORKERS) -m "not slow" $(PYTEST_ARGS)
+
+coverage: system-libs $(STAMP)  ## all tests, and the lines and branches of src that they run: at least 92 %
+	$(BIN)/python -m pytest $(TEST_WORKERS) --cov --cov-report=term:skip-covered --timeout=600 $(PYTEST_ARGS)
 
 faults: system-libs $(STAMP)  ## hand it anything, kill it at any moment, and check what is left: hours
 	NAPARI_SAM3_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest --timeout=7200 tests/napari_sam3/test_fault_inputs.py tests/napari_sam3/test_fault_session.py tests/napari_sam3/test_fault_viewer.py

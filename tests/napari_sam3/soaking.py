@@ -25,7 +25,7 @@ from napari_sam3.hand import Hand
 from napari_sam3.safety import Safety
 from napari_sam3.widget import SegmentWidget
 from napari_sam3.workers import give_back_memory
-from tests.napari_sam3.batch_samples import small_predictor
+from sam3 import load_predictor
 
 PLANES, SIDE = 50, 200
 #: Clicks between two lines.
@@ -65,7 +65,7 @@ def main(clicks: int, folder: str) -> None:
     image[:, (rows % 50 - 25) ** 2 + (columns % 50 - 25) ** 2 < 225] = 200
     viewer.add_image(image)
     widget = SegmentWidget(viewer)
-    widget.set_predictor(small_predictor())
+    widget.set_predictor(load_predictor(device="cpu"))
     viewer.window.add_dock_widget(widget, name="SAM 3")
     hand = Hand(viewer)
     hand.wait_until(lambda: widget.binding is not None, "the layers")
