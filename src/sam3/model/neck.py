@@ -34,23 +34,25 @@ class Level(nn.Module):
         layer of their product: with half the arithmetic of the upscaling, and with an eighth of the
         last convolution where a 1x1 convolution `then` keeps an eighth of the channels.
         """
-        *before, last = self.upscale or [None]
-        for step in before:
+        steps = list(self.upscale)
+        for step in steps[:-1]:
             x = step(x)
-        if last is None:
-            x = self.conv_1x1(x)
-        else:
+        if steps:
+            last = steps[-1]
+            assert isinstance(last, nn.ConvTranspose2d)
             weight, bias = _with_1x1(last.weight.transpose(0, 1), last.bias, self.conv_1x1)
             x = F.conv_transpose2d(x, weight.transpose(0, 1), bias, stride=2)
+        else:
+            x = self.conv_1x1(x)
         if then is None:
             return self.conv_3x3(x)  # type: ignore[no-any-return]
-        assert self.conv_3x3.bias is not None
         weight, bias = _with_1x1(self.conv_3x3.weight, self.conv_3x3.bias, then)
         return F.conv2d(x, weight, bias, padding=1)
 
 
-def _with_1x1(weight: Tensor, bias: Tensor, then: nn.Conv2d) -> tuple[Tensor, Tensor]:
+def _with_1x1(weight: Tensor, bias: Tensor | None, then: nn.Conv2d) -> tuple[Tensor, Tensor]:
     """Return weight (O, I, h, w) and bias (O,) of a layer with a 1x1 convolution after it."""
+    assert bias is not None
     assert then.bias is not None
     mix = then.weight[:, :, 0, 0]
     return torch.einsum("po,oihw->pihw", mix, weight), mix @ bias + then.bias
