@@ -262,11 +262,16 @@ class _Task:
         region, logits = self._before
         return logits if region == self.region else resample_logits(logits, region, self.region)
 
+    def choose(self, candidates: tuple[Candidate, ...]) -> int:
+        """Return which candidate the present turn takes: the best, or the one that was wanted."""
+        choice = self._draft.turns[self._turn].choice
+        if choice is None:
+            return int(np.argmax([candidate.score for candidate in candidates]))
+        return min(choice, len(candidates) - 1)
+
     def take(self, candidates: tuple[Candidate, ...]) -> None:
         """Take the answer to the present turn in the present field."""
-        question, turn = self._question, self._draft.turns[self._turn]
-        best = int(np.argmax([candidate.score for candidate in candidates]))
-        index = best if turn.choice is None else min(turn.choice, len(candidates) - 1)
+        question, index = self._question, self.choose(candidates)
         # It decided where the first turn was answered, and so all that came after.
         last = self._last
         size = question.typical_size if last is None else last.typical_size
@@ -342,6 +347,8 @@ def _grouped(tasks: Sequence[_Task], key: Any) -> Iterator[tuple[Any, list[_Task
 
 def _decode(tasks: Sequence[_Task], predictor: Predictor, features: ImageFeatures) -> None:
     """Decode tasks of one kind in one call."""
+    from sam3.cores import on_all_cores  # torch is not waited for until it is needed
+
     prompts, regions = [task.prompts for task in tasks], [task.region for task in tasks]
     points = boxes = None
     if prompts[0].points:
@@ -364,9 +371,16 @@ def _decode(tasks: Sequence[_Task], predictor: Predictor, features: ImageFeature
     arrays: tuple[npt.NDArray[Any], ...] = found.masks, found.scores, found.logits
     if len(tasks) == 1:
         arrays = tuple(array[None] for array in arrays)
+    offers = []
     for task, undrawn, scores, logits in zip(tasks, *arrays, strict=True):
         offered = zip(undrawn, scores, logits, strict=True)
-        task.take(tuple(_candidate(task, mask, float(score), low) for mask, score, low in offered))
+        offers.append(
+            tuple(_candidate(task, mask, float(score), low) for mask, score, low in offered)
+        )
+    chosen = [one[task.choose(one)] for task, one in zip(tasks, offers, strict=True)]
+    on_all_cores(lambda candidate: candidate.mask, chosen)  # each is drawn, and keeps that
+    for task, candidates in zip(tasks, offers, strict=True):
+        task.take(candidates)
 
 
 def _candidate(

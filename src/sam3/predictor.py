@@ -15,6 +15,7 @@ from torch import Tensor
 
 from sam3 import checkpoint
 from sam3.config import ModelConfig
+from sam3.cores import on_all_cores
 from sam3.devices import Precision, choose_device, choose_precision
 from sam3.errors import (
     CheckpointNotFoundError,
@@ -254,8 +255,7 @@ class Predictor:
         kind: MaskKind = "logits" if return_logits else "masks"
         if crop:
             kind = "undrawn" if crop == "later" else "crops"
-        with self._running("predict masks"):
-            found = self._predict(features, prompts, multimask_output, kind)
+        found = self._predict(features, prompts, multimask_output, kind)
         if prompts.objects == 1:
             found = Prediction(found.masks[0], found.scores[0], found.logits[0])
         return found
@@ -273,27 +273,38 @@ class Predictor:
         self, features: ImageFeatures, prompts: Prompts, multimask: bool, kind: MaskKind
     ) -> Prediction:
         """Predict masks part by part into arrays (B, C, ...)."""
-        side = self._image_sides.get(features.to(self.device).encoded)
+        with self._running("predict masks"):
+            side = self._image_sides.get(features.to(self.device).encoded)
         shape = prompts.objects, 3 if multimask else 1
         cells = self.config.mask_size
         scores = np.empty(shape, np.float32)
         logits = np.empty((*shape, cells, cells), np.float32)
         masks = empty_masks(shape, features.size, kind)
+
+        def predict(part: slice) -> None:
+            with self._running("predict masks"):
+                low, score = self._decode(side, prompts.part(part), features.size, multimask)
+            with self._running("draw masks", exact=True):
+                scores[part], logits[part] = score.cpu(), low.clamp(-_CLAMP, _CLAMP).cpu()
+                write_masks(
+                    masks[part],
+                    low,
+                    logits[part],
+                    features.size,
+                    kind=kind,
+                    fill_area=self.config.fill_hole_area,
+                )
+
         # On a CPU an object at a time fits the caches best. It also makes the result of an object
-        # the same to the last bit, whatever else is asked for in the same call.
-        step = 1 if self.device.type == "cpu" else _GPU_OBJECTS
-        for start in range(0, prompts.objects, step):
-            part = slice(start, start + step)
-            low, score = self._decode(side, prompts.part(part), features.size, multimask)
-            scores[part], logits[part] = score.cpu(), low.clamp(-_CLAMP, _CLAMP).cpu()
-            write_masks(
-                masks[part],
-                low,
-                logits[part],
-                features.size,
-                kind=kind,
-                fill_area=self.config.fill_hole_area,
-            )
+        # the same, whatever else is asked for in the same call.
+        alone = self.device.type == "cpu"
+        step = 1 if alone else _GPU_OBJECTS
+        parts = [slice(start, start + step) for start in range(0, prompts.objects, step)]
+        if alone:
+            on_all_cores(predict, parts)
+        else:
+            for part in parts:
+                predict(part)
         return Prediction(masks, scores, logits)
 
     def _decode(
@@ -314,10 +325,13 @@ class Predictor:
         return raw.logits.float(), raw.iou.float()
 
     @contextmanager
-    def _running(self, what: str) -> Iterator[None]:
-        """Run without autograd and turn memory errors of the device into ours."""
+    def _running(self, what: str, *, exact: bool = False) -> Iterator[None]:
+        """Run without autograd and turn memory errors of the device into ours.
+
+        What is no part of the model is `exact`: never in half precision.
+        """
         kind = self.device.type
-        half = self.dtype == torch.bfloat16
+        half = self.dtype == torch.bfloat16 and not exact
         try:
             with torch.inference_mode(), torch.autocast(kind, torch.bfloat16, enabled=half):
                 yield
