@@ -10,10 +10,6 @@ from hypothesis import settings
 
 from tests.guard import network_guard
 
-# Workers share the cores; more threads than cores are several times slower than too few.
-if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
-    threads = (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, threads)))
 # A leaked Qt object or a worker that outlives its test is a fault of ours, not noise.
 os.environ.setdefault("NAPARI_STRICT_QT", "1")
 # The tester's own napari settings are neither read nor written.
@@ -37,6 +33,17 @@ network_guard.install()
 # Workers slow each other, so that time says nothing.
 settings.register_profile("seeded", derandomize=True, deadline=None)
 settings.load_profile("seeded")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(config: pytest.Config, specs: list[object]) -> None:
+    """Share the cores among workers: more threads than cores are several times slower.
+
+    numba, by which napari draws labels, sets the number of OpenMP's threads, and so of torch's.
+    """
+    threads = max(1, (os.cpu_count() or 1) // len(specs))
+    for name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        os.environ.setdefault(name, str(threads))
 
 
 @pytest.fixture(autouse=True)

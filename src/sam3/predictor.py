@@ -273,13 +273,13 @@ class Predictor:
         self, features: ImageFeatures, prompts: Prompts, multimask: bool, kind: MaskKind
     ) -> Prediction:
         """Predict masks part by part into arrays (B, C, ...)."""
-        with self._running("predict masks"):
-            side = self._image_sides.get(features.to(self.device).encoded)
         shape = prompts.objects, 3 if multimask else 1
         cells = self.config.mask_size
-        scores = np.empty(shape, np.float32)
-        logits = np.empty((*shape, cells, cells), np.float32)
-        masks = empty_masks(shape, features.size, kind)
+        with self._running("predict masks"):
+            side = self._image_sides.get(features.to(self.device).encoded)
+            scores = np.empty(shape, np.float32)
+            logits = np.empty((*shape, cells, cells), np.float32)
+            masks = empty_masks(shape, features.size, kind)
 
         def predict(part: slice) -> None:
             with self._running("predict masks"):

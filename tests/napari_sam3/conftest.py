@@ -22,9 +22,12 @@ from sam3.model_builder import build_click_model
 from sam3.predictor import Predictor
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(autouse=True)
 def one_torch_thread() -> None:
-    """Small models on a busy machine are several times faster without threads of torch."""
+    """Small models on a busy machine are several times faster without threads of torch.
+
+    For each test anew: numba, by which napari draws labels, sets the number of all threads.
+    """
     torch.set_num_threads(1)
 
 

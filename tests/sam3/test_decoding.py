@@ -188,7 +188,7 @@ def test_features_know_nothing_of_their_image_side(
 
 @pytest.mark.parametrize("multimask", [True, False])
 def test_an_object_is_the_same_to_the_last_bit_in_any_company(
-    predictor: Predictor, features: ImageFeatures, multimask: bool
+    predictor: Predictor, features: ImageFeatures, multimask: bool, one_torch_thread: None
 ) -> None:
     together = predictor.predict(features, box=BOXES, multimask_output=multimask)
     for number, box in enumerate(BOXES):
