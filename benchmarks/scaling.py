@@ -9,11 +9,9 @@ import argparse
 import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from benchmarks.measure import Row, Timing, measure, take_turns
 from napari_sam3.batch import BatchControl, Repeated, segment
@@ -24,6 +22,7 @@ from napari_sam3.plane_image import Channel, PlaneImage, RenderedPlane
 from napari_sam3.planes import PlaneIndex
 from napari_sam3.prompts import PromptSet
 from sam3 import Predictor, load_predictor
+from sam3.cores import torch_threads
 
 __all__ = ["image_rows", "object_rows", "plane_rows", "scaling_rows", "thread_rows"]
 
@@ -125,11 +124,11 @@ def thread_rows(predictor: Predictor, *, repeats: int = 7) -> Iterator[Row]:
     features = predictor.encode(colour)
 
     def encode(threads: int) -> None:
-        with _threads(threads):
+        with torch_threads(threads):
             predictor.encode(colour)
 
     def click(threads: int) -> None:
-        with _threads(threads):
+        with torch_threads(threads):
             predictor.predict(features, [(100, 100)], [1])
 
     several = 2
@@ -172,16 +171,6 @@ def _plane(image: npt.NDArray[np.uint8]) -> RenderedPlane:
 
 def _beside(this: Timing, first: Timing, what: str) -> str:
     return f"{this.median / first.median:.2f} x {what}"
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def main() -> None:

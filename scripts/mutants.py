@@ -29,7 +29,9 @@ MODULES = {
     "napari_sam3/session": [f"{PLUGIN}/test_session.py", f"{PLUGIN}/test_fault_session.py"],
     "napari_sam3/history": [f"{PLUGIN}/test_session.py", f"{PLUGIN}/test_fault_session.py"],
     "napari_sam3/ledger": [f"{PLUGIN}/test_session.py", f"{PLUGIN}/test_fault_session.py"],
-    "napari_sam3/curating": [f"{PLUGIN}/test_curating.py", f"{PLUGIN}/test_fault_session.py"],
+    "napari_sam3/curating": [
+        *(f"{PLUGIN}/test_{name}.py" for name in ("curating", "edits", "fault_session"))
+    ],
 }
 CONFIG = """
 [cosmic-ray]

@@ -58,9 +58,7 @@ def no_connection() -> Iterator[None]:
 @pytest.fixture
 def one_torch_thread() -> Iterator[None]:
     """Small models on a busy machine are several times faster without threads of torch."""
-    import torch
+    from sam3.cores import torch_threads
 
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    with torch_threads(1):
+        yield

@@ -70,7 +70,7 @@ def setting_not_saved(error: BaseException) -> str:
 
 def accepted_objects(count: int) -> str:
     """Count the objects accepted."""
-    return "1 object accepted" if count == 1 else f"{count} objects accepted"
+    return f"{_objects(count)} accepted"
 
 
 def mask_in_hand(score: float, area: int, accepted: int) -> str:

@@ -27,15 +27,10 @@ def spare_a_core() -> Iterator[None]:
     """Leave one core to the GUI while torch works on this thread; restored afterwards."""
     import torch
 
-    before = torch.get_num_threads()
-    spared = max(1, min(before, (os.cpu_count() or 2) - 1))
-    if spared != before:
-        torch.set_num_threads(spared)
-    try:
+    from sam3.cores import torch_threads
+
+    with torch_threads(max(1, min(torch.get_num_threads(), (os.cpu_count() or 2) - 1))):
         yield
-    finally:
-        if spared != before:
-            torch.set_num_threads(before)
 
 
 def give_back_memory() -> None:

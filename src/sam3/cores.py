@@ -6,20 +6,35 @@ the time of one. Whole objects are shared well.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from threading import Barrier, Lock
 from typing import TypeVar
 
 import torch
 
-__all__ = ["on_all_cores"]
+__all__ = ["on_all_cores", "torch_threads"]
 
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
 
 _pools: dict[int, ThreadPoolExecutor] = {}
 _lock = Lock()
+
+
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Let torch use so many threads on this one, and then as many as before."""
+    before = torch.get_num_threads()
+    if count == before:
+        yield
+        return
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def on_all_cores(work: Callable[[_In], _Out], pieces: Sequence[_In]) -> list[_Out]:

@@ -295,8 +295,8 @@ class Predictor:
                     fill_area=self.config.fill_hole_area,
                 )
 
-        # On a CPU an object at a time fits the caches best. It also makes the result of an object
-        # the same, whatever else is asked for in the same call.
+        # On a CPU an object at a time fits the caches best. Its result is then the same whatever
+        # else is asked for in the same call: within rounding, and with one thread to the last bit.
         alone = self.device.type == "cpu"
         step = 1 if alone else _GPU_OBJECTS
         parts = [slice(start, start + step) for start in range(0, prompts.objects, step)]

@@ -10,16 +10,14 @@ import pytest
 import torch
 
 from sam3 import load_predictor
-from sam3.cores import on_all_cores
+from sam3.cores import on_all_cores, torch_threads
 from sam3.errors import DeviceMemoryError
 
 
 @pytest.fixture
 def two_threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
+    with torch_threads(2):
+        yield
 
 
 def test_pieces_are_done_at_the_same_time_in_order_and_with_one_core_each(
@@ -48,8 +46,8 @@ def test_pieces_are_done_at_the_same_time_in_order_and_with_one_core_each(
 def test_a_single_piece_or_a_single_core_stays_in_this_thread(two_threads: None) -> None:
     here = threading.get_ident()
     assert on_all_cores(lambda _piece: threading.get_ident(), [0]) == [here]
-    torch.set_num_threads(1)
-    assert on_all_cores(lambda _piece: threading.get_ident(), [0, 1]) == [here, here]
+    with torch_threads(1):
+        assert on_all_cores(lambda _piece: threading.get_ident(), [0, 1]) == [here, here]
     assert on_all_cores(lambda piece: piece, []) == []
 
 
