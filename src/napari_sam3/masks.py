@@ -132,7 +132,7 @@ class PlaneMask:
         """
         from scipy import ndimage  # a fifth of a second that the window does not wait for
 
-        parts, count = ndimage.label(self.crop, structure=np.ones((3, 3)))
+        parts, count = ndimage.label(self.crop, structure=np.ones((3, 3)), output=np.intp)
         if count < 2:
             return self
         areas = np.bincount(parts.ravel())

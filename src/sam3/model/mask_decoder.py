@@ -15,14 +15,12 @@ from torch.nn import functional as F
 
 from sam3.config import DecoderConfig
 from sam3.model.layers import LayerNorm2d, MultiLayerPerceptron
-from sam3.model.two_way_transformer import FirstLook, TwoWayTransformer
+from sam3.model.two_way_transformer import FirstLook, TwoWayTransformer, parts_of_image
 
 __all__ = ["ImageSide", "MaskDecoder", "RawMasks", "select_masks"]
 
 _MASKS = 4  # one for unambiguous prompts, three for ambiguous ones
 _STABILITY_DELTA, _STABILITY_THRESHOLD = 0.05, 0.98
-#: Image tokens that are upscaled together on a CPU; a megabyte at most in between.
-_TOGETHER = 576
 
 
 class RawMasks(NamedTuple):
@@ -187,18 +185,16 @@ class MaskDecoder(nn.Module):
         On a CPU some tokens are taken at a time, so that all in between stays in the cache.
         """
         norm = self.upscale_norm
-        batch, count = source.shape[:2]
+        batch = len(source)
         up_1, up_2 = (
             _as_matrix(up.weight).expand(batch, -1, -1) for up in (self.upscale_1, self.upscale_2)
         )
-        together = _TOGETHER if source.device.type == "cpu" else count
         found = []
-        for first in range(0, count, together):
-            part = slice(first, first + together)
+        for part in parts_of_image(source):
             middle = side.middle[:, part].expand(batch, -1, -1)
             x = torch.baddbmm(middle, source[:, part], up_1).unflatten(2, (4, -1)).flatten(1, 2)
             x = F.layer_norm(x.float(), x.shape[-1:], norm.weight, norm.bias, norm.eps)
-            fine = side.fine[:, 4 * first : 4 * (first + together)].expand(batch, -1, -1)
+            fine = side.fine[:, 4 * part.start : 4 * part.stop].expand(batch, -1, -1)
             x = torch.baddbmm(fine, F.gelu(x), up_2).unflatten(2, (4, -1)).flatten(1, 2)
             found.append(kernels @ F.gelu(x).transpose(1, 2))
         return torch.cat(found, 2)

@@ -9,7 +9,7 @@ depend on a prompt is computed once an image (:class:`FirstLook`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -18,7 +18,17 @@ from torch.nn import functional as F
 
 from sam3.config import DecoderConfig
 
-__all__ = ["FirstLook", "TwoWayTransformer"]
+__all__ = ["FirstLook", "TwoWayTransformer", "parts_of_image"]
+
+#: Image tokens that go through a few steps together on a CPU, so that they stay in the cache.
+_TOGETHER = 576
+
+
+def parts_of_image(tokens: Tensor) -> list[slice]:
+    """Return which tokens (B, M, C) of an image to work on together, for least time."""
+    count = tokens.shape[1]
+    step = _TOGETHER if tokens.device.type == "cpu" else count
+    return [slice(first, first + step) for first in range(0, count, step)]
 
 
 class FirstLook(NamedTuple):
@@ -64,29 +74,38 @@ class Attention(nn.Module):
         )
         return self._join(out)
 
-    def look_at_image(self, tokens: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        """Attend from tokens (B, N, C) to an image's keys and values (B or 1, M, C)."""
+    def look_at_image(self, tokens: Tensor, image: Tensor, image_pos: Tensor) -> Tensor:
+        """Attend from tokens (B, N, C) to an image (B or 1, M, C)."""
         if not self._are_few(tokens):
-            return self.forward(tokens, keys, values)
+            return self.forward(tokens, image + image_pos, image)
         q = self.split(self.q_proj(tokens)) * self.scale
         # The bias of the keys adds the same to all scores of a token: softmax takes it out again.
         asked = (q @ self._by_head(self.k_proj)).flatten(1, 2)
-        shares = (asked @ keys.transpose(1, 2)).softmax(-1)
-        found = (shares @ values).unflatten(1, (self.heads, -1))
+        shares = _scores(asked, image, image_pos).softmax(-1)
+        found = (shares @ image).unflatten(1, (self.heads, -1))
         out = found @ self._by_head(self.v_proj).transpose(1, 2)
         return self._join(out + self._bias_by_head(self.v_proj))
 
     def look_at_tokens(
-        self, image: Tensor, keys: Tensor, tokens: Tensor, token_keys: Tensor, seen: Tensor | None
-    ) -> Tensor:
-        """Add to an image (B or 1, M, C) what its queries find among tokens (B, N, C)."""
+        self,
+        image: Tensor,
+        image_pos: Tensor,
+        tokens: Tensor,
+        token_keys: Tensor,
+        seen: Tensor | None,
+    ) -> Iterator[Tensor]:
+        """Add to an image (B or 1, M, C) what its queries find among tokens (B, N, C).
+
+        Yields it part by part, see :func:`parts_of_image`.
+        """
         if not self._are_few(tokens):
-            return image + self.forward(keys, token_keys, tokens, seen)
+            yield image + self.forward(image + image_pos, token_keys, tokens, seen)
+            return
         k = self.split(self.k_proj(token_keys)) * self.scale
         asked = (k @ self._by_head(self.q_proj)).flatten(1, 2)
         offset = (k * self._bias_by_head(self.q_proj)).sum(-1, keepdim=True)
-        scores = (asked @ keys.transpose(1, 2)).unflatten(1, (self.heads, -1)) + offset
-        return self._spread(image, scores, tokens, seen)
+        scores = _scores(asked, image, image_pos).unflatten(1, (self.heads, -1)) + offset
+        yield from self._spread(image, scores, tokens, seen)
 
     def first_look_at_image(self, tokens: Tensor, look: FirstLook) -> Tensor:
         """Do the same as :meth:`look_at_image` with an image's projections at hand."""
@@ -100,24 +119,29 @@ class Attention(nn.Module):
         tokens: Tensor,
         token_keys: Tensor,
         seen: Tensor | None,
-    ) -> Tensor:
+    ) -> Iterator[Tensor]:
         """Do the same as :meth:`look_at_tokens` with an image's projections at hand."""
         scores = self.split(self.k_proj(token_keys)) @ look.queries
         return self._spread(image, scores, tokens, seen)
 
-    def _spread(self, image: Tensor, scores: Tensor, tokens: Tensor, seen: Tensor | None) -> Tensor:
-        """Add tokens (B, N, C) to an image (B or 1, M, C) by scores (B, H, N, M)."""
+    def _spread(
+        self, image: Tensor, scores: Tensor, tokens: Tensor, seen: Tensor | None
+    ) -> Iterator[Tensor]:
+        """Add tokens (B, N, C) to parts of an image (B or 1, M, C) by scores (B, H, N, M)."""
         if seen is not None:
             scores = scores.masked_fill(~seen[:, None, :, None], -torch.inf)
         shares = scores.softmax(2)
         values = self.split(self.v_proj(tokens))
         if not self._are_few(tokens):
-            return image + self._join(shares.transpose(2, 3) @ values)
+            yield image + self._join(shares.transpose(2, 3) @ values)
+            return
         # Shares of a head add up to one, so each head brings its part of the bias.
         out = values @ self.out_proj.weight.T.unflatten(0, (self.heads, -1))
         out = out + self.out_proj.bias / self.heads
-        image = image.expand(len(scores), -1, -1)
-        return torch.baddbmm(image, shares.flatten(1, 2).transpose(1, 2), out.flatten(1, 2))
+        image, out = image.expand(len(scores), -1, -1), out.flatten(1, 2)
+        shares = shares.flatten(1, 2).transpose(1, 2)
+        for part in parts_of_image(image):
+            yield torch.baddbmm(image[:, part], shares[:, part], out)
 
     def split(self, x: Tensor) -> Tensor:
         """(B, N, inner) -> (B, H, N, D)."""
@@ -137,6 +161,28 @@ class Attention(nn.Module):
 
     def _bias_by_head(self, linear: nn.Linear) -> Tensor:
         return linear.bias.view(self.heads, 1, -1)
+
+
+def _scores(asked: Tensor, image: Tensor, image_pos: Tensor) -> Tensor:
+    """Products (B, N, M) of vectors (B, N, C) and an image (B or 1, M, C) with its positions."""
+    parts = parts_of_image(image)
+    return torch.cat(
+        [asked @ (image[:, part] + image_pos[:, part]).transpose(1, 2) for part in parts], -1
+    )
+
+
+def _joined(parts: Iterable[Tensor], image: Tensor, *, overwrite: bool) -> Tensor:
+    """Put parts (B, n, C) of an image (B or 1, M, C) together, each as soon as it is there."""
+    whole, start = image if overwrite else None, 0
+    for part in parts:
+        if part.shape[1] == image.shape[1]:
+            return part
+        if whole is None:
+            whole = part.new_empty(len(part), *image.shape[1:])
+        whole[:, start : start + part.shape[1]] = part
+        start += part.shape[1]
+    assert whole is not None
+    return whole
 
 
 class TwoWayLayer(nn.Module):
@@ -184,17 +230,19 @@ class TwoWayLayer(nn.Module):
         tokens = self.norm1(tokens)
         from_tokens, from_image = self.cross_attn_token_to_image, self.cross_attn_image_to_token
         if look is None:
-            keys = image + image_pos
-            found = from_tokens.look_at_image(tokens + token_pos, keys, image)
+            found = from_tokens.look_at_image(tokens + token_pos, image, image_pos)
         else:
             found = from_tokens.first_look_at_image(tokens + token_pos, look)
         tokens = self.norm2(tokens + found)
         tokens = self.norm3(tokens + self.lin2(F.relu(self.lin1(tokens))))
+        keys = tokens + token_pos
         if look is None:
-            image = from_image.look_at_tokens(image, keys, tokens, tokens + token_pos, seen)
+            parts = from_image.look_at_tokens(image, image_pos, tokens, keys, seen)
         else:
-            image = from_image.first_look_at_tokens(image, look, tokens, tokens + token_pos, seen)
-        return tokens, self.norm4(image)
+            parts = from_image.first_look_at_tokens(image, look, tokens, keys, seen)
+        # What a layer made, and nobody else has seen, the next may overwrite: memory is dear.
+        overwrite = not (self.first or torch.is_grad_enabled())
+        return tokens, _joined(map(self.norm4, parts), image, overwrite=overwrite)
 
 
 class TwoWayTransformer(nn.Module):
@@ -254,6 +302,6 @@ class TwoWayTransformer(nn.Module):
             index = torch.tensor(wanted, device=tokens.device)
             tokens, token_pos = tokens[:, index], token_pos[:, index]
         attended = self.final_attn_token_to_image.look_at_image(
-            tokens + token_pos, image + image_pos, image
+            tokens + token_pos, image, image_pos
         )
         return self.norm_final_attn(tokens + attended), image
