@@ -146,7 +146,7 @@ def _objects_row(predictor: Predictor, side: int, where: str) -> Row:
     return Row(
         f"an object of {CLICKS} clicks on {side} x {side} px in {where}, written into labels",
         Timing(seconds),
-        other_name=f"full-size decoder, {len(cache)} fields encoded before",
+        other_name=f"full-size decoder, fields encoded before: {len(cache)}",
     )
 
 

@@ -1,97 +1,137 @@
 """Change the code a little, run its tests, and count the changes that they notice.
 
-`cosmic-ray` changes an operator, a number or a condition at a time, in a copy of the project. Run
-with the names of modules, or none for all of them; it takes hours.
+`mutmut` changes an operator, a number, a text, an argument or a condition of a function at a time,
+in a copy of the project, and runs the tests that call the function. Run with the names of modules,
+or none for all of them; it takes hours.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 #: Share of the changes that have to be noticed.
 GOAL = 0.85
-TIMEOUT_S = 120.0
 PLUGIN = "tests/napari_sam3"
+SESSION = [f"{PLUGIN}/test_{name}.py" for name in ("session", "curating", "edits", "fault_session")]
 #: Each module, and the tests that have to notice.
 MODULES = {
+    "sam3/prompts": ["tests/sam3/test_prompts.py"],
+    "sam3/transforms": [
+        *(f"tests/sam3/test_{name}.py" for name in ("transforms", "features", "decoding"))
+    ],
+    "sam3/checkpoint": ["tests/sam3/test_checkpoint.py", "tests/sam3/test_features.py"],
     "napari_sam3/prompts": [f"{PLUGIN}/test_prompts.py", f"{PLUGIN}/test_batch_prompts.py"],
     "napari_sam3/fields": [f"{PLUGIN}/test_fields.py", f"{PLUGIN}/test_fields_properties.py"],
-    "sam3/prompts": ["tests/sam3/test_predictor.py"],
-    "sam3/transforms": ["tests/sam3/test_predictor.py", "tests/sam3/test_golden.py"],
-    "sam3/checkpoint": ["tests/sam3/test_checkpoint.py", "tests/sam3/test_features.py"],
-    "napari_sam3/session": [f"{PLUGIN}/test_session.py", f"{PLUGIN}/test_fault_session.py"],
-    "napari_sam3/history": [f"{PLUGIN}/test_session.py", f"{PLUGIN}/test_fault_session.py"],
-    "napari_sam3/ledger": [f"{PLUGIN}/test_session.py", f"{PLUGIN}/test_fault_session.py"],
-    "napari_sam3/curating": [
-        *(f"{PLUGIN}/test_{name}.py" for name in ("curating", "edits", "fault_session"))
-    ],
+    "napari_sam3/session": SESSION,
+    "napari_sam3/history": SESSION,
+    "napari_sam3/ledger": SESSION,
+    "napari_sam3/curating": SESSION,
 }
+# A test may take four times as long as without a change. Tests use torch, whose threads do not
+# outlive a fork, so that changes are forked off a process that has run none.
 CONFIG = """
-[cosmic-ray]
-module-path = "src/{module}.py"
-timeout = {timeout}
-excluded-modules = []
-test-command = "{python} -m pytest -x -q -p no:cacheprovider {tests}"
-
-[cosmic-ray.distributor]
-name = "local"
+[mutmut]
+source_paths=src
+only_mutate=src/{module}.py
+also_copy=napari.yaml
+pytest_add_cli_args_test_selection=
+    {tests}
+pytest_add_cli_args=
+    -p
+    no:cacheprovider
+process_isolation=forkserver
+timeout_constant=3
+timeout_multiplier=2
 """
 
 
-def mutate(module: str, work: Path) -> tuple[int, int, list[str]]:
-    """Return how many changes were noticed, how many were made, and those that were not."""
-    from cosmic_ray.work_db import WorkDB, use_db
-    from cosmic_ray.work_item import TestOutcome
+@dataclass(frozen=True)
+class Found:
+    """What became of a module's changes.
 
-    config, database = work / "mutants.toml", work / f"{module.replace('/', '_')}.sqlite"
-    config.write_text(
-        CONFIG.format(
-            module=module, timeout=TIMEOUT_S, python=sys.executable, tests=" ".join(MODULES[module])
-        )
-    )
-    # The copy comes before the place where the project is installed.
-    environment = {**os.environ, "PYTHONPATH": str(work / "src"), "OMP_NUM_THREADS": "1"}
-    tool = [sys.executable, "-m", "cosmic_ray.cli"]
-    for command in (["init", str(config), str(database)], ["exec", str(config), str(database)]):
-        subprocess.run([*tool, *command], cwd=work, env=environment, check=True)
-    killed, survivors = 0, []
-    with use_db(str(database), WorkDB.Mode.open) as found:
-        places = {item.job_id: item.mutations[0] for item in found.work_items}
-        for job, result in found.results:
-            if result.test_outcome == TestOutcome.KILLED:
-                killed += 1
-            elif result.test_outcome == TestOutcome.SURVIVED:
-                place = places[job]
-                survivors.append(f"{module}.py:{place.start_pos[0]} {place.operator_name}")
-    return killed, killed + len(survivors), sorted(survivors)
+    Attributes
+    ----------
+    noticed : int
+        Made a test fail, or never end.
+    survivors : list of str
+        Names of those that no test noticed, or called.
+    """
+
+    noticed: int
+    survivors: list[str]
+
+    @property
+    def total(self) -> int:
+        """All changes."""
+        return self.noticed + len(self.survivors)
+
+    @property
+    def share(self) -> float:
+        """Noticed, of all."""
+        return self.noticed / max(1, self.total)
+
+
+def mutate(module: str, work: Path, workers: int) -> Found:
+    """Change a module of the copy in `work` in all ways."""
+    from mutmut.stats import status_by_exit_code
+
+    tests = "\n    ".join(MODULES[module])
+    (work / "setup.cfg").write_text(CONFIG.format(module=module, tests=tests))
+    shutil.rmtree(work / "mutants", ignore_errors=True)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
+    command = [str(Path(sys.executable).parent / "mutmut"), "run", "--max-children", str(workers)]
+    log = work / "mutmut.log"
+    with log.open("w") as output:
+        done = subprocess.run(command, cwd=work, env=environment, stdout=output, check=False)
+    if done.returncode:
+        raise SystemExit(f"mutmut failed on {module}:\n{log.read_text()[-2000:]}")
+    meta = json.loads((work / "mutants" / "src" / f"{module}.py.meta").read_text())
+    statuses = {name: status_by_exit_code[code] for name, code in meta["exit_code_by_key"].items()}
+    survivors = [name for name, status in statuses.items() if status in ("survived", "no tests")]
+    unclear = set(statuses.values()) - {"killed", "timeout", "survived", "no tests"}
+    if unclear:
+        raise SystemExit(f"mutmut could not tell for some changes of {module}: {sorted(unclear)}")
+    return Found(len(statuses) - len(survivors), survivors)
+
+
+def shown(survivor: str, work: Path) -> str:
+    """Return a change that was not noticed, as a diff."""
+    command = [str(Path(sys.executable).parent / "mutmut"), "show", survivor]
+    done = subprocess.run(command, cwd=work, check=True, capture_output=True, text=True)
+    return done.stdout
 
 
 def main() -> int:
     """Mutate modules, and say how many changes were noticed in each."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("modules", nargs="*", choices=[*MODULES, []], metavar="module")
-    modules = parser.parse_args().modules or list(MODULES)
-    lines, survivors, worst = [], [], 1.0
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--survivors", type=Path, metavar="FILE", help="write their diffs there")
+    arguments = parser.parse_args()
+    lines, worst = [], 1.0
     with tempfile.TemporaryDirectory(prefix="napari-sam3-mutants-") as folder:
         work = Path(folder)
         for name in ("src", "tests", "pyproject.toml", "napari.yaml"):
             source, target = ROOT / name, work / name
             (shutil.copytree if source.is_dir() else shutil.copy)(source, target)
-        for module in modules:
-            killed, total, left = mutate(module, work)
-            share = killed / max(1, total)
-            worst = min(worst, share)
-            survivors += left
-            lines.append(f"| {module} | {total} | {killed} | {share:.0%} |")
+        for module in arguments.modules or MODULES:
+            found = mutate(module, work, arguments.workers)
+            worst = min(worst, found.share)
+            lines.append(f"| {module} | {found.total} | {found.noticed} | {found.share:.0%} |")
             print(lines[-1], flush=True)
-    print("\n".join(["", "Not noticed:", *survivors, "", *lines]))
+            if arguments.survivors:
+                with arguments.survivors.open("a") as file:
+                    file.writelines(shown(survivor, work) for survivor in found.survivors)
+    print("\n".join(["", *lines]))
     print(f"\nthe least is {worst:.0%}, the goal {GOAL:.0%}")
     return 0 if worst >= GOAL else 1
 

@@ -45,7 +45,7 @@ def deleted_image(name: str, *, kept: bool = False) -> str:
 def deleted_layers(names: Sequence[str]) -> str:
     """Say which layers were deleted, and the way out."""
     return (
-        f"{', '.join(map(repr, names))} was deleted. "
+        f"{', '.join(map(repr, names))} {'was' if len(names) == 1 else 'were'} deleted. "
         f'Press "{RESTORE_LAYERS.title}" to make it anew; no click is lost.'
     )
 
@@ -174,9 +174,7 @@ def time_left(seconds: float | None) -> str:
     """Say how long something will still take; "" if that is not known or under a second."""
     if seconds is None or seconds < 1:
         return ""
-    if seconds < SECONDS:
-        return f"({seconds:.0f} s left)"
-    return f"({seconds / 60:.0f} min left)"
+    return f"({duration(seconds)} left)"
 
 
 def duration(seconds: float) -> str:
