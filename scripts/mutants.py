@@ -30,7 +30,7 @@ MODULES = {
     ],
     "sam3/checkpoint": ["tests/sam3/test_checkpoint.py", "tests/sam3/test_features.py"],
     "napari_sam3/prompts": [f"{PLUGIN}/test_prompts.py", f"{PLUGIN}/test_batch_prompts.py"],
-    "napari_sam3/fields": [f"{PLUGIN}/test_fields.py", f"{PLUGIN}/test_fields_properties.py"],
+    "napari_sam3/fields": [f"{PLUGIN}/test_field_examples.py", f"{PLUGIN}/test_fields.py"],
     "napari_sam3/session": SESSION,
     "napari_sam3/history": SESSION,
     "napari_sam3/ledger": SESSION,

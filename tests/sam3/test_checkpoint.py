@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pickle
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from sam3 import checkpoint
@@ -135,43 +139,130 @@ def test_tables_name_every_parameter_once(table: object, preset: str) -> None:
     assert len(keys) == len(set(keys))
 
 
+def refused(path: Path, **kwargs: Any) -> str:
+    """What is said of a weights file that cannot be used."""
+    with pytest.raises(CheckpointError) as caught:
+        checkpoint.load(path, **kwargs)
+    return str(caught.value)
+
+
 def test_missing_tensors_are_counted_and_named(
     official: dict[str, torch.Tensor], tmp_path: Path
 ) -> None:
-    state = {k: v for k, v in official.items() if not k.startswith("tracker.sam_prompt_encoder")}
-    torch.save(state, tmp_path / "sam3.pt")
-    with pytest.raises(CheckpointError, match=r"17 tensors missing.*lack the tracker"):
-        checkpoint.load(tmp_path / "sam3.pt", config=SMALL)
+    path = tmp_path / "sam3.pt"
+    lost = sorted(k for k in official if k.startswith("tracker.sam_prompt_encoder"))
+    torch.save({k: v for k, v in official.items() if k not in lost}, path)
+    assert refused(path, config=SMALL) == (
+        f"{path} does not fit the model {SMALL.name!r} (official naming): 17 tensors missing "
+        f"({', '.join(lost[:5])}, ...); 0 tensors unknown. The file seems to lack the tracker, as "
+        "detector-only fine-tunes do; clicks need it."
+    )
 
 
 def test_unknown_tensors_are_named(official: dict[str, torch.Tensor], tmp_path: Path) -> None:
-    torch.save({**official, "tracker.new_part": torch.zeros(1)}, tmp_path / "sam3.pt")
-    with pytest.raises(CheckpointError, match=r"1 tensors unknown \(tracker.new_part\)"):
-        checkpoint.load(tmp_path / "sam3.pt", config=SMALL)
+    path = tmp_path / "sam3.pt"
+    new = [f"tracker.new_part.{number}" for number in range(5)]
+    torch.save({**official, **dict.fromkeys(new, torch.zeros(1))}, path)
+    assert refused(path, config=SMALL) == (
+        f"{path} does not fit the model {SMALL.name!r} (official naming): 0 tensors missing; 5 "
+        f"tensors unknown ({', '.join(new)}). Its size may differ from the preset {SMALL.name!r}; "
+        "pass its configuration."
+    )
 
 
 def test_misshapen_tensors_are_named(tiny: ClickModel, tmp_path: Path) -> None:
     state = {k: v.clone() for k, v in tiny.state_dict().items()}
     state["trunk.ln_pre.weight"] = torch.zeros(7)
+    state["trunk.blocks.0.attn.qkv.weight"] = torch.zeros(3, 192)
     path = tmp_path / "weights.safetensors"
     save_file(state, path, {"sam3_config": TINY.to_json()})
-    with pytest.raises(CheckpointError, match=r"trunk.ln_pre.weight is 7, expected 192"):
-        checkpoint.load(path)
+    message = refused(path)
+    assert message.startswith(f"{path} does not fit the model 'tiny': 2 tensors misshapen (")
+    assert "trunk.ln_pre.weight is 7, expected 192" in message
+    assert "trunk.blocks.0.attn.qkv.weight is 3x192, expected 576x192" in message
+    assert message.endswith(").")
+
+
+def test_misshapen_parts_of_a_tensor_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    peer = transformers_model()
+    save_as_released(peer, path)
+    wide = dataclasses.replace(CONFIG, trunk=dataclasses.replace(CONFIG.trunk, mlp_hidden=999))
+    message = refused(path, config=wide)
+    assert "tensors misshapen" in message
+    assert "expected 999x" in message
+    assert message.count(", expected") == 5
+    assert message.endswith(", ...).")
 
 
 def test_file_for_another_model(tmp_path: Path) -> None:
-    save_file({"image_encoder.pos_embed": torch.zeros(1)}, tmp_path / "sam1.safetensors")
-    with pytest.raises(CheckpointError, match=r"SAM 1 and SAM 2 files do not fit"):
-        checkpoint.load(tmp_path / "sam1.safetensors")
+    path = tmp_path / "sam1.safetensors"
+    save_file({f"image_encoder.{n}": torch.zeros(1) for n in "dbca"}, path)
+    assert refused(path) == (
+        f"{path} is no SAM 3 weights file: of its 4 tensors none is named as in sam3.pt or "
+        "model.safetensors (the first are image_encoder.a, image_encoder.b, image_encoder.c). SAM "
+        "1 and SAM 2 files do not fit; get sam3.pt from huggingface.co/facebook/sam3."
+    )
+    save_file({}, path)
+    assert "of its 0 tensors none is named" in refused(path)
+    assert "(the first are absent)" in refused(path)
 
 
 def test_missing_file_and_folder(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointNotFoundError, match="no weights file"):
-        checkpoint.load(tmp_path / "absent.pt")
-    with pytest.raises(FileNotFoundError):
-        checkpoint.load(tmp_path / "absent.pt")
-    with pytest.raises(CheckpointError, match="is a folder"):
-        checkpoint.load(tmp_path)
+    path = tmp_path / "absent.pt"
+    with pytest.raises(CheckpointNotFoundError) as caught:
+        checkpoint.load(path)
+    assert isinstance(caught.value, FileNotFoundError)
+    assert str(caught.value) == (
+        f'there is no weights file {path}; check the path, or use the embedded model (name "tiny").'
+    )
+    assert refused(tmp_path) == f"{tmp_path} is a folder; give the weights file inside it."
+    with pytest.raises(CheckpointNotFoundError):
+        checkpoint.inspect(path)
+
+
+def test_a_loaded_model_is_ready_for_use(tiny: ClickModel, tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    checkpoint.save(tiny, path, metadata={"note": "a", "sam3_config": "never this"})
+    loaded = checkpoint.load(path)
+    assert not loaded.training
+    assert not any(one.requires_grad for one in loaded.parameters())
+    info = checkpoint.inspect(path)
+    assert (info.path, info.format, info.config) == (path, "napari-sam3", TINY)
+    assert info.tensors == len(tiny.state_dict())
+    with safe_open(path, "pt") as file:
+        assert file.metadata() == {"note": "a", "sam3_config": TINY.to_json()}
+    smaller, taken = checkpoint.load_with_fingerprint(path, resolution=252)
+    assert smaller.config == TINY.with_resolution(252)
+    assert taken == checkpoint.fingerprint(smaller) == checkpoint.fingerprint(loaded)
+    assert re.fullmatch("[0-9a-f]{16}", taken)
+    assert checkpoint.load(path, resolution=252).config.resolution == 252
+
+
+def test_another_configuration_takes_over(tiny: ClickModel, tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    checkpoint.save(tiny, path)
+    other = dataclasses.replace(TINY, name="other")
+    assert checkpoint.load(path, config=other).config.name == "other"
+    assert checkpoint.inspect(path).config.name == "tiny"
+
+
+def test_what_was_loaded_is_logged(
+    tiny: ClickModel,
+    official: dict[str, torch.Tensor],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    path, newer = tmp_path / "weights.safetensors", tmp_path / "sam3.1.pt"
+    checkpoint.save(tiny, path)
+    torch.save({"tracker.model.interactive_sam_x": torch.zeros(1)}, newer)
+    with caplog.at_level("INFO", logger="sam3"):
+        checkpoint.load(path)
+        assert checkpoint.inspect(newer).config.name == "sam3"
+    assert caplog.messages == [
+        f"loaded {path} (napari-sam3 naming, {len(tiny.state_dict())} tensors)",
+        f"{newer} looks like SAM 3.1; loading its click head is experimental",
+    ]
 
 
 @pytest.mark.parametrize("kept", [0, 5, 100, 100_000])

@@ -20,14 +20,14 @@ from sam3.config import DecoderConfig
 
 __all__ = ["FirstLook", "TwoWayTransformer", "parts_of_image"]
 
-#: Image tokens that go through a few steps together on a CPU, so that they stay in the cache.
+#: Image tokens of a core that go through a few steps together, so that they stay in its cache.
 _TOGETHER = 576
 
 
 def parts_of_image(tokens: Tensor) -> list[slice]:
     """Return which tokens (B, M, C) of an image to work on together, for least time."""
     count = tokens.shape[1]
-    step = _TOGETHER if tokens.device.type == "cpu" else count
+    step = _TOGETHER * torch.get_num_threads() if tokens.device.type == "cpu" else count
     return [slice(first, first + step) for first in range(0, count, step)]
 
 
