@@ -132,7 +132,7 @@ def throughput_row(predictor: Predictor, planes: int, *, repeats: int = 5, warm_
                 pass
 
         times = take_turns(whole, alone, repeats=repeats, warm_up=warm_up)
-    ours, model = (Timing(tuple(s / planes for s in one.seconds)) for one in times)
+    ours, model = (one.each_of(planes) for one in times)
     return Row(
         f"a plane of a batch of {planes}, {len(objects)} boxes each, zarr to OME-Zarr, "
         f"*{predictor.config.name}*",

@@ -13,7 +13,6 @@ import dataclasses
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -21,7 +20,7 @@ import numpy as np
 import torch
 
 from benchmarks.full_size import OTHER, _transformers_model
-from benchmarks.measure import Fact, Row, Timing, take_turns
+from benchmarks.measure import Fact, Row, measure, take_turns
 from napari_sam3.embeddings import EmbeddingCache
 from napari_sam3.planes import plane_from_array
 from napari_sam3.prompts import PromptSet
@@ -136,16 +135,11 @@ def _objects_row(predictor: Predictor, side: int, where: str) -> Row:
         session.accept()
         assert labels.any()
 
-    def timed() -> float:
-        start = time.perf_counter()
-        label()
-        return (time.perf_counter() - start) / CLICKS
-
-    label()  # encodes the fields
-    seconds = tuple(timed() for _ in range(_RUNS))
+    # The run that warms up encodes the fields.
+    whole = measure(label, repeats=_RUNS)
     return Row(
         f"an object of {CLICKS} clicks on {side} x {side} px in {where}, written into labels",
-        Timing(seconds),
+        whole.each_of(CLICKS),
         other_name=f"full-size decoder, fields encoded before: {len(cache)}",
     )
 

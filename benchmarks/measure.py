@@ -38,6 +38,10 @@ class Timing:
         """Median of the runs in seconds."""
         return statistics.median(self.seconds)
 
+    def each_of(self, count: int) -> Timing:
+        """Share the runs out among so many things that each of them did."""
+        return Timing(tuple(seconds / count for seconds in self.seconds))
+
     def __str__(self) -> str:
         """Median, spread and number of runs."""
         low, high = min(self.seconds), max(self.seconds)

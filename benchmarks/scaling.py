@@ -80,7 +80,7 @@ def object_rows(
             for number, (y, x) in enumerate(middles[:count], start=1)
         ]
         whole = measure(lambda d=drafts: _ask(predictor, plane, d, cache), repeats=repeats)  # type: ignore[misc]
-        each = Timing(tuple(seconds / count for seconds in whole.seconds))
+        each = whole.each_of(count)
         first = first or each
         yield Row(
             f"an object of {count} on a plane, a click each, encoding excluded",

@@ -20,13 +20,14 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 #: Share of the changes that have to be noticed.
 GOAL = 0.85
+MUTMUT = str(Path(sys.executable).parent / "mutmut")
 PLUGIN = "tests/napari_sam3"
 SESSION = [f"{PLUGIN}/test_{name}.py" for name in ("session", "curating", "edits", "fault_session")]
 #: Each module, and the tests that have to notice.
 MODULES = {
     "sam3/prompts": ["tests/sam3/test_prompts.py"],
     "sam3/transforms": [
-        *(f"tests/sam3/test_{name}.py" for name in ("transforms", "features", "decoding"))
+        f"tests/sam3/test_{name}.py" for name in ("transforms", "features", "decoding")
     ],
     "sam3/checkpoint": ["tests/sam3/test_checkpoint.py", "tests/sam3/test_features.py"],
     "napari_sam3/prompts": [f"{PLUGIN}/test_prompts.py", f"{PLUGIN}/test_batch_prompts.py"],
@@ -88,7 +89,7 @@ def mutate(module: str, work: Path, workers: int) -> Found:
     (work / "setup.cfg").write_text(CONFIG.format(module=module, tests=tests))
     shutil.rmtree(work / "mutants", ignore_errors=True)
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
-    command = [str(Path(sys.executable).parent / "mutmut"), "run", "--max-children", str(workers)]
+    command = [MUTMUT, "run", "--max-children", str(workers)]
     log = work / "mutmut.log"
     with log.open("w") as output:
         done = subprocess.run(command, cwd=work, env=environment, stdout=output, check=False)
@@ -105,9 +106,8 @@ def mutate(module: str, work: Path, workers: int) -> Found:
 
 def shown(survivor: str, work: Path) -> str:
     """Return a change that was not noticed, as a diff."""
-    command = [str(Path(sys.executable).parent / "mutmut"), "show", survivor]
-    done = subprocess.run(command, cwd=work, check=True, capture_output=True, text=True)
-    return done.stdout
+    command = [MUTMUT, "show", survivor]
+    return subprocess.run(command, cwd=work, check=True, capture_output=True, text=True).stdout
 
 
 def main() -> int:

@@ -44,9 +44,10 @@ def deleted_image(name: str, *, kept: bool = False) -> str:
 
 def deleted_layers(names: Sequence[str]) -> str:
     """Say which layers were deleted, and the way out."""
+    were, them = ("was", "it") if len(names) == 1 else ("were", "them")
     return (
-        f"{', '.join(map(repr, names))} {'was' if len(names) == 1 else 'were'} deleted. "
-        f'Press "{RESTORE_LAYERS.title}" to make it anew; no click is lost.'
+        f"{', '.join(map(repr, names))} {were} deleted. "
+        f'Press "{RESTORE_LAYERS.title}" to make {them} anew; no click is lost.'
     )
 
 

@@ -31,7 +31,7 @@ from napari_sam3.controls import LayerChoice
 from napari_sam3.panel import Panel
 from napari_sam3.panel_text import OWN_LAYER
 from napari_sam3.settings import PLUGIN, read_settings
-from napari_sam3.status_text import time_left
+from napari_sam3.status_text import deleted_layers, time_left
 
 Pixels = npt.NDArray[np.uint8]
 LEFT = Qt.MouseButton.LeftButton
@@ -236,7 +236,14 @@ def test_progress_shows_the_time_left(qtbot: Any) -> None:
     panel.show_progress("Encoding")
     assert panel.busy.maximum() == 0
     assert time_left(400) == "(7 min left)"
+    assert time_left(9000) == "(2.5 h left)"
     assert time_left(0.4) == ""
+
+
+def test_deleted_layers_are_told_in_words_that_fit_their_number() -> None:
+    rest = 'Press "Restore layers" to make {} anew; no click is lost.'
+    assert deleted_layers(["a"]) == f"'a' was deleted. {rest.format('it')}"
+    assert deleted_layers(["a", "b"]) == f"'a', 'b' were deleted. {rest.format('them')}"
 
 
 def test_keys_stand_on_the_buttons_and_in_the_instructions(qtbot: Any) -> None:

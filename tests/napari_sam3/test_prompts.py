@@ -195,6 +195,10 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
         lambda: PromptSet.from_arrays(box=[0, 5, 30, 7.4]),
         f"a box of 30.0 x 2.4 px {SMALL}",
     ),
+    "a point for a box": (
+        lambda: PromptSet.from_arrays(box=[5, 5, 5, 5]),
+        f"a box of 0.0 x 0.0 px {SMALL}",
+    ),
     "outline of a line": (
         lambda: PromptSet().with_outline([[1, 2], [3, 4]]),
         "an outline of 2 corners encloses nothing; draw at least 3",

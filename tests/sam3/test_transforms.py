@@ -35,6 +35,7 @@ IMAGES: dict[str, tuple[Any, Any]] = {
     "PIL RGB": (Image.fromarray(COLOURS), COLOURS),
     "PIL grey": (Image.fromarray(GREY), GREY),
     "PIL with alpha": (Image.fromarray(ALPHA), COLOURS),
+    "PIL grey with alpha": (Image.fromarray(GREY).convert("LA"), GREY),
     "PIL palette": (Image.fromarray(GREY).convert("P"), GREY),
     "tensor": (torch.from_numpy(COLOURS).movedim(-1, 0), COLOURS),
     "flat tensor": (torch.from_numpy(GREY), GREY),
