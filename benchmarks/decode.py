@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.full_size import OTHER, _transformers_model
+from benchmarks.full_size import OTHER, transformers_model
 from benchmarks.measure import Fact, Row, measure, take_turns
 from napari_sam3.embeddings import EmbeddingCache
 from napari_sam3.planes import plane_from_array
@@ -78,7 +78,7 @@ class Pair:
         self.side = config.resolution
         self.ours = Predictor(build_click_model(config), device=device)
         if theirs:
-            self.theirs = _transformers_model(config).to(device)
+            self.theirs = transformers_model(config).to(device)
         self.features = _random_features(self.ours, SIZE)
         encoded = self.features.encoded
         self.embeddings = [encoded.fine, encoded.middle, encoded.embedding]

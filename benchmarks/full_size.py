@@ -16,7 +16,7 @@ from sam3.errors import ConfigError, UnsupportedError
 from sam3.model.click_model import ClickModel
 from sam3.model_builder import build_click_model
 
-__all__ = ["full_size_rows", "shallow"]
+__all__ = ["OTHER", "click_by_other", "full_size_rows", "shallow", "transformers_model", "wait"]
 
 OTHER = "transformers"
 _LEAST_RESOLUTION = 252
@@ -34,7 +34,7 @@ def full_size_rows(
 ) -> Iterator[Row | Skipped]:
     """Measure encoding and one click, both models in the same process, turn by turn."""
     ours = Predictor(build_click_model(config).eval(), device=device)
-    other = _transformers_model(config).to(ours.device)
+    other = transformers_model(config).to(ours.device)
     side = config.resolution
     image = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
     pixels = torch.tensor(image).permute(2, 0, 1)[None].float().div(127.5).sub(1).to(ours.device)
@@ -43,8 +43,8 @@ def full_size_rows(
         yield Row(
             f"encode an image, {label}",
             *take_turns(
-                lambda: _wait(ours.encode(image)),
-                lambda: _wait(other.get_image_embeddings(pixels)),
+                lambda: wait(ours.encode(image)),
+                lambda: wait(other.get_image_embeddings(pixels)),
                 repeats=repeats,
             ),
             other_name=OTHER,
@@ -58,7 +58,7 @@ def full_size_rows(
             f"one click, three masks at the image's size, {label}",
             *take_turns(
                 lambda: ours.predict(features, point, [1]),
-                lambda: _click(other, embeddings, point, side),
+                lambda: click_by_other(other, embeddings, point, side),
                 repeats=4 * repeats,
             ),
             other_name=OTHER,
@@ -85,13 +85,15 @@ def _other_ways_to_encode(
     yield Row(
         f"encode an image with resolution={small.resolution}, {label}",
         *take_turns(
-            lambda: _wait(halved.encode(image)), lambda: _wait(ours.encode(image)), repeats=repeats
+            lambda: wait(halved.encode(image)), lambda: wait(ours.encode(image)), repeats=repeats
         ),
         other_name=f"at {ours.config.resolution} px",
     )
 
 
-def _click(other: Any, embeddings: list[torch.Tensor], point: list[list[float]], side: int) -> Any:
+def click_by_other(
+    other: Any, embeddings: list[torch.Tensor], point: list[list[float]], side: int
+) -> Any:
     """Answer one click and bring the masks to the image's size, as `Predictor.predict` does."""
     device = embeddings[0].device
     answer = other(
@@ -104,14 +106,15 @@ def _click(other: Any, embeddings: list[torch.Tensor], point: list[list[float]],
     return (masks > 0).cpu().numpy()
 
 
-def _wait(result: Any) -> Any:
+def wait(result: Any) -> Any:
     """Let a GPU finish: it works on after a call has come back."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return result
 
 
-def _transformers_model(config: ModelConfig) -> Any:
+def transformers_model(config: ModelConfig) -> Any:
+    """Build the model of transformers with the same sizes, and random weights."""
     from transformers import Sam3TrackerConfig, Sam3TrackerModel
 
     grid, trunk = config.grid, config.trunk

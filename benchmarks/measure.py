@@ -8,9 +8,10 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 __all__ = [
@@ -154,8 +155,14 @@ def describe_machine() -> dict[str, str]:
         "processor": f"{_processor()}, {cores} cores, {torch.get_num_threads()} torch threads",
         "GPU": gpu,
         "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
-        "packages": ", ".join(f"{name} {version(name)}" for name in PACKAGES),
+        "packages": ", ".join(_versions()),
     }
+
+
+def _versions() -> Iterator[str]:
+    for name in PACKAGES:
+        with suppress(PackageNotFoundError):  # a GPU without a screen needs no napari
+            yield f"{name} {version(name)}"
 
 
 def _once(function: Callable[[], object]) -> float:

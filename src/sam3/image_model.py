@@ -65,7 +65,8 @@ def build_sam3_image_model(
     enable_inst_interactivity : bool
         Must be True: clicks and boxes are what this package does.
     compile : bool
-        Compile the image encoder with torch.compile at its first use.
+        Compile the image encoder with torch.compile at its first use, for CUDA and MPS. A CPU in
+        float32 has a faster way that needs no compiler.
     preset : str, optional
         ``"tiny"`` for the embedded model.
     precision : {"auto", "float32", "bfloat16", "int8"}
@@ -97,7 +98,7 @@ def build_sam3_image_model(
     path = _find_weights(checkpoint_path, preset, load_from_HF)
     model = Sam3ImageModel(checkpoint.load(path, resolution=resolution).to(chosen), precision)
     if compile:
-        model.click_model.trunk.compile()
+        model.click_model.trunk.compile_blocks()
     return model.train(not eval_mode)
 
 

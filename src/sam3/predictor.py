@@ -180,10 +180,9 @@ class Predictor:
         for start in range(0, len(pixels), step):
             part = pixels[start : start + step]
             with self._running("encode an image"):
-                inputs = [image_to_model(image, self.config.resolution) for image in part]
-                together = self.model.encode(
-                    torch.cat(inputs).to(self.device), progress, self._linears
-                )
+                side, device = self.config.resolution, self.device
+                inputs = [image_to_model(image, side, device) for image in part]
+                together = self.model.encode(torch.cat(inputs), progress, self._linears)
             encoded += [EncodedImage(*(t[i : i + 1] for t in together)) for i in range(len(part))]
         return [
             ImageFeatures(e, (p.shape[0], p.shape[1]), self.fingerprint, self.config.resolution)

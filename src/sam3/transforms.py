@@ -119,7 +119,9 @@ def _to_8_bits(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     return to_uint8(array, (0.0, 1.0))
 
 
-def image_to_model(image: npt.NDArray[np.uint8], resolution: int) -> Tensor:
+def image_to_model(
+    image: npt.NDArray[np.uint8], resolution: int, device: torch.device | str = "cpu"
+) -> Tensor:
     """Resize an RGB image to the model's square input and normalise it.
 
     The resizing runs on the CPU in uint8, bilinear with antialiasing, so that every device sees
@@ -130,6 +132,8 @@ def image_to_model(image: npt.NDArray[np.uint8], resolution: int) -> Tensor:
     image : ndarray of uint8, shape (H, W, 3)
     resolution : int
         Side of the model's input in pixels.
+    device : torch.device or str
+        Where the result is wanted.
 
     Returns
     -------
@@ -141,7 +145,7 @@ def image_to_model(image: npt.NDArray[np.uint8], resolution: int) -> Tensor:
     # and triton's LLVM beside the one of Mesa's OpenGL in a viewer ends the process.
     side = (resolution, resolution)
     resized = F.interpolate(pixels, size=side, mode="bilinear", antialias=True)
-    return resized.float().div_(255).sub_(0.5).div_(0.5)
+    return resized.to(device).float().div_(255).sub_(0.5).div_(0.5)
 
 
 def to_model_frame(

@@ -181,6 +181,14 @@ class Trunk(nn.Module):
         features: Tensor = x.permute(0, 3, 1, 2)
         return features
 
+    def compile_blocks(self) -> None:
+        """Compile the blocks at their first use: two compilations, as there are two kinds.
+
+        On a CPU in float32 blocks are worked on in place instead, which is faster.
+        """
+        for block in self.blocks:
+            block.compile()
+
     def _rope(self, height: int, width: int, scale: float, device: torch.device) -> Tensor:
         """Table of rotations, kept per grid size; it is recomputed, never loaded."""
         key = (height, width, scale, device)

@@ -38,8 +38,10 @@ class Batch:
     ----------
     images
         (N, 3, crop, crop) uint8.
-    masks
-        (N, P, crop, crop) bool, the prompted objects.
+    labels
+        (N, crop, crop) int32, every object of the crop; ids are those of the crop alone.
+    objects
+        (N, P) int64, the ids of the prompted objects.
     point_coords
         (N, P, K, 2) float32 (x, y) in crop pixels, pixel centres at integers.
     point_labels
@@ -48,21 +50,31 @@ class Batch:
         (N, P, 4) float32 xyxy in crop pixels, zeros without a box.
     has_box
         (N, P) bool.
-    labels
-        (N, crop, crop) int32, every object of the crop; ids are those of the crop alone.
     """
 
     images: Tensor
-    masks: Tensor
+    labels: Tensor
+    objects: Tensor
     point_coords: Tensor
     point_labels: Tensor
     boxes: Tensor
     has_box: Tensor
-    labels: Tensor
+
+    @property
+    def masks(self) -> Tensor:
+        """(N, P, crop, crop) bool, the prompted objects."""
+        return self.labels[:, None] == self.objects[..., None, None]
 
     def to(self, device: torch.device | str) -> Batch:
         """Return the batch on another device."""
-        return Batch(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
+        moved = {f.name: getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)}
+        return Batch(**moved)
+
+    def pin_memory(self) -> Batch:
+        """Return the batch in memory that a GPU reads by itself; called by the data loader."""
+        return Batch(
+            **{field.name: getattr(self, field.name).pin_memory() for field in fields(self)}
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,24 +169,23 @@ class CropSampler:
         if crop % 14 or not 112 <= crop <= 448:
             raise ValueError(f"crop is {crop}; expected a multiple of 14 from 112 to 448")
         pixels = np.empty((images, 3, crop, crop), np.uint8)
-        masks = np.zeros((images, prompts, crop, crop), np.bool_)
+        labels = np.empty((images, crop, crop), np.int32)
+        objects = np.empty((images, prompts), np.int64)
         coords = np.zeros((images, prompts, POINT_SLOTS, 2), np.float32)
         slots = np.full((images, prompts, POINT_SLOTS), -1, np.int64)
         boxes = np.zeros((images, prompts, 4), np.float32)
         has_box = np.zeros((images, prompts), np.bool_)
-        labels = np.empty((images, crop, crop), np.int32)
         for item in range(images):
             rng = np.random.default_rng((self._seed, step, item))
-            pixels[item], labels[item], chosen = self._crop(rng, crop, prompts)
+            pixels[item], labels[item], objects[item] = self._crop(rng, crop, prompts)
             used: dict[int, list[str]] = {}
-            for slot, instance in enumerate(chosen):
+            for slot, instance in enumerate(objects[item].tolist()):
                 mask = labels[item] == instance
                 kind = _draw_kind(rng, used.setdefault(instance, []))
                 prompt = sample_prompt(mask, labels[item], rng, kind)
-                masks[item, slot] = mask
                 coords[item, slot], slots[item, slot] = prompt.coords, prompt.labels
                 boxes[item, slot], has_box[item, slot] = prompt.box, prompt.has_box
-        arrays = (pixels, masks, coords, slots, boxes, has_box, labels)
+        arrays = (pixels, labels, objects, coords, slots, boxes, has_box)
         return Batch(*(torch.from_numpy(array) for array in arrays))
 
     def _crop(

@@ -83,7 +83,7 @@ class TrainingModel(nn.Module):
         figures : dict of Tensor
         """
         model = self.model
-        prompts = batch.masks.shape[1]
+        prompts = batch.objects.shape[1]
         images = batch.images.float() / 127.5 - 1
         encoded = model.encode(images)
         loss = _DENSE_WEIGHT * dense_loss(self.dense_head(encoded.middle), batch.labels)
@@ -110,7 +110,7 @@ class TrainingModel(nn.Module):
         loss = loss + first
         if correct:
             previous = _previous_logits(raw)
-            scale = batch.masks.shape[-1] / previous.shape[-1]
+            scale = batch.labels.shape[-1] / previous.shape[-1]
             clicks, click_labels = next_clicks(
                 previous[:, 0] > 0, target > 0.5, generator, scale=scale
             )

@@ -224,7 +224,7 @@ def next_clicks(
     prediction, mask
         (..., h, w), true where above 0: logits, booleans or 0/1 alike.
     generator
-        Source of randomness, on the tensors' device.
+        Source of randomness, on any device.
     scale
         Pixels of the wanted frame per mask pixel; 3.5 takes a mask of crop / 3.5 to the crop.
     depth
@@ -242,7 +242,8 @@ def next_clicks(
     error = (prediction > 0).reshape(-1, height, width) ^ truth
     # The two kinds of error are eroded apart: where they touch there is an edge all the same.
     layers = torch.stack([error & truth, error & ~truth], 1)
-    score = torch.rand(error.shape, generator=generator, device=error.device) * 0.99
+    where = error.device if generator is None else generator.device
+    score = torch.rand(error.shape, generator=generator, device=where).to(error.device) * 0.99
     score = torch.where(error, score, torch.full_like(score, -1.0))
     for _ in range(depth):
         framed = functional.pad(layers, (1, 1, 1, 1))

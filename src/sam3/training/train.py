@@ -167,7 +167,7 @@ def train(
     """
     out.mkdir(parents=True, exist_ok=True)
     (out / "settings.json").write_text(json.dumps(asdict(settings), indent=1))
-    scene_pool(settings.scenes, settings.seed, out / "cache")
+    scene_pool(settings.scenes, settings.seed, out / "cache", processes=max(2, workers))
     job = _Job(
         settings,
         out,
@@ -232,7 +232,8 @@ def _work(rank: int, job: _Job) -> None:
             held_out.batch(i, images=16, prompts=3, crop=224) for i in range(job.validation_batches)
         ]
     dataset = CropDataset(sampler, settings.share, job.stop_after, first=run.step)
-    loader = DataLoader(dataset, batch_size=None, num_workers=job.workers)
+    pinned = torch.device(job.device).type == "cuda"
+    loader = DataLoader(dataset, batch_size=None, num_workers=job.workers, pin_memory=pinned)
     for batch in loader:
         run.advance(batch.to(job.device))
         last = run.step == job.stop_after
@@ -255,7 +256,7 @@ class _Run:
             _parameter_groups(self.network, settings.weight_decay), betas=(0.9, 0.98)
         )
         self.step = 0
-        self.clock, self.figures = time.perf_counter(), dict[str, list[float]]()
+        self.clock, self.figures = time.perf_counter(), dict[str, list[Tensor]]()
         state_file = out / _STATE_FILE
         if state_file.exists():
             state = torch.load(state_file, map_location=device, weights_only=True)
@@ -281,7 +282,7 @@ class _Run:
         self._update_average()
         self.step += 1
         for name, value in {"loss": loss.detach(), **figures}.items():
-            self.figures.setdefault(name, []).append(float(value))
+            self.figures.setdefault(name, []).append(value)  # a number would wait for a GPU
 
     def _share_gradients(self) -> None:
         """Average the gradients over the processes."""
@@ -298,17 +299,16 @@ class _Run:
 
     def _update_average(self) -> None:
         decay = min(self.settings.ema, (self.step + 1) / (self.step + 10))
+        ours: list[Tensor] = [*self.average.parameters()]
+        theirs: list[Tensor] = [*self.network.parameters()]
         with torch.no_grad():
-            for ours, theirs in zip(
-                self.average.parameters(), self.network.parameters(), strict=True
-            ):
-                ours.lerp_(theirs, 1 - decay)
+            torch._foreach_lerp_(ours, theirs, 1 - decay)
 
     def validate(self, batches: list[Batch]) -> None:
         """Log mean figures since the last time, and those of the average on held-out crops."""
         row: dict[str, Any] = {"step": self.step, "crop": self.settings.schedule(self.step - 1)[2]}
         row["seconds_per_step"] = (time.perf_counter() - self.clock) / len(self.figures["loss"])
-        row |= {name: sum(v) / len(v) for name, v in self.figures.items()}
+        row |= {name: float(torch.stack(v).mean()) for name, v in self.figures.items()}
         row |= {f"held_out_{name}": value for name, value in self._held_out(batches).items()}
         row = {k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}
         _append_row(self.out / _LOG_FILE, row)
