@@ -108,7 +108,13 @@ def main() -> None:
         Section("Full-size model", cuda_rows(config, device=device, repeats=repeats)),
         Section("Embedded model", embedded_rows(load_predictor(device=device), repeats=repeats)),
     ]
-    write_report(arguments.output, sections, describe_machine(), str(datetime.date.today()))
+    write_report(
+        arguments.output,
+        sections,
+        describe_machine(),
+        str(datetime.date.today()),
+        command="python -m benchmarks.cuda",
+    )
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from sam3 import Predictor, load_predictor
 from sam3.training.data import Sample, load_real
 from sam3.training.prompts import box_with_slack, central_point, next_click
 
-__all__ = ["Undisturbed", "main", "product_plane"]
+__all__ = ["Undisturbed", "ask_product", "main", "mask_overlap", "objects_of", "product_plane"]
 
 SMALLEST_AREA = 80
 SLACK = 0.1
@@ -87,19 +87,19 @@ def measure_image(
     for mask in objects_of(sample, limit):
         click = central_point(mask)
         box = drawable(box_with_slack(mask, rng, SLACK))
-        first = _ask(plane, PromptSet.from_arrays(click[None], [1]), predictor, cache)
+        first = ask_product(plane, PromptSet.from_arrays(click[None], [1]), predictor, cache)
         second, label = next_click(first.mask.to_array(mask.shape), mask, rng)
         both = PromptSet.from_arrays(np.stack([click, second]), [1, label])
         row = {
-            "click": _iou(first.mask.to_array(mask.shape), mask),
+            "click": mask_overlap(first.mask.to_array(mask.shape), mask),
             "click, best of three": max(
-                _iou(c.mask.to_array(mask.shape), mask) for c in first.candidates
+                mask_overlap(c.mask.to_array(mask.shape), mask) for c in first.candidates
             ),
-            "click, then one correction": _iou(
-                _ask(plane, both, predictor, cache, first).mask.to_array(mask.shape), mask
+            "click, then one correction": mask_overlap(
+                ask_product(plane, both, predictor, cache, first).mask.to_array(mask.shape), mask
             ),
-            "box": _iou(
-                _ask(plane, PromptSet.from_arrays(box=box), predictor, cache).mask.to_array(
+            "box": mask_overlap(
+                ask_product(plane, PromptSet.from_arrays(box=box), predictor, cache).mask.to_array(
                     mask.shape
                 ),
                 mask,
@@ -107,9 +107,9 @@ def measure_image(
         }
         if tolerance is not None:
             at = (float(click[0]), float(click[1]))
-            row["flood fill at the click"] = _iou(flood_fill(grey, at, tolerance), mask)
-            row["seeded watershed at the click"] = _iou(seeded_watershed(grey, at), mask)
-            row["Otsu's threshold in the box"] = _iou(otsu_in_box(grey, box), mask)
+            row["flood fill at the click"] = mask_overlap(flood_fill(grey, at, tolerance), mask)
+            row["seeded watershed at the click"] = mask_overlap(seeded_watershed(grey, at), mask)
+            row["Otsu's threshold in the box"] = mask_overlap(otsu_in_box(grey, box), mask)
         rows.append(row)
     return rows
 
@@ -130,7 +130,7 @@ def best_tolerance(samples: list[Sample]) -> float:
             x, y = central_point(mask)
             for tolerance in TOLERANCES:
                 filled = flood_fill(grey, (float(x), float(y)), tolerance)
-                scores[tolerance].append(_iou(filled, mask))
+                scores[tolerance].append(mask_overlap(filled, mask))
     return max(scores, key=lambda tolerance: float(np.mean(scores[tolerance])))
 
 
@@ -176,13 +176,14 @@ class Undisturbed:
         """Hear of progress."""
 
 
-def _ask(
+def ask_product(
     plane: npt.NDArray[np.uint8],
     prompts: PromptSet,
     predictor: Predictor,
     cache: EmbeddingCache,
     previous: ObjectPrediction | None = None,
 ) -> ObjectPrediction:
+    """Answer prompts for one object, of which there may be an answer already."""
     draft = (previous.draft if previous is not None else Draft(1)).asked(prompts)
     known = (previous,) if previous is not None else ()
     question = Question(ArrayPlane(plane), (draft,), known)
@@ -191,7 +192,8 @@ def _ask(
     return found[0]
 
 
-def _iou(a: Mask, b: Mask) -> float:
+def mask_overlap(a: Mask, b: Mask) -> float:
+    """Intersection over union."""
     union = int(np.count_nonzero(a | b))
     return int(np.count_nonzero(a & b)) / max(1, union)
 

@@ -15,7 +15,7 @@ Line = Row | Fact | Skipped
 HEAD = """\
 # Benchmarks
 
-Written by `make bench` on {date}. Each figure is a median, with the fastest and slowest run and
+Written by `{command}` on {date}. Each figure is a median, with the fastest and slowest run and
 their number. Where two implementations are compared, they ran in the same process and took turns;
 the ratio says how many times as long the other took.
 
@@ -53,6 +53,7 @@ def write_report(
     machine: Mapping[str, str],
     date: str,
     *,
+    command: str = "make bench",
     say: Callable[[str], object] = lambda text: print(text, flush=True),
 ) -> None:
     """Measure section by section, saying each line as it comes, and write the page.
@@ -68,13 +69,14 @@ def write_report(
         What the figures come from.
     date : str
         When they were taken.
+    command : str
+        That the page is to name.
     say : callable
         Shows a line.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = HEAD.format(
-        date=date, machine="\n".join(f"| {key} | {value} |" for key, value in machine.items())
-    )
+    about = "\n".join(f"| {key} | {value} |" for key, value in machine.items())
+    text = HEAD.format(command=command, date=date, machine=about)
     for section in sections:
         say(f"## {section.title}")
         text += TABLE.format(title=section.title)

@@ -37,8 +37,25 @@ MODULES = {
     "napari_sam3/ledger": SESSION,
     "napari_sam3/curating": SESSION,
 }
-# A test may take four times as long as without a change. Tests use torch, whose threads do not
-# outlive a fork, so that changes are forked off a process that has run none.
+#: Imported once, and not for each change.
+PRELOADED = (
+    "napari.utils.colormaps",
+    "scipy.linalg",
+    "scipy.spatial",
+    "skimage.morphology",
+    "sympy",
+)
+#: They take longer to start, or to look for what tests leave behind, than most tests do.
+PLUGINS_OFF = (
+    "cacheprovider",
+    "napari",
+    "threadexception",
+    "unraisableexception",
+    "xdist",
+    "xvfb",
+)
+# Tests use torch, whose threads do not outlive a fork, so that changes are forked off a process
+# that has run none.
 CONFIG = """
 [mutmut]
 source_paths=src
@@ -47,8 +64,8 @@ also_copy=napari.yaml
 pytest_add_cli_args_test_selection=
     {tests}
 pytest_add_cli_args=
-    -p
-    no:cacheprovider
+    --assert=plain
+    {plugins}
 process_isolation=forkserver
 timeout_constant=3
 timeout_multiplier=2
@@ -62,23 +79,26 @@ class Found:
     Attributes
     ----------
     noticed : int
-        Made a test fail, or never end.
+        Made a test fail.
+    endless : int
+        Made a test take far too long; noticed too.
     survivors : list of str
         Names of those that no test noticed, or called.
     """
 
     noticed: int
+    endless: int
     survivors: list[str]
 
     @property
     def total(self) -> int:
         """All changes."""
-        return self.noticed + len(self.survivors)
+        return self.noticed + self.endless + len(self.survivors)
 
     @property
     def share(self) -> float:
         """Noticed, of all."""
-        return self.noticed / max(1, self.total)
+        return (self.noticed + self.endless) / max(1, self.total)
 
 
 def mutate(module: str, work: Path, workers: int) -> Found:
@@ -86,9 +106,15 @@ def mutate(module: str, work: Path, workers: int) -> Found:
     from mutmut.stats import status_by_exit_code
 
     tests = "\n    ".join(MODULES[module])
-    (work / "setup.cfg").write_text(CONFIG.format(module=module, tests=tests))
+    plugins = [*PRELOADED, *(f"no:{name}" for name in PLUGINS_OFF)]
+    (work / "setup.cfg").write_text(
+        CONFIG.format(
+            module=module, tests=tests, plugins="\n    ".join(f"-p\n    {p}" for p in plugins)
+        )
+    )
     shutil.rmtree(work / "mutants", ignore_errors=True)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
+    one_thread = {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
+    environment = {**os.environ, **one_thread, "QT_QPA_PLATFORM": "offscreen"}
     command = [MUTMUT, "run", "--max-children", str(workers)]
     log = work / "mutmut.log"
     with log.open("w") as output:
@@ -101,7 +127,8 @@ def mutate(module: str, work: Path, workers: int) -> Found:
     unclear = set(statuses.values()) - {"killed", "timeout", "survived", "no tests"}
     if unclear:
         raise SystemExit(f"mutmut could not tell for some changes of {module}: {sorted(unclear)}")
-    return Found(len(statuses) - len(survivors), survivors)
+    endless = [*statuses.values()].count("timeout")
+    return Found(len(statuses) - endless - len(survivors), endless, survivors)
 
 
 def shown(survivor: str, work: Path) -> str:
@@ -126,7 +153,8 @@ def main() -> int:
         for module in arguments.modules or MODULES:
             found = mutate(module, work, arguments.workers)
             worst = min(worst, found.share)
-            lines.append(f"| {module} | {found.total} | {found.noticed} | {found.share:.0%} |")
+            counts = f"{found.total} | {found.noticed} | {found.endless} | {found.share:.0%}"
+            lines.append(f"| {module} | {counts} |")
             print(lines[-1], flush=True)
             if arguments.survivors:
                 with arguments.survivors.open("a") as file:

@@ -17,6 +17,7 @@ __all__ = [
     "ImageError",
     "PromptError",
     "Sam3Error",
+    "TrainingError",
     "UnsupportedError",
 ]
 
@@ -55,6 +56,10 @@ class FeaturesError(Sam3Error, ValueError):
 
 class UnsupportedError(Sam3Error, NotImplementedError):
     """A part of SAM 3 that this package does not have (yet)."""
+
+
+class TrainingError(Sam3Error, ArithmeticError):
+    """A training that came to nothing: its gradients are no numbers any more."""
 
 
 class DeviceError(Sam3Error, RuntimeError):

@@ -12,6 +12,7 @@ import torch
 
 from sam3 import checkpoint
 from sam3.config import get_preset
+from sam3.errors import TrainingError
 from sam3.model.mask_decoder import RawMasks
 from sam3.model_builder import build_click_model
 from sam3.predictor import Predictor
@@ -145,6 +146,18 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(tmp_path: Path) -> N
         rows = list(csv.DictReader(file))
     assert [row["step"] for row in rows] == ["3", "6"]
     assert 0 <= float(rows[-1]["held_out_best_scored"]) <= 1
+
+
+def test_steps_without_finite_gradients_are_left_out_and_end_the_run(tmp_path: Path) -> None:
+    sound = train(QUICK, tmp_path, workers=0, validation_batches=0, stop_after=2).read_bytes()
+    wild = replace(QUICK, steps=60, learning_rate=1e30)
+    with pytest.raises(
+        TrainingError, match=r"last 20 steps, up to step \d+, are infinite or no num"
+    ):
+        train(wild, tmp_path, workers=0, validation_batches=0, save_every=1000)
+    weights = checkpoint.load(tmp_path / "weights.safetensors")
+    assert all(p.isfinite().all() for p in weights.parameters())
+    assert (tmp_path / "weights.safetensors").read_bytes() == sound
 
 
 def test_another_seed_gives_another_model(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 
 from sam3 import checkpoint
 from sam3.config import get_preset
+from sam3.errors import TrainingError
 from sam3.model.click_model import ClickModel
 from sam3.model_builder import build_click_model
 from sam3.training.curve import draw_curve
@@ -32,6 +33,7 @@ _STATE_FILE, _WEIGHTS_FILE, _LOG_FILE = "state.pt", "weights.safetensors", "log.
 _RENDEZVOUS = "rendezvous"
 _SEED_STRIDE = 1_000_003
 _HELD_OUT_SCENES = 24
+_MOST_LEFT_OUT = 20
 
 
 @dataclass(frozen=True)
@@ -255,7 +257,7 @@ class _Run:
         self.optimizer = torch.optim.AdamW(
             _parameter_groups(self.network, settings.weight_decay), betas=(0.9, 0.98)
         )
-        self.step = 0
+        self.step = self.left_out = 0
         self.clock, self.figures = time.perf_counter(), dict[str, list[Tensor]]()
         state_file = out / _STATE_FILE
         if state_file.exists():
@@ -265,6 +267,7 @@ class _Run:
             self.optimizer.load_state_dict(state["optimizer"])
             self.step = state["step"]
             _LOG.info("resumed at step %d", self.step)
+        self.clocked = self.step
 
     def advance(self, batch: Batch) -> None:
         """Take one optimiser step."""
@@ -277,12 +280,27 @@ class _Run:
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self._share_gradients()
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        self.step += 1
+        if not norm.isfinite():
+            self._leave_out()
+            return
+        self.left_out = 0
         self.optimizer.step()
         self._update_average()
-        self.step += 1
         for name, value in {"loss": loss.detach(), **figures}.items():
             self.figures.setdefault(name, []).append(value)  # a number would wait for a GPU
+
+    def _leave_out(self) -> None:
+        """Learn nothing from this step; give up when there was nothing to learn from for long."""
+        self.left_out += 1
+        _LOG.warning("step %d: infinite gradients, left out", self.step)
+        if self.left_out == _MOST_LEFT_OUT:
+            raise TrainingError(
+                f"the gradients of the last {self.left_out} steps, up to step {self.step}, are "
+                f"infinite or no numbers. What was saved in {self.out} before is sound; go on "
+                "from there with a lower learning rate, or without bfloat16."
+            )
 
     def _share_gradients(self) -> None:
         """Average the gradients over the processes."""
@@ -307,14 +325,14 @@ class _Run:
     def validate(self, batches: list[Batch]) -> None:
         """Log mean figures since the last time, and those of the average on held-out crops."""
         row: dict[str, Any] = {"step": self.step, "crop": self.settings.schedule(self.step - 1)[2]}
-        row["seconds_per_step"] = (time.perf_counter() - self.clock) / len(self.figures["loss"])
+        row["seconds_per_step"] = (time.perf_counter() - self.clock) / (self.step - self.clocked)
         row |= {name: float(torch.stack(v).mean()) for name, v in self.figures.items()}
         row |= {f"held_out_{name}": value for name, value in self._held_out(batches).items()}
         row = {k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}
         _append_row(self.out / _LOG_FILE, row)
         _LOG.info("%s", " ".join(f"{k}={v}" for k, v in row.items()))
         draw_curve(self.out / _LOG_FILE, self.out / "curve.png")
-        self.clock, self.figures = time.perf_counter(), {}
+        self.clock, self.clocked, self.figures = time.perf_counter(), self.step, {}
 
     def _held_out(self, batches: list[Batch]) -> dict[str, float]:
         sums: dict[str, float] = {}
