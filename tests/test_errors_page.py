@@ -12,7 +12,10 @@ from scripts.errors_page import CAUSES, PAGE, Cause, _message, error_classes, pa
 
 TEXT = PAGE.read_text(encoding="utf-8")
 #: Which nobody can cause here, and why.
-NOT_CAUSED = {"DemoError": "needs a viewer whose canvas is covered"}
+NOT_CAUSED = {
+    "DemoError": "needs a viewer whose canvas is covered",
+    "TrainingError": "takes a training, see tests/sam3/test_training.py",
+}
 
 
 def every_error() -> set[type[Sam3Error]]:

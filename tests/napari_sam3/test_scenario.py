@@ -51,7 +51,12 @@ class Labeller:
         desk, hand = self.desk, self.desk.hand
         desk.viewer.dims.set_current_step(0, z)
         QApplication.processEvents()
-        for row, column, label in centres(self.truth[z])[:count]:
+        until = self.count + count
+        for row, column, label in centres(self.truth[z]):
+            if self.count == until:
+                break
+            if self.binding.labels.data[z][row, column]:
+                continue  # a neighbour's mask lies there: nobody would click
             if self.count % 7 == 3:
                 rows, columns = np.nonzero(self.truth[z] == label)
                 hand.drag((rows.min() - 1, columns.min() - 1), (rows.max() + 1, columns.max() + 1))
