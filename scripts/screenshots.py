@@ -1,6 +1,6 @@
 """Make the pictures of the documentation: a real viewer, used by real mouse and key events.
 
-    python scripts/screenshots.py [--output docs/images] [--only start advanced]
+    python scripts/screenshots.py [--output docs/images] [--only error advanced]
 
 Every picture is one function below that brings the viewer into a state; STATES names them.
 """
@@ -49,10 +49,6 @@ class Stage:
         self.hand.wait_until(lambda: not self.widget.session.busy, "the model")
 
 
-def start(stage: Stage) -> None:
-    """Leave the viewer as it is before anything is open."""
-
-
 def first_click(stage: Stage) -> None:
     """Click once, and have the mask."""
     stage.open_sample("coins")
@@ -67,12 +63,6 @@ def accepted(stage: Stage) -> None:
     stage.person.show(IN_HAND)
 
 
-def stack(stage: Stage) -> None:
-    """Show a plane of a 16-bit stack."""
-    stage.open_sample("stack")
-    stage.hand.wait_until(lambda: stage.widget.binding.plane is not None, "a plane")
-
-
 def advanced(stage: Stage) -> None:
     """Open the fold."""
     stage.viewer.window.resize(*TALL)
@@ -85,7 +75,8 @@ def advanced(stage: Stage) -> None:
 def batch(stage: Stage) -> None:
     """Find everything on the planes of a stack, and show what came of it."""
     stage.viewer.window.resize(*TALL)
-    stack(stage)
+    stage.open_sample("stack")
+    stage.hand.wait_until(lambda: stage.widget.binding.plane is not None, "a plane")
     panel = stage.widget.panel.batch
     panel.fold.unfold(True)
     stage.hand.rest()
@@ -105,14 +96,6 @@ def error(stage: Stage) -> None:
     stage.hand.rest()
 
 
-def light(stage: Stage) -> None:
-    """Use the light theme."""
-    from napari.settings import get_settings
-
-    get_settings().appearance.theme = "light"
-    advanced(stage)
-
-
 def many(stage: Stage) -> None:
     """Show many objects at once: every click is one."""
     stage.open_sample("coins")
@@ -124,15 +107,12 @@ def many(stage: Stage) -> None:
 
 
 STATES: dict[str, Callable[[Stage], None]] = {
-    "start": start,
     "first-click": first_click,
     "accepted": accepted,
     "many-objects": many,
-    "stack": stack,
     "batch": batch,
     "advanced": advanced,
     "error": error,
-    "light-theme": light,
 }
 
 

@@ -135,8 +135,8 @@ def plane_of(image: Shaped, position: Sequence[int] | None = None) -> PlaneIndex
         if not leading:
             raise ImageError(f"a 2-D image has one plane only; leave out the plane {chosen}")
         raise ImageError(
-            f"the image of shape {image.shape} has many planes; choose one by {len(leading)} "
-            f"number(s) ({ranges}), for example --plane {','.join(['0'] * len(leading))}"
+            f"the image of shape {image.shape} has many planes; choose one by a number for each "
+            f"leading axis ({ranges}), for example --plane {','.join(['0'] * len(leading))}"
         )
     if any(not 0 <= at < length for at, length in zip(chosen, leading, strict=True)):
         raise ImageError(f"the plane {chosen} lies outside the image; expected {ranges}")

@@ -172,7 +172,7 @@ def _summary(plan: Plan, measured: Measured, output: Path) -> str:
     free = shutil.disk_usage(folder).free
     total = plan.fields * measured.nbytes
     text = (
-        f"{plan.fields} fields at level {plan.grid.level} on {len(plan.planes)} plane(s), about "
+        f"{plan.fields} fields at level {plan.grid.level}, planes: {len(plan.planes)}, about "
         f"{duration(plan.fields * measured.seconds)} and {total / 1e9:.2g} GB"
     )
     if total > free:

@@ -195,7 +195,7 @@ def _prompt_set(group: Sequence[Prompt]) -> PromptSet:
     )
     if not prompts.has_target:
         raise PromptError(
-            f"the object has {len(points)} background click(s) only; add a foreground click or a "
+            f"the object has background clicks only ({len(points)}); add a foreground click or a "
             "box that says where it is"
         )
     return prompts

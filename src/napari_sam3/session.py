@@ -222,8 +222,8 @@ class LabelingSession(BatchSteps):
         draft = hand.draft
         if draft is not None and not draft.has_target:
             raise PromptError(
-                f"{len(draft.prompts.points)} background click(s) alone do not say where the "
-                "object is; add a foreground click (left button) or a box"
+                f"background clicks alone ({len(draft.prompts.points)} so far) do not say where "
+                "the object is; add a foreground click (left button) or a box"
             )
         return self.prediction
 

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+from sam3.cores import on_all_cores
 from sam3.transforms import UndrawnMask, crop_mask, fill_holes, upsample, write_mask
 
 __all__ = ["MaskKind", "empty_masks", "write_masks"]
@@ -56,15 +57,17 @@ def write_masks(
             same = np.array_equal(exact[index], clamped[index])
             masks[index] = UndrawnMask(size, fill_area, None if same else exact[index].copy())
         return
-    filled = fill_holes(logits, fill_area)
-    if kind == "logits":
-        masks[:] = upsample(filled, size).cpu()
-    elif kind == "masks" and filled.device.type != "cpu":
-        masks[:] = (upsample(filled, size) > 0).cpu()
-    else:
-        filled = filled.cpu()
-        for index in np.ndindex(*masks.shape[:2]):
-            if kind == "masks":
-                write_mask(masks[index], filled[index])
-            else:
-                masks[index] = crop_mask(filled[index], size)
+    if kind == "logits" or (kind == "masks" and logits.device.type != "cpu"):
+        large = upsample(fill_holes(logits, fill_area), size)
+        masks[:] = (large if kind == "logits" else large > 0).cpu()
+        return
+    low = logits.cpu()
+
+    def draw(index: tuple[int, ...]) -> None:
+        filled = fill_holes(low[index][None], fill_area)[0]
+        if kind == "masks":
+            write_mask(masks[index], filled)
+        else:
+            masks[index] = crop_mask(filled, size)
+
+    on_all_cores(draw, list(np.ndindex(*masks.shape[:2])))

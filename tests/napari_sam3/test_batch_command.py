@@ -113,7 +113,7 @@ def test_carried_and_automatic_take_settings(folder: Path) -> None:
         (["--prompts", "nowhere.csv"], "cannot be read"),
         (["--prompts", "placed.csv", "--planes", "1,2"], "--planes gives 2 range(s)"),
         (["--prompts", "placed.csv", "--planes", "90-99"], "lies outside the image"),
-        (["--prompts", "placed.csv", "--planes", "0-1"], "no prompt on any of the 2 plane(s)"),
+        (["--prompts", "placed.csv", "--planes", "0-1"], "no prompt on the planes chosen (2)"),
         (["--prompts", "placed.csv", "--settings", "{}", "--axis", "3"], None),
         (["--prompts", "placed.csv", "--mode", "carried", "--axis", "3"], "along axis 3"),
         (["--prompts", "placed.csv", "--settings", '{"a": 1}'], "placed has no --settings"),

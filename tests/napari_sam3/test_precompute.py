@@ -183,7 +183,7 @@ def test_the_command_says_what_it_takes_and_goes_on_where_it_stopped(
     command = ["precompute", str(tiff), "-o", str(output), "--level", "0"]
     assert main([*command, "--all-planes", "--dry-run"]) == 0
     out, _ = capsys.readouterr()
-    assert out.startswith("2 fields at level -1 on 2 plane(s), about ")
+    assert out.startswith("2 fields at level -1, planes: 2, about ")
     assert "GB" in out
     assert not output.exists()
     assert main([*command, "--plane", "1", "--yes"]) == 0

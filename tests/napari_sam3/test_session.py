@@ -274,7 +274,7 @@ def test_clear_errors_without_image_model_or_target(predictor: Predictor, blobs:
     with pytest.raises(Sam3Error, match="no model"):
         session.predict()
     session.set_prompts(PromptSet.from_arrays([[5, 5]], [0]))
-    with pytest.raises(PromptError, match=r"1 background click\(s\) alone"):
+    with pytest.raises(PromptError, match=r"background clicks alone \(1 so far\)"):
         session.predict()
     with pytest.raises(PromptError, match=r"column 500\.0 lies outside"):
         session.set_prompts(PromptSet.from_arrays([[500, 5]]))

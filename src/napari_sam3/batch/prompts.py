@@ -72,8 +72,8 @@ class BatchPrompts:
                     )
                 if not prompts.has_target:
                     raise PromptError(
-                        f"object {number} on {_plane(position)} has {len(prompts.points)} "
-                        "background click(s) only; add a foreground click or a box that says "
+                        f"object {number} on {_plane(position)} has background clicks only "
+                        f"({len(prompts.points)}); add a foreground click or a box that says "
                         "where it is"
                     )
         ordered = {

@@ -155,8 +155,8 @@ def _positions(
         mode.prompts.check_inside(shape)
         if mode.prompts.at(chosen).is_empty:
             raise BatchError(
-                f"there is no prompt on any of the {len(chosen)} plane(s) chosen; give a click or "
-                "a box on one of them"
+                f"there is no prompt on the planes chosen ({len(chosen)}); give a click or a box "
+                "on one of them"
             )
     if isinstance(mode, Placed):
         return mode, mode.positions(chosen)
