@@ -80,7 +80,7 @@ def test_without_ids_boxes_and_foreground_clicks_start_objects(tmp_path: Path) -
         ("t,t,x,y\n0,1,3,4\n", r"line 1: a column comes twice"),
         ("t,z,x,y\n", r"holds no prompt"),
         ("t,z,x,y,polarity\n0,1,3,4,0\n", r"line 2: a background click comes before any object"),
-        ("t,z,object,x,y,polarity\n0,1,5,3,4,0\n", r"object 5 on plane 0 1 has 1 background"),
+        ("t,z,object,x,y,polarity\n0,1,5,3,4,0\n", r"object 5 on plane 0 1 has background clicks"),
         (
             "t,z,object,x0,y0,x1,y1\n0,1,5,1,1,9,9\n0,1,5,2,2,8,8\n",
             r"line 3: object 5 has a second box on plane 0 1",

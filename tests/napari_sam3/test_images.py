@@ -67,7 +67,7 @@ def test_a_file_that_is_no_image_is_named(tmp_path: Path, name: str) -> None:
 def test_planes_are_asked_for_with_their_ranges() -> None:
     stack = LoadedImage(np.zeros((4, 6, 20, 30)))
     assert plane_of(stack, (3, 5)).slices()[:2] == (3, 5)
-    with pytest.raises(ImageError, match=r"choose one by 2 number.*0 to 3, 0 to 5.*--plane 0,0"):
+    with pytest.raises(ImageError, match=r"choose one by a number.*0 to 3, 0 to 5.*--plane 0,0"):
         plane_of(stack)
     with pytest.raises(ImageError, match=r"\(3, 6\) lies outside"):
         plane_of(stack, (3, 6))
