@@ -134,9 +134,10 @@ def test_the_model_sees_a_square_in_minus_one_to_one() -> None:
 
 
 def test_shrinking_averages() -> None:
-    stripes = np.zeros((64, 64, 3), np.uint8)
+    stripes = np.zeros((24, 24, 3), np.uint8)
     stripes[::2] = 255
-    assert image_to_model(stripes, 8).abs().max() < 0.05
+    # Every third line alone would be black and white by turns.
+    assert image_to_model(stripes, 8).abs().max() < 0.15
 
 
 def test_coordinates_are_scaled_by_each_axis() -> None:
