@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.embedded import embedded_rows
-from benchmarks.full_size import OTHER, click_by_other, shallow, transformers_model, wait
+from benchmarks.full_size import OTHER, click_row, shallow, transformers_model, wait
 from benchmarks.measure import Fact, Row, describe_machine, measure, take_turns
+from benchmarks.profile import flops
 from benchmarks.report import Line, Section, write_report
 from sam3 import Predictor, load_predictor
 from sam3.config import ModelConfig, get_preset
@@ -48,7 +48,7 @@ def cuda_rows(config: ModelConfig, *, device: str, repeats: int) -> Iterator[Lin
     with torch.inference_mode():
         rate = _product_rate(device, repeats)
         yield Fact("rate of bfloat16 matrix products", f"{rate / 1e12:.0f} TFLOP/s", f"{_SIDE}³")
-        work, work_of_other = _flops(network), _flops(by_other)
+        work, work_of_other = flops(network), flops(by_other)
 
         def row(what: str, function: Callable[[], object]) -> Row:
             mine, theirs = take_turns(function, by_other, repeats=repeats, warm_up=3)
@@ -68,16 +68,7 @@ def cuda_rows(config: ModelConfig, *, device: str, repeats: int) -> Iterator[Lin
         yield Row(f"encode {_BATCH} images in one call, compiled, each", together.each_of(_BATCH))
 
         features, embeddings = ours.encode(image), other.get_image_embeddings(half)
-        point = [[side / 2, side / 2]]
-        yield Row(
-            f"one click, three masks at the image's size, {label}",
-            *take_turns(
-                lambda: ours.predict(features, point, [1]),
-                lambda: click_by_other(other, embeddings, point, side),
-                repeats=4 * repeats,
-            ),
-            other_name=OTHER,
-        )
+        yield click_row(ours, other, features, embeddings, label, repeats=4 * repeats)
 
 
 def _product_rate(device: str, repeats: int) -> float:
@@ -85,13 +76,6 @@ def _product_rate(device: str, repeats: int) -> float:
     a, b = torch.randn(2, _SIDE, _SIDE, device=device).bfloat16()
     times = measure(lambda: wait(a @ b), repeats=repeats, warm_up=5)
     return 2 * _SIDE**3 / times.median
-
-
-def _flops(function: Callable[[], object]) -> int:
-    """Operations of matrix products, attention and convolutions."""
-    with FlopCounterMode(display=False) as counter:
-        function()
-    return int(counter.get_total_flops())
 
 
 def main() -> None:

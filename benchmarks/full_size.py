@@ -13,10 +13,11 @@ from benchmarks.measure import Row, Skipped, take_turns
 from sam3 import Predictor
 from sam3.config import ModelConfig, get_preset
 from sam3.errors import ConfigError, UnsupportedError
+from sam3.features import ImageFeatures
 from sam3.model.click_model import ClickModel
 from sam3.model_builder import build_click_model
 
-__all__ = ["OTHER", "click_by_other", "full_size_rows", "shallow", "transformers_model", "wait"]
+__all__ = ["OTHER", "click_row", "full_size_rows", "shallow", "transformers_model", "wait"]
 
 OTHER = "transformers"
 _LEAST_RESOLUTION = 252
@@ -53,16 +54,30 @@ def full_size_rows(
             ours, image, lambda: other.get_image_embeddings(pixels), label, repeats
         )
         features, embeddings = ours.encode(image), other.get_image_embeddings(pixels)
-        point = [[side / 2, side / 2]]
-        yield Row(
-            f"one click, three masks at the image's size, {label}",
-            *take_turns(
-                lambda: ours.predict(features, point, [1]),
-                lambda: click_by_other(other, embeddings, point, side),
-                repeats=4 * repeats,
-            ),
-            other_name=OTHER,
-        )
+        yield click_row(ours, other, features, embeddings, label, repeats=4 * repeats)
+
+
+def click_row(
+    ours: Predictor,
+    other: Any,
+    features: ImageFeatures,
+    embeddings: list[torch.Tensor],
+    label: str,
+    *,
+    repeats: int,
+) -> Row:
+    """Measure a click in the middle of an image as large as the input, both by turns."""
+    side = ours.config.resolution
+    point = [[side / 2, side / 2]]
+    return Row(
+        f"one click, three masks at the image's size, {label}",
+        *take_turns(
+            lambda: ours.predict(features, point, [1]),
+            lambda: _click_by_other(other, embeddings, point, side),
+            repeats=repeats,
+        ),
+        other_name=OTHER,
+    )
 
 
 def _other_ways_to_encode(
@@ -91,7 +106,7 @@ def _other_ways_to_encode(
     )
 
 
-def click_by_other(
+def _click_by_other(
     other: Any, embeddings: list[torch.Tensor], point: list[list[float]], side: int
 ) -> Any:
     """Answer one click and bring the masks to the image's size, as `Predictor.predict` does."""

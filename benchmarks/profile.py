@@ -26,7 +26,7 @@ from sam3.model.trunk_linears import BlockLinears, packed_linears
 from sam3.model_builder import build_click_model
 from sam3.quantization import quantize_trunk
 
-__all__ = ["profile_rows"]
+__all__ = ["flops", "profile_rows"]
 
 _ROWS = 576
 _MEMORY_BYTES = 256_000_000
@@ -90,7 +90,7 @@ def profile_rows(config: ModelConfig, *, repeats: int = 5) -> Iterator[Row | Fac
             "neck",
             lambda: _neck(model, grid),
             1,
-            _flops(lambda: _neck(model, grid)) / rate,
+            flops(lambda: _neck(model, grid)) / rate,
             repeats,
         )
 
@@ -150,7 +150,8 @@ def _memory_rate(repeats: int) -> float:
     return 2 * source.nbytes / min(measure(lambda: target.copy_(source), repeats=repeats).seconds)
 
 
-def _flops(function: Callable[[], object]) -> int:
+def flops(function: Callable[[], object]) -> int:
+    """Count the operations of matrix products, attention and convolutions."""
     with FlopCounterMode(display=False) as counter:
         function()
     return int(counter.get_total_flops())

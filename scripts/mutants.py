@@ -37,7 +37,7 @@ MODULES = {
     "napari_sam3/ledger": SESSION,
     "napari_sam3/curating": SESSION,
 }
-#: Imported once, and not for each change.
+#: Imported once, and not for each change: `-p` imports any module.
 PRELOADED = (
     "napari.utils.colormaps",
     "scipy.linalg",
