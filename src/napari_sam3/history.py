@@ -41,7 +41,6 @@ class History(Predicting):
         while step := self._ledger.undo():
             if step.job is not None:
                 self._queue.cancel(step.job)
-                step.job = None
             more = any(other.joins(step) for other in self._ledger.done[-1:])
             self._show_step(step, step.before, "undo", more=more)
             keys.append(step.key)
@@ -145,10 +144,10 @@ class History(Predicting):
         predictor = self.predictor
         results: list[AcceptedObject] = []
         errors: list[Sam3Error] = []
-        unchanged = 0
+        unchanged = False
         for prediction in predictions:
             if not prediction.predicted:  # taken up and left as it is
-                unchanged += 1
+                unchanged = True
                 continue
             assert predictor is not None, "a mask came from a predictor"
             try:
@@ -159,7 +158,7 @@ class History(Predicting):
                 step.after = step.after.with_draft(prediction.draft)
                 continue
             if one is None:
-                unchanged += 1
+                unchanged = True
             else:
                 results.append(one)
         if errors and not results and not unchanged:
@@ -198,7 +197,7 @@ class History(Predicting):
             self._put_hand(step.key, step.before)
 
     def _show_step(
-        self, step: Step, hand: Hand, direction: Literal["undo", "redo"], *, more: bool = False
+        self, step: Step, hand: Hand, direction: Literal["undo", "redo"], *, more: bool
     ) -> None:
         """Show what is in hand after undo or redo, with its masks or by asking for them anew."""
         self._tell_labels(step, direction, more=more)

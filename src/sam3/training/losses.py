@@ -12,6 +12,7 @@ __all__ = ["DenseHead", "dense_loss", "mask_iou", "prompt_loss", "soft_targets"]
 
 _OTHERS_WEIGHT = 0.15  # of the three masks, what those that are not the best weigh
 _SCORE_WEIGHT = 2.0
+_CHOICE_TEMPERATURE = 0.05  # difference in IoU between masks that a choice should notice
 
 
 def soft_targets(masks: Tensor, size: int) -> Tensor:
@@ -41,7 +42,9 @@ def prompt_loss(raw: RawMasks, target: Tensor) -> tuple[Tensor, dict[str, Tensor
     Returns
     -------
     loss : Tensor
-        Of the single mask, of the best of the three, and of the predicted IoU of all.
+        Of the single mask, of the best of the three, of the predicted IoU of all, and of the
+        choice among the three by it: one minus the IoU expected when a softmax of the predictions
+        draws the mask.
     figures : dict of Tensor
         Mean IoU of the single mask, of the best of the three, and of the best-scored.
     """
@@ -54,7 +57,9 @@ def prompt_loss(raw: RawMasks, target: Tensor) -> tuple[Tensor, dict[str, Tensor
     with torch.no_grad():
         iou = mask_iou(logits, expanded)
     score = (raw.iou.float() - iou).abs()
-    loss = masks.mean() + _SCORE_WEIGHT * score.mean()
+    choice = (raw.iou[:, 1:].float() / _CHOICE_TEMPERATURE).softmax(1)
+    expected = (choice * iou[:, 1:]).sum(1)
+    loss = masks.mean() + _SCORE_WEIGHT * score.mean() + (1 - expected).mean()
     chosen = iou[:, 1:].gather(1, raw.iou[:, 1:].argmax(1, keepdim=True))
     return loss, {
         "single": iou[:, 0].mean(),

@@ -93,7 +93,8 @@ class TrainingModel(nn.Module):
         image = model.without_memory(encoded.embedding).repeat_interleave(prompts, dim=0)
         grid = image.shape[-1]
         room = model.config.grid - grid + 1
-        row, column = (int(torch.randint(room, (), generator=generator)) for _ in range(2))
+        place = torch.randint(room, (2,), generator=generator, device=generator.device)
+        row, column = place.tolist()
         target = soft_targets(batch.masks.flatten(0, 1), 4 * grid)
         side = model.mask_decoder.image_side(
             image,

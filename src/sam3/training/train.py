@@ -273,7 +273,8 @@ class _Run:
         """Take one optimiser step."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.settings.rate(self.step)
-        generator = torch.Generator().manual_seed(self.settings.seed * _SEED_STRIDE + self.step)
+        generator = torch.Generator(self.device)
+        generator.manual_seed(self.settings.seed * _SEED_STRIDE + self.step)
         correct = self.step % 2 == 1 and self.step > 2 * self.settings.warmup
         with torch.autocast(self.device, torch.bfloat16, enabled=self.settings.bfloat16):
             loss, figures = self.network(batch, generator, correct=correct)
@@ -339,7 +340,7 @@ class _Run:
         self.average.eval()
         with torch.no_grad():
             for i, batch in enumerate(batches):
-                generator = torch.Generator().manual_seed(i)
+                generator = torch.Generator(self.device).manual_seed(i)
                 loss, figures = self.average(batch.to(self.device), generator, correct=True)
                 for name, value in {"loss": loss, **figures}.items():
                     sums[name] = sums.get(name, 0.0) + float(value) / len(batches)
