@@ -230,8 +230,7 @@ def test_a_label_taken_up_and_left_as_it_is_holds_up_no_other(
     assert (labels[0, :3] == 5).all()
 
     session.undo()
-    kept = session.hand
-    assert len(kept.drafts) == 2
+    assert len(session.hand.drafts) == 2
     labels[labels == 0] = 7
     events.clear()
     assert session.accept() is None
