@@ -10,7 +10,6 @@ from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from napari.utils.notifications import show_error, show_warning
 from qtpy.QtCore import QEvent, QTimer, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
@@ -21,6 +20,7 @@ from .layer_set import find_image, find_labels, images_in
 from .layers import Binding, bind
 from .model_menu import ModelMenu
 from .models import describe_predictor, model_loader
+from .notices import Notices
 from .options import Options
 from .panel import Panel
 from .panel_text import NEW_LABELS
@@ -94,6 +94,7 @@ class SegmentWidget(QWidget):
         )
         self._model = self.models.current
         self._docked = self._binding_now = self._closed = self._painted = False
+        self._notices = Notices()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.panel)
@@ -351,7 +352,7 @@ class SegmentWidget(QWidget):
             text = unexpected(error)
         self.panel.show_status(text, error=True)
         self.refresh()
-        (show_warning if isinstance(error, PromptError) else show_error)(text)
+        self._notices.show(text, warning=isinstance(error, PromptError))
 
     # ----------------------------------------------------------------- showing
 

@@ -103,12 +103,16 @@ class DecoderConfig:
         Hidden width of the MLP on the tokens.
     attention_downsample : int
         Cross-attention works at ``channels / attention_downsample`` channels.
+    stability_threshold : float
+        Where a single mask is asked for and its stability is less than this, the best of three
+        stands in for it; above 1 it always does. See ``mask_decoder.select_single``.
     """
 
     depth: int = 2
     heads: int = 8
     mlp_hidden: int = 2048
     attention_downsample: int = 2
+    stability_threshold: float = 0.98
 
 
 @dataclass(frozen=True, kw_only=True)
