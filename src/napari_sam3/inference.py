@@ -248,9 +248,11 @@ class _Task:
         """Whether three masks are asked for.
 
         One click may mean a part or the whole. Anything more says which is meant, and the
-        single-mask token answers it best.
+        single-mask token answers it best, unless the model says that it does not.
         """
-        return self.prompts.is_single_click and not self._mask_before
+        if self._mask_before:
+            return self._config.three_after_correction and bool(self.prompts.points)
+        return self.prompts.is_single_click
 
     @property
     def mask_input(self) -> npt.NDArray[np.float32] | None:

@@ -103,16 +103,12 @@ class DecoderConfig:
         Hidden width of the MLP on the tokens.
     attention_downsample : int
         Cross-attention works at ``channels / attention_downsample`` channels.
-    stability_threshold : float
-        Where a single mask is asked for and its stability is less than this, the best of three
-        stands in for it; above 1 it always does. See ``mask_decoder.select_single``.
     """
 
     depth: int = 2
     heads: int = 8
     mlp_hidden: int = 2048
     attention_downsample: int = 2
-    stability_threshold: float = 0.98
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,6 +130,9 @@ class ModelConfig:
         ``resolution * 2**level`` image pixels is encoded.
     fill_hole_area : int
         Background components of at most this many low-resolution pixels are filled.
+    three_after_correction : bool
+        Whether clicks that correct a mask are best answered with three masks, as a first click
+        is, rather than with the single one. For whoever asks; the decoder gives either.
     """
 
     name: str
@@ -144,6 +143,7 @@ class ModelConfig:
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
     default_level: int = 0
     fill_hole_area: int = 256
+    three_after_correction: bool = False
 
     def __post_init__(self) -> None:
         if self.resolution <= 0 or self.resolution % self.trunk.patch_size:
@@ -249,6 +249,7 @@ PRESETS: Mapping[str, ModelConfig] = {
         decoder=DecoderConfig(mlp_hidden=512),
         default_level=-1,
         fill_hole_area=32,
+        three_after_correction=True,
     ),
 }
 """Named models: ``sam3`` is the released full size, ``tiny`` the one that ships."""

@@ -163,7 +163,6 @@ def test_a_label_from_elsewhere_is_improved_by_clicks(tiny: Predictor, big_blobs
     session.set_prompts(PromptSet.from_arrays([[52, 40]]))
     better = session.predict()
     assert better is not None
-    assert len(better.candidates) == 1, "a mask and a click say which object is meant"
     accepted = session.accept()
     assert accepted is not None
     assert accepted.id == 30

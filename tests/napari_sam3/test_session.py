@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from napari_sam3.planes import plane_from_array
 from napari_sam3.prompts import PromptSet
 from napari_sam3.session import LabelingSession
 from sam3.errors import CheckpointError, ImageError, PromptError, Sam3Error
+from sam3.model_builder import build_click_model
 from sam3.predictor import Predictor
 
 Image = npt.NDArray[np.uint8]
@@ -76,10 +78,20 @@ def test_a_click_becomes_a_label(predictor: Predictor, blobs: Image) -> None:
     ]  # fmt: skip
 
 
-def test_boxes_and_more_prompts_get_one_mask(predictor: Predictor, blobs: Image) -> None:
-    session, _, _ = make(predictor, blobs)
+@pytest.mark.parametrize("three", [False, True])
+def test_boxes_and_more_prompts_get_one_mask_and_corrections_what_suits_the_model(
+    predictor: Predictor, blobs: Image, three: bool
+) -> None:
+    model = replace(predictor.config, three_after_correction=three)
+    session, _, _ = make(Predictor(build_click_model(model).eval(), device="cpu"), blobs)
     assert len(click(session, BOX).candidates) == 1
+    assert len(click(session, BOX.with_point(45, 50)).candidates) == (3 if three else 1)
     assert len(click(session, CLICK.with_point(25, 25)).candidates) == 1
+    session.reject()
+    assert len(click(session, CLICK).candidates) == 3
+    corrected = click(session, CLICK.with_point(25, 25))
+    assert len(corrected.candidates) == (3 if three else 1)
+    assert corrected.score == max(one.score for one in corrected.candidates)
 
 
 def test_a_further_click_starts_from_the_last_logits_of_the_same_object(
@@ -93,10 +105,11 @@ def test_a_further_click_starts_from_the_last_logits_of_the_same_object(
     features = predictor.encode(first.field.extract(ArrayPlane(image)))
     points, signs = [[20, 20], [60, 70]], [1, 0]
     expected = predictor.predict(
-        features, points, signs, mask_input=first.logits, multimask_output=False
+        features, points, signs, mask_input=first.logits, multimask_output=True
     )
     plain = predictor.predict(features, points, signs, multimask_output=False)
-    assert np.allclose(refined.logits, expected.logits, atol=1e-4)
+    best = int(expected.scores.argmax())
+    assert np.allclose(refined.logits, expected.logits[best], atol=1e-4)
     assert not np.allclose(refined.logits, plain.logits, atol=1e-2)
     # Another object starts from nothing.
     session.reject()

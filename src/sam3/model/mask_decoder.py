@@ -17,10 +17,10 @@ from sam3.config import DecoderConfig
 from sam3.model.layers import LayerNorm2d, MultiLayerPerceptron
 from sam3.model.two_way_transformer import FirstLook, TwoWayTransformer, parts_of_image
 
-__all__ = ["ImageSide", "MaskDecoder", "RawMasks", "select_single"]
+__all__ = ["ImageSide", "MaskDecoder", "RawMasks", "select_masks"]
 
 _MASKS = 4  # one for unambiguous prompts, three for ambiguous ones
-_STABILITY_DELTA = 0.05
+_STABILITY_DELTA, _STABILITY_THRESHOLD = 0.05, 0.98
 
 
 class RawMasks(NamedTuple):
@@ -74,7 +74,6 @@ class MaskDecoder(nn.Module):
 
     def __init__(self, config: DecoderConfig, channels: int) -> None:
         super().__init__()
-        self.stability_threshold = config.stability_threshold
         quarter, eighth = channels // 4, channels // 8
         self.transformer = TwoWayTransformer(config, channels)
         self.object_score_token = nn.Parameter(torch.randn(1, channels))
@@ -148,8 +147,7 @@ class MaskDecoder(nn.Module):
         seen : Tensor of bool, shape (B, N), optional
             Sparse prompts that count; all by default.
         multimask : bool, optional
-            True for the three masks of an ambiguous prompt; False for one mask, chosen by
-            :func:`select_single`.
+            Choose masks as :func:`select_masks` does, which saves work on the others.
 
         Returns
         -------
@@ -178,7 +176,7 @@ class MaskDecoder(nn.Module):
             self.object_score_head(tokens[:, 0]),
         )
         if multimask is False:
-            raw = RawMasks(*select_single(raw, self.stability_threshold), raw.object_score)
+            raw = RawMasks(*select_masks(raw, multimask=False), raw.object_score)
         return raw._replace(logits=_in_rows(raw.logits, math.isqrt(source.shape[1])))
 
     def _logits(self, source: Tensor, side: ImageSide, kernels: Tensor) -> Tensor:
@@ -235,26 +233,28 @@ def _in_rows(x: Tensor, grid: int) -> Tensor:
     return x.permute(0, 1, 2, 4, 6, 3, 5, 7).reshape(*x.shape[:2], 4 * grid, -1)
 
 
-def select_single(raw: RawMasks, stability_threshold: float) -> tuple[Tensor, Tensor]:
-    """Choose the mask to return where one is asked for.
+def select_masks(raw: RawMasks, *, multimask: bool) -> tuple[Tensor, Tensor]:
+    """Choose which masks to return.
 
     Parameters
     ----------
     raw : RawMasks
         All four.
-    stability_threshold : float
-        Where the stability of the single mask, the IoU of what it is with a threshold a little
-        higher and a little lower, is less than this, the best-scored of the three stands in.
+    multimask : bool
+        True for the three masks of an ambiguous prompt. False for the single mask; where that one
+        is unstable under a small change of threshold, the best of the three stands in.
 
     Returns
     -------
-    logits : Tensor, shape (B, 1, L, L)
-    iou : Tensor, shape (B, 1)
+    logits : Tensor, shape (B, 3 or 1, L, L)
+    iou : Tensor, shape (B, 3 or 1)
     """
+    if multimask:
+        return raw.logits[:, 1:], raw.iou[:, 1:]
     single = raw.logits[:, :1]
     inner = (single > _STABILITY_DELTA).flatten(1).sum(1).float()
     outer = (single > -_STABILITY_DELTA).flatten(1).sum(1).float()
-    stable = torch.where(outer > 0, inner / outer.clamp(min=1), 1.0) >= stability_threshold
+    stable = torch.where(outer > 0, inner / outer.clamp(min=1), 1.0) >= _STABILITY_THRESHOLD
     best = raw.iou[:, 1:].argmax(1) + 1
     choice = torch.where(stable, 0, best)
     rows = torch.arange(len(choice), device=choice.device)
