@@ -118,6 +118,7 @@ class Gestures:
                     self._binding.draw_box(start, tuple(event.position), done=False)
                 event.handled = True
             yield
+        _forget_what_was_before(event)
         if dragged:
             self._binding.draw_box(start, tuple(event.position), done=True)
 
@@ -127,3 +128,14 @@ class Gestures:
         self._points.mouse_pan = False
         yield
         self._points.mode = ADD
+
+
+def _forget_what_was_before(event: Any) -> None:
+    """Let go of the mouse events before a click.
+
+    vispy's mouse events hold the one before, and a release its press, so that every click of a
+    day stays in memory; vispy itself breaks the chain for moves only.
+    """
+    forget = getattr(getattr(event, "press_event", None), "_forget_last_event", None)
+    if forget is not None:
+        forget()

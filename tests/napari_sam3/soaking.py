@@ -19,6 +19,7 @@ from typing import Any
 import napari
 import numpy as np
 import psutil
+from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QApplication
 
 from napari_sam3.hand import Hand
@@ -47,9 +48,13 @@ def callbacks(viewer: Any, widget: Any) -> int:
 
 
 def held() -> int:
-    """Bytes of the process, without what the allocator keeps for later use."""
+    """Bytes of the process, without what the allocator keeps for later use.
+
+    What is to be deleted later is so by the event loop of an application, which does not run here.
+    """
     for _ in range(2):
         QApplication.processEvents()
+        QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete.value)
         gc.collect()
     give_back_memory()
     return int(psutil.Process().memory_info().rss)

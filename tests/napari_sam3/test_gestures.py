@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -256,3 +257,13 @@ def test_rows_are_grouped_by_what_they_lie_on() -> None:
     objects, assigned = group("one")
     assert assigned == [7, 13, 13, 13, 13]
     assert objects[13].box == (2, 2, 8, 8)
+
+
+def test_clicks_of_the_past_are_let_go_of(open_desk: OpenDesk, blobs: Image) -> None:
+    desk = open_desk(blobs)
+    for column in range(10, 22):
+        desk.hand.click((20, column))
+    desk.settle()
+    gc.collect()
+    held = [one for one in gc.get_objects() if type(one).__name__ == "MouseEvent"]
+    assert len(held) < 15, "of three for each click"
