@@ -1,0 +1,43 @@
+"""How well objects are carried through synthetic volumes, by what is shown of them to the model.
+
+`python -m benchmarks.carrying` prints the table of docs/batch.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import numpy as np
+
+from benchmarks.batch import follow
+from benchmarks.volumes import KINDS, make_volume
+from napari_sam3.batch import CarryRules
+from napari_sam3.batch.carrying import Part
+from sam3 import load_predictor
+
+SHOWN: tuple[tuple[Part, ...], ...] = (("mask",), ("point", "mask"), ("box", "point", "mask"))
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Measure and print a row for each choice."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="tiny")
+    parser.add_argument("--kinds", nargs="+", choices=KINDS)
+    parser.add_argument("--seeds", type=int, default=2, help="volumes of each kind")
+    arguments = parser.parse_args(argv)
+    predictor = load_predictor(arguments.model, device="cpu")
+    kinds = arguments.kinds or KINDS
+    print("| Shown |", " | ".join(kinds), "| taken for another |")
+    print("|---|" + "---|" * (len(kinds) + 1))
+    for parts in SHOWN:
+        cells, switches = [], 0
+        for kind in kinds:
+            volumes = [make_volume(kind, seed=seed) for seed in range(arguments.seeds)]
+            found = [follow(one, predictor, CarryRules(parts=parts)) for one in volumes]
+            cells.append(f"{np.concatenate([one.ious for one in found]).mean():.3f}")
+            switches += sum(one.switches for one in found)
+        print(f"| {', '.join(parts)} |", " | ".join(cells), f"| {switches} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
