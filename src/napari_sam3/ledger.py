@@ -292,9 +292,10 @@ def drawn_region(prompts: PromptSet, shape: tuple[int, int]) -> PlaneMask | None
     """Return the outline or box that was drawn around an object."""
     if prompts.outline:
         return PlaneMask.from_outline(prompts.outline, shape)
-    if prompts.box is None:
+    box = prompts.clipped(shape).box
+    if box is None:
         return None
-    x0, y0, x1, y1 = prompts.box
+    x0, y0, x1, y1 = box
     return PlaneMask.from_outline([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], shape)
 
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 __all__ = ["PlaneMask", "Region", "around"]
 
 Region = tuple[slice, slice]
+_FAR = 1e7  # px; no plane is as long
 _ISLAND_SHARE = 0.5  # of the largest part that is kept; smaller parts elsewhere are islands
 
 
@@ -60,9 +61,11 @@ class PlaneMask:
         """
         from skimage.draw import polygon2mask
 
-        xy = np.asarray(corners, np.float64)
-        low = np.clip(np.floor(xy.min(axis=0)), 0, None).astype(int)
-        high = np.minimum(np.ceil(xy.max(axis=0)).astype(int) + 1, (shape[1], shape[0]))
+        # Far corners would overflow where lines are crossed; the difference is no pixel.
+        xy = np.clip(np.asarray(corners, np.float64), -_FAR, _FAR)
+        most = np.array([shape[1], shape[0]], np.float64)
+        low = np.clip(np.floor(xy.min(axis=0)), 0, most).astype(int)
+        high = np.clip(np.ceil(xy.max(axis=0)) + 1, 0, most).astype(int)
         if (high <= low).any():
             return cls(0, 0, np.zeros((0, 0), bool))
         size = int(high[1] - low[1]), int(high[0] - low[0])

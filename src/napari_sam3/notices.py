@@ -25,10 +25,13 @@ class Notices:
     def show(self, text: str, *, warning: bool) -> None:
         """Show a message as a warning or an error, in place of the same one and of old ones."""
         kept = [one for one in self._texts if one != text][-(MOST - 1) :]
+        focus = QApplication.focusWidget()
         for notice in _on_view():
             shown = notice.message.text()
             if shown in self._texts and shown not in kept:
-                notice.close()
+                notice.close()  # which gives the focus to the canvas
+        if focus is not None:
+            focus.setFocus()
         self._texts = [*kept, text]
         (show_warning if warning else show_error)(text)
 

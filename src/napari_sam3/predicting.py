@@ -70,6 +70,7 @@ class Predicting(SessionState):
         if self.predictor is None or not draft.turns:
             return None
         size = self._ledger.typical_size()
+        draft = draft.with_present(draft.prompts.clipped(plane.shape))
         return choose_field(plane.shape, draft, self.predictor.config, self.level, size)
 
     def _stop_plain(self, *, abandon: bool = False) -> None:

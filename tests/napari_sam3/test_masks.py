@@ -54,3 +54,12 @@ def test_parts_of_like_size_stay() -> None:
 def test_corners_join() -> None:
     mask = PlaneMask.from_array(mask_of((5, 5, 10), (15, 15, 2)))
     assert mask.without_islands([(8, 8)]) is mask
+
+
+@pytest.mark.parametrize("far", [1e4, 1e9, 1e100, 1e308])
+def test_outlines_may_reach_far_beyond_the_plane(far: float) -> None:
+    whole = PlaneMask.from_outline([(-far, -far), (far, -far), (far, far), (-far, far)], SHAPE)
+    assert whole.area == SHAPE[0] * SHAPE[1]
+    corner = PlaneMask.from_outline([(4.5, 4.5), (far, 4.5), (4.5, far)], SHAPE)
+    assert corner.bbox == (5, 5, *SHAPE)
+    assert PlaneMask.from_outline([(-far, -far), (-far, -9), (-9, -9)], SHAPE).is_empty

@@ -94,6 +94,20 @@ def test_boxes_and_more_prompts_get_one_mask_and_corrections_what_suits_the_mode
     assert corrected.score == max(one.score for one in corrected.candidates)
 
 
+@pytest.mark.parametrize("level", [None, 0])
+def test_a_box_that_reaches_far_beyond_the_plane_is_cut_off_there(
+    predictor: Predictor, blobs: Image, level: int | None
+) -> None:
+    found = []
+    for bottom in (1e308, 99.5):
+        session, labels, _ = make(predictor, blobs, level=level, policy="inside")
+        click(session, PromptSet(box=(30, 35, 60, bottom)))
+        session.accept()
+        found.append(labels)
+    assert found[0].any()
+    assert (found[0] == found[1]).all()
+
+
 def test_a_further_click_starts_from_the_last_logits_of_the_same_object(
     predictor: Predictor, blobs: Image
 ) -> None:
