@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -264,16 +264,9 @@ class _Task:
         region, logits = self._before
         return logits if region == self.region else resample_logits(logits, region, self.region)
 
-    def choose(self, candidates: tuple[Candidate, ...]) -> int:
-        """Return which candidate the present turn takes: the best, or the one that was wanted."""
-        choice = self._draft.turns[self._turn].choice
-        if choice is None:
-            return int(np.argmax([candidate.score for candidate in candidates]))
-        return min(choice, len(candidates) - 1)
-
     def take(self, candidates: tuple[Candidate, ...]) -> None:
         """Take the answer to the present turn in the present field."""
-        question, index = self._question, self.choose(candidates)
+        question, index = self._question, _best(candidates)
         # It decided where the first turn was answered, and so all that came after.
         last = self._last
         size = question.typical_size if last is None else last.typical_size
@@ -295,6 +288,9 @@ class _Task:
         if self._unsure and found.score < self._unsure[0].score + SURER:
             # More of the image did not help; what was seen from nearby is the better guess.
             found = self._unsure[0]
+        choice = self._draft.turns[self._turn].choice
+        if choice is not None:  # made when all this had been decided by the best one
+            found = replace(found, index=min(choice, len(found.candidates) - 1))
         self._last, self._best = found, None
         self._turn += 1
         self._start_turn()
@@ -379,10 +375,15 @@ def _decode(tasks: Sequence[_Task], predictor: Predictor, features: ImageFeature
         offers.append(
             tuple(_candidate(task, mask, float(score), low) for mask, score, low in offered)
         )
-    chosen = [one[task.choose(one)] for task, one in zip(tasks, offers, strict=True)]
-    on_all_cores(lambda candidate: candidate.mask, chosen)  # each is drawn, and keeps that
+    best = [one[_best(one)] for one in offers]
+    on_all_cores(lambda candidate: candidate.mask, best)  # each is drawn, and keeps that
     for task, candidates in zip(tasks, offers, strict=True):
         task.take(candidates)
+
+
+def _best(candidates: Sequence[Candidate]) -> int:
+    """Return which candidate scores best."""
+    return int(np.argmax([candidate.score for candidate in candidates]))
 
 
 def _candidate(

@@ -255,6 +255,21 @@ def test_any_commands_in_any_order() -> None:
     )
 
 
+def test_a_mask_that_was_chosen_is_found_again_where_the_best_one_led() -> None:
+    # The best one is cut off by its field, so that the plane is asked about; the chosen one is not.
+    machine = SessionMachine()
+    machine.look_at(0)
+    machine.change_how("keep", "one", 0, "")
+    for row, column in ((8, 30), (25, 28), (48, 52), (3, 3)):
+        for index in range(3):
+            machine.click(row, column, 1)
+            machine.choose(index)
+            machine.accept()
+            machine.reject()
+    assert {one.candidate for one in machine.session.objects} == {0, 1, 2}
+    machine.teardown()
+
+
 def test_objects_that_climb_into_the_field_of_others_are_decoded_apart() -> None:
     # One of them comes with the mask of the field below, the others with none.
     labels: npt.NDArray[np.int32] = np.zeros(SHAPE, np.int32)
