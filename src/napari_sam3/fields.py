@@ -46,7 +46,8 @@ MAX_PADDED_PIXELS = 1 << 26
 BOX_SHARE = 0.45
 MARGIN_SHARE = 1 / 16
 SMALLEST_SHARE, LARGEST_SHARE = 1 / 8, 1 / 3
-SEED_LOGIT = 8.0
+# More, and the model follows the mask where the image has gone elsewhere; less, and it forgets it.
+SEED_LOGIT = 2.5
 
 Shape = tuple[int, int]
 

@@ -54,7 +54,7 @@ class CarryRules:
         It ends where it has fewer px.
     """
 
-    parts: tuple[Part, ...] = ("point", "mask")
+    parts: tuple[Part, ...] = ("mask",)
     slack: float = 0.2
     min_score: float = 0.7
     max_change: float = 3.0
