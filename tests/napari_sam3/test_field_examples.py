@@ -198,15 +198,15 @@ def test_mask_prompts_say_how_much_of_a_cell_is_covered() -> None:
     assert found.shape == (1, 4, 4)
     assert found.dtype == np.float32
     assert found[0].tolist() == [
-        [-8, 0, 0, -8],
-        [-8, 8, 8, -8],
-        [-8, -8, -8, -8],
-        [-8, -8, -8, -8],
+        [-2.5, 0, 0, -2.5],
+        [-2.5, 2.5, 2.5, -2.5],
+        [-2.5, -2.5, -2.5, -2.5],
+        [-2.5, -2.5, -2.5, -2.5],
     ]
     empty = mask_logits(PlaneMask(0, 0, np.zeros((0, 0), bool)), field, 4)
-    assert (empty == -8).all()
+    assert (empty == -2.5).all()
     padded = Field(0, (100, 104), (200, 208), (2, 2), (0, 0))
-    assert (mask_logits(mask, padded, 4)[0, 1] == [-8, 0, 0, -8]).all()
+    assert (mask_logits(mask, padded, 4)[0, 1] == [-2.5, 0, 0, -2.5]).all()
 
 
 def test_logits_move_by_whole_cells_and_are_zero_where_nothing_is_known() -> None:
