@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.measure import Row, Timing, take_turns
-from benchmarks.volumes import KINDS, Volume, make_volume, middle_boxes
+from benchmarks.volumes import KINDS, Kind, Volume, make_volume, middle_boxes
 from napari_sam3.batch import BatchControl, BatchPrompts, Carried, CarryRules, Repeated, segment
 from napari_sam3.drafts import Draft, Turn
 from napari_sam3.embeddings import EmbeddingCache
@@ -28,7 +28,7 @@ from napari_sam3.prompts import PromptSet
 from napari_sam3.sample_data import make_nuclei
 from sam3 import Predictor, load_predictor
 
-__all__ = ["Following", "batch_rows", "carried_prompts", "follow", "throughput_row"]
+__all__ = ["Following", "batch_rows", "carried_prompts", "follow", "follow_kind", "throughput_row"]
 
 # One field holds such a plane, and objects of this size: the model takes as little as it can.
 SIDE, RADII = 224, (27.0, 45.0)
@@ -49,15 +49,14 @@ def batch_rows(predictor: Predictor, *, planes: int = 20, seeds: int = 2) -> Ite
     yield throughput_row(predictor, planes)
     for kind in KINDS:
         start = time.perf_counter()
-        found = [follow(make_volume(kind, seed=seed), predictor) for seed in range(seeds)]
+        found = follow_kind(kind, predictor, seeds)
         seconds = time.perf_counter() - start
-        ious = np.concatenate([one.ious for one in found])
-        count = sum(one.planes for one in found)
+        ious = found.ious
         yield Row(
             f"carry objects through a plane: *{kind}*, one prompted plane an object",
-            Timing((seconds / count,)),
+            Timing((seconds / found.planes,)),
             other_name=f"mean IoU of volumes {ious.mean():.3f}, least {ious.min():.2f}, "
-            f"{sum(one.switches for one in found)} id switches, {len(ious)} objects",
+            f"{found.switches} id switches, {len(ious)} objects",
         )
 
 
@@ -94,6 +93,18 @@ def follow(volume: Volume, predictor: Predictor, rules: CarryRules | None = None
             most = np.bincount(volume.labels[plane][ours[plane]]).argmax()
             switches += most not in (0, label)
     return Following(np.array(ious), int(switches), len(found))
+
+
+def follow_kind(
+    kind: Kind, predictor: Predictor, seeds: int, rules: CarryRules | None = None
+) -> Following:
+    """Follow all objects of so many volumes of a kind; counts are of all of them."""
+    found = [follow(make_volume(kind, seed=seed), predictor, rules) for seed in range(seeds)]
+    return Following(
+        np.concatenate([one.ious for one in found]),
+        sum(one.switches for one in found),
+        sum(one.planes for one in found),
+    )
 
 
 def carried_prompts(volume: Volume) -> BatchPrompts:

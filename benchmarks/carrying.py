@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import argparse
 
-import numpy as np
-
-from benchmarks.batch import follow
-from benchmarks.volumes import KINDS, make_volume
+from benchmarks.batch import follow_kind
+from benchmarks.volumes import KINDS
 from napari_sam3.batch import CarryRules
 from napari_sam3.batch.carrying import Part
 from sam3 import load_predictor
@@ -30,13 +28,11 @@ def main(argv: list[str] | None = None) -> None:
     print("| Shown |", " | ".join(kinds), "| taken for another |")
     print("|---|" + "---|" * (len(kinds) + 1))
     for parts in SHOWN:
-        cells, switches = [], 0
-        for kind in kinds:
-            volumes = [make_volume(kind, seed=seed) for seed in range(arguments.seeds)]
-            found = [follow(one, predictor, CarryRules(parts=parts)) for one in volumes]
-            cells.append(f"{np.concatenate([one.ious for one in found]).mean():.3f}")
-            switches += sum(one.switches for one in found)
-        print(f"| {', '.join(parts)} |", " | ".join(cells), f"| {switches} |", flush=True)
+        rules = CarryRules(parts=parts)
+        found = [follow_kind(kind, predictor, arguments.seeds, rules) for kind in kinds]
+        cells = " | ".join(f"{one.ious.mean():.3f}" for one in found)
+        switches = sum(one.switches for one in found)
+        print(f"| {', '.join(parts)} | {cells} | {switches} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -93,8 +93,11 @@ class Gestures:
             self._points.mouse_pan = False
 
     def _on_press(self, layer: Points, event: Any) -> Iterator[None]:
-        if self._points.mode != ADD:
-            return
+        if self._points.mode == ADD:
+            yield from self._follow_press(event)
+            _forget_what_was_before(event)
+
+    def _follow_press(self, event: Any) -> Iterator[None]:
         if event.button not in (LEFT, RIGHT) or not self._binding.ready_for_click(event.position):
             yield from self._swallow()
             return
@@ -118,7 +121,6 @@ class Gestures:
                     self._binding.draw_box(start, tuple(event.position), done=False)
                 event.handled = True
             yield
-        _forget_what_was_before(event)
         if dragged:
             self._binding.draw_box(start, tuple(event.position), done=True)
 
