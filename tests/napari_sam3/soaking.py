@@ -84,7 +84,10 @@ def main(clicks: int, folder: str) -> None:
     wrote: list[float] = []
     for number in range(1, clicks + 1):
         if number % 7 == 0:
-            viewer.dims.set_current_step(0, int(random.integers(PLANES)))
+            # Each plane once, then any: what is kept of each is part of the warm-up.
+            visit = number // 7
+            plane = visit if visit < PLANES else int(random.integers(PLANES))
+            viewer.dims.set_current_step(0, plane)
             hand.rest()
             # Encoding a plane anew is no part of a click's latency.
             hand.click((5, 5))
