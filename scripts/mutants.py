@@ -22,7 +22,7 @@ ROOT = Path(__file__).parent.parent
 GOAL = 0.85
 MUTMUT = str(Path(sys.executable).parent / "mutmut")
 PLUGIN = "tests/napari_sam3"
-OF_SESSION = "session session_jobs history ledger curating batch_steps edits"
+OF_SESSION = "session session_commands session_jobs history ledger curating batch_steps edits"
 SESSION = [f"{PLUGIN}/test_{name}.py" for name in OF_SESSION.split()]
 #: Each module, and the tests that have to notice.
 MODULES = {

@@ -14,7 +14,7 @@ from napari_sam3.plane_image import ArrayPlane
 from napari_sam3.planes import plane_from_array
 from napari_sam3.prompts import PromptSet
 from napari_sam3.session import LabelingSession
-from sam3.errors import CheckpointError, ImageError, PromptError, Sam3Error
+from sam3.errors import CheckpointError
 from sam3.model_builder import build_click_model
 from sam3.predictor import Predictor
 
@@ -289,35 +289,6 @@ def test_a_model_replaced_while_it_loads_stays_replaced(predictor: Predictor, bl
     session.set_predictor(lambda: predictor)
     later.run()
     assert session.predictor is None
-
-
-def test_clear_errors_without_image_model_or_target(predictor: Predictor, blobs: Image) -> None:
-    empty = LabelingSession(predictor)
-    for command in (empty.predict, empty.accept, empty.reject):
-        with pytest.raises(ImageError, match="open an image"):
-            command()
-    session, _, _ = make(None, blobs)
-    session.set_prompts(CLICK)
-    with pytest.raises(Sam3Error, match="no model"):
-        session.predict()
-    session.set_prompts(PromptSet.from_arrays([[5, 5]], [0]))
-    with pytest.raises(PromptError, match=r"background clicks alone \(1 so far\)"):
-        session.predict()
-    with pytest.raises(PromptError, match=r"column 500\.0 lies outside"):
-        session.set_prompts(PromptSet.from_arrays([[500, 5]]))
-    with pytest.raises(LabelError, match=r"\(5, 5\).*\(100, 90\)"):
-        session.set_plane(plane_from_array(blobs), "x", np.zeros((5, 5), int))
-
-
-def test_another_candidate_can_be_taken(predictor: Predictor, blobs: Image) -> None:
-    session, labels, _ = make(predictor, blobs)
-    prediction = click(session, CLICK)
-    other = (prediction.index + 1) % 3
-    session.choose(other)
-    accepted = session.accept()
-    assert accepted is not None
-    assert accepted.candidate == other
-    assert (labels == prediction.candidates[other].mask.to_array(blobs.shape)).all()
 
 
 def test_a_closed_session_stays_silent(predictor: Predictor, blobs: Image) -> None:
