@@ -22,8 +22,9 @@ ROOT = Path(__file__).parent.parent
 GOAL = 0.85
 MUTMUT = str(Path(sys.executable).parent / "mutmut")
 PLUGIN = "tests/napari_sam3"
-OF_SESSION = "session session_commands session_jobs history ledger curating batch_steps edits"
-SESSION = [f"{PLUGIN}/test_{name}.py" for name in OF_SESSION.split()]
+OF_SESSION = "session session_commands session_jobs history ledger batch_steps edits"
+OF_CURATING = "curating curating_records"
+SESSION = [f"{PLUGIN}/test_{name}.py" for name in f"{OF_SESSION} {OF_CURATING}".split()]
 #: Each module, and the tests that have to notice.
 MODULES = {
     "sam3/prompts": ["tests/sam3/test_prompts.py"],
