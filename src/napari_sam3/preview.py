@@ -22,6 +22,10 @@ OTHER_FILL, OTHER_OUTLINE = 3, 4
 # Cyan stands out from grey images, from stained tissue, and from napari's label colours; the
 # objects in hand that are not the current one are amber.
 COLOR, OTHER_COLOR = (0.15, 0.9, 1.0), (1.0, 0.78, 0.2)
+#: Sides in px that the array shown is a multiple of, unless the plane ends before.
+ROOM = 64
+#: Pixels that it may have though there is little to show.
+LARGE = (2 * ROOM) ** 2
 
 
 def preview_colors() -> Any:
@@ -69,7 +73,11 @@ def fill_and_outline(
 
 
 class Preview:
-    """Shows masks in a layer that is just as large as they are, however large the plane.
+    """Shows masks in a layer that is about as large as they are, however large the plane.
+
+    Giving a Labels layer other data has napari compile its shader again, which takes time and
+    memory at each click. So masks are drawn into the array that the layer has, until they do not
+    fit or it is much too large.
 
     Parameters
     ----------
@@ -96,7 +104,7 @@ class Preview:
         shown = [(mask, current) for mask, current in masks if not mask.is_empty]
         if plane is None or not shown:
             if self._shows:
-                self._place(np.zeros((1, 1), np.uint8), PlaneIndex((0, 1), ()), (0, 0), empty=True)
+                self._hide()
             self._shows = False
             return
         rows, columns = around([mask for mask, _ in shown])
@@ -112,30 +120,56 @@ class Preview:
         self._place(values, plane, (rows.start, columns.start))
         self._shows = True
 
+    def _hide(self) -> None:
+        data = self.layer.data
+        if data.size > LARGE:
+            self.layer.data = np.zeros((1,) * self.layer.ndim, np.uint8)
+        else:
+            data[...] = 0
+            self.layer.refresh()
+
     def _place(
-        self,
-        values: npt.NDArray[np.uint8],
-        plane: PlaneIndex,
-        corner: tuple[int, int],
-        *,
-        empty: bool = False,
+        self, values: npt.NDArray[np.uint8], plane: PlaneIndex, corner: tuple[int, int]
     ) -> None:
         """Put a piece of a plane where it belongs in the world."""
         layer, image = self.layer, self.image
-        if empty:
-            layer.data = np.zeros((1,) * layer.ndim, np.uint8)
-            return
+        whole = plane.shape_of(image_shape(image))
+        room = self._room(values.shape, plane, whole)
+        # The array lies in the plane as well, so that what there is to see does not grow.
+        start = [min(at, size - side) for at, size, side in zip(corner, whole, room, strict=True)]
+        inside = tuple(
+            slice(at - first, at - first + length)
+            for at, first, length in zip(corner, start, values.shape, strict=True)
+        )
         shape, origin = np.ones(layer.ndim, int), np.zeros(layer.ndim)
         for axis, position in zip(plane.other_axes, plane.index, strict=True):
             origin[axis] = position
-        for axis, length, start in zip(plane.axes, values.shape, corner, strict=True):
-            shape[axis], origin[axis] = length, start
+        for axis, length, first in zip(plane.axes, room, start, strict=True):
+            shape[axis], origin[axis] = length, first
+        if layer.data.shape == tuple(shape):
+            drawn = layer.data.reshape(room)
+            drawn[...] = 0
+            drawn[inside] = values
+            layer.refresh()
+        else:
+            drawn = np.zeros(room, np.uint8)
+            drawn[inside] = values
+            layer.data = drawn.reshape(shape)
         # The layer's own translation comes after its other transforms: move it by what they make
         # of the corner. What `affine` adds on top applies to both alike.
         moved = np.asarray(image.data_to_world(origin)) - image.data_to_world(np.zeros(len(origin)))
         moved = np.linalg.solve(np.asarray(image.affine.linear_matrix), moved)
-        layer.data = values.reshape(shape)
         for name, value in placement(image).items():
             if name != "translate" and not np.array_equal(getattr(layer, name), value):
                 setattr(layer, name, value)
         layer.translate = np.asarray(image.translate) + moved
+
+    def _room(
+        self, needed: tuple[int, ...], plane: PlaneIndex, whole: tuple[int, int]
+    ) -> tuple[int, ...]:
+        """Return the shape of the array to draw into: the present one's, if it will do."""
+        present = tuple(self.layer.data.shape[axis] for axis in plane.axes)
+        fits = all(a <= b <= c for a, b, c in zip(needed, present, whole, strict=True))
+        if fits and np.prod(present) <= max(LARGE, 4 * np.prod(needed)):
+            return present
+        return tuple(min(c, ROOM * -(-a // ROOM)) for a, c in zip(needed, whole, strict=True))
