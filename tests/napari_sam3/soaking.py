@@ -2,7 +2,7 @@
 
 A process of its own, like `opening`. After each hundred clicks a line of JSON: bytes, threads,
 callbacks, objects accepted, and the median and the quickest time in ms from a click to its mask,
-and from a key to the label.
+from a key to the label, and of the model alone, which says how fast the machine is just now.
 """
 
 from __future__ import annotations
@@ -70,7 +70,8 @@ def main(clicks: int, folder: str) -> None:
     image[:, (rows % 50 - 25) ** 2 + (columns % 50 - 25) ** 2 < 225] = 200
     viewer.add_image(image)
     widget = SegmentWidget(viewer)
-    widget.set_predictor(load_predictor(device="cpu"))
+    predictor = load_predictor(device="cpu")
+    widget.set_predictor(predictor)
     viewer.window.add_dock_widget(widget, name="SAM 3")
     hand = Hand(viewer)
     hand.wait_until(lambda: widget.binding is not None, "the layers")
@@ -80,8 +81,10 @@ def main(clicks: int, folder: str) -> None:
     session.cache.limit_bytes = 20_000_000
     viewer.reset_view()
     hand.rest()
+    features = predictor.encode(np.repeat(image[0, ..., None], 3, axis=-1))
     took: list[float] = []
     wrote: list[float] = []
+    alone: list[float] = []
     for number in range(1, clicks + 1):
         if number % 7 == 0:
             # Each plane once, then any: what is kept of each is part of the warm-up.
@@ -104,6 +107,9 @@ def main(clicks: int, folder: str) -> None:
             hand.type("N")
             hand.wait_until(lambda: not session.busy, "the label")
             wrote.append(time.perf_counter() - began)
+            began = time.perf_counter()
+            predictor.predict(features, [[25, 25]], [1])
+            alone.append(time.perf_counter() - began)
         if number % 11 == 0:
             hand.type("Control-Z")
             hand.wait_until(lambda: not session.busy, "the step back")
@@ -117,10 +123,11 @@ def main(clicks: int, folder: str) -> None:
                 "click_ms": round(1000 * statistics.median(took), 2),
                 "quickest_click_ms": round(1000 * min(took), 2),
                 "accept_ms": round(1000 * statistics.median(wrote), 2),
+                "model_ms": round(1000 * statistics.median(alone), 2),
             }
             print(json.dumps(line), flush=True)
-            took.clear()
-            wrote.clear()
+            for times in (took, wrote, alone):
+                times.clear()
 
 
 if __name__ == "__main__":

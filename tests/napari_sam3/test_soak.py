@@ -41,4 +41,6 @@ def test_thousands_of_clicks_leave_everything_as_it_was(tmp_path: Path) -> None:
     assert last["threads"] <= warm["threads"]
     assert last["callbacks"] <= warm["callbacks"]
     for what in ("click_ms", "accept_ms"):
-        assert last[what] < warm[what] * (1 + SLOWER), (what, warm, last)
+        # In units of the model's own time in the same minute: the machine may have got slower.
+        before, after = (line[what] / line["model_ms"] for line in (warm, last))
+        assert after < before * (1 + SLOWER), (what, warm, last)
