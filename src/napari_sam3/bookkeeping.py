@@ -38,7 +38,8 @@ class Bookkeeping:
 
     def __init__(self, labels: Labels, session: LabelingSession) -> None:
         self._labels, self._session = labels, session
-        self._noted: dict[tuple[Any, int], AcceptedObject] = {}
+        # By identity, since hashing the planes of thousands takes longer than all the rest.
+        self._noted: dict[int, AcceptedObject] = {}
         self._session.labels_changed.connect(self._on_change)
         self._session.batch_ended.connect(self.refresh)
         self._due = 0.0
@@ -52,9 +53,9 @@ class Bookkeeping:
     def refresh(self) -> None:
         """Bring the notes in step with the session."""
         objects = self._session.objects_in(self._labels.unique_id)
-        now = {(one.plane, one.id): one for one in objects}
-        added = [one for key, one in now.items() if self._noted.get(key) is not one]
-        gone = [one for key, one in self._noted.items() if now.get(key) is not one]
+        now = {id(one): one for one in objects}
+        added = [one for key, one in now.items() if key not in self._noted]
+        gone = [one for key, one in self._noted.items() if key not in now]
         if added or gone:
             begun = time.monotonic()
             self._noted = now
@@ -90,9 +91,12 @@ class Bookkeeping:
         again = {one.id for one in (*added, *gone)}
         rows = [_row(one) for one in self._noted.values() if one.id in again]
         fresh = pd.DataFrame(rows, columns=list(COLUMNS))
-        self._labels.features = (
-            fresh if not len(table) else pd.concat([table, fresh], ignore_index=True)
-        )
+        joined = fresh if not len(table) else pd.concat([table, fresh], ignore_index=True)
+        for name, kind in joined.dtypes.items():
+            # Texts end up in as many pieces as there were additions, each of which takes its time.
+            if isinstance(kind, pd.StringDtype):
+                joined[name] = pd.array(joined[name].to_numpy(object), dtype=kind)
+        self._labels.features = joined
 
 
 def _name(one: AcceptedObject) -> str:
