@@ -82,14 +82,13 @@ class Bookkeeping:
         import pandas as pd
 
         table = self._labels.features
+        ids = {one.id for one in (*added, *gone)}
         if "index" in table:
-            ids = {one.id for one in (*added, *gone)}
             table = table[~table["index"].isin(ids)]
         else:  # a table by position, or none: it says nothing about labels by their ids
             table = table.iloc[:0]
         # An id may have a row a plane; those of planes that did not change were taken out too.
-        again = {one.id for one in (*added, *gone)}
-        rows = [_row(one) for one in self._noted.values() if one.id in again]
+        rows = [_row(one) for one in self._noted.values() if one.id in ids]
         fresh = pd.DataFrame(rows, columns=list(COLUMNS))
         joined = fresh if not len(table) else pd.concat([table, fresh], ignore_index=True)
         for name, kind in joined.dtypes.items():

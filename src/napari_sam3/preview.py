@@ -146,15 +146,15 @@ class Preview:
             origin[axis] = position
         for axis, length, first in zip(plane.axes, room, start, strict=True):
             shape[axis], origin[axis] = length, first
-        if layer.data.shape == tuple(shape):
-            drawn = layer.data.reshape(room)
-            drawn[...] = 0
-            drawn[inside] = values
-            layer.refresh()
+        other = layer.data.shape != tuple(shape)
+        data = np.zeros(shape, np.uint8) if other else layer.data
+        drawn = data.reshape(room)
+        drawn[...] = 0
+        drawn[inside] = values
+        if other:
+            layer.data = data
         else:
-            drawn = np.zeros(room, np.uint8)
-            drawn[inside] = values
-            layer.data = drawn.reshape(shape)
+            layer.refresh()
         # The layer's own translation comes after its other transforms: move it by what they make
         # of the corner. What `affine` adds on top applies to both alike.
         moved = np.asarray(image.data_to_world(origin)) - image.data_to_world(np.zeros(len(origin)))

@@ -153,9 +153,7 @@ def test_nothing_can_be_accepted_before_a_click(predictor: Predictor, blobs: Ima
     assert not labels.any()
 
 
-def test_loading_for_a_model_that_was_replaced_is_given_up(
-    predictor: Predictor, blobs: Image
-) -> None:
+def test_work_for_a_replaced_model_is_given_up(predictor: Predictor, blobs: Image) -> None:
     later = Later()
     session, _, _ = make(predictor, blobs, submit=later)
     click(session, CLICK)
