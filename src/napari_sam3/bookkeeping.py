@@ -83,10 +83,8 @@ class Bookkeeping:
 
         table = self._labels.features
         ids = {one.id for one in (*added, *gone)}
-        if "index" in table:
-            table = table[~table["index"].isin(ids)]
-        else:  # a table by position, or none: it says nothing about labels by their ids
-            table = table.iloc[:0]
+        # A table by position, or none, says nothing about labels by their ids.
+        table = table[~table["index"].isin(ids)] if "index" in table else table.iloc[:0]
         # An id may have a row a plane; those of planes that did not change were taken out too.
         rows = [_row(one) for one in self._noted.values() if one.id in ids]
         fresh = pd.DataFrame(rows, columns=list(COLUMNS))
