@@ -16,7 +16,7 @@ from .gestures import ADD, KEYS, Gestures
 from .grouping import group_rows
 from .inference import ObjectPrediction
 from .keeping import Keeper
-from .label_layer import LabelStore, image_shape
+from .label_layer import LabelStore, check_labels, image_shape
 from .layer_set import LayerSet
 from .plane_image import RenderedPlane
 from .plane_source import Contrast, PlaneKey, PlaneSource
@@ -258,6 +258,8 @@ class Following:
         if "image" in self.layers.missing:
             name = self.layers.image.name
             raise LayerError(f"the image {name!r} was deleted; choose another one")
+        # Both may have been given other data since they were chosen.
+        check_labels(self.layers.labels, self.layers.image)
         plane = self._source.need()
         target = self._store.plane(plane)
         self.session.set_plane(self._source.rendered(), self._source.key(plane), target)

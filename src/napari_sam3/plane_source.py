@@ -106,6 +106,8 @@ class PlaneSource:
     def look(self) -> PlaneIndex | None:
         """Note and return the plane shown; None, and LayerError, if there is none."""
         self.plane = None
+        if self.image not in self.viewer.layers:  # the viewer may already have fewer axes
+            return None
         with self._noting_problems():
             self.plane = shown_plane(self.image, self.viewer.dims)
         return self.plane

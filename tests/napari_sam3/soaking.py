@@ -102,14 +102,14 @@ def main(clicks: int, folder: str) -> None:
         hand.click((int(place[0]), int(place[1])))
         hand.wait_until(lambda: not session.busy, "the mask")
         took.append(time.perf_counter() - began)
+        began = time.perf_counter()
+        predictor.predict(features, [[25, 25]], [1])
+        alone.append(time.perf_counter() - began)
         if number % 3 == 0:
             began = time.perf_counter()
             hand.type("N")
             hand.wait_until(lambda: not session.busy, "the label")
             wrote.append(time.perf_counter() - began)
-            began = time.perf_counter()
-            predictor.predict(features, [[25, 25]], [1])
-            alone.append(time.perf_counter() - began)
         if number % 11 == 0:
             hand.type("Control-Z")
             hand.wait_until(lambda: not session.busy, "the step back")

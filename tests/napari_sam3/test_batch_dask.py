@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import random
 import subprocess
 import sys
 import threading
@@ -26,6 +28,8 @@ from napari_sam3.batch.folder import folder_beside
 from tests.napari_sam3.batch_samples import ANYTHING, PLANES, pixels, question, stack
 
 Labels = npt.NDArray[Any]
+#: `make faults` kills a hundred.
+KILLS = int(os.environ.get("NAPARI_SAM3_KILLS", "1"))
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of Dask and tornado, when processes are killed
 
@@ -100,18 +104,25 @@ def test_workers_give_the_same_labels_as_one_process(
     assert all(result.skipped for result in again)
 
 
-def test_a_worker_that_is_killed_costs_only_its_task(image: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("seed", range(KILLS))
+def test_a_worker_that_is_killed_costs_only_its_task(
+    image: Path, tmp_path: Path, seed: int
+) -> None:
     outputs = [tmp_path / f"{where}.zarr" for where in ("here", "there")]
     mode: Repeated = asked("repeated")  # type: ignore[assignment]
     list(segment(image, mode, "tiny", device="cpu", output=outputs[0]))
     killed: list[int] = []
+    moments = random.Random(seed)
+    finished = moments.randrange(1, PLANES - 2)  # so that there is work left
 
     def kill_one() -> None:
-        """Kill the first process that has loaded the model."""
+        """Kill a process that has loaded the model, once so many planes are there."""
         me = psutil.Process()
         while not killed:
-            if list((folder_beside(outputs[1]) / "found").glob("*.json")):
-                for child in me.children(recursive=True):
+            if len(list((folder_beside(outputs[1]) / "found").glob("*.json"))) >= finished:
+                children = me.children(recursive=True)
+                moments.shuffle(children)
+                for child in children:
                     with suppress(psutil.Error):  # it has ended meanwhile
                         if child.num_threads() > 3:  # others of the test have one
                             child.kill()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -41,6 +42,7 @@ class ViewerMachine(RuleBasedStateMachine):
         super().__init__()
         self.desk, self.viewer = desk, desk.viewer
         self.told = len(notification_manager.records)
+        self.changed: list[Any] = []  # images whose labels may no longer fit
 
     @contextmanager
     def attempt(self) -> Iterator[None]:
@@ -126,6 +128,16 @@ class ViewerMachine(RuleBasedStateMachine):
         if images:
             with self.attempt():
                 self.desk.widget.set_image(images[which % len(images)])
+
+    @rule(which=WHICH, kind=st.sampled_from(("plane", "stack", "other", "time")))
+    def give_an_image_other_data(self, which: int, kind: str) -> None:
+        images = [one for one in self.viewer.layers if type(one).__name__ == "Image"]
+        if images:
+            image = images[which % len(images)]
+            if image.data.shape != picture(kind).shape:
+                self.changed.append(image)
+            with self.attempt():
+                image.data = picture(kind)
 
     @rule()
     def add_labels(self) -> None:
@@ -241,10 +253,20 @@ class ViewerMachine(RuleBasedStateMachine):
     @invariant()
     def labels_fit_the_image(self) -> None:
         binding = self.binding
-        if binding is not None and binding.labels in self.viewer.layers:
+        if binding is None or binding.image in self.changed:
+            return
+        if binding.labels in self.viewer.layers:
             assert binding.labels.data.shape == binding.image.data.shape
 
     def teardown(self) -> None:
+        try:
+            self.clear_and_label()
+        except Exception:
+            # Hypothesis runs it again, in a viewer that is no longer clean, and tells of that.
+            traceback.print_exc()
+            raise
+
+    def clear_and_label(self) -> None:
         self.desk.settle()
         self.viewer.dims.ndisplay = 2
         self.viewer.layers.clear()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from napari.components import ViewerModel
 
@@ -45,4 +46,37 @@ def test_an_image_that_was_deleted_is_named(predictor: Predictor, blobs: Image) 
     viewer.layers.remove(image)
     with pytest.raises(ImageError, match="open an image"):
         binding.accept()
+    binding.close()
+
+
+def test_an_image_whose_axes_go_with_it(predictor: Predictor, blobs: Image) -> None:
+    viewer = ViewerModel()
+    viewer.add_image(blobs)
+    image = viewer.add_image(np.stack([[blobs, blobs]] * 2))
+    binding = bind(viewer, image, predictor=predictor)
+    for layer in (binding.labels, binding.points, binding.boxes, binding.preview, image):
+        viewer.layers.remove(layer)
+    assert viewer.dims.ndim == 2
+    with pytest.raises(ImageError, match="open an image"):
+        binding.accept()
+    binding.close()
+
+
+@pytest.mark.parametrize("shape", [(3, 64, 64), (2, 2, 64, 64), (64, 65)])
+def test_an_image_that_is_given_another_shape(
+    predictor: Predictor, blobs: Image, shape: tuple[int, ...]
+) -> None:
+    viewer = ViewerModel()
+    image = viewer.add_image(blobs)
+    binding = bind(viewer, image, predictor=predictor)
+    click(binding, 20, 20)
+    binding.accept()
+    written = binding.labels.data.copy()
+    with pytest.raises(LayerError, match=r"has shape .* but the image .* choose"):
+        image.data = np.zeros(shape, blobs.dtype)
+    np.testing.assert_array_equal(binding.labels.data, written)
+    image.data = blobs
+    click(binding, 20, 20)
+    binding.accept()
+    assert len(binding.session.objects) == 2
     binding.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -40,7 +41,11 @@ def test_thousands_of_clicks_leave_everything_as_it_was(tmp_path: Path) -> None:
     assert last["bytes"] < warm["bytes"] * (1 + GROWTH), (warm, last)
     assert last["threads"] <= warm["threads"]
     assert last["callbacks"] <= warm["callbacks"]
+    # In units of the model's own time in the same minute: the machine may have got slower. Of the
+    # medians of single hundreds some differ by more than a tenth by chance, hence ten of each.
     for what in ("click_ms", "accept_ms"):
-        # In units of the model's own time in the same minute: the machine may have got slower.
-        before, after = (line[what] / line["model_ms"] for line in (warm, last))
-        assert after < before * (1 + SLOWER), (what, warm, last)
+        before, after = (
+            statistics.median(line[what] / line["model_ms"] for line in ten)
+            for ten in (lines[:10], lines[-10:])
+        )
+        assert after < before * (1 + SLOWER), (what, before, after)
