@@ -59,7 +59,7 @@ def write_masks(
         return
     if kind == "logits" or (kind == "masks" and logits.device.type != "cpu"):
         large = upsample(fill_holes(logits, fill_area), size)
-        masks[:] = (large if kind == "logits" else large > 0).cpu()
+        masks[:] = (large if kind == "logits" else large > 0).cpu().numpy()
         return
     low = logits.cpu()
 

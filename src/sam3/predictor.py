@@ -284,7 +284,8 @@ class Predictor:
             with self._running("predict masks"):
                 low, score = self._decode(side, prompts.part(part), features.size, multimask)
             with self._running("draw masks", exact=True):
-                scores[part], logits[part] = score.cpu(), low.clamp(-_CLAMP, _CLAMP).cpu()
+                scores[part] = score.cpu().numpy()
+                logits[part] = low.clamp(-_CLAMP, _CLAMP).cpu().numpy()
                 write_masks(
                     masks[part],
                     low,
