@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -29,6 +30,20 @@ def one_torch_thread() -> None:
     For each test anew: numba, by which napari draws labels, sets the number of all threads.
     """
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def leave_libraries_to_themselves() -> None:
+    """Keep the garbage collector from going through the libraries again and again.
+
+    napari collects garbage at each layer that is removed, 0.4 s with all that is loaded here.
+    """
+    import napari._qt.qt_main_window
+    import napari._vispy.utils.visual
+    import napari.layers.labels._labels_utils  # noqa: F401
+
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -124,7 +139,7 @@ OpenDesk = Callable[..., Desk]
 
 
 #: Where it matters most how napari hands out its viewer; elsewhere the way of the menu will do.
-BOTH_WAYS = {"test_gestures", "test_scenario", "test_widget"}
+BOTH_WAYS = {"test_gestures", "test_widget"}
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

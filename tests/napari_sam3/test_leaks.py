@@ -12,7 +12,7 @@ import pytest
 
 SCRIPT = Path(__file__).with_name("opening.py")
 #: `make soak` does it fifty times.
-ROUNDS = int(os.environ.get("NAPARI_SAM3_OPENINGS", "8"))
+ROUNDS = int(os.environ.get("NAPARI_SAM3_OPENINGS", "5"))
 # Of tens of thousands that an open widget is made of; napari and Qt keep a few names each time.
 OBJECTS_A_ROUND = 400
 #: Of what the process holds when it is warm, however often the widget was opened.

@@ -14,12 +14,14 @@ from sam3 import checkpoint
 from sam3.config import get_preset
 from sam3.errors import TrainingError
 from sam3.model.mask_decoder import RawMasks
+from sam3.model.prompt_encoder import PADDING
 from sam3.model_builder import build_click_model
 from sam3.predictor import Predictor
 from sam3.training.__main__ import main
 from sam3.training.data import Batch, CropSampler, scene_pool
 from sam3.training.losses import dense_loss, mask_iou, prompt_loss, soft_targets
 from sam3.training.model import TrainingModel, join_prompts
+from sam3.training.near_masks import near_masks
 from sam3.training.train import Phase, Settings, train
 
 QUICK = Settings(steps=6, warmup=2, scenes=4, phases=(Phase(0.5, 2, 2, 112), Phase(1.0, 1, 2, 224)))
@@ -119,6 +121,54 @@ def test_crops_are_decoded_as_parts_of_the_whole_frame(batch: Batch) -> None:
     np.testing.assert_allclose(
         prediction.logits, raw.logits[0, 1:].clamp(-32, 32).numpy(), atol=2e-3
     )
+
+
+def test_masks_that_are_shown_are_near_their_objects(scenes: CropSampler) -> None:
+    batch = scenes.batch(5, images=16, prompts=4, crop=112)
+    target = soft_targets(batch.masks.flatten(0, 1), 32)
+    foreground = soft_targets(batch.labels > 0, 32).repeat_interleave(4, dim=0)
+    shown, ended = near_masks(target, foreground, torch.Generator().manual_seed(1))
+    assert shown.shape == target.shape
+    assert 0 <= float(shown.min()) <= float(shown.max()) <= 1
+    assert 0 < int(ended.sum()) < len(ended) / 4
+    iou = mask_iou(shown - 0.5, target)
+    assert 0.6 < float(iou[~ended].mean()) < 0.95, "neither the objects nor something else"
+    assert float((iou[~ended] > 0).float().mean()) > 0.95
+    on_objects = (shown * foreground).sum((1, 2)) / shown.sum((1, 2))
+    assert float(on_objects[ended].max()) < 0.1
+    again, _ = near_masks(target, foreground, torch.Generator().manual_seed(1))
+    assert torch.equal(shown, again)
+
+
+def test_a_mask_alone_is_shown_as_the_predictor_shows_it(batch: Batch) -> None:
+    """Without clicks and boxes no sparse prompt counts."""
+    network = TrainingModel(build_click_model(get_preset("tiny"), seed=1)).eval()
+    model = network.model
+    mask = 4 * torch.randn(1, 1, 32, 32, generator=torch.Generator().manual_seed(2))
+    coords, labels = join_prompts(batch)
+    with torch.no_grad():
+        encoded = model.encode(batch.images[:1].float() / 127.5 - 1)
+        image, maps = model.without_memory(encoded.embedding), (encoded.fine, encoded.middle)
+        positions = model.prompt_encoder.dense_positions(0, 0, 8)
+        side = model.mask_decoder.image_side(image, positions, maps)
+        padding = torch.full_like(labels[:1], PADDING)
+        ours = network._decode(side, coords[:1], padding, mask, (0, 0))
+        nothing = torch.zeros(1, 0, 2), torch.zeros(1, 0, dtype=torch.int64)
+        theirs = model.mask_decoder(side, *model.prompt_encoder(*nothing, mask, 8))
+    torch.testing.assert_close(ours.logits, theirs.logits, atol=1e-4, rtol=1e-4)
+
+
+def test_objects_that_ended_do_not_count_in_the_figures() -> None:
+    target = torch.zeros(2, 16, 16)
+    target[0, 4:10, 5:12] = 1
+    right = (20 * target - 10)[:, None].expand(2, 4, 16, 16)
+    raw = raw_masks(right, torch.tensor([[1.0] * 4, [0.0] * 4]))
+    loss, figures = prompt_loss(raw, target, torch.tensor([True, False]))
+    assert figures["best_scored"] == figures["single"] == figures["best_of_three"] == 1
+    _, halved = prompt_loss(raw, target)
+    assert halved["best_scored"] == 0.5
+    overrated, _ = prompt_loss(raw_masks(right, torch.ones(2, 4)), target)
+    assert overrated > loss + 0.5, "a score for what is not there costs"
 
 
 def test_a_few_steps_on_one_batch_reduce_the_loss(batch: Batch) -> None:

@@ -29,7 +29,9 @@ def mask_iou(logits: Tensor, target: Tensor) -> Tensor:
     return (a & b).flatten(-2).sum(-1) / union.clamp(min=1)
 
 
-def prompt_loss(raw: RawMasks, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+def prompt_loss(
+    raw: RawMasks, target: Tensor, counted: Tensor | None = None
+) -> tuple[Tensor, dict[str, Tensor]]:
     """Loss of the masks of B prompted objects.
 
     Parameters
@@ -38,6 +40,8 @@ def prompt_loss(raw: RawMasks, target: Tensor) -> tuple[Tensor, dict[str, Tensor
         Four masks an object: the single one, then three candidates.
     target : Tensor, shape (B, L, L)
         Share of each low-resolution pixel that the object covers, in [0, 1].
+    counted : Tensor, shape (B,), optional
+        Objects that the figures are of; all by default.
 
     Returns
     -------
@@ -61,10 +65,15 @@ def prompt_loss(raw: RawMasks, target: Tensor) -> tuple[Tensor, dict[str, Tensor
     expected = (choice * iou[:, 1:]).sum(1)
     loss = masks.mean() + _SCORE_WEIGHT * score.mean() + (1 - expected).mean()
     chosen = iou[:, 1:].gather(1, raw.iou[:, 1:].argmax(1, keepdim=True))
+    weights = torch.ones(len(iou), device=iou.device) if counted is None else counted.float()
+
+    def mean(values: Tensor) -> Tensor:
+        return (values * weights).sum() / weights.sum().clamp(min=1)
+
     return loss, {
-        "single": iou[:, 0].mean(),
-        "best_of_three": iou[:, 1:].max(1).values.mean(),
-        "best_scored": chosen.mean(),
+        "single": mean(iou[:, 0]),
+        "best_of_three": mean(iou[:, 1:].max(1).values),
+        "best_scored": mean(chosen[:, 0]),
     }
 
 

@@ -12,12 +12,14 @@ from sam3.model.mask_decoder import ImageSide, RawMasks
 from sam3.model.prompt_encoder import BOX_END, BOX_START, PADDING
 from sam3.training.data import Batch
 from sam3.training.losses import DenseHead, dense_loss, prompt_loss, soft_targets
+from sam3.training.near_masks import near_masks
 from sam3.training.prompts import append_clicks, next_clicks
 
 __all__ = ["TrainingModel", "join_prompts"]
 
 _CLAMP = 32.0
 _DENSE_WEIGHT = 0.5
+_SHOWN_LOGITS = (1.5, 4.0)  # of the inside of a mask that is shown; 2.5 in use
 
 
 def join_prompts(batch: Batch) -> tuple[Tensor, Tensor]:
@@ -63,7 +65,7 @@ class TrainingModel(nn.Module):
             self.dense_head = DenseHead(model.config.channels // 4)
 
     def forward(
-        self, batch: Batch, generator: torch.Generator, *, correct: bool
+        self, batch: Batch, generator: torch.Generator, *, correct: bool, show: bool = False
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Compute the loss of a batch.
 
@@ -76,6 +78,9 @@ class TrainingModel(nn.Module):
         correct : bool
             Add a second round in which each object gets a click where the first went wrong, with
             the first round's logits as mask prompt.
+        show : bool
+            Add a round in which each object is shown by a mask that is near it, half of them with
+            nothing else.
 
         Returns
         -------
@@ -121,6 +126,20 @@ class TrainingModel(nn.Module):
             second, again = prompt_loss(decode(coords, labels, previous), target)
             loss = loss + second
             figures |= {f"corrected_{name}": value for name, value in again.items()}
+        if show:
+            foreground = soft_targets(batch.labels > 0, 4 * grid).repeat_interleave(prompts, dim=0)
+            shown, ended = near_masks(target, foreground, generator)
+            coords, labels = join_prompts(batch)
+            alone = torch.rand(len(ended), generator=generator, device=ended.device) < 0.5
+            labels = labels.masked_fill((alone | ended)[:, None], PADDING)
+            low, high = _SHOWN_LOGITS
+            logit = torch.rand(len(ended), generator=generator, device=ended.device)
+            logit = (low + (high - low) * logit)[:, None, None]
+            mask = (logit * (2 * shown - 1))[:, None]
+            there = target * ~ended[:, None, None]
+            third, again = prompt_loss(decode(coords, labels, mask), there, ~ended)
+            loss = loss + third
+            figures |= {f"shown_{name}": value for name, value in again.items()}
         return loss, figures
 
     def _decode(
@@ -144,9 +163,9 @@ class TrainingModel(nn.Module):
 
 
 def _counted(labels: Tensor) -> Tensor:
-    """Prompts, and one padding point an object (the last), as the predictor passes them."""
+    """Prompts, and one padding point (the last) where there are any, as the predictor does."""
     counted = labels != PADDING
-    counted[:, -1] = True
+    counted[:, -1] = counted.any(1)
     return counted
 
 

@@ -275,9 +275,10 @@ class _Run:
             group["lr"] = self.settings.rate(self.step)
         generator = torch.Generator(self.device)
         generator.manual_seed(self.settings.seed * _SEED_STRIDE + self.step)
-        correct = self.step % 2 == 1 and self.step > 2 * self.settings.warmup
+        warm = self.step > 2 * self.settings.warmup
+        correct, show = warm and self.step % 2 == 1, warm and self.step % 4 == 2
         with torch.autocast(self.device, torch.bfloat16, enabled=self.settings.bfloat16):
-            loss, figures = self.network(batch, generator, correct=correct)
+            loss, figures = self.network(batch, generator, correct=correct, show=show)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self._share_gradients()
@@ -341,7 +342,9 @@ class _Run:
         with torch.no_grad():
             for i, batch in enumerate(batches):
                 generator = torch.Generator(self.device).manual_seed(i)
-                loss, figures = self.average(batch.to(self.device), generator, correct=True)
+                loss, figures = self.average(
+                    batch.to(self.device), generator, correct=True, show=True
+                )
                 for name, value in {"loss": loss, **figures}.items():
                     sums[name] = sums.get(name, 0.0) + float(value) / len(batches)
         return sums
