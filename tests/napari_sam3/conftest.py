@@ -32,15 +32,13 @@ def one_torch_thread() -> None:
     torch.set_num_threads(1)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def leave_libraries_to_themselves() -> None:
-    """Keep the garbage collector from going through the libraries again and again.
+@pytest.fixture(scope="module", autouse=True)
+def leave_the_past_to_itself() -> None:
+    """Keep the garbage collector from going through libraries and former tests again and again.
 
     napari collects garbage at each layer that is removed, 0.4 s with all that is loaded here.
     """
-    import napari._qt.qt_main_window
-    import napari._vispy.utils.visual
-    import napari.layers.labels._labels_utils  # noqa: F401
+    import napari._qt.qt_main_window  # noqa: F401
 
     gc.collect()
     gc.freeze()
