@@ -121,23 +121,22 @@ class TrainingModel(nn.Module):
                 previous[:, 0] > 0, target > 0.5, generator, scale=scale
             )
             more, more_labels = append_clicks(coords[:, :-1], labels[:, :-1], clicks, click_labels)
-            coords = torch.cat([more, coords[:, -1:]], dim=1)
-            labels = torch.cat([more_labels, labels[:, -1:]], dim=1)
-            second, again = prompt_loss(decode(coords, labels, previous), target)
+            more = torch.cat([more, coords[:, -1:]], dim=1)
+            more_labels = torch.cat([more_labels, labels[:, -1:]], dim=1)
+            second, again = prompt_loss(decode(more, more_labels, previous), target)
             loss = loss + second
             figures |= {f"corrected_{name}": value for name, value in again.items()}
         if show:
             foreground = soft_targets(batch.labels > 0, 4 * grid).repeat_interleave(prompts, dim=0)
             shown, ended = near_masks(target, foreground, generator)
-            coords, labels = join_prompts(batch)
             alone = torch.rand(len(ended), generator=generator, device=ended.device) < 0.5
-            labels = labels.masked_fill((alone | ended)[:, None], PADDING)
+            left = labels.masked_fill((alone | ended)[:, None], PADDING)
             low, high = _SHOWN_LOGITS
             logit = torch.rand(len(ended), generator=generator, device=ended.device)
             logit = (low + (high - low) * logit)[:, None, None]
             mask = (logit * (2 * shown - 1))[:, None]
             there = target * ~ended[:, None, None]
-            third, again = prompt_loss(decode(coords, labels, mask), there, ~ended)
+            third, again = prompt_loss(decode(coords, left, mask), there, ~ended)
             loss = loss + third
             figures |= {f"shown_{name}": value for name, value in again.items()}
         return loss, figures

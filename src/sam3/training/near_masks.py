@@ -74,6 +74,6 @@ def near_masks(
 
     shown = masks.sum((1, 2))
     on_objects = (masks * foreground).sum((1, 2))
-    ended = away & (on_objects < _ENDED_OVERLAP * shown) & (shown > area / 2)
+    ended = away & (on_objects < _ENDED_OVERLAP * shown) & (shown > (area / 2).clamp(min=1))
     undecided = (away & ~ended) | (shown < 1)
-    return torch.where(field(undecided), target, masks), ended & ~undecided
+    return torch.where(field(undecided), target, masks), ended
