@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
@@ -95,12 +95,7 @@ def connect(address: str) -> Iterator[Any]:
 
 def describe_model(client: Any, model: ModelSource) -> dict[str, Any]:
     """Ask a worker what model it is: it may run on another device there than here."""
-    try:
-        about: dict[str, Any] = client.submit(ModelSource.describe, model, pure=False).result()
-    except Sam3Error:
-        raise
-    except Exception as error:
-        raise _failed(error) from error
+    about: dict[str, Any] = _result_of(client.submit(ModelSource.describe, model, pure=False))
     return about
 
 
@@ -111,8 +106,9 @@ def run_on_dask(
 
     Tasks are planes, and tiles of large ones. Of the mode "carried", a task is one direction of
     one stack, since each plane follows from the one before; stacks and directions run side by
-    side. The functions are those of a run in one process, so that results are the same, bit for
-    bit where workers have one thread, as they have by default.
+    side. The functions are those of a run in one process, and each task has a workbench of its own,
+    so that results are the same however many threads a worker has; bit for bit where torch has one
+    thread, as in the processes that Dask starts.
 
     Parameters
     ----------
@@ -149,8 +145,9 @@ class _Run:
 
     def cancel(self) -> None:
         """Ask for nothing more; tasks that run end by themselves."""
-        for future in self._waiting:
-            future.cancel()
+        for _, future in self._waiting:
+            if future is not None:
+                future.cancel()
 
     def placed(self, positions: Sequence[Position]) -> Iterator[PlaneResult]:
         for position, done in self._each(do_plane, positions):
@@ -178,7 +175,7 @@ class _Run:
             # Ids run on from plane to plane, so planes are painted in order.
             objects = self.bench.merge(position, first)
             first += len(objects)
-            painted = self._submit(do_paint, (position, objects)).result()
+            painted = _result_of(self._submit(do_paint, (position, objects)))
             yield PlaneResult(
                 plane_index(position), self.bench.shape, objects, skipped and not painted
             )
@@ -200,13 +197,11 @@ class _Run:
             failed = {position for position, _ in done.errors}
             for position in stack:
                 self.control.count(skipped=done.skipped, failed=position in failed)
-        for position, done in self._each(
-            do_meet, [p for p in positions if p not in errors], ordered=sorted(positions)
-        ):
-            if done is None:
-                yield self._result(position, Done(False, ((position, errors[position]),)))
-            else:
-                yield self._result(position, Done(skipped and done.skipped))
+        failed_before = {
+            position: Done(False, ((position, error),)) for position, error in errors.items()
+        }
+        for position, done in self._each(do_meet, sorted(positions), failed_before):
+            yield self._result(position, replace(done, skipped=skipped and done.skipped))
 
     def _result(self, position: Position, done: Done) -> PlaneResult:
         plane, shape = plane_index(position), self.bench.shape
@@ -219,40 +214,36 @@ class _Run:
         self,
         function: Callable[[Job, Any], Any],
         items: Sequence[Any],
-        ordered: Sequence[Any] | None = None,
+        known: Mapping[Any, Any] | None = None,
     ) -> Iterator[tuple[Any, Any]]:
-        """Have a task done for each item, a window of them at a time; give them in order.
+        """Have a task done for each item, a window of them at a time; yield them in order.
 
-        Of `ordered`, those that are no items are given with None.
+        Items whose results are `known` need no task.
         """
-        chosen = set(items)
-        coming = iter(items)
-        for item in ordered if ordered is not None else items:
-            if item not in chosen:
-                yield item, None
-                continue
-            if self.control.cancelled:
-                return
-            workers = max(1, len(self.client.nthreads()))
-            while len(self._waiting) < WINDOW * workers:
-                following = next(coming, None)
-                if following is None:
-                    break
-                self._waiting.append(self._submit(function, following))
-            future = self._waiting[0]
-            try:
-                done = future.result()
-            except Sam3Error:
-                raise
-            except Exception as error:
-                raise _failed(error) from error
+        known, coming = known or {}, deque(items)
+        while (coming or self._waiting) and not self.control.cancelled:
+            room = WINDOW * self._workers() - len(self._waiting)
+            for item in [coming.popleft() for _ in range(min(room, len(coming)))]:
+                future = None if item in known else self._submit(function, item)
+                self._waiting.append((item, future))
+            item, future = self._waiting[0]
+            done = known[item] if future is None else _result_of(future)
             self._waiting.popleft()
             yield item, done
+
+    def _workers(self) -> int:
+        try:
+            return max(1, len(self.client.nthreads()))
+        except Exception as error:
+            raise _failed(error) from error
 
     def _submit(self, function: Callable[[Job, Any], Any], item: Any) -> Any:
         position = item if function in (do_plane, do_anchors) else None
         job = _about(self.job, position)
-        return self.client.submit(function, job, item, pure=False, retries=RETRIES)
+        try:
+            return self.client.submit(function, job, item, pure=False, retries=RETRIES)
+        except Exception as error:
+            raise _failed(error) from error
 
     def _count(self, done: Done) -> None:
         self.control.count(skipped=done.skipped, failed=bool(done.errors))
@@ -266,8 +257,25 @@ def _about(job: Job, position: Position | None) -> Job:
     return replace(job, mode=replace(job.mode, prompts=prompts))
 
 
+def _result_of(future: Any) -> Any:
+    """Wait for a task; whatever ends it is raised as an error of ours."""
+    try:
+        return future.result()
+    except Sam3Error:
+        raise
+    except Exception as error:
+        raise _failed(error) from error
+
+
 def _failed(error: Exception) -> BatchError:
-    return BatchError(
-        f"a task on Dask failed ({(str(error) or type(error).__name__)[:300]}); the same command "
-        "goes on from what is done"
-    )
+    from distributed import KilledWorker
+
+    go_on = "the same command goes on from what is done"
+    if isinstance(error, KilledWorker):
+        return BatchError(
+            f"the worker processes died at a task on Dask, {error.last_worker.address} the last. "
+            "They have too little memory, or were killed: look into their log, give each of them "
+            f"more memory or fewer threads, and {go_on}"
+        )
+    reason = (str(error) or type(error).__name__)[:300]
+    return BatchError(f"a task on Dask failed ({reason}); {go_on}")

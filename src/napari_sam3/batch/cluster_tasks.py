@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from sam3.errors import ImageError
@@ -12,6 +14,7 @@ from .control import BatchControl
 from .modes import Carried
 from .prompts import Position
 from .results import BatchObject
+from .sources import ImageSource
 from .unit_records import name_of
 from .workbench import Job, Workbench
 
@@ -25,9 +28,6 @@ __all__ = [
     "do_tile",
     "objects_of",
 ]
-
-# The one of the run that a worker is at: its records, labels and cache.
-_benches: dict[str, Workbench] = {}
 
 
 @dataclass(frozen=True)
@@ -59,32 +59,62 @@ def objects_of(bench: Workbench, position: Position) -> tuple[BatchObject, ...]:
 _SWEEPS = "forward", "backward"
 
 
-def bench_of(job: Job) -> Workbench:
-    """Return this process's bench of a run."""
-    if job.run not in _benches:
-        while _benches:
-            _benches.popitem()[1].job.image.close()
-        _benches[job.run] = Workbench(job, BatchControl())
-    bench = _benches[job.run]
-    # The prompts that this task is about, and the image that is open.
-    bench.job = replace(job, image=bench.job.image)
-    return bench
+@dataclass(eq=False)
+class _OpenImage:
+    """An image that the tasks of a run share in this process.
+
+    Parameters
+    ----------
+    source : ImageSource
+        Opens it once, and may be read by any number of threads.
+    users : int
+        Tasks that are at it.
+    """
+
+    source: ImageSource
+    users: int = 0
+
+
+_images: dict[str, _OpenImage] = {}
+_lock = threading.Lock()
+
+
+@contextmanager
+def bench_of(job: Job) -> Iterator[Workbench]:
+    """Lend a task a bench of its own: nothing that it changes is seen by another thread.
+
+    Only the image is shared, which stays open from task to task of a run.
+    """
+    with _lock:
+        shared = _images.setdefault(job.run, _OpenImage(job.image))
+        shared.users += 1
+        for run in [run for run, one in _images.items() if not one.users]:
+            _images.pop(run).source.close()
+    try:
+        yield Workbench(replace(job, image=shared.source), BatchControl())
+    finally:
+        with _lock:
+            shared.users -= 1
 
 
 def do_plane(job: Job, position: Position) -> Done:
     """Ask for the prompts of a plane, and paint it."""
-    found = do_anchors(job, position)
-    if found.errors:
-        return found
-    bench = bench_of(job)
-    painted = bench.paint(position, objects_of(bench, position))
-    bench.forget()
-    return Done(found.skipped and not painted)
+    with bench_of(job) as bench:
+        found = _anchors(bench, position)
+        if found.errors:
+            return found
+        painted = bench.paint(position, objects_of(bench, position))
+        return Done(found.skipped and not painted)
 
 
 def do_anchors(job: Job, position: Position) -> Done:
     """Ask for the prompts of a plane, and keep the answer."""
-    bench, name = bench_of(job), name_of(position)
+    with bench_of(job) as bench:
+        return _anchors(bench, position)
+
+
+def _anchors(bench: Workbench, position: Position) -> Done:
+    name = name_of(position)
     if bench.records.objects("found", name) is not None:
         return Done(True)
     try:
@@ -97,38 +127,39 @@ def do_anchors(job: Job, position: Position) -> Done:
 
 def do_tile(job: Job, item: tuple[Position, int]) -> Done:
     """Find everything in a tile of a plane, by its number."""
-    bench, (position, number) = bench_of(job), item
-    region, name = bench.tiles(position)[number]
-    if bench.records.found(name) is not None:
-        return Done(True)
-    try:
-        bench.records.put_found(name, bench.find_in_tile(bench.load(position), region))
-    except ImageError as error:
-        return Done(False, ((position, str(error)),))
-    finally:
-        bench.forget()
-    return Done(False)
+    position, number = item
+    with bench_of(job) as bench:
+        region, name = bench.tiles(position)[number]
+        if bench.records.found(name) is not None:
+            return Done(True)
+        try:
+            bench.records.put_found(name, bench.find_in_tile(bench.load(position), region))
+        except ImageError as error:
+            return Done(False, ((position, str(error)),))
+        return Done(False)
 
 
 def do_paint(job: Job, item: tuple[Position, tuple[BatchObject, ...]]) -> bool:
     """Paint the objects of a plane; False if it was done before."""
-    return bench_of(job).paint(*item)
+    with bench_of(job) as bench:
+        return bench.paint(*item)
 
 
 def do_sweep(job: Job, item: tuple[Sequence[Position], str]) -> Done:
     """Carry objects through a stack in one direction."""
-    bench, (stack, room) = bench_of(job), item
+    stack, room = item
     planes = list(stack) if room == "forward" else list(stack)[::-1]
     errors, asked = [], False
-    for step in sweep(bench, planes, room, lambda position, _: bench.load(position)):
-        step.keep()
-        asked |= step.asked
-        if step.error is not None:
-            errors.append((step.position, str(step.error)))
+    with bench_of(job) as bench:
+        for step in sweep(bench, planes, room, lambda position, _: bench.load(position)):
+            step.keep()
+            asked |= step.asked
+            if step.error is not None:
+                errors.append((step.position, str(step.error)))
     return Done(not asked, tuple(errors))
 
 
 def do_meet(job: Job, position: Position) -> Done:
     """Paint what both directions have brought to a plane."""
-    bench = bench_of(job)
-    return Done(not bench.paint(position, objects_of(bench, position)))
+    with bench_of(job) as bench:
+        return Done(not bench.paint(position, objects_of(bench, position)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,7 @@ __all__ = ["ImageSource", "ModelSource"]
 
 # One of each a process: a model is loaded once by a worker, however many planes it works on.
 _models: dict[ModelSource, Predictor] = {}
+_loading = threading.Lock()
 
 
 class ImageSource:
@@ -37,6 +39,7 @@ class ImageSource:
     def __init__(self, path: str | None = None, image: LazyImage | None = None) -> None:
         self.path = path
         self._image = image
+        self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Send the path alone: each process opens the image itself."""
@@ -57,17 +60,19 @@ class ImageSource:
         return cls(image=LazyImage(image))
 
     def open(self) -> LazyImage:
-        """Return the image, which is opened once; raises ImageError."""
-        if self._image is None:
-            assert self.path is not None
-            self._image = open_image(self.path)
-        return self._image
+        """Return the image, which is opened once, by any thread; raises ImageError."""
+        with self._lock:
+            if self._image is None:
+                assert self.path is not None
+                self._image = open_image(self.path)
+            return self._image
 
     def close(self) -> None:
         """Close what was opened here; it is opened again when it is needed."""
-        if self.path is not None and self._image is not None:
-            self._image.close()
-            self._image = None
+        with self._lock:
+            if self.path is not None and self._image is not None:
+                self._image.close()
+                self._image = None
 
     def identity(self) -> ImageIdentity:
         """Say which image it is; raises ImageError."""
@@ -127,8 +132,9 @@ class ModelSource:
         """Return the model, which is loaded once a process; raises Sam3Error."""
         if self.loader is not None:
             return self.loader()
-        if self not in _models:
-            from sam3.predictor import load_predictor
+        with _loading:
+            if self not in _models:
+                from sam3.predictor import load_predictor
 
-            _models[self] = load_predictor(self.name, self.device)
-        return _models[self]
+                _models[self] = load_predictor(self.name, self.device)
+            return _models[self]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import secrets
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -40,6 +41,8 @@ __all__ = ["Job", "State", "Stopped", "Workbench"]
 T = TypeVar("T")
 # Features of fields that a chain may come back to; more would cost memory for nothing.
 CACHE_BYTES = 512_000_000
+# Threads of a process ask its model in turn: all of them share it, and what one needs of memory.
+_model_turn = threading.Lock()
 
 #: Objects on their way along a stack: the mask on the plane before, and the planes since prompts.
 State = dict[int, tuple[PlaneMask, int]]
@@ -262,7 +265,8 @@ class Workbench:
 
     def _while_wanted(self, ask: Callable[[], T | None]) -> T:
         try:
-            found = ask()
+            with _model_turn:
+                found = ask()
         except EncodingStopped:
             found = None
         if found is None:
