@@ -18,6 +18,7 @@ from .command_parts import (
     SOME_FAILED,
     ProgressLine,
     add_json_option,
+    add_rgb_option,
     contrast_limits,
     print_json,
     raw,
@@ -99,6 +100,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--table", metavar="CSV", type=Path, help="table of all objects to write besides"
     )
+    add_rgb_option(command)
     add_json_option(command)
 
 
@@ -110,7 +112,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.table is not None:
         check_output(arguments.table, overwrite=True)
-    image = open_image(arguments.image)
+    image = open_image(arguments.image, rgb=arguments.rgb)
     try:
         positions = _positions(image, arguments.planes)
         mode = _mode(image, arguments, positions)
@@ -148,6 +150,7 @@ def _results(
         planes=positions,
         output=arguments.output,
         overwrite=arguments.overwrite,
+        rgb=arguments.rgb,
         device=arguments.device,
         contrast=arguments.contrast,
         level=arguments.level,

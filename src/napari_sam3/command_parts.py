@@ -19,6 +19,7 @@ __all__ = [
     "ProgressLine",
     "add_json_option",
     "add_model_options",
+    "add_rgb_option",
     "agreed",
     "contrast_limits",
     "print_json",
@@ -57,6 +58,16 @@ def add_model_options(command: argparse.ArgumentParser) -> None:
         "--model", default="tiny", help="'tiny' (in the package) or a weights file (default: tiny)"
     )
     command.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: auto)")
+
+
+def add_rgb_option(command: argparse.ArgumentParser) -> None:
+    """Add --rgb and --no-rgb."""
+    command.add_argument(
+        "--rgb",
+        action=argparse.BooleanOptionalAction,
+        help="the last axis of a .npy or zarr holds colours, or not; the samples of a TIFF or PNG "
+        "are colours, or planes (default: as the file says)",
+    )
 
 
 def add_json_option(command: argparse.ArgumentParser) -> None:

@@ -55,20 +55,28 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--object-type", choices=("annotation", "detection"), help="in QuPath (default: annotation)"
     )
     command.add_argument("--image-name", metavar="NAME", help="of the image, for COCO")
+    command.add_argument(
+        "--no-rgb",
+        dest="rgb",
+        action="store_const",
+        const=False,
+        help="values of a pixel that were written as colours are planes; a short last axis of a "
+        ".npy or zarr is columns",
+    )
     add_json_option(command)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Write labels in another format; returns the exit code."""
     from .formats.choice import FORMATS, check_target, export_labels, format_of
+    from .formats.label_files import open_label_file
     from .formats.object_table import ObjectTable
-    from .lazy_images import open_image
 
     name = arguments.format or format_of(arguments.output).name
     options = _options(name, arguments)
     check_target(arguments.output, name, overwrite=arguments.overwrite)
     table = ObjectTable.read(arguments.table) if arguments.table else _kept(arguments.labels)
-    image = open_image(arguments.labels, rgb=False)
+    image = open_label_file(arguments.labels, rgb=arguments.rgb)
     try:
         written = export_labels(
             image.data[0] if image.multiscale else image.data,

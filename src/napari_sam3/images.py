@@ -19,12 +19,13 @@ from .axes import ImageAxes
 from .image_contrast import ImageContrast, channel_axes
 from .plane_image import Channel
 from .planes import PlaneIndex
-from .tiff_axes import tiff_axes
+from .tiff_axes import tiff_axes, tiff_layout
 
-__all__ = ["LoadedImage", "plane_of", "read_image"]
+__all__ = ["LoadedImage", "has_colours", "plane_of", "read_image"]
 
 TIFF_SUFFIXES = {".tif", ".tiff", ".lsm", ".stk", ".qptiff", ".btf"}
 COLOURS = (3, 4)
+_COLOUR_NAMES = {"s", "c", "ch", "channel", "channels", "rgb", "rgba", "color", "colour", "band"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,13 +67,63 @@ class LoadedImage:
         return ImageContrast(self.data, rgb=self.rgb, apart=apart)
 
 
-def read_image(path: str | os.PathLike[str]) -> LoadedImage:
+def has_colours(
+    shape: Sequence[int],
+    rgb: bool | None = None,
+    names: Sequence[str] | None = None,
+    what: str = "the array",
+) -> bool:
+    """Tell whether the last axis of an array holds colours.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        Of the array.
+    rgb : bool, optional
+        What somebody said about it.
+    names : sequence of str, optional
+        Of the axes, where they are known.
+    what : str
+        What to call the array.
+
+    Raises
+    ------
+    sam3.errors.ImageError
+        If it has no 3 or 4 colours although it should; or if nobody said anything, and its last
+        axis is so short that it may hold colours just as well as columns.
+    """
+    shape = tuple(int(length) for length in shape)
+    colours = len(shape) >= 3 and shape[-1] in COLOURS
+    if rgb and not colours:
+        raise ImageError(
+            f"{what} is no image in colour: it has shape {shape}. Expected 3 or 4 values along "
+            "the last axis. Leave out rgb=True (--rgb)"
+        )
+    if rgb is not None:
+        return rgb
+    if names is not None:
+        return colours and str(names[-1]).lower() in _COLOUR_NAMES
+    if len(shape) < 3 or shape[-1] > max(COLOURS):
+        return False
+    columns = f"say rgb=False (--no-rgb) for planes of {shape[-2]} x {shape[-1]} px"
+    remedy = "say rgb=True (--rgb)" if colours else "take one value of each pixel: image[..., 0]"
+    raise ImageError(
+        f"the last axis of {what} may hold columns or values of a pixel: it has shape {shape}. "
+        f"Expected a longer last axis, or that it is said: {columns}. For values of a pixel, "
+        f"{remedy}"
+    )
+
+
+def read_image(path: str | os.PathLike[str], *, rgb: bool | None = None) -> LoadedImage:
     """Read any image that tifffile or skimage reads.
 
     Parameters
     ----------
     path : str or path-like
         TIFF and its relatives are read whole, with all planes; everything else by skimage.
+    rgb : bool, optional
+        Whether 3 or 4 values of a pixel are its colours; by default as the file says. If not,
+        they are planes, in front of rows and columns.
 
     Returns
     -------
@@ -88,7 +139,12 @@ def read_image(path: str | os.PathLike[str]) -> LoadedImage:
     if not path.is_file():
         raise ImageError(f"there is no image file {str(path)!r}; check the path")
     try:
-        image = _read_tiff(path) if path.suffix.lower() in TIFF_SUFFIXES else _read_other(path)
+        read = _read_tiff if path.suffix.lower() in TIFF_SUFFIXES else _read_other
+        image = read(path, rgb)
+        if rgb and not image.rgb:
+            image = LoadedImage(
+                image.data, has_colours(image.data.shape, rgb, what=repr(str(path)))
+            )
     except ImageError:
         raise
     except Exception as error:  # the readers of many formats raise as many kinds
@@ -143,21 +199,21 @@ def plane_of(image: Shaped, position: Sequence[int] | None = None) -> PlaneIndex
     return PlaneIndex((len(leading), len(leading) + 1), chosen)
 
 
-def _read_tiff(path: Path) -> LoadedImage:
+def _read_tiff(path: Path, rgb: bool | None) -> LoadedImage:
     import tifffile
 
     with tifffile.TiffFile(path) as file:
         series = file.series[0]
-        data, letters, axes = series.asarray(), series.axes, tiff_axes(file)
-    # tifffile calls colours S (samples), wherever they are stored.
-    rgb = "S" in letters and data.shape[letters.index("S")] in COLOURS
-    if rgb:
-        data = np.moveaxis(data, letters.index("S"), -1)
-    known = axes if axes.ndim == data.ndim - rgb else None
-    return _drop_single_axes(LoadedImage(data, rgb, known))
+        layout = tiff_layout(series, rgb)
+        data, axes = series.asarray().transpose(layout.order), tiff_axes(file, layout)
+    if layout.samples == "alpha":
+        data = data[..., 0]
+    colours = layout.samples == "colours"
+    known = axes if axes.ndim == data.ndim - colours else None
+    return _drop_single_axes(LoadedImage(data, colours, known))
 
 
-def _read_other(path: Path) -> LoadedImage:
+def _read_other(path: Path, rgb: bool | None) -> LoadedImage:
     import skimage.io
 
     with warnings.catch_warnings():
@@ -168,8 +224,10 @@ def _read_other(path: Path) -> LoadedImage:
     if data.ndim >= 3 and data.shape[-1] == 2:  # grey and alpha
         data = data[..., 0]
     # These formats hold 2-D images, alone or in sequence: what comes last are their colours.
-    rgb = data.ndim >= 3 and data.shape[-1] in COLOURS
-    return _drop_single_axes(LoadedImage(data, rgb))
+    colours = data.ndim >= 3 and data.shape[-1] in COLOURS
+    if colours and rgb is False:
+        data, colours = np.moveaxis(data, -1, -3), False
+    return _drop_single_axes(LoadedImage(data, colours))
 
 
 def _drop_single_axes(image: LoadedImage) -> LoadedImage:

@@ -9,7 +9,7 @@ from typing import Any
 
 from sam3.files import read_bounded
 
-from .command_parts import DONE, add_json_option, print_json, raw
+from .command_parts import DONE, add_json_option, add_rgb_option, print_json, raw
 
 __all__ = ["add_arguments", "describe", "run"]
 
@@ -31,12 +31,13 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "file", metavar="FILE", help="image, weights file or embedding store; or 'tiny'"
     )
+    add_rgb_option(command)
     add_json_option(command)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Say what a file is; returns the exit code."""
-    about = describe(arguments.file)
+    about = describe(arguments.file, rgb=arguments.rgb)
     if arguments.json:
         print_json(about)
     else:
@@ -48,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     return DONE
 
 
-def describe(file: str) -> dict[str, Any]:
+def describe(file: str, *, rgb: bool | None = None) -> dict[str, Any]:
     """Return what a file is, by names; values are plain, for JSON.
 
     Raises
@@ -63,7 +64,7 @@ def describe(file: str) -> dict[str, Any]:
         return {"kind": "weights", **describe_weights(file)}
     if _is_store(path):
         return _describe_store(path)
-    return _describe_image(path)
+    return _describe_image(path, rgb)
 
 
 def _is_store(path: Path) -> bool:
@@ -102,10 +103,10 @@ def _describe_store(path: Path) -> dict[str, Any]:
     }
 
 
-def _describe_image(path: Path) -> dict[str, Any]:
+def _describe_image(path: Path, rgb: bool | None) -> dict[str, Any]:
     from .lazy_images import open_image
 
-    image = open_image(path)
+    image = open_image(path, rgb=rgb)
     try:
         levels = image.data if image.multiscale else [image.data]
         axes = image.axes

@@ -16,11 +16,11 @@ from sam3.errors import ImageError
 
 from .axes import ImageAxes
 from .image_contrast import ImageContrast, channel_axes
-from .images import COLOURS, TIFF_SUFFIXES, read_image
+from .images import TIFF_SUFFIXES, has_colours, read_image
 from .ome_metadata import axes_from_ome, ome_part
 from .plane_image import Channel, RenderedPlane
 from .planes import PlaneIndex
-from .tiff_axes import tiff_axes
+from .tiff_axes import tiff_axes, tiff_layout
 
 __all__ = ["LazyImage", "open_image"]
 
@@ -54,6 +54,29 @@ class LazyImage:
     loaded_whole: bool = False
     file: Any = field(default=None, repr=False)
     known_axes: ImageAxes | None = None
+
+    @classmethod
+    def of(cls, array: Any, *, rgb: bool | None = None) -> LazyImage:
+        """Take an array with rows and columns last, or with 3 or 4 colours after them.
+
+        Parameters
+        ----------
+        array : array-like
+            numpy, dask, zarr, xarray or anything with ``shape``, ``dtype`` and indexing.
+        rgb : bool, optional
+            Whether the last axis holds colours; only to be left out where it is too long for
+            them, or has a name.
+
+        Raises
+        ------
+        sam3.errors.ImageError
+            If it is not known whether the last axis holds colours, or it holds none.
+        """
+        dims = getattr(array, "dims", None)
+        names = dims if isinstance(dims, tuple) and len(dims) == len(array.shape) else ()
+        # xarray calls axes that nobody has named dim_0 and so on.
+        known = any(not str(name).startswith("dim_") for name in names)
+        return cls(array, has_colours(array.shape, rgb, names if known else None))
 
     @property
     def axes(self) -> ImageAxes:
@@ -116,22 +139,21 @@ def open_image(path: str | os.PathLike[str], *, rgb: bool | None = None) -> Lazy
         A zarr array or OME-Zarr group (zarr 2 or 3), a .npy file, or a TIFF, which is
         memory-mapped where its pixels are not compressed. Files of other kinds are read whole.
     rgb : bool, optional
-        Whether the last axis holds colours. By default what the file says, which for .npy and
-        zarr is no: a size of 3 or 4 says nothing.
+        Whether 3 or 4 values of a pixel are its colours. By default what the file says. A .npy,
+        or a zarr whose axes have no names, says nothing: with a last axis of 4 or less it is
+        refused. If not, the samples of a TIFF or PNG are planes.
 
     Raises
     ------
     sam3.errors.ImageError
-        If there is no such image, or it cannot be opened.
+        If there is no such image, it cannot be opened, or it is not known whether it is in colour.
     """
     path = Path(path)
     if not path.exists():
         raise ImageError(f"there is no image {str(path)!r}; check the path")
     try:
-        image = _open(path)
-        if rgb is not None and rgb != image.rgb:
-            image = _with_colours(image, path, rgb)
-        return image
+        image = _open(path, rgb)
+        return _in_colour(image, path) if rgb and not image.rgb else image
     except ImageError:
         raise
     except Exception as error:  # the readers of many formats raise as many kinds
@@ -142,50 +164,53 @@ def open_image(path: str | os.PathLike[str], *, rgb: bool | None = None) -> Lazy
         ) from error
 
 
-def _open(path: Path) -> LazyImage:
+def _open(path: Path, rgb: bool | None) -> LazyImage:
     if path.is_dir():
-        return _open_zarr(path)
+        return _open_zarr(path, rgb)
     suffix = path.suffix.lower()
     if suffix == ".npy":
-        return _open_npy(path)
+        return _open_npy(path, rgb)
     if suffix in TIFF_SUFFIXES:
-        opened = _open_tiff(path)
+        opened = _open_tiff(path, rgb)
         if opened is not None:
             return opened
-    image = read_image(path)
+    image = read_image(path, rgb=rgb)
     return LazyImage(image.data, image.rgb, loaded_whole=True, known_axes=image.known_axes)
 
 
-def _with_colours(image: LazyImage, path: Path, rgb: bool) -> LazyImage:
-    """Take the last axis for colours, or for columns, because somebody said so."""
+def _in_colour(image: LazyImage, path: Path) -> LazyImage:
+    """Take the last axis for colours, because somebody said so."""
     finest = image.data[0] if image.multiscale else image.data
-    shape = tuple(finest.shape)
-    if rgb and (len(shape) < 3 or shape[-1] not in COLOURS):
+    try:
+        has_colours(finest.shape, True, what=repr(str(path)))
+    except ImageError:
         image.close()
-        raise ImageError(
-            f"{str(path)!r} has shape {shape}, which is no image in colour; expected 3 or 4 values "
-            "along the last axis"
-        )
-    return replace(image, rgb=rgb, known_axes=None)
+        raise
+    return replace(image, rgb=True, known_axes=None)
 
 
-def _open_npy(path: Path) -> LazyImage:
+def _open_npy(path: Path, rgb: bool | None) -> LazyImage:
     data = np.load(path, mmap_mode="r", allow_pickle=False)
     if data.ndim < 2 or not data.size or data.dtype.kind not in "buif":
         raise ImageError(
             f"{str(path)!r} holds {data.dtype} of shape {data.shape}; expected pixels in rows and "
             "columns"
         )
-    return LazyImage(data, loaded_whole=True)
+    return LazyImage(data, has_colours(data.shape, rgb, what=repr(str(path))), loaded_whole=True)
 
 
-def _open_zarr(path: Path) -> LazyImage:
+def _open_zarr(path: Path, rgb: bool | None) -> LazyImage:
     import zarr
 
     node = zarr.open(path, mode="r")
-    data, rgb, multiscale = _levels(node, str(path))
+    data, multiscale = _levels(node, str(path))
     finest = data[0] if multiscale else data
-    return LazyImage(data, rgb, multiscale, known_axes=_zarr_axes(node, finest))
+    axes = _zarr_axes(node, finest)
+    names = axes.names if axes is not None else None
+    colours = has_colours(finest.shape, rgb, names, repr(str(path)))
+    if colours and axes is not None:
+        axes = axes.take(range(axes.ndim - 1))
+    return LazyImage(data, colours, multiscale, known_axes=axes)
 
 
 def _zarr_axes(node: Any, finest: Any) -> ImageAxes | None:
@@ -200,8 +225,8 @@ def _zarr_axes(node: Any, finest: Any) -> ImageAxes | None:
         return None
 
 
-def _levels(node: Any, name: str) -> tuple[Any, bool, bool]:
-    """Return data, and whether they are in colour and a pyramid, of an array or a group."""
+def _levels(node: Any, name: str) -> tuple[Any, bool]:
+    """Return data, and whether they are a pyramid, of an array or a group."""
     import zarr
 
     if isinstance(node, zarr.Array):
@@ -221,33 +246,33 @@ def _levels(node: Any, name: str) -> tuple[Any, bool, bool]:
     if levels[0].ndim < 2:
         raise ImageError(f"{name!r} has shape {levels[0].shape}; expected rows and columns")
     pyramid = len(levels) > 1
-    return (levels if pyramid else levels[0]), False, pyramid
+    return (levels if pyramid else levels[0]), pyramid
 
 
-def _open_tiff(path: Path) -> LazyImage | None:
+def _open_tiff(path: Path, rgb: bool | None) -> LazyImage | None:
     """Open a TIFF; None if its axes have to be moved, for which it must be read."""
     import tifffile
     import zarr
 
     with tifffile.TiffFile(path) as file:
         series = file.series[0]
-        axes, shape, levels = series.axes, series.shape, len(series.levels)
-        rgb = "S" in axes and shape[axes.index("S")] in COLOURS
-        known: ImageAxes | None = tiff_axes(file)
-        if known is not None and known.ndim != len(shape) - rgb:
+        layout, levels = tiff_layout(series, rgb), len(series.levels)
+        colours, ndim = layout.samples == "colours", len(series.shape)
+        known: ImageAxes | None = tiff_axes(file, layout)
+        if known is not None and known.ndim != ndim - colours:
             known = None
-        if (rgb and not axes.endswith("S")) or len(shape) < 2 + rgb:
+        if not layout.in_order or ndim < 2 + colours:
             return None
     if levels == 1:
         try:
             data = tifffile.memmap(path, mode="r")
-            return LazyImage(data, rgb, loaded_whole=True, known_axes=known)
+            return LazyImage(data, colours, loaded_whole=True, known_axes=known)
         except ValueError:  # compressed, tiled, or in pieces
             pass
     store = tifffile.imread(path, aszarr=True)
     try:
-        data, _, pyramid = _levels(zarr.open(store, mode="r"), str(path))
+        data, pyramid = _levels(zarr.open(store, mode="r"), str(path))
     except BaseException:
         store.close()
         raise
-    return LazyImage(data, rgb, pyramid, not pyramid, store, known)
+    return LazyImage(data, colours, pyramid, not pyramid, store, known)

@@ -14,6 +14,7 @@ from .command_parts import (
     INTERRUPTED,
     ProgressLine,
     add_json_option,
+    add_rgb_option,
     agreed,
     contrast_limits,
     print_json,
@@ -74,6 +75,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--yes", action="store_true", help="do not ask before it begins")
     command.add_argument("--dry-run", action="store_true", help="only say what it would take")
+    add_rgb_option(command)
     add_json_option(command)
 
 
@@ -81,7 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Say what it takes, ask, and fill the store; returns the exit code."""
     from .lazy_images import open_image
 
-    image = open_image(arguments.image)
+    image = open_image(arguments.image, rgb=arguments.rgb)
     try:
         return _precompute(image, arguments)
     finally:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sam3.errors import PromptError
 
-from .command_parts import DONE, SOME_FAILED, add_json_option, print_json, raw
+from .command_parts import DONE, SOME_FAILED, add_json_option, add_rgb_option, print_json, raw
 
 if TYPE_CHECKING:
     from .lazy_images import LazyImage
@@ -97,9 +97,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--plane", metavar="N[,N...]", type=_plane, help="plane of an image of more than two axes"
     )
-    command.add_argument(
-        "--rgb", action="store_true", help="the last axis of a .npy or zarr holds colours"
-    )
+    add_rgb_option(command)
     command.add_argument(
         "--level",
         type=int,
@@ -120,7 +118,7 @@ def run(arguments: argparse.Namespace) -> int:
         check_output(arguments.table, overwrite=arguments.overwrite)
     # Prompts are checked before a large image is opened, where they can be.
     objects = None if arguments.prompts else _given(arguments)
-    image = open_image(arguments.image, rgb=arguments.rgb or None)
+    image = open_image(arguments.image, rgb=arguments.rgb)
     try:
         return _segment(image, objects, arguments)
     finally:

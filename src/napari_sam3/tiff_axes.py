@@ -1,31 +1,100 @@
-"""Axes, units and scale from the metadata of TIFF files: OME's and ImageJ's."""
+"""Axes, samples, units and scale from the metadata of TIFF files: OME's and ImageJ's."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from .axes import ImageAxes
 
-__all__ = ["tiff_axes"]
+__all__ = ["Samples", "TiffLayout", "tiff_axes", "tiff_layout"]
 
+Samples = Literal["one", "colours", "alpha", "channels"]
 _KNOWN = "tczyx"
+_GREY = {0, 1, 3}  # photometric interpretations: white is zero, black is zero, palette
+_ALPHA = {1, 2}  # extra samples: associated and unassociated alpha
 
 
-def tiff_axes(file: Any) -> ImageAxes:
+@dataclass(frozen=True)
+class TiffLayout:
+    """How the values of a TIFF's first series lie, by its own letters.
+
+    Parameters
+    ----------
+    samples : {"one", "colours", "alpha", "channels"}
+        What the values of a pixel are: a single one; 3 or 4 colours; grey or an index, and alpha,
+        which is left out; anything else.
+    order : tuple of int
+        The axes of the data in the order in which they are taken: rows and columns last, colours
+        or alpha after them, and samples that are channels in front of them.
+    letters : str
+        Those of the axes in that order, without colours and alpha; C for samples that are channels.
+    """
+
+    samples: Samples
+    order: tuple[int, ...]
+    letters: str
+
+    @property
+    def in_order(self) -> bool:
+        """Whether the data can be taken as they lie."""
+        return self.order == tuple(range(len(self.order))) and self.samples != "alpha"
+
+
+def tiff_layout(series: Any, rgb: bool | None = None) -> TiffLayout:
+    """Return how the values of a series lie.
+
+    Parameters
+    ----------
+    series : tifffile.TiffPageSeries
+        The series.
+    rgb : bool, optional
+        Whether 3 or 4 samples are colours; by default as the file says. If not, they are channels.
+    """
+    letters, shape = str(series.axes), series.shape
+    samples = _samples(series, rgb)
+    at = [axis for axis, letter in enumerate(letters) if letter != "S"]
+    if "Y" in letters and "X" in letters:
+        plane = [letters.index("Y"), letters.index("X")]
+        at = [axis for axis in at if axis not in plane] + plane
+    if "S" in letters:
+        own = letters.index("S")
+        at.insert(len(at) - 2 if samples == "channels" else len(at), own)
+    named = "".join(letters[axis] for axis in at)
+    named = named.replace("S", "C" if samples == "channels" else "")
+    assert sorted(at) == list(range(len(shape)))
+    return TiffLayout(samples, tuple(at), named)
+
+
+def _samples(series: Any, rgb: bool | None) -> Samples:
+    if "S" not in series.axes:
+        return "one"
+    count, page = series.shape[series.axes.index("S")], series.keyframe
+    grey = int(page.photometric) in _GREY
+    extra = [int(sample) for sample in page.extrasamples]
+    if grey and count == 2 and extra and extra[0] in _ALPHA:
+        return "alpha"
+    in_colour = not grey if rgb is None else rgb
+    return "colours" if in_colour and count in (3, 4) else "channels"
+
+
+def tiff_axes(file: Any, layout: TiffLayout) -> ImageAxes:
     """Return the axes of a TIFF's first series, colours left out.
 
     Parameters
     ----------
     file : tifffile.TiffFile
         Open.
+    layout : TiffLayout
+        Of the series.
 
     Returns
     -------
     ImageAxes
         In px where the file says nothing: the resolution of other TIFFs is that of a printer.
     """
-    letters = [str(letter).lower() for letter in file.series[0].axes if letter != "S"]
+    letters = [letter.lower() for letter in layout.letters]
     sizes: Mapping[str, tuple[float, str | None]] = {}
     if file.is_ome:
         sizes = _ome_sizes(file)

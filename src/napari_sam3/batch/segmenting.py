@@ -43,6 +43,7 @@ def segment(
     planes: Iterable[Sequence[int]] | None = None,
     output: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
+    rgb: bool | None = None,
     device: str = "auto",
     contrast: ContrastLimits | None = None,
     level: int | None = None,
@@ -61,7 +62,7 @@ def segment(
     ----------
     image : path, array or LazyImage
         A file or OME-Zarr; anything with ``shape``, ``dtype`` and indexing (numpy, dask, zarr),
-        rows and columns last; or a `LazyImage`, which can say more, such as that it is in colour.
+        rows and columns last, or 3 or 4 colours after them; or a `LazyImage`.
     mode : Placed, Repeated, Carried or Automatic
         What is looked for.
     model : str, path, Predictor or callable
@@ -74,6 +75,10 @@ def segment(
         what is done.
     overwrite : bool
         Begin anew, whatever the output is.
+    rgb : bool, optional
+        Whether the last axis of an array holds colours, or the samples of a file are colours. By
+        default what file or names of axes say. An array without names whose last axis has a
+        length of 4 or less is refused: it may be either.
     device : str
         "auto", "cpu", "cuda" or "mps", for a model given by name.
     contrast : tuple of float, optional
@@ -104,7 +109,7 @@ def segment(
     sam3.errors.Sam3Error
         If image, prompts or model cannot be used.
     """
-    source, models = ImageSource.of(image), ModelSource.of(model, device)
+    source, models = ImageSource.of(image, rgb), ModelSource.of(model, device)
     control = control or BatchControl()
     with ExitStack() as stack:
         stack.callback(source.close)

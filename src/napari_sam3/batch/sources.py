@@ -34,37 +34,45 @@ class ImageSource:
         Where any process opens it.
     image : LazyImage, optional
         The image, if it is known to this process only.
+    rgb : bool, optional
+        Whether it is in colour; by default as the file says.
     """
 
-    def __init__(self, path: str | None = None, image: LazyImage | None = None) -> None:
-        self.path = path
+    def __init__(
+        self, path: str | None = None, image: LazyImage | None = None, rgb: bool | None = None
+    ) -> None:
+        self.path, self.rgb = path, rgb
         self._image = image
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Send the path alone: each process opens the image itself."""
-        return ImageSource, (self.path,)
+        return ImageSource, (self.path, None, self.rgb)
 
     @classmethod
-    def of(cls, image: Any) -> ImageSource:
-        """Take a path, a `LazyImage`, or an array with rows and columns last."""
+    def of(cls, image: Any, rgb: bool | None = None) -> ImageSource:
+        """Take a path, a `LazyImage`, or an array; raises ImageError (see `LazyImage.of`)."""
         if isinstance(image, str | os.PathLike):
-            return cls(os.path.abspath(image))
+            return cls(os.path.abspath(image), rgb=rgb)
         if isinstance(image, LazyImage):
+            if rgb is not None and rgb != image.rgb:
+                raise BatchError(
+                    f"rgb={rgb} does not fit a LazyImage with rgb={image.rgb}; leave it out here"
+                )
             return cls(image=image)
         if not hasattr(image, "shape") or not hasattr(image, "dtype") or len(image.shape) < 2:
             raise BatchError(
                 f"{type(image).__name__} is no image; expected a path, an array of at least two "
                 "axes, or a LazyImage"
             )
-        return cls(image=LazyImage(image))
+        return cls(image=LazyImage.of(image, rgb=rgb))
 
     def open(self) -> LazyImage:
         """Return the image, which is opened once, by any thread; raises ImageError."""
         with self._lock:
             if self._image is None:
                 assert self.path is not None
-                self._image = open_image(self.path)
+                self._image = open_image(self.path, rgb=self.rgb)
             return self._image
 
     def close(self) -> None:
