@@ -252,7 +252,8 @@ class BatchRun:
         # Whoever takes a batch back does not want the rest of it.
         if change.direction == "undo" and change.operation.kind == "batch":
             run = self._run
-            if run is not None and change.operation.objects[0].id > run.writing.first:
+            ids = {one.id for one in change.operation.objects}
+            if run is not None and not ids.isdisjoint(run.writing.ids.values()):
                 run.undone = True
                 self.stop()
 

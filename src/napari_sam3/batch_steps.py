@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from .errors import LabelError
 from .fields import Field
 from .ledger import Step, drawn_region
 from .masks import PlaneMask, Region
-from .operations import AcceptedObject, Operation, Policy, Rendering
+from .operations import AcceptedObject, LabelWrite, Operation, Policy, Rendering
 from .packed_writes import PackedWrite
 from .targets import LabelTarget, check_id_fits
 
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
     from .batch import BatchObject
     from .batch.painting import Extent
+    from .planes import PlaneIndex
+    from .recovery import Restored
+    from .restoring import RestoreResult, Start
 
 __all__ = ["BatchSteps", "BatchWriting"]
 
@@ -40,7 +43,7 @@ class BatchWriting:
     Parameters
     ----------
     first : int
-        Added to the ids of the batch, which begin at 1.
+        Added to the ids of the batch, which begin at 1, as long as what comes of it is free.
     policy : {"keep", "overwrite", "inside"}
         What is done about pixels of labels that were there before. Inside leaves them alone, too,
         and cuts an object off at its drawn box or outline where it has one.
@@ -48,12 +51,15 @@ class BatchWriting:
         Class of its objects.
     level : int, optional
         Pyramid level, where it was pinned.
+    ids : dict from int to int
+        The label that each id of the batch got so far.
     """
 
     first: int
     policy: Policy
     category: str
     level: int | None
+    ids: dict[int, int] = field(default_factory=dict)
 
 
 class BatchSteps(Curating):
@@ -109,11 +115,17 @@ class BatchSteps(Curating):
         from .batch.painting import paint_plane
 
         height, width = labels.shape
+        news = sorted({one.id for one in objects} - batch.ids.keys())
+        ids = dict(batch.ids)
+        # Labels may have been accepted, or written by others, since the plane before.
+        highest = self._ledger.highest(labels) if news else 0
+        for number in news:
+            ids[number] = highest = max(highest + 1, batch.first + number)
+        check_id_fits(max((ids[one.id] for one in objects), default=0), labels.dtype)
         numbered = [
-            replace(one, id=one.id + batch.first, mask=_cut(one, batch.policy, (height, width)))
+            replace(one, id=ids[one.id], mask=_cut(one, batch.policy, (height, width)))
             for one in objects
         ]
-        check_id_fits(max((one.id for one in numbered), default=0), labels.dtype)
         step = self._step(key, self.hand_on(key), self.hand_on(key))
         step.source, step.batch = labels.source, batch
         step.policy, step.category = batch.policy, batch.category
@@ -138,6 +150,10 @@ class BatchSteps(Curating):
             for one, extent in zip(wanted, extents, strict=True)
             if extent.area
         ]
+        # An id of which nothing is to be seen yet may be given to another object meanwhile.
+        written = {one.id for one in accepted}
+        step.fresh |= {ids[one] for one in news} & written
+        batch.ids.update((one, label) for one, label in ids.items() if label in written)
         self._keep_batch(step, labels, accepted)
         return tuple(accepted)
 
@@ -177,6 +193,62 @@ class BatchSteps(Curating):
                 edit.apply()
                 step.edits.append(edit)
         self._keep_batch(step, plane.labels, operation.objects)
+
+    def restore(
+        self, restored: Restored, target_of: Callable[[PlaneIndex], LabelTarget], start: Start
+    ) -> RestoreResult:
+        """Write what a journal left behind, and note its objects. One step for undo.
+
+        Pixels of labels that are there stay as they are, and ids that are in use are not used
+        again; see `plan_restore`.
+
+        Parameters
+        ----------
+        restored : Restored
+            From `read_journal`, with `PlaneIndex` as the keys of planes.
+        target_of : callable
+            Called with a plane; returns its labels.
+        start : {"same", "empty", "given"}
+            What the labels were when the journal began.
+
+        Raises
+        ------
+        LabelError
+            If the labels are gone or cannot hold the ids; nothing has changed then.
+        RecordError
+            If pixels cannot be unpacked; nothing has changed then.
+        """
+        from .restoring import plan_restore
+
+        plan = plan_restore(restored, target_of, self._ledger.highest, start)
+        batch, steps = object(), []
+        for plane in plan.planes:
+            labels, key = plane.target, plane.target.key
+            step = self._step(key, self.hand_on(key), self.hand_on(key))
+            step.source, step.batch, step.policy = labels.source, batch, "keep"
+            step.fresh = set(plan.fresh)
+            if plane.edit is not None:
+                plane.edit.apply()
+                step.edits.append(plane.edit)
+            # An object that was accepted here as well keeps what is known of it.
+            news = [pair for pair in plane.objects if self._ledger.find(labels, pair[0].id) is None]
+            self._ledger.exchange(step, (), news)
+            objects = tuple(one for one, _ in news)
+            if not step.edits and not objects:
+                continue
+            self._ledger.use_up(labels, max((one.id for one in objects), default=0))
+            writes = step.writes() or tuple(_pixels_of(labels, one) for one in objects)
+            step.operation = Operation(
+                "batch" if objects else "paint",
+                key,
+                objects=objects,
+                policy="keep",
+                writes=tuple(PackedWrite.of(write) for write in writes),
+            )
+            self._ledger.push(step)
+            steps.append(step)
+        self._tell_all(steps)
+        return plan.result
 
     def _keep_batch(
         self, step: Step, labels: LabelTarget, accepted: Sequence[AcceptedObject]
@@ -232,6 +304,12 @@ def _cut(one: BatchObject, policy: Policy, shape: tuple[int, int]) -> PlaneMask:
         return one.mask
     inside = one.mask.crop & drawn.within(one.mask.region)
     return PlaneMask.from_array(inside, one.mask.row, one.mask.column)
+
+
+def _pixels_of(labels: LabelTarget, one: AcceptedObject) -> LabelWrite:
+    y0, x0, y1, x1 = one.bbox
+    region = slice(y0, y1), slice(x0, x1)
+    return LabelWrite(labels.key, region, labels.read(region))
 
 
 def _written(labels: LabelTarget, one: AcceptedObject) -> PlaneMask:

@@ -47,6 +47,8 @@ class Binding(Remembering):
         (str) after a class was chosen by key.
     merging_changed : Signal
         After a label was noted for merging, or merged.
+    labels_restored : Signal
+        (RestoreResult) after labels were restored from a journal.
     """
 
     class_changed = Signal(str)

@@ -115,6 +115,7 @@ class Curating(History):
         edits = [edit for _, edit, _ in parts if edit is not None]
         operation = Operation("split", plane.key, labels=ids)
         step = self._curate(plane, operation, edits, gone=[label])
+        step.fresh |= set(ids[1:])
         known = self._known([label])
         added = [self._remade(one, number, mask) for one in known for mask, _, number in parts]
         self._ledger.exchange(step, known, added)
@@ -191,25 +192,6 @@ class Curating(History):
         step.edits.append(edit)
         step.operation = Operation("paint", key, writes=writes or edit.writes())
         self._finish_step(step)
-
-    def adopt(
-        self,
-        operations: Sequence[Operation],
-        objects: Iterable[AcceptedObject],
-        source: Hashable,
-    ) -> None:
-        """Take over what an earlier session did; its labels are in place, it cannot be undone.
-
-        Parameters
-        ----------
-        operations : sequence of Operation
-            Net of undo.
-        objects : iterable of AcceptedObject
-            Those still there.
-        source : hashable
-            Identity of the label image they are in; see `LabelTarget.source`.
-        """
-        self._ledger.adopt(operations, objects, source)
 
     def _known(self, labels: Iterable[int]) -> list[AcceptedObject]:
         target = self._need_plane().labels

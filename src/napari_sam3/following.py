@@ -112,7 +112,6 @@ class Following:
             lambda: layers.has(labels),
             self._source.key,
             self._on_stroke,
-            empty="labels" in layers.made,
         )
         self._books = Bookkeeping(labels, self.session)
         self._preview = Preview(layers.preview, layers.image)
@@ -197,7 +196,6 @@ class Following:
         ndim = self.layers.labels.ndim
         axes = plane.axes if plane is not None else (ndim - 2, ndim - 1)
         stroke = Stroke(self._store, atoms, axes)
-        self._store.note(stroke.highest)
         painted = stroke.painted()
         self.session.note_edit(stroke, painted[0].plane, painted)
 

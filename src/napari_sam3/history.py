@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
+from contextlib import ExitStack
 from typing import Literal
 
 from sam3.errors import ImageError, Sam3Error
@@ -132,15 +133,23 @@ class History(Predicting):
 
     def _finish_step(self, step: Step, *, more: bool = False) -> None:
         self._ledger.push(step)
-        self._put_hand(step.key, step.after)
-        self._tell_labels(step, "do", more=more)
+        try:
+            self._put_hand(step.key, step.after)
+        finally:
+            self._tell_labels(step, "do", more=more)
         if step.key == self.plane_key:
             self._tell_prediction()
 
     def _write(
         self, step: Step, plane: Plane, predictions: Iterable[ObjectPrediction]
-    ) -> list[AcceptedObject]:
-        """Write masks; those that cannot be written stay in hand. Raises if none can be."""
+    ) -> tuple[list[AcceptedObject], list[Sam3Error]]:
+        """Write masks; those that cannot be written stay in hand. Raises if none can be.
+
+        Returns
+        -------
+        (list of AcceptedObject, list of Sam3Error)
+            What was written, and the first error of the others, if any.
+        """
         predictor = self.predictor
         results: list[AcceptedObject] = []
         errors: list[Sam3Error] = []
@@ -167,10 +176,17 @@ class History(Predicting):
             step.operation = Operation(
                 "accept", step.key, objects=tuple(results), policy=step.policy
             )
-            self._tell_labels(step, "do")
-        if errors:
-            self.failed.emit(errors[0])
-        return results
+        return results, errors[:1]
+
+    def _tell_accepted(
+        self, step: Step, results: Iterable[AcceptedObject], errors: Iterable[Sam3Error]
+    ) -> None:
+        """Tell what was accepted, and why the rest was not, once the step can be undone."""
+        self._tell_labels(step, "do")
+        for error in errors:
+            self.failed.emit(error)
+        for one in results:
+            self.accepted.emit(one)
 
     def _fill_step(self, job: Job, step: Step, outcome: Outcome) -> None:
         """Write what was accepted before its masks were there."""
@@ -179,16 +195,17 @@ class History(Predicting):
         masks = [found[draft.number] for draft in step.before.drafts if draft.number in found]
         step.job, step.predictions = None, tuple(masks)
         try:
-            results = self._write(step, job.plane, masks)
+            results, errors = self._write(step, job.plane, masks)
         except Sam3Error as error:
             job.error = error
             return
         hand = self.hand_on(step.key)
         for draft in step.after.drafts:
             hand = hand.with_draft(draft)
-        self._put_hand(step.key, hand)
-        for one in results:
-            self.accepted.emit(one)
+        try:
+            self._put_hand(step.key, hand)
+        finally:
+            self._tell_accepted(step, results, errors)
 
     def _take_back(self, step: Step) -> None:
         """Hand prompts back whose objects were not written, unless others took their place."""
@@ -200,7 +217,12 @@ class History(Predicting):
         self, step: Step, hand: Hand, direction: Literal["undo", "redo"], *, more: bool
     ) -> None:
         """Show what is in hand after undo or redo, with its masks or by asking for them anew."""
-        self._tell_labels(step, direction, more=more)
+        try:
+            self._tell_labels(step, direction, more=more)
+        finally:
+            self._show_hand_of(step, hand, direction)
+
+    def _show_hand_of(self, step: Step, hand: Hand, direction: Literal["undo", "redo"]) -> None:
         here = step.key == self.plane_key
         if here:
             self._stop_plain()
@@ -220,3 +242,9 @@ class History(Predicting):
         if operation is not None:
             now = operation.writes if direction == "do" and operation.writes else step.writes()
             self.labels_changed.emit(LabelChange(operation, direction, now, more))
+
+    def _tell_all(self, steps: Sequence[Step]) -> None:
+        """Tell of several steps that belong together, of each even if a listener fails."""
+        with ExitStack() as todo:
+            for step in reversed(steps):  # the last one put in is called first
+                todo.callback(self._tell_labels, step, "do", more=step is not steps[-1])

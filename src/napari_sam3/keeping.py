@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Callable, Hashable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from .errors import LabelError
 from .identity import ImageIdentity, identify
 from .journal import Journal, JournalError
-from .masks import Region
-from .operations import LabelChange, LabelWrite
-from .recovery import Restored, discard_journal, read_journal
+from .operations import LabelChange
+from .recovery import discard_journal, read_journal
 
 if TYPE_CHECKING:
     from napari.layers import Image
 
     from .label_layer import LabelStore
     from .plane_source import PlaneSource
+    from .restoring import RestoreResult, Start
     from .session import LabelingSession
 
 __all__ = ["Keeper", "identify_layer"]
 
 MOST_HELD = 32
+FIRST = 100
+EMPTY: Final = "empty"
+GIVEN: Final = "given"
+#: Labels that take more bytes are not compared with those of a journal: it would take seconds.
+LARGEST_COMPARED = 1 << 31
 
 
 def identify_layer(image: Image) -> ImageIdentity:
@@ -60,14 +65,15 @@ class Keeper:
         on_error: Callable[[BaseException], None],
     ) -> None:
         self._session, self._source, self._store = session, source, store
-        self._start = "empty" if empty else "given"
+        self._start: str = EMPTY if empty else GIVEN
         self._on_error = on_error
         self._journal: Journal | None = None
         # Who the image is may take a while to find out; nothing is lost meanwhile.
         self._waiting: list[LabelChange] = []
         # Of a batch that is taken back, or done again: written to the disk many at a time.
         self._held: list[LabelChange] = []
-        session.labels_changed.connect(self._on_change)
+        # Before everybody else: a listener that fails keeps the later ones from hearing of it.
+        session.labels_changed.connect(self._on_change, priority=FIRST)
 
     @property
     def journal(self) -> Journal | None:
@@ -83,6 +89,7 @@ class Keeper:
     ) -> None:
         """Begin the journal, with what was done so far; errors go to `on_error`."""
         data = self._store().data
+        self.note_start()
         try:
             self._journal = Journal(
                 image,
@@ -105,74 +112,50 @@ class Keeper:
             self._write_held()
             self._journal.close(discard=discard)
 
-    def restore(self, path: str | os.PathLike[str]) -> int:
-        """Bring back what a journal holds, and go on with it in the present one.
+    def note_start(self) -> None:
+        """Find out what the labels are before anything is done to them; on any thread.
+
+        A journal that began with the labels of a file can be done again exactly on these labels,
+        deletions and all, if they are known to be the same.
+        """
+        if self._start == GIVEN and not self._waiting:
+            start = _describe_start(self._store().data)
+            self._start = GIVEN if self._waiting else start
+
+    def restore(self, path: str | os.PathLike[str]) -> RestoreResult:
+        """Bring back what a journal holds, as one step of the session.
 
         Parameters
         ----------
         path : path-like
-            From `find_journals`. It is deleted once its content is in the labels, and in the
-            present journal if there is one.
-
-        Returns
-        -------
-        int
-            The number of objects that are back.
+            From `find_journals`. It is deleted once all of its content is in the labels, and in
+            the present journal if there is one.
 
         Raises
         ------
         LabelError
-            If the labels do not have the shape of the ones the journal was about.
+            If the labels do not have the shape of the ones the journal was about, or cannot hold
+            its ids.
         JournalError, RecordError
             If the journal cannot be read.
         """
-        restored = read_journal(path, self._source.key)
-        self._check(restored)
-        touched: dict[Hashable, list[Region]] = {}
-
-        def write(key: Any, region: Region, values: npt.NDArray[Any]) -> None:
-            self._store().plane(key.plane).write(region, values)
-            touched.setdefault(key, []).append(region)
-
-        restored.apply(write)
-        source = self._store().layer.unique_id
-        self._session.adopt(restored.operations, restored.objects, source)
-        left = tuple(self._read(key, regions) for key, regions in touched.items())
-        changes = [LabelChange(one, "do", ()) for one in restored.operations]
-        if changes:
-            changes[-1] = LabelChange(restored.operations[-1], "do", left)
-            self._on_change(*changes)
-            # Everybody else hears of it once.
-            self._session.labels_changed.disconnect(self._on_change)
-            self._session.labels_changed.emit(changes[-1])
-            self._session.labels_changed.connect(self._on_change)
-        if self._journal is not None and self._journal.problem is None:
-            discard_journal(path)
-        return len(restored.objects)
-
-    def _check(self, restored: Restored) -> None:
-        header, data = restored.header, self._store().data
-        if header is not None and header.shape != tuple(data.shape):
+        restored, store = read_journal(path), self._store()
+        header = restored.header
+        if header is not None and header.shape != tuple(store.data.shape):
             raise LabelError(
                 f"the journal is about labels of shape {header.shape}, but "
-                f"{self._store().layer.name!r} has {tuple(data.shape)}; choose a new layer"
+                f"{store.layer.name!r} has {tuple(store.data.shape)}; choose a new layer"
             )
-        highest = max((int(w.values.max(initial=0)) for w in restored.writes()), default=0)
-        limit = int(np.iinfo(data.dtype).max)
-        if highest > limit:
-            raise LabelError(
-                f"the journal holds the label {highest}, but labels of dtype {data.dtype} end at "
-                f"{limit}; choose a new layer"
-            )
-
-    def _read(self, key: Any, regions: list[Region]) -> LabelWrite:
-        """Return the smallest region of a plane around others, as it is now."""
-        rows, columns = (
-            slice(min(r[axis].start for r in regions), max(r[axis].stop for r in regions))
-            for axis in (0, 1)
-        )
-        values = self._store().plane(key.plane).read((rows, columns))
-        return LabelWrite(key, (rows, columns), values)
+        start: Start = GIVEN
+        if header is not None and header.start == EMPTY:
+            start = EMPTY
+        elif header is not None and header.start not in (GIVEN, EMPTY):
+            start = "same" if header.start == _describe_start(store.data) else GIVEN
+        result = self._session.restore(restored, store.plane, start)
+        safe = self._journal is not None and self._journal.problem is None
+        if safe and not (result.partly or result.left_out):
+            discard_journal(path)
+        return result
 
     def _on_change(self, *changes: LabelChange) -> None:
         ours = [change for change in changes if self._source.is_ours(change.operation.plane)]
@@ -197,3 +180,13 @@ class Keeper:
             self._journal.append(*changes)
         except JournalError as error:
             self._on_error(error)
+
+
+def _describe_start(data: Any) -> str:
+    """Return what tells labels from all others; GIVEN if that would take too long."""
+    if not isinstance(data, np.ndarray) or data.nbytes > LARGEST_COMPARED:
+        return GIVEN
+    digest = hashlib.blake2b(repr((data.shape, data.dtype.str)).encode(), digest_size=16)
+    for part in data if data.ndim > 2 else (data,):
+        digest.update(np.ascontiguousarray(part).data)
+    return f"{GIVEN} {digest.hexdigest()}"

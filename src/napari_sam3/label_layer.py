@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from .errors import LabelError, LayerError
 from .label_levels import finest, write_levels
+from .largest_label import LargestLabel
 from .masks import Region
 from .planes import PlaneIndex
 
@@ -61,7 +62,7 @@ def check_labels(labels: Labels, image: Image) -> None:
 
 
 class LabelStore:
-    """A whole Labels layer: keeps track of its largest id, hands out its planes.
+    """A whole Labels layer: knows its largest id, hands out its planes.
 
     Parameters
     ----------
@@ -73,8 +74,6 @@ class LabelStore:
         Gives the key of a plane.
     on_stroke : callable, optional
         Told about each stroke that a person paints.
-    empty : bool
-        The layer is known to hold nothing but background.
     """
 
     def __init__(
@@ -83,20 +82,16 @@ class LabelStore:
         alive: Callable[[], bool],
         name_plane: Callable[[PlaneIndex], Hashable],
         on_stroke: Callable[[list[Any]], None] | None = None,
-        *,
-        empty: bool = False,
     ) -> None:
         self.layer = layer
         self.alive = alive
         self.name_plane = name_plane
         self._on_stroke = on_stroke
-        self._maximum: int | None = 0 if empty else None
-        layer.events.data.connect(self._forget)
+        self._largest = LargestLabel()
         layer.events.paint.connect(self._note_paint)
 
     def close(self) -> None:
         """Stop listening to the layer."""
-        self.layer.events.data.disconnect(self._forget)
         self.layer.events.paint.disconnect(self._note_paint)
 
     @property
@@ -105,27 +100,15 @@ class LabelStore:
         return finest(self.layer.data, multiscale=self.layer.multiscale)
 
     def maximum(self) -> int:
-        """Return the largest id in the layer; it is scanned once, and after foreign edits."""
-        if self._maximum is None:
-            self._maximum = _largest(self.data)
-        return self._maximum
-
-    def note(self, label: int) -> None:
-        """Note an id that was written."""
-        if self._maximum is not None:
-            self._maximum = max(self._maximum, label)
+        """Return the largest id in the layer, whoever wrote it."""
+        return self._largest.of(self.data)
 
     def plane(self, plane: PlaneIndex) -> LayerTarget:
         """Return one plane as a target."""
         return LayerTarget(self, plane)
 
-    def _forget(self, event: Any = None) -> None:
-        self._maximum = None
-
     def _note_paint(self, event: Any) -> None:
-        if self._on_stroke is None:
-            self._maximum = None
-        else:
+        if self._on_stroke is not None:
             self._on_stroke(list(event.value))
 
     def need_layer(self) -> None:
@@ -178,6 +161,10 @@ class LayerTarget:
         """Return the largest id in the whole layer."""
         return self._store.maximum()
 
+    def holds(self, label: int) -> bool:
+        """Whether a label is anywhere in the layer."""
+        return label <= self._store.maximum() and _holds(self._store.data, label)
+
     def read(self, region: Region) -> npt.NDArray[Any]:
         """Return a copy of the labels in a region of the plane."""
         self._store.need_layer()
@@ -194,12 +181,11 @@ class LayerTarget:
         self._store.need_layer()
         layer = self._store.layer
         write_levels(layer.data if layer.multiscale else (layer.data,), self._plane, region, values)
-        self._store.note(int(values.max(initial=0)))
         self._store.layer.refresh(extent=False)
 
 
-def _largest(data: Any) -> int:
-    """Return the largest value, one plane at a time where the data are not in memory."""
+def _holds(data: Any, label: int) -> bool:
+    """Whether a label is in an array, one plane at a time where the data are not in memory."""
     if isinstance(data, np.ndarray) or data.ndim <= 2:
-        return int(np.max(np.asarray(data), initial=0))
-    return max((_largest(np.asarray(data[i])) for i in range(data.shape[0])), default=0)
+        return bool((np.asarray(data) == label).any())
+    return any(_holds(np.asarray(data[i]), label) for i in range(data.shape[0]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from statistics import median
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .drafts import Hand
-from .edits import Edit, mask_of_label, write_object
+from .edits import Edit, LabelEdit, mask_of_label, write_object
 from .errors import LabelError
 from .inference import ObjectPrediction
 from .masks import PlaneMask
@@ -54,6 +54,8 @@ class Step:
         What was written.
     added, removed : list of AcceptedObject
         What became of the objects.
+    fresh : set of int
+        Ids that the label image holds since this step only.
     operation : Operation, optional
         What was done to the labels.
     policy : {"keep", "overwrite", "inside"}
@@ -73,6 +75,7 @@ class Step:
     edits: list[Edit] = field(default_factory=list)
     added: list[AcceptedObject] = field(default_factory=list)
     removed: list[AcceptedObject] = field(default_factory=list)
+    fresh: set[int] = field(default_factory=set)
     operation: Operation | None = None
     policy: Policy = "keep"
     category: str = ""
@@ -95,7 +98,6 @@ class Ledger:
     def __init__(self) -> None:
         self.done: list[Step] = []
         self.undone: list[Step] = []
-        self._earlier: tuple[Operation, ...] = ()
         self._objects: dict[ObjectKey, AcceptedObject] = {}
         self._digests: dict[ObjectKey, bytes] = {}
         self._highest: dict[Hashable, int] = {}
@@ -109,7 +111,7 @@ class Ledger:
     def operations(self) -> tuple[Operation, ...]:
         """Everything that was done to labels and not undone, oldest first."""
         ours = (step.operation for step in self.done)
-        return (*self._earlier, *(operation for operation in ours if operation is not None))
+        return tuple(operation for operation in ours if operation is not None)
 
     def objects_in(self, source: Hashable) -> tuple[AcceptedObject, ...]:
         """Objects in one label image, oldest first."""
@@ -122,16 +124,6 @@ class Ledger:
     def is_as_written(self, labels: LabelTarget, label: int, mask: PlaneMask) -> bool:
         """Whether an object's pixels are the ones that were written."""
         return self._digests.get((labels.source, labels.key, label)) == _digest(mask)
-
-    def adopt(
-        self,
-        operations: Sequence[Operation],
-        objects: Iterable[AcceptedObject],
-        source: Hashable,
-    ) -> None:
-        """Take over what was done in an earlier session; it cannot be undone here."""
-        self._earlier = (*self._earlier, *operations)
-        self._objects |= {(source, one.plane, one.id): one for one in objects}
 
     def next_id(self, labels: LabelTarget) -> int:
         """Use up an id above every one seen in the labels so far, undone ones included."""
@@ -181,6 +173,7 @@ class Ledger:
         draft = prediction.draft
         step.source = labels.source
         earlier = None if draft.label is None else self.find(labels, draft.label)
+        fresh = label is None and draft.label is None
         if label is None:
             label = draft.label if draft.label is not None else self._free_id(labels)
         edit = write_object(
@@ -219,6 +212,7 @@ class Ledger:
             time=datetime.now(UTC).isoformat(timespec="milliseconds"),
         )
         step.edits.append(edit)
+        step.fresh |= {label} if fresh else set()
         self.exchange(step, [earlier] if earlier else [], [(accepted, written)])
         return accepted
 
@@ -226,9 +220,12 @@ class Ledger:
         self,
         step: Step,
         removed: Iterable[AcceptedObject],
-        added: Iterable[tuple[AcceptedObject, PlaneMask]],
+        added: Iterable[tuple[AcceptedObject, PlaneMask | None]],
     ) -> None:
-        """Note in a step that objects took the place of others."""
+        """Note in a step that objects took the place of others.
+
+        An object without a mask has other pixels than its prompts stand for.
+        """
         for gone in removed:
             step.removed.append(gone)
             self._objects.pop((step.source, gone.plane, gone.id), None)
@@ -236,7 +233,7 @@ class Ledger:
             key = step.source, accepted.plane, accepted.id
             step.added.append(accepted)
             self._objects[key] = accepted
-            self._digests[key] = _digest(mask)
+            self._digests[key] = b"" if mask is None else _digest(mask)
 
     def push(self, step: Step) -> None:
         """Add a new step; what had been undone can no longer be redone."""
@@ -262,6 +259,7 @@ class Ledger:
         if not self.done:
             return None
         step = self.done[-1]
+        self._check_still_free(step, "undo")
         self.revert(step)
         self.done.pop()
         if step.job is None:
@@ -273,12 +271,28 @@ class Ledger:
         if not self.undone:
             return None
         step = self.undone[-1]
+        self._check_still_free(step, "redo")
         for edit in step.edits:
             edit.apply()
         self.undone.pop()
         self.done.append(step)
         self._swap(step.source, step.removed, step.added)
         return step
+
+    def _check_still_free(self, step: Step, direction: str) -> None:
+        """Refuse to bring an id back that somebody gave to another object meanwhile."""
+        edit = next((edit for edit in step.edits if isinstance(edit, LabelEdit)), None)
+        taken: list[int] = []
+        if edit is not None and direction == "redo":
+            known = {label for source, _, label in self._objects if source == step.source}
+            taken = [label for label in sorted(step.fresh - known) if edit.target.holds(label)]
+        elif edit is not None and step.operation is not None and step.operation.kind == "delete":
+            taken = [one for one in step.operation.labels if _pixels(edit.target, one) is not None]
+        if taken:
+            raise LabelError(
+                f"label {taken[0]} was given to another object since, and {direction} would use it "
+                "a second time. Expected a free label. Give that object another label first"
+            )
 
     def _swap(
         self, source: Hashable, gone: Iterable[AcceptedObject], back: Iterable[AcceptedObject]

@@ -163,7 +163,8 @@ def find_journals(
             logger.warning("the journal %s is passed over: %s", path, error)
             continue
         if restored.header is not None and restored.header.image == image and restored.operations:
-            counts = len(restored.objects), len(restored.operations)
+            # An object on many planes is one object.
+            counts = len({one.id for one in restored.objects}), len(restored.operations)
             found.append(CrashedJournal(path, time, *counts, restored.closed))
     return found
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Hashable
 
+from psygnal import Signal
+
 from .following import Following
 from .identity import ImageIdentity
 from .keeping import identify_layer
 from .plane_image import PlaneImage
 from .plane_source import PlaneKey
 from .replaying import replay_into
+from .restoring import RestoreResult
 from .session_file import read_session, write_session
 from .targets import LabelTarget
 
@@ -19,6 +22,8 @@ __all__ = ["Remembering"]
 
 class Remembering(Following):
     """The part of `Binding` that keeps what was done."""
+
+    labels_restored = Signal(object)
 
     def keep_journal(
         self,
@@ -43,9 +48,25 @@ class Remembering(Following):
             self._keeper.begin(identity, folder=folder, limit_bytes=limit_bytes)
 
     def restore_labels(self, path: str | os.PathLike[str]) -> int | None:
-        """Bring back what a journal holds (see `find_journals`); returns the number of objects."""
-        count: int | None = self._guard(lambda: self._keeper.restore(path))
-        return count
+        """Bring back what a journal holds, as one step; returns the number of objects.
+
+        Labels that are there now stay as they are: what is restored goes into free pixels, under
+        free ids. What that leaves out is told by `labels_restored`; the journal is kept then.
+
+        Parameters
+        ----------
+        path : path-like
+            From `find_journals`.
+        """
+        result: RestoreResult | None = self._guard(lambda: self._keeper.restore(path))
+        if result is None:
+            return None
+        self.labels_restored.emit(result)
+        return result.objects
+
+    def note_labels(self) -> None:
+        """Find out what the labels are, for the journal; on any thread."""
+        self._keeper.note_start()
 
     def save_session(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write all that was done to labels of this image to a file, to be replayed later."""

@@ -10,11 +10,12 @@ from .panel import Panel
 from .panel_text import FORGET_LOST, RESTORE_LOST
 from .recovery import CrashedJournal, discard_journal, find_journals
 from .settings import read_settings
-from .status_text import crash_found
+from .status_text import crash_found, labels_restored
 from .workers import ThreadRunner
 
 if TYPE_CHECKING:
     from .binding import Binding
+    from .restoring import RestoreResult
 
 __all__ = ["Safety"]
 
@@ -52,10 +53,12 @@ class Safety:
         self._binding = binding
         if not read_settings().journal:
             return
+        binding.labels_restored.connect(self._tell)
         image, folder = binding.image, self.folder
 
         def look() -> Any:
             identity = identify_layer(image)
+            binding.note_labels()
             return identity, find_journals(folder, identity)
 
         self._runner.call(look, lambda found: self._begin(binding, found))
@@ -85,6 +88,12 @@ class Safety:
     def _restore(self, binding: Binding, crashed: CrashedJournal) -> None:
         if binding is self._binding:
             binding.restore_labels(crashed.path)
+
+    def _tell(self, result: RestoreResult) -> None:
+        text = labels_restored(
+            result.objects, result.partly, result.left_out, renumbered=result.renumbered
+        )
+        self._panel.show_status(text, error=bool(result.partly or result.left_out))
 
     def _forget(self, crashed: CrashedJournal) -> None:
         discard_journal(crashed.path)

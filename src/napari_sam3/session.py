@@ -275,17 +275,20 @@ class LabelingSession(BatchSteps):
             self.predict()
         step, job = self._step(plane.key, hand, Hand()), self._awaited(hand)
         results: list[AcceptedObject] = []
+        errors: list[Sam3Error] = []
         if not self._unanswered(hand):
-            results = self._write(step, plane, [self._predictions[one.number] for one in wanted])
+            masks = [self._predictions[draft.number] for draft in wanted]
+            results, errors = self._write(step, plane, masks)
         elif job is not None:
             step.job, job.step = job, step
         else:
             raise LabelError("there is no mask to accept; click on an object first")
         self._ledger.push(step)
-        self._put_hand(plane.key, step.after)
-        self._tell_prediction()
-        for one in results:
-            self.accepted.emit(one)
+        try:
+            self._put_hand(plane.key, step.after)
+            self._tell_prediction()
+        finally:  # a listener that fails keeps nobody from hearing what was written
+            self._tell_accepted(step, results, errors)
         return results[-1] if results else None
 
     def cancel(self) -> None:

@@ -139,6 +139,12 @@ def _objects(count: int) -> str:
     return "1 object" if count == 1 else f"{count} objects"
 
 
+def _labels(labels: Sequence[int]) -> str:
+    named = ", ".join(map(str, labels[:MOST_NAMED]))
+    more = f" and {len(labels) - MOST_NAMED} more" if len(labels) > MOST_NAMED else ""
+    return f"label {named}" if len(labels) == 1 else f"labels {named}{more}"
+
+
 def _planes(count: int) -> str:
     return "1 plane" if count == 1 else f"{count} planes"
 
@@ -163,6 +169,26 @@ def crash_found(when: datetime, objects: int) -> str:
     date = when.strftime("%d %B, %H:%M")
     what = _objects(objects) if objects else "changes of labels"
     return f"napari ended unexpectedly on {date}, with {what} of this image not saved."
+
+
+def labels_restored(
+    objects: int, partly: Sequence[int], left_out: Sequence[int], *, renumbered: bool
+) -> str:
+    """Say what a journal brought back, and which of its labels it did not, or only in part."""
+    text = f"{_objects(objects)} restored"
+    if renumbered:
+        text += ", under free ids where theirs were in use"
+    parts = []
+    if left_out:
+        parts.append(f"Not restored: {_labels(left_out)}")
+    if partly:
+        parts.append(f"Only in part: {_labels(partly)}")
+    if not parts:
+        return f"{text}."
+    return (
+        f"{text}. {'. '.join(parts)}: labels that are there now were left as they are. To restore "
+        "everything, choose a new labels layer; it is offered again there."
+    )
 
 
 # ------------------------------------------------------------------------- times

@@ -29,9 +29,6 @@ class Paintable(Protocol):
     def need_layer(self) -> None:
         """Raise LabelError if the layer is gone."""
 
-    def note(self, label: int) -> None:
-        """Note an id that was written."""
-
 
 @dataclass(frozen=True, eq=False)
 class _Patch:
@@ -63,11 +60,6 @@ class Stroke:
             _from_mask(atom, shape) if hasattr(atom, "slice_key") else _from_index(atom)
             for atom in atoms
         ]
-
-    @property
-    def highest(self) -> int:
-        """The largest label that was painted."""
-        return max(int(patch.after[patch.mask].max(initial=0)) for patch in self._patches)
 
     def apply(self) -> None:
         """Paint again, leaving pixels alone that others have changed since."""
@@ -121,7 +113,6 @@ class Stroke:
         ours = patch.mask & (values == old)
         values[ours] = new[ours]
         data[patch.box] = values
-        self._store.note(int(values.max(initial=0)))
 
 
 def _from_mask(atom: Any, shape: tuple[int, ...]) -> _Patch:

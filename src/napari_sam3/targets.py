@@ -37,6 +37,9 @@ class LabelTarget(Protocol):
     def maximum(self) -> int:
         """Return the largest id in the whole label image, not in this plane alone."""
 
+    def holds(self, label: int) -> bool:
+        """Whether a label is anywhere in the whole label image."""
+
     def read(self, region: Region) -> npt.NDArray[Any]:
         """Return a copy of the labels in a region of the plane."""
 
@@ -100,6 +103,10 @@ class ArrayTarget:
     def maximum(self) -> int:
         """Return the largest id in the array."""
         return int(self.array.max(initial=0))
+
+    def holds(self, label: int) -> bool:
+        """Whether a label is anywhere in the array."""
+        return bool((self.array == label).any())
 
     def read(self, region: Region) -> npt.NDArray[Any]:
         """Return a copy of the labels in a region."""

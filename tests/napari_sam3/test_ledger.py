@@ -13,7 +13,7 @@ from napari_sam3.drafts import Hand
 from napari_sam3.jobs import Job
 from napari_sam3.ledger import KEPT_PREDICTIONS, RECENT_OBJECTS, Ledger, Step
 from napari_sam3.masks import PlaneMask
-from napari_sam3.operations import AcceptedObject, Operation, Rendering
+from napari_sam3.operations import AcceptedObject, Rendering
 from napari_sam3.plane_image import ArrayPlane
 from napari_sam3.planes import plane_from_array
 from napari_sam3.prompts import PromptSet
@@ -37,6 +37,12 @@ def accepted(predictor: Predictor, blobs: Image) -> AcceptedObject:
 def sized(one: AcceptedObject, number: int, height: int, width: int) -> AcceptedObject:
     """Return the object with another id and bounding box, away from the origin."""
     return replace(one, id=number, bbox=(30, 50, 30 + height, 50 + width))
+
+
+def hold(ledger: Ledger, objects: list[AcceptedObject], source: str) -> None:
+    """Have a ledger know objects of a label image."""
+    step = Step("plane", Hand(), Hand(), source=source)
+    ledger.exchange(step, [], [(one, None) for one in objects])
 
 
 # ------------------------------------------------------------------ objects
@@ -102,14 +108,11 @@ def test_objects_are_told_apart_by_label_image_and_plane(accepted: AcceptedObjec
     ledger = Ledger()
     first, second = accepted, replace(accepted, id=2)
     elsewhere = replace(accepted, plane="other")
-    earlier = Operation("accept", "plane", objects=(first,))
-    ledger.adopt([earlier], [first, elsewhere], "labels")
-    ledger.adopt([replace(earlier, objects=(second,))], [second], "others")
+    hold(ledger, [first, elsewhere], "labels")
+    hold(ledger, [second], "others")
     assert ledger.objects == (first, elsewhere, second)
     assert ledger.objects_in("labels") == (first, elsewhere)
     assert ledger.objects_in("others") == (second,)
-    assert [one.objects for one in ledger.operations] == [(first,), (second,)]
-    assert not ledger.done, "what an earlier session did cannot be undone here"
 
 
 def test_an_object_that_is_gone_already_can_go_once_more(accepted: AcceptedObject) -> None:
@@ -139,10 +142,10 @@ def test_the_typical_size_is_the_median_of_the_newest_objects(accepted: Accepted
     ledger = Ledger()
     assert ledger.typical_size() is None
     old = [sized(accepted, 100 + i, 900, 900) for i in range(RECENT_OBJECTS)]
-    ledger.adopt([], old, "labels")
+    hold(ledger, old, "labels")
     high = [sized(accepted, 1 + i, 40, 7) for i in range(RECENT_OBJECTS // 2)]
     wide = [sized(accepted, 50 + i, 6, 20) for i in range(RECENT_OBJECTS // 2)]
-    ledger.adopt([], [*high, *wide], "labels")
+    hold(ledger, [*high, *wide], "labels")
     assert ledger.typical_size() == 30.0
 
 

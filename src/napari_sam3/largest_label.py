@@ -1,0 +1,117 @@
+"""The largest label of an array that others write to: read again at each question."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+__all__ = ["LargestLabel"]
+
+#: Files in the folder of a zarr array that are not chunks.
+METADATA = ("zarr.json", ".zarray", ".zattrs")
+
+
+class LargestLabel:
+    """Finds the largest label without relying on what it was before.
+
+    Other tools and other widgets write to the same array and tell nobody, so that a number
+    remembered from the last time may be given to a second object. Arrays in memory are read whole
+    (about 5 ms for 16 million px of uint32). Zarr arrays are read chunk by chunk, and only those
+    chunks that were stored anew since the last question.
+    """
+
+    def __init__(self) -> None:
+        # By the name of a chunk: what tells it from an older one, and its largest label.
+        self._chunks: dict[str, tuple[Any, int]] = {}
+
+    def of(self, data: Any) -> int:
+        """Return the largest label of an array; 0 if it holds nothing but background.
+
+        Parameters
+        ----------
+        data : array-like of integers
+            numpy, zarr, or anything with ``shape``, ``ndim`` and basic indexing.
+        """
+        stamps = None if isinstance(data, np.ndarray) else _stamps(data)
+        if stamps is None:
+            self._chunks = {}
+            return _whole(data)
+        known, self._chunks = self._chunks, {}
+        for name, (stamp, place) in stamps.items():
+            before = known.get(name)
+            if before is not None and _same(before[0], stamp):
+                self._chunks[name] = before
+            else:
+                self._chunks[name] = stamp, int(np.max(np.asarray(data[place]), initial=0))
+        background = int(data.fill_value or 0)
+        return max((largest for _, largest in self._chunks.values()), default=background)
+
+
+def _whole(data: Any) -> int:
+    """Return the largest value, one plane at a time where the data are not in memory."""
+    if isinstance(data, np.ndarray) or data.ndim <= 2:
+        return int(np.max(np.asarray(data), initial=0))
+    return max((_whole(np.asarray(data[i])) for i in range(data.shape[0])), default=0)
+
+
+def _stamps(data: Any) -> dict[str, tuple[Any, tuple[slice, ...]]] | None:
+    """Return a stamp and the place of each stored chunk; None if they cannot be told apart."""
+    if not type(data).__module__.startswith("zarr."):
+        return None
+    stored = _stored(data)
+    if stored is None:
+        return None
+    lengths = data.shards or data.chunks
+    found = {}
+    for name, stamp in stored:
+        # "c/0/12/3", "0/12/3" or "0.12.3", as the array's metadata have it.
+        numbers = [int(number) for number in re.findall(r"\d+", name)]
+        if len(numbers) != data.ndim:
+            return None
+        spans = zip(numbers, lengths, strict=True)
+        place = tuple(slice(number * length, (number + 1) * length) for number, length in spans)
+        found[f"{id(data.store)} {data.path} {lengths} {name}"] = stamp, place
+    return found
+
+
+def _stored(data: Any) -> list[tuple[str, Any]] | None:
+    """List the chunks of a zarr array by name, each with what changes once it is stored anew."""
+    from zarr.storage import LocalStore, MemoryStore
+
+    if isinstance(data.store, MemoryStore):
+        # The buffers themselves; a chunk stored anew is another one.
+        buffers = getattr(data.store, "_store_dict", None)
+        prefix = f"{data.path}/" if data.path else ""
+        if buffers is None:
+            return None
+        names = [name for name in buffers if name.startswith(prefix)]
+        chunks = [(name.removeprefix(prefix), buffers[name]) for name in names]
+        return [(name, stamp) for name, stamp in chunks if name not in METADATA]
+    if isinstance(data.store, LocalStore):
+        folder = Path(data.store.root) / data.path
+        files = (
+            Path(place, name)
+            for place, _, names in os.walk(folder)
+            for name in itertools.filterfalse(METADATA.__contains__, names)
+        )
+        return [(file.relative_to(folder).as_posix(), _file_stamp(file)) for file in files]
+    return None
+
+
+def _file_stamp(file: Path) -> tuple[int, ...]:
+    try:
+        stat = file.stat()
+    except FileNotFoundError:  # replaced at this moment: no stamp is ever like this one
+        return ()
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino
+
+
+def _same(before: Any, now: Any) -> bool:
+    if isinstance(now, tuple):
+        return bool(now) and bool(before == now)
+    return before is now
