@@ -13,7 +13,7 @@ from psygnal import Signal
 from sam3.errors import PromptError, Sam3Error
 
 from .class_colors import ClassColors
-from .errors import LabelError
+from .errors import NothingThere
 from .field_outline import FieldOutline
 from .gestures import ADD
 from .plane_source import ChannelChoice, Contrast
@@ -95,6 +95,12 @@ class Binding(Remembering):
     def plane(self) -> PlaneIndex | None:
         """The plane shown; None in 3-D display."""
         return self._source.plane
+
+    @property
+    def accepted(self) -> int:
+        """Number of objects accepted in the labels of this image; one on many planes is one."""
+        found = self.session.objects_in(self.labels.unique_id)
+        return len({one.id for one in found if self._source.is_ours(one.plane)})
 
     @property
     def problem(self) -> Sam3Error | None:
@@ -205,7 +211,7 @@ class Binding(Remembering):
             region = slice(y, y + 1), slice(x, x + 1)
             label = int(self._store.plane(self._source.need()).read(region)[0, 0])
         if label == 0:
-            raise LabelError(
+            raise NothingThere(
                 f"there is no label at row {y}, column {x} to {purpose}; point the mouse at one"
             )
         return label

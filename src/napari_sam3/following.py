@@ -14,6 +14,7 @@ from .errors import LayerError
 from .field_outline import FieldOutline
 from .gestures import ADD, KEYS, Gestures
 from .grouping import group_rows
+from .hidden_labels import HiddenLabels
 from .inference import ObjectPrediction
 from .keeping import Keeper
 from .label_layer import LabelStore, check_labels, image_shape
@@ -115,6 +116,7 @@ class Following:
         )
         self._books = Bookkeeping(labels, self.session)
         self._preview = Preview(layers.preview, layers.image)
+        self._hidden = HiddenLabels(labels)
         self._gestures = Gestures(cast("Binding", self), self._keys)
         for emitter in self._prompt_emitters():
             emitter.connect(self._on_prompts)
@@ -124,6 +126,7 @@ class Following:
     def _unwire_layers(self) -> None:
         self.layers.points.events.mode.disconnect(self._on_listening)
         self._gestures.close()
+        self._hidden.hide(frozenset(), None)
         self._store.close()
         self._books.close()
         for emitter in self._prompt_emitters():
@@ -327,6 +330,9 @@ class Following:
         self._preview.show(
             ((one.mask, one.draft.number == current) for one in ranked), self._source.plane
         )
+        drafts = (one.draft for one in ranked)
+        refined = frozenset(draft.label for draft in drafts if draft.label is not None)
+        self._hidden.hide(refined, self._source.plane)
         self._show_field()
 
     def _show_field(self) -> None:

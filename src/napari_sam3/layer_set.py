@@ -92,7 +92,7 @@ class LayerSet:
         return None
 
     def restored(self) -> LayerSet:
-        """Return a set in which missing layers are made anew.
+        """Return a set in which missing layers are made anew; the labels themselves come back.
 
         Raises
         ------
@@ -101,10 +101,20 @@ class LayerSet:
         """
         if "image" in self.missing:
             raise LayerError(f"the image {self.image.name!r} was deleted; choose another one")
+        missing = self.missing
+        if "labels" in missing:
+            # The layer holds what was accepted; it goes where it was, above the image.
+            below = next(i for i, one in enumerate(self.viewer.layers) if self._is_image(one))
+            self.viewer.layers.insert(below + 1, self.labels)
         made: dict[str, Any] = {
-            role: _add(self.viewer, self.image, role) for role in ROLES if role in self.missing
+            role: _add(self.viewer, self.image, role)
+            for role in missing
+            if role not in ("image", "labels")
         }
         return replace(self, made=self.made | set(made), **made)
+
+    def _is_image(self, layer: Layer) -> bool:
+        return bool(layer.unique_id == self.image.unique_id)
 
     def select_points(self) -> None:
         """Make the points the active layer, so that the next click is a prompt."""

@@ -16,6 +16,7 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 from sam3.errors import PromptError, Sam3Error
 
 from .batch_run import BatchRun
+from .errors import NothingThere
 from .layer_set import find_image, find_labels, images_in
 from .layers import Binding, bind
 from .model_menu import ModelMenu
@@ -345,6 +346,11 @@ class SegmentWidget(QWidget):
     def _on_error(self, error: BaseException) -> None:
         if self._closed:
             return
+        if isinstance(error, NothingThere):
+            # A miss is said where it is looked for, without a message over the window.
+            self.panel.show_status(sentence(error))
+            self.refresh()
+            return
         if isinstance(error, Sam3Error):
             text = sentence(error)
         else:
@@ -367,7 +373,7 @@ class SegmentWidget(QWidget):
         self.batch.refresh()
         missing = binding.layers.missing if binding else ()
         panel.show_way_back(restore=bool(missing), listen=bool(binding and not binding.listening))
-        panel.object.setText(describe_mask(session))
+        panel.object.setText(describe_mask(session, binding))
         drafts = session.hand.drafts if binding is not None else ()
         panel.buttons["accept"].setEnabled(any(draft.has_target for draft in drafts))
         panel.buttons["reject"].setEnabled(bool(drafts))

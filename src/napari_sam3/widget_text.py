@@ -44,9 +44,10 @@ def describe_missing(layers: LayerSet) -> str:
     return status_text.deleted_layers([getattr(layers, role).name for role in layers.missing])
 
 
-def describe_mask(session: LabelingSession) -> str:
-    """Describe the mask in hand and count the objects accepted."""
-    accepted, many = len(session.objects), len(session.hand.drafts)
+def describe_mask(session: LabelingSession, binding: Binding | None) -> str:
+    """Describe the mask in hand and count the objects accepted in the labels of the image."""
+    accepted = 0 if binding is None else binding.accepted
+    many = len(session.hand.drafts)
     prediction = session.prediction
     if prediction is None:
         return status_text.accepted_objects(accepted)
