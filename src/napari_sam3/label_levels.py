@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -58,12 +60,13 @@ def write_levels(
 ) -> None:
     """Replace the labels in a region of a plane, on every level.
 
-    Coarser levels hold the first label of each square, never a mixture.
+    Coarser levels hold the first label of each square, never a mixture; where a pixel stands for
+    no whole number of those of the finest level, such as 1.5, the label in its middle.
 
     Parameters
     ----------
     levels : sequence of array-like
-        Finest first; the place of a pixel of a coarse level is a multiple of its size.
+        Finest first, with any ratio of lengths along each axis.
     plane : PlaneIndex
         A plane of the finest level.
     region : tuple of slice
@@ -72,43 +75,78 @@ def write_levels(
         The new labels.
     """
     for level in levels:
-        factors = _factors(levels[0].shape, level.shape)
-        there = [factors[axis] for axis in plane.other_axes]
-        if any(at % factor for at, factor in zip(plane.index, there, strict=True)):
+        ratios = _ratios(levels[0].shape, level.shape)
+        fixed = dict(zip(plane.other_axes, plane.index, strict=True))
+        index = [_taken(ratios[axis], at, at + 1) for axis, at in fixed.items()]
+        if not all(there.size for there, _ in index):
             continue  # this level passes over the plane
-        index = tuple(at // factor for at, factor in zip(plane.index, there, strict=True))
         spans, picks = [], []
         for axis, part in zip(plane.axes, region, strict=True):
-            factor = factors[axis]
-            start, stop = -(-part.start // factor), min(-(-part.stop // factor), level.shape[axis])
-            spans.append(slice(start, stop))
-            picks.append(slice(start * factor - part.start, None, factor))
-        height, width = (max(0, span.stop - span.start) for span in spans)
-        kept = values[tuple(picks)][:height, :width]
-        if kept.size:
-            level[PlaneIndex(plane.axes, index).slices(*spans)] = kept
+            there, source = _taken(ratios[axis], part.start, part.stop)
+            spans.append(slice(int(there[0]), int(there[-1]) + 1) if there.size else slice(0, 0))
+            picks.append(source - part.start)
+        kept = values[np.ix_(*picks)]
+        # A level that is longer along an axis than the finest one shows a plane several times.
+        for place in itertools.product(*(there for there, _ in index)) if kept.size else ():
+            level[PlaneIndex(plane.axes, tuple(map(int, place))).slices(*spans)] = kept
 
 
-def _factors(fine: Sequence[int], coarse: Sequence[int]) -> list[int]:
-    """Return how many px of the finest level, along each axis, one of a coarse level stands for.
+@dataclass(frozen=True)
+class _Ratio:
+    """How an axis of a coarse level stands to that of the finest one.
+
+    Parameters
+    ----------
+    fine, coarse : int
+        Their lengths in px.
+    factor : int
+        How many px of the finest level one px stands for, where that is a whole number and the
+        length was rounded; 0 where the ratio of the lengths is the true one.
+    """
+
+    fine: int
+    coarse: int
+    factor: int
+
+    def source(self, at: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return which px of the finest level are shown: the first of each square, or its middle."""
+        if self.factor:
+            return at * self.factor
+        return (2 * at + 1) * self.fine // (2 * self.coarse)
+
+
+def _taken(
+    ratio: _Ratio, start: int, stop: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return the px of a coarse level whose label lies in a span of the finest, and where."""
+    size = ratio.factor or ratio.fine / ratio.coarse
+    first, last = int(start / size) - 1, int(stop / size) + 2
+    there = np.arange(max(first, 0), min(last, ratio.coarse), dtype=np.int64)
+    source = ratio.source(there)
+    inside = (source >= start) & (source < stop)
+    return there[inside], source[inside]
+
+
+def _ratios(fine: Sequence[int], coarse: Sequence[int]) -> list[_Ratio]:
+    """Return how each axis of a coarse level stands to the finest one.
 
     Lengths were rounded when the pyramid was made, so the longest axis decides, and the others
     follow it if that can be.
     """
     longest = int(np.argmax(fine))
     shared = _factor(fine[longest], coarse[longest])
-    return [
-        shared
-        if few != many and few in (many // shared, -(-many // shared))
-        else _factor(many, few)
-        for many, few in zip(fine, coarse, strict=True)
-    ]
+    found = []
+    for many, few in zip(fine, coarse, strict=True):
+        follows = shared and few != many and few in (many // shared, -(-many // shared))
+        found.append(_Ratio(int(many), int(few), shared if follows else _factor(many, few)))
+    return found
 
 
 def _factor(fine: int, coarse: int) -> int:
+    """Return the whole factor whose rounding gives the length; 0 if there is none."""
     ratio = fine / coarse
-    power = 2 ** round(float(np.log2(ratio)))
+    power = 2 ** max(0, round(float(np.log2(ratio))))
     for factor in (power, round(ratio), int(ratio), int(ratio) + 1):
         if factor and coarse in (fine // factor, -(-fine // factor)):
             return int(factor)
-    return max(1, round(ratio))
+    return 0

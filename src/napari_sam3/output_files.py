@@ -58,6 +58,8 @@ def replacing(path: str | os.PathLike[str], overwrite: bool) -> Iterator[Path]:
     try:
         yield partial
         os.replace(partial, path)
+    except Sam3Error:  # which says itself what to do
+        raise
     except OSError as error:
         raise ExportError(
             f"{str(path)!r} could not be written ({error.strerror or error}); free some space or "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -238,3 +239,16 @@ def test_commands_ask_whether_an_array_is_in_colour(
         for option, shape in (("--rgb", "50 x 40"), ("--no-rgb", "50 x 40 x 3")):
             assert main([command, path, option]) == 0
             assert f"shape:       {shape}\n" in capsys.readouterr().out
+
+
+def test_what_is_wrong_with_an_export_is_told_and_not_that_space_is_missing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.save(tmp_path / "large.npy", np.full((6, 8), 1 << 40))
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    for name, reason in (("o.tif", "do not fit a label TIFF"), ("o.parquet", "pyarrow")):
+        assert main(["export", str(tmp_path / "large.npy"), "-o", str(tmp_path / name)]) == 2
+        told = capsys.readouterr().err
+        assert reason in told
+        assert "free some space" not in told
+        assert not (tmp_path / name).exists()

@@ -46,6 +46,40 @@ def test_coarse_levels_hold_every_other_label(data: Any) -> None:
         assert np.array_equal(level, truth[:, :: 2**number, :: 2**number]), number
 
 
+@pytest.mark.parametrize(
+    ("fine", "coarse"),
+    [((100, 90), (67, 60)), ((100, 90), (40, 90)), ((100, 90), (34, 60)), ((90, 100), (72, 29))],
+)
+def test_coarse_levels_of_any_ratio_show_what_lies_there(
+    fine: tuple[int, int], coarse: tuple[int, int]
+) -> None:
+    levels = [np.zeros((2, *size), np.uint16) for size in (fine, coarse)]
+    rows, columns = np.mgrid[: fine[0], : fine[1]]
+    disc = ((rows - 70) ** 2 + (columns - 65) ** 2 < 15**2).astype(np.uint16)
+    whole = [np.zeros((2, *size), np.uint16) for size in (fine, coarse)]
+    write_levels(whole, PlaneIndex((1, 2), (1,)), (slice(0, fine[0]), slice(0, fine[1])), disc)
+    for top in range(0, fine[0], 7):  # piece by piece it is the same
+        part = slice(top, min(top + 7, fine[0]))
+        write_levels(levels, PlaneIndex((1, 2), (1,)), (part, slice(0, fine[1])), disc[part])
+    np.testing.assert_array_equal(levels[1], whole[1])
+    assert not levels[1][0].any()
+    assert levels[1][1].any()
+    ratio = np.array(fine) / coarse
+    found = (np.argwhere(levels[1][1]) + 0.5) * ratio
+    # As viewers lay a coarse level over the finest one: half a coarse pixel off, at the most.
+    np.testing.assert_allclose(found.mean(axis=0), (70.5, 65.5), atol=ratio.max() / 2)
+    assert abs(len(found) * ratio.prod() - disc.sum()) < 0.15 * disc.sum()
+
+
+def test_planes_of_a_level_with_fewer_or_more_planes_are_written() -> None:
+    levels = [np.zeros((n, 4, 4), int) for n in (9, 6, 18)]
+    for z in range(9):
+        region = (slice(0, 4), slice(0, 4))
+        write_levels(levels, PlaneIndex((1, 2), (z,)), region, np.full((4, 4), z))
+    assert levels[1][:, 0, 0].tolist() == [0, 2, 3, 5, 6, 8]
+    assert levels[2][:, 0, 0].tolist() == [z // 2 for z in range(18)]
+
+
 def test_planes_across_a_pyramid_are_written_where_a_level_has_them() -> None:
     levels: list[npt.NDArray[Any]] = [np.zeros((5, 8, 8), int), np.zeros((5, 4, 4), int)]
     for column in (2, 3):
