@@ -310,7 +310,9 @@ CAUSES: dict[str, tuple[Cause, ...]] = {
     "UnsupportedError": (Cause("give a text prompt", _text_prompt),),
     "DeviceError": (Cause("ask for a device of another kind", _device),),
     "DeviceMemoryError": (Cause("use a model when the memory is full", _memory),),
-    "NothingThere": (Cause("accept before anything was clicked on", lambda: _session().accept()),),
+    "NothingThereError": (
+        Cause("accept before anything was clicked on", lambda: _session().accept()),
+    ),
     "LabelError": (Cause("delete a label that is not there", lambda: _session().delete(5)),),
     "LayerError": (Cause("begin without an image", _layerless),),
     "ExportError": (

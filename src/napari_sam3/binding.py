@@ -13,7 +13,7 @@ from psygnal import Signal
 from sam3.errors import PromptError, Sam3Error
 
 from .class_colors import ClassColors
-from .errors import NothingThere
+from .errors import NothingThereError
 from .field_outline import FieldOutline
 from .gestures import ADD
 from .plane_source import ChannelChoice, Contrast
@@ -211,7 +211,7 @@ class Binding(Remembering):
             region = slice(y, y + 1), slice(x, x + 1)
             label = int(self._store.plane(self._source.need()).read(region)[0, 0])
         if label == 0:
-            raise NothingThere(
+            raise NothingThereError(
                 f"there is no label at row {y}, column {x} to {purpose}; point the mouse at one"
             )
         return label

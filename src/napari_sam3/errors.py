@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from sam3.errors import Sam3Error
 
-__all__ = ["LabelError", "LayerError", "NothingThere"]
+__all__ = ["LabelError", "LayerError", "NothingThereError"]
 
 
 class LabelError(Sam3Error, ValueError):
     """A label cannot be written: nothing to write, no room for it, or no free id."""
 
 
-class NothingThere(LabelError):
+class NothingThereError(LabelError):
     """A command met nothing to act on: no label under the mouse, or no mask to accept."""
 
 

@@ -13,7 +13,7 @@ from sam3.errors import PromptError, Sam3Error
 
 from .batch_steps import BatchSteps
 from .drafts import Draft, Hand
-from .errors import LabelError, NothingThere
+from .errors import LabelError, NothingThereError
 from .inference import ObjectPrediction
 from .jobs import Job, Loader, Plane, once
 from .ledger import Ledger
@@ -270,7 +270,7 @@ class LabelingSession(BatchSteps):
         plane, hand = self._need_plane(), self.hand
         wanted = tuple(draft for draft in hand.drafts if draft.has_target)
         if not wanted:
-            raise NothingThere("there is no mask to accept; click on an object first")
+            raise NothingThereError("there is no mask to accept; click on an object first")
         if self._unanswered(hand) and self._awaited(hand) is None:
             self.predict()
         step, job = self._step(plane.key, hand, Hand()), self._awaited(hand)
@@ -282,7 +282,7 @@ class LabelingSession(BatchSteps):
         elif job is not None:
             step.job, job.step = job, step
         else:
-            raise NothingThere("there is no mask to accept; click on an object first")
+            raise NothingThereError("there is no mask to accept; click on an object first")
         self._ledger.push(step)
         try:
             self._put_hand(plane.key, step.after)

@@ -16,7 +16,7 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 from sam3.errors import PromptError, Sam3Error
 
 from .batch_run import BatchRun
-from .errors import NothingThere
+from .errors import NothingThereError
 from .layer_set import find_image, find_labels, images_in
 from .layers import Binding, bind
 from .model_menu import ModelMenu
@@ -346,7 +346,7 @@ class SegmentWidget(QWidget):
     def _on_error(self, error: BaseException) -> None:
         if self._closed:
             return
-        if isinstance(error, NothingThere):
+        if isinstance(error, NothingThereError):
             # A miss is said where it is looked for, without a message over the window.
             self.panel.show_status(sentence(error))
             self.refresh()
