@@ -215,6 +215,17 @@ def _layerless() -> None:
     bind(ViewerModel())
 
 
+def _misplaced() -> None:
+    from napari.components import ViewerModel
+
+    from napari_sam3 import bind
+
+    viewer = ViewerModel()
+    image = viewer.add_image(np.zeros((8, 8)), name="cells")
+    labels = viewer.add_labels(np.zeros((8, 8), int), name="nuclei", translate=(3, 0))
+    bind(viewer, image, labels)
+
+
 def _export(name: str) -> None:
     from napari_sam3.formats.choice import export_labels
 
@@ -315,6 +326,7 @@ CAUSES: dict[str, tuple[Cause, ...]] = {
     ),
     "LabelError": (Cause("delete a label that is not there", lambda: _session().delete(5)),),
     "LayerError": (Cause("begin without an image", _layerless),),
+    "MisplacedError": (Cause("choose labels that lie beside the image", _misplaced),),
     "ExportError": (
         Cause("write over a file", lambda: _export("labels.tif")),
         Cause("give a name that tells no format", lambda: _export("labels.xyz")),

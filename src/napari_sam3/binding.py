@@ -17,7 +17,7 @@ from .errors import NothingThereError
 from .field_outline import FieldOutline
 from .gestures import ADD
 from .plane_source import ChannelChoice, Contrast
-from .planes import PlaneIndex
+from .planes import PlaneIndex, nearest
 from .prompts import MIN_BOX_SIDE, PromptSet
 from .remembering import Remembering
 
@@ -118,12 +118,22 @@ class Binding(Remembering):
 
     def accept(self) -> AcceptedObject | None:
         """Write the masks in hand; see `LabelingSession.accept`."""
-        result: AcceptedObject | None = self._guard(self.session.accept)
+
+        def accept() -> AcceptedObject | None:
+            self._check_plane()
+            return self.session.accept()
+
+        result: AcceptedObject | None = self._guard(accept)
         return result
 
     def reject(self) -> None:
         """Drop the current object in hand, with its prompts."""
-        self._guard(self.session.reject)
+
+        def reject() -> None:
+            self._check_plane()
+            self.session.reject()
+
+        self._guard(reject)
 
     def undo(self) -> None:
         """Take the last step back, and show its plane."""
@@ -204,7 +214,7 @@ class Binding(Remembering):
     def _label_at(self, place: Place | None, purpose: str) -> int:
         self._ensure_plane()
         position = self.viewer.cursor.position if place is None else place
-        y, x = (int(np.floor(value + 0.5)) for value in self._source.locate(position))
+        y, x = nearest(self._source.locate(position)).tolist()
         height, width = self._plane_shape()
         label = 0
         if 0 <= y < height and 0 <= x < width:
@@ -365,6 +375,11 @@ class Binding(Remembering):
             self._take_prompts()
 
         self._guard(draw)
+
+    def _check_plane(self) -> None:
+        """Say why there is no plane to work on, or why the labels cannot be written any more."""
+        if not self.layers.missing:
+            self._ensure_plane()
 
     def _plane_shape(self) -> tuple[int, int]:
         shape = self.session.plane_shape

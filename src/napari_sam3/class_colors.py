@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from .label_colors import show_labels
 from .operations import LabelChange
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ class ClassColors:
     def __init__(self, labels: Labels, session: LabelingSession, colors: Mapping[str, str]) -> None:
         self._labels, self._session, self._colors = labels, session, dict(colors)
         self._before: Any = labels.colormap
+        self._known = {one.id for one in session.objects_in(labels.unique_id)}
+        self._shown = self._known
         session.labels_changed.connect(self._on_change)
         session.batch_ended.connect(self._show)
         self._show()
@@ -43,6 +46,8 @@ class ClassColors:
         self._session.labels_changed.disconnect(self._on_change)
         self._session.batch_ended.disconnect(self._show)
         self._labels.colormap = self._before
+        # Objects that were accepted meanwhile must not vanish.
+        show_labels(self._labels, self._shown - self._known)
 
     def _on_change(self, change: LabelChange) -> None:
         if not change.more:
@@ -52,6 +57,8 @@ class ClassColors:
         from napari.utils.colormaps import DirectLabelColormap
 
         colors: dict[int | None, Any] = {None: OTHER, 0: "transparent"}
-        for one in self._session.objects_in(self._labels.unique_id):
+        objects = self._session.objects_in(self._labels.unique_id)
+        self._shown = {one.id for one in objects}
+        for one in objects:
             colors[one.id] = self._colors.get(one.category, OTHER)
         self._labels.colormap = DirectLabelColormap(color_dict=colors)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sam3.errors import Sam3Error
 
-__all__ = ["LabelError", "LayerError", "NothingThereError"]
+__all__ = ["LabelError", "LayerError", "MisplacedError", "NothingThereError"]
 
 
 class LabelError(Sam3Error, ValueError):
@@ -17,3 +17,7 @@ class NothingThereError(LabelError):
 
 class LayerError(Sam3Error, ValueError):
     """A napari layer that is needed is missing, gone, or of the wrong kind."""
+
+
+class MisplacedError(LayerError):
+    """A Labels layer whose pixels do not lie on those of the image."""

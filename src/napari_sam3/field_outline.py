@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from .label_layer import image_shape, placement
+from .label_layer import image_shape, place_on, placement
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -61,6 +61,7 @@ class FieldOutline:
         layer = self.layer
         if layer is None:
             layer = self._layer = self._make()
+        place_on(layer, self._image)
         layer.editable = True  # napari lets nobody else change it meanwhile
         layer.data = []
         if field is not None and plane is not None:

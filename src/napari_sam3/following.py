@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 from psygnal import Signal
@@ -17,8 +18,9 @@ from .grouping import group_rows
 from .hidden_labels import HiddenLabels
 from .inference import ObjectPrediction
 from .keeping import Keeper
-from .label_layer import LabelStore, check_labels, image_shape
-from .layer_set import LayerSet
+from .label_colors import ShownLabels
+from .label_layer import LabelStore, image_shape
+from .layer_set import LayerSet, fit_labels
 from .plane_image import RenderedPlane
 from .plane_source import Contrast, PlaneKey, PlaneSource
 from .planes import PlaneIndex
@@ -115,11 +117,14 @@ class Following:
             self._on_stroke,
         )
         self._books = Bookkeeping(labels, self.session)
+        self._shown = ShownLabels(labels, self.session)
         self._preview = Preview(layers.preview, layers.image)
         self._hidden = HiddenLabels(labels)
         self._gestures = Gestures(cast("Binding", self), self._keys)
         for emitter in self._prompt_emitters():
             emitter.connect(self._on_prompts)
+        for emitter in (labels.events.data, *_moves(labels)):
+            emitter.connect(self._on_labels)
         layers.points.events.mode.connect(self._on_listening)
         self.listen()
 
@@ -129,8 +134,12 @@ class Following:
         self._hidden.hide(frozenset(), None)
         self._store.close()
         self._books.close()
+        self._shown.close()
         for emitter in self._prompt_emitters():
             emitter.disconnect(self._on_prompts)
+        labels = self.layers.labels
+        for emitter in (labels.events.data, *_moves(labels)):
+            emitter.disconnect(self._on_labels)
 
     def _prompt_emitters(self) -> tuple[Any, ...]:
         points, boxes = self.layers.points.events, self.layers.boxes.events
@@ -146,10 +155,11 @@ class Following:
 
     def _connections(self) -> list[tuple[Any, Callable[..., None]]]:
         dims, image = self.layers.viewer.dims.events, self.layers.image.events
-        moved = (image.scale, image.translate, image.rotate, image.shear, image.affine, image.units)
+        sliced = (dims.point, dims.order, dims.ndisplay, dims.margin_left, dims.margin_right)
         pairs: list[tuple[Any, Callable[..., None]]] = [
-            *((emitter, self._on_view) for emitter in (dims.point, dims.order, dims.ndisplay)),
-            *((emitter, self._on_image) for emitter in (image.data, *moved)),
+            *((emitter, self._on_view) for emitter in (*sliced, image.projection_mode)),
+            *((emitter, self._on_move) for emitter in _moves(self.layers.image)),
+            (image.data, self._on_image),
             (image.contrast_limits, self._on_contrast),
             (self.layers.viewer.layers.events.removed, self._on_removed),
             (self.layers.viewer.layers.selection.events.active, self._on_listening),
@@ -173,6 +183,19 @@ class Following:
         self._on_view()
         self._guard(self._ensure_plane)
 
+    def _on_move(self, event: Any = None) -> None:
+        self.layers.follow_image()
+        self._current = False
+        # Scale and place come one by one: between them the slider may stand outside the image.
+        with suppress(LayerError):
+            self._follow_viewer()
+            self._guard(self._take_prompts)
+            self._guard(self._ensure_plane)
+        self._show_prediction(self.session.prediction)
+
+    def _on_labels(self, event: Any = None) -> None:
+        self._current = False  # looked at anew before the next thing is done to them
+
     def _on_contrast(self, event: Any = None) -> None:
         if self._source.contrast == "layer":
             # Limits change many times while a slider moves: rendered anew at the next question.
@@ -185,7 +208,7 @@ class Following:
     def _on_prompts(self, event: Any) -> None:
         points = self.layers.points
         if event.type == "data":
-            self.prompt_layers.follow(event)
+            self.prompt_layers.follow(event, self._source.plane)
         if event.type == "features" and points.mode == ADD:
             # napari selects what it adds; the mark of selection would hide the colour.
             points.selected_data = set()
@@ -259,8 +282,8 @@ class Following:
         if "image" in self.layers.missing:
             name = self.layers.image.name
             raise LayerError(f"the image {name!r} was deleted; choose another one")
-        # Both may have been given other data since they were chosen.
-        check_labels(self.layers.labels, self.layers.image)
+        # Both may have been moved, or given other data, since they were chosen.
+        fit_labels(self.layers.labels, self.layers.image)
         plane = self._source.need()
         target = self._store.plane(plane)
         self.session.set_plane(self._source.rendered(), self._source.key(plane), target)
@@ -301,6 +324,7 @@ class Following:
 
     def snapshot(self) -> SeenImage:
         """Return the image as the model sees it now, with all its planes, for any thread."""
+        self._ensure_plane()
         return self._source.snapshot()
 
     def labels_on(self, plane: PlaneIndex) -> LabelTarget:
@@ -364,6 +388,15 @@ class Following:
         if error is not self._reported:
             self._reported = error
             self._on_error(error)
+
+
+def _moves(layer: Layer) -> tuple[Any, ...]:
+    """Return the events of a layer that is moved in the world."""
+    events = layer.events
+    return tuple(
+        getattr(events, name)
+        for name in ("scale", "translate", "rotate", "shear", "affine", "units")
+    )
 
 
 def _asked(drafts: Any) -> dict[int, PromptSet]:

@@ -12,6 +12,7 @@ import numpy as np
 from .errors import LabelError
 from .identity import ImageIdentity, identify
 from .journal import Journal, JournalError
+from .layer_data import pixels_of
 from .operations import LabelChange
 from .recovery import discard_journal, read_journal
 
@@ -35,7 +36,7 @@ LARGEST_COMPARED = 1 << 31
 
 def identify_layer(image: Image) -> ImageIdentity:
     """Tell an image from others by a bounded sample of its pixels; see `identify`."""
-    return identify(image.data, image.name, rgb=image.rgb, multiscale=image.multiscale)
+    return identify(pixels_of(image), image.name, rgb=image.rgb, multiscale=image.multiscale)
 
 
 class Keeper:

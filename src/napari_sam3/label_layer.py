@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from .errors import LabelError, LayerError
+from .coordinates import displacement
+from .errors import LabelError, LayerError, MisplacedError
 from .label_levels import finest, write_levels
 from .largest_label import LargestLabel
 from .masks import Region
 from .planes import PlaneIndex
 
 if TYPE_CHECKING:
-    from napari.layers import Image, Labels
+    from napari.layers import Image, Labels, Layer
 
-__all__ = ["LabelStore", "LayerTarget", "check_labels", "image_shape", "placement"]
+__all__ = [
+    "LabelStore",
+    "LayerTarget",
+    "check_labels",
+    "image_shape",
+    "place_on",
+    "placement",
+]
 
+#: Pixels by which labels may lie beside the image, as rounded metadata have it.
+BESIDE = 0.1
 PLACEMENT = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
 
 
@@ -34,13 +45,20 @@ def placement(image: Image) -> dict[str, Any]:
     return {name: getattr(image, name) for name in PLACEMENT}
 
 
+def place_on(layer: Layer, image: Image) -> None:
+    """Move a layer with the axes of an image to where the image lies."""
+    for name, value in placement(image).items():
+        if not np.array_equal(getattr(layer, name), value):
+            setattr(layer, name, value)
+
+
 def check_labels(labels: Labels, image: Image) -> None:
     """Refuse a Labels layer that objects of an image cannot be written to.
 
     Raises
     ------
     LayerError
-        Naming what is wrong and the way out.
+        Naming what is wrong and the way out; `MisplacedError` if `place_on` would mend it.
     """
     make_new = 'choose "new layer" instead'
     levels = labels.data if labels.multiscale else (labels.data,)
@@ -50,15 +68,41 @@ def check_labels(labels: Labels, image: Image) -> None:
             f"{labels.name!r} has shape {shape}, but the image {image.name!r} {wanted}; {make_new}"
         )
     for data in levels:
-        if type(data).__module__.startswith("dask"):
-            raise LayerError(
-                f"{labels.name!r} is a dask array, which cannot be written to; set its data to "
-                "data.compute() or to a zarr array first"
-            )
-        flags = getattr(data, "flags", None)
-        read_only = getattr(data, "read_only", False)  # zarr's name for it
-        if read_only or (flags is not None and not getattr(flags, "writeable", True)):
-            raise LayerError(f"the data of {labels.name!r} are read-only; {make_new}")
+        _check_writable(data, labels.name, make_new)
+    beside = displacement(labels, image)
+    if beside > BESIDE:
+        raise MisplacedError(
+            f"{labels.name!r} lies elsewhere than the image {image.name!r}: up to {beside:.4g} px "
+            "beside it. Expected the same scale, translation and units. Choose it in the panel "
+            f"to have it aligned, call bind(..., align=True), or {make_new}"
+        )
+
+
+def _check_writable(data: Any, name: str, make_new: str) -> None:
+    graph = getattr(data, "__dask_graph__", None)
+    if graph is not None and graph() is not None:  # xarray's have none around numpy
+        raise LayerError(
+            f"{name!r} is a dask array, which cannot be written to; set its data to "
+            "data.compute() or to a zarr array first"
+        )
+    flags = getattr(data, "flags", None)
+    read_only = getattr(data, "read_only", False)  # zarr's name for it
+    if read_only or (flags is not None and not getattr(flags, "writeable", True)):
+        raise LayerError(f"the data of {name!r} are read-only; {make_new}")
+    if isinstance(data, np.ndarray) or not math.prod(data.shape):
+        return
+    try:
+        np.iinfo(data.dtype)
+        if type(data).__module__.startswith("zarr"):
+            return  # it says above whether it can be written, and a chunk may be far away
+        first = (slice(0, 1),) * len(data.shape)
+        data[first] = np.asarray(data[first])
+    except Exception as error:  # every library raises what it likes
+        kind = f"{type(data).__module__.partition('.')[0]} {type(data).__name__}"
+        raise LayerError(
+            f"the data of {name!r} cannot be written to: {kind} of {data.dtype} ({error}). "
+            f"Expected a numpy or zarr array of integers. Convert them, or {make_new}"
+        ) from error
 
 
 class LabelStore:
@@ -110,6 +154,16 @@ class LabelStore:
     def _note_paint(self, event: Any) -> None:
         if self._on_stroke is not None:
             self._on_stroke(list(event.value))
+
+    def need_writable(self) -> None:
+        """Refuse to go on if the layer is gone, or its owner locked it; raises LabelError."""
+        self.need_layer()
+        # napari lets nobody paint on pyramids, which says nothing about their owner's wishes.
+        if not (self.layer.editable or self.layer.multiscale):
+            raise LabelError(
+                f"the labels layer {self.layer.name!r} is locked: labels.editable is False, so "
+                "nothing is written to it. Set it to True, or choose another layer"
+            )
 
     def need_layer(self) -> None:
         """Refuse to go on if the layer is no longer in the viewer; raises LabelError."""
@@ -176,9 +230,9 @@ class LayerTarget:
         Raises
         ------
         LabelError
-            If the layer is no longer in the viewer.
+            If the layer is no longer in the viewer, or not editable.
         """
-        self._store.need_layer()
+        self._store.need_writable()
         layer = self._store.layer
         write_levels(layer.data if layer.multiscale else (layer.data,), self._plane, region, values)
         self._store.layer.refresh(extent=False)

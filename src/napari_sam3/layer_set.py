@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .errors import LayerError
-from .label_layer import check_labels, image_shape, placement
+from .errors import LayerError, MisplacedError
+from .label_layer import check_labels, image_shape, place_on, placement
 from .label_levels import LARGEST_SIDE, make_levels
 from .preview import preview_colors
 from .prompt_layers import boxes_options, check_prompts, points_options
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image, Labels, Layer, Points, Shapes
 
-__all__ = ["LayerSet", "find_image", "find_labels", "images_in"]
+__all__ = ["LayerSet", "find_image", "find_labels", "fit_labels", "images_in"]
 
 LABELS_NAME, PREVIEW_NAME = "SAM 3 labels", "SAM 3 preview"
 #: Under this name the metadata of labels that were made for an image hold its `unique_id`.
@@ -56,13 +56,19 @@ class LayerSet:
         labels: Labels | None,
         points: Points | None,
         boxes: Shapes | None,
+        *,
+        align: bool = False,
     ) -> LayerSet:
-        """Complete a set: layers that are not given are added to the viewer."""
+        """Complete a set: layers that are not given are added to the viewer.
+
+        With `align`, labels that lie elsewhere than the image are moved there. Labels that were
+        made for it are so in any case.
+        """
         image = find_image(viewer) if image is None else image
         # Everything is checked before the first layer is added.
         _check_image(image)
         if labels is not None:
-            check_labels(labels, image)
+            fit_labels(labels, image, align=align)
         for layer in (points, boxes):
             if layer is not None:
                 check_prompts(layer, image)
@@ -113,6 +119,13 @@ class LayerSet:
         }
         return replace(self, made=self.made | set(made), **made)
 
+    def follow_image(self) -> None:
+        """Move the layers that were made for the image to where it lies now."""
+        for role in self.made - {"preview"}:
+            place_on(getattr(self, role), self.image)
+        if is_made_for(self.labels, self.image):
+            place_on(self.labels, self.image)
+
     def _is_image(self, layer: Layer) -> bool:
         return bool(layer.unique_id == self.image.unique_id)
 
@@ -160,11 +173,32 @@ def find_labels(viewer: ViewerModel, image: Image) -> Labels | None:
     from napari.layers import Labels
 
     for layer in reversed(list(viewer.layers)):
-        if isinstance(layer, Labels) and layer.metadata.get(MADE_FOR) == str(image.unique_id):
+        if isinstance(layer, Labels) and is_made_for(layer, image):
             with suppress(LayerError):
-                check_labels(layer, image)
+                fit_labels(layer, image)
                 return layer
     return None
+
+
+def is_made_for(labels: Labels, image: Image) -> bool:
+    """Whether a Labels layer was made for an image."""
+    return bool(labels.metadata.get(MADE_FOR) == str(image.unique_id))
+
+
+def fit_labels(labels: Labels, image: Image, *, align: bool = False) -> None:
+    """Check labels like `check_labels`, and move them onto the image if they are to follow it.
+
+    Raises
+    ------
+    LayerError
+        If objects of the image cannot be written to them.
+    """
+    try:
+        check_labels(labels, image)
+    except MisplacedError:
+        if not (align or is_made_for(labels, image)):
+            raise
+        place_on(labels, image)
 
 
 def _check_image(image: Image) -> None:

@@ -31,6 +31,7 @@ def bind(
     *,
     points: Points | None = None,
     boxes: Shapes | None = None,
+    align: bool = False,
     predictor: Predictor | Loader | None = None,
     session: LabelingSession | None = None,
     contrast: Contrast = "image",
@@ -47,9 +48,11 @@ def bind(
     image : Image, optional
         Image to segment; the selected or topmost one if not given.
     labels : Labels, optional
-        Where objects go; must have the image's shape.
+        Where objects go; must have the image's shape and lie where it lies.
     points, boxes : Points, Shapes, optional
         Existing layers to take prompts from.
+    align : bool
+        Move labels that lie elsewhere onto the image, instead of refusing them.
     predictor : Predictor or callable, optional
         A predictor, or a function that loads one; the embedded model if not given.
     session : LabelingSession, optional
@@ -78,7 +81,7 @@ def bind(
         session = LabelingSession(predictor if predictor is not None else model_loader(), mode=mode)
     layers = None
     try:
-        layers = LayerSet.make(viewer, image, labels, points, boxes)
+        layers = LayerSet.make(viewer, image, labels, points, boxes, align=align)
         return Binding(
             layers, session, own_session=own, contrast=contrast, keys=keys, on_error=on_error
         )

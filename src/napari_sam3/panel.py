@@ -49,8 +49,9 @@ class Panel(QScrollArea):
         Asks for the next of the masks offered.
     way_back, stop, stop_work : QPushButton
         Offered only where they apply: restoring layers, ending a download, ending a prediction.
-    offer : Offer
-        A question with two answers, shown only when there is one.
+    offer, question : Offer
+        Questions with two answers, shown only when there are any: about what a crash left, and
+        about the labels chosen.
     batch : BatchPanel
         The fold of batches, and how far one is.
     advanced : Advanced
@@ -87,7 +88,7 @@ class Panel(QScrollArea):
         self.next_mask, self.way_back = QPushButton(), QPushButton()
         self.stop = worded(QPushButton(), panel_text.STOP_DOWNLOAD)
         self.stop_work = worded(QPushButton(), panel_text.STOP_WORK)
-        self.offer = Offer()
+        self.offer, self.question = Offer(), Offer()
         self.batch, self.advanced = BatchPanel(), Advanced()
         self._name_controls()
         inner = QWidget()
@@ -236,6 +237,7 @@ class Panel(QScrollArea):
         stack.addLayout(choices)
         stack.addLayout(_row(*self.modes.values()))
         stack.addWidget(self.offer)
+        stack.addWidget(self.question)
         for part in (
             *(self.status, self.busy, self.stop, self.stop_work),
             *(self.way_back, self.object),

@@ -87,6 +87,7 @@ BUTTONS = {
 YES = Wording("&Yes", "Do what is offered")
 NO = Wording("N&o", "Leave it, and do not ask again")
 RESTORE_LOST, FORGET_LOST = "Restore", "Forget them"
+ALIGN_LABELS, LEAVE_LABELS = "Align", "Cancel"
 
 # ------------------------------------------------------------------ the instructions
 

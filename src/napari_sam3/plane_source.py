@@ -12,9 +12,10 @@ import numpy as np
 
 from sam3.errors import Sam3Error
 
-from .coordinates import between_layers, shown_plane, to_data
+from .coordinates import displacement, shown_plane, to_data, to_world
 from .errors import LayerError
 from .image_contrast import ImageContrast, channel_axes
+from .layer_data import pixels_of
 from .plane_image import Channel, RenderedPlane
 from .planes import ContrastLimits, PlaneIndex
 from .seen_image import SeenChannel, SeenImage
@@ -28,6 +29,8 @@ __all__ = ["ChannelChoice", "Contrast", "PlaneKey", "PlaneSource"]
 
 # Rendered planes remember their contrast, which takes a look at all pixels.
 KEPT_PLANES = 64
+#: Pixels by which a channel may lie beside the image.
+SAME_PIXEL = 0.5
 
 
 @dataclass(frozen=True)
@@ -173,7 +176,7 @@ class PlaneSource:
             None
             if choice is None
             else SeenChannel(
-                choice.layer.data,
+                pixels_of(choice.layer),
                 choice.layer.rgb,
                 choice.layer.multiscale,
                 self._limits(choice.layer, choice.axis, used.index(choice)),
@@ -183,12 +186,13 @@ class PlaneSource:
             )
             for choice in self.channels
         )
-        alone = SeenChannel(image.data, image.rgb, image.multiscale, self._limits(image, None, 0))
+        data = pixels_of(image)
+        alone = SeenChannel(data, image.rgb, image.multiscale, self._limits(image, None, 0))
         placed = {
             name: getattr(image, name) for name in ("axis_labels", "units", "scale", "translate")
         }
         return SeenImage(
-            image.data,
+            data,
             image.rgb,
             image.multiscale,
             known_axes=layer_axes(placed, image.ndim),
@@ -220,7 +224,7 @@ class PlaneSource:
         layer = choice.layer
         if layer.unique_id != self.image.unique_id:
             plane = shown_plane(layer, self.viewer.dims)
-            _check_same_place(layer, self.image, plane)
+            _check_same_place(layer, self.image)
         if choice.axis is not None:
             if choice.axis not in plane.other_axes:
                 raise LayerError(
@@ -241,7 +245,7 @@ class PlaneSource:
         number: int = 0,
     ) -> Channel:
         limits = self._limits(layer, axis, number)
-        return Channel(layer.data, plane, layer.rgb, layer.multiscale, limits, name)
+        return Channel(pixels_of(layer), plane, layer.rgb, layer.multiscale, limits, name)
 
     def _limits(
         self, layer: Image, axis: int | None, number: int
@@ -259,7 +263,11 @@ class PlaneSource:
         key = layer.unique_id, apart
         if key not in self._contrasts:
             self._contrasts[key] = ImageContrast(
-                layer.data, rgb=layer.rgb, multiscale=layer.multiscale, apart=apart, name=layer.name
+                pixels_of(layer),
+                rgb=layer.rgb,
+                multiscale=layer.multiscale,
+                apart=apart,
+                name=layer.name,
             )
         return self._contrasts[key]
 
@@ -276,7 +284,7 @@ class PlaneSource:
             return
         place = np.zeros(self.image.ndim)
         place[list(plane.other_axes)] = plane.index
-        world = self.image.data_to_world(place)
+        world = to_world(self.image, place, getattr(self.viewer.dims, "units", None))
         missing = self.viewer.dims.ndim - self.image.ndim
         for axis in plane.other_axes:
             self.viewer.dims.set_point(axis + missing, world[axis])
@@ -304,14 +312,9 @@ def _limits_of(layer: Image) -> ContrastLimits:
     return float(low), float(high)
 
 
-def _check_same_place(layer: Image, image: Image, plane: PlaneIndex) -> None:
+def _check_same_place(layer: Image, image: Image) -> None:
     """Refuse a layer whose pixels do not lie on those of the image; raises LayerError."""
-    height, width = plane.shape_of(layer.data[0].shape if layer.multiscale else layer.data.shape)
-    corners = np.zeros((2, layer.ndim))
-    corners[:, list(plane.other_axes)] = plane.index
-    corners[1, list(plane.axes)] = height - 1, width - 1
-    found = between_layers(layer, image, corners, plane)
-    if layer.ndim != image.ndim or not np.allclose(found[:, -2:], corners[:, -2:], atol=0.5):
+    if layer.ndim != image.ndim or displacement(layer, image) > SAME_PIXEL:
         raise LayerError(
             f"{layer.name!r} does not lie pixel on pixel with {image.name!r}, so it cannot be one "
             "of its channels; choose a layer of the same shape, scale and place"

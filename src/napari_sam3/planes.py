@@ -19,6 +19,7 @@ __all__ = [
     "check_pixels",
     "check_position",
     "find_limits",
+    "nearest",
     "plane_from_array",
     "read_plane",
     "to_8_bits",
@@ -72,6 +73,17 @@ class PlaneIndex:
             return "the plane"
         where = zip(self.other_axes, self.index, strict=True)
         return "plane " + ", ".join(f"axis {axis} = {position}" for axis, position in where)
+
+
+def nearest(positions: npt.ArrayLike) -> npt.NDArray[np.int64]:
+    """Round positions in px to whole ones as napari does: halves go to the even neighbour.
+
+    Parameters
+    ----------
+    positions : array-like of float
+        Coordinates along any axes; the centre of a pixel is a whole number.
+    """
+    return np.round(np.asarray(positions, np.float64)).astype(np.int64)
 
 
 def read_plane(

@@ -16,8 +16,16 @@ from .drafts import Hand
 from .errors import LayerError
 from .grouping import PromptRow
 from .label_layer import image_shape, placement
-from .planes import PlaneIndex
-from .prompts import Box, PromptSet, on_plane, parse_polarity, read_points, read_shape
+from .planes import PlaneIndex, nearest
+from .prompts import (
+    DECIMALS,
+    Box,
+    PromptSet,
+    on_plane,
+    parse_polarity,
+    read_points,
+    read_shape,
+)
 
 if TYPE_CHECKING:
     from napari.layers import Image, Points, Shapes
@@ -37,6 +45,8 @@ POLARITY = "polarity"
 COLORS = {FOREGROUND: "#2ee65c", BACKGROUND: "#ff2fb9"}
 SYMBOLS = {FOREGROUND: "disc", BACKGROUND: "cross"}
 BOX_COLOR = "#ffd400"
+# Pixels from a plane to the middle between it and the next one, with the noise of transforms.
+HALF = 0.5 + 1e-6
 
 
 def points_options(image: Image) -> dict[str, Any]:
@@ -114,6 +124,9 @@ class PromptLayers:
         # for new points would have to know of it.
         self._point_numbers: list[int] = []
         self._shape_numbers: list[int] = []
+        # And on which plane it was drawn: half-way between two planes rows do not tell.
+        self._point_planes: list[PlaneIndex | None] = []
+        self._shape_planes: list[PlaneIndex | None] = []
         self._spelling: tuple[str, Any] = (POLARITY, FOREGROUND)
         # A table without rows has no default, and the first point would have no polarity.
         self.next_click(foreground=True)
@@ -147,7 +160,7 @@ class PromptLayers:
             tuple(place)
             for some in rows
             if len(some)
-            for place in np.floor(some[:, others] + 0.5).astype(int).tolist()
+            for place in nearest(some[:, others].round(DECIMALS)).tolist()
         }
         return [plane for plane in wanted if plane.index in found]
 
@@ -158,14 +171,21 @@ class PromptLayers:
         _put(self._point_numbers, zip(clicks, numbers[:count], strict=True))
         _put(self._shape_numbers, zip(self._read_shapes(plane), numbers[count:], strict=True))
 
-    def follow(self, event: Any) -> None:
-        """Keep track of rows that are added and removed; called first with each data event."""
+    def follow(self, event: Any, shown: PlaneIndex | None = None) -> None:
+        """Keep track of rows added to the plane shown, and removed; called first with events."""
         action = str(getattr(event, "action", "")).lower()
         ours = event.source.unique_id == self.points.unique_id
         numbers = self._point_numbers if ours else self._shape_numbers
+        planes = self._point_planes if ours else self._shape_planes
+        count = len((self.points if ours else self.boxes).data)
         if action.endswith("removed"):
             gone = {int(i) for i in event.data_indices}
             numbers[:] = [number for i, number in enumerate(numbers) if i not in gone]
+            planes[:] = [plane for i, plane in enumerate(planes) if i not in gone]
+        elif action.endswith("added"):
+            planes[:] = (planes + [None] * count)[:count]
+            for i in event.data_indices:
+                planes[int(i)] = shown
 
     def _read_shapes(self, plane: PlaneIndex) -> dict[int, tuple[PromptSet, int]]:
         found = {}
@@ -305,11 +325,18 @@ class PromptLayers:
         return values
 
     def _rows_of_points(self, plane: PlaneIndex) -> npt.NDArray[np.float64]:
-        return between_layers(self.points, self.image, self.points.data, plane)
+        rows = between_layers(self.points, self.image, self.points.data, plane)
+        for row, drawn in zip(rows, self._point_planes, strict=False):
+            _settle(row[None], drawn, plane)
+        return rows
 
     def _shapes(self, plane: PlaneIndex) -> Iterator[tuple[npt.NDArray[np.float64], str]]:
-        for corners, kind in zip(self.boxes.data, self.boxes.shape_type, strict=True):
-            yield between_layers(self.boxes, self.image, corners, plane), str(kind)
+        for i, (corners, kind) in enumerate(
+            zip(self.boxes.data, self.boxes.shape_type, strict=True)
+        ):
+            rows = between_layers(self.boxes, self.image, corners, plane)
+            _settle(rows, self._shape_planes[i] if i < len(self._shape_planes) else None, plane)
+            yield rows, str(kind)
 
     @contextmanager
     def _silently(self) -> Iterator[None]:
@@ -318,6 +345,19 @@ class PromptLayers:
             yield
         finally:
             self.writing = before
+
+
+def _settle(rows: npt.NDArray[np.float64], drawn: PlaneIndex | None, plane: PlaneIndex) -> None:
+    """Put rows (px of the image) onto the plane on which they were drawn, if they still lie there.
+
+    A slider may stand half-way between two planes; napari shows one of them, and rows that are
+    drawn there lie between both.
+    """
+    if drawn is None or drawn.axes != plane.axes:
+        return
+    others = list(plane.other_axes)
+    if (np.abs(rows[:, others] - drawn.index) <= HALF).all():
+        rows[:, others] = drawn.index
 
 
 def _as_long_as(numbers: list[int], count: int) -> list[int]:

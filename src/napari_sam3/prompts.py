@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from sam3.errors import PromptError
 
-from .planes import PlaneIndex
+from .planes import PlaneIndex, nearest
 
 __all__ = [
     "MIN_BOX_SIDE",
@@ -255,9 +255,9 @@ def on_plane(rows: FloatArray, plane: PlaneIndex) -> npt.NDArray[np.bool_]:
     """
     if not plane.index:
         return np.ones(len(rows), bool)
-    # Half up, so that a position between two planes belongs to exactly one of them.
-    nearest = np.floor(rows[:, list(plane.other_axes)] + 0.5)
-    return np.asarray((nearest == np.asarray(plane.index)).all(axis=1))
+    # Layers give positions with noise in the last digits, which must not decide on halves.
+    places = nearest(rows[:, list(plane.other_axes)].round(DECIMALS))
+    return np.asarray((places == np.asarray(plane.index)).all(axis=1))
 
 
 def read_points(

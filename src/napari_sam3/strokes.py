@@ -26,8 +26,8 @@ class Paintable(Protocol):
     layer: Labels
     name_plane: Callable[[PlaneIndex], Hashable]
 
-    def need_layer(self) -> None:
-        """Raise LabelError if the layer is gone."""
+    def need_writable(self) -> None:
+        """Raise LabelError if the layer is gone or locked."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +107,7 @@ class Stroke:
         return tuple(found)
 
     def _exchange(self, patch: _Patch, old: Values, new: Values) -> None:
-        self._store.need_layer()
+        self._store.need_writable()
         data = self._store.layer.data
         values = np.array(data[patch.box])
         ours = patch.mask & (values == old)

@@ -15,6 +15,7 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from sam3.errors import PromptError, Sam3Error
 
+from .aligning import choose_labels
 from .batch_run import BatchRun
 from .errors import NothingThereError
 from .layer_set import find_image, find_labels, images_in
@@ -107,8 +108,10 @@ class SegmentWidget(QWidget):
 
     # ------------------------------------------------------------------ public
 
-    def set_image(self, image: Image | None, labels: Labels | None = None) -> bool:
-        """Work on an image, and write into labels (new ones if not given); False if refused."""
+    def set_image(
+        self, image: Image | None, labels: Labels | None = None, align: bool = False
+    ) -> bool:
+        """Work on an image, and write into labels (new ones if not given); see `bind`."""
         self._unbind()
         if image is not None:
             # The layers that are made now are announced before the binding is there.
@@ -118,12 +121,13 @@ class SegmentWidget(QWidget):
                     self.viewer,
                     image,
                     labels,
+                    align=align,
                     session=self.session,
                     keys=asdict(read_settings().keys),
                     on_error=self._on_error,
                     **self.options.prompt_layers,
                 )
-            except Sam3Error as error:
+            except Exception as error:  # of any kind: Qt must not meet it
                 self._on_error(error)
             else:
                 self.binding.layers_lost.connect(self._on_lost)
@@ -235,13 +239,14 @@ class SegmentWidget(QWidget):
 
     def _take_first_image(self) -> None:
         if not self._closed and self.binding is None and images_in(self.viewer):
-            self._go_on_with(find_image(self.viewer))
+            self._guard(lambda: self._go_on_with(find_image(self.viewer)))
 
     def _go_on_with(self, image: Image | None) -> None:
         """Work on an image, in the labels that were made for it before if they are there."""
         self.set_image(image, None if image is None else find_labels(self.viewer, image))
 
     def _unbind(self) -> None:
+        self.panel.question.withdraw()
         if self.binding is not None:
             binding, self.binding = self.binding, None
             self.safety.leave()
@@ -256,12 +261,14 @@ class SegmentWidget(QWidget):
 
     def _on_image(self, index: int) -> None:
         self.options.forget_layers()
-        self._go_on_with(self._in_viewer(self.panel.image_choice.data(index)))
+        chosen = self.panel.image_choice.data(index)
+        self._guard(lambda: self._go_on_with(self._in_viewer(chosen)))
 
     def _on_labels(self, index: int) -> None:
         if self.binding is not None:
-            chosen = self.panel.labels_choice.data(index)
-            self.set_image(self.binding.image, self._in_viewer(chosen))
+            chosen = self.binding.image, self._in_viewer(self.panel.labels_choice.data(index))
+            self._guard(lambda: choose_labels(self.panel.question, *chosen, self.set_image))
+            self.refresh()
 
     def _tell_device(self, text: str) -> None:
         """Hand on news from the thread that loads the model; the window may be gone by then."""
@@ -304,10 +311,10 @@ class SegmentWidget(QWidget):
         self._guard(getattr(self.session if name == "predict" else self.binding, name))
 
     def _guard(self, command: Callable[[], Any]) -> Any:
-        """Run something; errors a user can cause are shown."""
+        """Run something; errors of any kind are shown, because Qt would end the process."""
         try:
             return command()
-        except Sam3Error as error:
+        except Exception as error:
             self._on_error(error)
             return None
 

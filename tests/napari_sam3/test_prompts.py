@@ -24,7 +24,7 @@ def test_rows_become_x_y_and_other_planes_never_leak() -> None:
         [4, 10, 20],
         [3, 11, 21],
         [4.4, 12, 22],
-        [4.5, 13, 23],
+        [5.5, 13, 23],  # halves go to the even plane, as in napari
         [3.5, 14, 24],
     ]
     found = read_points(rows, ["foreground"] * 4 + ["background"], PLANE)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_sam3.planes import PlaneIndex
+from napari_sam3.planes import PlaneIndex, nearest
 from napari_sam3.prompts import DECIMALS, PromptSet, parse_polarity, read_shape
 from sam3.errors import PromptError
 
@@ -244,8 +244,7 @@ def _positions(values: npt.ArrayLike, ndim: int, name: str) -> npt.NDArray[np.fl
 
 
 def _nearest(place: npt.NDArray[np.float64]) -> Position:
-    # Half up, as `napari_sam3.prompts.on_plane`.
-    return tuple(int(at) for at in np.floor(place[:-2] + 0.5))
+    return tuple(nearest(place[:-2]).tolist())
 
 
 def _given(numbers: Sequence[int] | None, row: int) -> int | None:
