@@ -261,8 +261,7 @@ class SegmentWidget(QWidget):
 
     def _on_image(self, index: int) -> None:
         self.options.forget_layers()
-        chosen = self.panel.image_choice.data(index)
-        self._guard(lambda: self._go_on_with(self._in_viewer(chosen)))
+        self._go_on_with(self._in_viewer(self.panel.image_choice.data(index)))
 
     def _on_labels(self, index: int) -> None:
         if self.binding is not None:
