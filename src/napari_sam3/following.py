@@ -19,7 +19,7 @@ from .hidden_labels import HiddenLabels
 from .inference import ObjectPrediction
 from .keeping import Keeper
 from .label_colors import ShownLabels
-from .label_layer import LabelStore, image_shape
+from .label_layer import LabelStore, image_shape, moves
 from .layer_set import LayerSet, fit_labels
 from .plane_image import RenderedPlane
 from .plane_source import Contrast, PlaneKey, PlaneSource
@@ -117,13 +117,13 @@ class Following:
             self._on_stroke,
         )
         self._books = Bookkeeping(labels, self.session)
-        self._shown = ShownLabels(labels, self.session)
         self._preview = Preview(layers.preview, layers.image)
         self._hidden = HiddenLabels(labels)
+        self._shown = ShownLabels(labels, self.session, self._hidden)
         self._gestures = Gestures(cast("Binding", self), self._keys)
         for emitter in self._prompt_emitters():
             emitter.connect(self._on_prompts)
-        for emitter in (labels.events.data, *_moves(labels)):
+        for emitter in (labels.events.data, *moves(labels)):
             emitter.connect(self._on_labels)
         layers.points.events.mode.connect(self._on_listening)
         self.listen()
@@ -138,7 +138,7 @@ class Following:
         for emitter in self._prompt_emitters():
             emitter.disconnect(self._on_prompts)
         labels = self.layers.labels
-        for emitter in (labels.events.data, *_moves(labels)):
+        for emitter in (labels.events.data, *moves(labels)):
             emitter.disconnect(self._on_labels)
 
     def _prompt_emitters(self) -> tuple[Any, ...]:
@@ -158,7 +158,7 @@ class Following:
         sliced = (dims.point, dims.order, dims.ndisplay, dims.margin_left, dims.margin_right)
         pairs: list[tuple[Any, Callable[..., None]]] = [
             *((emitter, self._on_view) for emitter in (*sliced, image.projection_mode)),
-            *((emitter, self._on_move) for emitter in _moves(self.layers.image)),
+            *((emitter, self._on_move) for emitter in moves(self.layers.image)),
             (image.data, self._on_image),
             (image.contrast_limits, self._on_contrast),
             (self.layers.viewer.layers.events.removed, self._on_removed),
@@ -388,15 +388,6 @@ class Following:
         if error is not self._reported:
             self._reported = error
             self._on_error(error)
-
-
-def _moves(layer: Layer) -> tuple[Any, ...]:
-    """Return the events of a layer that is moved in the world."""
-    events = layer.events
-    return tuple(
-        getattr(events, name)
-        for name in ("scale", "translate", "rotate", "shear", "affine", "units")
-    )
 
 
 def _asked(drafts: Any) -> dict[int, PromptSet]:

@@ -12,6 +12,7 @@ from .operations import LabelChange
 if TYPE_CHECKING:
     from napari.layers import Labels
 
+    from .hidden_labels import HiddenLabels
     from .session import LabelingSession
 
 __all__ = ["ShownLabels", "show_labels"]
@@ -26,10 +27,13 @@ class ShownLabels:
         The layer. Other labels that its colormap hides stay hidden.
     session : LabelingSession
         Tells what is written.
+    hidden : HiddenLabels
+        Hides labels of the layer for a while; it lets go of them before colours change, since it
+        gives the layer only those back that it found.
     """
 
-    def __init__(self, labels: Labels, session: LabelingSession) -> None:
-        self._labels, self._session = labels, session
+    def __init__(self, labels: Labels, session: LabelingSession, hidden: HiddenLabels) -> None:
+        self._labels, self._session, self._hidden = labels, session, hidden
         self._seen = self._objects()
         session.labels_changed.connect(self._on_change)
         session.batch_ended.connect(self._show)
@@ -50,7 +54,10 @@ class ShownLabels:
 
     def _show(self, more: Iterable[int] = ()) -> None:
         now = self._objects()
-        show_labels(self._labels, (now - self._seen) | set(more))
+        new = (now - self._seen) | set(more)
+        if new:
+            self._hidden.hide(frozenset(), None)  # until the masks in hand are shown again
+            show_labels(self._labels, new)
         self._seen = now
 
 

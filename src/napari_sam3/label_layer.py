@@ -24,6 +24,7 @@ __all__ = [
     "LayerTarget",
     "check_labels",
     "image_shape",
+    "moves",
     "place_on",
     "placement",
 ]
@@ -50,6 +51,11 @@ def place_on(layer: Layer, image: Image) -> None:
     for name, value in placement(image).items():
         if not np.array_equal(getattr(layer, name), value):
             setattr(layer, name, value)
+
+
+def moves(layer: Layer) -> tuple[Any, ...]:
+    """Return the events of a layer that is moved in the world."""
+    return tuple(getattr(layer.events, name) for name in PLACEMENT if name != "axis_labels")
 
 
 def check_labels(labels: Labels, image: Image) -> None:

@@ -67,6 +67,7 @@ class Safety:
         """Have nothing more to do with the binding, which is about to be closed."""
         self._binding = None
         self._panel.offer.withdraw()
+        self._panel.question.withdraw()
 
     def _begin(self, binding: Binding, found: Any) -> None:
         if binding is not self._binding:

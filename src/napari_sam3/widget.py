@@ -246,7 +246,6 @@ class SegmentWidget(QWidget):
         self.set_image(image, None if image is None else find_labels(self.viewer, image))
 
     def _unbind(self) -> None:
-        self.panel.question.withdraw()
         if self.binding is not None:
             binding, self.binding = self.binding, None
             self.safety.leave()
@@ -266,7 +265,7 @@ class SegmentWidget(QWidget):
     def _on_labels(self, index: int) -> None:
         if self.binding is not None:
             chosen = self.binding.image, self._in_viewer(self.panel.labels_choice.data(index))
-            self._guard(lambda: choose_labels(self.panel.question, *chosen, self.set_image))
+            self._guard(partial(choose_labels, self.panel.question, *chosen, self.set_image))
             self.refresh()
 
     def _tell_device(self, text: str) -> None:

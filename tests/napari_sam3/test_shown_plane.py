@@ -265,6 +265,25 @@ def test_new_objects_are_seen(predictor: Predictor, blobs: Image, name: str, dty
     binding.close()
 
 
+@pytest.mark.parametrize("name", COLORS)
+def test_a_label_of_others_is_seen_after_it_was_refined(
+    predictor: Predictor, blobs: Image, name: str
+) -> None:
+    viewer = ViewerModel()
+    image = viewer.add_image(blobs)
+    data = (blobs > 100).astype(int)
+    labels = viewer.add_labels(data, colormap=COLORS[name]())
+    binding = bind(viewer, image, labels, predictor=predictor)
+    binding.session.policy = "overwrite"
+    binding.refine((50, 45))
+    binding.points.add([50, 45])
+    accepted = binding.accept()
+    assert accepted is not None
+    assert labels.colormap.map(np.array([accepted.id]))[0, 3] == 1
+    assert isinstance(labels.colormap, type(COLORS[name]()))
+    binding.close()
+
+
 class Wrapped:
     """An array of another library, as napari's protocol of layer data asks for."""
 
