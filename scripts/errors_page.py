@@ -191,7 +191,7 @@ def _text_prompt() -> None:
 def _memory() -> None:
     import torch
 
-    with _predictor()._running("encode an image"):
+    with _predictor().running("encode an image"):
         raise torch.OutOfMemoryError("out of memory")
 
 

@@ -26,8 +26,16 @@ from sam3.checkpoint_keys import (
 from sam3.config import ModelConfig, get_preset
 from sam3.errors import CheckpointError, CheckpointNotFoundError
 from sam3.files import write_whole
+from sam3.memory_keys import (
+    MEMORY_PREFIXES,
+    OWN_MEMORY_PREFIX,
+    multiplex_memory_table,
+    official_memory_table,
+    transformers_memory_table,
+)
 from sam3.model.click_model import ClickModel
-from sam3.model.unfilled import unfilled_model
+from sam3.model.memory import Memory
+from sam3.model.unfilled import unfilled, unfilled_model
 from sam3.weights_file import (
     StoredTensor,
     WeightsFile,
@@ -44,6 +52,7 @@ __all__ = [
     "fingerprint",
     "inspect",
     "load",
+    "load_memory",
     "load_with_fingerprint",
     "save",
 ]
@@ -130,10 +139,54 @@ def load_with_fingerprint(
         if resolution is not None:
             info = replace(info, config=info.config.with_resolution(resolution))
         model = unfilled_model(info.config)
-        state, hashes = _read_state(info, model, file)
+        table, dropped = _click_table(info, model)
+        expected = [n for n in file.tensors if not _is_dropped(n, dropped)]
+        state, hashes = _read_state(info, model, table, expected, file)
     model.load_state_dict(state, strict=True, assign=True)
     model.requires_grad_(False)
     return model.eval(), _combine(state, hashes)
+
+
+def load_memory(
+    path: str | os.PathLike[str],
+    *,
+    config: ModelConfig | None = None,
+    resolution: int | None = None,
+) -> Memory:
+    """Read the memory of a tracker from a weights file; no other tensor of it is read.
+
+    Parameters
+    ----------
+    path, config, resolution
+        As for :func:`load`.
+
+    Returns
+    -------
+    Memory
+        In evaluation mode, float32, on the CPU.
+
+    Raises
+    ------
+    CheckpointNotFoundError, CheckpointError
+        As :func:`load`; also if the weights hold no memory.
+    """
+    with ExitStack() as stack:
+        file = open_weights(_existing_file(path), stack)
+        info = _identify(Path(path), file, config)
+        if resolution is not None:
+            info = replace(info, config=info.config.with_resolution(resolution))
+        if info.config.memory is None:
+            raise CheckpointError(
+                f"the weights file {path} holds no memory for tracking: its model "
+                f"{info.config.name!r} has none. Use a model with one, such as sam3.pt."
+            )
+        memory = unfilled(Memory, info.config)
+        parts = MEMORY_PREFIXES[info.format]
+        expected = [name for name in file.tensors if name.startswith(parts)]
+        state, _ = _read_state(info, memory, _memory_table(info, memory), expected, file)
+    memory.load_state_dict(state, strict=True, assign=True)
+    memory.requires_grad_(False)
+    return memory.eval()
 
 
 def inspect(path: str | os.PathLike[str]) -> CheckpointInfo:
@@ -154,6 +207,7 @@ def save(
     *,
     dtype: torch.dtype = torch.float32,
     metadata: Mapping[str, str] | None = None,
+    memory: Memory | None = None,
 ) -> None:
     """Write a model in our own format, its configuration in the metadata.
 
@@ -167,10 +221,19 @@ def save(
         Precision of the parameters in the file; models are always loaded as float32.
     metadata : mapping, optional
         More entries for the file's metadata.
+    memory : Memory, optional
+        Of a tracker, into the same file.
     """
     state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
     state |= {k: state[k].to(dtype) for k, _ in model.named_parameters()}
-    content = serialize(state, {**(metadata or {}), _CONFIG_KEY: model.config.to_json()})
+    config = replace(model.config, memory=None)
+    if memory is not None:
+        config = replace(config, memory=memory.config)
+        state |= {
+            OWN_MEMORY_PREFIX + k: v.detach().cpu().contiguous().to(dtype)
+            for k, v in memory.state_dict().items()
+        }
+    content = serialize(state, {**(metadata or {}), _CONFIG_KEY: config.to_json()})
     write_whole(Path(path), content)
 
 
@@ -219,24 +282,46 @@ def _identify(path: Path, file: WeightsFile, config: ModelConfig | None) -> Chec
     )
 
 
-def _read_state(
-    info: CheckpointInfo, model: ClickModel, file: WeightsFile
-) -> tuple[dict[str, Tensor], dict[str, bytes]]:
-    """Collect every parameter of `model`, and its hash, or raise with the whole list of faults."""
-    wanted = model.state_dict()
-    dropped: Mapping[str, str] = {}
+def _click_table(
+    info: CheckpointInfo, model: ClickModel
+) -> tuple[Mapping[str, Source], Mapping[str, str]]:
+    """Sources of a click model's parameters, and what else the file may hold."""
     if info.format == "official":
-        table, dropped = official_table(info.config), OFFICIAL_DROPPED
-    elif info.format == "sam3.1":
-        table, dropped = multiplex_table(info.config), MULTIPLEX_DROPPED
-    elif info.format == "transformers":
-        table, dropped = transformers_table(info.config), TRANSFORMERS_DROPPED
-    else:
-        table = {name: Source((name,)) for name in wanted}
+        return official_table(info.config), OFFICIAL_DROPPED
+    if info.format == "sam3.1":
+        return multiplex_table(info.config), MULTIPLEX_DROPPED
+    if info.format == "transformers":
+        return transformers_table(info.config), TRANSFORMERS_DROPPED
+    return {n: Source((n,)) for n in model.state_dict()}, {OWN_MEMORY_PREFIX: "video memory"}
+
+
+def _memory_table(info: CheckpointInfo, memory: Memory) -> Mapping[str, Source]:
+    """Sources of a memory's parameters."""
+    if info.format == "official":
+        return official_memory_table(memory.config)
+    if info.format == "sam3.1":
+        return multiplex_memory_table(memory.config)
+    if info.format == "transformers":
+        return transformers_memory_table(memory.config)
+    return {name: Source((OWN_MEMORY_PREFIX + name,)) for name in memory.state_dict()}
+
+
+def _read_state(
+    info: CheckpointInfo,
+    model: ClickModel | Memory,
+    table: Mapping[str, Source],
+    expected: Sequence[str],
+    file: WeightsFile,
+) -> tuple[dict[str, Tensor], dict[str, bytes]]:
+    """Collect every parameter of `model`, and its hash, or raise with the whole list of faults.
+
+    Tensors of the file that are `expected` to be of use must be so.
+    """
+    wanted = model.state_dict()
     found = set(file.tensors)
     used = {key for source in table.values() for key in source.keys}
     missing = sorted(used - found)
-    unknown = sorted(n for n in found - used if not _is_dropped(n, dropped))
+    unknown = sorted(set(expected) - used)
     if missing or unknown:
         raise CheckpointError(
             f"{info.path} does not fit the model {info.config.name!r} ({info.format} naming): "
@@ -292,6 +377,8 @@ def _listing(names: list[str], what: str) -> str:
 
 
 def _hint(info: CheckpointInfo, missing: list[str]) -> str:
+    if any(name.startswith(MEMORY_PREFIXES[info.format]) for name in missing):
+        return "The file seems to lack the memory of the tracker; propagate from mask to mask."
     if any(name.startswith("tracker") for name in missing):
         return "The file seems to lack the tracker, as detector-only fine-tunes do; clicks need it."
     return f"Its size may differ from the preset {info.config.name!r}; pass its configuration."

@@ -16,6 +16,7 @@ _RESOLUTIONS = (252, 2016)
 __all__ = [
     "PRESETS",
     "DecoderConfig",
+    "MemoryConfig",
     "ModelConfig",
     "PromptEncoderConfig",
     "TrunkConfig",
@@ -112,6 +113,43 @@ class DecoderConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MemoryConfig:
+    """Sizes of the memory of a tracker.
+
+    Parameters
+    ----------
+    channels : int
+        Channels of a memory, a multiple of 4 that divides those of the model.
+    layers : int
+        Layers of the memory attention.
+    mlp_hidden : int
+        Hidden width of the MLP in each of these.
+    fuser_layers : int
+        Blocks that fuse a mask with the features of its frame.
+    frames : int
+        Temporal positions of memories: one of frames with a prompt, the others of the frames just
+        tracked.
+    pointers : int
+        Object pointers that are attended to are those of fewer frames than this, besides those of
+        frames with a prompt.
+    conditioning : int
+        Frames with a prompt that are attended to, at most.
+    """
+
+    channels: int = 64
+    layers: int = 4
+    mlp_hidden: int = 2048
+    fuser_layers: int = 2
+    frames: int = 7
+    pointers: int = 16
+    conditioning: int = 4
+
+    def __post_init__(self) -> None:
+        if self.channels <= 0 or self.channels % 4:
+            raise ConfigError(f"memory channels {self.channels} must be a multiple of 4.")
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelConfig:
     """Everything that fixes the shape of a SAM 3 click model.
 
@@ -130,6 +168,8 @@ class ModelConfig:
         ``resolution * 2**level`` image pixels is encoded.
     fill_hole_area : int
         Background components of at most this many low-resolution pixels are filled.
+    memory : MemoryConfig, optional
+        Sizes of the tracker's memory; None where there is none.
     three_after_correction : bool
         Whether clicks that correct a mask are best answered with three masks, as a first click
         is, rather than with the single one. For whoever asks; the decoder gives either.
@@ -143,6 +183,7 @@ class ModelConfig:
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
     default_level: int = 0
     fill_hole_area: int = 256
+    memory: MemoryConfig | None = None
     three_after_correction: bool = False
 
     def __post_init__(self) -> None:
@@ -150,6 +191,11 @@ class ModelConfig:
             raise ConfigError(
                 f"resolution {self.resolution} is not a positive multiple of the patch size "
                 f"{self.trunk.patch_size}."
+            )
+        if self.memory is not None and self.channels % self.memory.channels:
+            raise ConfigError(
+                f"{self.channels} channels cannot be cut into memory tokens of "
+                f"{self.memory.channels}; expected a divisor."
             )
 
     @property
@@ -207,6 +253,8 @@ class ModelConfig:
             data["trunk"] = _build(TrunkConfig, data["trunk"])
             data["prompt_encoder"] = _build(PromptEncoderConfig, data["prompt_encoder"])
             data["decoder"] = _build(DecoderConfig, data["decoder"])
+            if data.get("memory") is not None:  # files written before there was one lack it
+                data["memory"] = _build(MemoryConfig, data["memory"])
             return cls(**data)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ConfigError(
@@ -231,6 +279,7 @@ PRESETS: Mapping[str, ModelConfig] = {
         trunk=TrunkConfig(
             width=1024, depth=32, heads=16, mlp_hidden=4736, global_blocks=(7, 15, 23, 31)
         ),
+        memory=MemoryConfig(),
     ),
     "tiny": ModelConfig(
         name="tiny",

@@ -179,7 +179,7 @@ class Predictor:
         encoded: list[EncodedImage] = []
         for start in range(0, len(pixels), step):
             part = pixels[start : start + step]
-            with self._running("encode an image"):
+            with self.running("encode an image"):
                 side, device = self.config.resolution, self.device
                 inputs = [image_to_model(image, side, device) for image in part]
                 together = self.model.encode(torch.cat(inputs), progress, self._linears)
@@ -274,16 +274,16 @@ class Predictor:
         """Predict masks part by part into arrays (B, C, ...)."""
         shape = prompts.objects, 3 if multimask else 1
         cells = self.config.mask_size
-        with self._running("predict masks"):
+        with self.running("predict masks"):
             side = self._image_sides.get(features.to(self.device).encoded)
             scores = np.empty(shape, np.float32)
             logits = np.empty((*shape, cells, cells), np.float32)
             masks = empty_masks(shape, features.size, kind)
 
         def predict(part: slice) -> None:
-            with self._running("predict masks"):
+            with self.running("predict masks"):
                 low, score = self._decode(side, prompts.part(part), features.size, multimask)
-            with self._running("draw masks", exact=True):
+            with self.running("draw masks", exact=True):
                 scores[part] = score.cpu().numpy()
                 logits[part] = low.clamp(-_CLAMP, _CLAMP).cpu().numpy()
                 write_masks(
@@ -325,7 +325,7 @@ class Predictor:
         return raw.logits.float(), raw.iou.float()
 
     @contextmanager
-    def _running(self, what: str, *, exact: bool = False) -> Iterator[None]:
+    def running(self, what: str, *, exact: bool = False) -> Iterator[None]:
         """Run without autograd and turn memory errors of the device into ours.
 
         What is no part of the model is `exact`: never in half precision.

@@ -33,11 +33,14 @@ class RawMasks(NamedTuple):
         Predicted intersection over union, in [0, 1].
     object_score : Tensor, shape (B, 1)
         Logit that there is an object at all; images do not use it.
+    tokens : Tensor, shape (B, 4, C), optional
+        What the masks were made of; a tracker keeps one as the pointer of the object.
     """
 
     logits: Tensor
     iou: Tensor
     object_score: Tensor
+    tokens: Tensor | None = None
 
 
 class ImageSide(NamedTuple):
@@ -174,9 +177,10 @@ class MaskDecoder(nn.Module):
             self._logits(source, side, kernels),
             self.iou_head(tokens[:, 1]).sigmoid()[:, first:],
             self.object_score_head(tokens[:, 0]),
+            tokens[:, 2:],
         )
         if multimask is False:
-            raw = RawMasks(*select_masks(raw, multimask=False), raw.object_score)
+            raw = RawMasks(*select_masks(raw, multimask=False), raw.object_score, raw.tokens)
         return raw._replace(logits=_in_rows(raw.logits, math.isqrt(source.shape[1])))
 
     def _logits(self, source: Tensor, side: ImageSide, kernels: Tensor) -> Tensor:

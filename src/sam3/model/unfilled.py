@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from sam3.config import ModelConfig
 from sam3.model.click_model import ClickModel
 
-__all__ = ["unfilled_model"]
+__all__ = ["unfilled", "unfilled_model"]
+
+_Module = TypeVar("_Module", bound=nn.Module)
 
 
 class _WithoutValues(TorchFunctionMode):
@@ -34,7 +37,12 @@ class _WithoutValues(TorchFunctionMode):
         return (torch.empty if func is torch.randn else func)(*args, **kwargs)
 
 
-def unfilled_model(config: ModelConfig) -> ClickModel:
-    """Return a model whose parameters and buffers are on the device "meta"."""
+def unfilled(kind: Callable[[ModelConfig], _Module], config: ModelConfig) -> _Module:
+    """Return a module whose parameters and buffers are on the device "meta"."""
     with torch.device("meta"), _WithoutValues():
-        return ClickModel(config)
+        return kind(config)
+
+
+def unfilled_model(config: ModelConfig) -> ClickModel:
+    """Return a click model whose parameters and buffers are on the device "meta"."""
+    return unfilled(ClickModel, config)

@@ -1,0 +1,154 @@
+"""Features of a frame, conditioned on what is remembered of an object.
+
+Source: Ravi et al., SAM 2 (2024).
+
+::
+
+    frame tokens --self-attention--cross-attention--MLP--> x 4 --norm--> conditioned tokens
+                                        |
+              memories of frames (rotated by place) | pointer tokens (not rotated)
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sam3.config import MemoryConfig
+from sam3.model.rope import apply_rope, axial_rope_table
+
+__all__ = ["MemoryAttention", "Remembered"]
+
+_POSITION_SHARE = 0.1
+
+
+class Remembered:
+    """Tokens to attend to, N = F g**2 + P of them: those of F frames, then those of pointers.
+
+    Parameters
+    ----------
+    tokens : Tensor, shape (B, N, memory channels)
+    positions : Tensor, shape (1 or B, N, memory channels)
+        In space and time.
+    pointers : int
+        Number P of pointer tokens.
+    """
+
+    def __init__(self, tokens: Tensor, positions: Tensor, pointers: int) -> None:
+        self.tokens = tokens
+        self.keys = tokens + positions
+        self.pointers = pointers
+
+
+class SelfAttention(nn.Module):
+    """Attention of one head among the tokens of a frame."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.q_proj = nn.Linear(channels, channels)
+        self.k_proj = nn.Linear(channels, channels)
+        self.v_proj = nn.Linear(channels, channels)
+        self.out_proj = nn.Linear(channels, channels)
+
+    def forward(self, x: Tensor, rope: Tensor) -> Tensor:
+        """Attend within tokens (B, M, C), of which queries and keys are rotated."""
+        q, k = apply_rope(self.q_proj(x), rope), apply_rope(self.k_proj(x), rope)
+        return self.out_proj(_attend(q, k, self.v_proj(x)))  # type: ignore[no-any-return]
+
+
+class CrossAttention(nn.Module):
+    """Attention of one head from the tokens of a frame to what is remembered."""
+
+    def __init__(self, channels: int, memory_channels: int) -> None:
+        super().__init__()
+        self.q_proj = nn.Linear(channels, channels)
+        self.k_proj = nn.Linear(memory_channels, channels)
+        self.v_proj = nn.Linear(memory_channels, channels)
+        self.out_proj = nn.Linear(channels, channels)
+
+    def forward(self, x: Tensor, remembered: Remembered, rope: Tensor) -> Tensor:
+        """Attend from tokens (B, M, C)."""
+        q = apply_rope(self.q_proj(x), rope)
+        k = self.k_proj(remembered.keys)
+        spatial = k.shape[1] - remembered.pointers
+        frames = apply_rope(k[:, :spatial].unflatten(1, (-1, rope.shape[1])), rope)
+        k = torch.cat([frames.flatten(1, 2), k[:, spatial:]], dim=1)
+        v = self.v_proj(remembered.tokens)
+        return self.out_proj(_attend(q, k, v))  # type: ignore[no-any-return]
+
+
+def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Average values (B, N, C) by the products of queries (B, M, C) and keys (B, N, C)."""
+    return F.scaled_dot_product_attention(q[:, None], k[:, None], v[:, None])[:, 0]
+
+
+class MemoryLayer(nn.Module):
+    """Pre-norm self-attention, cross-attention and MLP."""
+
+    def __init__(self, config: MemoryConfig, channels: int) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(channels)
+        self.self_attn = SelfAttention(channels)
+        self.norm2 = nn.LayerNorm(channels)
+        self.cross_attn = CrossAttention(channels, config.channels)
+        self.norm3 = nn.LayerNorm(channels)
+        self.lin1 = nn.Linear(channels, config.mlp_hidden)
+        self.lin2 = nn.Linear(config.mlp_hidden, channels)
+
+    def forward(self, x: Tensor, remembered: Remembered, rope: Tensor) -> Tensor:
+        """Map tokens (B, M, C) to (B, M, C)."""
+        x = x + self.self_attn(self.norm1(x), rope)
+        x = x + self.cross_attn(self.norm2(x), remembered, rope)
+        return x + self.lin2(F.relu(self.lin1(self.norm3(x))))  # type: ignore[no-any-return]
+
+
+class MemoryAttention(nn.Module):
+    """Condition the features of a frame on memories.
+
+    Parameters
+    ----------
+    config : MemoryConfig
+        Sizes.
+    channels : int
+        Channels C of the features, a multiple of 4.
+    """
+
+    def __init__(self, config: MemoryConfig, channels: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(MemoryLayer(config, channels) for _ in range(config.layers))
+        self.norm = nn.LayerNorm(channels)
+        self._rope: dict[tuple[int, torch.device], Tensor] = {}
+
+    def forward(self, features: Tensor, positions: Tensor, remembered: Remembered) -> Tensor:
+        """Condition.
+
+        Parameters
+        ----------
+        features : Tensor, shape (1 or B, C, g, g)
+            Of the frame, as the neck made them.
+        positions : Tensor, shape (C, g, g)
+            From :func:`sam3.model.sine_positions.sine_of_grid`.
+        remembered : Remembered
+            Of B objects.
+
+        Returns
+        -------
+        Tensor, shape (B, C, g, g)
+        """
+        grid, channels = features.shape[-1], features.shape[1]
+        x = (features + _POSITION_SHARE * positions).flatten(2).transpose(1, 2)
+        x = x.expand(len(remembered.tokens), -1, -1)
+        rope = self._table(grid, channels, features.device)
+        for layer in self.layers:
+            x = layer(x, remembered, rope)
+        return self.norm(x).transpose(1, 2).unflatten(2, (grid, grid))  # type: ignore[no-any-return]
+
+    def _table(self, grid: int, channels: int, device: torch.device) -> Tensor:
+        """Table of rotations, kept per grid size."""
+        key = grid, device
+        if key not in self._rope:
+            # Not under inference_mode, so that a table made there can serve a training step too.
+            with torch.inference_mode(False):
+                self._rope[key] = axial_rope_table(grid, grid, channels).to(device)
+        return self._rope[key]
