@@ -285,7 +285,7 @@ def _identify(path: Path, file: WeightsFile, config: ModelConfig | None) -> Chec
 def _click_table(
     info: CheckpointInfo, model: ClickModel
 ) -> tuple[Mapping[str, Source], Mapping[str, str]]:
-    """Sources of a click model's parameters, and what else the file may hold."""
+    """Return the sources of a click model's parameters, and what else the file may hold."""
     if info.format == "official":
         return official_table(info.config), OFFICIAL_DROPPED
     if info.format == "sam3.1":
@@ -296,7 +296,7 @@ def _click_table(
 
 
 def _memory_table(info: CheckpointInfo, memory: Memory) -> Mapping[str, Source]:
-    """Sources of a memory's parameters."""
+    """Return the sources of a memory's parameters."""
     if info.format == "official":
         return official_memory_table(memory.config)
     if info.format == "sam3.1":

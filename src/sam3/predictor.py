@@ -30,11 +30,7 @@ from sam3.model.click_model import ClickModel, EncodedImage
 from sam3.model.mask_decoder import ImageSide
 from sam3.prompts import Prompts, check_prompts
 from sam3.quantization import quantize_trunk
-from sam3.transforms import (
-    image_to_model,
-    rgb_image,
-    to_model_frame,
-)
+from sam3.transforms import image_to_model, rgb_image, to_model_frame
 
 __all__ = ["ImageFeatures", "Prediction", "Predictor", "load_predictor"]
 
@@ -242,7 +238,7 @@ class Predictor:
                 "crop=True and return_logits=True exclude each other: crops are bool. Use one of "
                 "them; `logits` of the prediction holds low-resolution logits in any case."
             )
-        self._check_features(features)
+        self.check_features(features)
         prompts = check_prompts(
             point_coords,
             point_labels,
@@ -259,7 +255,8 @@ class Predictor:
             found = Prediction(found.masks[0], found.scores[0], found.logits[0])
         return found
 
-    def _check_features(self, features: ImageFeatures) -> None:
+    def check_features(self, features: ImageFeatures) -> None:
+        """Refuse features of other weights or another resolution, as :meth:`predict` does."""
         made_with = features.fingerprint, features.resolution
         if made_with != (self.fingerprint, self.config.resolution):
             raise FeaturesError(

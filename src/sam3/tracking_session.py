@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from statistics import fmean
 
@@ -139,18 +139,25 @@ class TrackingSession:
         """Frames with a prompt, new ones included."""
         return {*self.drafts}.union(*(memory.prompted for memory in self.objects.values()))
 
-    def waiting(self, frame: int) -> list[int]:
-        """Return the objects that can be, and have to be, tracked to a frame."""
+    def waiting(self, frame: int, only: Collection[int] | None = None) -> list[int]:
+        """Return the objects, of some or all, that have to be tracked to a frame."""
         return [
             object_id
             for object_id, memory in self.objects.items()
-            if frame not in memory.prompted and (memory.prompted or memory.tracked)
+            if frame not in memory.prompted
+            and (memory.prompted or memory.tracked)
+            and (only is None or object_id in only)
         ]
 
     def step(
-        self, frame: int, features: Callable[[int], ImageFeatures], *, reverse: bool = False
+        self,
+        frame: int,
+        features: Callable[[int], ImageFeatures],
+        *,
+        reverse: bool = False,
+        only: Collection[int] | None = None,
     ) -> dict[int, ObjectOnFrame]:
-        """Track all objects to a frame; prompts there stand as they are.
+        """Track objects to a frame; prompts there stand as they are.
 
         Nothing is changed before all objects have been tracked.
 
@@ -162,6 +169,8 @@ class TrackingSession:
             Called with the frame where it has to be encoded.
         reverse : bool
             The series is tracked backwards.
+        only : collection of int, optional
+            Objects to be tracked; all by default.
 
         Returns
         -------
@@ -169,16 +178,19 @@ class TrackingSession:
             By object; without those of which nothing is known yet.
         """
         groups: dict[Choice, list[int]] = {}
-        for object_id in self.waiting(frame):
+        for object_id in self.waiting(frame, only):
             choice = self.choose(frame, object_id, reverse=reverse)
             if choice.memories:
                 groups.setdefault(choice, []).append(object_id)
         tracked = self._follow(groups, features(frame)) if groups else {}
         for object_id, one in tracked.items():
             self.objects[object_id].tracked[frame] = one
-        known = {object_id: memory.prompted.get(frame) for object_id, memory in self.objects.items()}
-        found = {object_id: tracked.get(object_id) or known[object_id] for object_id in known}
-        return {object_id: one for object_id, one in found.items() if one is not None}
+        known = {
+            object_id: tracked.get(object_id) or memory.prompted.get(frame)
+            for object_id, memory in self.objects.items()
+            if only is None or object_id in only
+        }
+        return {object_id: one for object_id, one in known.items() if one is not None}
 
     def choose(self, frame: int, object_id: int, *, reverse: bool) -> Choice:
         """Choose the memories by which an object is tracked to a frame."""
@@ -234,19 +246,19 @@ class TrackingSession:
         ids = [object_id for _, part in pieces for object_id in part]
         return dict(zip(ids, [one for part in results for one in part], strict=True))
 
-    def forget(self, now: int, also_near: int | None = None) -> None:
+    def forget(self, now: int, also_near: Mapping[int, int] | None = None) -> None:
         """Drop what the tracking of further frames cannot use any more.
 
         Parameters
         ----------
         now : int
             Frame just tracked.
-        also_near : int, optional
-            Another frame from which tracking will go on later.
+        also_near : mapping of int to int, optional
+            By object, another frame from which tracking will go on later.
         """
         config = self.steps.memory.config
-        places = [now] if also_near is None else [now, also_near]
-        for memory in self.objects.values():
+        for object_id, memory in self.objects.items():
+            places = [now] if also_near is None else [now, also_near[object_id]]
             orders = [list(memory.tracked)]
             if self.selection:
                 selection = self._selection(memory)

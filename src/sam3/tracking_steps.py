@@ -124,9 +124,7 @@ class TrackingSteps:
         with self.predictor.running("prompt an object"):
             mask = mask.to(self.predictor.device)[None, None]
             shown = torch.where(mask > 0.5, -ABSENT_LOGIT, ABSENT_LOGIT)
-            logits = F.interpolate(
-                shown, size=(side_length,) * 2, mode="bilinear", antialias=True
-            )
+            logits = F.interpolate(shown, size=(side_length,) * 2, mode="bilinear", antialias=True)
             decoder, encoder = self.model.mask_decoder, self.model.prompt_encoder
             high = features.encoded.fine, features.encoded.middle
             side = decoder.image_side(features.encoded.embedding, encoder.dense_positions(), high)

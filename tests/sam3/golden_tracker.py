@@ -26,8 +26,8 @@ from tests.sam3.golden_model import GOLDEN, golden_state, relative_difference
 
 TOLERANCE = 3e-5
 SIZE = (400, 600)
-POINT = {"point_coords": [[300, 200]], "point_labels": [1]}
-CORRECTION = {"point_coords": [[420, 260]], "point_labels": [0]}
+POINT: dict[str, Any] = {"point_coords": [[300, 200]], "point_labels": [1]}
+CORRECTION: dict[str, Any] = {"point_coords": [[420, 260]], "point_labels": [0]}
 SCORE_BIAS = "tracker.sam_mask_decoder.pred_obj_score_head.layers.2.bias"
 FRAMES = [
     np.clip(np.roll(data.coffee(), (7 * i, 11 * i), axis=(0, 1)).astype(np.int16) - 3 * i, 0, 255)
@@ -97,7 +97,9 @@ class Golden:
     def compare(self, key: str, ours: torch.Tensor) -> None:
         recorded = self.recorded[key]
         difference = relative_difference(ours.float().numpy().reshape(recorded.shape), recorded)
-        assert difference < TOLERANCE, f"{key}: {difference:.1e}"
+        # A memory in bfloat16 rounds apart here and there: steps of 4e-3, overall 2e-4.
+        rounded = self.steps.dtype == torch.bfloat16 and key.endswith(".mem")
+        assert difference < (5e-4 if rounded else TOLERANCE), f"{key}: {difference:.1e}"
 
     def check_click(self, key: str, *drafts: ObjectOnFrame) -> None:
         """Compare the preview of a prompt, of which the last draft was made."""
@@ -205,7 +207,10 @@ def case_two(golden: Golden) -> None:
 
 def case_reverse(golden: Golden) -> None:
     session = golden.session()
-    points = {"point_coords": [[300, 200], [250, 180], [450, 120]], "point_labels": [1, 1, 0]}
+    points: dict[str, Any] = {
+        "point_coords": [[300, 200], [250, 180], [450, 120]],
+        "point_labels": [1, 1, 0],
+    }
     golden.check_click("reverse.click", golden.click(session, 4, **points))
     golden.propagate("reverse", session, range(4, 1, -1), reverse=True)
 

@@ -211,6 +211,7 @@ def test_objects_decoded_together_are_those_decoded_alone(
     for i in range(5):
         alone = model.decode(side, coords[i : i + 1], labels[:1], None, multimask=True)
         for ours, theirs in zip(together, alone, strict=True):
+            assert ours is not None
             torch.testing.assert_close(ours[i : i + 1], theirs, rtol=1e-5, atol=1e-5)
 
 

@@ -33,7 +33,7 @@ class ConvNextBlock(nn.Module):
         """Map (B, C, h, w) to (B, C, h, w)."""
         y = self.norm(self.depthwise(x)).permute(0, 2, 3, 1)
         y = self.gamma * self.fc2(F.gelu(self.fc1(y)))
-        return x + y.permute(0, 3, 1, 2)
+        return x + y.permute(0, 3, 1, 2)  # type: ignore[no-any-return]
 
 
 class MemoryEncoder(nn.Module):

@@ -1,0 +1,389 @@
+"""Objects followed through a stack or a time series, with SAM 3's memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from sam3 import checkpoint
+from sam3.devices import Precision
+from sam3.errors import ImageError, PromptError
+from sam3.features import ImageFeatures
+from sam3.mask_output import MaskKind, empty_masks, write_masks
+from sam3.model.memory import Memory
+from sam3.predictor import Predictor, load_predictor
+from sam3.prompts import check_prompts
+from sam3.tracking_session import TrackingSession
+from sam3.tracking_steps import ObjectOnFrame, TrackingSteps
+from sam3.video_frames import EncodedFrames, FrameReader
+
+__all__ = ["FramePrompt", "TrackedFrame", "Tracker", "load_tracker"]
+
+Direction = Literal["forward", "backward", "both"]
+_KEPT_FEATURES = 2
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class FramePrompt:
+    """Where an object is on one frame: clicks and a box, or its mask.
+
+    Attributes
+    ----------
+    frame : int
+        Number of the frame, from 0.
+    object_id : int
+        Any number that names the object.
+    points : array-like, shape (N, 2), optional
+        (x, y) in pixels of the frame, pixel centres at integers.
+    labels : array-like, shape (N,), optional
+        1 foreground, 0 background.
+    box : array-like, shape (4,), optional
+        x0, y0, x1, y1 in pixels of the frame.
+    mask : array-like of bool, shape (H, W), optional
+        The object itself; it excludes clicks and a box.
+    """
+
+    frame: int
+    object_id: int
+    points: npt.ArrayLike | None = None
+    labels: npt.ArrayLike | None = None
+    box: npt.ArrayLike | None = None
+    mask: npt.ArrayLike | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class TrackedFrame:
+    """Objects found on a frame; N of them, those that have been prompted so far.
+
+    Attributes
+    ----------
+    frame : int
+        Number of the frame.
+    size : tuple of int
+        (height, width).
+    object_ids : tuple of int
+    logits : ndarray of float32, shape (N, L, L)
+        Low-resolution mask logits; all -1024 where the object is not on the frame.
+    scores : ndarray of float32, shape (N,)
+        Predicted intersection over union of the masks.
+    object_logits : ndarray of float32, shape (N,)
+        Logits that the objects are on the frame.
+    """
+
+    frame: int
+    size: tuple[int, int]
+    object_ids: tuple[int, ...]
+    logits: npt.NDArray[np.float32]
+    scores: npt.NDArray[np.float32]
+    object_logits: npt.NDArray[np.float32]
+
+    @cached_property
+    def masks(self) -> npt.NDArray[np.bool_]:
+        """Masks (N, H, W), made when first asked for."""
+        return self._drawn("masks")
+
+    @cached_property
+    def crops(self) -> tuple[Any, ...]:
+        """Masks as :class:`sam3.transforms.MaskCrop`, N of them."""
+        return tuple(self._drawn("crops"))
+
+    def _drawn(self, kind: MaskKind) -> npt.NDArray[Any]:
+        masks = empty_masks((len(self.logits), 1), self.size, kind)
+        low = torch.from_numpy(self.logits)[:, None]
+        if len(low):
+            write_masks(masks, low, self.logits[:, None], self.size, kind=kind, fill_area=0)
+        return masks[:, 0]
+
+
+class Tracker:
+    """Follow objects from frame to frame.
+
+    Parameters
+    ----------
+    predictor : Predictor
+        Of the same weights as the memory.
+    memory : Memory
+        From :func:`sam3.checkpoint.load_memory`.
+    selection : bool
+        Remember good frames, however long ago, instead of recent ones.
+    dtype : torch.dtype, optional
+        Of memories: by default float32 on a CPU, bfloat16 elsewhere.
+    """
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        memory: Memory,
+        *,
+        selection: bool = False,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        self.predictor = predictor
+        self.steps = TrackingSteps(predictor, memory, dtype)
+        self.selection = selection
+
+    def session(self, frames: int | None = None, *, together: bool = False) -> TrackingSession:
+        """Return a session, to be prompted and stepped by hand; see :class:`TrackingSession`."""
+        return TrackingSession(self.steps, frames, together=together, selection=self.selection)
+
+    def track(
+        self,
+        frames: Any,
+        prompts: Iterable[FramePrompt],
+        *,
+        direction: Direction = "forward",
+        progress: Callable[[float], None] | None = None,
+    ) -> Iterator[TrackedFrame]:
+        """Track prompted objects through a series, each as if it were alone.
+
+        Frames are read one at a time, and memory does not grow with the length of the series. The
+        iterator can be left at any moment.
+
+        Parameters
+        ----------
+        frames : sequence or iterable
+            Images of one size and data type (arrays, also lazy ones, PIL images) or features of
+            them. Where they can be indexed, prompts count for earlier frames too; where they come
+            one after the other, from their frame on.
+        prompts : iterable of FramePrompt
+            At most one for each object and frame.
+        direction : {"forward", "backward", "both"}
+            Each object from its first prompt to the last frame, from its last prompt to frame 0, or
+            from its first prompt to both ends, forward first. A frame that lies behind the first
+            prompt of one object and before that of another is then yielded once for each.
+        progress : callable, optional
+            As for :meth:`sam3.predictor.Predictor.encode`; what it raises ends the tracking.
+
+        Yields
+        ------
+        TrackedFrame
+
+        Raises
+        ------
+        PromptError
+            If a prompt is empty, double, of a wrong shape or outside the series or the frame.
+        ImageError
+            If a frame with a prompt cannot be read; at the end, if another could not, naming all of
+            these. They are left out, and tracking goes on behind them.
+        """
+        reader = FrameReader(frames)
+        by_frame = _by_frame(prompts, reader.length)
+        if direction not in ("forward", "backward", "both"):
+            raise PromptError(
+                f"unknown direction: {direction!r}. Expected 'forward', 'backward' or 'both'."
+            )
+        if reader.length is None and direction != "forward":
+            raise PromptError(
+                f"direction {direction!r} needs frames that can be indexed, not an iterator. "
+                "Use 'forward', or make a list of them."
+            )
+        encoded = EncodedFrames(self.predictor, reader, _KEPT_FEATURES, progress)
+        if reader.length is None:
+            return self._stream(encoded, by_frame)
+        return self._track(encoded, by_frame, direction, reader.length)
+
+    def _track(
+        self,
+        encoded: EncodedFrames,
+        by_frame: dict[int, list[FramePrompt]],
+        direction: Direction,
+        length: int,
+    ) -> Iterator[TrackedFrame]:
+        session = self.session(length)
+        for frame in sorted(by_frame):
+            self._prompt(session, frame, by_frame[frame], encoded)
+        failures: list[ImageError] = []
+        begins = {
+            object_id: (max if direction == "backward" else min)(memory.prompted)
+            for object_id, memory in session.objects.items()
+        }
+        for reverse in {"forward": [False], "backward": [True], "both": [False, True]}[direction]:
+            for frame in reversed(range(length)) if reverse else range(length):
+                only = _reached(begins, frame, reverse=reverse, again=direction == "both")
+                if not only:
+                    continue
+                try:
+                    found = session.step(frame, encoded, reverse=reverse, only=only)
+                except ImageError as error:
+                    failures.append(error)
+                    continue
+                session.forget(frame, begins if direction == "both" else None)
+                yield _tracked(frame, encoded, found)
+        _raise_failures(failures)
+
+    def _stream(
+        self, encoded: EncodedFrames, by_frame: dict[int, list[FramePrompt]]
+    ) -> Iterator[TrackedFrame]:
+        session, failures, count = self.session(), list[ImageError](), 0
+        for frame, item in encoded.stream():
+            count = frame + 1
+            if frame not in by_frame and not session.objects:
+                continue
+            try:
+                encoded.put(frame, encoded.reader.check(frame, item))
+            except ImageError as error:
+                if frame in by_frame:
+                    raise
+                failures.append(error)
+                continue
+            if frame in by_frame:
+                self._prompt(session, frame, by_frame[frame], encoded)
+            found = session.step(frame, encoded)
+            session.forget(frame)
+            yield _tracked(frame, encoded, found)
+        beyond = sorted(frame for frame in by_frame if frame >= count)
+        if beyond:
+            raise _outside(beyond[0], count)
+        _raise_failures(failures)
+
+    def _prompt(
+        self,
+        session: TrackingSession,
+        frame: int,
+        prompts: Sequence[FramePrompt],
+        encoded: EncodedFrames,
+    ) -> None:
+        """Prompt objects on a frame, and remember them there."""
+        features = encoded(frame)
+        for prompt in prompts:
+            prompt_object(session, prompt, features)
+        session.commit(encoded)
+
+
+def prompt_object(
+    session: TrackingSession, prompt: FramePrompt, features: ImageFeatures
+) -> ObjectOnFrame:
+    """Check a prompt against its frame, and give it to a session."""
+    if prompt.mask is not None:
+        mask = check_mask(prompt.mask, features.size)
+        return session.draw(prompt.frame, prompt.object_id, features, mask)
+    checked = check_prompts(
+        prompt.points,
+        prompt.labels,
+        prompt.box,
+        None,
+        size=features.size,
+        mask_size=session.steps.model.config.mask_size,
+    )
+    if checked.objects != 1:
+        raise PromptError(
+            f"the prompt of object {prompt.object_id} is for {checked.objects} objects. Expected "
+            "one. Give each object a prompt of its own."
+        )
+    return session.click(prompt.frame, prompt.object_id, features, checked)
+
+
+def check_mask(mask: Any, size: tuple[int, int]) -> torch.Tensor:
+    """Turn a mask prompt of a frame into a tensor, float32 (H, W) in 0..1."""
+    array = np.asarray(mask)
+    if array.shape != size:
+        raise PromptError(
+            f"the mask has the shape {array.shape}. Expected {size}, as of the frame."
+        )
+    if array.dtype.kind not in "biuf" or not np.isfinite(array).all():
+        raise PromptError(f"the mask of data type {array.dtype} is not one of numbers or bools.")
+    return torch.from_numpy(array.astype(np.float32)).clamp(0, 1)
+
+
+def _reached(begins: dict[int, int], frame: int, *, reverse: bool, again: bool) -> set[int]:
+    """Return the objects that a pass has come to; a second one leaves out where it begins."""
+    if not reverse:
+        return {object_id for object_id, begin in begins.items() if frame >= begin}
+    last = frame + 1 if again else frame
+    return {object_id for object_id, begin in begins.items() if last <= begin}
+
+
+def _by_frame(prompts: Iterable[FramePrompt], length: int | None) -> dict[int, list[FramePrompt]]:
+    by_frame: dict[int, list[FramePrompt]] = {}
+    seen: set[tuple[int, int]] = set()
+    for prompt in prompts:
+        key = prompt.frame, prompt.object_id
+        if prompt.frame < 0 or (length is not None and prompt.frame >= length):
+            raise _outside(prompt.frame, length)
+        if key in seen:
+            raise PromptError(
+                f"object {prompt.object_id} has two prompts on frame {prompt.frame}. Expected one. "
+                "Put its clicks and its box together."
+            )
+        others = [one is not None for one in (prompt.points, prompt.labels, prompt.box)]
+        if (prompt.mask is not None) == any(others):
+            state = "a mask beside clicks or a box" if any(others) else "empty"
+            raise PromptError(
+                f"the prompt of object {prompt.object_id} on frame {prompt.frame} is {state}. "
+                "Expected clicks, a box or both, or a mask."
+            )
+        seen.add(key)
+        by_frame.setdefault(prompt.frame, []).append(prompt)
+    return by_frame
+
+
+def _outside(frame: int, length: int | None) -> PromptError:
+    frames = "0 or more" if length is None else f"0 to {length - 1}"
+    return PromptError(f"no such frame: {frame}. Expected {frames}. Frames count from 0.")
+
+
+def _tracked(frame: int, encoded: EncodedFrames, found: dict[int, ObjectOnFrame]) -> TrackedFrame:
+    size = encoded.reader.size
+    assert size is not None, "a frame has been read before objects are found"
+    side = encoded.predictor.config.mask_size
+    logits = np.empty((len(found), side, side), np.float32)
+    for row, one in zip(logits, found.values(), strict=True):
+        row[:] = one.logits[0].cpu().numpy()
+    return TrackedFrame(
+        frame,
+        size,
+        tuple(found),
+        logits,
+        np.array([float(one.iou) for one in found.values()], np.float32),
+        np.array([float(one.object_logit) for one in found.values()], np.float32),
+    )
+
+
+def _raise_failures(failures: Sequence[ImageError]) -> None:
+    if failures:
+        listing = "; ".join(str(error).split(". ")[0] for error in failures[:5])
+        more = f"; and {len(failures) - 5} more" if len(failures) > 5 else ""
+        raise ImageError(
+            f"{len(failures)} frames were left out: {listing}{more}. All others have been tracked. "
+            "Mend these frames, or fill the gaps by hand."
+        ) from failures[0]
+
+
+def load_tracker(
+    path: str | os.PathLike[str],
+    device: str | torch.device = "auto",
+    precision: Precision = "auto",
+    resolution: int | None = None,
+    *,
+    selection: bool = False,
+    dtype: torch.dtype | None = None,
+) -> Tracker:
+    """Load a model with its memory.
+
+    Parameters
+    ----------
+    path, device, precision, resolution
+        As for :func:`sam3.load_predictor`.
+    selection, dtype
+        As for :class:`Tracker`.
+
+    Returns
+    -------
+    Tracker
+
+    Raises
+    ------
+    CheckpointError
+        If the weights hold no memory; and as :func:`sam3.load_predictor`.
+    """
+    predictor = load_predictor(path, device, precision, resolution)
+    file = checkpoint.embedded_weights() if path == "tiny" else path
+    memory = checkpoint.load_memory(file, resolution=resolution)
+    return Tracker(predictor, memory, selection=selection, dtype=dtype)

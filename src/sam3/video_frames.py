@@ -1,0 +1,258 @@
+"""Frames of a series, read one at a time, from an array, a list, a folder or a film."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from sam3.contrast import percentile_limits, to_uint8
+from sam3.errors import ImageError, UnsupportedError
+from sam3.features import ImageFeatures
+from sam3.predictor import Predictor
+from sam3.transforms import rgb_image
+
+__all__ = ["EncodedFrames", "FrameReader", "open_frames"]
+
+_IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp"}
+_SAMPLED_FRAMES = 5
+
+
+def open_frames(video_path: Any) -> Any:
+    """Return the frames of a series without reading them.
+
+    Parameters
+    ----------
+    video_path : path-like, sequence or array
+        A folder of images, numbered by their names; a film such as an mp4, where a decoder is
+        installed; a list of images; or an array T x H x W or T x H x W x 3, lazy ones included.
+
+    Returns
+    -------
+    sequence
+
+    Raises
+    ------
+    ImageError
+        If there is no frame.
+    UnsupportedError
+        If no decoder for films is installed.
+    """
+    if not isinstance(video_path, str | os.PathLike):
+        frames: Any = video_path
+        if not (hasattr(frames, "__len__") and hasattr(frames, "__getitem__")):
+            raise ImageError(
+                f"the frames are a {type(frames).__name__}. Expected a path, a list of images or "
+                "an array T x H x W (x 3)."
+            )
+        if getattr(frames, "ndim", 4) not in (3, 4):
+            raise ImageError(
+                f"the frames have the shape {tuple(frames.shape)}. Expected T x H x W or "
+                "T x H x W x 3. Choose one channel or three."
+            )
+    else:
+        path = Path(video_path)
+        if not path.exists():
+            raise ImageError(f"no frames at {path}: it does not exist. Check the path.")
+        frames = _Folder(path) if path.is_dir() else _Film(path)
+    if len(frames) == 0:
+        raise ImageError(
+            f"the series {_described(video_path)} holds no frame. Expected at least 1."
+        )
+    return frames
+
+
+def _described(source: Any) -> str:
+    return str(source) if isinstance(source, str | os.PathLike) else type(source).__name__
+
+
+class _Folder:
+    """Images of a folder, in the order of the numbers in their names."""
+
+    def __init__(self, folder: Path) -> None:
+        found = [path for path in folder.iterdir() if path.suffix.lower() in _IMAGE_SUFFIXES]
+        self._paths = sorted(found, key=lambda path: (_numbers(path.stem), path.name))
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, index: int) -> npt.NDArray[Any]:
+        with Image.open(self._paths[index]) as image:
+            return np.asarray(image if image.mode.startswith(("I", "F")) else image.convert("RGB"))
+
+
+def _numbers(name: str) -> list[int]:
+    return [int(digits) for digits in re.findall(r"\d+", name)]
+
+
+class _Film:
+    """Frames of a film, decoded by PyAV."""
+
+    def __init__(self, path: Path) -> None:
+        if find_spec("av") is None:
+            raise UnsupportedError(
+                f"no decoder for the film {path} is installed. Install one with `pip install av`, "
+                "or save the frames as a folder of images."
+            )
+        import imageio.v3 as iio
+
+        try:
+            self._file = iio.imopen(path, "r", plugin="pyav")
+            self._length = sum(1 for _ in self._file.iter())
+        except (OSError, ValueError, RuntimeError) as error:
+            raise ImageError(f"the film {path} cannot be read: {error}. Convert it.") from error
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, index: int) -> npt.NDArray[Any]:
+        return np.asarray(self._file.read(index=index))
+
+
+class FrameReader:
+    """Reads frames and checks that they belong together.
+
+    Parameters
+    ----------
+    frames : sequence or iterable
+        Images as for :func:`sam3.transforms.rgb_image`, or features of them. Wider integers than
+        8 bits are stretched alike in all frames, between percentiles of a few of them.
+
+    Attributes
+    ----------
+    length : int or None
+        Number of frames; None where frames come one after the other.
+    size : tuple of int or None
+        (height, width), once a frame has been read.
+    """
+
+    def __init__(self, frames: Any) -> None:
+        self.frames = frames
+        indexable = hasattr(frames, "__len__") and hasattr(frames, "__getitem__")
+        self.length: int | None = len(frames) if indexable else None
+        self.size: tuple[int, int] | None = None
+        self._dtype: np.dtype[Any] | None = None
+        self._limits: tuple[float, float] | None = None
+
+    def __getitem__(self, frame: int) -> ImageFeatures | npt.NDArray[np.uint8]:
+        """Read one of a sequence of frames.
+
+        Raises
+        ------
+        ImageError
+            If it cannot be read, or differs from the others in size or data type.
+        """
+        try:
+            item = self.frames[frame]
+        except Exception as error:  # any reader, with errors of any kind
+            raise ImageError(
+                f"frame {frame} cannot be read: {error}. Check its file, or leave the frame out."
+            ) from error
+        return self.check(frame, item)
+
+    def check(self, frame: int, item: Any) -> ImageFeatures | npt.NDArray[np.uint8]:
+        """Check a frame, and turn an image into 8-bit RGB."""
+        if isinstance(item, ImageFeatures):
+            self._check_size(frame, item.size)
+            return item
+        try:
+            pixels = self._to_rgb(frame, item)
+        except ImageError:
+            raise
+        except Exception as error:  # lazy arrays read only now
+            raise ImageError(
+                f"frame {frame} cannot be read: {error}. Check its file, or leave the frame out."
+            ) from error
+        self._check_size(frame, (pixels.shape[0], pixels.shape[1]))
+        return pixels
+
+    def _to_rgb(self, frame: int, item: Any) -> npt.NDArray[np.uint8]:
+        if hasattr(item, "__array__") and not isinstance(item, Image.Image):
+            channels_first = hasattr(item, "movedim") and len(item.shape) == 3
+            item = np.asarray(item.movedim(0, -1).cpu() if channels_first else item)
+            if self._dtype is not None and item.dtype != self._dtype:
+                raise ImageError(
+                    f"frame {frame} has the data type {item.dtype}. Expected {self._dtype}, as of "
+                    "the frame read first. Convert all frames to one data type."
+                )
+            self._dtype = item.dtype
+            if item.dtype.kind in "iu" and item.dtype != np.uint8:
+                item = to_uint8(item, self._stretch(item))
+        return rgb_image(item)
+
+    def _stretch(self, first: npt.NDArray[Any]) -> tuple[float, float]:
+        """Limits of grey values, of a few frames where they are at hand."""
+        if self._limits is None:
+            samples = [first]
+            for frame in np.linspace(0, (self.length or 1) - 1, _SAMPLED_FRAMES).astype(int):
+                try:
+                    sample = np.asarray(self.frames[int(frame)])
+                except Exception:
+                    continue
+                if sample.dtype == first.dtype:
+                    samples.append(sample)
+            self._limits = percentile_limits(np.concatenate([s.reshape(-1) for s in samples]))
+        return self._limits
+
+    def _check_size(self, frame: int, size: tuple[int, int]) -> None:
+        if self.size is not None and size != self.size:
+            raise ImageError(
+                f"frame {frame} has the size {size[0]} x {size[1]}. Expected {self.size[0]} x "
+                f"{self.size[1]}, as of the frame read first. Crop or pad the frames to one size."
+            )
+        self.size = size
+
+
+class EncodedFrames:
+    """Features of frames, the last few of which are kept.
+
+    Parameters
+    ----------
+    predictor : Predictor
+        Encodes frames.
+    reader : FrameReader
+        Reads them.
+    keep : int
+        How many.
+    progress : callable, optional
+        As for :meth:`sam3.predictor.Predictor.encode`.
+    """
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        reader: FrameReader,
+        keep: int,
+        progress: Callable[[float], None] | None = None,
+    ) -> None:
+        self.predictor, self.reader, self.progress = predictor, reader, progress
+        self._keep = keep
+        self._features: dict[int, ImageFeatures] = {}
+
+    def __call__(self, frame: int) -> ImageFeatures:
+        """Return the features of a frame."""
+        if frame not in self._features:
+            self.put(frame, self.reader[frame])
+        return self._features[frame]
+
+    def put(self, frame: int, item: ImageFeatures | npt.NDArray[np.uint8]) -> None:
+        """Encode a frame that has been read."""
+        if isinstance(item, ImageFeatures):
+            self.predictor.check_features(item)
+            features = item.to(self.predictor.device)
+        else:
+            features = self.predictor.encode(item, self.progress)
+        self._features[frame] = features
+        while len(self._features) > self._keep:
+            del self._features[next(iter(self._features))]
+
+    def stream(self) -> Iterator[tuple[int, Any]]:
+        """Yield frames that come one after the other, with their numbers."""
+        yield from enumerate(self.reader.frames)
