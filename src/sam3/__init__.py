@@ -1,4 +1,4 @@
-"""SAM 3 for interactive segmentation: clicks and boxes in, masks out."""
+"""SAM 3 for interactive segmentation and tracking: clicks and boxes in, masks out."""
 
 from __future__ import annotations
 
@@ -8,23 +8,35 @@ if TYPE_CHECKING:
     from sam3.features import ImageFeatures
     from sam3.image_model import build_sam3_image_model
     from sam3.predictor import Prediction, Predictor, load_predictor
+    from sam3.tracker import FramePrompt, TrackedFrame, Tracker, load_tracker
+    from sam3.video_model import build_sam3_video_model
 
 __all__ = [
+    "FramePrompt",
     "ImageFeatures",
     "Prediction",
     "Predictor",
+    "TrackedFrame",
+    "Tracker",
     "__version__",
     "build_sam3_image_model",
+    "build_sam3_video_model",
     "load_predictor",
+    "load_tracker",
 ]
 __version__ = "0.1.0"
 
 _LAZY = {
+    "FramePrompt": "sam3.tracker",
     "ImageFeatures": "sam3.features",
     "Prediction": "sam3.predictor",
     "Predictor": "sam3.predictor",
+    "TrackedFrame": "sam3.tracker",
+    "Tracker": "sam3.tracker",
     "build_sam3_image_model": "sam3.image_model",
+    "build_sam3_video_model": "sam3.video_model",
     "load_predictor": "sam3.predictor",
+    "load_tracker": "sam3.tracker",
 }
 
 

@@ -23,7 +23,7 @@ from sam3.model.click_model import ClickModel
 from sam3.model.sam3_image_processor import ImageState
 from sam3.predictor import Predictor
 
-__all__ = ["Sam3ImageModel", "build_sam3_image_model"]
+__all__ = ["Sam3ImageModel", "build_sam3_image_model", "find_weights"]
 
 _LOG = logging.getLogger(__name__)
 _ENVIRONMENT = "SAM3_CHECKPOINT"
@@ -95,16 +95,17 @@ def build_sam3_image_model(
     if bpe_path is not None and not Path(bpe_path).exists():
         _LOG.info("the vocabulary %s does not exist; it is not needed for clicks", bpe_path)
     chosen = choose_device(device or "auto")
-    path = _find_weights(checkpoint_path, preset, load_from_HF)
+    path = find_weights(checkpoint_path, preset, load_from_HF)
     model = Sam3ImageModel(checkpoint.load(path, resolution=resolution).to(chosen), precision)
     if compile:
         model.click_model.trunk.compile_blocks()
     return model.train(not eval_mode)
 
 
-def _find_weights(
+def find_weights(
     checkpoint_path: str | os.PathLike[str] | None, preset: str | None, may_download: bool
 ) -> str | os.PathLike[str]:
+    """Return the weights file that was given, is named by the environment, or is downloaded."""
     if checkpoint_path is not None:
         return checkpoint_path
     if preset is not None and get_preset(preset).name == "tiny":

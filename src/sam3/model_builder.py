@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from sam3.config import ModelConfig, get_preset
 from sam3.model.click_model import ClickModel
 from sam3.predictor import Predictor
+from sam3.video_model import build_sam3_video_model
 
-__all__ = ["build_click_model", "random_predictor"]
+__all__ = ["build_click_model", "build_sam3_video_model", "random_predictor"]
 
 _FOURIER_SCALES = (1.0, 2.0, 4.0, 8.0)
 

@@ -1,0 +1,68 @@
+"""The public SAM 3 notebook's video model and the function that builds it."""
+
+from __future__ import annotations
+
+import os
+from types import SimpleNamespace
+
+import torch
+
+from sam3.devices import Precision
+from sam3.image_model import find_weights
+from sam3.tracker import Tracker, load_tracker
+from sam3.video_predictor import Sam3VideoPredictor
+
+__all__ = ["Sam3VideoModel", "build_sam3_video_model"]
+
+
+class Sam3VideoModel:
+    """SAM 3 for series of frames, of which the tracker is here.
+
+    Parameters
+    ----------
+    tracker : Tracker
+
+    Attributes
+    ----------
+    tracker : Sam3VideoPredictor
+    detector : namespace
+        Its ``backbone`` is the encoder that the tracker uses too.
+    """
+
+    def __init__(self, tracker: Tracker) -> None:
+        self.tracker = Sam3VideoPredictor(tracker)
+        self.detector = SimpleNamespace(backbone=self.tracker.backbone)
+
+
+def build_sam3_video_model(
+    checkpoint_path: str | os.PathLike[str] | None = None,
+    load_from_HF: bool = True,
+    bpe_path: str | os.PathLike[str] | None = None,
+    device: str | torch.device | None = None,
+    *,
+    precision: Precision = "auto",
+    resolution: int | None = None,
+    memory_selection: bool = True,
+) -> Sam3VideoModel:
+    """Build the model as the public SAM 3 notebook does.
+
+    Parameters
+    ----------
+    checkpoint_path, load_from_HF, bpe_path, device, precision, resolution
+        As for :func:`sam3.build_sam3_image_model`.
+    memory_selection : bool
+        Remember good frames instead of recent ones, as the original's video model does.
+
+    Returns
+    -------
+    Sam3VideoModel
+
+    Raises
+    ------
+    CheckpointNotFoundError, CheckpointError, DownloadError
+        If there are no weights, or they do not fit or hold no memory.
+    """
+    path = find_weights(checkpoint_path, None, load_from_HF)
+    return Sam3VideoModel(
+        load_tracker(path, device or "auto", precision, resolution, selection=memory_selection)
+    )

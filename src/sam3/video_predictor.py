@@ -1,0 +1,355 @@
+"""The public SAM 3 notebook's video predictor: prompts on frames in, masks of all frames out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from sam3.errors import ImageError, PromptError
+from sam3.model.click_model import ClickModel
+from sam3.prompts import check_prompts
+from sam3.tracker import Tracker, check_mask
+from sam3.tracking_session import TrackingSession
+from sam3.tracking_steps import ABSENT_LOGIT, ObjectOnFrame
+from sam3.transforms import upsample
+from sam3.video_frames import EncodedFrames, FrameReader, open_frames
+
+__all__ = ["Sam3VideoPredictor", "VideoState"]
+
+_KEPT_FEATURES = 4
+
+Preview = tuple[int, list[int], Tensor, Tensor]
+
+
+class Clicks(NamedTuple):
+    """Clicks and a box of an object on a frame, in pixels of the frame."""
+
+    points: npt.NDArray[np.float64]
+    labels: npt.NDArray[np.int64]
+    box: npt.NDArray[np.float64] | None
+
+
+@dataclass(eq=False)
+class VideoState:
+    """A series and what has been prompted on it; handed to the predictor's calls.
+
+    Attributes
+    ----------
+    num_frames, video_height, video_width : int
+    session : TrackingSession
+        Objects and what is remembered of them.
+    """
+
+    num_frames: int
+    video_height: int
+    video_width: int
+    frames: EncodedFrames
+    session: TrackingSession
+    clicks: dict[tuple[int, int], Clicks] = field(default_factory=dict)
+    masks: dict[tuple[int, int], Tensor] = field(default_factory=dict)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the frames."""
+        return self.video_height, self.video_width
+
+
+class Sam3VideoPredictor:
+    """Track prompted objects, with the calls of the public notebook.
+
+    Parameters
+    ----------
+    tracker : Tracker
+        Our own interface to the same weights.
+    """
+
+    def __init__(self, tracker: Tracker) -> None:
+        self.tracker = tracker
+        self.track = tracker.track
+
+    @property
+    def backbone(self) -> ClickModel:
+        """The model that encodes frames. Setting it is accepted where it is of the same weights."""
+        return self.tracker.predictor.model
+
+    @backbone.setter
+    def backbone(self, backbone: ClickModel) -> None:
+        if backbone is not self.backbone:
+            raise PromptError(
+                f"another backbone was given: {type(backbone).__name__}. Expected the detector's "
+                "of the same video model. Leave the line out: the tracker has its own."
+            )
+
+    def init_state(self, video_path: Any, **ignored: Any) -> VideoState:
+        """Open a series; nothing is encoded yet.
+
+        Parameters
+        ----------
+        video_path : path-like, sequence or array
+            As for :func:`sam3.video_frames.open_frames`.
+        **ignored
+            Where and how the original keeps frames (``offload_video_to_cpu`` and the like): here
+            they are read when they are needed.
+
+        Raises
+        ------
+        ImageError, UnsupportedError
+            If there is no such series, or its first frame cannot be read.
+        """
+        reader = FrameReader(open_frames(video_path))
+        reader[0]
+        assert reader.size is not None
+        assert reader.length is not None
+        return VideoState(
+            reader.length,
+            *reader.size,
+            EncodedFrames(self.tracker.predictor, reader, _KEPT_FEATURES),
+            self.tracker.session(reader.length, together=True),
+        )
+
+    def add_new_points_or_box(
+        self,
+        inference_state: VideoState,
+        frame_idx: int,
+        obj_id: int,
+        points: Any = None,
+        labels: Any = None,
+        clear_old_points: bool = True,
+        rel_coordinates: bool = True,
+        box: Any = None,
+    ) -> Preview:
+        """Prompt an object on a frame with clicks, a box or both.
+
+        Parameters
+        ----------
+        inference_state : VideoState
+        frame_idx, obj_id : int
+            Frame and object; objects may be new at any time.
+        points : array-like, shape (N, 2), optional
+            (x, y) as shares of width and height.
+        labels : array-like, shape (N,), optional
+            1 foreground, 0 background.
+        clear_old_points : bool
+            Forget earlier clicks and the box of the object on this frame.
+        rel_coordinates : bool
+            False for coordinates in pixels of the frame.
+        box : array-like, shape (4,), optional
+            x0, y0, x1, y1, like the points.
+
+        Returns
+        -------
+        frame_idx : int
+        obj_ids : list of int
+        low_res_masks : Tensor, shape (N, 1, L, L)
+        video_res_masks : Tensor, shape (N, 1, H, W)
+            Logits of all objects on the frame.
+
+        Raises
+        ------
+        PromptError
+            If the prompt is empty or wrong, or there is no such frame.
+        """
+        state, key = inference_state, (frame_idx, obj_id)
+        self._check_frame(state, frame_idx)
+        scale = np.array([state.video_width, state.video_height] if rel_coordinates else [1, 1])
+        new_points = np.asarray([] if points is None else points, np.float64).reshape(-1, 2) * scale
+        new_labels = np.asarray([] if labels is None else labels, np.int64).reshape(-1)
+        new_box = None if box is None else np.asarray(box, np.float64).reshape(2, 2) * scale
+        old = None if clear_old_points else state.clicks.get(key)
+        if old is not None:
+            new_points = np.concatenate([old.points, new_points])
+            new_labels = np.concatenate([old.labels, new_labels])
+            new_box = old.box if new_box is None else new_box
+        given = len(new_points) or len(new_labels)
+        prompts = check_prompts(
+            new_points if given else None,
+            new_labels if given else None,
+            None if new_box is None else new_box.reshape(4),
+            None,
+            size=state.size,
+            mask_size=self.tracker.predictor.config.mask_size,
+        )
+        state.session.click(frame_idx, obj_id, state.frames(frame_idx), prompts)
+        state.clicks[key] = Clicks(new_points, new_labels, new_box)
+        state.masks.pop(key, None)
+        return self._preview(state, frame_idx)
+
+    add_new_points = add_new_points_or_box
+
+    def add_new_mask(
+        self, inference_state: VideoState, frame_idx: int, obj_id: int, mask: Any
+    ) -> Preview:
+        """Prompt an object on a frame with its mask (H, W), which other masks there give way to.
+
+        Parameters
+        ----------
+        inference_state, frame_idx, obj_id
+            As for :meth:`add_new_points_or_box`, whose results are returned too.
+        mask : array-like of bool, shape (H, W)
+
+        Raises
+        ------
+        PromptError
+            If the mask has another shape, or there is no such frame.
+        """
+        state = inference_state
+        self._check_frame(state, frame_idx)
+        checked = check_mask(mask.cpu() if isinstance(mask, Tensor) else mask, state.size)
+        features = state.frames(frame_idx)
+        state.session.draw(frame_idx, obj_id, features, checked)
+        state.masks[frame_idx, obj_id] = checked
+        state.clicks.pop((frame_idx, obj_id), None)
+        for (frame, other), old in list(state.masks.items()):
+            if (
+                frame == frame_idx
+                and other != obj_id
+                and bool(((old > 0.5) & (checked > 0.5)).any())
+            ):
+                left = old * (checked <= 0.5)
+                state.masks[frame, other] = left
+                state.session.draw(frame, other, features, left)
+        return self._preview(state, frame_idx)
+
+    def propagate_in_video(
+        self,
+        inference_state: VideoState,
+        start_frame_idx: int | None = None,
+        max_frame_num_to_track: int | None = None,
+        reverse: bool = False,
+        tqdm_disable: bool = True,
+        propagate_preflight: bool = True,
+    ) -> Iterator[tuple[int, list[int], Tensor, Tensor, Tensor]]:
+        """Track all objects through the series.
+
+        Parameters
+        ----------
+        inference_state : VideoState
+        start_frame_idx : int, optional
+            The first frame with a prompt by default.
+        max_frame_num_to_track : int, optional
+            Frames to go on from there; to the end by default.
+        reverse : bool
+            Track backwards.
+        tqdm_disable, propagate_preflight
+            Accepted: there is no progress bar, and new prompts always count.
+
+        Yields
+        ------
+        frame_idx : int
+        obj_ids : list of int
+        low_res_masks : Tensor, shape (N, 1, L, L)
+        video_res_masks : Tensor, shape (N, 1, H, W)
+        obj_scores : Tensor, shape (N, 1)
+            Logits that the objects are there.
+
+        Raises
+        ------
+        PromptError
+            If nothing has been prompted, or there is no such frame.
+        ImageError
+            At the end, if frames could not be read, naming the first of them.
+        """
+        state = inference_state
+        prompted = state.session.prompted_frames()
+        if not prompted:
+            raise PromptError(
+                "nothing to track: no object has been prompted. Call add_new_points_or_box or "
+                "add_new_mask first."
+            )
+        start = min(prompted) if start_frame_idx is None else start_frame_idx
+        self._check_frame(state, start)
+        most = state.num_frames if max_frame_num_to_track is None else max_frame_num_to_track
+        if reverse:
+            order = range(start, max(start - most, 0) - 1, -1) if start > 0 else range(0)
+        else:
+            order = range(start, min(start + most, state.num_frames - 1) + 1)
+        return self._propagate(state, order, reverse)
+
+    def _propagate(
+        self, state: VideoState, order: range, reverse: bool
+    ) -> Iterator[tuple[int, list[int], Tensor, Tensor, Tensor]]:
+        state.session.commit(state.frames)
+        failures: list[ImageError] = []
+        for frame in order:
+            try:
+                found = state.session.step(frame, state.frames, reverse=reverse)
+            except ImageError as error:
+                failures.append(error)
+                continue
+            low = torch.stack([one.logits for one in found.values()])
+            scores = torch.stack([one.object_logit for one in found.values()])[:, None]
+            yield frame, list(found), low, upsample(low, state.size), scores
+        if failures:
+            raise ImageError(f"{len(failures)} frames were left out. {failures[0]}") from failures[
+                0
+            ]
+
+    def clear_all_points_in_video(self, inference_state: VideoState) -> None:
+        """Forget all objects and prompts; encoded frames are kept."""
+        inference_state.session.clear()
+        inference_state.clicks.clear()
+        inference_state.masks.clear()
+
+    def remove_object(
+        self, inference_state: VideoState, obj_id: int, strict: bool = False
+    ) -> tuple[list[int], list[tuple[int, Tensor]]]:
+        """Forget one object.
+
+        Parameters
+        ----------
+        inference_state : VideoState
+        obj_id : int
+        strict : bool
+            Refuse an unknown object, which is left alone otherwise.
+
+        Returns
+        -------
+        obj_ids : list of int
+            The objects left.
+        updated : list of (int, Tensor of shape (N, 1, H, W))
+            Frames on which the object was prompted, with the masks of the others.
+        """
+        state = inference_state
+        if obj_id not in state.session.objects:
+            if strict:
+                raise PromptError(
+                    f"no such object: {obj_id}. Expected one of {list(state.session.objects)}."
+                )
+            return list(state.session.objects), []
+        frames = [frame for frame, prompted in (*state.clicks, *state.masks) if prompted == obj_id]
+        for kept in (state.clicks, state.masks):
+            for key in [key for key in kept if key[1] == obj_id]:
+                del kept[key]
+        state.session.remove(obj_id)
+        left = list(state.session.objects)
+        updated = [(frame, self._preview(state, frame)[3]) for frame in sorted(set(frames))]
+        return left, updated if left else []
+
+    def _check_frame(self, state: VideoState, frame: int) -> None:
+        if not 0 <= frame < state.num_frames:
+            raise PromptError(
+                f"no such frame: {frame}. Expected 0 to {state.num_frames - 1}. Frames count from "
+                "0."
+            )
+
+    def _preview(self, state: VideoState, frame: int) -> Preview:
+        """Return all objects on a frame, new prompts included; -1024 where nothing is known."""
+        ids = list(state.session.objects)
+        absent = self.tracker.steps.absent()
+        found: list[ObjectOnFrame] = [state.session.at(frame, i) or absent for i in ids]
+        side = absent.logits.shape[-1]
+        low = torch.stack([one.logits for one in found]) if ids else torch.empty(0, 1, side, side)
+        video = upsample(low, state.size) if ids else torch.empty(0, 1, *state.size)
+        for row, object_id in enumerate(ids):  # a mask is shown as it was given
+            mask = state.masks.get((frame, object_id))
+            if mask is not None:
+                video[row, 0] = torch.where(mask > 0.5, -ABSENT_LOGIT, ABSENT_LOGIT).to(
+                    video.device
+                )
+        return frame, ids, low, video
