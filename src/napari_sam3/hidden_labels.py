@@ -52,12 +52,13 @@ class HiddenLabels:
         before = self._before
         colors: dict[int | None, Any]
         if isinstance(before, DirectLabelColormap):
-            colors = dict(before.color_dict) | {None: before.default_color}
+            colors = {key: np.array(color) for key, color in before.color_dict.items()}
+            colors |= {None: np.array(before.default_color)}
         else:
             # Cyclic colours stand for all labels there are; a table names those on the plane.
             data = finest(self._layer.data, multiscale=self._layer.multiscale)
             present = np.unique(np.asarray(data[plane.slices()]))
-            colors = {int(label): before.map(int(label)) for label in present}
+            colors = {int(label): np.array(before.map(int(label))) for label in present}
             colors |= {None: "transparent"}
         colors |= dict.fromkeys(hidden, "transparent")
         return DirectLabelColormap(color_dict=colors)

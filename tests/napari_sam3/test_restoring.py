@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from napari.components import ViewerModel
+from napari.utils._proxies import PublicOnlyProxy
 from psygnal import EmitLoopError
 
 from napari_sam3 import bind
@@ -29,12 +30,14 @@ Place = tuple[int, int, int]
 class Desk:
     """A binding on an image of three planes, whose masks are squares given by a batch."""
 
-    def __init__(self, predictor: Predictor, labels: Any = None, **options: Any) -> None:
-        self.viewer, self.predictor = ViewerModel(), predictor
+    def __init__(self, predictor: Predictor, labels: Any = None, *, proxied: bool = False) -> None:
+        viewer = ViewerModel()
+        self.viewer: Any = PublicOnlyProxy(viewer) if proxied else viewer
+        self.predictor = predictor
         self.image = self.viewer.add_image(np.random.default_rng(0).integers(0, 99, SHAPE, "u1"))
         self.viewer.dims.set_point(0, 0)
         layer = None if labels is None else self.viewer.add_labels(labels)
-        self.binding = bind(self.viewer, self.image, layer, predictor=predictor, **options)
+        self.binding = bind(self.viewer, self.image, layer, predictor=predictor)
         self.session = self.binding.session
         self.results: list[RestoreResult] = []
         self.binding.labels_restored.connect(self.results.append)

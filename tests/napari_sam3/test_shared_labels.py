@@ -114,8 +114,13 @@ def test_objects_of_this_image_are_counted_not_their_planes(predictor: Predictor
 
 
 @pytest.mark.parametrize("direct", [False, True])
-def test_the_old_label_is_hidden_while_it_is_refined(predictor: Predictor, direct: bool) -> None:
-    desk = Desk(predictor)
+@pytest.mark.parametrize("proxied", [False, True])
+@pytest.mark.usefixtures("qapp")  # which napari's proxies ask for
+def test_the_old_label_is_hidden_while_it_is_refined(
+    predictor: Predictor, direct: bool, proxied: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NAPARI_ENSURE_PLUGIN_MAIN_THREAD", "True")
+    desk = Desk(predictor, proxied=proxied)
     desk.accept((0, 2, 2), (0, 20, 20), (1, 20, 20))
     labels = desk.binding.labels
     if direct:
