@@ -5,18 +5,20 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors.torch import save as serialize
-from torch import Tensor
+from torch import Tensor, nn
 
 from sam3.checkpoint_keys import (
     MULTIPLEX_DROPPED,
     OFFICIAL_DROPPED,
+    OWN_DETECTOR_PREFIX,
     TRANSFORMERS_DROPPED,
     Source,
     multiplex_table,
@@ -46,19 +48,26 @@ from sam3.weights_file import (
     side_by_side,
 )
 
+if TYPE_CHECKING:
+    from sam3.model.detector_model import DetectorModel
+
 __all__ = [
     "CheckpointInfo",
     "embedded_weights",
     "fingerprint",
     "inspect",
+    "is_dropped",
     "load",
     "load_memory",
     "load_with_fingerprint",
+    "opened",
+    "read_state",
     "save",
 ]
 
 _LOG = logging.getLogger(__name__)
 _CONFIG_KEY = "sam3_config"
+_OWN_DROPPED = {OWN_MEMORY_PREFIX: "video memory", OWN_DETECTOR_PREFIX: "concept detector"}
 
 
 @dataclass(frozen=True)
@@ -133,15 +142,11 @@ def load_with_fingerprint(
 
     That costs less than taking it afterwards: the weights pass through the cache only once.
     """
-    with ExitStack() as stack:
-        file = open_weights(_existing_file(path), stack)
-        info = _identify(Path(path), file, config)
-        if resolution is not None:
-            info = replace(info, config=info.config.with_resolution(resolution))
+    with opened(path, config, resolution) as (info, file):
         model = unfilled_model(info.config)
         table, dropped = _click_table(info, model)
-        expected = [n for n in file.tensors if not _is_dropped(n, dropped)]
-        state, hashes = _read_state(info, model, table, expected, file)
+        expected = [n for n in file.tensors if not is_dropped(n, dropped)]
+        state, hashes = read_state(info, model, table, expected, file)
     model.load_state_dict(state, strict=True, assign=True)
     model.requires_grad_(False)
     return model.eval(), _combine(state, hashes)
@@ -170,11 +175,7 @@ def load_memory(
     CheckpointNotFoundError, CheckpointError
         As :func:`load`; also if the weights hold no memory.
     """
-    with ExitStack() as stack:
-        file = open_weights(_existing_file(path), stack)
-        info = _identify(Path(path), file, config)
-        if resolution is not None:
-            info = replace(info, config=info.config.with_resolution(resolution))
+    with opened(path, config, resolution) as (info, file):
         if info.config.memory is None:
             raise CheckpointError(
                 f"the weights file {path} holds no memory for tracking: its model "
@@ -183,10 +184,31 @@ def load_memory(
         memory = unfilled(Memory, info.config)
         parts = MEMORY_PREFIXES[info.format]
         expected = [name for name in file.tensors if name.startswith(parts)]
-        state, _ = _read_state(info, memory, _memory_table(info, memory), expected, file)
+        state, _ = read_state(info, memory, _memory_table(info, memory), expected, file)
     memory.load_state_dict(state, strict=True, assign=True)
     memory.requires_grad_(False)
     return memory.eval()
+
+
+@contextmanager
+def opened(
+    path: str | os.PathLike[str],
+    config: ModelConfig | None = None,
+    resolution: int | None = None,
+) -> Iterator[tuple[CheckpointInfo, WeightsFile]]:
+    """Open a weights file and tell what it is, for the parts of a model that are read from it.
+
+    Raises
+    ------
+    CheckpointNotFoundError, CheckpointError
+        As :func:`load`.
+    """
+    with ExitStack() as stack:
+        file = open_weights(_existing_file(path), stack)
+        info = _identify(Path(path), file, config)
+        if resolution is not None:
+            info = replace(info, config=info.config.with_resolution(resolution))
+        yield info, file
 
 
 def inspect(path: str | os.PathLike[str]) -> CheckpointInfo:
@@ -197,8 +219,8 @@ def inspect(path: str | os.PathLike[str]) -> CheckpointInfo:
     CheckpointNotFoundError, CheckpointError
         As :func:`load`.
     """
-    with ExitStack() as stack:
-        return _identify(Path(path), open_weights(_existing_file(path), stack), None)
+    with opened(path) as (info, _):
+        return info
 
 
 def save(
@@ -208,6 +230,7 @@ def save(
     dtype: torch.dtype = torch.float32,
     metadata: Mapping[str, str] | None = None,
     memory: Memory | None = None,
+    detector: DetectorModel | None = None,
 ) -> None:
     """Write a model in our own format, its configuration in the metadata.
 
@@ -223,16 +246,19 @@ def save(
         More entries for the file's metadata.
     memory : Memory, optional
         Of a tracker, into the same file.
+    detector : DetectorModel, optional
+        The concept detector of the same trunk, into the same file.
     """
     state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
     state |= {k: state[k].to(dtype) for k, _ in model.named_parameters()}
-    config = replace(model.config, memory=None)
-    if memory is not None:
-        config = replace(config, memory=memory.config)
-        state |= {
-            OWN_MEMORY_PREFIX + k: v.detach().cpu().contiguous().to(dtype)
-            for k, v in memory.state_dict().items()
-        }
+    config = replace(
+        model.config,
+        memory=memory and memory.config,
+        detector=detector and detector.config.detector,
+    )
+    for part, prefix in ((memory, OWN_MEMORY_PREFIX), (detector, OWN_DETECTOR_PREFIX)):
+        tensors = part.state_dict() if part is not None else {}
+        state |= {prefix + k: v.detach().cpu().contiguous().to(dtype) for k, v in tensors.items()}
     content = serialize(state, {**(metadata or {}), _CONFIG_KEY: config.to_json()})
     write_whole(Path(path), content)
 
@@ -292,7 +318,7 @@ def _click_table(
         return multiplex_table(info.config), MULTIPLEX_DROPPED
     if info.format == "transformers":
         return transformers_table(info.config), TRANSFORMERS_DROPPED
-    return {n: Source((n,)) for n in model.state_dict()}, {OWN_MEMORY_PREFIX: "video memory"}
+    return {n: Source((n,)) for n in model.state_dict()}, _OWN_DROPPED
 
 
 def _memory_table(info: CheckpointInfo, memory: Memory) -> Mapping[str, Source]:
@@ -306,9 +332,9 @@ def _memory_table(info: CheckpointInfo, memory: Memory) -> Mapping[str, Source]:
     return {name: Source((OWN_MEMORY_PREFIX + name,)) for name in memory.state_dict()}
 
 
-def _read_state(
+def read_state(
     info: CheckpointInfo,
-    model: ClickModel | Memory,
+    model: nn.Module,
     table: Mapping[str, Source],
     expected: Sequence[str],
     file: WeightsFile,
@@ -364,7 +390,8 @@ def _size(shape: Sequence[int]) -> str:
     return "x".join(map(str, shape))
 
 
-def _is_dropped(name: str, dropped: Mapping[str, str]) -> bool:
+def is_dropped(name: str, dropped: Mapping[str, str]) -> bool:
+    """Whether a table of prefixes, and of suffixes after ``*``, names a tensor."""
     return any(
         name.endswith(rule[1:]) if rule.startswith("*") else name.startswith(rule)
         for rule in dropped

@@ -17,8 +17,10 @@ from sam3.config import ModelConfig
 __all__ = [
     "MULTIPLEX_DROPPED",
     "OFFICIAL_DROPPED",
+    "OWN_DETECTOR_PREFIX",
     "TRANSFORMERS_DROPPED",
     "Source",
+    "concatenate",
     "multiplex_table",
     "official_table",
     "transformers_table",
@@ -67,6 +69,9 @@ MULTIPLEX_DROPPED: Mapping[str, str] = {
 }
 """The same for ``sam3.1_multiplex.pt``, of which only the click head is known."""
 
+OWN_DETECTOR_PREFIX = "detector."
+"""In front of the concept detector's parameters in files of our own format."""
+
 
 @dataclass(frozen=True)
 class Source:
@@ -90,14 +95,14 @@ class Source:
     @property
     def as_stored(self) -> bool:
         """Whether the file's tensors, one after the other in memory, are the parameter."""
-        return self.convert is None or self.convert is _concatenate
+        return self.convert is None or self.convert is concatenate
 
     def shape(self, *shapes: Sequence[int]) -> tuple[int, ...] | None:
         """Return the shape that `build` makes of tensors of these; None if it cannot."""
         first = tuple(shapes[0])
         if self.convert is None:
             return first
-        if self.convert is _concatenate:
+        if self.convert is concatenate:
             fit = first and all(tuple(one[1:]) == first[1:] for one in shapes)
             return (sum(one[0] for one in shapes), *first[1:]) if fit else None
         # Of a real tensor that takes no memory: torch's "meta" ones load its compiler.
@@ -107,7 +112,8 @@ class Source:
             return None
 
 
-def _concatenate(*tensors: Tensor) -> Tensor:
+def concatenate(*tensors: Tensor) -> Tensor:
+    """Join tensors along their first axis, as three projections become a packed one."""
     return torch.cat(tensors)
 
 
@@ -136,7 +142,7 @@ def official_table(config: ModelConfig) -> dict[str, Source]:
             (f"{prompt}.pe_layer.positional_encoding_gaussian_matrix",)
         ),
         "prompt_encoder.point_embed": Source(
-            tuple(f"{prompt}.point_embeddings.{i}.weight" for i in range(4)), _concatenate
+            tuple(f"{prompt}.point_embeddings.{i}.weight" for i in range(4)), concatenate
         ),
         "prompt_encoder.not_a_point": Source((f"{prompt}.not_a_point_embed.weight",)),
         "prompt_encoder.no_mask": Source((f"{prompt}.no_mask_embed.weight",)),
@@ -229,7 +235,7 @@ def transformers_table(config: ModelConfig) -> dict[str, Source]:
         table |= _both(f"{ours}.mlp.fc2", f"{theirs}.mlp.fc2")
         for leaf in ("weight", "bias"):
             keys = tuple(f"{theirs}.attention.{x}_proj.{leaf}" for x in "qkv")
-            table[f"{ours}.attn.qkv.{leaf}"] = Source(keys, _concatenate)
+            table[f"{ours}.attn.qkv.{leaf}"] = Source(keys, concatenate)
     table |= _both("neck.levels.0.upscale.0", f"{necks}.0.scale_layers.0")
     table |= _both("neck.levels.0.upscale.2", f"{necks}.0.scale_layers.2")
     table |= _both("neck.levels.1.upscale.0", f"{necks}.1.scale_layers.0")

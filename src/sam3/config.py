@@ -16,6 +16,7 @@ _RESOLUTIONS = (252, 2016)
 __all__ = [
     "PRESETS",
     "DecoderConfig",
+    "DetectorConfig",
     "MemoryConfig",
     "ModelConfig",
     "PromptEncoderConfig",
@@ -150,6 +151,39 @@ class MemoryConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DetectorConfig:
+    """Sizes of the concept detector, which finds all instances of a text or of example boxes.
+
+    Parameters
+    ----------
+    text_width, text_depth, text_heads, text_mlp_hidden : int
+        Channels, blocks, attention heads and MLP width of the text encoder.
+    vocabulary, context : int
+        Number of tokens there are, and the most that a text may have.
+    geometry_depth, encoder_depth, decoder_depth : int
+        Layers of the transformers for example boxes, for the image with its prompt, and for the
+        queries.
+    heads, mlp_hidden : int
+        Attention heads and MLP width of these three.
+    queries : int
+        Most instances that can be found on one image.
+    """
+
+    text_width: int = 1024
+    text_depth: int = 24
+    text_heads: int = 16
+    text_mlp_hidden: int = 4096
+    vocabulary: int = 49408
+    context: int = 32
+    geometry_depth: int = 3
+    encoder_depth: int = 6
+    decoder_depth: int = 6
+    heads: int = 8
+    mlp_hidden: int = 2048
+    queries: int = 200
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelConfig:
     """Everything that fixes the shape of a SAM 3 click model.
 
@@ -173,6 +207,8 @@ class ModelConfig:
     three_after_correction : bool
         Whether clicks that correct a mask are best answered with three masks, as a first click
         is, rather than with the single one. For whoever asks; the decoder gives either.
+    detector : DetectorConfig, optional
+        Sizes of the concept detector, where the model has one.
     """
 
     name: str
@@ -185,6 +221,7 @@ class ModelConfig:
     fill_hole_area: int = 256
     memory: MemoryConfig | None = None
     three_after_correction: bool = False
+    detector: DetectorConfig | None = None
 
     def __post_init__(self) -> None:
         if self.resolution <= 0 or self.resolution % self.trunk.patch_size:
@@ -255,6 +292,8 @@ class ModelConfig:
             data["decoder"] = _build(DecoderConfig, data["decoder"])
             if data.get("memory") is not None:  # files written before there was one lack it
                 data["memory"] = _build(MemoryConfig, data["memory"])
+            if data.get("detector") is not None:
+                data["detector"] = _build(DetectorConfig, data["detector"])
             return cls(**data)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ConfigError(
@@ -280,6 +319,7 @@ PRESETS: Mapping[str, ModelConfig] = {
             width=1024, depth=32, heads=16, mlp_hidden=4736, global_blocks=(7, 15, 23, 31)
         ),
         memory=MemoryConfig(),
+        detector=DetectorConfig(),
     ),
     "tiny": ModelConfig(
         name="tiny",

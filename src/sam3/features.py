@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialize
+from torch import Tensor
 
 from sam3.errors import FeaturesError
 from sam3.files import write_whole
@@ -18,6 +19,7 @@ from sam3.model.click_model import EncodedImage
 __all__ = ["ImageFeatures"]
 
 _METADATA_KEY = "sam3_features"
+_TRUNK = "trunk"
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,22 +36,30 @@ class ImageFeatures:
         Weights that made them.
     resolution : int
         Side in pixels of the model's input that they were made at.
+    trunk : Tensor, shape (1, width, g, g), optional
+        The trunk's map, where it was kept for the concept detector.
     """
 
     encoded: EncodedImage
     size: tuple[int, int]
     fingerprint: str
     resolution: int
+    trunk: Tensor | None = None
 
     @property
     def nbytes(self) -> int:
         """Bytes of memory the features take."""
-        return sum(t.nbytes for t in self.encoded)
+        return sum(tensor.nbytes for tensor in self._tensors().values())
+
+    def _tensors(self) -> dict[str, Tensor]:
+        tensors: dict[str, Tensor] = self.encoded._asdict()
+        return tensors if self.trunk is None else {**tensors, _TRUNK: self.trunk}
 
     def to(self, device: str | torch.device) -> ImageFeatures:
         """Return the features on another device."""
         moved = EncodedImage(*(t.to(device) for t in self.encoded))
-        return ImageFeatures(moved, self.size, self.fingerprint, self.resolution)
+        trunk = None if self.trunk is None else self.trunk.to(device)
+        return ImageFeatures(moved, self.size, self.fingerprint, self.resolution, trunk)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the features to a safetensors file, in the precision computed."""
@@ -58,7 +68,7 @@ class ImageFeatures:
             "fingerprint": self.fingerprint,
             "resolution": self.resolution,
         }
-        tensors = {k: t.cpu().contiguous() for k, t in self.encoded._asdict().items()}
+        tensors = {k: t.cpu().contiguous() for k, t in self._tensors().items()}
         write_whole(Path(path), serialize(tensors, {_METADATA_KEY: json.dumps(about)}))
 
     @classmethod
@@ -74,10 +84,10 @@ class ImageFeatures:
             with safe_open(path, framework="pt") as file:
                 about = json.loads((file.metadata() or {})[_METADATA_KEY])
                 encoded = EncodedImage(*(file.get_tensor(k) for k in EncodedImage._fields))
+                trunk = file.get_tensor(_TRUNK) if _TRUNK in file.keys() else None  # noqa: SIM118
             height, width = about["size"]
-            return cls(
-                encoded, (int(height), int(width)), about["fingerprint"], int(about["resolution"])
-            )
+            size = int(height), int(width)
+            return cls(encoded, size, about["fingerprint"], int(about["resolution"]), trunk)
         except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
             raise FeaturesError(
                 f"{os.fspath(path)} holds no image features ({error!r}); expected a file written "

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,12 +17,7 @@ from sam3 import checkpoint
 from sam3.config import ModelConfig
 from sam3.cores import on_all_cores
 from sam3.devices import Precision, choose_device, choose_precision
-from sam3.errors import (
-    CheckpointNotFoundError,
-    DeviceMemoryError,
-    FeaturesError,
-    PromptError,
-)
+from sam3.errors import CheckpointNotFoundError, FeaturesError, PromptError
 from sam3.features import ImageFeatures
 from sam3.image_sides import ImageSides
 from sam3.mask_output import MaskKind, empty_masks, write_masks
@@ -30,7 +25,12 @@ from sam3.model.click_model import ClickModel, EncodedImage
 from sam3.model.mask_decoder import ImageSide
 from sam3.prompts import Prompts, check_prompts
 from sam3.quantization import quantize_trunk
-from sam3.transforms import image_to_model, rgb_image, to_model_frame
+from sam3.running import running
+from sam3.transforms import (
+    image_to_model,
+    rgb_image,
+    to_model_frame,
+)
 
 __all__ = ["ImageFeatures", "Prediction", "Predictor", "load_predictor"]
 
@@ -123,7 +123,13 @@ class Predictor:
         """Arithmetic of the network on its device."""
         return choose_precision(self.precision, self.device)
 
-    def encode(self, image: Any, progress: Callable[[float], None] | None = None) -> ImageFeatures:
+    def encode(
+        self,
+        image: Any,
+        progress: Callable[[float], None] | None = None,
+        *,
+        keep_trunk: bool = False,
+    ) -> ImageFeatures:
         """Encode an image.
 
         Parameters
@@ -133,6 +139,8 @@ class Predictor:
         progress : callable, optional
             Told after each block of the encoder which share of them, in 0..1, is done. What it
             raises ends the encoding and is passed on; the predictor stays usable.
+        keep_trunk : bool
+            Keep the trunk's map too, of which :class:`sam3.detector.Detector` finds concepts.
 
         Returns
         -------
@@ -145,15 +153,19 @@ class Predictor:
         DeviceMemoryError
             If the device runs out of memory; the predictor stays usable.
         """
-        return self._encode([image], progress)[0]
+        return self._encode([image], progress, keep_trunk)[0]
 
-    def encode_batch(self, images: Sequence[Any]) -> list[ImageFeatures]:
+    def encode_batch(
+        self, images: Sequence[Any], *, keep_trunk: bool = False
+    ) -> list[ImageFeatures]:
         """Encode images of any sizes and kinds.
 
         Parameters
         ----------
         images : sequence
             Each as for :meth:`encode`.
+        keep_trunk : bool
+            As for :meth:`encode`.
 
         Returns
         -------
@@ -164,26 +176,28 @@ class Predictor:
         ImageError, DeviceMemoryError
             As :meth:`encode`.
         """
-        return self._encode(images, None)
+        return self._encode(images, None, keep_trunk)
 
     def _encode(
-        self, images: Sequence[Any], progress: Callable[[float], None] | None
+        self, images: Sequence[Any], progress: Callable[[float], None] | None, keep_trunk: bool
     ) -> list[ImageFeatures]:
         pixels = [rgb_image(image) for image in images]
+        about = self.fingerprint, self.config.resolution
         # Batching pays where many cores wait for work; on a CPU it only costs memory.
         step = 1 if self.device.type == "cpu" else _GPU_BATCH
-        encoded: list[EncodedImage] = []
+        features: list[ImageFeatures] = []
         for start in range(0, len(pixels), step):
             part = pixels[start : start + step]
             with self.running("encode an image"):
                 side, device = self.config.resolution, self.device
                 inputs = [image_to_model(image, side, device) for image in part]
-                together = self.model.encode(torch.cat(inputs), progress, self._linears)
-            encoded += [EncodedImage(*(t[i : i + 1] for t in together)) for i in range(len(part))]
-        return [
-            ImageFeatures(e, (p.shape[0], p.shape[1]), self.fingerprint, self.config.resolution)
-            for e, p in zip(encoded, pixels, strict=True)
-        ]
+                trunk = self.model.trunk(torch.cat(inputs), progress, self._linears)
+                together = self.model.click_features(trunk)
+            for i, image in enumerate(part):
+                encoded = EncodedImage(*(t[i : i + 1] for t in together))
+                kept = trunk[i : i + 1].contiguous() if keep_trunk else None
+                features.append(ImageFeatures(encoded, image.shape[:2], *about, trunk=kept))
+        return features
 
     def predict(
         self,
@@ -256,7 +270,12 @@ class Predictor:
         return found
 
     def check_features(self, features: ImageFeatures) -> None:
-        """Refuse features of other weights or another resolution, as :meth:`predict` does."""
+        """Refuse features that were made with other weights or at another resolution.
+
+        Raises
+        ------
+        FeaturesError
+        """
         made_with = features.fingerprint, features.resolution
         if made_with != (self.fingerprint, self.config.resolution):
             raise FeaturesError(
@@ -321,31 +340,13 @@ class Predictor:
         )
         return raw.logits.float(), raw.iou.float()
 
-    @contextmanager
-    def running(self, what: str, *, exact: bool = False) -> Iterator[None]:
-        """Run without autograd and turn memory errors of the device into ours.
+    def running(self, what: str, *, exact: bool = False) -> AbstractContextManager[None]:
+        """Return the context in which the network runs; see :func:`sam3.running.running`.
 
         What is no part of the model is `exact`: never in half precision.
         """
-        kind = self.device.type
         half = self.dtype == torch.bfloat16 and not exact
-        try:
-            with torch.inference_mode(), torch.autocast(kind, torch.bfloat16, enabled=half):
-                yield
-        except (RuntimeError, MemoryError) as error:
-            if not _lacks_memory(error):
-                raise
-            raise DeviceMemoryError(
-                f"{self.device} ran out of memory while trying to {what}; ask for fewer objects at "
-                'once, close other programs, or use device="cpu".'
-            ) from error
-
-
-def _lacks_memory(error: Exception) -> bool:
-    """Tell an error about memory from others: CPUs and MPS have no type of their own for it."""
-    about = ("can't allocate memory", "out of memory")
-    known = isinstance(error, torch.OutOfMemoryError | MemoryError)
-    return known or any(text in str(error) for text in about)
+        return running(what, self.device, half=half)
 
 
 def load_predictor(

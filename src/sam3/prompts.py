@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from sam3.errors import PromptError
 
-__all__ = ["Prompts", "check_prompts"]
+__all__ = ["Prompts", "check_boxes", "check_prompts"]
 
 _LOG = logging.getLogger(__name__)
 _PADDING, _BOX_START, _BOX_END = -1, 2, 3
@@ -78,7 +78,7 @@ def check_prompts(
     points = None
     if point_coords is not None or point_labels is not None:
         points = _points(point_coords, point_labels, size)
-    boxes = None if box is None else _boxes(box, size)
+    boxes = None if box is None else check_boxes(box, size)
     mask = None if mask_input is None else _mask(mask_input, mask_size)
     counts = {
         name: len(value)
@@ -180,7 +180,14 @@ def _check_inside(points: npt.NDArray[np.float64], size: tuple[int, int]) -> Non
         )
 
 
-def _boxes(box: npt.ArrayLike, size: tuple[int, int]) -> npt.NDArray[np.float64]:
+def check_boxes(box: npt.ArrayLike, size: tuple[int, int]) -> npt.NDArray[np.float64]:
+    """Return boxes (4,) or (B, 4) of x0, y0, x1, y1 as (B, 4), their corners in order.
+
+    Raises
+    ------
+    PromptError
+        If one has no area or lies outside an image of this (height, width).
+    """
     boxes = _array(box, "box")
     if boxes.ndim not in (1, 2) or boxes.shape[-1] != 4 or boxes.size == 0:
         raise PromptError(

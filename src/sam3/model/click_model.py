@@ -64,8 +64,12 @@ class ClickModel(nn.Module):
         linears: Sequence[BlockLinears] | None = None,
     ) -> EncodedImage:
         """Encode normalised images (B, 3, H, W) in [-1, 1]; the rest as for :class:`Trunk`."""
-        decoder, features = self.mask_decoder, self.trunk(images, progress, linears)
-        fine, middle, coarse = self.neck(features, decoder.conv_s0, decoder.conv_s1)
+        return self.click_features(self.trunk(images, progress, linears))
+
+    def click_features(self, trunk: Tensor) -> EncodedImage:
+        """Make of the trunk's map (B, width, g, g) what clicks need."""
+        decoder = self.mask_decoder
+        fine, middle, coarse = self.neck(trunk, decoder.conv_s0, decoder.conv_s1)
         return EncodedImage(coarse, middle, fine)
 
     def without_memory(self, embedding: Tensor) -> Tensor:

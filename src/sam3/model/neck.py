@@ -59,14 +59,17 @@ def _with_1x1(weight: Tensor, bias: Tensor | None, then: nn.Conv2d) -> tuple[Ten
 
 
 class Neck(nn.Module):
-    """Three levels at 4, 2 and 1 times the token grid, as clicks need them."""
+    """Three levels at 4, 2 and 1 times the token grid."""
 
     def __init__(self, width: int, channels: int) -> None:
         super().__init__()
         self.levels = nn.ModuleList(Level(width, channels, n) for n in (2, 1, 0))
 
     def forward(
-        self, x: Tensor, then_fine: nn.Conv2d, then_middle: nn.Conv2d
+        self,
+        x: Tensor,
+        then_fine: nn.Conv2d | None = None,
+        then_middle: nn.Conv2d | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Make the three maps.
 
@@ -74,13 +77,13 @@ class Neck(nn.Module):
         ----------
         x : Tensor, shape (B, width, h, w)
             The trunk's map.
-        then_fine, then_middle : nn.Conv2d
-            The decoder's 1x1 convolutions of the two finer maps.
+        then_fine, then_middle : nn.Conv2d, optional
+            The mask decoder's 1x1 convolutions of the two finer maps.
 
         Returns
         -------
         fine, middle, coarse : Tensor
-            At 4x, 2x and 1x the grid of `x`; the finer two after their 1x1 convolutions.
+            At 4x, 2x and 1x the grid of `x`; the finer two after their 1x1 convolutions, if any.
         """
         fine, middle, coarse = self.levels
         return fine(x, then_fine), middle(x, then_middle), coarse(x)

@@ -1,0 +1,55 @@
+"""RoI-align by torchvision's compiled operator, without torchvision's Python modules.
+
+``import torchvision.ops`` loads torch's compiler and with it Triton. Triton's LLVM next to the
+LLVM of Mesa's OpenGL ends a process that shows a viewer, so only the library of operators is
+loaded, when a detector first pools a box.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+__all__ = ["roi_align"]
+
+
+def roi_align(features: Tensor, boxes: Tensor, side: int) -> Tensor:
+    """Pool the features in each box to a square, bilinearly.
+
+    Parameters
+    ----------
+    features : Tensor, shape (1, C, H, W)
+    boxes : Tensor, shape (N, 4)
+        x0, y0, x1, y1 in cells of the map, whose first cell begins at 0.
+    side : int
+        Side of the result.
+
+    Returns
+    -------
+    Tensor, float32, shape (N, C, side, side)
+    """
+    _load_operators()
+    rows = torch.cat((boxes.new_zeros(len(boxes), 1), boxes), 1).float()
+    pooled: Tensor = torch.ops.torchvision.roi_align(
+        features.float(), rows, 1.0, side, side, -1, False
+    )
+    return pooled
+
+
+def _load_operators() -> None:
+    if hasattr(torch.ops.torchvision, "roi_align"):
+        return
+    spec = find_spec("torchvision")
+    for folder in (spec and spec.submodule_search_locations) or ():
+        for library in sorted(Path(folder).glob("_C*")):
+            with suppress(OSError):
+                torch.ops.load_library(library)
+            if hasattr(torch.ops.torchvision, "roi_align"):
+                return
+    # Another layout than that of the wheels: torchvision knows where its library is.
+    import_module("torchvision.ops")
