@@ -185,7 +185,8 @@ def _text_prompt() -> None:
     from sam3.model.sam3_image_processor import Sam3Processor
 
     model = build_sam3_image_model(enable_inst_interactivity=True, preset="tiny", device="cpu")
-    Sam3Processor(model).set_text_prompt("cell")
+    processor = Sam3Processor(model)
+    processor.set_text_prompt("cell", processor.set_image(np.zeros((8, 8), np.uint8)))
 
 
 def _memory() -> None:

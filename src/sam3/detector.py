@@ -132,9 +132,25 @@ class Detector:
         FeaturesError
             If the features are another model's, or made without the trunk's map.
         """
-        given = _check_examples(boxes, labels, features.size)
-        with self.predictor.running("encode examples"):
-            return self._examples(self._image(features), *given)[:-1]
+        return self._examples(features, boxes, labels)[:-1]
+
+    def prompt(
+        self,
+        features: ImageFeatures,
+        text: str | None = None,
+        boxes: npt.ArrayLike | None = None,
+        labels: npt.ArrayLike | None = None,
+        *,
+        examples: Sequence[Tensor] = (),
+    ) -> Tensor:
+        """Return the tokens (P, C) of a concept; all is as for :meth:`find`."""
+        if text is None and boxes is None and not len(examples):
+            raise PromptError(
+                "no concept was given. Expected a text, example boxes or both; pass `text` or "
+                "`boxes`."
+            )
+        words = self.encode_text(_BY_EXAMPLE if text is None else text)
+        return torch.cat((words, *examples, self._examples(features, boxes, labels)))
 
     def find(
         self,
@@ -172,30 +188,19 @@ class Detector:
         DeviceMemoryError
             If the device runs out of memory; the detector stays usable.
         """
-        if text is None and boxes is None and not len(examples):
-            raise PromptError(
-                "no concept was given. Expected a text, example boxes or both; pass `text` or "
-                "`boxes`."
-            )
-        none = np.zeros((0, 4)), np.zeros(0, np.int64)
-        given = none if boxes is None else _check_examples(boxes, labels, features.size)
-        words = self.encode_text(_BY_EXAMPLE if text is None else text)
+        prompt = self.prompt(features, text, boxes, labels, examples=examples)
+        image = self.image(features)
         with self.predictor.running("find instances"):
-            image = self._image(features)
-            prompt = torch.cat((words, *examples, self._examples(image, *given)))
             raw = self.model.detect(image, prompt)
-            height, width = features.size
-            scale = torch.tensor([width, height, width, height])
-            boxes_found = box_cxcywh_to_xyxy(raw.boxes.cpu()) * scale
-            scores = raw.scores.cpu()
-        draw = self._drawer(image, raw, prompt)
-        return Candidates(scores.numpy(), boxes_found.numpy(), features.size, draw)
+        return self.candidates(image, raw, prompt, features.size)
 
-    def _drawer(
-        self, image: DetectorImage, raw: RawDetections, prompt: Tensor
-    ) -> Callable[[Tensor], Tensor]:
-        """Return a function that draws masks. The map they share is made when first needed."""
-        pixels: Tensor | None = None
+    def candidates(
+        self, image: DetectorImage, raw: RawDetections, prompt: Tensor, size: tuple[int, int]
+    ) -> Candidates:
+        """Bring detections to an image of (height, width); masks are drawn when needed."""
+        height, width = size
+        corners = box_cxcywh_to_xyxy(raw.boxes.cpu()) * torch.tensor([width, height] * 2)
+        pixels: Tensor | None = None  # the map that all masks share
 
         def draw(chosen: Tensor) -> Tensor:
             nonlocal pixels
@@ -208,19 +213,34 @@ class Detector:
                 masks: Tensor = self.model.masks(raw.queries[chosen.to(pixels.device)], pixels)
                 return masks
 
-        return draw
+        return Candidates(raw.scores.cpu().numpy(), corners.numpy(), size, draw)
 
     def _examples(
-        self, image: DetectorImage, boxes: npt.NDArray[Any], labels: npt.NDArray[np.int64]
+        self,
+        features: ImageFeatures,
+        boxes: npt.ArrayLike | None,
+        labels: npt.ArrayLike | None,
     ) -> Tensor:
-        """Tokens (N + 1, C) of boxes in 0..1: those of the boxes, and the one that ends them."""
-        device = self.predictor.device
-        corners = torch.tensor(boxes, dtype=torch.float32, device=device)
-        signs = torch.tensor(labels, device=device)
-        return self.model.encode_boxes(image, box_xyxy_to_cxcywh(corners), signs)
+        """Return (N + 1, C) tokens: those of the boxes, and the one that ends them, also with none."""
+        shares, signs = np.zeros((0, 4)), np.zeros(0, np.int64)
+        if boxes is not None:
+            shares, signs = _check_examples(boxes, labels, features.size)
+        elif labels is not None:
+            raise PromptError(f"labels were given without boxes: {labels!r}. Pass both or none.")
+        image, device = self.image(features), self.predictor.device
+        with self.predictor.running("encode examples"):
+            corners = torch.tensor(shares, dtype=torch.float32, device=device)
+            chosen = torch.tensor(signs, device=device)
+            return self.model.encode_boxes(image, box_xyxy_to_cxcywh(corners), chosen)
 
-    def _image(self, features: ImageFeatures) -> DetectorImage:
-        """Return what depends on the image alone; that of the last one is kept while it lives."""
+    def image(self, features: ImageFeatures) -> DetectorImage:
+        """Return what depends on the image alone; that of the last one is kept while it lives.
+
+        Raises
+        ------
+        FeaturesError
+            If the features are another model's, or made without the trunk's map.
+        """
         self.predictor.check_features(features)
         if features.trunk is None:
             raise FeaturesError(
@@ -230,7 +250,8 @@ class Detector:
         last = self._last
         if last is not None and last[0]() is features.trunk:
             return last[1]
-        image = self.model.image(features.trunk.to(self.predictor.device))
+        with self.predictor.running("encode an image"):
+            image = self.model.image(features.trunk.to(self.predictor.device))
         self._last = weakref.ref(features.trunk, self._forget), image
         return image
 

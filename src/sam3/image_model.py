@@ -15,11 +15,14 @@ from torch import nn
 
 from sam3 import checkpoint
 from sam3.config import get_preset
+from sam3.detector import Detector
+from sam3.detector_weights import holds_detector, load_detector_model
 from sam3.devices import Precision, choose_device
 from sam3.download import download_released_weights
 from sam3.errors import CheckpointNotFoundError, PromptError, UnsupportedError
 from sam3.features import ImageFeatures
 from sam3.model.click_model import ClickModel
+from sam3.model.detector_model import DetectorModel
 from sam3.model.sam3_image_processor import ImageState
 from sam3.predictor import Predictor
 
@@ -50,7 +53,8 @@ def build_sam3_image_model(
     Parameters
     ----------
     bpe_path : path-like, optional
-        Vocabulary of the text encoder; accepted and not read, since there is no text side yet.
+        Vocabulary of the text encoder. Without it, or where there is no such file, the one in
+        this package is used, which is that of the released weights.
     device : str or torch.device, optional
         CUDA, then MPS, then the CPU by default.
     eval_mode : bool
@@ -61,9 +65,10 @@ def build_sam3_image_model(
     load_from_HF : bool
         With no other weights, download the released ones from huggingface.co/facebook/sam3.
     enable_segmentation : bool
-        Accepted; masks are always predicted.
+        Load the concept detector too, where the weights have one: text prompts and example
+        boxes. False for clicks alone, which takes less time and memory.
     enable_inst_interactivity : bool
-        Must be True: clicks and boxes are what this package does.
+        Answer clicks and boxes for single objects.
     compile : bool
         Compile the image encoder with torch.compile at its first use, for CUDA and MPS. A CPU in
         float32 has a faster way that needs no compiler.
@@ -81,22 +86,39 @@ def build_sam3_image_model(
     Raises
     ------
     UnsupportedError
-        If ``enable_inst_interactivity`` is False, or the processor cannot do ``"int8"``.
+        If neither clicks nor concepts were asked for, or the weights have no concept detector
+        and clicks were not asked for, or the processor cannot do ``"int8"``.
     CheckpointNotFoundError, CheckpointError, DownloadError
         If there are no weights, or they do not fit.
     ConfigError, DeviceError
         If the preset, the resolution, the precision or the device does not exist.
     """
-    if not enable_inst_interactivity:
+    if not (enable_segmentation or enable_inst_interactivity):
         raise UnsupportedError(
-            "enable_inst_interactivity=False asks for the text detector, which this package does "
-            "not have yet; pass enable_inst_interactivity=True for clicks and boxes."
+            "enable_segmentation and enable_inst_interactivity are both False. Expected at least "
+            "one: True for text prompts and example boxes, or for clicks."
         )
-    if bpe_path is not None and not Path(bpe_path).exists():
-        _LOG.info("the vocabulary %s does not exist; it is not needed for clicks", bpe_path)
     chosen = choose_device(device or "auto")
     path = find_weights(checkpoint_path, preset, load_from_HF)
-    model = Sam3ImageModel(checkpoint.load(path, resolution=resolution).to(chosen), precision)
+    detector = None
+    if enable_segmentation and holds_detector(path):
+        detector = load_detector_model(path, resolution=resolution)
+    elif not enable_inst_interactivity:
+        raise UnsupportedError(
+            f"the weights have no concept detector: {os.fspath(path)}. Use the released sam3.pt "
+            "or model.safetensors, or pass enable_inst_interactivity=True for clicks and boxes."
+        )
+    vocabulary = bpe_path
+    if bpe_path is not None and not Path(bpe_path).exists():
+        _LOG.info("there is no vocabulary %s; the one in the package is used", bpe_path)
+        vocabulary = None
+    model = Sam3ImageModel(
+        checkpoint.load(path, resolution=resolution).to(chosen),
+        precision,
+        detector,
+        vocabulary,
+        interactive=enable_inst_interactivity,
+    )
     if compile:
         model.click_model.trunk.compile_blocks()
     return model.train(not eval_mode)
@@ -131,17 +153,38 @@ class Sam3ImageModel(nn.Module):
         The filled model.
     precision : {"auto", "float32", "bfloat16", "int8"}
         See :class:`sam3.predictor.Predictor`.
+    detector_model : DetectorModel, optional
+        The filled concept detector.
+    vocabulary : path-like, optional
+        That of its text encoder, where it is not to be the one in the package.
+    interactive : bool
+        Answer clicks.
 
     Attributes
     ----------
     predictor : Predictor
         Our own interface to the same weights.
+    detector : Detector, optional
+        The same for concepts, where the weights have them.
     """
 
-    def __init__(self, click_model: ClickModel, precision: Precision = "auto") -> None:
+    def __init__(
+        self,
+        click_model: ClickModel,
+        precision: Precision = "auto",
+        detector_model: DetectorModel | None = None,
+        vocabulary: str | os.PathLike[str] | None = None,
+        *,
+        interactive: bool = True,
+    ) -> None:
         super().__init__()
         self.click_model = click_model
         self.predictor = Predictor(click_model, click_model.no_memory_embed.device, precision)
+        self.detector_model = detector_model
+        self.detector: Detector | None = None
+        if detector_model is not None:
+            self.detector = Detector(detector_model, self.predictor, vocabulary)
+        self.interactive = interactive
 
     def predict_inst(
         self,
@@ -250,6 +293,11 @@ class Sam3ImageModel(nn.Module):
         return_logits: bool,
         normalize_coords: bool,
     ) -> Arrays:
+        if not self.interactive:
+            raise UnsupportedError(
+                "the model was built for concepts alone: enable_inst_interactivity is False. "
+                "Build it with enable_inst_interactivity=True for clicks and boxes."
+            )
         if not normalize_coords:
             height, width = features.size
             scale = np.array([width, height])

@@ -9,10 +9,16 @@ from torch import Tensor, nn
 
 from sam3.config import ModelConfig, get_preset
 from sam3.model.click_model import ClickModel
+from sam3.model.detector_model import DetectorModel
 from sam3.predictor import Predictor
 from sam3.video_model import build_sam3_video_model
 
-__all__ = ["build_click_model", "build_sam3_video_model", "random_predictor"]
+__all__ = [
+    "build_click_model",
+    "build_detector_model",
+    "build_sam3_video_model",
+    "random_predictor",
+]
 
 _FOURIER_SCALES = (1.0, 2.0, 4.0, 8.0)
 
@@ -49,6 +55,30 @@ def build_click_model(config: ModelConfig, *, seed: int = 0) -> ClickModel:
         if config.prompt_encoder.render_prompts:
             _spread_fourier_scales(model.prompt_encoder.gaussian)
     return model
+
+
+def build_detector_model(config: ModelConfig, *, seed: int = 0) -> DetectorModel:
+    """Build a concept detector with random weights, for tests and measurements.
+
+    Parameters
+    ----------
+    config : ModelConfig
+        Sizes, with those of a detector.
+    seed : int
+        Seed of the weights; the global random state is left alone.
+
+    Returns
+    -------
+    DetectorModel
+        In evaluation mode, float32, on the CPU.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = DetectorModel(config)
+        for name, parameter in model.named_parameters():
+            if "embed" in name or name.endswith(("reference_boxes", "presence_token")):
+                nn.init.normal_(parameter)
+    return model.requires_grad_(False).eval()
 
 
 def random_predictor(preset: str = "tiny", *, seed: int = 0, device: str = "cpu") -> Predictor:

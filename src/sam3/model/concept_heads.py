@@ -82,4 +82,4 @@ class ConceptMasks(nn.Module):
         assert bias is not None
         weights = embedded @ self.instances.weight[:, :, 0, 0]
         flat: Tensor = weights @ pixels[0].flatten(1) + (embedded @ bias)[:, None]
-        return flat.float().unflatten(1, pixels.shape[-2:])
+        return flat.float().reshape(len(queries), *pixels.shape[-2:])

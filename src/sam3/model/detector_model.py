@@ -125,7 +125,7 @@ class DetectorModel(nn.Module):
         RawDetections
         """
         tokens = prompt[None]
-        x = image.coarse.flatten(2).transpose(1, 2)
+        x = image.coarse.flatten(2).transpose(1, 2).contiguous()
         for layer in self.fusion:
             x = layer(x, image.positions, tokens, tokens)
         height, width = image.coarse.shape[-2:]

@@ -66,7 +66,7 @@ class GeometryEncoder(nn.Module):
         if len(boxes):
             tokens = torch.cat((self._embed(image, boxes, labels), tokens))
         x = self.norm(self.proj(tokens))[None]
-        values = image.flatten(2).transpose(1, 2)
+        values = image.flatten(2).transpose(1, 2).contiguous()
         keys = values + positions
         for layer in self.layers:
             x = layer(x, None, keys, values)

@@ -152,7 +152,8 @@ class QueryDecoder(nn.Module):
             scaled = distance.sign() * torch.log2(distance.abs() + 1) / 3
             parts.append(head(scaled).permute(2, 0, 1))
         rows, columns = parts
-        return (rows[..., :, None] + columns[..., None, :]).flatten(2)
+        bias: Tensor = rows[..., :, None] + columns[..., None, :]
+        return bias.flatten(2)
 
 
 def _logit(shares: Tensor) -> Tensor:

@@ -8,7 +8,6 @@ loaded, when a detector first pools a box.
 from __future__ import annotations
 
 from contextlib import suppress
-from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -52,4 +51,4 @@ def _load_operators() -> None:
             if hasattr(torch.ops.torchvision, "roi_align"):
                 return
     # Another layout than that of the wheels: torchvision knows where its library is.
-    import_module("torchvision.ops")
+    import torchvision.ops  # noqa: F401

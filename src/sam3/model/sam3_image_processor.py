@@ -2,33 +2,93 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn
+import logging
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
-from sam3.errors import ConfigError, UnsupportedError
+import numpy as np
+import torch
+from torch import Tensor
+
+from sam3.detections import Candidates, check_threshold
+from sam3.errors import ConfigError, PromptError, UnsupportedError
 from sam3.features import ImageFeatures
+from sam3.model.box_ops import box_cxcywh_to_xyxy
 
 if TYPE_CHECKING:
+    from sam3.detector import Detector
     from sam3.image_model import Sam3ImageModel
 
 __all__ = ["ImageState", "Sam3Processor"]
 
+_LOG = logging.getLogger(__name__)
 
-@dataclass(frozen=True)
+
 class ImageState:
-    """Encoded images, to be handed to the model's predict calls; never changed by them.
+    """Encoded images, and the concept that was asked for on them.
+
+    The results of a concept are read like those of a dict: ``state["masks"]``, a bool tensor of
+    shape (K, 1, H, W); ``state["boxes"]``, (K, 4) with x0, y0, x1, y1 in pixels; and
+    ``state["scores"]``, (K,). Clicks leave the state as it is.
+
+    Parameters
+    ----------
+    images : iterable of ImageFeatures
 
     Attributes
     ----------
     images : tuple of ImageFeatures
+    text : str or None
+        The text prompt.
+    boxes, labels : list
+        Example boxes (centre x, centre y, width, height in 0..1) and whether each is wanted.
     """
 
-    images: tuple[ImageFeatures, ...]
+    def __init__(self, images: Iterable[ImageFeatures]) -> None:
+        self.images = tuple(images)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the concept and its results; the images stay encoded."""
+        self.text: str | None = None
+        self.boxes: list[list[float]] = []
+        self.labels: list[bool] = []
+        self.candidates: Candidates | None = None
+        self._results: dict[str, Tensor] = {}
+
+    def show(self, threshold: float) -> None:
+        """Make the results of the candidates above a threshold."""
+        if self.candidates is None:
+            return
+        found = self.candidates.above(threshold)
+        if not len(found):
+            best = self.candidates.scores.max()
+            _LOG.info("no instance was found: the best score is %.3f of %.3f", best, threshold)
+        self._results = {
+            "masks": torch.from_numpy(found.masks())[:, None],
+            "boxes": torch.from_numpy(found.boxes),
+            "scores": torch.from_numpy(found.scores),
+        }
+
+    def keys(self) -> tuple[str, ...]:
+        """Return the names of the results that there are."""
+        return tuple(self._results)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._results
+
+    def __getitem__(self, name: str) -> Tensor:
+        try:
+            return self._results[name]
+        except KeyError:
+            raise KeyError(
+                f'the state has no {name!r}. Expected "masks", "boxes" or "scores", after '
+                "set_text_prompt or add_geometric_prompt."
+            ) from None
 
 
 class Sam3Processor:
-    """Encode images for a model.
+    """Encode images for a model, and find concepts on them.
 
     Parameters
     ----------
@@ -39,12 +99,14 @@ class Sam3Processor:
     device : optional
         Accepted and not used: the model's device counts.
     confidence_threshold : float
-        Accepted and not used: it concerns text prompts.
+        Instances of a concept with a higher score are returned.
 
     Raises
     ------
     ConfigError
         If the resolution is not the model's.
+    PromptError
+        If the threshold is not within 0..1.
     """
 
     def __init__(
@@ -61,7 +123,7 @@ class Sam3Processor:
                 "resolution to build_sam3_image_model instead."
             )
         self.model = model
-        self.confidence_threshold = confidence_threshold
+        self.confidence_threshold = check_threshold(confidence_threshold)
 
     def set_image(self, image: Any, state: Any = None) -> ImageState:
         """Encode one image.
@@ -82,7 +144,8 @@ class Sam3Processor:
         ImageError
             If it is no image that can be encoded.
         """
-        return ImageState((self.model.predictor.encode(image),))
+        keep = self.model.detector is not None
+        return ImageState([self.model.predictor.encode(image, keep_trunk=keep)])
 
     def set_image_batch(self, images: Sequence[Any], state: Any = None) -> ImageState:
         """Encode several images of any sizes and kinds.
@@ -97,24 +160,132 @@ class Sam3Processor:
         Returns
         -------
         ImageState
+            For clicks; concepts are found on one image at a time.
 
         Raises
         ------
         ImageError
             If one of them is no image that can be encoded.
         """
-        return ImageState(tuple(self.model.predictor.encode_batch(images)))
+        return ImageState(self.model.predictor.encode_batch(images))
 
-    def set_text_prompt(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Refuse: there is no text side yet."""
-        raise UnsupportedError(
-            "text prompts are not part of this package yet; prompt with points and boxes through "
-            "model.predict_inst."
-        )
+    def set_text_prompt(self, prompt: str, state: ImageState) -> ImageState:
+        """Find all instances of a short noun phrase; example boxes that were added stay.
 
-    def add_geometric_prompt(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Refuse: exemplar boxes belong to the text detector."""
-        raise UnsupportedError(
-            "exemplar boxes for the text detector are not part of this package yet; for one mask a "
-            "box, use model.predict_inst(state, box=...)."
+        Parameters
+        ----------
+        prompt : str
+            Such as "nucleus".
+        state : ImageState
+            From :meth:`set_image`; it is changed.
+
+        Returns
+        -------
+        ImageState
+            The same, with its results.
+
+        Raises
+        ------
+        PromptError
+            If it is no text, or a blank one, or the state holds several images.
+        UnsupportedError
+            If the model has no concept detector.
+        """
+        self._detector().encode_text(prompt)
+        return self._find(state, prompt, state.boxes, state.labels)
+
+    def add_geometric_prompt(
+        self, box: Sequence[float] | Tensor, label: bool, state: ImageState
+    ) -> ImageState:
+        """Add an example box and find all instances of what it shows.
+
+        Parameters
+        ----------
+        box : sequence of float
+            Centre x, centre y, width and height in 0..1 of the image.
+        label : bool
+            True for an example of what is wanted, False for one of what is not.
+        state : ImageState
+            From :meth:`set_image`; it is changed.
+
+        Returns
+        -------
+        ImageState
+            The same, with its results.
+
+        Raises
+        ------
+        PromptError
+            If the box has no area or lies outside, or the state holds several images.
+        UnsupportedError
+            If the model has no concept detector.
+        """
+        checked = _check_box(box)
+        return self._find(state, state.text, [*state.boxes, checked], [*state.labels, bool(label)])
+
+    def reset_all_prompts(self, state: ImageState) -> ImageState:
+        """Forget text, example boxes and results; the image stays encoded."""
+        state.reset()
+        return state
+
+    def set_confidence_threshold(
+        self, threshold: float, state: ImageState | None = None
+    ) -> ImageState | None:
+        """Set the threshold, and apply it to the results of a state without new inference.
+
+        Raises
+        ------
+        PromptError
+            If it is not within 0..1.
+        """
+        self.confidence_threshold = check_threshold(threshold)
+        if state is not None:
+            state.show(self.confidence_threshold)
+        return state
+
+    def _detector(self) -> Detector:
+        if self.model.detector is None:
+            raise UnsupportedError(
+                "the model has no concept detector, which text prompts and example boxes need. "
+                "Build it from the released sam3.pt with enable_segmentation=True, or prompt with "
+                "points and boxes through model.predict_inst."
+            )
+        return self.model.detector
+
+    def _find(
+        self, state: ImageState, text: str | None, boxes: list[list[float]], labels: list[bool]
+    ) -> ImageState:
+        """Find a concept; the state takes it over once that has worked."""
+        detector = self._detector()
+        if len(state.images) != 1:
+            raise PromptError(
+                f"the state holds {len(state.images)} images. Expected one; use set_image for "
+                "each image that a concept is to be found on."
+            )
+        (features,) = state.images
+        height, width = features.size
+        corners = None
+        if boxes:
+            shares = box_cxcywh_to_xyxy(torch.tensor(boxes, dtype=torch.float64)).numpy()
+            corners = shares * np.array([width, height, width, height])
+        candidates = detector.find(features, text, corners, labels if boxes else None)
+        state.text, state.boxes, state.labels = text, boxes, labels
+        state.candidates = candidates
+        state.show(self.confidence_threshold)
+        return state
+
+
+def _check_box(box: Sequence[float] | Tensor) -> list[float]:
+    try:
+        numbers = np.asarray(torch.as_tensor(box).cpu(), np.float64).ravel()
+    except (TypeError, ValueError, RuntimeError):
+        numbers = np.zeros(0)
+    ranged = numbers.shape == (4,) and bool(((numbers >= 0) & (numbers <= 1)).all())
+    if not ranged or not numbers[2:].all():
+        raise PromptError(
+            f"the example box is {box!r}. Expected centre x, centre y, width and height, each a "
+            "share in 0..1 of the image, with an area; sam3.visualization_utils.normalize_bbox "
+            "makes such of pixels."
         )
+    shares: list[float] = numbers.tolist()
+    return shares
