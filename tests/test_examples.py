@@ -151,7 +151,7 @@ def test_labels_from_elsewhere_are_corrected(tmp_path: Path) -> None:
 
 def test_every_example_is_run_here() -> None:
     source = Path(__file__).read_text(encoding="utf-8")
-    notebook_tests = Path(__file__).parent / "sam3" / "test_notebook.py"
-    source += notebook_tests.read_text(encoding="utf-8")
+    for name in ("test_notebook.py", "test_concepts.py"):
+        source += (Path(__file__).parent / "sam3" / name).read_text(encoding="utf-8")
     for path in EXAMPLES.glob("*.*"):
         assert path.name in source, f"no test runs {path.name}"

@@ -221,7 +221,7 @@ class Detector:
         boxes: npt.ArrayLike | None,
         labels: npt.ArrayLike | None,
     ) -> Tensor:
-        """Return (N + 1, C) tokens: those of the boxes, and the one that ends them, also with none."""
+        """Return tokens (N + 1, C): those of the boxes, and the one that is always there."""
         shares, signs = np.zeros((0, 4)), np.zeros(0, np.int64)
         if boxes is not None:
             shares, signs = _check_examples(boxes, labels, features.size)

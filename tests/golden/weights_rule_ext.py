@@ -3,7 +3,7 @@ do not saturate under random weights, and the one the tracker needs so that the 
 import numpy as np
 from tests.golden.weights_rule import golden_tensor
 
-def golden_tensor_ext(key: str, shape: tuple, seed: int) -> np.ndarray:
+def golden_tensor_ext(key: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
     v = golden_tensor(key, tuple(shape), seed)
     if len(shape) > 1:
         if "bbox_embed.layers." in key or "mask_embed.layers." in key:      # matrices, not embeddings

@@ -1,8 +1,7 @@
-"""A random detector answers as transformers does, of weights that our own key table carried over."""
+"""A random detector answers as transformers does, its weights carried over by our key table."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -68,7 +67,7 @@ def test_transformers_answers_the_same(
             input_boxes=box_xyxy_to_cxcywh(boxes)[None],
             input_boxes_labels=torch.tensor([labels or [PADDING]]),
         )
-        examples = {"boxes": BOXES[: len(labels)], "labels": labels} if labels else {}
+        examples: dict[str, Any] = {"boxes": BOXES[: len(labels)], "labels": labels} if labels else {}
         prompt = detector.prompt(features, text, **examples)
         image = detector.image(features)
         raw = detector.model.detect(image, prompt)
@@ -95,7 +94,6 @@ def test_other_texts_give_other_answers(pair: tuple[Detector, ImageFeatures, Any
 
 
 def test_examples_of_another_image(pair: tuple[Detector, ImageFeatures, Any]) -> None:
-    """A token counts the same on the image that it was made of, wherever it comes from."""
     detector, features, _ = pair
     tokens = detector.encode_examples(features, BOXES, [True, True, False])
     assert tokens.shape == (3, DETECTOR_CONFIG.channels)

@@ -169,14 +169,14 @@ def test_no_weights_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(str(caught.value).splitlines()) == 3
 
 
-def test_what_is_missing_is_refused(model: Sam3ImageModel) -> None:
+def test_what_is_missing_is_refused(model: Sam3ImageModel, state: ImageState) -> None:
     with pytest.raises(UnsupportedError, match="enable_inst_interactivity=True"):
-        build_sam3_image_model()
+        build_sam3_image_model(preset="tiny", device="cpu")
     processor = Sam3Processor(model)
-    with pytest.raises(UnsupportedError, match="text prompts are not part"):
-        processor.set_text_prompt("a cell", None)
-    with pytest.raises(UnsupportedError, match="exemplar boxes"):
-        processor.add_geometric_prompt([0.5, 0.5, 0.1, 0.1], True, None)
+    with pytest.raises(UnsupportedError, match="no concept detector"):
+        processor.set_text_prompt("a cell", state)
+    with pytest.raises(UnsupportedError, match="no concept detector"):
+        processor.add_geometric_prompt([0.5, 0.5, 0.1, 0.1], True, state)
     with pytest.raises(ConfigError, match="resolution 1008, the model has 448"):
         Sam3Processor(model, resolution=1008)
 

@@ -62,8 +62,8 @@ class ImageState:
             return
         found = self.candidates.above(threshold)
         if not len(found):
-            best = self.candidates.scores.max()
-            _LOG.info("no instance was found: the best score is %.3f of %.3f", best, threshold)
+            best = float(self.candidates.scores.max())
+            _LOG.info("no instance was found: best score %.3f, threshold %.3f", best, threshold)
         self._results = {
             "masks": torch.from_numpy(found.masks())[:, None],
             "boxes": torch.from_numpy(found.boxes),
@@ -277,7 +277,8 @@ class Sam3Processor:
 
 def _check_box(box: Sequence[float] | Tensor) -> list[float]:
     try:
-        numbers = np.asarray(torch.as_tensor(box).cpu(), np.float64).ravel()
+        values = box.cpu() if isinstance(box, Tensor) else box
+        numbers = np.asarray(values, np.float64).ravel()
     except (TypeError, ValueError, RuntimeError):
         numbers = np.zeros(0)
     ranged = numbers.shape == (4,) and bool(((numbers >= 0) & (numbers <= 1)).all())
