@@ -28,16 +28,9 @@ from sam3.checkpoint_keys import (
 from sam3.config import ModelConfig, get_preset
 from sam3.errors import CheckpointError, CheckpointNotFoundError
 from sam3.files import write_whole
-from sam3.memory_keys import (
-    MEMORY_PREFIXES,
-    OWN_MEMORY_PREFIX,
-    multiplex_memory_table,
-    official_memory_table,
-    transformers_memory_table,
-)
+from sam3.memory_keys import MEMORY_PREFIXES, OWN_MEMORY_PREFIX
 from sam3.model.click_model import ClickModel
-from sam3.model.memory import Memory
-from sam3.model.unfilled import unfilled, unfilled_model
+from sam3.model.unfilled import unfilled_model
 from sam3.weights_file import (
     StoredTensor,
     WeightsFile,
@@ -50,6 +43,7 @@ from sam3.weights_file import (
 
 if TYPE_CHECKING:
     from sam3.model.detector_model import DetectorModel
+    from sam3.model.memory import Memory
 
 __all__ = [
     "CheckpointInfo",
@@ -58,7 +52,6 @@ __all__ = [
     "inspect",
     "is_dropped",
     "load",
-    "load_memory",
     "load_with_fingerprint",
     "opened",
     "read_state",
@@ -152,44 +145,6 @@ def load_with_fingerprint(
     return model.eval(), _combine(state, hashes)
 
 
-def load_memory(
-    path: str | os.PathLike[str],
-    *,
-    config: ModelConfig | None = None,
-    resolution: int | None = None,
-) -> Memory:
-    """Read the memory of a tracker from a weights file; no other tensor of it is read.
-
-    Parameters
-    ----------
-    path, config, resolution
-        As for :func:`load`.
-
-    Returns
-    -------
-    Memory
-        In evaluation mode, float32, on the CPU.
-
-    Raises
-    ------
-    CheckpointNotFoundError, CheckpointError
-        As :func:`load`; also if the weights hold no memory.
-    """
-    with opened(path, config, resolution) as (info, file):
-        if info.config.memory is None:
-            raise CheckpointError(
-                f"the weights file {path} holds no memory for tracking: its model "
-                f"{info.config.name!r} has none. Use a model with one, such as sam3.pt."
-            )
-        memory = unfilled(Memory, info.config)
-        parts = MEMORY_PREFIXES[info.format]
-        expected = [name for name in file.tensors if name.startswith(parts)]
-        state, _ = read_state(info, memory, _memory_table(info, memory), expected, file)
-    memory.load_state_dict(state, strict=True, assign=True)
-    memory.requires_grad_(False)
-    return memory.eval()
-
-
 @contextmanager
 def opened(
     path: str | os.PathLike[str],
@@ -253,8 +208,8 @@ def save(
     state |= {k: state[k].to(dtype) for k, _ in model.named_parameters()}
     config = replace(
         model.config,
-        memory=memory and memory.config,
-        detector=detector and detector.config.detector,
+        memory=None if memory is None else memory.config,
+        detector=None if detector is None else detector.config.detector,
     )
     for part, prefix in ((memory, OWN_MEMORY_PREFIX), (detector, OWN_DETECTOR_PREFIX)):
         tensors = part.state_dict() if part is not None else {}
@@ -319,17 +274,6 @@ def _click_table(
     if info.format == "transformers":
         return transformers_table(info.config), TRANSFORMERS_DROPPED
     return {n: Source((n,)) for n in model.state_dict()}, _OWN_DROPPED
-
-
-def _memory_table(info: CheckpointInfo, memory: Memory) -> Mapping[str, Source]:
-    """Return the sources of a memory's parameters."""
-    if info.format == "official":
-        return official_memory_table(memory.config)
-    if info.format == "sam3.1":
-        return multiplex_memory_table(memory.config)
-    if info.format == "transformers":
-        return transformers_memory_table(memory.config)
-    return {name: Source((OWN_MEMORY_PREFIX + name,)) for name in memory.state_dict()}
 
 
 def read_state(

@@ -17,6 +17,7 @@ from sam3.devices import Precision
 from sam3.errors import ImageError, PromptError
 from sam3.features import ImageFeatures
 from sam3.mask_output import MaskKind, empty_masks, write_masks
+from sam3.memory_weights import load_memory
 from sam3.model.memory import Memory
 from sam3.predictor import Predictor, load_predictor
 from sam3.prompts import check_prompts
@@ -110,7 +111,7 @@ class Tracker:
     predictor : Predictor
         Of the same weights as the memory.
     memory : Memory
-        From :func:`sam3.checkpoint.load_memory`.
+        From :func:`sam3.memory_weights.load_memory`.
     selection : bool
         Remember good frames, however long ago, instead of recent ones.
     dtype : torch.dtype, optional
@@ -385,5 +386,5 @@ def load_tracker(
     """
     predictor = load_predictor(path, device, precision, resolution)
     file = checkpoint.embedded_weights() if path == "tiny" else path
-    memory = checkpoint.load_memory(file, resolution=resolution)
+    memory = load_memory(file, resolution=resolution)
     return Tracker(predictor, memory, selection=selection, dtype=dtype)

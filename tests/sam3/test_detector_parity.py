@@ -67,7 +67,9 @@ def test_transformers_answers_the_same(
             input_boxes=box_xyxy_to_cxcywh(boxes)[None],
             input_boxes_labels=torch.tensor([labels or [PADDING]]),
         )
-        examples: dict[str, Any] = {"boxes": BOXES[: len(labels)], "labels": labels} if labels else {}
+        examples: dict[str, Any] = (
+            {"boxes": BOXES[: len(labels)], "labels": labels} if labels else {}
+        )
         prompt = detector.prompt(features, text, **examples)
         image = detector.image(features)
         raw = detector.model.detect(image, prompt)

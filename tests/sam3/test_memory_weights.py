@@ -15,6 +15,7 @@ from sam3.memory_keys import (
     official_memory_table,
     transformers_memory_table,
 )
+from sam3.memory_weights import load_memory
 from sam3.model.memory import Memory
 from tests.sam3.golden_model import SMALL
 from tests.sam3.golden_tracker import tracker_state
@@ -62,14 +63,14 @@ def test_tables_name_every_parameter_once(table: object) -> None:
 def test_official_and_3_1_files_fill_the_same(
     official: dict[str, torch.Tensor], tmp_path: Path
 ) -> None:
-    memory = checkpoint.load_memory(write(official, tmp_path / "sam3.pt"), config=SMALL)
+    memory = load_memory(write(official, tmp_path / "sam3.pt"), config=SMALL)
     key = "tracker.transformer.encoder.layers.2.cross_attn_image.k_proj.weight"
     assert torch.equal(
         memory.get_parameter("attention.layers.2.cross_attn.k_proj.weight"), official[key]
     )
     assert not memory.training
     newer = write(multiplexed(official), tmp_path / "sam3.1.pt")
-    other = checkpoint.load_memory(newer, config=SMALL).state_dict()
+    other = load_memory(newer, config=SMALL).state_dict()
     assert all(torch.equal(value, other[name]) for name, value in memory.state_dict().items())
     checkpoint.load(newer, config=SMALL)
 
@@ -81,7 +82,7 @@ def test_memory_weights_are_not_needed_for_clicks(
     path = write({k: v for k, v in official.items() if k not in lost}, tmp_path / "sam3.pt")
     checkpoint.load(path, config=SMALL)
     with pytest.raises(CheckpointError, match=f"{len(lost)} tensors missing") as caught:
-        checkpoint.load_memory(path, config=SMALL)
+        load_memory(path, config=SMALL)
     assert "The file seems to lack the memory of the tracker" in str(caught.value)
 
 
@@ -92,9 +93,9 @@ def test_unknown_and_misshapen_memory_weights_are_named(
     path = write({**official, **extra}, tmp_path / "sam3.pt")
     checkpoint.load(path, config=SMALL)
     with pytest.raises(CheckpointError, match=r"1 tensors unknown \(tracker.maskmem_new.weight\)"):
-        checkpoint.load_memory(path, config=SMALL)
+        load_memory(path, config=SMALL)
     # The mask encoder of 16 objects at once has more input channels.
     key = "tracker.maskmem_backbone.mask_downsampler.encoder.0.weight"
     path = write({**official, key: torch.zeros(4, 16, 3, 3)}, tmp_path / "sam3.pt")
     with pytest.raises(CheckpointError, match="is 4x16x3x3, expected 4x1x3x3"):
-        checkpoint.load_memory(path, config=SMALL)
+        load_memory(path, config=SMALL)
