@@ -109,7 +109,7 @@ class _Ratio:
     factor: int
 
     def source(self, at: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Return which px of the finest level are shown: the first of each square, or its middle."""
+        """Return the px of the finest level that are shown: first of each square, or its middle."""
         if self.factor:
             return at * self.factor
         return (2 * at + 1) * self.fine // (2 * self.coarse)
