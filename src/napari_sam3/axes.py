@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from sam3.errors import ImageError
 
-__all__ = ["ImageAxes", "unit_name"]
+__all__ = ["TIMES", "ImageAxes", "axis_letter", "unit_name"]
 
 #: Names of axes about which a file says nothing, by their number; rows and columns are the last.
 _DEFAULT_NAMES = {2: "yx", 3: "zyx", 4: "tzyx", 5: "tczyx"}
@@ -29,6 +30,14 @@ _SHORT_UNITS = {
     "day": "d days",
 }
 _UNITS = {short: name for name, shorts in _SHORT_UNITS.items() for short in shorts.split()}
+#: Units of time.
+TIMES = ("nanosecond", "microsecond", "millisecond", "second", "minute", "hour", "day")
+#: What axes before rows and columns are called, in any case.
+_CALLED = {
+    "t": re.compile(r"t|t[^a-z].*|time.*|frames?([^a-z].*)?"),
+    "z": re.compile(r"z|z[^a-z].*|depth.*|slices?([^a-z].*)?|planes?|sections?|z-?stack"),
+    "c": re.compile(r"c|c[^a-z].*|ch|channels?([^a-z].*)?|wavelengths?"),
+}
 _NO_UNITS = ("", "pixel", "pixels", "px", "none", "null", "dimensionless", "reference frame")
 
 
@@ -120,6 +129,30 @@ class ImageAxes:
         """Number of axes."""
         return len(self.names)
 
+    def letters(self, lengths: Sequence[int] | None = None) -> tuple[str, ...]:
+        """Return which axes before rows and columns are depth, time and channels: z, t and c.
+
+        Names decide, in any case, then units of time; an axis that nothing is known of becomes
+        the first of these that is free. With more than three axes, some get "".
+
+        Parameters
+        ----------
+        lengths : sequence of int, optional
+            Of the axes. Those of length 1 come last.
+        """
+        names, units = self.names[:-2], self.units[:-2]
+        letters = [""] * len(names)
+        known = [2] * len(names) if lengths is None else list(lengths)
+        order = sorted(range(len(names)), key=lambda at: known[at] == 1)
+        for at in order:
+            if axis_letter(names[at]) not in letters:
+                letters[at] = axis_letter(names[at])
+        for at in order:
+            free = [one for one in ("z", "t", "c") if one not in letters]
+            if not letters[at] and free:
+                letters[at] = "t" if units[at] in TIMES and "t" in free else free[0]
+        return tuple(letters)
+
     def take(self, axes: Iterable[int]) -> ImageAxes:
         """Return some of the axes, by number, in the order given."""
         chosen = tuple(axes)
@@ -129,6 +162,12 @@ class ImageAxes:
             tuple(self.scale[at] for at in chosen),
             tuple(self.translate[at] for at in chosen),
         )
+
+
+def axis_letter(name: str) -> str:
+    """Return "z", "t" or "c" for the name of an axis, such as "Z" or "Time"; "" for others."""
+    text = name.strip().lower()
+    return next((letter for letter, called in _CALLED.items() if called.fullmatch(text)), "")
 
 
 def unit_name(unit: object) -> str | None:

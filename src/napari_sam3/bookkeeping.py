@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from .feature_table import find_rows, replace_rows, row_values, with_index
 from .operations import AcceptedObject, LabelChange
+from .plain_values import plane_of
 from .records import SCHEMA_VERSION, object_to_record
 
 if TYPE_CHECKING:
@@ -42,6 +44,8 @@ class Bookkeeping:
         self._noted: dict[int, AcceptedObject] = {}
         self._session.labels_changed.connect(self._on_change)
         self._session.batch_ended.connect(self.refresh)
+        # What the user's columns said of objects that are gone, should they come back.
+        self._put_by: dict[tuple[int, str, str], dict[Any, Any]] = {}
         self._due = 0.0
         self.refresh()
 
@@ -79,21 +83,35 @@ class Bookkeeping:
             kept["objects"][_name(one)] = object_to_record(one)
 
     def _note_features(self, added: list[AcceptedObject], gone: list[AcceptedObject]) -> None:
-        import pandas as pd
+        table = with_index(self._labels.features)
+        found = find_rows(table, [_key(one) for one in (*gone, *added)])
+        left = {one.id for one in self._noted.values()}
+        removed: set[int] = set()
+        carried: dict[tuple[int, str], dict[Any, Any]] = {}
+        for one, row in zip(gone, found, strict=False):
+            values = {} if row is None else row_values(table, row)
+            # A row about all planes is about those of the same label that are still there, too.
+            shared = one.id in left and _plane(one) and not plane_of(values.get("plane"))
+            if row is not None and not shared:
+                removed.add(row)
+                theirs = _of_the_user(values)
+                carried[one.id, _plane(one)] = self._put_by[_key(one)] = theirs
+        fresh = []
+        for one, row in zip(added, found[len(gone) :], strict=True):
+            theirs = {} if row is None else _of_the_user(row_values(table, row))
+            theirs = theirs or carried.get((one.id, _plane(one)), {})
+            theirs = self._put_by.pop(_key(one), {}) | theirs
+            fresh.append({**dict(zip(COLUMNS, _row(one), strict=True)), **theirs})
+            removed |= set() if row is None else {row}
+        self._labels.features = replace_rows(table, removed, fresh)
 
-        table = self._labels.features
-        ids = {one.id for one in (*added, *gone)}
-        # A table by position, or none, says nothing about labels by their ids.
-        table = table[~table["index"].isin(ids)] if "index" in table else table.iloc[:0]
-        # An id may have a row a plane; those of planes that did not change were taken out too.
-        rows = [_row(one) for one in self._noted.values() if one.id in ids]
-        fresh = pd.DataFrame(rows, columns=list(COLUMNS))
-        joined = fresh if not len(table) else pd.concat([table, fresh], ignore_index=True)
-        for name, kind in joined.dtypes.items():
-            # Texts end up in as many pieces as there were additions, each of which takes its time.
-            if isinstance(kind, pd.StringDtype):
-                joined[name] = pd.array(joined[name].to_numpy(object), dtype=kind)
-        self._labels.features = joined
+
+def _key(one: AcceptedObject) -> tuple[int, str, str]:
+    return one.id, _plane(one), one.time
+
+
+def _of_the_user(values: dict[Any, Any]) -> dict[Any, Any]:
+    return {name: value for name, value in values.items() if name not in COLUMNS}
 
 
 def _name(one: AcceptedObject) -> str:
@@ -105,6 +123,13 @@ def _plane(one: AcceptedObject) -> str:
     return " ".join(str(i) for i in getattr(plane, "index", (plane,)))
 
 
+def _lies_flat(one: AcceptedObject) -> bool:
+    """Return whether rows and columns of the plane are the last axes, as in files."""
+    plane = getattr(one.plane, "plane", one.plane)
+    axes = getattr(plane, "axes", ())
+    return not axes or min(axes) >= len(getattr(plane, "index", ()))
+
+
 def _row(one: AcceptedObject) -> tuple[Any, ...]:
     prompts = one.prompts
     return (
@@ -112,7 +137,7 @@ def _row(one: AcceptedObject) -> tuple[Any, ...]:
         one.category,
         round(one.score, 4),
         one.area,
-        _plane(one),
+        _plane(one) if _lies_flat(one) else "",
         len(prompts.points),
         int(prompts.box is not None),
         f"{one.model} {one.fingerprint}",

@@ -14,7 +14,7 @@ from .axes import ImageAxes
 if TYPE_CHECKING:
     import zarr
 
-__all__ = ["add_level", "coarser", "halved"]
+__all__ = ["add_level", "coarser", "halved", "refill"]
 
 
 def add_level(
@@ -45,15 +45,44 @@ def coarser(
     """Make a level with half the rows and columns, a chunk at a time."""
     shape = (*fine.shape[:-2], *(-(-length // 2) for length in fine.shape[-2:]))
     coarse = add_level(group, name, shape, fine.dtype, fine.chunks, axes)
-    for region in _chunks(coarse):
-        rows, columns = (
-            slice(2 * part.start, min(2 * part.stop, length))
-            for part, length in zip(region[-2:], fine.shape[-2:], strict=True)
-        )
-        pixels = np.asarray(fine[(*region[:-2], rows, columns)])
-        if pixels.any():
-            coarse[region] = halved(pixels)
+    refill(coarse, fine)
     return coarse
+
+
+def refill(coarse: zarr.Array[Any], fine: zarr.Array[Any]) -> None:
+    """Make the pixels of a level from those of the next finer one, a chunk at a time.
+
+    Where it has half the rows and columns, by `halved`; in other pyramids, such as those that get
+    flatter too, each pixel is the one of the finer level that lies at its centre.
+    """
+    half = (*fine.shape[:-2], *(-(-length // 2) for length in fine.shape[-2:]))
+    for region in _chunks(coarse):
+        if coarse.shape == half:
+            rows, columns = (
+                slice(2 * part.start, min(2 * part.stop, length))
+                for part, length in zip(region[-2:], fine.shape[-2:], strict=True)
+            )
+            pixels = halved(np.asarray(fine[(*region[:-2], rows, columns)]))
+        else:
+            pixels = _centres(coarse, fine, region)
+        # Nothing is written where nothing is and was.
+        if pixels.any() or np.asarray(coarse[region]).any():
+            coarse[region] = pixels
+
+
+def _centres(
+    coarse: zarr.Array[Any], fine: zarr.Array[Any], region: tuple[slice, ...]
+) -> npt.NDArray[Any]:
+    places = []
+    for part, few, many in zip(region, coarse.shape, fine.shape, strict=True):
+        # Lengths were rounded when the pyramid was made: 5 to 2 or 3 is a half.
+        ratio = many / few
+        factor = round(ratio) if few in (many // round(ratio), -(-many // round(ratio))) else ratio
+        centres = (np.arange(part.start, part.stop) + 0.5) * factor
+        places.append(np.minimum(centres.astype(int), many - 1))
+    around = tuple(slice(int(one[0]), int(one[-1]) + 1) for one in places)
+    pixels = np.asarray(fine[around])
+    return pixels[np.ix_(*(one - one[0] for one in places))]
 
 
 def _chunks(array: zarr.Array[Any]) -> Iterator[tuple[slice, ...]]:

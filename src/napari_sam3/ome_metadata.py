@@ -1,6 +1,7 @@
-"""The metadata of OME-Zarr: axes and pyramids as JSON, in versions 0.4 and 0.5.
+"""The metadata of OME-Zarr: axes and pyramids as JSON, written in versions 0.4 and 0.5.
 
-Written from the specification, https://ngff.openmicroscopy.org/0.5/.
+Written from the specification, https://ngff.openmicroscopy.org/0.5/. The axes of version 0.6, where
+they are those of a coordinate system, are read as well.
 """
 
 from __future__ import annotations
@@ -10,13 +11,25 @@ from typing import Any, Literal, cast, get_args
 
 from sam3.errors import ImageError
 
-from .axes import ImageAxes, unit_name
+from .axes import TIMES, ImageAxes, axis_letter, unit_name
 
-__all__ = ["OmeVersion", "axes_from_ome", "check_axes", "multiscale", "ome_part", "version_of"]
+__all__ = [
+    "OmeVersion",
+    "axes_from_ome",
+    "can_extend",
+    "check_axes",
+    "datasets",
+    "extended",
+    "known_version",
+    "multiscale",
+    "ome_part",
+    "version_of",
+]
 
 OmeVersion = Literal["0.4", "0.5"]
-_TIMES = ("nanosecond", "microsecond", "millisecond", "second", "minute", "hour", "day")
 MOST_AXES = 5
+#: How the coarser levels were made, in the metadata.
+_METHOD = "mode of 2 x 2"
 
 
 def ome_part(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -25,9 +38,15 @@ def ome_part(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
     return part if isinstance(part, Mapping) else {}
 
 
-def version_of(attributes: Mapping[str, Any]) -> OmeVersion:
-    """Return the version that new groups beside one with these attributes should have."""
-    return "0.5" if "ome" in attributes else "0.4"
+def version_of(attributes: Mapping[str, Any]) -> str:
+    """Return the version that new groups beside one with these attributes should have.
+
+    It need not be one that can be written; see `known_version`.
+    """
+    if "ome" not in attributes:
+        return "0.4"  # from which versions before it differ in nothing that is written
+    version = str(ome_part(attributes).get("version", "0.5"))
+    return "0.5" if version.startswith("0.5") else version  # such as "0.5-dev-spatialdata"
 
 
 def check_axes(axes: ImageAxes) -> None:
@@ -71,14 +90,46 @@ def multiscale(
         if unit is not None:
             one["unit"] = unit
         described.append(one)
-    datasets = [
+    entry: dict[str, Any] = {"name": name, "axes": described, "datasets": datasets(axes, factors)}
+    return {"version": "0.4", **entry} if version == "0.4" else entry
+
+
+def datasets(axes: ImageAxes, factors: Sequence[int]) -> list[dict[str, Any]]:
+    """Return the levels of a pyramid: the arrays "0", "1" and so on; see `multiscale`."""
+    return [
         {"path": str(level), "coordinateTransformations": _transformations(axes, factor)}
         for level, factor in enumerate(factors)
     ]
-    entry: dict[str, Any] = {"name": name, "axes": described, "datasets": datasets}
-    if len(factors) > 1:
-        entry["type"] = "mode of 2 x 2"
-    return {"version": "0.4", **entry} if version == "0.4" else entry
+
+
+def can_extend(attributes: Mapping[str, Any]) -> bool:
+    """Return whether coarser levels may be made: there are none, or they were made here."""
+    entry = ome_part(attributes)["multiscales"][0]
+    own = len(entry["datasets"]) == 1 or entry.get("type") == _METHOD
+    known = version_of(attributes) in get_args(OmeVersion)
+    return own and known and axes_from_ome(attributes, len(entry.get("axes", ()))) is not None
+
+
+def extended(entry: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """Return an entry of "multiscales" with its finest level as it is, and coarser ones.
+
+    Parameters
+    ----------
+    entry : mapping
+        As it is now, all right by `can_extend`.
+    names : sequence of str
+        The arrays of the coarser levels, each with half the rows and columns of the one before.
+    """
+    finest = entry["datasets"][0]
+    # Without the transformations of the whole image, which are for all its levels.
+    axes = axes_from_ome(
+        {"multiscales": [{"axes": entry["axes"], "datasets": [finest]}]}, len(entry["axes"])
+    )
+    assert axes is not None, "it was opened by these axes"
+    coarser = datasets(axes, [2**level for level in range(len(names) + 1)])[1:]
+    named = [{**level, "path": name} for level, name in zip(coarser, names, strict=True)]
+    rest = {name: value for name, value in entry.items() if name != "type"}
+    return {**rest, "datasets": [finest, *named], **({"type": _METHOD} if names else {})}
 
 
 def axes_from_ome(attributes: Mapping[str, Any], ndim: int) -> ImageAxes | None:
@@ -93,13 +144,12 @@ def axes_from_ome(attributes: Mapping[str, Any], ndim: int) -> ImageAxes | None:
     """
     try:
         entry = ome_part(attributes)["multiscales"][0]
-        described = [one if isinstance(one, Mapping) else {"name": one} for one in entry["axes"]]
+        described, steps = _steps(entry)
+        described = [one if isinstance(one, Mapping) else {"name": one} for one in described]
         if len(described) != ndim:
             return None
         scale, translate = [1.0] * ndim, [0.0] * ndim
-        # First the transformations of the level, then those of the whole image.
-        steps = entry["datasets"][0].get("coordinateTransformations", [])
-        for step in (*steps, *entry.get("coordinateTransformations", [])):
+        for step in steps:
             for at, value in enumerate(step.get("scale", [1.0] * ndim)):
                 scale[at] *= float(value)
                 translate[at] *= float(value)
@@ -113,6 +163,30 @@ def axes_from_ome(attributes: Mapping[str, Any], ndim: int) -> ImageAxes | None:
         )
     except (ImageError, LookupError, TypeError, ValueError, AttributeError):
         return None
+
+
+def _steps(entry: Mapping[str, Any]) -> tuple[Sequence[Any], list[Mapping[str, Any]]]:
+    """Return the axes of an image, and the transformations from pixels to them."""
+    steps = list(entry["datasets"][0].get("coordinateTransformations", []))
+    if "coordinateSystems" not in entry:
+        # First the transformations of the level, then those of the whole image; in SpatialData,
+        # where these lead to several systems, the first is the one that all elements share.
+        whole = entry.get("coordinateTransformations", [])
+        return entry["axes"], [*steps, *(whole[:1] if whole and "output" in whole[0] else whole)]
+    # From 0.6 on, each transformation says where it leads; those of the whole image lead on.
+    systems = {one["name"]: one["axes"] for one in entry["coordinateSystems"]}
+    output = steps[0]["output"]
+    name = output["name"] if isinstance(output, Mapping) else output
+    return systems[name], _flat(steps[:1])
+
+
+def _flat(steps: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    flat: list[Mapping[str, Any]] = []
+    for step in steps:
+        if step["type"] not in ("identity", "scale", "translation", "sequence"):
+            raise ValueError(step["type"])
+        flat += _flat(step["transformations"]) if step["type"] == "sequence" else [step]
+    return flat
 
 
 def known_version(version: str) -> OmeVersion:
@@ -145,11 +219,11 @@ def _types(axes: ImageAxes) -> list[str | None]:
         kind: str | None = None
         if at >= last:
             kind = "space"
-        elif at == 0 and (name.lower() in ("t", "time") or unit in _TIMES):
+        elif at == 0 and (axis_letter(name) == "t" or unit in TIMES):
             kind = "time"
-        elif name.lower() in ("c", "channel"):
+        elif axis_letter(name) == "c":
             kind = "channel"
-        elif at == last - 1 and (name.lower() == "z" or unit not in (None, *_TIMES)):
+        elif at == last - 1 and (axis_letter(name) == "z" or unit not in (None, *TIMES)):
             kind = "space"
         types.append(kind)
     return types

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import secrets
 import shutil
@@ -17,22 +18,26 @@ import numpy.typing as npt
 from sam3.errors import ImageError
 
 from .axes import ImageAxes
-from .label_pyramid import add_level, coarser
+from .consolidated import consolidated_groups, update_copies
+from .label_places import check_free, choose_version, image_around, open_group
+from .label_pyramid import add_level, coarser, refill
 from .ome_metadata import (
     OmeVersion,
     axes_from_ome,
+    can_extend,
     check_axes,
-    known_version,
+    extended,
     multiscale,
     ome_part,
     version_of,
 )
 from .output_files import ExportError
+from .plain_values import json_value
 
 if TYPE_CHECKING:
     import zarr
 
-__all__ = ["ImageAxes", "LabelImage", "check_free", "create_labels", "making_labels", "open_labels"]
+__all__ = ["ImageAxes", "LabelImage", "create_labels", "making_labels", "open_labels"]
 
 #: Rows and columns of a chunk where none are given, and of the coarsest level at most.
 CHUNK = 1024
@@ -52,28 +57,28 @@ class LabelImage:
         Its folder.
     axes : ImageAxes
         Of the finest level.
-    version : {"0.4", "0.5"}
-        Of OME-Zarr: 0.4 is zarr 2, 0.5 is zarr 3.
+    version : str
+        Of OME-Zarr: 0.4 is zarr 2, 0.5 is zarr 3; others can be opened, but not made.
     array : zarr.Array of integers, D axes
         The finest level.
     """
 
     path: Path
     axes: ImageAxes
-    version: OmeVersion
+    version: str
     array: zarr.Array[Any] = field(repr=False)
 
     @property
     def levels(self) -> list[zarr.Array[Any]]:
         """The arrays of all levels there are now, finest first."""
-        group: Any = _open_group(self.path, "r")
+        group: Any = open_group(self.path, "r")
         (entry,) = ome_part(dict(group.attrs))["multiscales"]
         return [group[one["path"]] for one in entry["datasets"]]
 
     @property
     def properties(self) -> list[Mapping[str, Any]]:
         """What is known of labels, each with its "label-value"; as `finish` was given it."""
-        about: Any = ome_part(dict(_open_group(self.path, "r").attrs))
+        about: Any = ome_part(dict(open_group(self.path, "r").attrs))
         found = about.get("image-label", {}).get("properties") or []
         return [one for one in found if isinstance(one, Mapping)]
 
@@ -86,12 +91,14 @@ class LabelImage:
 
         To be called when all is written; it may be called again, after corrections or a kill. No
         more than a few chunks are in memory at a time. A pixel of a coarser level is the label
-        that most of its four pixels have: labels are never mixed.
+        that most of its four pixels have: labels are never mixed. The levels of another program
+        keep their names, places and number; their pixels are made anew.
 
         Parameters
         ----------
         properties : mapping of int to mapping, optional
-            What is known of each label, by names, as JSON can hold it: area, score, and so on.
+            What is known of each label, by names: area, score, and so on. What JSON cannot hold,
+            such as a date, is written as text.
         colors : mapping of int to (red, green, blue, alpha), optional
             From 0 to 255.
 
@@ -101,18 +108,35 @@ class LabelImage:
             If it cannot be written.
         """
         try:
-            group = _open_group(self.path, "r+")
-            # Until all levels are there, only the finest is announced.
-            _describe(group, self.axes, [1], self.version, properties, colors)
-            for name in [name for name, _ in group.arrays() if name.isdecimal() and name != "0"]:
-                del group[name]
-            levels, factors = [self.array], [1]
-            while max(levels[-1].shape[-2:]) > COARSEST:
-                levels.append(coarser(group, str(len(levels)), levels[-1], self.axes))
-                factors.append(2 * factors[-1])
-            _describe(group, self.axes, factors, self.version, properties, colors)
+            copies = consolidated_groups(self.path)
+            group: Any = open_group(self.path, "r+")
+            attributes = dict(group.attrs)
+            (entry,) = ome_part(attributes)["multiscales"]
+            if can_extend(attributes):
+                # Until all levels are there, only the finest is announced.
+                finest = extended(entry, [])
+                _describe(group, {"multiscales": [finest]}, self.version, properties, colors)
+                update_copies(copies, self.path)
+                for old in entry["datasets"][1:]:
+                    del group[old["path"]]
+                entry = extended(entry, self._make_levels(group))
+            else:
+                levels = [group[one["path"]] for one in entry["datasets"]]
+                for fine, coarse in itertools.pairwise(levels):
+                    refill(coarse, fine)
+            _describe(group, {"multiscales": [entry]}, self.version, properties, colors)
+            update_copies(copies, self.path)
         except OSError as error:
             raise _unwritten(self.path, error) from error
+
+    def _make_levels(self, group: zarr.Group) -> list[str]:
+        """Make the coarser levels; returns their names."""
+        names: list[str] = []
+        fine = self.array
+        while max(fine.shape[-2:]) > COARSEST:
+            names.append(str(len(names) + 1))
+            fine = coarser(group, names[-1], fine, self.axes)
+        return names
 
 
 def create_labels(
@@ -183,9 +207,10 @@ def making_labels(
     check_axes(axes)
     if np.dtype(dtype).kind not in "iu":
         raise ExportError(f"labels of dtype {np.dtype(dtype)} cannot be written; expected integers")
-    image = _image_around(path)
-    chosen = _choose_version(version, image)
+    image = image_around(path)
+    chosen = choose_version(version, image)
     check_free(path, overwrite)
+    copies = consolidated_groups(path)
     partial = path.with_name(f".{secrets.token_hex(8)}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -200,6 +225,7 @@ def making_labels(
             os.replace(partial, path)
         if image is not None:
             _list(path, chosen)
+        update_copies([one for one in copies if one != path.absolute()], path)
     except OSError as error:
         raise _unwritten(path, error) from error
     finally:
@@ -223,7 +249,7 @@ def open_labels(path: str | os.PathLike[str], *, read_only: bool = False) -> Lab
     """
     path = Path(path)
     try:
-        group: Any = _open_group(path, "r" if read_only else "r+")
+        group: Any = open_group(path, "r" if read_only else "r+")
         attributes = dict(group.attrs)
         (entry,) = ome_part(attributes)["multiscales"]
         array = group[entry["datasets"][0]["path"]]
@@ -236,12 +262,6 @@ def open_labels(path: str | os.PathLike[str], *, read_only: bool = False) -> Lab
     if array.dtype.kind not in "iu":
         raise ImageError(f"{str(path)!r} holds {array.dtype}; expected labels, which are integers")
     return LabelImage(path, axes, version_of(attributes), array)
-
-
-def _open_group(path: Path, mode: Any) -> zarr.Group:
-    import zarr
-
-    return zarr.open_group(path, mode=mode)
 
 
 def _make(
@@ -260,89 +280,34 @@ def _make(
         chunks = (*(1,) * (len(shape) - 2), CHUNK, CHUNK)
     group = zarr.create_group(folder, zarr_format=3 if version == "0.5" else 2)
     add_level(group, "0", shape, dtype, chunks, axes)
-    _describe(group, axes, [1], version, None, None, name=path.name, in_image=in_image)
+    label: dict[str, Any] = {"version": version}
+    if in_image:
+        label["source"] = {"image": "../../"}
+    entry = multiscale(axes, [1], version, path.name)
+    _set_ome(group, {"multiscales": [entry], "image-label": label}, version)
 
 
 def _describe(
     group: zarr.Group,
-    axes: ImageAxes,
-    factors: Sequence[int],
-    version: OmeVersion,
+    part: Mapping[str, Any],
+    version: str,
     properties: Mapping[int, Mapping[str, Any]] | None,
     colors: Mapping[int, Sequence[int]] | None,
-    *,
-    name: str | None = None,
-    in_image: bool = False,
 ) -> None:
-    """Write the group's metadata; what is not given stays as it is."""
+    """Write a part of the group's metadata; what is not given stays as it is."""
     about: Any = ome_part(dict(group.attrs))
-    label: dict[str, Any] = dict(about.get("image-label", {}))
-    if name is None:
-        name = about["multiscales"][0].get("name", "labels")
-    label["version"] = version
-    if in_image:
-        label["source"] = {"image": "../../"}
+    label: dict[str, Any] = {"version": version, **about.get("image-label", {})}
     if properties is not None:
         label["properties"] = [
-            {"label-value": int(number), **known} for number, known in sorted(properties.items())
+            {**json_value(known), "label-value": int(number)}
+            for number, known in sorted(properties.items())
         ]
     if colors is not None:
         label["colors"] = [
             {"label-value": int(number), "rgba": [int(part) for part in rgba]}
             for number, rgba in sorted(colors.items())
         ]
-    entry = multiscale(axes, factors, version, name)
-    _set_ome(group, {"multiscales": [entry], "image-label": label}, version)
-
-
-def _image_around(path: Path) -> Mapping[str, Any] | None:
-    """Return the attributes of the OME-Zarr that a label image lies in; None if in none."""
-    if path.parent.name != "labels":
-        return None
-    try:
-        attributes = dict(_open_group(path.parent.parent, "r").attrs)
-    except (OSError, ValueError):
-        return None
-    return attributes if "multiscales" in ome_part(attributes) else None
-
-
-def _choose_version(version: str | None, image: Mapping[str, Any] | None) -> OmeVersion:
-    around = None if image is None else version_of(image)
-    try:
-        chosen = known_version(version or around or "0.5")
-    except ValueError:
-        raise ExportError(
-            f"OME-Zarr {version!r} cannot be written; expected '0.5' or '0.4'"
-        ) from None
-    if around is not None and chosen != around:
-        raise ExportError(
-            f"labels in OME-Zarr {chosen} cannot lie in an image in OME-Zarr {around}; leave the "
-            "version out, or choose a folder outside of the image"
-        )
-    return chosen
-
-
-def check_free(path: Path, overwrite: bool) -> None:
-    """Refuse a path that labels cannot be written to.
-
-    Raises
-    ------
-    ExportError
-        If something is there that may not be replaced.
-    """
-    if not path.exists():
-        return
-    if not overwrite:
-        raise ExportError(f"{str(path)!r} exists already; choose another name or --overwrite it")
-    try:
-        replaceable = "image-label" in ome_part(dict(_open_group(path, "r").attrs))
-    except (OSError, ValueError):
-        replaceable = False
-    if not replaceable:  # the image itself, perhaps
-        raise ExportError(
-            f"{str(path)!r} is no OME-Zarr label image, so it is not overwritten; choose another "
-            "name"
-        )
+    _set_ome(group, {**part, "image-label": label}, version)
 
 
 def _list(path: Path, version: OmeVersion) -> None:
@@ -350,15 +315,20 @@ def _list(path: Path, version: OmeVersion) -> None:
     import zarr
 
     folder = path.parent
-    group = zarr.open_group(folder, mode="a", zarr_format=3 if version == "0.5" else 2)
+    form: Any = 3 if version == "0.5" else 2
+    group = zarr.open_group(folder, mode="a", zarr_format=form, use_consolidated=False)
     names = list(ome_part(dict(group.attrs)).get("labels", []))
     if path.name not in names:
         names.append(path.name)
     _set_ome(group, {"labels": names}, version)
 
 
-def _set_ome(group: zarr.Group, part: dict[str, Any], version: OmeVersion) -> None:
-    group.attrs.update({"ome": {"version": version, **part}} if version == "0.5" else part)
+def _set_ome(group: zarr.Group, part: dict[str, Any], version: str) -> None:
+    """Write a part of OME's metadata beside those that are there."""
+    if version != "0.4":
+        old: Any = group.attrs.get("ome", {})
+        part = {"ome": {"version": version, **old, **part}}
+    group.attrs.update(part)
 
 
 def _unwritten(path: Path, error: OSError) -> ExportError:

@@ -16,6 +16,7 @@ import numpy as np
 
 from napari_sam3.axes import ImageAxes
 from napari_sam3.file_lock import try_hold
+from napari_sam3.label_places import check_place
 from napari_sam3.ome_zarr import LabelImage, create_labels, open_labels
 from napari_sam3.record_fields import parse
 from sam3.files import read_bounded, write_whole
@@ -155,6 +156,7 @@ class BatchFolder:
         overwrite: bool,
     ) -> None:
         assert self.output is not None
+        check_place(self.output)  # before the folder beside it is made
         try:
             if overwrite and self.path.exists():
                 self._hold()

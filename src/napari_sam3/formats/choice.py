@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_sam3.axes import ImageAxes
-from napari_sam3.ome_zarr import check_free
+from napari_sam3.label_places import check_free
 from napari_sam3.output_files import ExportError, check_output
 
 from .coco import write_coco

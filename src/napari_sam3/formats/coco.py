@@ -18,9 +18,10 @@ import numpy.typing as npt
 from napari_sam3.axes import ImageAxes
 from napari_sam3.masks import PlaneMask
 from napari_sam3.output_files import replacing
+from napari_sam3.plain_values import is_number
 
 from .label_planes import check_labels, objects, plane_positions
-from .object_table import ObjectTable, plane_text
+from .object_table import ObjectTable, class_name, plane_text
 
 __all__ = ["compress_counts", "write_coco"]
 
@@ -61,7 +62,7 @@ def write_coco(
         If it is no label image.
     """
     check_labels(labels)
-    table = ObjectTable() if table is None else table
+    table = (table or ObjectTable()).fitted(labels.shape)
     height, width = (int(length) for length in labels.shape[-2:])
     images: list[dict[str, Any]] = []
     categories: dict[str, int] = {}
@@ -73,7 +74,7 @@ def write_coco(
             images.append({**image, "plane": plane_text(position)})
             for label, mask in objects(labels, position):
                 known, count = table.known(label, position), count + 1
-                kind = str(known.get("class") or _NO_CLASS)
+                kind = class_name(known) or _NO_CLASS
                 annotation: dict[str, Any] = {
                     "id": count,
                     "image_id": number,
@@ -82,7 +83,7 @@ def write_coco(
                     "label": label,
                     **_shape(mask, height, width),
                 }
-                if "score" in known:
+                if is_number(known.get("score")):
                     annotation["score"] = known["score"]
                 file.write((",\n" if count > 1 else "\n") + json.dumps(annotation))
         named = [{"id": number, "name": name} for name, number in categories.items()]

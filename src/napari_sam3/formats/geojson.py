@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,15 +13,14 @@ from napari_sam3.axes import ImageAxes
 from napari_sam3.classes import PALETTE
 from napari_sam3.masks import PlaneMask
 from napari_sam3.output_files import replacing
+from napari_sam3.plain_values import is_number
+from sam3.errors import ImageError
 
-from .label_planes import Position, check_labels, objects, plane_positions
-from .object_table import ObjectTable, plane_text
+from .label_planes import check_labels, objects, plane_positions
+from .object_table import ObjectTable, class_name
 from .outlines import Ring, outlines
 
 __all__ = ["write_geojson"]
-
-# Names of objects follow from label and plane, so that the same labels make the same file.
-_SPACE = uuid.UUID("6f1c6c5e-3f0b-4c53-9a3d-8f2b7c1e5a90")
 
 
 def write_geojson(
@@ -36,7 +35,8 @@ def write_geojson(
     """Write one feature for each object on each plane.
 
     Polygons run along the edges of pixels, in px, with the corner of the first pixel at (0, 0) as
-    QuPath has it; with holes, and of several parts where an object has them.
+    QuPath has it; with holes, and of several parts where an object has them. The ids of objects
+    are new with every file, so that two files can be imported into one image.
 
     Parameters
     ----------
@@ -62,8 +62,9 @@ def write_geojson(
     """
     check_labels(labels)
     axes = ImageAxes.default(labels.ndim) if axes is None else axes
-    table = ObjectTable() if table is None else table
+    table = (table or ObjectTable()).fitted(labels.shape)
     colors: dict[str, list[int]] = {}
+    letters = _letters(axes, labels.shape)
     with replacing(path, overwrite) as partial, open(partial, "w", encoding="utf-8") as file:
         file.write('{"type": "FeatureCollection", "features": [')
         between = "\n"
@@ -72,8 +73,8 @@ def write_geojson(
                 known = table.known(label, position)
                 feature = {
                     "type": "Feature",
-                    "id": str(uuid.uuid5(_SPACE, f"{label} {plane_text(position)}")),
-                    "geometry": _geometry(mask, position, axes),
+                    "id": str(uuid.uuid4()),
+                    "geometry": _geometry(mask, dict(zip(letters, position, strict=True))),
                     "properties": {
                         "objectType": object_type,
                         "name": str(label),
@@ -87,11 +88,20 @@ def write_geojson(
     return Path(path)
 
 
-def _geometry(mask: PlaneMask, position: Position, axes: ImageAxes) -> dict[str, Any]:
+def _letters(axes: ImageAxes, shape: Sequence[int]) -> tuple[str, ...]:
+    """Return which of QuPath's axes those before rows and columns are; "" for none of them."""
+    letters = axes.letters(shape[:-2])
+    if any(not letter and length > 1 for letter, length in zip(letters, shape, strict=False)):
+        raise ImageError(
+            f"GeoJSON cannot hold the planes of labels with the axes {', '.join(axes.names)} and "
+            f"the shape {tuple(shape)}; expected up to three axes before rows and columns. Choose "
+            "another format, such as a table"
+        )
+    return letters
+
+
+def _geometry(mask: PlaneMask, at: Mapping[str, int]) -> dict[str, Any]:
     polygons = [[_closed(ring) for ring in (part.outside, *part.holes)] for part in outlines(mask)]
-    at = dict(zip(axes.names, position, strict=False))
-    if len(position) == 1 and not {"z", "t", "c"} & at.keys():
-        at["z"] = position[0]
     plane = {"c": at.get("c", -1), "z": at.get("z", 0), "t": at.get("t", 0)}  # -1: all channels
     if len(polygons) == 1:
         return {"type": "Polygon", "coordinates": polygons[0], "plane": plane}
@@ -104,7 +114,7 @@ def _closed(ring: Ring) -> list[list[int]]:
 
 
 def _classification(known: Mapping[str, Any], colors: dict[str, list[int]]) -> dict[str, Any]:
-    name = str(known.get("class", ""))
+    name = class_name(known)
     if not name:
         return {}
     if name not in colors:
@@ -114,9 +124,5 @@ def _classification(known: Mapping[str, Any], colors: dict[str, list[int]]) -> d
 
 
 def _measurements(label: int, mask: PlaneMask, known: Mapping[str, Any]) -> dict[str, float]:
-    numbers = {
-        name: value
-        for name, value in known.items()
-        if isinstance(value, int | float) and not isinstance(value, bool) and value == value
-    }
-    return {"label": label, "area": mask.area, **numbers}
+    numbers = {name: value for name, value in known.items() if is_number(value)}
+    return {**numbers, "label": label, "area": mask.area}

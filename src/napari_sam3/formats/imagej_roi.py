@@ -14,7 +14,7 @@ from napari_sam3.masks import PlaneMask
 from napari_sam3.output_files import ExportError, replacing
 
 from .label_planes import Position, check_labels, objects, plane_positions
-from .object_table import ObjectTable
+from .object_table import ObjectTable, class_name
 from .outlines import Outline, outlines
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def write_imagej_rois(
     _need_roifile()
     check_labels(labels)
     axes = ImageAxes.default(labels.ndim) if axes is None else axes
-    table = ObjectTable() if table is None else table
+    table = (table or ObjectTable()).fitted(labels.shape)
     if max(labels.shape[-2:]) > _FARTHEST or labels.ndim > 5:
         raise ExportError(
             f"ImageJ has no ROIs for labels of shape {tuple(labels.shape)}; expected up to 5 axes, "
@@ -95,7 +95,7 @@ def _need_roifile() -> None:
 
 def _name(label: int, position: Position, table: ObjectTable) -> str:
     places = [f"{at:04d}" for at in position]
-    kind = str(table.known(label, position).get("class", ""))
+    kind = class_name(table.known(label, position))
     # It is the name of a file in the ZIP, too.
     safe = "".join(letter if letter.isalnum() else "_" for letter in kind)
     return "-".join([f"{label:04d}", *places, *([safe] if safe else [])])
@@ -135,8 +135,5 @@ def _place(roi: ImagejRoi, position: Position, axes: ImageAxes) -> None:
     if len(position) == 1:
         roi.position = position[0] + 1
     elif position:
-        free = ["z", "t", "c"]
-        for name, at in zip(axes.names, position, strict=False):
-            letter = name[:1].lower() if name[:1].lower() in free else free[0]
-            free.remove(letter)
+        for letter, at in zip(axes.letters(), position, strict=True):
             setattr(roi, f"{letter}_position", at + 1)

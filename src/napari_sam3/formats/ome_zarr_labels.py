@@ -39,7 +39,7 @@ def write_ome_zarr(
         Names, units, scale and place.
     table : ObjectTable, optional
         What is known of each label becomes its properties. A label that is on several planes has
-        those of the first.
+        those of the first that says them.
     version : {"0.4", "0.5"}, optional
         See `napari_sam3.ome_zarr.create_labels`.
     overwrite : bool
@@ -75,5 +75,5 @@ def write_ome_zarr(
 def _properties(table: ObjectTable) -> Mapping[int, Mapping[str, Any]]:
     found: dict[int, Mapping[str, Any]] = {}
     for (label, _), known in table.rows.items():
-        found.setdefault(label, known)
+        found[label] = {**known, **found.get(label, {})}
     return found

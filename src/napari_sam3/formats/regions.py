@@ -14,6 +14,7 @@ import numpy as np
 from napari_sam3.axes import ImageAxes
 from napari_sam3.masks import PlaneMask
 from napari_sam3.output_files import ExportError, replacing
+from napari_sam3.plain_values import plain
 
 from .label_planes import Position, check_labels, objects, plane_positions
 from .object_table import ObjectTable, plane_text
@@ -51,7 +52,7 @@ def region_rows(
     """
     check_labels(labels)
     axes = ImageAxes.default(labels.ndim) if axes is None else axes
-    table = ObjectTable() if table is None else table
+    table = (table or ObjectTable()).fitted(labels.shape)
     columns = table.columns()
     for position in plane_positions(labels):
         for label, mask in objects(labels, position):
@@ -88,13 +89,16 @@ def write_regions(
     """
     check_labels(labels)
     axes = ImageAxes.default(labels.ndim) if axes is None else axes
-    table = ObjectTable() if table is None else table
+    table = (table or ObjectTable()).fitted(labels.shape)
     # Of an object that is there in any case, so that a table without rows has its columns, too.
     example = _measure(1, PlaneMask(0, 0, np.ones((1, 1), bool)), (0,) * (labels.ndim - 2), axes)
     rows = region_rows(labels, axes=axes, table=table)
     parquet = Path(path).suffix.lower() == ".parquet"
     opened = _parquet if parquet else _csv
-    with replacing(path, overwrite) as partial, opened(partial, example, table) as write:
+    with (
+        replacing(path, overwrite) as partial,
+        opened(partial, example, table, labels.dtype) as write,
+    ):
         batch: list[Mapping[str, Any]] = []
         for row in rows:
             batch.append(row)
@@ -134,7 +138,7 @@ def _measure(label: int, mask: PlaneMask, position: Position, axes: ImageAxes) -
 
 
 @contextlib.contextmanager
-def _csv(path: Path, example: Mapping[str, Any], table: ObjectTable) -> Iterator[Write]:
+def _csv(path: Path, example: Mapping[str, Any], table: ObjectTable, dtype: Any) -> Iterator[Write]:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, [*example, *table.columns()])
         writer.writeheader()
@@ -142,7 +146,9 @@ def _csv(path: Path, example: Mapping[str, Any], table: ObjectTable) -> Iterator
 
 
 @contextlib.contextmanager
-def _parquet(path: Path, example: Mapping[str, Any], table: ObjectTable) -> Iterator[Write]:
+def _parquet(
+    path: Path, example: Mapping[str, Any], table: ObjectTable, dtype: Any
+) -> Iterator[Write]:
     try:
         import pyarrow
         from pyarrow import parquet
@@ -153,25 +159,43 @@ def _parquet(path: Path, example: Mapping[str, Any], table: ObjectTable) -> Iter
         ) from error
     kinds: dict[type, Any] = {int: pyarrow.int64(), float: pyarrow.float64(), str: pyarrow.string()}
     fields = [(name, kinds[type(value)]) for name, value in example.items()]
+    if dtype == np.uint64:
+        fields[0] = ("id", pyarrow.uint64())
     for name in table.columns():
-        types = {type(row[name]) for row in table.rows.values() if name in row}
-        fields.append((name, kinds[_common(types)]))
+        values = (plain(row.get(name)) for row in table.rows.values())
+        fields.append((name, _parquet_type([value for value in values if value is not None])))
     schema = pyarrow.schema(fields)
-    texts = {name for name, kind in fields if kind == kinds[str]}
+    texts = {name for name, kind in fields if kind == pyarrow.string()}
     with parquet.ParquetWriter(path, schema) as writer:
 
         def write(rows: Sequence[Mapping[str, Any]]) -> None:
-            plain = [
+            values = [{name: plain(value) for name, value in row.items()} for row in rows]
+            known = [
                 {n: str(v) if n in texts and v is not None else v for n, v in row.items()}
-                for row in rows
+                for row in values
             ]
-            writer.write_table(pyarrow.Table.from_pylist(plain, schema=schema))
+            writer.write_table(pyarrow.Table.from_pylist(known, schema=schema))
 
         yield write
 
 
-def _common(types: set[type]) -> type:
-    """Return a type that holds values of all these."""
-    if types <= {int}:
-        return int
-    return float if types <= {int, float} else str
+def _parquet_type(values: Sequence[Any]) -> Any:
+    """Return the type of a column; text for values of several types, and of none that it knows."""
+    import pyarrow
+
+    types = {type(value) for value in values}
+    if types == {int} and max(values) >= 1 << 63:
+        return pyarrow.uint64() if min(values) >= 0 and max(values) < 1 << 64 else pyarrow.string()
+    if not values or len(types) > (2 if types == {int, float} else 1):
+        return pyarrow.string()
+    try:
+        kind = pyarrow.array(values).type
+    except (pyarrow.ArrowException, OverflowError, ValueError):
+        return pyarrow.string()
+    if any(getattr(value, "nanosecond", 0) or getattr(value, "nanoseconds", 0) for value in values):
+        if pyarrow.types.is_timestamp(kind):
+            return pyarrow.timestamp("ns", kind.tz)
+        return pyarrow.duration("ns")
+    if pyarrow.types.is_timestamp(kind) and len({str(value.tzinfo) for value in values}) > 1:
+        return pyarrow.string()
+    return kind

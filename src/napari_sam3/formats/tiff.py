@@ -109,16 +109,8 @@ def _dtype(labels: Any) -> np.dtype[Any]:
 
 def _letters(axes: ImageAxes) -> str | None:
     """Return a letter for each axis; None if there are too many."""
-    free, letters = list("ZTC"), []
-    names = [name[:1].upper() for name in axes.names[:-2]]
-    if len(names) > len(free):
-        return None
-    for at, name in enumerate(names):
-        # A letter that another axis is called by is not taken from it.
-        wanted = [one for one in free if one not in names[at + 1 :]]
-        letters.append(name if name in free else wanted[0])
-        free.remove(letters[-1])
-    return "".join(letters) + "YX"
+    letters = "".join(axes.letters()).upper()
+    return f"{letters}YX" if len(letters) == axes.ndim - 2 else None
 
 
 def _in_order(letters: str) -> bool:

@@ -1,0 +1,108 @@
+"""Values of tables as Python's own, and as JSON holds them."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import math
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+__all__ = ["is_number", "json_value", "label_column", "label_of", "plain", "plane_of"]
+
+#: What columns of labels are called: by napari, scikit-image, OME-Zarr readers and OME-Zarr.
+_LABEL_COLUMNS = ("index", "label", "label_value", "label-value", "label_id")
+
+_INTEGER = re.compile(r"\s*([+-]?[0-9]+)(\.0*)?\s*")
+
+
+def plain(value: Any) -> Any:
+    """Return a value as Python or pandas has it; None for what is missing (NaN, NaT, NA, "")."""
+    if isinstance(value, str | int):
+        return value if value != "" else None
+    if value is None or isinstance(value, float):
+        return value if value == value else None
+    import pandas as pd  # which takes its time, and is needed for rare values only
+
+    if isinstance(value, np.datetime64):
+        value = pd.Timestamp(value)
+    elif isinstance(value, np.timedelta64):
+        value = pd.Timedelta(value)
+    elif isinstance(value, np.generic):
+        value = value.item()
+    elif isinstance(value, np.ndarray):
+        value = value.tolist()
+    return None if pd.api.types.is_scalar(value) and pd.isna(value) else value
+
+
+def label_of(value: Any) -> int | None:
+    """Return a label, of whatever type a table has it; None if it is missing or none.
+
+    Numbers, and texts of numbers, count as labels if they are whole: 3, 3.0 and "3.0" are 3.
+    """
+    value = plain(value)
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, str):
+        found = _INTEGER.fullmatch(value)
+        return int(found[1]) if found else None
+    if isinstance(value, int | float | decimal.Decimal) and math.isfinite(value):
+        return int(value) if int(value) == value else None
+    return None
+
+
+def plane_of(value: Any) -> str:
+    """Return a plane as tables here have it, such as "0 3", of whatever type a table has it.
+
+    What is no place (nothing, a name) is no plane, which is "": such a row is about all planes.
+    """
+    value = plain(value)
+    if isinstance(value, str):
+        value = re.findall(r"[^\s,;()\[\]]+", value)
+    places = [label_of(one) for one in (value if isinstance(value, list | tuple) else [value])]
+    known = [str(at) for at in places if at is not None and at >= 0]
+    return " ".join(known) if len(known) == len(places) else ""
+
+
+def label_column(columns: Mapping[Any, Iterable[Any]], *first: str) -> str | None:
+    """Return the name of the column that says which label a row is about; None if none does.
+
+    Parameters
+    ----------
+    columns : mapping of str to iterable
+        All columns. One with texts, fractions or nothing in it says nothing about labels.
+    *first : str
+        Names that count before "index", "label" and so on.
+    """
+    lower = {name.lower(): name for name in reversed(list(columns)) if isinstance(name, str)}
+    for wanted in (*first, *_LABEL_COLUMNS):
+        name = wanted if wanted in columns else lower.get(wanted)
+        if name is not None:
+            values = [value for value in map(plain, columns[name]) if value is not None]
+            if values and all(label_of(value) is not None for value in values):
+                return name
+    return None
+
+
+def is_number(value: Any) -> bool:
+    """Return whether a value is a finite number; booleans are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def json_value(value: Any) -> Any:
+    """Return a value as JSON holds it: dates in the way of ISO 8601, other things as text."""
+    if isinstance(value, Mapping):
+        return {str(name): json_value(one) for name, one in value.items()}
+    value = plain(value)
+    if isinstance(value, list | tuple | set | frozenset):
+        return [json_value(one) for one in value]
+    if value is None or isinstance(value, bool | str | int) or is_number(value):
+        return value
+    if isinstance(value, decimal.Decimal) and value.is_finite():
+        return int(value) if int(value) == value else float(value)
+    if isinstance(value, datetime.date | datetime.time):  # pandas' are among them
+        return value.isoformat()
+    return str(value)
