@@ -21,7 +21,9 @@ def _parser() -> argparse.ArgumentParser:
         description="Train the embedded model. A run that was cut off goes on where it stopped.",
     )
     parser.add_argument("--out", type=Path, required=True, help="folder for weights, log and curve")
-    parser.add_argument("--data", type=Path, help="npz of real images; made scenes alone without")
+    parser.add_argument(
+        "--data", type=Path, help="npz of real images, or a folder of them; else made scenes alone"
+    )
     parser.add_argument("--stop-after", type=int, help="step to stop at, to be resumed later")
     parser.add_argument("--init", type=Path, help="weights to start from")
     parser.add_argument("--steps", type=int, default=defaults.steps)
@@ -35,6 +37,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="UNTIL,IMAGES,PROMPTS,CROP",
         help="a stretch of the training, e.g. 0.6,32,4,112; give one for each crop size",
     )
+    parser.add_argument("--warmup", type=int, default=defaults.warmup, help="steps")
     parser.add_argument("--bfloat16", action="store_true", help="autocast to bfloat16")
     parser.add_argument(
         "--processes", type=int, default=defaults.processes, help="single-threaded processes"
@@ -42,6 +45,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, help="torch threads; all cores by default")
     parser.add_argument("--workers", type=int, default=1, help="processes that make batches")
+    parser.add_argument("--save-every", type=int, default=200, metavar="STEPS")
+    parser.add_argument("--ema", type=float, default=defaults.ema, help="decay of the average")
     parser.add_argument("--no-validation", action="store_true", help="log training figures only")
     return parser
 
@@ -57,6 +62,8 @@ def main(argv: list[str] | None = None) -> int:
         seed=arguments.seed,
         learning_rate=arguments.learning_rate,
         cooldown=arguments.cooldown,
+        warmup=arguments.warmup,
+        ema=arguments.ema,
         scenes=arguments.scenes,
         bfloat16=arguments.bfloat16,
         processes=arguments.processes,
@@ -76,6 +83,8 @@ def main(argv: list[str] | None = None) -> int:
             workers=arguments.workers,
             validation_batches=0 if arguments.no_validation else 6,
             stop_after=arguments.stop_after,
+            save_every=arguments.save_every,
+            validate_every=2 * arguments.save_every,
         )
     except Sam3Error as error:
         print(f"sam3.training: {error}", file=sys.stderr)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 
@@ -50,6 +50,8 @@ class Batch:
         (N, P, 4) float32 xyxy in crop pixels, zeros without a box.
     has_box
         (N, P) bool.
+    complete
+        (N,) bool, whether unlabelled pixels of the crop are background.
     """
 
     images: Tensor
@@ -59,6 +61,7 @@ class Batch:
     point_labels: Tensor
     boxes: Tensor
     has_box: Tensor
+    complete: Tensor
 
     @property
     def masks(self) -> Tensor:
@@ -90,6 +93,22 @@ class _Source:
     weights: NDArray[np.float64]
     grey: bool
     limits: tuple[float, float]
+
+
+def _drawing_weights(samples: Sequence[Sample]) -> NDArray[np.float64]:
+    """Cumulative chances: a set by the square root of its size, and so a kind within its set."""
+    sets = Counter(sample.domain for sample in samples)
+    kinds = Counter((sample.domain, sample.group) for sample in samples)
+    shares: dict[str, float] = defaultdict(float)
+    for (domain, _), count in kinds.items():
+        shares[domain] += math.sqrt(count)
+    weights = np.array(
+        [
+            math.sqrt(sets[one.domain] / kinds[one.domain, one.group]) / shares[one.domain]
+            for one in samples
+        ]
+    )
+    return np.cumsum(weights / weights.sum()) if len(weights) else weights
 
 
 def _index_objects(sample: Sample) -> _Source | None:
@@ -145,9 +164,7 @@ class CropSampler:
         self._real_fraction = real_fraction if self._scenes else 1.0
         if not self._real:
             self._real_fraction = 0.0
-        sizes = Counter(source.sample.group for source in self._real)
-        weights = np.array([sizes[source.sample.group] ** -0.5 for source in self._real])
-        self._real_weights = np.cumsum(weights / weights.sum()) if len(weights) else weights
+        self._real_weights = _drawing_weights([source.sample for source in self._real])
 
     def batch(self, step: int, *, images: int, prompts: int, crop: int) -> Batch:
         """Cut the batch of one step.
@@ -175,9 +192,11 @@ class CropSampler:
         slots = np.full((images, prompts, POINT_SLOTS), -1, np.int64)
         boxes = np.zeros((images, prompts, 4), np.float32)
         has_box = np.zeros((images, prompts), np.bool_)
+        complete = np.ones(images, np.bool_)
         for item in range(images):
             rng = np.random.default_rng((self._seed, step, item))
-            pixels[item], labels[item], objects[item] = self._crop(rng, crop, prompts)
+            sample, pixels[item], labels[item], objects[item] = self._crop(rng, crop, prompts)
+            complete[item] = sample.complete
             used: dict[int, list[str]] = {}
             for slot, instance in enumerate(objects[item].tolist()):
                 mask = labels[item] == instance
@@ -185,13 +204,13 @@ class CropSampler:
                 prompt = sample_prompt(mask, labels[item], rng, kind)
                 coords[item, slot], slots[item, slot] = prompt.coords, prompt.labels
                 boxes[item, slot], has_box[item, slot] = prompt.box, prompt.has_box
-        arrays = (pixels, labels, objects, coords, slots, boxes, has_box)
+        arrays = (pixels, labels, objects, coords, slots, boxes, has_box, complete)
         return Batch(*(torch.from_numpy(array) for array in arrays))
 
     def _crop(
         self, rng: np.random.Generator, crop: int, prompts: int
-    ) -> tuple[NDArray[np.uint8], NDArray[np.int32], list[int]]:
-        """Return a crop, its instance map and the objects to prompt, the picked one first."""
+    ) -> tuple[Sample, NDArray[np.uint8], NDArray[np.int32], list[int]]:
+        """Return a sample, a crop of it, its instance map and the objects to prompt."""
         while True:  # a turn or a cut now and then leaves too little of the picked object
             source = self._draw_source(rng)
             picked = int(rng.choice(len(source.ids), p=source.weights))
@@ -207,7 +226,8 @@ class CropSampler:
         planes, labels = np.rot90(planes, turns, (1, 2)), np.rot90(labels, turns)
         if mirrored:
             planes, labels = planes[..., ::-1], labels[..., ::-1]
-        return relight(np.ascontiguousarray(planes), rng, source.limits), labels, chosen
+        pixels = relight(np.ascontiguousarray(planes), rng, source.limits)
+        return sample, pixels, labels, chosen
 
     def _draw_source(self, rng: np.random.Generator) -> _Source:
         if rng.random() < self._real_fraction:

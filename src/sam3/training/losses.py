@@ -12,6 +12,7 @@ __all__ = ["DenseHead", "dense_loss", "mask_iou", "prompt_loss", "soft_targets"]
 
 _OTHERS_WEIGHT = 0.15  # of the three masks, what those that are not the best weigh
 _SCORE_WEIGHT = 2.0
+_RING = 2  # cells around an object that are surely background, or another object
 _CHOICE_TEMPERATURE = 0.05  # difference in IoU between masks that a choice should notice
 
 
@@ -103,7 +104,7 @@ class DenseHead(nn.Module):
         return self.conv(x)  # type: ignore[no-any-return]
 
 
-def dense_loss(prediction: Tensor, labels: Tensor) -> Tensor:
+def dense_loss(prediction: Tensor, labels: Tensor, complete: Tensor | None = None) -> Tensor:
     """Loss of the dense side targets.
 
     Parameters
@@ -112,6 +113,8 @@ def dense_loss(prediction: Tensor, labels: Tensor) -> Tensor:
         From :class:`DenseHead`.
     labels : Tensor, shape (N, H, W)
         Instance map, 0 for background.
+    complete : Tensor, shape (N,), optional
+        Where it is False, only objects and what surrounds them closely count.
 
     Returns
     -------
@@ -129,9 +132,12 @@ def dense_loss(prediction: Tensor, labels: Tensor) -> Tensor:
     offsets, scale = _centre_offsets(small)
     prediction = prediction.float()
     entropy = F.binary_cross_entropy_with_logits(
-        prediction[:, :2], torch.stack([foreground, boundary], dim=1)
-    )
+        prediction[:, :2], torch.stack([foreground, boundary], dim=1), reduction="none"
+    ).mean(1)
+    known = F.max_pool2d(foreground[:, None], 2 * _RING + 1, stride=1, padding=_RING)[:, 0]
+    known = torch.ones_like(known) if complete is None else known.masked_fill(complete[:, None, None], 1)
     away = (prediction[:, 2:] - offsets / scale).abs() * foreground[:, None]
+    entropy = (entropy * known).sum() / known.sum().clamp(min=1)
     return entropy + 0.5 * away.sum() / foreground.sum().clamp(min=1)
 
 

@@ -65,7 +65,7 @@ class TrainingModel(nn.Module):
             self.dense_head = DenseHead(model.config.channels // 4)
 
     def forward(
-        self, batch: Batch, generator: torch.Generator, *, correct: bool, show: bool = False
+        self, batch: Batch, generator: torch.Generator, *, corrections: int, show: bool = False
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Compute the loss of a batch.
 
@@ -75,9 +75,9 @@ class TrainingModel(nn.Module):
             Crops, objects and prompts.
         generator : torch.Generator
             Source of the place of the crops in the model's frame, and of corrective clicks.
-        correct : bool
-            Add a second round in which each object gets a click where the first went wrong, with
-            the first round's logits as mask prompt.
+        corrections : int
+            Add so many rounds, each with a click where the round before went wrong and its logits as
+            mask prompt, as in use. The last of them is learnt from.
         show : bool
             Add a round in which each object is shown by a mask that is near it, half of them with
             nothing else.
@@ -91,7 +91,9 @@ class TrainingModel(nn.Module):
         prompts = batch.objects.shape[1]
         images = batch.images.float() / 127.5 - 1
         encoded = model.encode(images)
-        loss = _DENSE_WEIGHT * dense_loss(self.dense_head(encoded.middle), batch.labels)
+        loss = _DENSE_WEIGHT * dense_loss(
+            self.dense_head(encoded.middle), batch.labels, batch.complete
+        )
         high_res = tuple(
             x.repeat_interleave(prompts, dim=0) for x in (encoded.fine, encoded.middle)
         )
@@ -110,24 +112,31 @@ class TrainingModel(nn.Module):
         def decode(coords: Tensor, labels: Tensor, mask: Tensor | None) -> RawMasks:
             return self._decode(side, coords, labels, mask, (row, column))
 
-        coords, labels = join_prompts(batch)
+        asked = coords, labels = join_prompts(batch)
         raw = decode(coords, labels, None)
         first, figures = prompt_loss(raw, target)
         loss = loss + first
-        if correct:
-            previous = _previous_logits(raw)
+        for turn in range(corrections):
+            previous = _previous_logits(raw, _single_click(labels) | (turn > 0))
             scale = batch.labels.shape[-1] / previous.shape[-1]
             clicks, click_labels = next_clicks(
                 previous[:, 0] > 0, target > 0.5, generator, scale=scale
             )
             more, more_labels = append_clicks(coords[:, :-1], labels[:, :-1], clicks, click_labels)
-            more = torch.cat([more, coords[:, -1:]], dim=1)
-            more_labels = torch.cat([more_labels, labels[:, -1:]], dim=1)
-            second, again = prompt_loss(decode(more, more_labels, previous), target)
-            loss = loss + second
-            figures |= {f"corrected_{name}": value for name, value in again.items()}
+            coords = torch.cat([more, coords[:, -1:]], dim=1)
+            labels = torch.cat([more_labels, labels[:, -1:]], dim=1)
+            last = turn == corrections - 1
+            with torch.set_grad_enabled(last and torch.is_grad_enabled()):
+                raw = decode(coords, labels, previous)
+            if last:
+                second, again = prompt_loss(raw, target)
+                loss = loss + second
+                figures |= {f"corrected_{name}": value for name, value in again.items()}
         if show:
-            foreground = soft_targets(batch.labels > 0, 4 * grid).repeat_interleave(prompts, dim=0)
+            coords, labels = asked
+            # where objects may be unlabelled, no mask is shown as one of nothing
+            solid = (batch.labels > 0) | ~batch.complete[:, None, None]
+            foreground = soft_targets(solid, 4 * grid).repeat_interleave(prompts, dim=0)
             shown, ended = near_masks(target, foreground, generator)
             alone = torch.rand(len(ended), generator=generator, device=ended.device) < 0.5
             left = labels.masked_fill((alone | ended)[:, None], PADDING)
@@ -168,8 +177,13 @@ def _counted(labels: Tensor) -> Tensor:
     return counted
 
 
-def _previous_logits(raw: RawMasks) -> Tensor:
-    """Logits of the best-scored of the three masks, as a mask prompt (B, 1, L, L)."""
-    best = raw.iou[:, 1:].argmax(1) + 1
+def _single_click(labels: Tensor) -> Tensor:
+    """Which of B prompts (B, K) are one click and nothing else."""
+    return (labels != PADDING).sum(1) == 1
+
+
+def _previous_logits(raw: RawMasks, three: Tensor) -> Tensor:
+    """Logits taken before, as a mask prompt (B, 1, L, L): the best of three, or the single mask."""
+    best = torch.where(three, raw.iou[:, 1:].argmax(1) + 1, 0)
     rows = torch.arange(len(best), device=best.device)
     return raw.logits[rows, best][:, None].detach().float().clamp(-_CLAMP, _CLAMP)

@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 #: Clicks a training prompt can hold; unused slots have the label -1.
-POINT_SLOTS = 4
+POINT_SLOTS = 7
 
 #: Prompt kinds and how often each is drawn.
 PROMPT_KINDS: dict[str, float] = {

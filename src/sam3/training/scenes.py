@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from sam3.training import kinds
+from sam3.training import kinds, structures
 from sam3.training.shapes import (
     Field,
     Labels,
@@ -25,7 +25,7 @@ from sam3.training.shapes import (
 __all__ = ["KINDS", "SCENE_VERSION", "make_scene", "make_scenes"]
 
 #: Raised whenever the same seed would give other scenes, so that cached pools are made anew.
-SCENE_VERSION = 2
+SCENE_VERSION = 3
 
 
 def _stain(rng: np.random.Generator, density: Field) -> Field:
@@ -75,14 +75,23 @@ def _develop(rng: np.random.Generator, field: Field) -> NDArray[np.uint8]:
 
 #: Kinds of scenes and how often each is drawn.
 KINDS: dict[str, tuple[Callable[[np.random.Generator, int], tuple[Field, Labels]], float]] = {
-    "nuclei": (kinds.nuclei, 0.26),
-    "sheet": (kinds.sheet, 0.13),
-    "rings": (kinds.rings, 0.12),
-    "discs": (kinds.discs, 0.12),
-    "tissue": (kinds.tissue, 0.15),
-    "rods": (kinds.rods, 0.09),
-    "phase": (kinds.phase, 0.13),
+    "nuclei": (kinds.nuclei, 0.12),
+    "sheet": (kinds.sheet, 0.07),
+    "rings": (kinds.rings, 0.06),
+    "discs": (kinds.discs, 0.06),
+    "tissue": (kinds.tissue, 0.10),
+    "rods": (kinds.rods, 0.05),
+    "phase": (kinds.phase, 0.08),
+    "neurites": (structures.neurites, 0.10),
+    "organelles": (structures.organelles, 0.08),
+    "hollow": (structures.hollow, 0.05),
+    "crowd": (structures.crowd, 0.10),
+    "grains": (structures.grains, 0.06),
+    "branched": (structures.branched, 0.09),
+    "smear": (structures.smear, 0.06),
 }
+
+_PACKED = ("sheet", "neurites", "grains")  # without room for debris
 
 
 def make_scene(
@@ -118,7 +127,7 @@ def make_scene(
     if kind not in KINDS:
         raise ValueError(f"unknown scene kind {kind!r}; expected one of {', '.join(KINDS)}")
     field, labels = KINDS[kind][0](rng, size)
-    if kind != "sheet" and rng.random() < 0.4:
+    if kind not in _PACKED and field.ndim == 2 and rng.random() < 0.4:
         add_debris(rng, field, labels, 0.3)
     image = _develop(rng, _stain(rng, field) if kind == "tissue" else field)
     return image, keep_largest_components(labels).astype(np.uint16)

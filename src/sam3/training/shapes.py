@@ -10,6 +10,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.spatial import cKDTree
 from skimage.measure import label as label_components
 
 _MAX_OBJECTS = 140  # bounds the time of a scene of small objects
@@ -236,6 +237,63 @@ def scatter(
         labels[patch.window][inside] = index
         closest[patch.window][inside] = patch.rho[inside]
     return labels
+
+
+def warped_grid(
+    rng: np.random.Generator, size: int, diameter: float, strength: float
+) -> tuple[Field, Field]:
+    """Rows and columns (size, size) of an image, bent by `strength` in units of `diameter`."""
+    rows, columns = np.mgrid[:size, :size].astype(np.float32)
+    bend = np.float32(diameter * strength)
+    return (
+        rows + bend * noise(rng, size, diameter * 0.5),
+        columns + bend * noise(rng, size, diameter * 0.5),
+    )
+
+
+def tile(
+    rng: np.random.Generator,
+    rows: Field,
+    columns: Field,
+    diameter: float,
+    *,
+    jitter: float,
+    sizes: float,
+) -> tuple[Field, Labels]:
+    """Tile a plane by a Voronoi diagram around a jittered grid of places.
+
+    Parameters
+    ----------
+    rng
+        Source of randomness.
+    rows, columns
+        (H, W), where each pixel lies in the plane.
+    diameter, jitter
+        Distance of the places, and their deviation in units of it.
+    sizes
+        Deviation of the logarithm of the tiles' sizes.
+
+    Returns
+    -------
+    gap
+        (H, W), how much farther the second nearest place is than the nearest: about twice the
+        distance to the border.
+    labels
+        (H, W), tiles from 1 on.
+    """
+    low = np.array([rows.min(), columns.min()]) - diameter / 2
+    high = np.array([rows.max(), columns.max()]) + diameter / 2
+    axes = [np.arange(a, b, diameter) for a, b in zip(low, high, strict=True)]
+    places = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 2)
+    places += rng.normal(0, diameter * jitter, places.shape)
+    # a farther place wins where its tile is larger: the distance is taken to a raised point
+    raised = diameter * 0.35 * np.abs(rng.normal(0, sizes, len(places)))
+    points = np.column_stack([places, raised])
+    pixels = np.stack([rows.ravel(), columns.ravel(), np.zeros(rows.size, np.float32)], 1)
+    distances, index = cKDTree(points).query(pixels, k=2)
+    gap = (distances[:, 1] - distances[:, 0]).reshape(rows.shape)
+    labels = index[:, 0].reshape(rows.shape).astype(np.int32) + 1
+    return gap.astype(np.float32), labels
 
 
 def add_debris(rng: np.random.Generator, field: Field, labels: Labels, contrast: float) -> None:

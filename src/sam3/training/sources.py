@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sam3.training.augment import split_components
 from sam3.training.scenes import SCENE_VERSION, make_scenes
 from sam3.training.shapes import keep_largest_components
+from sam3.training.splits import PARTIAL, Side, plane_side, split_images, volume_side
 
 __all__ = ["Sample", "load_real", "scene_pool"]
 
-_VALIDATION_EVERY = 8
 _POOL_CHUNK = 25
+_PLANES = 8  # of a volume; neighbouring ones are nearly the same picture
+_LIMITS = (0.1, 99.9)  # percentiles between which 16-bit volumes are stretched
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,48 +36,93 @@ class Sample:
     name
         Unique name.
     group
-        Kind of image; real images are drawn by the square root of their group's size.
+        Kind of image within its set; these are drawn by the square root of their number.
+    domain
+        The set it comes from; sets are drawn by the square root of their number of images.
+    complete
+        Whether every object is labelled, so that unlabelled pixels are background.
     """
 
     image: NDArray[np.uint8]
     labels: NDArray[np.integer]
     name: str
     group: str
+    domain: str = ""
+    complete: bool = True
 
 
 def load_real(path: str | Path | None = None) -> tuple[list[Sample], list[Sample]]:
-    """Read the real images and split them into training and validation.
+    """Read real images and split them into training and validation.
 
     Parameters
     ----------
     path
-        An npz with `<id>_image` (H, W) or (H, W, 3) uint8 and `<id>_labels` (H, W) uint16 for
-        every image; None when there is none at hand.
+        An npz, or a folder whose npz files are all read, those in its folders as well. Each npz is
+        a set, with `<id>_image` (H, W) or (H, W, 3) uint8 and `<id>_labels` (H, W) uint16 for every
+        image. A volume or time-lapse has `<id>_kind` as well, and planes before rows. None gives
+        no images.
 
     Returns
     -------
     train, validation
-        Every eighth image by sorted id is for validation, its labels as they are. Labels for
+        See :func:`sam3.training.splits.split_images`. Labels for validation are as they are; those for
         training are reduced to connected components. Both are empty without a path.
     """
     train: list[Sample] = []
     validation: list[Sample] = []
     if path is None:
         return train, validation
+    path = Path(path)
+    for file in sorted(path.rglob("*.npz")) if path.is_dir() else [path]:
+        for side, sample in _read_set(file):
+            if side == "validation":
+                validation.append(sample)
+            else:
+                train.append(replace(sample, labels=keep_largest_components(sample.labels)))
+    return train, validation
+
+
+def _read_set(path: Path) -> Iterator[tuple[Side, Sample]]:
+    """Yield the images of an npz with their sides, without those that are on neither."""
+    domain = path.stem.removesuffix("_more")
     with np.load(path, allow_pickle=False) as archive:
         names = sorted(key.removesuffix("_image") for key in archive if key.endswith("_image"))
-        for index, name in enumerate(names):
+        sides = split_images(domain, names)
+        for name in names:
             pixels = archive[f"{name}_image"]
             labels = archive[f"{name}_labels"].astype(np.int32)
-            planes = pixels if pixels.ndim == 3 else pixels[..., None]
-            image = np.ascontiguousarray(np.broadcast_to(planes, (*labels.shape, 3)))
-            shade = "bright" if image.mean() > 110 else "dark"
-            group = f"{labels.shape[0]}x{labels.shape[1]}-{shade}"
-            if index % _VALIDATION_EVERY == 0:
-                validation.append(Sample(image, labels, name, group))
-            else:
-                train.append(Sample(image, keep_largest_components(labels), name, group))
-    return train, validation
+            if f"{name}_kind" in archive:
+                yield from _planes(domain, name, pixels, labels)
+            elif (side := sides[name]) is not None:
+                yield side, _sample(domain, name, pixels, labels)
+
+
+def _planes(
+    domain: str, name: str, pixels: NDArray[np.integer], labels: NDArray[np.int32]
+) -> Iterator[tuple[Side, Sample]]:
+    """Yield planes of a volume; the parts of an object in a plane are objects of their own."""
+    low, high = np.percentile(pixels[:, ::2, ::2], _LIMITS)
+    whole = volume_side(domain, name)
+    step = max(2, len(pixels) // _PLANES)
+    for plane in range(step // 2, len(pixels), step):
+        side = whole or plane_side(domain, plane, len(pixels))
+        parts = split_components(labels[plane])
+        if side is None or not parts.any():
+            continue
+        scaled = (pixels[plane] - low) * (255 / max(high - low, 1.0))
+        yield side, _sample(
+            domain, f"{name}_{plane:03d}", np.clip(scaled, 0, 255).astype(np.uint8), parts
+        )
+
+
+def _sample(
+    domain: str, name: str, pixels: NDArray[np.uint8], labels: NDArray[np.int32]
+) -> Sample:
+    planes = pixels if pixels.ndim == 3 else pixels[..., None]
+    image = np.ascontiguousarray(np.broadcast_to(planes, (*labels.shape, 3)))
+    shade = "bright" if image.mean() > 110 else "dark"
+    group = f"{labels.shape[0]}x{labels.shape[1]}-{shade}"
+    return Sample(image, labels, name, group, domain, domain not in PARTIAL)
 
 
 def scene_pool(

@@ -34,6 +34,7 @@ _RENDEZVOUS = "rendezvous"
 _SEED_STRIDE = 1_000_003
 _HELD_OUT_SCENES = 24
 _MOST_LEFT_OUT = 20
+_CORRECTIONS = (1, 3, 1, 2, 1, 5, 2, 1, 4, 1, 2, 6)  # in turn, at every second step
 
 
 @dataclass(frozen=True)
@@ -276,9 +277,11 @@ class _Run:
         generator = torch.Generator(self.device)
         generator.manual_seed(self.settings.seed * _SEED_STRIDE + self.step)
         warm = self.step > 2 * self.settings.warmup
-        correct, show = warm and self.step % 2 == 1, warm and self.step % 4 == 2
+        show = warm and self.step % 4 == 2
+        corrections = _CORRECTIONS[self.step // 2 % len(_CORRECTIONS)]
+        corrections = corrections if warm and self.step % 2 == 1 else 0
         with torch.autocast(self.device, torch.bfloat16, enabled=self.settings.bfloat16):
-            loss, figures = self.network(batch, generator, correct=correct, show=show)
+            loss, figures = self.network(batch, generator, corrections=corrections, show=show)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self._share_gradients()
@@ -343,7 +346,7 @@ class _Run:
             for i, batch in enumerate(batches):
                 generator = torch.Generator(self.device).manual_seed(i)
                 loss, figures = self.average(
-                    batch.to(self.device), generator, correct=True, show=True
+                    batch.to(self.device), generator, corrections=1, show=True
                 )
                 for name, value in {"loss": loss, **figures}.items():
                     sums[name] = sums.get(name, 0.0) + float(value) / len(batches)
