@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +30,8 @@ __all__ = ["Undisturbed", "ask_product", "main", "mask_overlap", "objects_of", "
 
 SMALLEST_AREA = 80
 SLACK = 0.1
+CORRECTIONS = 3
+POOR = 0.65
 TOLERANCES = (0.02, 0.04, 0.08, 0.16)
 Figures = dict[str, float]
 Mask = npt.NDArray[np.bool_]
@@ -38,25 +40,65 @@ Mask = npt.NDArray[np.bool_]
 def main(argv: list[str] | None = None) -> None:
     """Measure and print, or write the measured part of the card."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="npz of real images")
+    parser.add_argument("--data", type=Path, required=True, help="npz of real images, or a folder")
     parser.add_argument("--model", default="tiny", help="weights file, or tiny")
+    parser.add_argument("--before", type=Path, help="weights to compare with, on the same objects")
     parser.add_argument("--every", type=int, default=1, help="take every n-th validation image")
+    parser.add_argument("--images", type=int, default=0, help="at most so many images of a set")
     parser.add_argument("--objects", type=int, default=0, help="at most so many objects an image")
+    parser.add_argument("--sets", nargs="+", help="these sets alone")
     parser.add_argument("--no-baselines", action="store_true")
     parser.add_argument("--card", type=Path, help="model card whose figures are to be replaced")
     arguments = parser.parse_args(argv)
-    predictor = load_predictor(arguments.model, device="auto")
+    names = [arguments.model] if arguments.before is None else [arguments.before, arguments.model]
+    predictors = [load_predictor(name, device="auto") for name in names]
     train, validation = load_real(arguments.data)
     tolerance = None if arguments.no_baselines else best_tolerance(train[::20])
-    rows: dict[str, list[Figures]] = defaultdict(list)
+    samples = chosen_samples(validation, arguments.every, arguments.images, arguments.sets)
+    rows: dict[str, list[list[Figures]]] = defaultdict(lambda: [[] for _ in predictors])
     start = time.perf_counter()
-    for sample in validation[:: arguments.every]:
-        rows[sample.group] += measure_image(sample, predictor, arguments.objects, tolerance)
-    table = "\n".join(report(rows, predictor, tolerance))
+    for column, sample in samples:
+        for measured, predictor in zip(rows[column], predictors, strict=True):
+            measured += measure_image(sample, predictor, arguments.objects, tolerance)
+    table = "\n".join(report(rows, predictors, tolerance))
     print(table)
     print(f"\n{time.perf_counter() - start:.0f} s")
     if arguments.card:
         replace_figures(arguments.card, table)
+
+
+def chosen_samples(
+    samples: Sequence[Sample], every: int = 1, limit: int = 0, sets: Sequence[str] | None = None
+) -> list[tuple[str, Sample]]:
+    """Choose images of each set, spread evenly, with the name of what they are reported under.
+
+    Parameters
+    ----------
+    samples : sequence of Sample
+        Validation images.
+    every : int
+        Take every n-th image of a set.
+    limit : int
+        At most so many of them.
+    sets : sequence of str, optional
+        Take images of these alone.
+
+    Returns
+    -------
+    list of (str, Sample)
+        The name is the set, or the kind of image where there is one set only.
+    """
+    found: dict[str, list[Sample]] = defaultdict(list)
+    for sample in samples:
+        if sets is None or sample.domain in sets:
+            found[sample.domain].append(sample)
+    chosen = []
+    for domain, members in found.items():
+        some = members[::every]
+        count = min(limit or len(some), len(some))
+        places = [index * len(some) // count for index in range(count)]
+        chosen += [(domain if len(found) > 1 else some[i].group, some[i]) for i in places]
+    return chosen
 
 
 def objects_of(sample: Sample, limit: int) -> Iterator[Mask]:
@@ -88,16 +130,14 @@ def measure_image(
         click = central_point(mask)
         box = drawable(box_with_slack(mask, rng, SLACK))
         first = ask_product(plane, PromptSet.from_arrays(click[None], [1]), predictor, cache)
-        second, label = next_click(first.mask.to_array(mask.shape), mask, rng)
-        both = PromptSet.from_arrays(np.stack([click, second]), [1, label])
+        corrected = correct_product(plane, first, mask, predictor, cache)
         row = {
             "click": mask_overlap(first.mask.to_array(mask.shape), mask),
             "click, best of three": max(
                 mask_overlap(c.mask.to_array(mask.shape), mask) for c in first.candidates
             ),
-            "click, then one correction": mask_overlap(
-                ask_product(plane, both, predictor, cache, first).mask.to_array(mask.shape), mask
-            ),
+            "click, then one correction": corrected[0],
+            "click, then three corrections": corrected[-1],
             "box": mask_overlap(
                 ask_product(plane, PromptSet.from_arrays(box=box), predictor, cache).mask.to_array(
                     mask.shape
@@ -105,6 +145,8 @@ def measure_image(
                 mask,
             ),
         }
+        if row["click"] < POOR:
+            row[f"the same, of clicks below {POOR}"] = corrected[-1]
         if tolerance is not None:
             at = (float(click[0]), float(click[1]))
             row["flood fill at the click"] = mask_overlap(flood_fill(grey, at, tolerance), mask)
@@ -112,6 +154,29 @@ def measure_image(
             row["Otsu's threshold in the box"] = mask_overlap(otsu_in_box(grey, box), mask)
         rows.append(row)
     return rows
+
+
+def correct_product(
+    plane: npt.NDArray[np.uint8],
+    first: ObjectPrediction,
+    mask: Mask,
+    predictor: Predictor,
+    cache: EmbeddingCache,
+) -> list[float]:
+    """IoU after one, two and three clicks, each where the mask before was most wrong."""
+    rng = np.random.default_rng(len(first.prompts.points))
+    points, labels = [np.array(p, np.float32) for p in first.prompts.points], [1]
+    found: list[float] = []
+    last = first
+    for _ in range(CORRECTIONS):
+        point, label = next_click(last.mask.to_array(mask.shape), mask, rng)
+        if label >= 0:
+            points.append(point)
+            labels.append(label)
+            prompts = PromptSet.from_arrays(np.stack(points), labels)
+            last = ask_product(plane, prompts, predictor, cache, last)
+        found.append(mask_overlap(last.mask.to_array(mask.shape), mask))
+    return found
 
 
 def drawable(box: npt.NDArray[np.float32]) -> tuple[float, float, float, float]:
@@ -135,27 +200,43 @@ def best_tolerance(samples: list[Sample]) -> float:
 
 
 def report(
-    rows: dict[str, list[Figures]], predictor: Predictor, tolerance: float | None
+    rows: Mapping[str, list[list[Figures]]],
+    predictors: Sequence[Predictor],
+    tolerance: float | None,
 ) -> Iterator[str]:
-    """Write the table of mean IoU, over all objects and by kind of image."""
-    everything = [row for group in rows.values() for row in group]
-    groups = sorted(rows, key=lambda group: -len(rows[group]))
-    yield f"Weights `{predictor.fingerprint}`, {len(everything)} objects."
+    """Write the table of mean IoU by set or kind of image; of two models as before and after."""
+    versions = range(len(predictors))
+    everything = [[row for parts in rows.values() for row in parts[i]] for i in versions]
+    groups = sorted(rows, key=lambda group: -len(rows[group][0]))
+    names = list(dict.fromkeys(name for row in everything[0] for name in row))
+    fingerprints = " → ".join(f"`{predictor.fingerprint}`" for predictor in predictors)
+    yield f"Weights {fingerprints}, {len(everything[0])} objects."
     yield ""
-    yield "| mean IoU | all objects | " + " | ".join(groups) + " |"
-    yield "|---|---|" + "---|" * len(groups)
-    for name in everything[0]:
-        cells = [
-            np.mean([row[name] for row in part])
-            for part in (everything, *map(rows.get, groups))
-            if part
-        ]
-        yield f"| {name} | " + " | ".join(f"{cell:.3f}" for cell in cells) + " |"
-    counts = " | ".join(str(len(rows[group])) for group in groups)
-    yield f"| objects | {len(everything)} | {counts} |"
+    yield "| mean IoU | objects | " + " | ".join(names) + " |"
+    yield "|---|---|" + "---|" * len(names)
+    yield table_row(
+        "all objects", len(everything[0]), [[mean(e, n) for e in everything] for n in names]
+    )
+    by_group = {g: [[mean(part, n) for part in rows[g]] for n in names] for g in groups}
+    whole = np.nanmean(np.array(list(by_group.values()), float), axis=0)
+    yield table_row("mean of the rows below", len(everything[0]), whole.tolist())
+    for group in groups:
+        yield table_row(group, len(rows[group][0]), by_group[group])
     if tolerance is not None:
         yield ""
         yield f"The flood fill's tolerance, {tolerance:g} of the range, suits the training images."
+
+
+def mean(rows: Sequence[Figures], name: str) -> float:
+    """Mean of a figure over the objects that have it, NaN if there are none."""
+    values = [row[name] for row in rows if name in row]
+    return float(np.mean(values)) if values else float("nan")
+
+
+def table_row(title: str, count: int, cells: Sequence[Sequence[float]]) -> str:
+    """Write a row of the table; a cell holds one value of each model."""
+    texts = [" → ".join("-" if np.isnan(v) else f"{v:.3f}" for v in cell) for cell in cells]
+    return f"| {title} | {count} | " + " | ".join(texts) + " |"
 
 
 def replace_figures(card: Path, table: str) -> None:

@@ -17,11 +17,13 @@ from sam3.model.mask_decoder import RawMasks
 from sam3.model.prompt_encoder import PADDING
 from sam3.model_builder import build_click_model
 from sam3.predictor import Predictor
+from sam3.training import blend
 from sam3.training.__main__ import main
 from sam3.training.data import Batch, CropSampler, scene_pool
 from sam3.training.losses import dense_loss, mask_iou, prompt_loss, soft_targets
-from sam3.training.model import TrainingModel, join_prompts
+from sam3.training.model import Prompts, TrainingModel, corrected, join_prompts
 from sam3.training.near_masks import near_masks
+from sam3.training.scenes import make_scene
 from sam3.training.train import Phase, Settings, train
 
 QUICK = Settings(steps=6, warmup=2, scenes=4, phases=(Phase(0.5, 2, 2, 112), Phase(1.0, 1, 2, 224)))
@@ -91,6 +93,67 @@ def test_dense_targets_are_learnable_and_noticed() -> None:
     informed[:, 0] = -8
     informed[:, 0, 3:9, 4:13] = 8
     assert dense_loss(informed, labels) < dense_loss(zero, labels) - 0.2
+
+
+def test_what_may_be_unlabelled_is_not_taught_as_background() -> None:
+    labels = torch.zeros(1, 112, 112, dtype=torch.int32)
+    labels[0, 7:28, 7:28] = 1
+    right = torch.zeros(1, 4, 16, 16)
+    right[:, :2] = -8
+    right[:, 0, 1:4, 1:4] = 8
+    another = right.clone()
+    another[:, 0, 10:14, 10:14] = 8  # an object without a label, found all the same
+    partial = torch.tensor([False])
+    assert dense_loss(another, labels, partial) == dense_loss(right, labels, partial)
+    assert dense_loss(another, labels, ~partial) > dense_loss(right, labels, ~partial) + 0.1
+    near = right.clone()
+    near[:, 0, 4:6, 1:4] = 8  # too much of the one that has a label
+    assert dense_loss(near, labels, partial) > dense_loss(right, labels, partial) + 0.1
+
+
+def test_no_mask_means_nothing_where_objects_may_be_unlabelled(scenes: CropSampler) -> None:
+    target = soft_targets(scenes.batch(5, images=16, prompts=4, crop=112).masks.flatten(0, 1), 32)
+    anywhere = torch.ones_like(target)
+    _, ended = near_masks(target, anywhere, torch.Generator().manual_seed(1))
+    assert not ended.any()
+
+
+def test_corrections_are_those_of_the_predictor(batch: Batch) -> None:
+    """The same clicks with the mask before as prompt give the logits that a user would get."""
+    config = replace(get_preset("tiny"), resolution=112)
+    network = TrainingModel(build_click_model(config, seed=1)).eval()
+    target = soft_targets(batch.masks.flatten(0, 1), 32)[:1]
+    asked: list[Prompts] = []
+    with torch.no_grad():
+        encoded = network.model.encode(batch.images[:1].float() / 127.5 - 1)
+        side = network.model.mask_decoder.image_side(
+            network.model.without_memory(encoded.embedding),
+            network.model.prompt_encoder.dense_positions(),
+            (encoded.fine, encoded.middle),
+        )
+
+    def decode(prompts: Prompts, mask: torch.Tensor | None) -> RawMasks:
+        asked.append(prompts)
+        with torch.no_grad():
+            return network._decode(side, *prompts, mask, (0, 0))
+
+    y, x = (target[0] > 0.5).nonzero()[0].tolist()
+    coords = torch.tensor([[[3.5 * x, 3.5 * y]] + [[0.0, 0.0]] * 7])
+    first = coords, torch.tensor([[1] + [PADDING] * 7])
+    raw = decode(first, None)
+    generator = torch.Generator().manual_seed(0)
+    raw = corrected(raw, first, target, decode, 4, generator, 3.5)
+    predictor = Predictor(network.model, device="cpu")
+    features = predictor.encode(batch.images[0].permute(1, 2, 0).numpy())
+    logits = None
+    for coords, labels in asked:
+        given = labels[0] >= 0
+        answer = predictor.predict(
+            features, coords[0][given].numpy(), labels[0][given].numpy(), mask_input=logits
+        )
+        logits = answer.logits[[answer.scores.argmax()]]
+    assert [int((labels >= 0).sum()) for _, labels in asked] == [1, 2, 3, 4, 5]
+    np.testing.assert_allclose(answer.logits, raw.logits[0, 1:].clamp(-32, 32).numpy(), atol=2e-3)
 
 
 def test_crops_are_decoded_as_parts_of_the_whole_frame(batch: Batch) -> None:
@@ -176,7 +239,7 @@ def test_a_few_steps_on_one_batch_reduce_the_loss(batch: Batch) -> None:
     optimizer = torch.optim.AdamW(network.parameters(), 1e-3)
     losses = []
     for step in range(12):
-        loss, _ = network(batch, torch.Generator().manual_seed(0), correct=step == 0)
+        loss, _ = network(batch, torch.Generator().manual_seed(0), corrections=int(step == 0))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -254,3 +317,27 @@ def test_rates_and_phases_follow_the_schedule() -> None:
     assert settings.rate(999) == pytest.approx(0.002)
     assert settings.schedule(0)[2] == 112
     assert settings.schedule(999)[2] == 448
+
+
+def test_blended_weights_lie_between_and_the_best_are_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shipped, random = checkpoint.load(checkpoint.embedded_weights()), tmp_path / "random"
+    other = build_click_model(get_preset("tiny"), seed=5)
+    checkpoint.save(other, random)
+    half = blend.blend(shipped, other, 0.5)
+    for middle, a, b in zip(
+        half.parameters(), shipped.parameters(), other.parameters(), strict=True
+    ):
+        torch.testing.assert_close(middle, (a + b) / 2)
+    image, labels = make_scene(np.random.default_rng(3), 160, "nuclei")
+    np.savez(tmp_path / "one.npz", a_image=image, a_labels=labels)
+    written = tmp_path / "best.safetensors"
+    paths = [str(random), str(checkpoint.embedded_weights()), "--data", str(tmp_path / "one.npz")]
+    assert blend.main([*paths, "--shares", "1", "--batches", "1", "--out", str(written)]) == 0
+    out = capsys.readouterr().out
+    assert "best: 1" in out, "random weights know nothing"
+    best = checkpoint.load(written)
+    assert checkpoint.fingerprint(best) == checkpoint.fingerprint(shipped)
+    assert blend.main([str(tmp_path / "absent"), *paths[1:]]) == 2
+    assert "no weights file" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from sam3.training.prompts import (
 )
 from sam3.training.scenes import KINDS, make_scene
 from sam3.training.sources import Sample
+from sam3.training.splits import plane_side, split_images, volume_side
 
 WHOLE = np.ones((3, 3), bool)  # 8-connected
 
@@ -92,7 +94,7 @@ def test_the_pool_is_read_back_as_it_was_made(tmp_path: Path) -> None:
 # Real images
 
 
-def test_every_eighth_image_is_kept_for_validation_with_its_labels_untouched(
+def test_every_fourth_image_is_kept_for_validation_with_its_labels_untouched(
     tmp_path: Path,
 ) -> None:
     labels = np.zeros((40, 50), np.uint16)
@@ -106,12 +108,56 @@ def test_every_eighth_image_is_kept_for_validation_with_its_labels_untouched(
         arrays[f"{index:03}_labels"] = labels
     np.savez(tmp_path / "real.npz", **arrays)
     train, validation = load_real(tmp_path / "real.npz")
-    assert [sample.name for sample in validation] == ["000", "008", "016"]
-    assert len(train) == 14
+    assert [sample.name for sample in validation] == ["000", "004", "008", "012", "016"]
+    assert len(train) == 12
     np.testing.assert_array_equal(validation[0].labels, labels)
     np.testing.assert_array_equal(train[0].labels > 0, whole)
     assert all(sample.image.shape == (40, 50, 3) for sample in train + validation)
     assert {sample.group for sample in train} == {"40x50-dark", "40x50-bright"}
+
+
+def test_a_folder_is_read_set_by_set_and_volumes_plane_by_plane(tmp_path: Path) -> None:
+    labels = np.zeros((24, 40, 50), np.uint16)
+    labels[:, 2:12, 2:12] = labels[:, 30:38, 40:48] = 3  # one object in two parts
+    volume = np.where(labels > 0, 3000, 100).astype(np.uint16)
+    volume += np.arange(24, dtype=np.uint16)[:, None, None]  # planes can be told apart
+    folder = tmp_path / "stacks"
+    folder.mkdir()
+    np.savez(folder / "fly.npz", a_image=volume, a_labels=labels, a_kind="z")
+    image = np.full((40, 50), 9, np.uint8)
+    np.savez(tmp_path / "bacteria_ecoli.npz", bf_1_image=image, bf_1_labels=labels[0])
+    train, validation = load_real(tmp_path)
+    assert [s.name for s in train] == ["a_001", "a_004", "a_007", "a_010", "a_013"]
+    assert [s.name for s in validation] == ["bf_1", "a_019", "a_022"], "with a gap of planes"
+    assert [s.complete for s in validation] == [False, True, True]
+    assert {s.domain for s in validation} == {"bacteria_ecoli", "fly"}
+    assert np.unique(validation[1].labels).tolist() == [0, 1, 2], "parts are objects of their own"
+    assert set(np.unique(validation[1].image)) <= {0, 1, 2, 253, 254, 255}, "stretched as a whole"
+
+
+def test_images_of_nearly_the_same_thing_stay_on_one_side() -> None:
+    tiles = [f"{picture}_t{tile}" for picture in "abcde" for tile in ("00", "01")]
+    sides = split_images("sem_powder", tiles)
+    held_out = [name for name, side in sides.items() if side == "validation"]
+    assert held_out == ["a_t00", "a_t01", "e_t00", "e_t01"]
+    fields = split_images("bacteria_ecoli", [f"{k}_{i}" for k in ("bf", "fl") for i in range(8)])
+    held_out = [name for name, side in fields.items() if side == "validation"]
+    assert sorted(held_out) == ["bf_0", "bf_4", "fl_0", "fl_4"]
+    planes = split_images("ovules", [f"o_z{z:02}" for z in range(8)])
+    assert [planes[f"o_z{z:02}"] for z in range(8)] == ["train"] * 5 + [None] + ["validation"] * 2
+    assert plane_side("phase_t98g_t", 20, 24) is None
+    assert volume_side("nuclei_embryo3d", "train_emb06_t451") == "validation"
+    assert volume_side("nuclei_embryo3d", "train_emb09_t501") == "train"
+    assert volume_side("c2c12_phase_t", "x") is None
+
+
+def test_sets_are_drawn_by_the_root_of_their_size_whatever_their_labels(
+    pool: list[Sample],
+) -> None:
+    large = [replace(pool[0], domain="large", group=str(i % 4)) for i in range(16)]
+    small = [replace(pool[1], domain="small", complete=False) for _ in range(4)]
+    batch = CropSampler(large + small, []).batch(0, images=200, prompts=1, crop=112)
+    assert 0.23 < float((~batch.complete).float().mean()) < 0.43, "expected about a third"
 
 
 def test_without_a_file_there_are_no_real_images() -> None:
@@ -146,8 +192,8 @@ def test_image_and_labels_stay_together_whatever_the_view(angle: float, extent: 
 def test_a_batch_has_the_agreed_shapes_and_types(batch: Batch) -> None:
     assert (batch.images.shape, batch.images.dtype) == ((24, 3, 112, 112), torch.uint8)
     assert (batch.masks.shape, batch.masks.dtype) == ((24, 5, 112, 112), torch.bool)
-    assert (batch.point_coords.shape, batch.point_coords.dtype) == ((24, 5, 4, 2), torch.float32)
-    assert (batch.point_labels.shape, batch.point_labels.dtype) == ((24, 5, 4), torch.int64)
+    assert (batch.point_coords.shape, batch.point_coords.dtype) == ((24, 5, 7, 2), torch.float32)
+    assert (batch.point_labels.shape, batch.point_labels.dtype) == ((24, 5, 7), torch.int64)
     assert (batch.boxes.shape, batch.boxes.dtype) == ((24, 5, 4), torch.float32)
     assert (batch.has_box.shape, batch.has_box.dtype) == ((24, 5), torch.bool)
     assert (batch.labels.shape, batch.labels.dtype) == ((24, 112, 112), torch.int32)

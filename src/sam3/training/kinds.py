@@ -17,7 +17,8 @@ from sam3.training.shapes import (
     noise,
     rod,
     scatter,
-    window_around,
+    tile,
+    warped_grid,
 )
 
 
@@ -146,34 +147,21 @@ def phase(rng: np.random.Generator, size: int) -> tuple[Field, Labels]:
 def sheet(rng: np.random.Generator, size: int) -> tuple[Field, Labels]:
     """Paint closed cell layers: a warped Voronoi tiling with bright or dark borders."""
     diameter = log_uniform(rng, 26, 120)
-    rows, columns = np.mgrid[:size, :size].astype(np.float32)
-    warp = diameter * rng.uniform(0.02, 0.12)
-    rows = rows + warp * noise(rng, size, diameter * 0.5)
-    columns = columns + warp * noise(rng, size, diameter * 0.5)
-    seeds = np.mgrid[-0.5 : size / diameter + 0.5, -0.5 : size / diameter + 0.5]
-    places = seeds.reshape(2, -1).T * diameter + rng.uniform(0, diameter / 2)
-    places += rng.normal(0, diameter * rng.uniform(0.1, 0.28), places.shape)
-    first = np.full((size, size), 4 * diameter, np.float32)
-    second, labels = first.copy(), np.zeros((size, size), np.int32)
-    for index, (row, column) in enumerate(places, start=1):
-        window = window_around(size, row, column, 2.1 * diameter)
-        distance = np.hypot(rows[window] - np.float32(row), columns[window] - np.float32(column))
-        near = distance < first[window]
-        second[window] = np.where(near, first[window], np.minimum(second[window], distance))
-        labels[window][near] = index
-        first[window][near] = distance[near]
+    rows, columns = warped_grid(rng, size, diameter, rng.uniform(0.02, 0.12))
+    gap, labels = tile(rng, rows, columns, diameter, jitter=rng.uniform(0.1, 0.28), sizes=0)
+    tiles = int(labels.max()) + 1
     width = max(1.2, diameter * rng.uniform(0.02, 0.07))
-    border = np.exp(-(((second - first) / (2 * width)) ** 2))
-    tone = rng.uniform(0.1, 0.5) * np.exp(rng.normal(0, 0.25, len(places) + 1))
+    border = np.exp(-((gap / (2 * width)) ** 2))
+    tone = rng.uniform(0.1, 0.5) * np.exp(rng.normal(0, 0.25, tiles))
     field = tone.astype(np.float32)[labels] * (
         1 + rng.uniform(0.05, 0.25) * noise(rng, size, diameter * 0.12, octaves=3)
     )
     bright = rng.random() < 0.6
     field = field * (1 - border) + border * (rng.uniform(0.6, 1.0) if bright else 0.03)
     if not bright or rng.random() < 0.3:
-        labels[second - first < width * rng.uniform(0.5, 1.5)] = 0
+        labels[gap < width * rng.uniform(0.5, 1.5)] = 0
     if rng.random() < 0.5:  # gaps in the layer
-        gone = rng.random(len(places) + 1) < rng.uniform(0.05, 0.4)
+        gone = rng.random(tiles) < rng.uniform(0.05, 0.4)
         gone[0] = True
         away = gone[labels] & (border < 0.3)
         field[away] = rng.uniform(0, 0.06)

@@ -135,7 +135,11 @@ def dense_loss(prediction: Tensor, labels: Tensor, complete: Tensor | None = Non
         prediction[:, :2], torch.stack([foreground, boundary], dim=1), reduction="none"
     ).mean(1)
     known = F.max_pool2d(foreground[:, None], 2 * _RING + 1, stride=1, padding=_RING)[:, 0]
-    known = torch.ones_like(known) if complete is None else known.masked_fill(complete[:, None, None], 1)
+    known = (
+        torch.ones_like(known)
+        if complete is None
+        else known.masked_fill(complete[:, None, None], 1)
+    )
     away = (prediction[:, 2:] - offsets / scale).abs() * foreground[:, None]
     entropy = (entropy * known).sum() / known.sum().clamp(min=1)
     return entropy + 0.5 * away.sum() / foreground.sum().clamp(min=1)

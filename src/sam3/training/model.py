@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -15,11 +16,14 @@ from sam3.training.losses import DenseHead, dense_loss, prompt_loss, soft_target
 from sam3.training.near_masks import near_masks
 from sam3.training.prompts import append_clicks, next_clicks
 
-__all__ = ["TrainingModel", "join_prompts"]
+__all__ = ["TrainingModel", "corrected", "join_prompts"]
 
 _CLAMP = 32.0
 _DENSE_WEIGHT = 0.5
 _SHOWN_LOGITS = (1.5, 4.0)  # of the inside of a mask that is shown; 2.5 in use
+
+Prompts = tuple[Tensor, Tensor]  # coordinates (B, K, 2) and labels (B, K)
+Decode = Callable[[Prompts, Tensor | None], RawMasks]
 
 
 def join_prompts(batch: Batch) -> tuple[Tensor, Tensor]:
@@ -76,8 +80,8 @@ class TrainingModel(nn.Module):
         generator : torch.Generator
             Source of the place of the crops in the model's frame, and of corrective clicks.
         corrections : int
-            Add so many rounds, each with a click where the round before went wrong and its logits as
-            mask prompt, as in use. The last of them is learnt from.
+            Add so many rounds, each with a click where the round before went wrong and its logits
+            as mask prompt, as in use. The last of them is learnt from.
         show : bool
             Add a round in which each object is shown by a mask that is near it, half of them with
             nothing else.
@@ -109,44 +113,25 @@ class TrainingModel(nn.Module):
             (high_res[0], high_res[1]),
         )
 
-        def decode(coords: Tensor, labels: Tensor, mask: Tensor | None) -> RawMasks:
-            return self._decode(side, coords, labels, mask, (row, column))
+        def decode(prompts: Prompts, mask: Tensor | None) -> RawMasks:
+            return self._decode(side, *prompts, mask, (row, column))
 
-        asked = coords, labels = join_prompts(batch)
-        raw = decode(coords, labels, None)
-        first, figures = prompt_loss(raw, target)
-        loss = loss + first
-        for turn in range(corrections):
-            previous = _previous_logits(raw, _single_click(labels) | (turn > 0))
-            scale = batch.labels.shape[-1] / previous.shape[-1]
-            clicks, click_labels = next_clicks(
-                previous[:, 0] > 0, target > 0.5, generator, scale=scale
-            )
-            more, more_labels = append_clicks(coords[:, :-1], labels[:, :-1], clicks, click_labels)
-            coords = torch.cat([more, coords[:, -1:]], dim=1)
-            labels = torch.cat([more_labels, labels[:, -1:]], dim=1)
-            last = turn == corrections - 1
-            with torch.set_grad_enabled(last and torch.is_grad_enabled()):
-                raw = decode(coords, labels, previous)
-            if last:
-                second, again = prompt_loss(raw, target)
-                loss = loss + second
-                figures |= {f"corrected_{name}": value for name, value in again.items()}
+        asked = join_prompts(batch)
+        raw = decode(asked, None)
+        loss_of_first, figures = prompt_loss(raw, target)
+        loss = loss + loss_of_first
+        if corrections:
+            scale = batch.labels.shape[-1] / target.shape[-1]
+            raw = corrected(raw, asked, target, decode, corrections, generator, scale)
+            more, again = prompt_loss(raw, target)
+            loss = loss + more
+            figures |= {f"corrected_{name}": value for name, value in again.items()}
         if show:
-            coords, labels = asked
             # where objects may be unlabelled, no mask is shown as one of nothing
             solid = (batch.labels > 0) | ~batch.complete[:, None, None]
             foreground = soft_targets(solid, 4 * grid).repeat_interleave(prompts, dim=0)
-            shown, ended = near_masks(target, foreground, generator)
-            alone = torch.rand(len(ended), generator=generator, device=ended.device) < 0.5
-            left = labels.masked_fill((alone | ended)[:, None], PADDING)
-            low, high = _SHOWN_LOGITS
-            logit = torch.rand(len(ended), generator=generator, device=ended.device)
-            logit = (low + (high - low) * logit)[:, None, None]
-            mask = (logit * (2 * shown - 1))[:, None]
-            there = target * ~ended[:, None, None]
-            third, again = prompt_loss(decode(coords, left, mask), there, ~ended)
-            loss = loss + third
+            more, again = _shown_loss(decode, asked, target, foreground, generator)
+            loss = loss + more
             figures |= {f"shown_{name}": value for name, value in again.items()}
         return loss, figures
 
@@ -177,9 +162,71 @@ def _counted(labels: Tensor) -> Tensor:
     return counted
 
 
-def _single_click(labels: Tensor) -> Tensor:
-    """Which of B prompts (B, K) are one click and nothing else."""
-    return (labels != PADDING).sum(1) == 1
+def corrected(
+    raw: RawMasks,
+    asked: Prompts,
+    target: Tensor,
+    decode: Decode,
+    corrections: int,
+    generator: torch.Generator,
+    scale: float,
+) -> RawMasks:
+    """Correct masks as in use: a click where the last mask is wrong, with its logits as prompt.
+
+    Parameters
+    ----------
+    raw : RawMasks
+        Answer to the first prompts, of B objects.
+    asked : Prompts
+        The first prompts.
+    target : Tensor, shape (B, L, L)
+        The objects.
+    decode : callable
+        Answers prompts with a mask prompt. Only the last answer has gradients.
+    corrections : int
+        Number of clicks; an object whose slots are full, or that is right, gets no more.
+    generator : torch.Generator
+        Source of the place of the clicks.
+    scale : float
+        Pixels of the crop per pixel of the target.
+
+    Returns
+    -------
+    RawMasks
+        Answer to the last prompts.
+    """
+    coords, labels = asked
+    three = (labels != PADDING).sum(1) == 1  # of one click three masks are asked, else one
+    for turn in range(corrections):
+        previous = _previous_logits(raw, three | (turn > 0))
+        clicks, polarity = next_clicks(previous[:, 0] > 0, target > 0.5, generator, scale=scale)
+        more, more_labels = append_clicks(coords[:, :-1], labels[:, :-1], clicks, polarity)
+        coords = torch.cat([more, coords[:, -1:]], dim=1)
+        labels = torch.cat([more_labels, labels[:, -1:]], dim=1)
+        last = turn == corrections - 1
+        with torch.set_grad_enabled(last and torch.is_grad_enabled()):
+            raw = decode((coords, labels), previous)
+    return raw
+
+
+def _shown_loss(
+    decode: Decode,
+    asked: Prompts,
+    target: Tensor,
+    foreground: Tensor,
+    generator: torch.Generator,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Loss of objects that are shown by a mask near them, half of them by nothing else."""
+    coords, labels = asked
+    shown, ended = near_masks(target, foreground, generator)
+    alone = torch.rand(len(ended), generator=generator, device=ended.device) < 0.5
+    left = labels.masked_fill((alone | ended)[:, None], PADDING)
+    low, high = _SHOWN_LOGITS
+    logit = torch.rand(len(ended), generator=generator, device=ended.device)
+    logit = (low + (high - low) * logit)[:, None, None]
+    mask = (logit * (2 * shown - 1))[:, None]
+    there = target * ~ended[:, None, None]
+    return prompt_loss(decode((coords, left), mask), there, ~ended)
 
 
 def _previous_logits(raw: RawMasks, three: Tensor) -> Tensor:

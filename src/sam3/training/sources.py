@@ -65,8 +65,8 @@ def load_real(path: str | Path | None = None) -> tuple[list[Sample], list[Sample
     Returns
     -------
     train, validation
-        See :func:`sam3.training.splits.split_images`. Labels for validation are as they are; those for
-        training are reduced to connected components. Both are empty without a path.
+        See :func:`sam3.training.splits.split_images`. Labels for validation are as they are;
+        those for training are reduced to connected components. Both are empty without a path.
     """
     train: list[Sample] = []
     validation: list[Sample] = []
@@ -110,14 +110,13 @@ def _planes(
         if side is None or not parts.any():
             continue
         scaled = (pixels[plane] - low) * (255 / max(high - low, 1.0))
-        yield side, _sample(
-            domain, f"{name}_{plane:03d}", np.clip(scaled, 0, 255).astype(np.uint8), parts
+        yield (
+            side,
+            _sample(domain, f"{name}_{plane:03d}", np.clip(scaled, 0, 255).astype(np.uint8), parts),
         )
 
 
-def _sample(
-    domain: str, name: str, pixels: NDArray[np.uint8], labels: NDArray[np.int32]
-) -> Sample:
+def _sample(domain: str, name: str, pixels: NDArray[np.uint8], labels: NDArray[np.int32]) -> Sample:
     planes = pixels if pixels.ndim == 3 else pixels[..., None]
     image = np.ascontiguousarray(np.broadcast_to(planes, (*labels.shape, 3)))
     shade = "bright" if image.mean() > 110 else "dark"

@@ -1,7 +1,7 @@
 """Division of labelled images into training and validation, by set.
 
-Images that show nearly the same thing stay on one side: the tiles of a picture, the fields of a slide in
-two kinds of light, the planes of a volume.
+Images that show nearly the same thing stay on one side: the tiles of a picture, the fields of a
+slide in two kinds of light, the planes of a volume.
 """
 
 from __future__ import annotations

@@ -141,7 +141,9 @@ def grains(rng: np.random.Generator, size: int) -> tuple[Field, Labels]:
     shade *= 1 - rng.uniform(0.5, 0.95) * np.exp(-((depth / edge) ** 2))
     labels[depth < edge * rng.uniform(0.3, 0.9)] = 0
     missing = rng.random(int(labels.max()) + 1) < rng.uniform(0, 0.3)
-    shade = np.where(missing[labels] & (labels > 0), rng.uniform(0.1, 0.5) * (1 + 0.2 * rough), shade)
+    shade = np.where(
+        missing[labels] & (labels > 0), rng.uniform(0.1, 0.5) * (1 + 0.2 * rough), shade
+    )
     tone = _tone(rng, labels, 0.5, rng.uniform(0.05, 0.35))
     labels[missing[labels]] = 0
     field = np.asarray(tone * shade, np.float32)
@@ -222,7 +224,9 @@ def smear(rng: np.random.Generator, size: int) -> tuple[Field, Labels]:
     density = np.zeros((size, size), np.float32)
 
     def paint_pale(patch: Patch) -> Field:
-        return np.asarray(0.35 * (0.5 + 0.8 * patch.rho**2) * math.exp(rng.normal(0, 0.1)), np.float32)
+        return np.asarray(
+            0.35 * (0.5 + 0.8 * patch.rho**2) * math.exp(rng.normal(0, 0.1)), np.float32
+        )
 
     roundish = blob(rng, size, pale, roughness=0.04, elongation=0.2)
     scatter(rng, density, pale * rng.uniform(0.9, 2), roundish, paint_pale)
@@ -237,7 +241,9 @@ def smear(rng: np.random.Generator, size: int) -> tuple[Field, Labels]:
     nucleus = np.zeros((size, size), np.float32)
 
     def paint(patch: Patch) -> Field:
-        core = (patch.rho + 0.25 * lobes[patch.window] < rng.uniform(0.5, 0.85)) & (patch.rho < 0.93)
+        core = (patch.rho + 0.25 * lobes[patch.window] < rng.uniform(0.5, 0.85)) & (
+            patch.rho < 0.93
+        )
         nucleus[patch.window] = np.where(patch.rho < 1, core, nucleus[patch.window])
         return np.asarray(1 + 0.2 * grain[patch.window], np.float32)
 

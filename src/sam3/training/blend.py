@@ -1,0 +1,139 @@
+"""Interpolation between the weights before and after a training, chosen on validation images.
+
+``python -m sam3.training.blend BEFORE AFTER --data DATA --out WEIGHTS``: a model trained on new
+images forgets some of what it knew. On the straight line between the two there are often weights
+that keep both (Wortsman et al., Robust fine-tuning of zero-shot models, CVPR 2022).
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import logging
+import sys
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from sam3 import checkpoint
+from sam3.errors import Sam3Error
+from sam3.model.click_model import ClickModel
+from sam3.training.data import Batch, CropSampler
+from sam3.training.model import TrainingModel
+from sam3.training.sources import Sample, load_real
+
+__all__ = ["blend", "main", "measure_sets", "validation_batches"]
+
+#: Figures that count, in the order in which they are printed.
+FIGURES = ("best_scored", "best_of_three", "corrected_best_scored", "single")
+
+
+def blend(before: ClickModel, after: ClickModel, share: float) -> ClickModel:
+    """Return the model `share` of the way from `before` to `after`.
+
+    Parameters
+    ----------
+    before, after : ClickModel
+        Models of one configuration.
+    share : float
+        0 is `before`, 1 is `after`; beyond 1 extrapolates.
+    """
+    result = copy.deepcopy(before)
+    theirs = after.state_dict()
+    state = {
+        name: torch.lerp(value, theirs[name].to(value.dtype), share)
+        if value.is_floating_point()
+        else value
+        for name, value in before.state_dict().items()
+    }
+    result.load_state_dict(state)
+    return result
+
+
+def validation_batches(
+    samples: Sequence[Sample], *, batches: int = 3, crop: int = 224, seed: int = 1
+) -> dict[str, list[Batch]]:
+    """Cut the same crops of every set.
+
+    Parameters
+    ----------
+    samples : sequence of Sample
+        Validation images.
+    batches : int
+        Batches of eight crops and four prompts for each set.
+    crop : int
+        Side of the crops.
+    seed : int
+        Seed of everything drawn.
+    """
+    sets: dict[str, list[Sample]] = defaultdict(list)
+    for sample in samples:
+        sets[sample.domain].append(sample)
+    return {
+        name: [
+            CropSampler(members, [], seed=seed).batch(i, images=8, prompts=4, crop=crop)
+            for i in range(batches)
+        ]
+        for name, members in sets.items()
+    }
+
+
+def measure_sets(model: ClickModel, sets: dict[str, list[Batch]]) -> dict[str, list[float]]:
+    """Mean IoU of each set: the figures of `FIGURES`, on its crops."""
+    network = TrainingModel(model).eval()
+    measured = {}
+    for name, batches in sets.items():
+        rows = []
+        for number, batch in enumerate(batches):
+            generator = torch.Generator().manual_seed(number)
+            with torch.inference_mode():
+                _, figures = network(batch, generator, corrections=1)
+            rows.append([float(figures[figure]) for figure in FIGURES])
+        measured[name] = np.mean(rows, axis=0).tolist()
+    return measured
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure interpolations, write the best; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m sam3.training.blend", description=__doc__)
+    parser.add_argument("before", type=Path, help="weights before the training")
+    parser.add_argument("after", type=Path, help="weights after it")
+    parser.add_argument("--data", type=Path, required=True, help="npz or folder of them")
+    parser.add_argument("--shares", type=float, nargs="+", default=[0.25, 0.5, 0.75, 1.0])
+    parser.add_argument("--batches", type=int, default=3, help="of eight crops, for each set")
+    parser.add_argument("--out", type=Path, help="where the best is written")
+    arguments = parser.parse_args(argv)
+    logging.basicConfig(level=logging.WARNING)
+    try:
+        before, after = (checkpoint.load(path) for path in (arguments.before, arguments.after))
+        sets = validation_batches(load_real(arguments.data)[1], batches=arguments.batches)
+        scores = {}
+        for share in [0.0, *arguments.shares]:
+            measured = measure_sets(blend(before, after, share), sets)
+            scores[share] = float(np.mean(list(measured.values()), axis=0)[:3].mean())
+            print("\n".join(table(share, measured)), flush=True)
+        best = max(scores, key=lambda share: scores[share])
+        print(f"best: {best:g}")
+        if arguments.out:
+            metadata = {"blend": f"{best:g}", "licence": "BSD-3-Clause"}
+            checkpoint.save(blend(before, after, best), arguments.out, metadata=metadata)
+    except Sam3Error as error:
+        print(f"sam3.training.blend: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def table(share: float, measured: dict[str, list[float]]) -> list[str]:
+    """Write the figures of one share as lines of text."""
+    rows = {**measured, "mean": np.mean(list(measured.values()), axis=0).tolist()}
+    lines = [f"share {share:g}: " + ", ".join(FIGURES)]
+    return lines + [
+        f"  {name:20s} " + " ".join(f"{v:.3f}" for v in row) for name, row in rows.items()
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
