@@ -99,8 +99,8 @@ def crowd(rng: np.random.Generator, size: int) -> tuple[Field, Labels]:
     aspect = rng.uniform(1.5, 5) if rng.random() < 0.7 else rng.uniform(1.0, 1.6)
     rows, columns = warped_grid(rng, size, 6 * width, rng.uniform(0.03, 0.25))
     turn = rng.uniform(0, math.pi)
-    along = (rows * math.cos(turn) + columns * math.sin(turn)) / aspect
-    across = columns * math.cos(turn) - rows * math.sin(turn)
+    along = np.asarray((rows * math.cos(turn) + columns * math.sin(turn)) / aspect, np.float32)
+    across = np.asarray(columns * math.cos(turn) - rows * math.sin(turn), np.float32)
     gap, labels = tile(rng, along, across, width, jitter=rng.uniform(0.1, 0.25), sizes=0.15)
     near = noise(rng, size, size / rng.uniform(1.5, 5), octaves=2) > rng.uniform(-1.5, 0.3)
     kept = np.bincount(labels.ravel(), near.ravel()) > 0.5 * np.bincount(labels.ravel()).clip(1)
