@@ -20,7 +20,7 @@ from scipy.optimize import linear_sum_assignment
 
 from benchmarks.baselines import grey_plane, otsu_watershed
 from benchmarks.measure import Row, Skipped, Timing
-from benchmarks.model_card import Undisturbed, product_plane
+from benchmarks.model_card import Undisturbed, chosen_samples, product_plane
 from napari_sam3.automatic import AutomaticSettings, find_objects, paint_order
 from napari_sam3.embeddings import EmbeddingCache
 from napari_sam3.plane_image import ArrayPlane
@@ -94,22 +94,24 @@ def automatic_rows(
     if data is None or not data.exists():
         yield Skipped(WHAT, "the real images (dsb2018_train.npz) are not at hand; see --data")
         return
-    measured = list(_measure_all(load_real(data)[1][::every], predictor))
+    measured = list(_measure_all(chosen_samples(load_real(data)[1], every), predictor))
     yield _row(measured)
 
 
 def main(argv: list[str] | None = None) -> None:
     """Measure and print a table by kind of image."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="npz of images")
+    parser.add_argument("--data", type=Path, required=True, help="npz of images, or a folder")
     parser.add_argument("--model", default="tiny", help="weights file, or tiny")
     parser.add_argument("--every", type=int, default=1, help="take every n-th validation image")
+    parser.add_argument("--images", type=int, default=0, help="at most so many images of a set")
     parser.add_argument("--first", type=int, default=0, help="begin with this one")
     arguments = parser.parse_args(argv)
     if not arguments.data.exists():
         print(f"skipped: there is no {arguments.data}; name the npz of real images with --data")
         return
-    samples = load_real(arguments.data)[1][arguments.first :: arguments.every]
+    validation = load_real(arguments.data)[1]
+    samples = chosen_samples(validation[arguments.first :], arguments.every, arguments.images)
     measured = []
     for one in _measure_all(samples, load_predictor(arguments.model)):
         print(f"{one.group}: F1 {one.ours.f1:.3f}, Otsu {one.other.f1:.3f}", flush=True)
@@ -117,15 +119,17 @@ def main(argv: list[str] | None = None) -> None:
     print("\n".join(_report(measured)))
 
 
-def _measure_all(samples: Sequence[Sample], predictor: Predictor) -> Iterator[_Measured]:
-    for sample in samples:
+def _measure_all(
+    samples: Sequence[tuple[str, Sample]], predictor: Predictor
+) -> Iterator[_Measured]:
+    for name, sample in samples:
         pixels = product_plane(sample)
         start = time.perf_counter()
         labels = _label(pixels, predictor)
         seconds = time.perf_counter() - start
         ours = match_labels(sample.labels, labels)
         other = match_labels(sample.labels, otsu_watershed(grey_plane(pixels)))
-        yield _Measured(sample.group, ours, other, seconds)
+        yield _Measured(name, ours, other, seconds)
 
 
 def _label(pixels: npt.NDArray[np.uint8], predictor: Predictor) -> npt.NDArray[np.int32]:

@@ -208,7 +208,7 @@ def report(
     versions = range(len(predictors))
     everything = [[row for parts in rows.values() for row in parts[i]] for i in versions]
     groups = sorted(rows, key=lambda group: -len(rows[group][0]))
-    names = list(dict.fromkeys(name for row in everything[0] for name in row))
+    names = list(dict.fromkeys(name for part in everything for row in part for name in row))
     fingerprints = " → ".join(f"`{predictor.fingerprint}`" for predictor in predictors)
     yield f"Weights {fingerprints}, {len(everything[0])} objects."
     yield ""
@@ -218,8 +218,11 @@ def report(
         "all objects", len(everything[0]), [[mean(e, n) for e in everything] for n in names]
     )
     by_group = {g: [[mean(part, n) for part in rows[g]] for n in names] for g in groups}
-    whole = np.nanmean(np.array(list(by_group.values()), float), axis=0)
-    yield table_row("mean of the rows below", len(everything[0]), whole.tolist())
+    whole = [
+        [mean_of([by_group[g][n][version] for g in groups]) for version in versions]
+        for n in range(len(names))
+    ]
+    yield table_row("mean of the rows below", len(everything[0]), whole)
     for group in groups:
         yield table_row(group, len(rows[group][0]), by_group[group])
     if tolerance is not None:
@@ -229,8 +232,13 @@ def report(
 
 def mean(rows: Sequence[Figures], name: str) -> float:
     """Mean of a figure over the objects that have it, NaN if there are none."""
-    values = [row[name] for row in rows if name in row]
-    return float(np.mean(values)) if values else float("nan")
+    return mean_of([row[name] for row in rows if name in row])
+
+
+def mean_of(values: Sequence[float]) -> float:
+    """Mean of the values that are numbers, NaN if there are none."""
+    known = [value for value in values if not np.isnan(value)]
+    return float(np.mean(known)) if known else float("nan")
 
 
 def table_row(title: str, count: int, cells: Sequence[Sequence[float]]) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks import model_card
 from benchmarks.automatic import automatic_rows, main, match_labels
 from benchmarks.baselines import otsu_watershed
 from benchmarks.full_size import shallow
@@ -19,6 +20,7 @@ from benchmarks.report import Section, write_report
 from benchmarks.scaling import image_rows, object_rows, plane_rows, thread_rows
 from benchmarks.slide import slide_rows, store_row
 from sam3 import checkpoint, load_predictor
+from sam3.checkpoint import embedded_weights
 from sam3.config import get_preset
 
 PARTS_OF_A_CLICK = ("queue", "predict", "preview", "draw")
@@ -201,3 +203,30 @@ def test_the_window_is_measured_from_opening_to_labels() -> None:
     assert [part.split()[0] for part in first.other_name.split(", ")] == list(PARTS_OF_A_CLICK)
     assert rows[6].other_name.startswith("1.33 gestures an object"), "three clicks and a key"
     assert "99th percentile" in rows[7].line
+
+
+def test_the_card_compares_two_models_set_by_set(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows, columns = np.mgrid[:64, :64]
+    for name, radius in (("cells", 14), ("grains", 18)):
+        labels = ((rows - 30) ** 2 + (columns - 33) ** 2 < radius**2).astype(np.uint16)
+        np.savez(tmp_path / f"{name}.npz", a_image=(200 * labels).astype(np.uint8), a_labels=labels)
+    weights = str(embedded_weights())
+    model_card.main(["--data", str(tmp_path), "--no-baselines", "--before", weights])
+    table = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in capsys.readouterr().out.splitlines()
+        if line.startswith("|")
+    ]
+    header, _, everything, mean, *sets = table
+    assert [row[0] for row in sets] == ["cells", "grains"]
+    assert header[1:5] == ["objects", "click", "click, best of three", "click, then one correction"]
+    assert [row[1] for row in (everything, *sets)] == ["2", "1", "1"]
+    for column in range(2, len(header)):
+        pairs = [row[column].split(" → ") for row in (*sets, mean)]
+        assert all(before == after for before, after in pairs)
+        (a, _), (b, _), (m, _) = pairs
+        if "-" not in (a, b):
+            assert float(m) == pytest.approx((float(a) + float(b)) / 2, abs=0.002)
+            assert float(m) > 0.8
