@@ -49,14 +49,14 @@ coverage: system-libs $(STAMP)  ## all tests, and the lines and branches of src 
 	$(BIN)/python -m pytest $(TEST_WORKERS) --cov --cov-report=term:skip-covered --timeout=600 $(PYTEST_ARGS)
 
 faults: system-libs $(STAMP)  ## hand it anything, kill it at any moment, and check what is left: hours
-	NAPARI_SAM3_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest --timeout=7200 tests/napari_sam3/test_fault_inputs.py tests/napari_sam3/test_fault_session.py tests/napari_sam3/test_fault_viewer.py
-	NAPARI_SAM3_KILLS=$(KILLS) $(BIN)/python -m pytest -k killed --timeout=7200 tests/napari_sam3/test_store.py tests/napari_sam3/test_fault_kills.py
-	NAPARI_SAM3_KILLS=$(KILLS) NAPARI_SAM3_PLANES=1000 $(BIN)/python -m pytest -k "killed or cancelled or memory" --timeout=14400 tests/napari_sam3/test_batch_faults.py tests/napari_sam3/test_batch_dask.py
-	$(BIN)/python -m pytest tests/test_security.py tests/napari_sam3/test_fault_places.py tests/napari_sam3/test_journal_disk.py tests/napari_sam3/test_bad_input.py
+	NAPARI_SAM3_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest --timeout=7200 tests/napari_sam3/test_fault_inputs.py tests/napari_sam3/session/test_fault_session.py tests/napari_sam3/layers/test_fault_viewer.py
+	NAPARI_SAM3_KILLS=$(KILLS) $(BIN)/python -m pytest -k killed --timeout=7200 tests/napari_sam3/inference/test_store.py tests/napari_sam3/test_fault_kills.py
+	NAPARI_SAM3_KILLS=$(KILLS) NAPARI_SAM3_PLANES=1000 $(BIN)/python -m pytest -k "killed or cancelled or memory" --timeout=14400 tests/napari_sam3/batch/test_batch_faults.py tests/napari_sam3/batch/test_batch_dask.py
+	$(BIN)/python -m pytest tests/test_security.py tests/napari_sam3/test_fault_places.py tests/napari_sam3/records/test_journal_disk.py tests/napari_sam3/test_bad_input.py
 
 soak: system-libs $(STAMP)  ## 5,000 clicks, then fifty openings of the widget: does memory stay flat? an hour
-	NAPARI_SAM3_CLICKS=$(CLICKS) $(BIN)/python -m pytest -s tests/napari_sam3/test_soak.py
-	NAPARI_SAM3_OPENINGS=50 $(BIN)/python -m pytest tests/napari_sam3/test_leaks.py
+	NAPARI_SAM3_CLICKS=$(CLICKS) $(BIN)/python -m pytest -s tests/napari_sam3/qt/test_soak.py
+	NAPARI_SAM3_OPENINGS=50 $(BIN)/python -m pytest tests/napari_sam3/qt/test_leaks.py
 
 mutants: $(STAMP)  ## change the code a little, test after test: are the changes noticed? MUTANTS=module; hours
 	$(BIN)/python scripts/mutants.py $(MUTANTS)

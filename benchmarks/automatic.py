@@ -21,9 +21,9 @@ from scipy.optimize import linear_sum_assignment
 from benchmarks.baselines import grey_plane, otsu_watershed
 from benchmarks.measure import Row, Skipped, Timing
 from benchmarks.model_card import Undisturbed, chosen_samples, product_plane
-from napari_sam3.automatic import AutomaticSettings, find_objects, paint_order
-from napari_sam3.embeddings import EmbeddingCache
-from napari_sam3.plane_image import ArrayPlane
+from napari_sam3.images.plane_image import ArrayPlane
+from napari_sam3.inference.automatic.find import AutomaticSettings, find_objects, paint_order
+from napari_sam3.inference.cache import EmbeddingCache
 from sam3 import Predictor, load_predictor
 from sam3.training.data import Sample, load_real
 

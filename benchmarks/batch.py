@@ -19,13 +19,13 @@ import numpy.typing as npt
 from benchmarks.measure import Row, Timing, take_turns
 from benchmarks.volumes import KINDS, Kind, Volume, make_volume, middle_boxes
 from napari_sam3.batch import BatchControl, BatchPrompts, Carried, CarryRules, Repeated, segment
-from napari_sam3.drafts import Draft, Turn
-from napari_sam3.embeddings import EmbeddingCache
-from napari_sam3.inference import Question, answer
-from napari_sam3.plane_image import ArrayPlane
-from napari_sam3.planes import plane_from_array
-from napari_sam3.prompts import PromptSet
-from napari_sam3.sample_data import make_nuclei
+from napari_sam3.core.drafts import Draft, Turn
+from napari_sam3.core.planes import plane_from_array
+from napari_sam3.core.prompts import PromptSet
+from napari_sam3.images.plane_image import ArrayPlane
+from napari_sam3.inference.answers import Question, answer
+from napari_sam3.inference.cache import EmbeddingCache
+from napari_sam3.layers.sample_data import make_nuclei
 from sam3 import Predictor, load_predictor
 
 __all__ = ["Following", "batch_rows", "carried_prompts", "follow", "follow_kind", "throughput_row"]

@@ -10,7 +10,7 @@ import argparse
 from benchmarks.batch import follow_kind
 from benchmarks.volumes import KINDS
 from napari_sam3.batch import CarryRules
-from napari_sam3.batch.carrying import Part
+from napari_sam3.inference.tracking.carry import Part
 from sam3 import load_predictor
 
 SHOWN: tuple[tuple[Part, ...], ...] = (("mask",), ("point", "mask"), ("box", "point", "mask"))

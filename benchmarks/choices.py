@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.model_card import ask_product, mask_overlap, objects_of, product_plane
-from napari_sam3.embeddings import EmbeddingCache
-from napari_sam3.prompts import PromptSet
+from napari_sam3.core.prompts import PromptSet
+from napari_sam3.inference.cache import EmbeddingCache
 from sam3 import Predictor, load_predictor
 from sam3.training.data import load_real
 from sam3.training.prompts import central_point

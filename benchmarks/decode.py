@@ -21,10 +21,10 @@ import torch
 
 from benchmarks.full_size import OTHER, transformers_model
 from benchmarks.measure import Fact, Row, measure, take_turns
-from napari_sam3.embeddings import EmbeddingCache
-from napari_sam3.planes import plane_from_array
-from napari_sam3.prompts import PromptSet
-from napari_sam3.session import LabelingSession
+from napari_sam3.core.planes import plane_from_array
+from napari_sam3.core.prompts import PromptSet
+from napari_sam3.inference.cache import EmbeddingCache
+from napari_sam3.session.session import LabelingSession
 from sam3 import ImageFeatures, Predictor
 from sam3.config import ModelConfig, get_preset
 from sam3.model.click_model import EncodedImage

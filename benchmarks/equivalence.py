@@ -17,13 +17,13 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.measure import Fact
-from napari_sam3.fields import field_side, touches_inner_border
-from napari_sam3.inference import ObjectPrediction
-from napari_sam3.masks import PlaneMask
-from napari_sam3.plane_image import ArrayPlane
-from napari_sam3.planes import plane_from_array
-from napari_sam3.prompts import PromptSet
-from napari_sam3.session import LabelingSession
+from napari_sam3.core.fields import field_side, touches_inner_border
+from napari_sam3.core.masks import PlaneMask
+from napari_sam3.core.planes import plane_from_array
+from napari_sam3.core.prompts import PromptSet
+from napari_sam3.images.plane_image import ArrayPlane
+from napari_sam3.inference.answers import ObjectPrediction
+from napari_sam3.session.session import LabelingSession
 from sam3 import Predictor, load_predictor
 
 __all__ = ["Equivalence", "Scene", "compare", "equivalence_row", "make_scene"]

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import Row, Timing
-from napari_sam3.display import virtual_display
+from napari_sam3.cli.virtual_display import virtual_display
 
 __all__ = ["gui_rows"]
 

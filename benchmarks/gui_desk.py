@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer
 from qtpy.QtWidgets import QApplication
 
-from napari_sam3.demo import PLUGIN, WIDGET
-from napari_sam3.hand import Hand, Place
+from napari_sam3.cli.demo import PLUGIN, WIDGET
+from napari_sam3.cli.robot import Hand, Place
 
 if TYPE_CHECKING:
     from sam3 import Predictor

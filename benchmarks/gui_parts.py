@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_sam3.gestures import KEYS
+from napari_sam3.layers.gestures import KEYS
 
 __all__ = ["PARTS", "deepest_pixels", "main"]
 
@@ -116,7 +116,7 @@ def open_plugin() -> list[Result]:
     import napari
     from qtpy.QtWidgets import QApplication
 
-    from napari_sam3.demo import PLUGIN, WIDGET
+    from napari_sam3.cli.demo import PLUGIN, WIDGET
 
     viewer = napari.Viewer()
     viewer.open_sample(PLUGIN, "coins")
@@ -192,7 +192,7 @@ def main(argv: Sequence[str]) -> None:
 
 def _nuclei(side: int) -> tuple[npt.NDArray[np.uint16], list[Place]]:
     """Make a plane of nuclei; returns it and middles (row, column), the first near its centre."""
-    from napari_sam3.sample_data import make_nuclei
+    from napari_sam3.layers.sample_data import make_nuclei
 
     tile = min(side, TILE)
     image, labels = make_nuclei((1, tile, tile), count=tile * tile // 4400, seed=3)

@@ -17,10 +17,10 @@ from safetensors.torch import save_file
 
 from benchmarks.measure import Row, take_turns
 from sam3 import Predictor
-from sam3.checkpoint import load_with_fingerprint
-from sam3.checkpoint_keys import transformers_table
 from sam3.config import ModelConfig, get_preset
 from sam3.model.click_model import ClickModel
+from sam3.weights.keys import transformers_table
+from sam3.weights.load import load_with_fingerprint
 
 __all__ = ["loading_rows", "write_released"]
 

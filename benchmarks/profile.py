@@ -24,7 +24,7 @@ from sam3.model.click_model import ClickModel
 from sam3.model.trunk import Block
 from sam3.model.trunk_linears import BlockLinears, packed_linears
 from sam3.model_builder import build_click_model
-from sam3.quantization import quantize_trunk
+from sam3.runtime.quantization import quantize_trunk
 
 __all__ = ["flops", "profile_rows"]
 

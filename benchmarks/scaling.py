@@ -15,14 +15,14 @@ import numpy.typing as npt
 
 from benchmarks.measure import Row, Timing, measure, take_turns
 from napari_sam3.batch import BatchControl, Repeated, segment
-from napari_sam3.drafts import Draft, Turn
-from napari_sam3.embeddings import EmbeddingCache
-from napari_sam3.inference import Question, answer
-from napari_sam3.plane_image import Channel, PlaneImage, RenderedPlane
-from napari_sam3.planes import PlaneIndex
-from napari_sam3.prompts import PromptSet
+from napari_sam3.core.drafts import Draft, Turn
+from napari_sam3.core.planes import PlaneIndex
+from napari_sam3.core.prompts import PromptSet
+from napari_sam3.images.plane_image import Channel, PlaneImage, RenderedPlane
+from napari_sam3.inference.answers import Question, answer
+from napari_sam3.inference.cache import EmbeddingCache
 from sam3 import Predictor, load_predictor
-from sam3.cores import torch_threads
+from sam3.runtime.cores import torch_threads
 
 __all__ = ["image_rows", "object_rows", "plane_rows", "scaling_rows", "thread_rows"]
 

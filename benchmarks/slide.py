@@ -19,12 +19,12 @@ import numpy as np
 
 from benchmarks.measure import Fact, Row, Timing
 from benchmarks.slide_part import make_slide
-from napari_sam3.display import virtual_display
-from napari_sam3.embeddings import EmbeddingCache
-from napari_sam3.plane_image import ArrayPlane
-from napari_sam3.prompts import PromptSet
-from napari_sam3.session import LabelingSession
-from napari_sam3.store import EmbeddingStore
+from napari_sam3.cli.virtual_display import virtual_display
+from napari_sam3.core.prompts import PromptSet
+from napari_sam3.images.plane_image import ArrayPlane
+from napari_sam3.inference.cache import EmbeddingCache
+from napari_sam3.inference.store.store import EmbeddingStore
+from napari_sam3.session.session import LabelingSession
 from sam3 import Predictor
 from sam3.config import ModelConfig, get_preset
 from sam3.model_builder import build_click_model

@@ -41,7 +41,7 @@ def make_slide(path: Path, side: int) -> list[tuple[float, float]]:
 
     They are the same each time, in no order, and away from the border.
     """
-    from napari_sam3.sample_data import make_nuclei
+    from napari_sam3.layers.sample_data import make_nuclei
 
     tile_side = min(TILE, side // 4)
     count = NUCLEI * tile_side**2 // TILE**2
@@ -69,8 +69,8 @@ def main(folder: Path, count: int, cache_mb: int) -> dict[str, float]:
     from qtpy.QtWidgets import QApplication
 
     from benchmarks.gui_desk import Desk
-    from napari_sam3.demo import PLUGIN, WIDGET
-    from napari_sam3.hand import Hand
+    from napari_sam3.cli.demo import PLUGIN, WIDGET
+    from napari_sam3.cli.robot import Hand
     from sam3 import load_predictor
 
     places = json.loads((folder / "places.json").read_text())[:count]

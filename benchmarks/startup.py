@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 
 from benchmarks.measure import Row, in_new_process
-from napari_sam3.display import has_display, virtual_display
+from napari_sam3.cli.virtual_display import has_display, virtual_display
 
 __all__ = ["startup_rows"]
 

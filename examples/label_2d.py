@@ -14,7 +14,7 @@ import skimage.data
 
 import sam3
 from napari_sam3 import LabelingSession, PromptSet, plane_from_array
-from napari_sam3.export import ObjectRow, format_table, write_labels, write_table
+from napari_sam3.labels.table import ObjectRow, format_table, write_labels, write_table
 
 #: Positions are (x, y) in px: column, then row.
 PROMPTS = (

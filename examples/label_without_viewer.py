@@ -19,10 +19,10 @@ from skimage.filters import gaussian, threshold_otsu
 
 import sam3
 from napari_sam3 import LabelingSession, PlaneIndex, PromptSet, plane_from_array
-from napari_sam3.export import ObjectRow, format_table, write_labels, write_table
-from napari_sam3.identity import identify
-from napari_sam3.sample_data import stack
-from napari_sam3.session_file import write_session
+from napari_sam3.images.identity import identify
+from napari_sam3.labels.table import ObjectRow, format_table, write_labels, write_table
+from napari_sam3.layers.sample_data import stack
+from napari_sam3.records.session_file import write_session
 
 PLANES = (5, 11, 17)
 ROWS, COLUMNS = 1, 2

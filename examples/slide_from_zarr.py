@@ -15,8 +15,8 @@ import zarr
 
 from napari_sam3 import PromptSet
 from napari_sam3.batch import BatchPrompts, Placed, segment
-from napari_sam3.ome_zarr import open_labels
-from napari_sam3.sample_data import nuclei
+from napari_sam3.labels.ome_zarr import open_labels
+from napari_sam3.layers.sample_data import nuclei
 
 SHAPE, CHUNK = (6000, 8000), 500
 CONTRAST = (400, 6000)

@@ -141,7 +141,7 @@ def _outside() -> None:
 
 
 def _open_image(name: str) -> None:
-    from napari_sam3.lazy_images import open_image
+    from napari_sam3.images.lazy import open_image
 
     open_image(name)
 
@@ -171,7 +171,7 @@ def _wrong_features() -> None:
 def _no_connection() -> None:
     from huggingface_hub import constants
 
-    from sam3.download import download_released_weights
+    from sam3.weights.download import download_released_weights
 
     before, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, True
     try:
@@ -203,7 +203,7 @@ def _preset() -> None:
 
 
 def _device() -> None:
-    from sam3.devices import choose_device
+    from sam3.runtime.devices import choose_device
 
     choose_device("tpu")
 
@@ -228,33 +228,33 @@ def _misplaced() -> None:
 
 
 def _export(name: str) -> None:
-    from napari_sam3.formats.choice import export_labels
+    from napari_sam3.labels.formats.choice import export_labels
 
     Path("labels.tif").touch()
     export_labels(np.zeros((4, 4), np.uint8), name)
 
 
 def _classes() -> None:
-    from napari_sam3.classes import parse_classes
+    from napari_sam3.core.classes import parse_classes
 
     parse_classes("nucleus green #zz")
 
 
 def _journal() -> None:
-    from napari_sam3.recovery import read_journal
+    from napari_sam3.records.recovery import read_journal
 
     Path("notes.txt").write_text("shopping\n", encoding="utf-8")
     read_journal("notes.txt")
 
 
 def _setting() -> None:
-    from napari_sam3.settings import write_setting
+    from napari_sam3.qt.settings import write_setting
 
     write_setting("colour", "red")
 
 
 def _session_file(content: str | None = None) -> None:
-    from napari_sam3.session_file import read_session
+    from napari_sam3.records.session_file import read_session
 
     if content is not None:
         Path("cells.session.json").write_text(content, encoding="utf-8")
@@ -262,13 +262,13 @@ def _session_file(content: str | None = None) -> None:
 
 
 def _record() -> None:
-    from napari_sam3.record_fields import Node
+    from napari_sam3.records.checks import Node
 
     Node({"id": 1, "scroe": 0.9}, "operation.objects[2]").parts("id", "score")
 
 
 def _screen() -> None:
-    from napari_sam3.display import virtual_display
+    from napari_sam3.cli.virtual_display import virtual_display
 
     before = os.environ["PATH"]
     os.environ["PATH"] = ""
@@ -286,7 +286,7 @@ def _batch() -> None:
 
 
 def _store() -> None:
-    from napari_sam3.store import EmbeddingStore
+    from napari_sam3.inference.store.store import EmbeddingStore
 
     Path("photos").mkdir(exist_ok=True)
     Path("photos", "cat.png").touch()
@@ -294,8 +294,8 @@ def _store() -> None:
 
 
 def _replay() -> None:
-    from napari_sam3.operations import Operation
-    from napari_sam3.replay import check_operation
+    from napari_sam3.core.operations import Operation
+    from napari_sam3.session.replay import check_operation
 
     check_operation(Operation("merge", "plane", labels=(3,)), 0)
 

@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_sam3.demo import COINS, IN_HAND, PLUGIN, WIDGET, Person
-from napari_sam3.display import virtual_display
+from napari_sam3.cli.demo import COINS, IN_HAND, PLUGIN, WIDGET, Person
+from napari_sam3.cli.virtual_display import virtual_display
 
 if TYPE_CHECKING:
-    from napari_sam3.hand import Hand
+    from napari_sam3.cli.robot import Hand
 
 SIZE = (1100, 700)
 TALL = (1100, 980)
@@ -121,7 +121,7 @@ def open_stage() -> Iterator[Stage]:
     """Open a viewer with the dock widget, and close them again."""
     import napari
 
-    from napari_sam3.hand import Hand
+    from napari_sam3.cli.robot import Hand
 
     viewer = napari.Viewer()
     _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)

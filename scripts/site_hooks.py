@@ -125,7 +125,7 @@ def options() -> str:
 
 
 def _helps() -> Iterator[tuple[str, str]]:
-    from napari_sam3.cli import _parser
+    from napari_sam3.cli.main import _parser
 
     before = os.environ.get("COLUMNS")
     os.environ["COLUMNS"] = "100"  # argparse asks the terminal otherwise

@@ -58,7 +58,7 @@ def no_connection() -> Iterator[None]:
 @pytest.fixture
 def one_torch_thread() -> Iterator[None]:
     """Small models on a busy machine are several times faster without threads of torch."""
-    from sam3.cores import torch_threads
+    from sam3.runtime.cores import torch_threads
 
     with torch_threads(1):
         yield

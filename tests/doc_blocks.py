@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from napari_sam3.cli import main as napari_sam3_command
-from napari_sam3.command_parts import DONE
+from napari_sam3.cli.common import DONE
+from napari_sam3.cli.main import main as napari_sam3_command
 from sam3.cli import main as sam3_command
 
 ROOT = Path(__file__).parent.parent

@@ -13,8 +13,8 @@ import tifffile
 import zarr
 from PIL import Image
 
-from napari_sam3.sample_data import make_nuclei, nuclei, stack
-from sam3.checkpoint import embedded_weights
+from napari_sam3.layers.sample_data import make_nuclei, nuclei, stack
+from sam3.weights.load import embedded_weights
 
 #: Row and column at which the nuclei of the slide begin.
 SECTION = (200, 300)
@@ -124,9 +124,9 @@ def a_binding() -> Names:
 def a_plane() -> Names:
     """What finding objects is given."""
     import sam3
-    from napari_sam3.embeddings import EmbeddingCache
-    from napari_sam3.plane_image import ArrayPlane
-    from napari_sam3.planes import plane_from_array
+    from napari_sam3.core.planes import plane_from_array
+    from napari_sam3.images.plane_image import ArrayPlane
+    from napari_sam3.inference.cache import EmbeddingCache
 
     image = nuclei()[0][0][:128, 150:330]
     return {

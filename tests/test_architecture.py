@@ -50,10 +50,10 @@ def test_every_room_of_the_plugin_has_walls() -> None:
     ("module", "unwanted"),
     [
         ("napari_sam3", {"torch", "napari", "qtpy", "skimage"}),
-        ("napari_sam3.cli", {"torch", "napari", "qtpy", "skimage"}),
-        ("napari_sam3.segment", {"torch", "napari", "qtpy"}),
-        ("napari_sam3.layers", {"torch", "qtpy"}),
-        ("napari_sam3.widget", {"torch"}),
+        ("napari_sam3.cli.main", {"torch", "napari", "qtpy", "skimage"}),
+        ("napari_sam3.session.headless", {"torch", "napari", "qtpy"}),
+        ("napari_sam3.layers.bind", {"torch", "qtpy"}),
+        ("napari_sam3.qt.widget", {"torch"}),
         ("sam3.config", {"torch"}),
     ],
 )

@@ -19,9 +19,10 @@ from benchmarks.profile import profile_rows
 from benchmarks.report import Section, write_report
 from benchmarks.scaling import image_rows, object_rows, plane_rows, thread_rows
 from benchmarks.slide import slide_rows, store_row
-from sam3 import checkpoint, load_predictor
-from sam3.checkpoint import embedded_weights
+from sam3 import load_predictor
 from sam3.config import get_preset
+from sam3.weights import load as checkpoint
+from sam3.weights.load import embedded_weights
 
 PARTS_OF_A_CLICK = ("queue", "predict", "preview", "draw")
 

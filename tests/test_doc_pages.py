@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_sam3.formats.choice import FORMATS
-from napari_sam3.ome_zarr import open_labels
-from napari_sam3.sample_data import nuclei, stack
+from napari_sam3.labels.formats.choice import FORMATS
+from napari_sam3.labels.ome_zarr import open_labels
+from napari_sam3.layers.sample_data import nuclei, stack
 from tests.doc_blocks import Block, blocks_of, fences, pages, run_block, run_page
 from tests.doc_samples import SAMPLES
 

@@ -11,12 +11,12 @@ import pytest
 
 from napari_sam3.batch import CarryRules
 from napari_sam3.batch.modes import Automatic, Carried, Placed, Repeated
-from napari_sam3.bookkeeping import COLUMNS
-from napari_sam3.cli import _parser
-from napari_sam3.command_parts import BAD_INPUT, DONE, INTERRUPTED, SOME_FAILED
-from napari_sam3.formats.choice import FORMATS
-from napari_sam3.gestures import KEYS
-from napari_sam3.panel_text import CHOICES
+from napari_sam3.cli.common import BAD_INPUT, DONE, INTERRUPTED, SOME_FAILED
+from napari_sam3.cli.main import _parser
+from napari_sam3.labels.formats.choice import FORMATS
+from napari_sam3.layers.features import COLUMNS
+from napari_sam3.layers.gestures import KEYS
+from napari_sam3.qt.text.panel import CHOICES
 from tests.doc_blocks import pages
 
 ROOT = Path(__file__).parent.parent

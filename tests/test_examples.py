@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_sam3.ome_zarr import open_labels
-from napari_sam3.planes import PlaneIndex
-from napari_sam3.session_file import read_session
+from napari_sam3.core.planes import PlaneIndex
+from napari_sam3.labels.ome_zarr import open_labels
+from napari_sam3.records.session_file import read_session
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 EXAMPLES = Path(__file__).parent.parent / "examples"

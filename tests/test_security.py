@@ -18,19 +18,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from napari_sam3 import journal as journals
-from napari_sam3 import recovery, store_files
 from napari_sam3.batch import BatchError, prompt_files, segment
-from napari_sam3.batch import folder as folders
-from napari_sam3.drafts import Draft
-from napari_sam3.journal import Journal, JournalError
-from napari_sam3.journal_lines import encode_line
-from napari_sam3.masks import PlaneMask
-from napari_sam3.operations import LabelChange, Operation
-from napari_sam3.planes import PlaneIndex
-from napari_sam3.record_fields import dump, parse
-from napari_sam3.recovery import read_journal
-from napari_sam3.store import EmbeddingStore, StoreError
+from napari_sam3.batch import output as folders
+from napari_sam3.core.drafts import Draft
+from napari_sam3.core.masks import PlaneMask
+from napari_sam3.core.operations import LabelChange, Operation
+from napari_sam3.core.planes import PlaneIndex
+from napari_sam3.inference.store import folder as store_files
+from napari_sam3.inference.store.store import EmbeddingStore, StoreError
+from napari_sam3.records import journal as journals
+from napari_sam3.records import recovery
+from napari_sam3.records.checks import dump, parse
+from napari_sam3.records.journal import Journal, JournalError
+from napari_sam3.records.lines import encode_line
+from napari_sam3.records.recovery import read_journal
 from sam3.errors import PromptError
 from sam3.files import read_bounded
 from tests.guard.network_guard import is_local
@@ -277,7 +278,7 @@ def test_a_journal_is_not_written_beyond_what_is_read(
 
 
 def test_json_of_any_depth_is_no_more_than_an_error() -> None:
-    from napari_sam3.record_fields import RecordError
+    from napari_sam3.records.checks import RecordError
 
     for content in (b"[" * 1_000_000, b"1" * 100_000, b"", b"\xff\xfe"):
         with pytest.raises(RecordError, match="is no JSON"):

@@ -99,13 +99,13 @@ def test_the_wheel_segments_with_the_weights_inside(built: Built, tmp_path: Path
     where = built.run(
         tmp_path,
         "-c",
-        "import sam3, napari_sam3; from sam3.checkpoint import embedded_weights as weights; "
+        "import sam3, napari_sam3; from sam3.weights.load import embedded_weights as weights; "
         "print(sam3.__file__, napari_sam3.__file__, weights(), sep='\\n')",
     )
     for line in where.splitlines():
         assert Path(line).is_relative_to(built.installed), line
     arguments = "segment cells.tif --point 154,127 --box 314,102,359,148 -o labels.tif --json"
-    said = built.run(tmp_path, "-m", "napari_sam3.cli", *arguments.split())
+    said = built.run(tmp_path, "-m", "napari_sam3.cli.main", *arguments.split())
     assert len(json.loads(said)["objects"]) == 2
     labels = tifffile.imread(tmp_path / "labels.tif")
     assert [int(labels[127, 154]), int(labels[125, 336])] == [1, 2]

@@ -10,12 +10,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .layers import Binding, bind
-    from .planes import PlaneIndex, plane_from_array
-    from .prompts import PromptSet
-    from .session import AcceptedObject, LabelingSession
-    from .targets import ArrayTarget, LabelTarget
-    from .widget import SegmentWidget
+    from .core.planes import PlaneIndex, plane_from_array
+    from .core.prompts import PromptSet
+    from .labels.targets import ArrayTarget, LabelTarget
+    from .layers.bind import Binding, bind
+    from .qt.widget import SegmentWidget
+    from .session.session import AcceptedObject, LabelingSession
 
 __all__ = [
     "AcceptedObject",

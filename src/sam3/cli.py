@@ -31,7 +31,7 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
     CheckpointNotFoundError, CheckpointError
         If it is no weights file of this model, or not all of it is there.
     """
-    from sam3 import checkpoint
+    from sam3.weights import load as checkpoint
 
     file = checkpoint.embedded_weights() if os.fspath(path) == "tiny" else path
     found = checkpoint.inspect(file)

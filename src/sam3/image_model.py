@@ -13,18 +13,18 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from sam3 import checkpoint
 from sam3.config import get_preset
 from sam3.detector import Detector
-from sam3.detector_weights import holds_detector, load_detector_model
-from sam3.devices import Precision, choose_device
-from sam3.download import download_released_weights
 from sam3.errors import CheckpointNotFoundError, PromptError, UnsupportedError
 from sam3.features import ImageFeatures
 from sam3.model.click_model import ClickModel
 from sam3.model.detector_model import DetectorModel
 from sam3.model.sam3_image_processor import ImageState
 from sam3.predictor import Predictor
+from sam3.runtime.devices import Precision, choose_device
+from sam3.weights import load as checkpoint
+from sam3.weights.detector import holds_detector, load_detector_model
+from sam3.weights.download import download_released_weights
 
 __all__ = ["Sam3ImageModel", "build_sam3_image_model", "find_weights"]
 
@@ -60,7 +60,7 @@ def build_sam3_image_model(
     eval_mode : bool
         Put the model in evaluation mode.
     checkpoint_path : path-like, optional
-        A weights file of any format of :mod:`sam3.checkpoint`. Without it, the environment
+        A weights file of any format of :mod:`sam3.weights.load`. Without it, the environment
         variable ``SAM3_CHECKPOINT`` may name one.
     load_from_HF : bool
         With no other weights, download the released ones from huggingface.co/facebook/sam3.

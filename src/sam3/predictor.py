@@ -13,24 +13,20 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from sam3 import checkpoint
 from sam3.config import ModelConfig
-from sam3.cores import on_all_cores
-from sam3.devices import Precision, choose_device, choose_precision
 from sam3.errors import CheckpointNotFoundError, FeaturesError, PromptError
 from sam3.features import ImageFeatures
 from sam3.image_sides import ImageSides
 from sam3.mask_output import MaskKind, empty_masks, write_masks
 from sam3.model.click_model import ClickModel, EncodedImage
 from sam3.model.mask_decoder import ImageSide
+from sam3.preprocess.transforms import image_to_model, rgb_image, to_model_frame
 from sam3.prompts import Prompts, check_prompts
-from sam3.quantization import quantize_trunk
 from sam3.running import running
-from sam3.transforms import (
-    image_to_model,
-    rgb_image,
-    to_model_frame,
-)
+from sam3.runtime.cores import on_all_cores
+from sam3.runtime.devices import Precision, choose_device, choose_precision
+from sam3.runtime.quantization import quantize_trunk
+from sam3.weights import load as checkpoint
 
 __all__ = ["ImageFeatures", "Prediction", "Predictor", "load_predictor"]
 
@@ -47,7 +43,7 @@ class Prediction:
     ----------
     masks : ndarray of bool, shape (C, H, W)
         At the image's size; float32 logits where these were asked for. C is 3 or 1. Where crops
-        were asked for, an array of :class:`sam3.transforms.MaskCrop` of shape (C,).
+        were asked for, an array of :class:`sam3.preprocess.transforms.MaskCrop` of shape (C,).
     scores : ndarray of float32, shape (C,)
         Predicted intersection over union.
     logits : ndarray of float32, shape (C, L, L)
@@ -72,10 +68,10 @@ class Predictor:
         Arithmetic of the network; prompts are always encoded in float32. ``"auto"`` is bfloat16
         on CUDA devices of compute capability 8 and up, float32 elsewhere. A caller's autocast
         changes nothing. ``"int8"`` is float32 but for the linear layers of the encoder, which it
-        rounds to 8 bits: CPU only, see :mod:`sam3.quantization`.
+        rounds to 8 bits: CPU only, see :mod:`sam3.runtime.quantization`.
     fingerprint : str, optional
         That of the weights, where it is known already, as from
-        :func:`sam3.checkpoint.load_with_fingerprint`.
+        :func:`sam3.weights.load.load_with_fingerprint`.
 
     Attributes
     ----------
@@ -135,7 +131,7 @@ class Predictor:
         Parameters
         ----------
         image : PIL.Image.Image, ndarray or Tensor
-            See :func:`sam3.transforms.rgb_image`.
+            See :func:`sam3.preprocess.transforms.rgb_image`.
         progress : callable, optional
             Told after each block of the encoder which share of them, in 0..1, is done. What it
             raises ends the encoding and is passed on; the predictor stays usable.
@@ -231,7 +227,7 @@ class Predictor:
         crop : bool or "later"
             Return each mask as its bounding box and the pixels in it. Nothing of the image's size
             is made, however large the image is. With "later" not even these are made, but what
-            makes them: :class:`sam3.transforms.UndrawnMask`.
+            makes them: :class:`sam3.preprocess.transforms.UndrawnMask`.
 
         Returns
         -------

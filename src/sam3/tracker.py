@@ -12,18 +12,18 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from sam3 import checkpoint
-from sam3.devices import Precision
 from sam3.errors import ImageError, PromptError
 from sam3.features import ImageFeatures
 from sam3.mask_output import MaskKind, empty_masks, write_masks
-from sam3.memory_weights import load_memory
 from sam3.model.memory import Memory
 from sam3.predictor import Predictor, load_predictor
 from sam3.prompts import check_prompts
+from sam3.runtime.devices import Precision
 from sam3.tracking_session import TrackingSession
 from sam3.tracking_steps import ObjectOnFrame, TrackingSteps
 from sam3.video_frames import EncodedFrames, FrameReader
+from sam3.weights import load as checkpoint
+from sam3.weights.memory import load_memory
 
 __all__ = ["FramePrompt", "TrackedFrame", "Tracker", "load_tracker"]
 
@@ -92,7 +92,7 @@ class TrackedFrame:
 
     @cached_property
     def crops(self) -> tuple[Any, ...]:
-        """Masks as :class:`sam3.transforms.MaskCrop`, N of them."""
+        """Masks as :class:`sam3.preprocess.transforms.MaskCrop`, N of them."""
         return tuple(self._drawn("crops"))
 
     def _drawn(self, kind: MaskKind) -> npt.NDArray[Any]:
@@ -111,7 +111,7 @@ class Tracker:
     predictor : Predictor
         Of the same weights as the memory.
     memory : Memory
-        From :func:`sam3.memory_weights.load_memory`.
+        From :func:`sam3.weights.memory.load_memory`.
     selection : bool
         Remember good frames, however long ago, instead of recent ones.
     dtype : torch.dtype, optional

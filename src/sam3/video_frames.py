@@ -13,11 +13,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from sam3.contrast import percentile_limits, to_uint8
 from sam3.errors import ImageError, UnsupportedError
 from sam3.features import ImageFeatures
 from sam3.predictor import Predictor
-from sam3.transforms import rgb_image
+from sam3.preprocess.contrast import percentile_limits, to_uint8
+from sam3.preprocess.transforms import rgb_image
 
 __all__ = ["EncodedFrames", "FrameReader", "open_frames"]
 
@@ -122,7 +122,7 @@ class FrameReader:
     Parameters
     ----------
     frames : sequence or iterable
-        Images as for :func:`sam3.transforms.rgb_image`, or features of them. Wider integers than
+        Images as for :func:`sam3.preprocess.transforms.rgb_image`, or features of them. Wider integers than
         8 bits are stretched alike in all frames, between percentiles of a few of them.
 
     Attributes

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import torch
 
-from sam3.devices import Precision
 from sam3.image_model import find_weights
+from sam3.runtime.devices import Precision
 from sam3.tracker import Tracker, load_tracker
 from sam3.video_predictor import Sam3VideoPredictor
 

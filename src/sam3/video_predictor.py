@@ -13,11 +13,11 @@ from torch import Tensor
 
 from sam3.errors import ImageError, PromptError
 from sam3.model.click_model import ClickModel
+from sam3.preprocess.transforms import upsample
 from sam3.prompts import check_prompts
 from sam3.tracker import Tracker, check_mask
 from sam3.tracking_session import TrackingSession
 from sam3.tracking_steps import ABSENT_LOGIT, ObjectOnFrame
-from sam3.transforms import upsample
 from sam3.video_frames import EncodedFrames, FrameReader, open_frames
 
 __all__ = ["Sam3VideoPredictor", "VideoState"]

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_sam3.automatic_settings import AutomaticSettings
 from napari_sam3.batch import (
     Automatic,
     BatchPrompts,
@@ -21,8 +20,9 @@ from napari_sam3.batch import (
     Repeated,
     segment,
 )
-from napari_sam3.ome_zarr import open_labels
-from napari_sam3.prompts import PromptSet
+from napari_sam3.core.prompts import PromptSet
+from napari_sam3.inference.automatic.settings import AutomaticSettings
+from napari_sam3.labels.ome_zarr import open_labels
 from sam3.config import get_preset
 from sam3.model_builder import build_click_model
 from sam3.predictor import Predictor

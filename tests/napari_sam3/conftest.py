@@ -158,8 +158,8 @@ def open_desk(
     """Open the widget as a test would, and as napari does: behind a proxy of the viewer."""
     from napari.utils._proxies import PublicOnlyProxy
 
-    from napari_sam3.hand import Hand
-    from napari_sam3.widget import SegmentWidget
+    from napari_sam3.cli.robot import Hand
+    from napari_sam3.qt.widget import SegmentWidget
 
     desks: list[Desk] = []
 

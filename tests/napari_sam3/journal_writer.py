@@ -13,20 +13,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_sam3.drafts import Draft, Turn
-from napari_sam3.fields import Field
-from napari_sam3.identity import ImageIdentity
-from napari_sam3.journal import Journal
-from napari_sam3.masks import PlaneMask
-from napari_sam3.operations import (
+from napari_sam3.core.drafts import Draft, Turn
+from napari_sam3.core.fields import Field
+from napari_sam3.core.masks import PlaneMask
+from napari_sam3.core.operations import (
     AcceptedObject,
     LabelChange,
     LabelWrite,
     Operation,
     Rendering,
 )
-from napari_sam3.planes import PlaneIndex
-from napari_sam3.prompts import PromptSet
+from napari_sam3.core.planes import PlaneIndex
+from napari_sam3.core.prompts import PromptSet
+from napari_sam3.images.identity import ImageIdentity
+from napari_sam3.records.journal import Journal
 
 SHAPE = (3, 80, 90)
 IMAGE = ImageIdentity("Zellen 細胞", SHAPE, "uint16", "0123456789abcdef" * 2)

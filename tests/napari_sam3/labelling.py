@@ -11,9 +11,9 @@ import sys
 import napari
 import numpy as np
 
-from napari_sam3.hand import Hand
-from napari_sam3.safety import Safety
-from napari_sam3.widget import SegmentWidget
+from napari_sam3.cli.robot import Hand
+from napari_sam3.qt.crash_recovery import Safety
+from napari_sam3.qt.widget import SegmentWidget
 from tests.napari_sam3.batch_samples import small_predictor
 
 SHAPE = (2, 100, 90)

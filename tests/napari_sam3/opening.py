@@ -21,10 +21,10 @@ import psutil
 from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QApplication
 
-from napari_sam3.binding import Binding
-from napari_sam3.session import LabelingSession
-from napari_sam3.widget import SegmentWidget
-from napari_sam3.workers import give_back_memory
+from napari_sam3.layers.binding import Binding
+from napari_sam3.qt.widget import SegmentWidget
+from napari_sam3.qt.workers import give_back_memory
+from napari_sam3.session.session import LabelingSession
 from sam3 import Predictor
 from sam3.config import get_preset
 from sam3.model_builder import build_click_model

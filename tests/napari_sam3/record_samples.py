@@ -9,13 +9,13 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from napari_sam3.drafts import Draft, Turn
-from napari_sam3.fields import Field
-from napari_sam3.masks import PlaneMask
-from napari_sam3.operations import AcceptedObject, Kind, LabelWrite, Operation, Rendering
-from napari_sam3.packed_writes import PackedWrite
-from napari_sam3.planes import PlaneIndex
-from napari_sam3.prompts import PromptSet
+from napari_sam3.core.drafts import Draft, Turn
+from napari_sam3.core.fields import Field
+from napari_sam3.core.masks import PlaneMask
+from napari_sam3.core.operations import AcceptedObject, Kind, LabelWrite, Operation, Rendering
+from napari_sam3.core.planes import PlaneIndex
+from napari_sam3.core.prompts import PromptSet
+from napari_sam3.records.packed import PackedWrite
 
 
 def same(one: Any, other: Any) -> bool:

@@ -22,10 +22,10 @@ import psutil
 from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QApplication
 
-from napari_sam3.hand import Hand
-from napari_sam3.safety import Safety
-from napari_sam3.widget import SegmentWidget
-from napari_sam3.workers import give_back_memory
+from napari_sam3.cli.robot import Hand
+from napari_sam3.qt.crash_recovery import Safety
+from napari_sam3.qt.widget import SegmentWidget
+from napari_sam3.qt.workers import give_back_memory
 from sam3 import load_predictor
 
 PLANES, SIDE = 50, 200

@@ -14,8 +14,8 @@ import pytest
 from napari.utils.notifications import notification_manager
 from qtpy.QtWidgets import QApplication
 
-from napari_sam3.planes import plane_from_array
-from napari_sam3.session import LabelingSession
+from napari_sam3.core.planes import plane_from_array
+from napari_sam3.session.session import LabelingSession
 from sam3.errors import ImageError
 from sam3.predictor import Predictor
 

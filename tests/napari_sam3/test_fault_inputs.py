@@ -16,8 +16,8 @@ from hypothesis import event, example, given
 from hypothesis import strategies as st
 
 from napari_sam3 import LabelingSession, PromptSet, plane_from_array
-from napari_sam3.images import LoadedImage
-from napari_sam3.segment import segment_plane
+from napari_sam3.images.open import LoadedImage
+from napari_sam3.session.headless import segment_plane
 from sam3.config import get_preset
 from sam3.errors import Sam3Error
 from sam3.model_builder import build_click_model

@@ -15,8 +15,8 @@ import pytest
 from napari.components import ViewerModel
 
 from napari_sam3 import bind
-from napari_sam3.keeping import identify_layer
-from napari_sam3.recovery import find_journals
+from napari_sam3.layers.journaling import identify_layer
+from napari_sam3.records.recovery import find_journals
 from sam3.predictor import Predictor
 from tests.napari_sam3 import labelling
 

@@ -18,22 +18,22 @@ import zarr
 
 from napari_sam3 import LabelingSession, PlaneIndex, PromptSet
 from napari_sam3.batch import segment
-from napari_sam3.images import read_image
-from napari_sam3.journal import Journal
-from napari_sam3.lazy_images import open_image
-from napari_sam3.ome_zarr import open_labels
-from napari_sam3.plane_image import RenderedPlane
-from napari_sam3.recovery import find_journals, read_journal
-from napari_sam3.session_file import read_session, write_session
-from napari_sam3.store import EmbeddingStore
-from sam3 import checkpoint
+from napari_sam3.images.lazy import open_image
+from napari_sam3.images.open import read_image
+from napari_sam3.images.plane_image import RenderedPlane
+from napari_sam3.inference.store.store import EmbeddingStore
+from napari_sam3.labels.ome_zarr import open_labels
+from napari_sam3.records.journal import Journal
+from napari_sam3.records.recovery import find_journals, read_journal
+from napari_sam3.records.session_file import read_session, write_session
 from sam3.errors import CheckpointError, ImageError, Sam3Error
 from sam3.predictor import Predictor
+from sam3.weights import load as checkpoint
 from tests.napari_sam3 import batch_samples
+from tests.napari_sam3.batch.test_batch_faults import expected, start
 from tests.napari_sam3.batch_samples import pixels, question, stack
 from tests.napari_sam3.journal_writer import IMAGE, SHAPE, changes
 from tests.napari_sam3.store_writer import key_of, put, same
-from tests.napari_sam3.test_batch_faults import expected, start
 
 ROOT = Path(__file__).parents[2]
 POSIX = pytest.mark.skipif(os.name != "posix", reason="signals and limits of POSIX")

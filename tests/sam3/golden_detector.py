@@ -9,9 +9,9 @@ import torch
 
 from sam3.config import DetectorConfig, ModelConfig
 from sam3.detector import Detector
-from sam3.detector_keys import official_detector_table
 from sam3.model.detector_model import DetectorModel
 from sam3.model.unfilled import unfilled
+from sam3.weights.detector_keys import official_detector_table
 from tests.golden.weights_rule_ext import golden_tensor_ext
 from tests.sam3.golden_model import FULL, SMALL, golden_predictor
 

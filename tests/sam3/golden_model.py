@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from skimage import data
 
-from sam3.checkpoint_keys import official_table
 from sam3.config import ModelConfig, TrunkConfig, get_preset
 from sam3.model.click_model import ClickModel
 from sam3.predictor import Predictor
+from sam3.weights.keys import official_table
 from tests.golden.weights_rule import golden_tensor
 
 GOLDEN = Path(__file__).parents[1] / "golden"

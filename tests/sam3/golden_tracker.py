@@ -10,17 +10,17 @@ import numpy as np
 import torch
 from skimage import data
 
-from sam3.checkpoint_keys import official_table
 from sam3.config import ModelConfig
 from sam3.features import ImageFeatures
-from sam3.memory_keys import official_memory_table
 from sam3.model.click_model import ClickModel
 from sam3.model.memory import Memory
 from sam3.predictor import Predictor
+from sam3.preprocess.transforms import upsample
 from sam3.prompts import check_prompts
 from sam3.tracking_session import TrackingSession
 from sam3.tracking_steps import ObjectOnFrame, TrackingSteps
-from sam3.transforms import upsample
+from sam3.weights.keys import official_table
+from sam3.weights.memory_keys import official_memory_table
 from tests.golden.weights_rule import golden_tensor
 from tests.sam3.golden_model import GOLDEN, golden_state, relative_difference
 

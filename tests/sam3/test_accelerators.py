@@ -10,7 +10,7 @@ import torch
 from skimage import data
 
 from sam3 import Predictor, load_predictor
-from sam3.devices import Precision
+from sam3.runtime.devices import Precision
 
 DEVICES = ["cuda"] * torch.cuda.is_available() + ["mps"] * torch.backends.mps.is_available()
 PROMPTS: dict[str, dict[str, Any]] = {

@@ -13,13 +13,13 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from sam3 import checkpoint
-from sam3.checkpoint_keys import multiplex_table, official_table, transformers_table
 from sam3.cli import main
 from sam3.config import PRESETS, get_preset
 from sam3.errors import CheckpointError, CheckpointNotFoundError, ConfigError
 from sam3.model.click_model import ClickModel
 from sam3.model_builder import build_click_model
+from sam3.weights import load as checkpoint
+from sam3.weights.keys import multiplex_table, official_table, transformers_table
 from tests.sam3.golden_model import SMALL, golden_state
 from tests.sam3.oracle import CONFIG, save_as_released, transformers_model
 

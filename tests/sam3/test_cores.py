@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from sam3 import load_predictor
-from sam3.cores import on_all_cores, torch_threads
 from sam3.errors import DeviceMemoryError
+from sam3.runtime.cores import on_all_cores, torch_threads
 
 
 @pytest.fixture

@@ -9,13 +9,13 @@ import pytest
 import torch
 from skimage import data
 
-from sam3 import checkpoint
 from sam3.detector import Detector
-from sam3.detector_weights import load_detector_model
 from sam3.features import ImageFeatures
 from sam3.model.box_ops import box_cxcywh_to_xyxy, box_xyxy_to_cxcywh
 from sam3.predictor import Predictor
-from sam3.transforms import image_to_model
+from sam3.preprocess.transforms import image_to_model
+from sam3.weights import load as checkpoint
+from sam3.weights.detector import load_detector_model
 from tests.sam3.detector_oracle import (
     DETECTOR_CONFIG,
     save_detector_as_released,

@@ -10,15 +10,17 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from sam3 import checkpoint, load_predictor, weights_file
-from sam3.checkpoint_keys import Source, multiplex_table, official_table, transformers_table
+from sam3 import load_predictor
 from sam3.config import ModelConfig
 from sam3.detector import load_detector
-from sam3.detector_keys import official_detector_table, transformers_detector_table
-from sam3.detector_weights import holds_detector, load_detector_model
 from sam3.errors import CheckpointError, ConfigError
 from sam3.model.detector_model import DetectorModel
 from sam3.model_builder import build_click_model, build_detector_model
+from sam3.weights import file as weights_file
+from sam3.weights import load as checkpoint
+from sam3.weights.detector import holds_detector, load_detector_model
+from sam3.weights.detector_keys import official_detector_table, transformers_detector_table
+from sam3.weights.keys import Source, multiplex_table, official_table, transformers_table
 from tests.sam3.tiny_detector import DETECTOR_TINY, save_tiny_detector
 
 CLICK, DETECTOR = build_click_model(DETECTOR_TINY), build_detector_model(DETECTOR_TINY)

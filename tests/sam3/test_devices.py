@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from sam3.devices import choose_device, describe_device
 from sam3.errors import DeviceError
+from sam3.runtime.devices import choose_device, describe_device
 
 
 @pytest.mark.skipif(choose_device("auto").type != "cpu", reason="has an accelerator")

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from huggingface_hub import constants
 
-from sam3.download import download_released_weights
 from sam3.errors import DownloadError, Sam3Error
+from sam3.weights.download import download_released_weights
 
 COMMIT = "0" * 40
 ETAG = "0123456789abcdef"

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from sam3.checkpoint_keys import official_table, transformers_table
 from sam3.config import get_preset
 from sam3.model.click_model import ClickModel
+from sam3.weights.keys import official_table, transformers_table
 
 CODE = """
 import sys, threading, time

@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from sam3 import checkpoint
 from sam3.config import MemoryConfig, get_preset
 from sam3.errors import CheckpointError
-from sam3.memory_keys import (
+from sam3.model.memory import Memory
+from sam3.weights import load as checkpoint
+from sam3.weights.memory import load_memory
+from sam3.weights.memory_keys import (
     multiplex_memory_table,
     official_memory_table,
     transformers_memory_table,
 )
-from sam3.memory_weights import load_memory
-from sam3.model.memory import Memory
 from tests.sam3.golden_model import SMALL
 from tests.sam3.golden_tracker import tracker_state
 

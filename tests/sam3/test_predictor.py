@@ -11,7 +11,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from skimage import data
 
-from sam3.devices import choose_device
 from sam3.errors import (
     DeviceError,
     DeviceMemoryError,
@@ -22,6 +21,7 @@ from sam3.errors import (
 )
 from sam3.model_builder import random_predictor
 from sam3.predictor import ImageFeatures, Predictor, load_predictor
+from sam3.runtime.devices import choose_device
 
 SIZE = (48, 70)
 POINT: dict[str, Any] = {"point_coords": [[30, 20]], "point_labels": [1]}

@@ -17,9 +17,10 @@ import pytest
 import torch
 from PIL import Image
 
-from sam3 import ImageFeatures, Predictor, checkpoint
+from sam3 import ImageFeatures, Predictor
 from sam3.config import get_preset
 from sam3.prompts import check_prompts
+from sam3.weights import load as checkpoint
 
 TOLERANCE = 1e-4
 WEIGHTS, IMAGES = os.environ.get("SAM3_CHECKPOINT"), os.environ.get("SAM3_TEST_IMAGES")

@@ -21,11 +21,11 @@ from transformers.models.sam3_tracker_video.modeling_sam3_tracker_video import (
     Sam3TrackerVideoInferenceSession,
 )
 
-from sam3 import checkpoint
-from sam3.memory_weights import load_memory
 from sam3.predictor import Predictor
+from sam3.preprocess.transforms import image_to_model
 from sam3.tracker import FramePrompt, Tracker
-from sam3.transforms import image_to_model
+from sam3.weights import load as checkpoint
+from sam3.weights.memory import load_memory
 from tests.sam3.golden_model import relative_difference
 from tests.sam3.oracle import CONFIG as ORACLE
 from tests.sam3.oracle import save_as_released

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-from sam3 import checkpoint
 from sam3.config import get_preset
 from sam3.errors import TrainingError
 from sam3.model.mask_decoder import RawMasks
@@ -25,6 +24,7 @@ from sam3.training.model import Prompts, TrainingModel, corrected, join_prompts
 from sam3.training.near_masks import near_masks
 from sam3.training.scenes import make_scene
 from sam3.training.train import Phase, Settings, train
+from sam3.weights import load as checkpoint
 
 QUICK = Settings(steps=6, warmup=2, scenes=4, phases=(Phase(0.5, 2, 2, 112), Phase(1.0, 1, 2, 224)))
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 from skimage import data
 
-from sam3 import checkpoint
 from sam3.predictor import ImageFeatures, Predictor
-from sam3.transforms import image_to_model
+from sam3.preprocess.transforms import image_to_model
+from sam3.weights import load as checkpoint
 from tests.sam3.golden_model import relative_difference
 from tests.sam3.oracle import (
     CONFIG,

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from sam3.errors import ImageError
-from sam3.transforms import (
+from sam3.preprocess.transforms import (
     UndrawnMask,
     crop_mask,
     fill_holes,

@@ -12,13 +12,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from sam3 import checkpoint
 from sam3.config import get_preset
 from sam3.errors import CheckpointError
 from sam3.model.click_model import ClickModel
 from sam3.model.unfilled import unfilled_model
 from sam3.model_builder import build_click_model
-from sam3.weights_file import empty_parameter, fill, open_weights
+from sam3.weights import load as checkpoint
+from sam3.weights.file import empty_parameter, fill, open_weights
 from tests.sam3.golden_model import SMALL, golden_state
 from tests.sam3.oracle import CONFIG, save_as_released, transformers_model
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from sam3 import checkpoint
 from sam3.config import DetectorConfig, ModelConfig, get_preset
 from sam3.model_builder import build_click_model, build_detector_model
+from sam3.weights import load as checkpoint
 
 DETECTOR_TINY: ModelConfig = replace(
     get_preset("tiny"),

@@ -1,8 +1,9 @@
 """Whole stacks, series and slides: the same question asked of many planes, and kept on disk."""
 
-from .carrying import CarryRules
-from .control import BatchControl
+from napari_sam3.inference.tracking.carry import CarryRules
+
 from .modes import Automatic, Carried, Mode, Placed, Repeated
+from .progress import BatchControl
 from .prompt_files import read_prompts, write_prompts
 from .prompts import BatchPrompts, prompts_from_layers
 from .results import BatchError, BatchObject, PlaneResult, Progress

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from napari_sam3.automatic_settings import AutomaticSettings
-from napari_sam3.prompts import PromptSet
-from napari_sam3.record_parts import prompts_to_record
+from napari_sam3.core.prompts import PromptSet
+from napari_sam3.inference.automatic.settings import AutomaticSettings
+from napari_sam3.inference.tracking.carry import CarryRules
+from napari_sam3.records.parts import prompts_to_record
 from sam3.errors import PromptError
 
-from .carrying import CarryRules
 from .prompts import BatchPrompts, Position
 
 __all__ = ["Automatic", "Carried", "Mode", "Placed", "Repeated"]

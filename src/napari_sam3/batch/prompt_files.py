@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from napari_sam3.prompts import PromptSet, parse_polarity
+from napari_sam3.core.prompts import PromptSet, parse_polarity
 from sam3.errors import PromptError
 from sam3.files import read_bounded, write_whole
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_sam3.planes import PlaneIndex, nearest
-from napari_sam3.prompts import DECIMALS, PromptSet, parse_polarity, read_shape
+from napari_sam3.core.planes import PlaneIndex, nearest
+from napari_sam3.core.prompts import DECIMALS, PromptSet, parse_polarity, read_shape
 from sam3.errors import PromptError
 
 __all__ = ["MAX_ID", "BatchPrompts", "Position", "PromptRow", "prompts_from_layers"]
@@ -193,7 +193,7 @@ def prompts_from_layers(
     points : array-like, N x D, optional
         Rows of a Points layer in px of the image: (..., y, x).
     polarity : sequence of N, optional
-        See `napari_sam3.prompts.parse_polarity`; all foreground if not given.
+        See `napari_sam3.core.prompts.parse_polarity`; all foreground if not given.
     shapes : sequence of array-like, V x D
         Corners of each shape, all of one shape on one plane; lines are passed over.
     shape_types : sequence of str, or str

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from napari_sam3.masks import PlaneMask
-from napari_sam3.planes import PlaneIndex
-from napari_sam3.prompts import PromptSet
+from napari_sam3.core.masks import PlaneMask
+from napari_sam3.core.planes import PlaneIndex
+from napari_sam3.core.prompts import PromptSet
+from napari_sam3.labels.painting import paint
 from sam3.errors import Sam3Error
 
-from .painting import paint
 from .prompts import Position
 
 __all__ = ["BatchError", "BatchObject", "PlaneResult", "Progress", "masks_digest"]

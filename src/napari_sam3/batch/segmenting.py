@@ -9,20 +9,20 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_sam3.embeddings import EmbeddingCache
-from napari_sam3.images import plane_of
-from napari_sam3.lazy_images import LazyImage
-from napari_sam3.planes import ContrastLimits
-from napari_sam3.record_parts import identity_to_record
+from napari_sam3.core.planes import ContrastLimits
+from napari_sam3.images.lazy import LazyImage
+from napari_sam3.images.open import plane_of
+from napari_sam3.inference.cache import EmbeddingCache
+from napari_sam3.records.parts import identity_to_record
 
-from .control import BatchControl
-from .engine import run_here
-from .folder import BatchFolder
 from .modes import Carried, Mode, Placed, Repeated
+from .output import BatchFolder
+from .progress import BatchControl
 from .prompts import Position
 from .results import BatchError, PlaneResult
+from .run_local import run_here
 from .sources import ImageSource, ModelSource
-from .workbench import Job
+from .units import Job
 
 if TYPE_CHECKING:
     from sam3.predictor import Predictor
@@ -83,7 +83,7 @@ def segment(
         "auto", "cpu", "cuda" or "mps", for a model given by name.
     contrast : tuple of float, optional
         Values shown to the model as black and white; by default found as in the viewer, one for
-        all planes. An image that comes from a viewer (`napari_sam3.seen_image`) has its own.
+        all planes. An image that comes from a viewer (`napari_sam3.images.viewer_image`) has its own.
     level : int, optional
         Pyramid level, pinned.
     version : {"0.4", "0.5"}, optional
@@ -119,7 +119,7 @@ def segment(
         if dask is None:
             about = models.describe()
         else:
-            from .cluster import check_dask, connect, describe_model
+            from .run_dask import check_dask, connect, describe_model
 
             check_dask(dask, source, models, output)
             client = stack.enter_context(connect(dask))
@@ -134,7 +134,7 @@ def segment(
         if client is None:
             yield from run_here(job, positions, control, cache)
         else:
-            from .cluster import run_on_dask
+            from .run_dask import run_on_dask
 
             yield from run_on_dask(job, positions, control, client)
         if not control.cancelled:

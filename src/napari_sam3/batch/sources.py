@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_sam3.embeddings import ENCODING_VERSION
-from napari_sam3.identity import ImageIdentity, identify
-from napari_sam3.lazy_images import LazyImage, open_image
+from napari_sam3.images.identity import ImageIdentity, identify
+from napari_sam3.images.lazy import LazyImage, open_image
+from napari_sam3.inference.cache import ENCODING_VERSION
 
 from .results import BatchError
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from napari_sam3.export import ObjectRow
+from napari_sam3.labels.table import ObjectRow
 
-from .folder import folder_beside
+from .output import folder_beside
 from .results import BatchError
 from .unit_records import Records, position_of
 

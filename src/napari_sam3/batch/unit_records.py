@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from napari_sam3.automatic import Found
-from napari_sam3.automatic_seeds import Seed
-from napari_sam3.journal_lines import encode_line
-from napari_sam3.record_fields import Node, RecordError, dump, parse
-from napari_sam3.record_parts import prompts_from_record, prompts_to_record
-from napari_sam3.rle import mask_from_record, mask_to_record
+from napari_sam3.inference.automatic.find import Found
+from napari_sam3.inference.automatic.seeds import Seed
+from napari_sam3.labels.painting import Extent
+from napari_sam3.records.checks import Node, RecordError, dump, parse
+from napari_sam3.records.lines import encode_line
+from napari_sam3.records.parts import prompts_from_record, prompts_to_record
+from napari_sam3.records.rle import mask_from_record, mask_to_record
 from sam3.files import read_bounded, write_whole
 
-from .painting import Extent
 from .prompts import Position
 from .results import BatchError, BatchObject
 

@@ -131,7 +131,7 @@ class Sam3Processor:
         Parameters
         ----------
         image : PIL.Image.Image, ndarray or Tensor
-            See :func:`sam3.transforms.rgb_image`.
+            See :func:`sam3.preprocess.transforms.rgb_image`.
         state : optional
             Accepted and not used: every call makes a new state.
 

@@ -18,12 +18,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from sam3 import checkpoint
 from sam3.errors import Sam3Error
 from sam3.model.click_model import ClickModel
 from sam3.training.data import Batch, CropSampler
 from sam3.training.model import TrainingModel
 from sam3.training.sources import Sample, load_real
+from sam3.weights import load as checkpoint
 
 __all__ = ["blend", "main", "measure_sets", "validation_batches"]
 

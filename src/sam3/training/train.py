@@ -17,7 +17,6 @@ from torch import Tensor, distributed
 from torch.multiprocessing.spawn import spawn
 from torch.utils.data import DataLoader
 
-from sam3 import checkpoint
 from sam3.config import get_preset
 from sam3.errors import TrainingError
 from sam3.model.click_model import ClickModel
@@ -25,6 +24,7 @@ from sam3.model_builder import build_click_model
 from sam3.training.curve import draw_curve
 from sam3.training.data import Batch, CropDataset, CropSampler, load_real, scene_pool
 from sam3.training.model import TrainingModel
+from sam3.weights import load as checkpoint
 
 __all__ = ["Phase", "Settings", "train"]
 

@@ -1,0 +1,259 @@
+"""The output of a batch: labels as OME-Zarr, and beside them what was asked and what is done."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_sam3.core.axes import ImageAxes
+from napari_sam3.labels.ome_zarr import LabelImage, create_labels, open_labels
+from napari_sam3.labels.places import check_place
+from napari_sam3.records.checks import parse
+from napari_sam3.records.locks import try_hold
+from sam3.files import read_bounded, write_whole
+
+from .prompts import Position
+from .results import BatchError
+from .unit_records import Painted, Records, name_of
+
+__all__ = ["BatchFolder", "folder_beside"]
+
+FORMAT = "napari-sam3 batch"
+VERSION = 1
+CHUNK = 1024
+# A question holds all prompts of a batch.
+MAX_MANIFEST_BYTES = 1 << 29
+
+
+def folder_beside(output: str | os.PathLike[str]) -> Path:
+    """Return the folder of manifest and records that belongs to labels."""
+    path = Path(output)
+    return path.with_name(f"{path.name}.batch")
+
+
+class BatchFolder:
+    """The output of one batch, begun or gone on with.
+
+    Parameters
+    ----------
+    output : path-like, optional
+        Folder of the labels. Without one, records are kept in a temporary folder as long as the
+        batch runs, so that memory does not grow, and no labels are written.
+    question : mapping
+        What is asked, as plain values under ``image``, ``model``, ``mode`` and others.
+    shape : sequence of int
+        Of the labels.
+    axes : ImageAxes
+        Of the image.
+    version : str, optional
+        Of OME-Zarr.
+    overwrite : bool
+        Begin anew, whatever is there.
+
+    Attributes
+    ----------
+    records : Records
+        What is done.
+    resumed : bool
+        Whether an earlier run is gone on with.
+
+    Raises
+    ------
+    BatchError
+        If something else was asked before, or another process is at it, or it cannot be written.
+    sam3.errors.Sam3Error
+        If the labels cannot be made or opened.
+    """
+
+    def __init__(
+        self,
+        output: str | os.PathLike[str] | None,
+        question: Mapping[str, Any],
+        shape: Sequence[int],
+        axes: ImageAxes,
+        *,
+        version: str | None = None,
+        overwrite: bool = False,
+    ) -> None:
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        self._lock: int | None = None
+        self.resumed = False
+        self.output = None if output is None else Path(output)
+        if self.output is None:
+            self._temporary = tempfile.TemporaryDirectory(prefix="napari-sam3-batch-")
+            self.path = Path(self._temporary.name)
+            self.records = Records(self.path)
+            return
+        self.path = folder_beside(self.output)
+        self.records = Records(self.path)
+        try:
+            self._open(question, shape, axes, version, overwrite)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def manifest(self) -> Path:
+        """The file that says what was asked."""
+        return self.path / "manifest.json"
+
+    def close(self) -> None:
+        """Let others write."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+        if self._temporary is not None:
+            self._temporary.cleanup()
+
+    def finish(self, positions: Sequence[Position]) -> None:
+        """Build the coarser levels, and tell what is known of each label; may be repeated."""
+        if self.output is None:
+            return
+        known: dict[int, dict[str, Any]] = {}
+        digest = hashlib.blake2b(digest_size=16)
+        for position, painted in self._painted(positions):
+            digest.update(f"{position} {painted.made_from}".encode())
+            for extent, score in zip(painted.extents, painted.scores, strict=True):
+                entry = known.setdefault(extent.id, {"area": 0, "planes": 0, "score": 0.0})
+                if extent.area:
+                    entry["area"] += extent.area
+                    entry["planes"] += 1
+                    entry["score"] = round(max(entry["score"], score), 4)
+        properties = {number: entry for number, entry in sorted(known.items()) if entry["area"]}
+        # A pyramid of these very planes need not be built again.
+        marker, state = self.path / "finished", digest.hexdigest().encode()
+        if marker.exists() and read_bounded(marker, CHUNK) == state:
+            return
+        self.labels().finish(properties)
+        write_whole(marker, state)
+
+    def labels(self) -> LabelImage:
+        """Open the labels."""
+        assert self.output is not None
+        return open_labels(self.output)
+
+    def _painted(self, positions: Sequence[Position]) -> Iterator[tuple[Position, Painted]]:
+        for position in positions:
+            painted = self.records.painted(name_of(position))
+            if painted is not None:
+                yield position, painted
+
+    def _open(
+        self,
+        question: Mapping[str, Any],
+        shape: Sequence[int],
+        axes: ImageAxes,
+        version: str | None,
+        overwrite: bool,
+    ) -> None:
+        assert self.output is not None
+        check_place(self.output)  # before the folder beside it is made
+        try:
+            if overwrite and self.path.exists():
+                self._hold()
+                self._remove()
+            if self.manifest.exists():
+                self._hold()
+                self._compare(question)
+                self.records.tidy()
+                self.resumed = True
+            elif self.output.exists() and not overwrite:
+                raise BatchError(
+                    f"{str(self.output)!r} exists already, and was not made by a batch; choose "
+                    "another output or overwrite it (--overwrite)"
+                )
+            else:
+                self.path.mkdir(parents=True, exist_ok=True)
+                self._hold()
+                self._write_manifest(question)
+        except OSError as error:
+            raise BatchError(
+                f"{str(self.path)!r} cannot be written ({error.strerror or error}); free some "
+                "space or choose another output"
+            ) from error
+        if not self.resumed or not self.output.exists():
+            self.records.clear("painted")
+            (self.path / "finished").unlink(missing_ok=True)
+            chunks = (*(1,) * (len(shape) - 2), CHUNK, CHUNK)
+            create_labels(
+                self.output, shape, np.uint32, axes, chunks=chunks, version=version,
+                overwrite=overwrite,
+            )  # fmt: skip
+
+    def _hold(self) -> None:
+        """Keep other processes from writing the same output."""
+        if self._lock is not None:
+            return
+        descriptor = os.open(self.path / "lock", os.O_CREAT | os.O_RDWR, 0o600)
+        held = True
+        with contextlib.suppress(OSError):  # a file system without locks
+            held = try_hold(descriptor)
+        if not held:
+            os.close(descriptor)
+            raise BatchError(
+                f"{str(self.output)!r} is being written by another process; wait for it to end, "
+                "or choose another output"
+            )
+        self._lock = descriptor
+
+    def _remove(self) -> None:
+        """Forget an earlier batch, what was asked first, so that no half of it is gone on with."""
+        self.manifest.unlink(missing_ok=True)
+        for entry in list(self.path.iterdir()):
+            if entry.is_dir():
+                shutil.rmtree(entry)
+
+    def _write_manifest(self, question: Mapping[str, Any]) -> None:
+        content = {"format": FORMAT, "version": VERSION, "question": question}
+        write_whole(self.manifest, json.dumps(content, indent=1).encode())
+
+    def _compare(self, question: Mapping[str, Any]) -> None:
+        try:
+            content = parse(read_bounded(self.manifest, MAX_MANIFEST_BYTES), "it").value
+            known, version = dict(content["question"]), content["version"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise BatchError(
+                f"{str(self.manifest)!r} is damaged, so that it is not known what was asked; "
+                "choose another output or overwrite it (--overwrite)"
+            ) from error
+        if content.get("format") != FORMAT or version != VERSION:
+            raise BatchError(
+                f"{str(self.manifest)!r} was made by another version (version {version!r}, this "
+                f"is {VERSION}); choose another output or overwrite it (--overwrite)"
+            )
+        # As JSON would give it back: tuples are lists there.
+        asked = json.loads(json.dumps(question))
+        different = sorted(name for name in {*known, *asked} if known.get(name) != asked.get(name))
+        if different:
+            raise BatchError(
+                f"{str(self.output)!r} was begun with {_differences(different, known, asked)}; "
+                "ask the same to go on, choose another output, or overwrite it (--overwrite)"
+            )
+
+
+def _differences(names: Sequence[str], known: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
+    parts = []
+    for name in names:
+        old, new = known.get(name), asked.get(name)
+        if isinstance(old, dict) and isinstance(new, dict):
+            inner = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
+            parts += [_difference(f"{name} {key}", old.get(key), new.get(key)) for key in inner]
+        else:
+            parts.append(_difference(name, old, new))
+    return " and ".join(parts)
+
+
+def _difference(name: str, old: Any, new: Any) -> str:
+    texts = [json.dumps(value) for value in (old, new)]
+    if max(map(len, texts)) > 60:
+        return f"another {name}"
+    return f"{name} {texts[0]}, not {texts[1]}"

@@ -1,0 +1,272 @@
+"""A batch on Dask: processes on this machine, or workers on many that see the same files."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from typing import Any
+
+from sam3.errors import ImageError, Sam3Error
+
+from .dask_tasks import Done, do_anchors, do_meet, do_paint, do_plane, do_sweep, do_tile, objects_of
+from .modes import Automatic, Carried, Placed
+from .progress import BatchControl
+from .prompts import Position
+from .results import BatchError, PlaneResult
+from .run_local import count_units
+from .sources import ImageSource, ModelSource
+from .units import Job, Workbench, plane_index
+
+__all__ = ["check_dask", "connect", "describe_model", "run_on_dask"]
+
+# A task that is tried so often is not the victim of a worker that died.
+RETRIES = 3
+# Tasks in flight for each worker: enough that none waits, few enough to be cancelled soon.
+WINDOW = 3
+
+
+def check_dask(address: str, image: ImageSource, model: ModelSource, output: Any) -> None:
+    """Refuse what cannot be done on Dask, before anything is begun; raises BatchError."""
+    try:
+        import distributed  # noqa: F401
+    except ImportError as error:
+        raise BatchError(
+            "dask.distributed is not installed, which --dask needs; install it with "
+            'pip install "napari-sam3[dask]"'
+        ) from error
+    if address.startswith("local:"):
+        count = address.removeprefix("local:")
+        if not count.isdecimal() or int(count) < 1:
+            raise BatchError(f"{address!r} is no number of processes; expected such as local:4")
+    elif "://" not in address:
+        raise BatchError(
+            f"{address!r} is no Dask scheduler; expected local:N for N processes on this machine, "
+            "or an address such as tcp://host:8786"
+        )
+    if image.path is None:
+        raise BatchError("other processes open the image themselves; give its path, not an array")
+    if not model.is_portable:
+        raise BatchError("other processes load the model themselves; give its name or weights file")
+    if output is None:
+        raise BatchError("other processes write what they find; give an output that all can reach")
+
+
+@contextmanager
+def connect(address: str) -> Iterator[Any]:
+    """Lend a client of a scheduler, which is begun and ended here for ``local:N``.
+
+    Raises
+    ------
+    BatchError
+        If there is no scheduler.
+    """
+    from distributed import Client, LocalCluster
+
+    with ExitStack() as stack:
+        try:
+            where: Any = address
+            if address.startswith("local:"):
+                where = LocalCluster(  # type: ignore[no-untyped-call]
+                    n_workers=int(address.removeprefix("local:")),
+                    threads_per_worker=1,
+                    dashboard_address=":0",
+                )
+                stack.enter_context(where)
+            client = Client(where, timeout="20s")  # type: ignore[no-untyped-call]
+            stack.enter_context(client)
+        except (OSError, TimeoutError) as error:
+            raise BatchError(
+                f"there is no Dask scheduler at {address!r} ({error}); check the address, or use "
+                "local:N for N processes on this machine"
+            ) from error
+        yield client
+
+
+def describe_model(client: Any, model: ModelSource) -> dict[str, Any]:
+    """Ask a worker what model it is: it may run on another device there than here."""
+    about: dict[str, Any] = _result_of(client.submit(ModelSource.describe, model, pure=False))
+    return about
+
+
+def run_on_dask(
+    job: Job, positions: Sequence[Position], control: BatchControl, client: Any
+) -> Iterator[PlaneResult]:
+    """Do a job on Dask; each task reads its own planes and writes its own chunks and records.
+
+    Tasks are planes, and tiles of large ones. Of the mode "carried", a task is one direction of
+    one stack, since each plane follows from the one before; stacks and directions run side by
+    side. The functions are those of a run in one process, and each task has a workbench of its own,
+    so that results are the same however many threads a worker has; bit for bit where torch has one
+    thread, as in the processes that Dask starts.
+
+    Parameters
+    ----------
+    job, positions, control
+        As for `napari_sam3.batch.run_local.run_here`.
+    client : distributed.Client
+        From `connect`.
+
+    Yields
+    ------
+    PlaneResult
+        Each plane once it is written, in order.
+    """
+    run = _Run(job, control, client)
+    control.begin(count_units(run.bench, positions))
+    try:
+        if isinstance(job.mode, Placed):
+            yield from run.placed(positions)
+        elif isinstance(job.mode, Automatic):
+            yield from run.automatic(positions)
+        else:
+            yield from run.carried(positions)
+    finally:
+        run.cancel()
+
+
+class _Run:
+    """One run, seen from the process that hands the tasks out."""
+
+    def __init__(self, job: Job, control: BatchControl, client: Any) -> None:
+        self.job, self.control, self.client = job, control, client
+        self.bench = Workbench(job, control)
+        self._waiting: deque[Any] = deque()
+
+    def cancel(self) -> None:
+        """Ask for nothing more; tasks that run end by themselves."""
+        for _, future in self._waiting:
+            if future is not None:
+                future.cancel()
+
+    def placed(self, positions: Sequence[Position]) -> Iterator[PlaneResult]:
+        for position, done in self._each(do_plane, positions):
+            self._count(done)
+            yield self._result(position, done)
+
+    def automatic(self, positions: Sequence[Position]) -> Iterator[PlaneResult]:
+        first = 1
+        tiles = [
+            (position, number)
+            for position in positions
+            for number in range(len(self.bench.tiles(position)))
+        ]
+        planes: dict[Position, list[Done]] = {}
+        for (position, _), done in self._each(do_tile, tiles):
+            self._count(done)
+            planes.setdefault(position, []).append(done)
+            if len(planes[position]) < len(self.bench.tiles(position)):
+                continue
+            errors = tuple(error for one in planes[position] for error in one.errors)
+            skipped = all(one.skipped for one in planes.pop(position))
+            if errors:
+                yield self._result(position, Done(skipped, errors))
+                continue
+            # Ids run on from plane to plane, so planes are painted in order.
+            objects = self.bench.merge(position, first)
+            first += len(objects)
+            painted = _result_of(self._submit(do_paint, (position, objects)))
+            yield PlaneResult(
+                plane_index(position), self.bench.shape, objects, skipped and not painted
+            )
+
+    def carried(self, positions: Sequence[Position]) -> Iterator[PlaneResult]:
+        mode = self.job.mode
+        assert isinstance(mode, Carried)
+        errors: dict[Position, str] = {}
+        skipped = True
+        for _, done in self._each(do_anchors, [p for p in positions if mode.prompts.on(p)]):
+            self._count(done)
+            errors |= dict(done.errors)
+            skipped &= done.skipped
+        stacks = mode.stacks(positions)
+        sweeps = [(stack, room) for stack in stacks for room in ("forward", "backward")]
+        for (stack, _), done in self._each(do_sweep, sweeps):
+            errors |= dict(done.errors)
+            skipped &= done.skipped
+            failed = {position for position, _ in done.errors}
+            for position in stack:
+                self.control.count(skipped=done.skipped, failed=position in failed)
+        failed_before = {
+            position: Done(False, ((position, error),)) for position, error in errors.items()
+        }
+        for position, done in self._each(do_meet, sorted(positions), failed_before):
+            yield self._result(position, replace(done, skipped=skipped and done.skipped))
+
+    def _result(self, position: Position, done: Done) -> PlaneResult:
+        plane, shape = plane_index(position), self.bench.shape
+        if done.errors:
+            return PlaneResult(plane, shape, error=ImageError(done.errors[0][1]))
+        objects = objects_of(self.bench, position)
+        return PlaneResult(plane, shape, objects, done.skipped)
+
+    def _each(
+        self,
+        function: Callable[[Job, Any], Any],
+        items: Sequence[Any],
+        known: Mapping[Any, Any] | None = None,
+    ) -> Iterator[tuple[Any, Any]]:
+        """Have a task done for each item, a window of them at a time; yield them in order.
+
+        Items whose results are `known` need no task.
+        """
+        known, coming = known or {}, deque(items)
+        while (coming or self._waiting) and not self.control.cancelled:
+            room = WINDOW * self._workers() - len(self._waiting)
+            for item in [coming.popleft() for _ in range(min(room, len(coming)))]:
+                future = None if item in known else self._submit(function, item)
+                self._waiting.append((item, future))
+            item, future = self._waiting[0]
+            done = known[item] if future is None else _result_of(future)
+            self._waiting.popleft()
+            yield item, done
+
+    def _workers(self) -> int:
+        try:
+            return max(1, len(self.client.nthreads()))
+        except Exception as error:
+            raise _failed(error) from error
+
+    def _submit(self, function: Callable[[Job, Any], Any], item: Any) -> Any:
+        position = item if function in (do_plane, do_anchors) else None
+        job = _about(self.job, position)
+        try:
+            return self.client.submit(function, job, item, pure=False, retries=RETRIES)
+        except Exception as error:
+            raise _failed(error) from error
+
+    def _count(self, done: Done) -> None:
+        self.control.count(skipped=done.skipped, failed=bool(done.errors))
+
+
+def _about(job: Job, position: Position | None) -> Job:
+    """Return a job with the prompts of one plane or none, so that little is sent."""
+    if not isinstance(job.mode, Placed | Carried):
+        return job
+    prompts = job.mode.prompts.at([] if position is None else [position])
+    return replace(job, mode=replace(job.mode, prompts=prompts))
+
+
+def _result_of(future: Any) -> Any:
+    """Wait for a task; whatever ends it is raised as an error of ours."""
+    try:
+        return future.result()
+    except Sam3Error:
+        raise
+    except Exception as error:
+        raise _failed(error) from error
+
+
+def _failed(error: Exception) -> BatchError:
+    from distributed import KilledWorker
+
+    go_on = "the same command goes on from what is done"
+    if isinstance(error, KilledWorker):
+        return BatchError(
+            f"the worker processes died at a task on Dask, {error.last_worker.address} the last. "
+            "They have too little memory, or were killed: look into their log, give each of them "
+            f"more memory or fewer threads, and {go_on}"
+        )
+    reason = (str(error) or type(error).__name__)[:300]
+    return BatchError(f"a task on Dask failed ({reason}); {go_on}")

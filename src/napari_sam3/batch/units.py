@@ -1,0 +1,292 @@
+"""The units of work of a batch: the same functions in one process or in many."""
+
+from __future__ import annotations
+
+import math
+import secrets
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import numpy as np
+
+from napari_sam3.core.drafts import Draft, Turn
+from napari_sam3.core.masks import PlaneMask, Region
+from napari_sam3.core.planes import ContrastLimits, PlaneIndex
+from napari_sam3.core.prompts import PromptSet
+from napari_sam3.images.plane_image import STRIP_BYTES, ArrayPlane, PlaneImage
+from napari_sam3.inference.answers import Question, answer
+from napari_sam3.inference.automatic.find import Found, find_objects, merge_found, paint_order
+from napari_sam3.inference.cache import EmbeddingCache, EncodingStopped
+from napari_sam3.inference.tracking.carry import carry
+from napari_sam3.labels.ome_zarr import LabelImage, open_labels
+from napari_sam3.labels.painting import paint_plane
+from sam3.errors import ImageError
+
+from .modes import Automatic, Carried, Mode, Placed
+from .prompts import Position
+from .results import BatchError, BatchObject, masks_digest
+from .sources import ImageSource, ModelSource
+from .unit_records import Painted, Records, name_of
+
+if TYPE_CHECKING:
+    from sam3.predictor import Predictor
+
+__all__ = ["Job", "State", "Stopped", "Workbench"]
+
+T = TypeVar("T")
+# Features of fields that a chain may come back to; more would cost memory for nothing.
+CACHE_BYTES = 512_000_000
+# Threads of a process ask its model in turn: all of them share it, and what one needs of memory.
+_model_turn = threading.Lock()
+
+#: Objects on their way along a stack: the mask on the plane before, and the planes since prompts.
+State = dict[int, tuple[PlaneMask, int]]
+Tile = tuple[Region, str]
+
+
+class Stopped(Exception):
+    """The batch was cancelled."""
+
+
+class StopSign(Protocol):
+    """What can be asked whether to go on; see `napari_sam3.inference.cache.Control`."""
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the batch is to end."""
+
+    @property
+    def abandoned(self) -> bool:
+        """The same: nothing that is being made is wanted."""
+
+    def report(self, stage: str, fraction: float | None = None) -> None:
+        """Tell a stage of one field."""
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """All that a process has to know to work on a batch; can be sent to another one.
+
+    Parameters
+    ----------
+    image : ImageSource
+        What is segmented.
+    mode : Placed, Carried or Automatic
+        How; `Repeated` is `Placed` here.
+    model : ModelSource
+        By what.
+    records : Path
+        Where results of units are kept.
+    output : Path, optional
+        Where labels are painted.
+    contrast : tuple of float, optional
+        Values shown as 0 and 255; by default found for the image, as in the viewer.
+    level : int, optional
+        Pyramid level, pinned.
+    run : str
+        Tells runs apart, so that nothing of an earlier one is taken for this one's.
+    """
+
+    image: ImageSource
+    mode: Mode
+    model: ModelSource
+    records: Path
+    output: Path | None = None
+    contrast: ContrastLimits | None = None
+    level: int | None = None
+    run: str = field(default_factory=lambda: secrets.token_hex(8))
+
+
+@dataclass(eq=False)
+class Workbench:
+    """Does units of a job, one at a time, and keeps what comes of them.
+
+    A unit that is recorded is not done again; every method says whether it had been.
+
+    Parameters
+    ----------
+    job : Job
+        What there is to do.
+    stop : StopSign
+        Asked between fields.
+    cache : EmbeddingCache, optional
+        Features from before; by default a small one of its own.
+    """
+
+    job: Job
+    stop: StopSign
+    cache: EmbeddingCache = field(default_factory=lambda: EmbeddingCache(CACHE_BYTES))
+
+    @cached_property
+    def records(self) -> Records:
+        """What is done."""
+        return Records(self.job.records)
+
+    @cached_property
+    def predictor(self) -> Predictor:
+        """The model, loaded when it is first needed."""
+        return self.job.model.load()
+
+    @cached_property
+    def labels(self) -> LabelImage | None:
+        """Where labels are painted."""
+        return None if self.job.output is None else open_labels(self.job.output)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width) of a plane in px."""
+        height, width = self.job.image.open().shape[-2:]
+        return height, width
+
+    def load(self, position: Position) -> PlaneImage:
+        """Read a plane, or open it where it is large or a pyramid; raises ImageError."""
+        image = self.job.image.open()
+        try:
+            rendered = image.rendered(plane_index(position), self.job.contrast)
+            limits = rendered.rendering
+            height, width = rendered.shape
+            finest = image.data[0] if image.multiscale else image.data
+            nbytes = height * width * int(np.dtype(finest.dtype).itemsize) * (3 if image.rgb else 1)
+            if image.multiscale or nbytes > STRIP_BYTES:
+                return rendered
+            return ArrayPlane(rendered.region(slice(0, height), slice(0, width)), limits)
+        except ImageError:
+            raise
+        except Exception as error:  # whatever reads the file raises what it likes
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            raise ImageError(f"{plane_index(position)} cannot be read ({reason})") from error
+
+    def find(self, position: Position, plane: PlaneImage) -> tuple[BatchObject, ...]:
+        """Ask for the objects that have prompts on a plane."""
+        mode = self.job.mode
+        assert isinstance(mode, Placed | Carried)
+        prompts = mode.prompts.on(position)
+        drafts = tuple(Draft(number, (Turn(one),)) for number, one in prompts.items())
+        question = Question(plane, drafts, level=self.job.level)
+        answers = self._while_wanted(
+            lambda: answer(question, self.predictor, self.cache, self.stop)
+        )
+        return tuple(
+            BatchObject(one.draft.number, one.mask, float(one.score), one.prompts)
+            for one in answers
+        )
+
+    def step(self, plane: PlaneImage, state: State) -> tuple[BatchObject, ...]:
+        """Carry objects to a plane; those that end there are given, too."""
+        mode = self.job.mode
+        assert isinstance(mode, Carried)
+        masks = {number: mask for number, (mask, _) in sorted(state.items())}
+        found = self._while_wanted(
+            lambda: carry(masks, plane, mode.rules, self.predictor, self.cache, self.stop)
+        )
+        return tuple(
+            BatchObject(
+                number, one.mask, float(one.score), steps=state[number][1] + 1, ended=one.ended
+            )
+            for number, one in found.items()
+        )
+
+    def find_in_tile(self, plane: PlaneImage, region: Region) -> tuple[Found, ...]:
+        """Find all objects whose seed lies in a tile."""
+        mode = self.job.mode
+        assert isinstance(mode, Automatic)
+        return self._while_wanted(
+            lambda: find_objects(
+                plane, self.predictor, self.cache, self.stop, mode.settings, region
+            )
+        )
+
+    def merge(self, position: Position, first: int = 1) -> tuple[BatchObject, ...]:
+        """Bring together what was found in the tiles of a plane, numbered from `first`.
+
+        Raises
+        ------
+        BatchError
+            If a tile is missing.
+        """
+        mode = self.job.mode
+        assert isinstance(mode, Automatic)
+        parts: list[tuple[Found, ...]] = []
+        for _, name in self.tiles(position):
+            found = self.records.found(name)
+            if found is None:
+                raise BatchError(f"the tile {name} is missing; run the same command again")
+            parts.append(found)
+        merged = paint_order(merge_found(parts, mode.settings), mode.settings)
+        return tuple(
+            BatchObject(
+                number, one.mask, float(one.score), PromptSet(((one.seed.x, one.seed.y),), (1,))
+            )
+            for number, one in enumerate(merged, start=first)
+        )
+
+    def paint(self, position: Position, objects: tuple[BatchObject, ...]) -> bool:
+        """Write a plane of labels, then that it is written; False if it was before."""
+        if self.labels is None:
+            return False
+        name, made_from = name_of(position), masks_digest(objects)
+        if self.records.painted(name, made_from) is not None:
+            return False
+        array: Any = self.labels.array
+        chunk = array.chunks[-2], array.chunks[-1]
+
+        def write(region: Region, values: Any) -> None:
+            array[(*position, *region)] = values
+
+        try:
+            extents = paint_plane(objects, self.shape, chunk, write)
+        except OSError as error:
+            raise BatchError(
+                f"{str(self.job.output)!r} cannot be written ({error.strerror or error}); free "
+                "some space, then the same command goes on from there"
+            ) from error
+        self.records.put_painted(name, Painted.of(objects, extents, made_from))
+        return True
+
+    def tiles(self, position: Position) -> tuple[Tile, ...]:
+        """Return the tiles of a plane, with the names of their records."""
+        mode = self.job.mode
+        assert isinstance(mode, Automatic)
+        spans = [_spans(length, mode.tile) for length in self.shape]
+        return tuple(
+            ((rows, columns), name_of(position, (rows.start, columns.start)))
+            for rows in spans[0]
+            for columns in spans[1]
+        )
+
+    def forget(self) -> None:
+        """Give up the features of a plane that is not come back to."""
+        self.cache.clear()
+
+    def _while_wanted(self, ask: Callable[[], T | None]) -> T:
+        try:
+            with _model_turn:
+                found = ask()
+        except EncodingStopped:
+            found = None
+        if found is None:
+            raise Stopped
+        return found
+
+
+def plane_index(position: Position) -> PlaneIndex:
+    """Return the plane of the last two axes at a position."""
+    return PlaneIndex((len(position), len(position) + 1), position)
+
+
+def state_digest(state: State) -> str:
+    """Return a digest of what a step depends on."""
+    steps = sorted((number, steps) for number, (_, steps) in state.items())
+    return f"{masks_digest({n: state[n][0] for n in sorted(state)})} {steps}"
+
+
+def _spans(length: int, tile: int) -> list[slice]:
+    """Divide an axis evenly into the fewest tiles that are no longer than `tile`."""
+    count = max(1, math.ceil(length / tile))
+    edges = [round(i * length / count) for i in range(count + 1)]
+    return [slice(start, stop) for start, stop in pairwise(edges)]

@@ -1,0 +1,4 @@
+"""`napari-sam3 COMMAND`.
+
+Each command is a module; none but the demo needs a viewer.
+"""

@@ -1,0 +1,315 @@
+"""The command `napari-sam3 batch`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sam3.errors import PromptError
+
+from .common import (
+    DONE,
+    INTERRUPTED,
+    SOME_FAILED,
+    ProgressLine,
+    add_json_option,
+    add_rgb_option,
+    contrast_limits,
+    print_json,
+    raw,
+)
+
+if TYPE_CHECKING:
+    from napari_sam3.batch import BatchControl, Mode, PlaneResult, Progress
+    from napari_sam3.images.lazy import LazyImage
+
+__all__ = ["add_arguments", "run"]
+
+EXAMPLES = """\
+examples:
+  napari-sam3 batch stack.tif -o labels.zarr --prompts clicks.csv
+      the prompts that stand on each plane, from a table
+  napari-sam3 batch stack.tif -o labels.zarr --mode carried --prompts clicks.csv
+      each object followed through the stack from the planes with its prompts
+  napari-sam3 batch series.tif -o labels.zarr --mode repeated --prompts one.csv --planes 0-99
+      the prompts of one plane on planes 0 to 99
+  napari-sam3 batch slide.ome.zarr -o labels.zarr --mode automatic --dask local:4
+      everything there is, by four processes
+
+The table is CSV or JSON: plane, object, x, y and polarity of each click, or x0, y0, x1, y1 of each
+box; see docs/batch.md. It may be interrupted at any time (Ctrl-C, or worse): the same command goes
+on where it stopped. What is done stands in LABELS.zarr.batch.
+"""
+MODES = "placed", "repeated", "carried", "automatic"
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Describe the command's own arguments."""
+    raw(command, EXAMPLES)
+    command.add_argument("image", metavar="IMAGE", type=Path, help="TIFF, zarr, OME-Zarr, others")
+    command.add_argument(
+        "-o", "--output", required=True, metavar="LABELS.zarr", type=Path, help="OME-Zarr to write"
+    )
+    command.add_argument(
+        "--mode", choices=MODES, default="placed", help="what is looked for (default: placed)"
+    )
+    command.add_argument("--prompts", metavar="TABLE", type=Path, help="CSV or JSON of prompts")
+    command.add_argument(
+        "--planes",
+        metavar="N-M[,N-M...]",
+        type=_ranges,
+        help="planes to work on, such as 0-9 or 7,0-23: along each axis "
+        "before rows and columns a number or a range, separated by commas (default: all)",
+    )
+    command.add_argument(
+        "--axis",
+        type=int,
+        default=-1,
+        help="axis along which objects are carried (default: the last before rows and columns)",
+    )
+    command.add_argument(
+        "--tile", type=int, metavar="PX", help="side of the tiles that large planes are cut into"
+    )
+    command.add_argument(
+        "--settings",
+        metavar="JSON",
+        type=_settings,
+        default={},
+        help="""settings of the modes carried and automatic, such as '{"min_score": 0.8}'""",
+    )
+    command.add_argument("--level", type=int, help="how finely to look; by default chosen")
+    command.add_argument(
+        "--contrast",
+        metavar="LOW,HIGH",
+        type=contrast_limits,
+        help="values shown to the model as black and white; by default found for the image",
+    )
+    command.add_argument(
+        "--dask",
+        metavar="WHERE",
+        help="local:N for N processes, or a scheduler such as tcp://host:8786",
+    )
+    command.add_argument(
+        "--ome-version", choices=("0.5", "0.4"), default=None, help="of OME-Zarr (default: 0.5)"
+    )
+    command.add_argument(
+        "--table", metavar="CSV", type=Path, help="table of all objects to write besides"
+    )
+    add_rgb_option(command)
+    add_json_option(command)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do the batch, and say what was done; returns the exit code."""
+    from napari_sam3.batch import BatchControl, read_objects
+    from napari_sam3.images.lazy import open_image
+    from napari_sam3.labels.table import check_output, write_table
+
+    if arguments.table is not None:
+        check_output(arguments.table, overwrite=True)
+    image = open_image(arguments.image, rgb=arguments.rgb)
+    try:
+        positions = _positions(image, arguments.planes)
+        mode = _mode(image, arguments, positions)
+    finally:
+        image.close()
+    counter = _Counter()
+    control = BatchControl(counter.show)
+    interrupted, failures, planes = False, [], 0
+    try:
+        with closing(_results(arguments, mode, positions, control)) as results:
+            for result in results:
+                planes += result.error is None
+                if result.error is not None:
+                    failures.append(result)
+    except KeyboardInterrupt:
+        interrupted = True
+    finally:
+        counter.end()
+    if arguments.table is not None and not interrupted:
+        write_table(arguments.table, list(read_objects(arguments.output)), overwrite=True)
+    return _report(arguments, control, planes, failures, interrupted)
+
+
+def _results(
+    arguments: argparse.Namespace, mode: Mode, positions: Any, control: BatchControl
+) -> Any:
+    from napari_sam3.batch import segment
+
+    if arguments.dask is not None and not arguments.verbose:
+        _hush_dask()
+    return segment(
+        arguments.image,
+        mode,
+        arguments.model,
+        planes=positions,
+        output=arguments.output,
+        overwrite=arguments.overwrite,
+        rgb=arguments.rgb,
+        device=arguments.device,
+        contrast=arguments.contrast,
+        level=arguments.level,
+        version=arguments.ome_version,
+        control=control,
+        dask=arguments.dask,
+    )
+
+
+def _hush_dask() -> None:
+    """Leave out what the parts of Dask tell each other."""
+    import importlib.util
+    import logging
+
+    if importlib.util.find_spec("distributed") is not None:
+        import distributed  # noqa: F401  (which sets the levels of its loggers)
+
+        for name in ("distributed", "distributed.http.proxy", "bokeh", "tornado"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def _report(
+    arguments: argparse.Namespace,
+    control: BatchControl,
+    planes: int,
+    failures: list[PlaneResult],
+    interrupted: bool,
+) -> int:
+    done = control.progress
+    for result in failures:
+        print(f"{arguments.prog}: {result.plane}: {result.error}", file=sys.stderr)
+    if interrupted:
+        again = " without --overwrite" if arguments.overwrite else ""
+        print(
+            f"{arguments.prog}: interrupted after {done.done} of {done.total} units; the same "
+            f"command{again} goes on from there",
+            file=sys.stderr,
+        )
+    if arguments.json:
+        summary = {
+            "labels": str(arguments.output),
+            "planes": planes,
+            "units": {"done": done.done, "total": done.total, "skipped": done.skipped},
+            "failed": [
+                {"plane": list(result.position), "error": str(result.error)} for result in failures
+            ],
+            "interrupted": interrupted,
+        }
+        print_json(summary)
+    elif not interrupted:
+        known = f", {done.skipped} of {done.total} units already there" if done.skipped else ""
+        lost = f", {len(failures)} failed" if failures else ""
+        print(f"labels: {arguments.output} ({planes} planes{known}{lost})")
+    if interrupted:
+        return INTERRUPTED
+    return SOME_FAILED if failures else DONE
+
+
+def _mode(image: LazyImage, arguments: argparse.Namespace, positions: Any) -> Mode:
+    from napari_sam3.batch import Automatic, Carried, CarryRules, Placed, Repeated, read_prompts
+    from napari_sam3.inference.automatic.settings import AutomaticSettings
+
+    if arguments.mode == "automatic":
+        if arguments.prompts is not None:
+            raise PromptError("the mode automatic takes no prompts; leave out --prompts")
+        settings = AutomaticSettings.from_json(arguments.settings)
+        return Automatic(settings, **({} if arguments.tile is None else {"tile": arguments.tile}))
+    if arguments.prompts is None:
+        raise PromptError(
+            f"the mode {arguments.mode} needs --prompts, a table of clicks and boxes; or use "
+            "--mode automatic"
+        )
+    if arguments.settings and arguments.mode != "carried":
+        raise PromptError(f"the mode {arguments.mode} has no --settings; leave them out")
+    leading = image.axes.names[:-2]
+    if arguments.mode == "repeated":
+        return Repeated(_one_plane(arguments.prompts, leading))
+    prompts = read_prompts(arguments.prompts, leading)
+    if arguments.mode == "placed":
+        return Placed(prompts)
+    return Carried(prompts, arguments.axis, CarryRules.from_json(arguments.settings))
+
+
+def _one_plane(path: Path, leading: Any) -> Any:
+    """Read the prompts of one plane, which may be named or not."""
+    from napari_sam3.batch import read_prompts
+
+    try:
+        planes = read_prompts(path, 0).planes
+    except PromptError as unnamed:
+        try:
+            planes = read_prompts(path, leading).planes
+        except PromptError as error:
+            # What is wrong with a plane that is named says more than that it is named.
+            raise (error if "plane" in str(unnamed) else unnamed) from None
+    if len(planes) != 1:
+        raise PromptError(
+            f"{path.name} has prompts on {len(planes)} planes; the mode repeated takes those of one"
+        )
+    return next(iter(planes.values()))
+
+
+def _positions(image: LazyImage, ranges: list[range] | None) -> Any:
+    import itertools
+
+    from sam3.errors import ImageError
+
+    if ranges is None:
+        return None
+    leading = image.shape[:-2]
+    if len(ranges) != len(leading):
+        raise ImageError(
+            f"--planes gives {len(ranges)} range(s), but the image of shape {image.shape} has "
+            f"{len(leading)} axes before rows and columns; give one for each"
+        )
+    return itertools.product(*ranges)
+
+
+class _Counter:
+    """Shows the rate and the time left."""
+
+    def __init__(self) -> None:
+        from napari_sam3.batch.pace import Pace
+
+        self._pace, self._line = Pace(), ProgressLine()
+
+    def show(self, progress: Progress) -> None:
+        now = time.monotonic()
+        text = self._pace.describe(progress, now)
+        if progress.done or self._line.on_terminal:
+            self._line.show(text, now, finished=progress.done >= progress.total)
+
+    def end(self) -> None:
+        self._line.end()
+
+
+def _ranges(text: str) -> list[range]:
+    ranges = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        try:
+            start, stop = int(first), int(last if dash else first)
+        except ValueError:
+            start, stop = 0, -1
+        if not 0 <= start <= stop:
+            raise argparse.ArgumentTypeError(
+                f"{text!r} cannot be read; expected a range for each axis, such as 0-9 or 7,0-23"
+            )
+        ranges.append(range(start, stop + 1))
+    return ranges
+
+
+def _settings(text: str) -> dict[str, Any]:
+    try:
+        values = json.loads(text)
+    except ValueError:
+        values = None
+    if not isinstance(values, dict):
+        raise argparse.ArgumentTypeError(
+            f"""{text!r} cannot be read; expected JSON such as '{{"min_score": 0.8}}'"""
+        )
+    return values

@@ -1,0 +1,216 @@
+"""The demo: a sample image, ready to be clicked on; without a display the demo clicks itself."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_sam3.labels.table import (
+    ObjectRow,
+    check_output,
+    format_table,
+    write_labels,
+    write_table,
+)
+from napari_sam3.layers.gestures import KEYS
+from sam3.errors import Sam3Error
+
+from .virtual_display import has_display, virtual_display
+
+if TYPE_CHECKING:
+    import napari
+
+    from napari_sam3.qt.widget import SegmentWidget
+    from napari_sam3.session.session import LabelingSession
+
+    from .robot import Hand
+
+__all__ = ["COINS", "IN_HAND", "DemoError", "Person", "Take", "label_by_hand", "run_demo"]
+
+PLUGIN, WIDGET, SAMPLE = "napari-sam3", "SAM 3", "coins"
+FILES = ("labels.tif", "objects.csv", "screenshot.png")
+WINDOW = (1400, 800)
+BAD_INPUT = 2
+Place = tuple[float, float]
+
+
+class DemoError(Sam3Error, RuntimeError):
+    """The demo did not come to its end."""
+
+
+@dataclass(frozen=True)
+class Take:
+    """How one object is shown to the model; places are (row, column) in px of the image.
+
+    Parameters
+    ----------
+    clicks : tuple of places
+        Left clicks, on the object.
+    away : tuple of places
+        Right clicks, beside it.
+    box : pair of places, optional
+        Corners to drag between.
+    """
+
+    clicks: tuple[Place, ...] = ()
+    away: tuple[Place, ...] = ()
+    box: tuple[Place, Place] | None = None
+
+
+COINS = (
+    Take(clicks=((51, 155),)),
+    Take(clicks=((51, 215),)),
+    Take(box=((30, 251), (76, 301))),
+    Take(clicks=((127, 154),), away=((161, 156),)),
+    Take(clicks=((119, 271),)),
+    Take(clicks=((125, 336),)),
+    Take(clicks=((193, 212),)),
+    Take(clicks=((194, 274),)),
+)
+IN_HAND = Take(clicks=((187, 347),), away=((231, 347),))
+
+
+def run_demo(
+    output: str | os.PathLike[str],
+    *,
+    model: str = "tiny",
+    device: str = "auto",
+    headless: bool = False,
+    overwrite: bool = False,
+    quiet: bool = False,
+) -> int:
+    """Open napari on a sample; without a display, label it off-screen and save the results.
+
+    Parameters
+    ----------
+    output : str or path-like
+        Folder for the results of the run without a display.
+    model, device : str
+        As for `sam3.load_predictor`.
+    headless : bool
+        Work off-screen even where there is a display.
+    overwrite : bool
+        Replace results of an earlier run.
+    quiet : bool
+        Print nothing but errors.
+
+    Returns
+    -------
+    int
+        Exit code, 0 if all went well.
+
+    Raises
+    ------
+    sam3.errors.Sam3Error
+        If the results cannot be written, or no screen can be made.
+    """
+    if has_display() and not headless:
+        return _show(model, device)
+    for name in FILES:
+        check_output(Path(output) / name, overwrite=overwrite)
+    # A process of its own: Qt must be gone before its screen is, or it takes the process along.
+    # Its napari settings are none: the user's, window sizes among them, are left alone.
+    with virtual_display():
+        code = f"from {__name__} import label_by_hand as run; run(*__import__('sys').argv[1:])"
+        command = [sys.executable, "-c", code, os.fspath(output), model, device]
+        return subprocess.run(
+            command,
+            env={**os.environ, "NAPARI_CONFIG": ""},
+            stdout=subprocess.DEVNULL if quiet else None,
+            check=False,
+        ).returncode
+
+
+def label_by_hand(folder: str, model: str, device: str) -> None:
+    """Label the coins with mouse and keys, save what came of it, and end the process."""
+    try:
+        rows = _label_coins(Path(folder), model, device)
+    except Sam3Error as error:
+        print(f"napari-sam3 demo: error: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(BAD_INPUT)
+    print(format_table(rows))
+    print("\n".join(f"{Path(name).stem + ':':12}{Path(folder) / name}" for name in FILES))
+
+
+def _show(model: str, device: str) -> int:
+    import napari
+
+    viewer, _ = _open(model, device)
+    viewer.window.resize(*WINDOW)
+    napari.run()
+    return 0
+
+
+def _open(model: str, device: str) -> tuple[napari.Viewer, SegmentWidget]:
+    """Open napari with the sample and the dock widget, both by way of the manifest."""
+    import napari
+
+    viewer = napari.Viewer()
+    viewer.open_sample(PLUGIN, SAMPLE)
+    _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
+    if (model, device) != ("tiny", "auto"):
+        widget.set_model(model, device)
+    return viewer, widget
+
+
+def _label_coins(folder: Path, model: str, device: str) -> list[ObjectRow]:
+    """Label the coins, leave one in hand, and write the files."""
+    from .robot import Hand
+
+    viewer, widget = _open(model, device)
+    try:
+        hand = Hand(viewer)
+        viewer.window.resize(*WINDOW)
+        hand.wait_until(lambda: widget.binding is not None, "the layers")
+        viewer.fit_to_view()
+        person = Person(hand, widget.session)
+        for take in COINS:
+            person.label(take)
+        person.show(IN_HAND)
+        assert widget.binding is not None
+        labels = widget.binding.labels.data
+        rows = [ObjectRow.measure(one, labels) for one in widget.session.objects]
+        write_labels(folder / FILES[0], labels, overwrite=True)
+        write_table(folder / FILES[1], rows, overwrite=True)
+        viewer.screenshot(str(folder / FILES[2]), canvas_only=False, flash=False)
+    finally:
+        # A thread at work outlives a closed window, and with it everything it holds.
+        widget.shut_down()
+        widget.wait()
+        viewer.close()
+    return rows
+
+
+class Person:
+    """Somebody who clicks, waits for the mask, and presses the key for accepting."""
+
+    def __init__(self, hand: Hand, session: LabelingSession) -> None:
+        self._hand, self._session = hand, session
+        self._failures: list[BaseException] = []
+        session.failed.connect(self._failures.append)
+
+    def show(self, take: Take) -> None:
+        """Give all prompts of one object, and wait for its mask."""
+        if take.box is not None:
+            self._hand.drag(*take.box)
+        for place in take.clicks:
+            self._hand.click(place)
+        for place in take.away:
+            self._hand.click(place, right=True)
+        self._hand.wait_until(lambda: not self._session.busy, f"the mask of {take}")
+        if self._failures:
+            raise self._failures[0]
+        if self._session.prediction is None:
+            raise DemoError(f"the viewer took no prompt from {take}; is the canvas covered?")
+
+    def label(self, take: Take) -> None:
+        """Show one object and accept its mask."""
+        before = len(self._session.objects)
+        self.show(take)
+        self._hand.type(KEYS["accept"])
+        if len(self._session.objects) != before + 1:
+            raise DemoError(f"the mask of {take} was not accepted: nothing of it is free")

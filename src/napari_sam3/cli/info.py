@@ -1,0 +1,143 @@
+"""The command `napari-sam3 info`: what a weights file, an image or an embedding store is."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+from typing import Any
+
+from sam3.files import read_bounded
+
+from .common import DONE, add_json_option, add_rgb_option, print_json, raw
+
+__all__ = ["add_arguments", "describe", "run"]
+
+EXAMPLES = """\
+examples:
+  napari-sam3 info stack.ome.tif
+      shape, axes, units, scale, data type and pyramid of an image
+  napari-sam3 info stack.store
+      what an embedding store was made with, and how large it is
+  napari-sam3 info sam3.pt --json
+      format, model and fingerprint of a weights file
+"""
+_WEIGHTS = {".pt", ".pth", ".safetensors"}
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Describe the command's own arguments."""
+    raw(command, EXAMPLES)
+    command.add_argument(
+        "file", metavar="FILE", help="image, weights file or embedding store; or 'tiny'"
+    )
+    add_rgb_option(command)
+    add_json_option(command)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Say what a file is; returns the exit code."""
+    about = describe(arguments.file, rgb=arguments.rgb)
+    if arguments.json:
+        print_json(about)
+    else:
+        for name, value in about.items():
+            several = isinstance(value, list) and value and isinstance(value[0], dict)
+            lines = value if several else [value]
+            for number, line in enumerate(lines):
+                print(f"{'' if number else name + ':':13}{_text(line)}")
+    return DONE
+
+
+def describe(file: str, *, rgb: bool | None = None) -> dict[str, Any]:
+    """Return what a file is, by names; values are plain, for JSON.
+
+    Raises
+    ------
+    sam3.errors.Sam3Error
+        If it is nothing that is known.
+    """
+    path = Path(file)
+    if file == "tiny" or path.suffix.lower() in _WEIGHTS:
+        from sam3.cli import describe as describe_weights
+
+        return {"kind": "weights", **describe_weights(file)}
+    if _is_store(path):
+        return _describe_store(path)
+    return _describe_image(path, rgb)
+
+
+def _is_store(path: Path) -> bool:
+    from napari_sam3.inference.store.folder import MAX_JSON_BYTES
+    from napari_sam3.records.checks import parse
+
+    try:
+        content = read_bounded(path / "zarr.json", MAX_JSON_BYTES)
+        attributes = parse(content, "zarr.json").value["attributes"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return isinstance(attributes, dict) and "napari_sam3_store" in attributes
+
+
+def _describe_store(path: Path) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from napari_sam3.inference.store.store import EmbeddingStore
+
+    store = EmbeddingStore(path, read_only=True)
+    try:
+        info = store.info()
+    finally:
+        store.close()
+    return {
+        "kind": "embedding store",
+        "file": str(path),
+        "fields": info.fields,
+        "bytes": info.nbytes,
+        "limit": info.limit_bytes,
+        "models": [
+            {"model": name, "fingerprint": mark, "resolution": side, "precision": kind, "fields": n}
+            for (name, mark, side, kind), n in info.models.items()
+        ],
+        "renderings": [{**asdict(one), "fields": n} for one, n in info.renderings.items()],
+    }
+
+
+def _describe_image(path: Path, rgb: bool | None) -> dict[str, Any]:
+    from napari_sam3.images.lazy import open_image
+
+    image = open_image(path, rgb=rgb)
+    try:
+        levels = image.data if image.multiscale else [image.data]
+        axes = image.axes
+        return {
+            "kind": "image",
+            "file": str(path),
+            "shape": list(image.shape),
+            "dtype": str(levels[0].dtype),
+            "colours": int(levels[0].shape[-1]) if image.rgb else 0,
+            "planes": math.prod(image.shape[:-2]),
+            "bytes": math.prod(levels[0].shape) * levels[0].dtype.itemsize,
+            "axes": [
+                {"name": name, "length": length, "scale": scale, "start": start, "unit": unit}
+                for name, length, scale, start, unit in zip(
+                    axes.names, image.shape, axes.scale, axes.translate, axes.units, strict=True
+                )
+            ],
+            "levels": [{"shape": list(level.shape), "chunks": _chunks(level)} for level in levels],
+        }
+    finally:
+        image.close()
+
+
+def _chunks(level: Any) -> list[int] | None:
+    chunks = getattr(level, "chunks", None)
+    return None if chunks is None else [int(length) for length in chunks]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_text(one)}" for name, one in value.items() if one is not None)
+    if isinstance(value, list | tuple):
+        return " x ".join(map(str, value)) or "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,169 @@
+"""The command line: which commands there are; each has a module of its own."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+
+from sam3.errors import Sam3Error
+
+from . import batch as batch_command
+from . import doctor as doctor_command
+from . import export as export_command
+from . import info as info_command
+from . import models as models_command
+from . import precompute as precompute_command
+from . import segment as segment_command
+from .common import (
+    BAD_INPUT,
+    DONE,
+    EXIT_CODES,
+    INTERRUPTED,
+    Parser,
+    add_json_option,
+    add_model_options,
+    print_json,
+    raw,
+)
+
+__all__ = ["main"]
+
+#: Name, module and what it does, in the order in which they are needed.
+COMMANDS: tuple[tuple[str, ModuleType, str], ...] = (
+    ("segment", segment_command, "segment an image from points and boxes"),
+    (
+        "batch",
+        batch_command,
+        "segment many planes, or tiles of a large one; goes on where it stopped",
+    ),
+    (
+        "precompute",
+        precompute_command,
+        "encode an image ahead, so that clicks are answered at once",
+    ),
+    ("export", export_command, "write labels for ImageJ, QuPath, COCO, or as a table"),
+    ("info", info_command, "say what an image, a weights file or an embedding store is"),
+    ("models", models_command, "list models, download the released one, verify a file"),
+    ("doctor", doctor_command, "versions, memory and device, and a test whether they work"),
+)
+WITH_MODEL = ("segment", "batch", "precompute", "demo")
+OVERWRITING = ("segment", "batch", "export", "demo")
+EXAMPLES = """\
+examples:
+  napari-sam3 demo
+      see it work, in a window or without a display
+  napari-sam3 segment cells.tif --point 120,80 -o labels.tif
+      one object by a click
+  napari-sam3 export labels.tif -o cells.geojson
+      labels for QuPath
+
+Every command has examples: napari-sam3 COMMAND --help
+"""
+DEMO_EXAMPLES = """\
+examples:
+  napari-sam3 demo
+      a window with a sample image; without a display, what comes of labelling it
+  napari-sam3 demo --headless --output somewhere
+      labels.tif, objects.csv and screenshot.png, without a window
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments; those of the process if not given.
+
+    Returns
+    -------
+    int
+        0 done; 1 some of it failed; 2 for input that cannot be used; 130 interrupted.
+    """
+    arguments = _parser().parse_args(argv)
+    logging.basicConfig(level=logging.INFO if arguments.verbose else logging.WARNING)
+    try:
+        return int(arguments.run(arguments))
+    except Sam3Error as error:
+        print(f"{arguments.prog}: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        print(f"{arguments.prog}: interrupted", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser(
+        prog="napari-sam3",
+        description="SAM 3 interactive segmentation: the same in napari, in scripts and here.",
+    )
+    raw(parser, f"{EXAMPLES}\n{EXIT_CODES}")
+    parser.add_argument("--version", action="version", version=_version())
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_demo(commands.add_parser("demo", help=(
+        "open a sample image; without a display, label it and save the results"
+    )))  # fmt: skip
+    for name, module, meaning in COMMANDS:
+        command = commands.add_parser(
+            name, help=meaning, description=f"{meaning[0].upper()}{meaning[1:]}."
+        )
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
+    for name, command in commands.choices.items():
+        if name in WITH_MODEL:
+            add_model_options(command)
+        if name in OVERWRITING:
+            command.add_argument(
+                "--overwrite", action="store_true", help="replace files that exist already"
+            )
+        command.add_argument("-v", "--verbose", action="store_true", help="say what is being done")
+        command.set_defaults(prog=command.prog)
+    return parser
+
+
+def _add_demo(demo: argparse.ArgumentParser) -> None:
+    raw(demo, DEMO_EXAMPLES)
+    demo.add_argument(
+        "--output",
+        metavar="DIR",
+        type=Path,
+        default=Path("demo-output"),
+        help="folder for labels.tif, objects.csv and screenshot.png (default: %(default)s)",
+    )
+    demo.add_argument(
+        "--headless", action="store_true", help="label off-screen even where there is a display"
+    )
+    add_json_option(demo)
+    demo.set_defaults(run=_demo)
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from .demo import FILES, run_demo
+
+    code = run_demo(
+        arguments.output,
+        model=arguments.model,
+        device=arguments.device,
+        headless=arguments.headless,
+        overwrite=arguments.overwrite,
+        quiet=arguments.json,
+    )
+    if arguments.json and code == DONE:
+        written = [arguments.output / name for name in FILES]
+        print_json({"files": [path for path in written if path.exists()]})
+    return code
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return f"napari-sam3 {version('napari-sam3')}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,186 @@
+"""The command `napari-sam3 models`: list them, download the released one, verify a file."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from sam3.errors import CheckpointError, CheckpointNotFoundError
+
+from .common import DONE, add_json_option, agreed, print_json, raw
+
+__all__ = ["add_arguments", "run"]
+
+EXAMPLES = """\
+examples:
+  napari-sam3 models list
+      the embedded model, and the released one if it is on this computer
+  napari-sam3 models download
+      the released weights, 3.5 GB, after asking; they are gated: see huggingface.co/facebook/sam3
+  napari-sam3 models verify sam3.pt --sha256 9f86d08188...
+      size and checksum of a file, and whether every tensor of the model is in it
+"""
+CONSENT = """\
+The released weights of SAM 3 are 3.5 GB, made by Meta, and come under Meta's SAM License, not under
+the licence of this program: read it at huggingface.co/facebook/sam3, where access is granted. Your
+Hugging Face account is told to the server.
+"""
+_SECONDS_BETWEEN_LINES = 10.0
+_SECONDS_ON_A_TERMINAL = 0.2
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Describe the command's own arguments."""
+    raw(command, EXAMPLES)
+    actions = command.add_subparsers(required=True, metavar="ACTION", dest="action")
+    actions.add_parser("list", help="the models that can be used at once")
+    download = actions.add_parser("download", help="fetch the released weights, after asking")
+    download.add_argument("--yes", action="store_true", help="agree without being asked")
+    download.add_argument("--endpoint", metavar="URL", help="another server, such as a mirror")
+    download.add_argument(
+        "--cache", metavar="DIR", type=Path, help="another folder than Hugging Face's cache"
+    )
+    verify = actions.add_parser("verify", help="checksum and content of a weights file")
+    verify.add_argument("file", metavar="FILE", help="weights file, or 'tiny'")
+    verify.add_argument("--sha256", metavar="HEX", help="checksum that the file should have")
+    for action in actions.choices.values():
+        add_json_option(action)
+        action.add_argument("-v", "--verbose", action="store_true", help="say what is being done")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do what is asked; returns the exit code."""
+    return {"list": _list, "download": _download, "verify": _verify}[arguments.action](arguments)
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    from sam3.weights import load as checkpoint
+
+    file = checkpoint.embedded_weights()
+    models = [{"name": "tiny", "what": "embedded", "path": file, "bytes": file.stat().st_size}]
+    released = _released()
+    if released is not None:
+        size = released.stat().st_size
+        models.append({"name": str(released), "what": "released", "path": released, "bytes": size})
+    if arguments.json:
+        print_json({"models": models})
+        return DONE
+    for one in models:
+        print(f"{one['what']:10}{_size(int(str(one['bytes']))):>9}  --model {one['name']}")
+    if released is None:
+        print("released   3.50 GB  not on this computer; get it by: napari-sam3 models download")
+    return DONE
+
+
+def _released() -> Path | None:
+    """Return the released weights if they are in Hugging Face's cache."""
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache("facebook/sam3", "sam3.pt")
+    return Path(found) if isinstance(found, str) and Path(found).is_file() else None
+
+
+def _download(arguments: argparse.Namespace) -> int:
+    from sam3.weights.download import download_released_weights
+
+    print(CONSENT, file=sys.stderr)
+    if not (arguments.yes or agreed("Download them?")):
+        print(f"{arguments.prog}: nothing was downloaded", file=sys.stderr)
+        return DONE
+    counter = _Counter("downloaded")
+    try:
+        path = download_released_weights(
+            endpoint=arguments.endpoint,
+            cache_dir=arguments.cache,
+            progress=counter.show,
+            instead='Or use the embedded model, which needs no download: --model "tiny".',
+        )
+    finally:
+        counter.end()
+    if arguments.json:
+        print_json({"path": path, "bytes": path.stat().st_size})
+    else:
+        print(f"weights: {path}\nuse them by: --model '{path}'")
+    return DONE
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    from sam3.cli import describe
+    from sam3.weights import load as checkpoint
+
+    path = checkpoint.embedded_weights() if arguments.file == "tiny" else Path(arguments.file)
+    if not path.is_file():
+        raise CheckpointNotFoundError(f"there is no weights file {str(path)!r}; check the path")
+    digest = _sha256(path)
+    wanted = (arguments.sha256 or "").strip().lower()
+    if wanted and wanted != digest:
+        raise CheckpointError(
+            f"{str(path)!r} ({path.stat().st_size} bytes) has the SHA-256 {digest}, expected "
+            f"{wanted}; it is damaged or another file: download it again"
+        )
+    about: dict[str, Any] = describe(path)
+    about |= {"bytes": path.stat().st_size, "sha256": digest, "checksum": _verdict(wanted)}
+    if arguments.json:
+        print_json(about)
+    else:
+        for name, value in about.items():
+            print(f"{name + ':':13}{value}")
+        print("every tensor of the model is there")
+    return DONE
+
+
+def _verdict(wanted: str) -> str:
+    return "as expected" if wanted else "not compared; give --sha256"
+
+
+def _sha256(path: Path) -> str:
+    digest, counter, done = hashlib.sha256(), _Counter("read"), 0
+    total = path.stat().st_size
+    try:
+        with path.open("rb") as file:
+            while block := file.read(1 << 24):
+                digest.update(block)
+                done += len(block)
+                counter.show(done, total)
+    except OSError as error:
+        raise CheckpointError(
+            f"{str(path)!r} cannot be read ({error.strerror or error}); check the disk"
+        ) from error
+    finally:
+        counter.end()
+    return digest.hexdigest()
+
+
+class _Counter:
+    """Shows bytes on the error stream: on one line of a terminal, or now and then."""
+
+    def __init__(self, done: str) -> None:
+        self._done = done
+        self._terminal = sys.stderr.isatty()
+        self._shown = time.monotonic()
+        self._open = False
+
+    def show(self, done: int, total: int | None) -> None:
+        pause = _SECONDS_ON_A_TERMINAL if self._terminal else _SECONDS_BETWEEN_LINES
+        now = time.monotonic()
+        if now - self._shown < pause:
+            return
+        self._shown = now
+        of = "" if not total else f" of {_size(total)}"
+        start, end = ("\r", "") if self._terminal else ("", "\n")
+        text = f"{start}{_size(done)}{of} {self._done}    "
+        print(text.rstrip() if end else text, end=end, file=sys.stderr, flush=True)
+        self._open = self._terminal
+
+    def end(self) -> None:
+        if self._open:
+            print(file=sys.stderr)
+            self._open = False
+
+
+def _size(nbytes: int) -> str:
+    return f"{nbytes / 1e9:.2f} GB" if nbytes >= 1e8 else f"{nbytes / 1e6:.1f} MB"

@@ -1,0 +1,239 @@
+"""Image files into arrays, for the command line; in napari its readers do this."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_sam3.core.axes import ImageAxes
+from napari_sam3.core.planes import PlaneIndex
+from sam3.errors import ImageError
+
+from .contrast import ImageContrast, channel_axes
+from .plane_image import Channel
+from .tiff_axes import tiff_axes, tiff_layout
+
+__all__ = ["LoadedImage", "has_colours", "plane_of", "read_image"]
+
+TIFF_SUFFIXES = {".tif", ".tiff", ".lsm", ".stk", ".qptiff", ".btf"}
+COLOURS = (3, 4)
+_COLOUR_NAMES = {"s", "c", "ch", "channel", "channels", "rgb", "rgba", "color", "colour", "band"}
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedImage:
+    """An image file in memory.
+
+    Parameters
+    ----------
+    data : ndarray
+        At least two axes, rows and columns last; with `rgb` followed by 3 or 4 colours.
+    rgb : bool
+        Whether the last axis holds colours.
+    known_axes : ImageAxes, optional
+        What the file says about its axes.
+    """
+
+    data: npt.NDArray[Any] = field(repr=False)
+    rgb: bool = False
+    known_axes: ImageAxes | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Lengths of the axes without the colours."""
+        shape = tuple(int(length) for length in self.data.shape)
+        return shape[:-1] if self.rgb else shape
+
+    @property
+    def axes(self) -> ImageAxes:
+        """Names, units, scale and place of the axes without the colours."""
+        return self.known_axes or ImageAxes.default(len(self.shape))
+
+    def channel(self, plane: PlaneIndex) -> Channel:
+        """Return a plane, with the contrast that the viewer would find."""
+        return Channel(self.data, plane, self.rgb, contrast=self._contrast)
+
+    @cached_property
+    def _contrast(self) -> ImageContrast:
+        apart = channel_axes(self.known_axes.names) if self.known_axes else ()
+        return ImageContrast(self.data, rgb=self.rgb, apart=apart)
+
+
+def has_colours(
+    shape: Sequence[int],
+    rgb: bool | None = None,
+    names: Sequence[str] | None = None,
+    what: str = "the array",
+) -> bool:
+    """Tell whether the last axis of an array holds colours.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        Of the array.
+    rgb : bool, optional
+        What somebody said about it.
+    names : sequence of str, optional
+        Of the axes, where they are known.
+    what : str
+        What to call the array.
+
+    Raises
+    ------
+    sam3.errors.ImageError
+        If it has no 3 or 4 colours although it should; or if nobody said anything, and its last
+        axis is so short that it may hold colours just as well as columns.
+    """
+    shape = tuple(int(length) for length in shape)
+    colours = len(shape) >= 3 and shape[-1] in COLOURS
+    if rgb and not colours:
+        raise ImageError(
+            f"{what} is no image in colour: it has shape {shape}. Expected 3 or 4 values along "
+            "the last axis. Leave out rgb=True (--rgb)"
+        )
+    if rgb is not None:
+        return rgb
+    if names is not None:
+        return colours and str(names[-1]).lower() in _COLOUR_NAMES
+    if len(shape) < 3 or shape[-1] > max(COLOURS):
+        return False
+    columns = f"say rgb=False (--no-rgb) for planes of {shape[-2]} x {shape[-1]} px"
+    remedy = "say rgb=True (--rgb)" if colours else "take one value of each pixel: image[..., 0]"
+    raise ImageError(
+        f"the last axis of {what} may hold columns or values of a pixel: it has shape {shape}. "
+        f"Expected a longer last axis, or that it is said: {columns}. For values of a pixel, "
+        f"{remedy}"
+    )
+
+
+def read_image(path: str | os.PathLike[str], *, rgb: bool | None = None) -> LoadedImage:
+    """Read any image that tifffile or skimage reads.
+
+    Parameters
+    ----------
+    path : str or path-like
+        TIFF and its relatives are read whole, with all planes; everything else by skimage.
+    rgb : bool, optional
+        Whether 3 or 4 values of a pixel are its colours; by default as the file says. If not,
+        they are planes, in front of rows and columns.
+
+    Returns
+    -------
+    LoadedImage
+        Axes of length 1 before rows and columns are dropped.
+
+    Raises
+    ------
+    sam3.errors.ImageError
+        If there is no such file, or it is no image that can be read.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ImageError(f"there is no image file {str(path)!r}; check the path")
+    try:
+        read = _read_tiff if path.suffix.lower() in TIFF_SUFFIXES else _read_other
+        image = read(path, rgb)
+        if rgb and not image.rgb:
+            image = LoadedImage(
+                image.data, has_colours(image.data.shape, rgb, what=repr(str(path)))
+            )
+    except ImageError:
+        raise
+    except Exception as error:  # the readers of many formats raise as many kinds
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ImageError(
+            f"{str(path)!r} cannot be read as an image ({reason}); expected a TIFF, PNG, JPEG or "
+            "another format that skimage reads"
+        ) from error
+    if image.data.ndim < 2 + image.rgb or image.data.size == 0:
+        raise ImageError(
+            f"{str(path)!r} holds data of shape {image.data.shape}; expected an image of at least "
+            "two axes with pixels in it"
+        )
+    return image
+
+
+class Shaped(Protocol):
+    """An image, in memory or not."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Lengths of the axes without the colours."""
+
+
+def plane_of(image: Shaped, position: Sequence[int] | None = None) -> PlaneIndex:
+    """Choose the plane of an image.
+
+    Parameters
+    ----------
+    image : LoadedImage or LazyImage
+        With D axes, colours left out.
+    position : sequence of D - 2 int, optional
+        Place on each axis before rows and columns; may be left out for a 2-D image.
+
+    Raises
+    ------
+    sam3.errors.ImageError
+        If the position does not fit the image; the message says what would.
+    """
+    leading = image.shape[:-2]
+    chosen = tuple(position or ())
+    ranges = ", ".join(f"0 to {length - 1}" for length in leading)
+    if len(chosen) != len(leading):
+        if not leading:
+            raise ImageError(f"a 2-D image has one plane only; leave out the plane {chosen}")
+        raise ImageError(
+            f"the image of shape {image.shape} has many planes; choose one by a number for each "
+            f"leading axis ({ranges}), for example --plane {','.join(['0'] * len(leading))}"
+        )
+    if any(not 0 <= at < length for at, length in zip(chosen, leading, strict=True)):
+        raise ImageError(f"the plane {chosen} lies outside the image; expected {ranges}")
+    return PlaneIndex((len(leading), len(leading) + 1), chosen)
+
+
+def _read_tiff(path: Path, rgb: bool | None) -> LoadedImage:
+    import tifffile
+
+    with tifffile.TiffFile(path) as file:
+        series = file.series[0]
+        layout = tiff_layout(series, rgb)
+        data, axes = series.asarray().transpose(layout.order), tiff_axes(file, layout)
+    if layout.samples == "alpha":
+        data = data[..., 0]
+    colours = layout.samples == "colours"
+    known = axes if axes.ndim == data.ndim - colours else None
+    return _drop_single_axes(LoadedImage(data, colours, known))
+
+
+def _read_other(path: Path, rgb: bool | None) -> LoadedImage:
+    import skimage.io
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the readers, about details of the format
+        data = np.asarray(skimage.io.imread(path))
+    if data.dtype == object or data.dtype.kind not in "buif":
+        raise ImageError(f"{str(path)!r} holds {data.dtype}, which are no pixels")
+    if data.ndim >= 3 and data.shape[-1] == 2:  # grey and alpha
+        data = data[..., 0]
+    # These formats hold 2-D images, alone or in sequence: what comes last are their colours.
+    colours = data.ndim >= 3 and data.shape[-1] in COLOURS
+    if colours and rgb is False:
+        data, colours = np.moveaxis(data, -1, -3), False
+    return _drop_single_axes(LoadedImage(data, colours))
+
+
+def _drop_single_axes(image: LoadedImage) -> LoadedImage:
+    """Drop axes of length 1 before rows and columns."""
+    leading = image.shape[:-2]
+    single = tuple(axis for axis, n in enumerate(leading) if n == 1)
+    kept = [axis for axis in range(len(image.shape)) if axis not in single]
+    known = image.known_axes.take(kept) if image.known_axes is not None else None
+    return LoadedImage(np.squeeze(image.data, axis=single), image.rgb, known)

@@ -1,0 +1,327 @@
+"""The plane being worked on as the model sees it: 8-bit RGB, read by regions when needed."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_sam3.core.operations import Rendering
+from napari_sam3.core.planes import (
+    ContrastLimits,
+    PlaneIndex,
+    UInt8Plane,
+    check_pixels,
+    check_position,
+    find_limits,
+    read_plane,
+    to_8_bits,
+)
+from sam3.errors import ImageError
+
+from .contrast import ImageContrast
+from .reading import (
+    Span,
+    chunk_rows,
+    is_in_memory,
+    level_for,
+    read_pixels,
+    sample_plane,
+    shrink,
+    to_level,
+)
+
+__all__ = ["ArrayPlane", "Channel", "PlaneImage", "RenderedPlane"]
+
+# Regions of lazy data that take more are read in strips, where fewer pixels are asked for.
+STRIP_BYTES = 64_000_000
+# A lazy plane with no level this small is not read for a thumbnail.
+GLANCE_PIXELS = 1 << 22
+
+
+class PlaneImage(Protocol):
+    """A plane as 8-bit RGB; may be read from any thread."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width) in px."""
+
+    @property
+    def rendering(self) -> Rendering:
+        """How it was turned to 8 bits; may have to look at the pixels first."""
+
+    @property
+    def is_lazy(self) -> bool:
+        """Whether reading costs something, so that what was read should be remembered."""
+
+    def region(self, rows: slice, columns: slice, step: int = 1) -> UInt8Plane:
+        """Return the pixels (h x w x 3) of a region; only these are read.
+
+        Parameters
+        ----------
+        rows, columns : slice
+            In px of the plane.
+        step : int
+            Up to this many px along each axis may come as one, if that saves reading; so the
+            result covers the region, with h and w between 1 / step of its size and all of it.
+        """
+
+
+class ArrayPlane:
+    """A plane that is in memory already.
+
+    Parameters
+    ----------
+    pixels : ndarray of uint8, H x W x 3
+        Not to be changed afterwards.
+    rendering : Rendering
+        How it was made.
+
+    Raises
+    ------
+    sam3.errors.ImageError
+        If it is no such array.
+    """
+
+    is_lazy = False
+
+    def __init__(self, pixels: npt.NDArray[Any], rendering: Rendering | None = None) -> None:
+        if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8 or not pixels.size:
+            raise ImageError(
+                f"a plane must be H x W x 3 uint8, got {pixels.dtype} of shape {pixels.shape}; "
+                "make one with napari_sam3.plane_from_array"
+            )
+        self._pixels = pixels
+        self.rendering = rendering if rendering is not None else Rendering()
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width) in px."""
+        return self._pixels.shape[0], self._pixels.shape[1]
+
+    def region(self, rows: slice, columns: slice, step: int = 1) -> UInt8Plane:
+        """Return the pixels (h x w x 3) of a region, all of them whatever the step."""
+        return self._pixels[rows, columns]
+
+
+@dataclass(frozen=True, eq=False)
+class Channel:
+    """Where the values of one plane come from.
+
+    Parameters
+    ----------
+    data : array-like
+        See `napari_sam3.core.planes.read_plane`.
+    plane : PlaneIndex
+        Which plane of it. A channel axis is an axis like any other, with a fixed position.
+    rgb, multiscale : bool
+        As for `read_plane`.
+    contrast : tuple of float or ImageContrast, optional
+        Values shown as 0 and 255, or where they come from, instead of percentiles of the plane.
+    name : str
+        For the record.
+    """
+
+    data: Any
+    plane: PlaneIndex
+    rgb: bool = False
+    multiscale: bool = False
+    contrast: ContrastLimits | ImageContrast | None = None
+    name: str = ""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width) in px at the finest level."""
+        return self.plane.shape_of(self._finest.shape)
+
+    @property
+    def is_lazy(self) -> bool:
+        """Whether reading costs something: a file, a network, or a computation."""
+        return not all(is_in_memory(level) for level in self.levels)
+
+    @property
+    def levels(self) -> Sequence[Any]:
+        """The pyramid, finest first; the data alone if it is none."""
+        return self.data if self.multiscale else (self.data,)
+
+    @property
+    def _finest(self) -> Any:
+        return self.levels[0]
+
+    def check(self) -> None:
+        """Refuse what cannot be shown to a model, without reading pixels; raises ImageError."""
+        finest = self._finest
+        check_position(finest.shape, self.plane, rgb=self.rgb)
+        colours = (int(finest.shape[-1]),) if self.rgb else ()
+        check_pixels((*self.shape, *colours), np.dtype(finest.dtype), self.rgb)
+
+    def limits(self) -> ContrastLimits | None:
+        """Return the values that become 0 and 255; see `napari_sam3.core.planes.find_limits`.
+
+        All pixels of an array in memory are looked at, and a sample of lazy data; see
+        `napari_sam3.images.reading.sample_plane`.
+        """
+        if isinstance(self.contrast, ImageContrast):
+            return self.contrast.limits(self.plane)
+        if self.contrast is not None:
+            return self.contrast
+        if not self.is_lazy:
+            return find_limits(read_plane(self._finest, self.plane, rgb=self.rgb), rgb=self.rgb)
+        dtype = np.dtype(self._finest.dtype)
+        if dtype == np.bool_ or (self.rgb and dtype == np.uint8):
+            return None  # without reading anything
+        sample = sample_plane(self.levels, self.plane, rgb=self.rgb, name=self.name)
+        return find_limits(sample, rgb=self.rgb)
+
+    def level_for(self, step: int) -> int:
+        """Return the level to read where `step` px may come as one."""
+        return level_for(self.levels, self.plane, step) if step > 1 else 0
+
+    def shape_at(self, level: int) -> tuple[int, int]:
+        """(height, width) in px of a level."""
+        return self.plane.shape_of(self.levels[level].shape)
+
+    def region(
+        self,
+        rows: slice,
+        columns: slice,
+        limits: ContrastLimits | None,
+        step: int = 1,
+        level: int = 0,
+    ) -> npt.NDArray[np.uint8]:
+        """Return a region in 8 bits: h x w, or h x w x 3 with `rgb`.
+
+        Parameters
+        ----------
+        rows, columns : slice
+            In px of the finest level.
+        limits : tuple of float, optional
+            Values that become 0 and 255.
+        step : int
+            How many px of the finest level may come as one.
+        level : int
+            Which level to read.
+        """
+        data = self.levels[level]
+        (top, bottom, down), (left, right, along) = (
+            part.indices(length) for part, length in zip((rows, columns), self.shape, strict=True)
+        )
+        high, wide = to_level(self.levels, level, self.plane, (top, bottom), (left, right))
+        # Where only every n-th pixel is asked for, a coarser level holds some of these only.
+        down, along = (
+            max(1, round(n * part / whole))
+            for n, part, whole in zip((down, along), self.shape_at(level), self.shape, strict=True)
+        )
+
+        def read(span: Span) -> npt.NDArray[np.uint8]:
+            raw = read_pixels(data, self.plane, span, wide, rgb=self.rgb, name=self.name)
+            return to_8_bits(raw[::down, ::along], limits, rgb=self.rgb)
+
+        factor = step * self.shape_at(level)[0] // self.shape[0]
+        row_bytes = (wide[1] - wide[0]) * np.dtype(data.dtype).itemsize * (3 if self.rgb else 1)
+        if factor < 2 or is_in_memory(data) or (high[1] - high[0]) * row_bytes <= STRIP_BYTES:
+            return read(high)
+        chunk = chunk_rows(data, self.plane)
+        return shrink(read, high, chunk * max(1, STRIP_BYTES // (chunk * row_bytes)), factor)
+
+
+class RenderedPlane:
+    """A plane of one image, or of up to three channels, read and rendered on demand.
+
+    Parameters
+    ----------
+    *channels : Channel or None
+        One, shown as it is; or two or three, shown as red, green and blue. None is black.
+
+    Raises
+    ------
+    sam3.errors.ImageError
+        If a channel cannot be used, or they do not have the same shape.
+    """
+
+    def __init__(self, *channels: Channel | None) -> None:
+        used = [channel for channel in channels if channel is not None]
+        if not used or len(channels) > 3:
+            raise ImageError(f"{len(used)} channels were chosen; choose one to three")
+        for channel in used:
+            channel.check()
+        self._shape = used[0].shape
+        if len(channels) > 1:
+            shapes = {channel.shape for channel in used}
+            if len(shapes) > 1 or any(channel.rgb for channel in used):
+                listing = ", ".join(f"{c.name or 'a channel'} {c.shape}" for c in used)
+                raise ImageError(
+                    f"the channels do not fit together ({listing}); choose channels of one shape, "
+                    "none of them in colour"
+                )
+        self._channels, self._used = channels, used
+        self._lock = threading.Lock()
+        self._limits: tuple[ContrastLimits | None, ...] | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width) in px."""
+        return self._shape
+
+    @property
+    def is_lazy(self) -> bool:
+        """Whether reading costs something, so that what was read should be remembered."""
+        return any(channel.is_lazy for channel in self._used)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a glance at the whole of it is cheap.
+
+        Its contrast is known, and it is in memory or has a level small enough to be read at once.
+        """
+        return self._limits is not None and all(
+            not one.is_lazy or math.prod(one.shape_at(len(one.levels) - 1)) <= GLANCE_PIXELS
+            for one in self._used
+        )
+
+    @property
+    def rendering(self) -> Rendering:
+        """How it is turned to 8 bits; looks at the pixels once."""
+        names = tuple(channel.name if channel else "" for channel in self._channels)
+        return Rendering(
+            names if any(names) else (),
+            tuple(pair for pair in self._find_limits() if pair is not None),
+        )
+
+    def region(self, rows: slice, columns: slice, step: int = 1) -> UInt8Plane:
+        """Return the pixels (h x w x 3) of a region, from a coarser level where that does.
+
+        Raises
+        ------
+        sam3.errors.ImageError
+            Naming the region, if it cannot be read.
+        """
+        limits = self._find_limits()
+        thin = max(step, min(rows.step or 1, columns.step or 1))
+        levels = [one.level_for(thin) if one.is_lazy else 0 for one in self._used]
+        shapes = {one.shape_at(n) for one, n in zip(self._used, levels, strict=True)}
+        # Where pyramids differ, only the finest levels fit together.
+        chosen = iter(levels if len(shapes) == 1 else [0] * len(levels))
+        found = [
+            channel.region(rows, columns, pair, step, next(chosen)) if channel is not None else None
+            for channel, pair in zip(self._channels, limits, strict=True)
+        ]
+        black = np.zeros_like(next(part for part in found if part is not None))
+        parts = [black if part is None else part for part in found]
+        if len(parts) == 1:
+            part = parts[0]
+            whole = part if part.ndim == 3 else np.broadcast_to(part[..., None], (*part.shape, 3))
+            return np.ascontiguousarray(whole)
+        parts += [black] * (3 - len(parts))
+        return np.stack(parts, axis=-1)
+
+    def _find_limits(self) -> tuple[ContrastLimits | None, ...]:
+        with self._lock:
+            if self._limits is None:
+                self._limits = tuple(c.limits() if c is not None else None for c in self._channels)
+            return self._limits

@@ -1,0 +1,401 @@
+"""From drafts to masks in the plane: pure, stateless, run on any thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_sam3.core.drafts import Draft
+from napari_sam3.core.fields import (
+    Field,
+    choose_field,
+    field_holds,
+    field_side,
+    mask_logits,
+    resample_logits,
+    top_level,
+    touches_inner_border,
+)
+from napari_sam3.core.masks import PlaneMask
+from napari_sam3.core.prompts import PromptSet
+from napari_sam3.images.plane_image import PlaneImage
+
+from .cache import Control, EmbeddingCache
+
+if TYPE_CHECKING:
+    from sam3.predictor import ImageFeatures, Predictor
+    from sam3.preprocess.transforms import UndrawnMask
+
+__all__ = ["Candidate", "ObjectPrediction", "Question", "answer"]
+
+#: Below this score a click is asked about again with more of the image around it. Where an object
+#: fills the whole field there is nothing to see of it; such masks score 0.2 to 0.55 with the
+#: embedded model, and those of objects that can be seen 0.8 and more.
+UNSURE = 0.6
+#: How many levels up, so that clicks on nothing do not climb to the top of a slide.
+MOST_CLIMBS = 2
+#: What an answer with more of the image must add to the score to be taken instead.
+SURER = 0.2
+#: Side in px of the largest field that is looked at because a mask was cut off by a smaller one.
+#: A click on the ground of a slide would else end in a mask as large as the slide.
+LARGEST_CLIMB = 8192
+# Objects decoded in one call; more cost memory and save no time.
+LARGEST_BATCH = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """One mask that the model offers.
+
+    Parameters
+    ----------
+    source : PlaneMask, or callable that returns one
+        The mask in px of the plane, or how it is made when somebody looks at it: of three
+        candidates, two seldom are.
+    score : float
+        The model's own estimate of the IoU, about 0 to 1.
+    logits : ndarray of float32, 1 x L x L
+        Low-resolution logits in the frame of the field, the next click's mask prompt.
+    """
+
+    source: PlaneMask | Callable[[], PlaneMask] = field(repr=False)
+    score: float
+    logits: npt.NDArray[np.float32] = field(repr=False)
+
+    @property
+    def mask(self) -> PlaneMask:
+        """The mask in px of the plane."""
+        source = self.source
+        if not isinstance(source, PlaneMask):
+            source = source()
+            # Two threads may at worst both make it, and make the same.
+            object.__setattr__(self, "source", source)
+        return source
+
+
+@dataclass(frozen=True, eq=False)
+class ObjectPrediction:
+    """The mask of an object in hand.
+
+    Parameters
+    ----------
+    draft : Draft
+        What was asked.
+    field : Field
+        Region in which it was answered.
+    candidates : tuple of Candidate
+        Three for a single click, else one.
+    index : int
+        The candidate that is taken, at first the one with the best score.
+    level : int, optional
+        Pyramid level that the user had pinned.
+    typical_size : float, optional
+        Longer side in px of the objects accepted before.
+    predicted : bool
+        False for a label that was taken up again and has not been asked about yet.
+    """
+
+    draft: Draft
+    field: Field
+    candidates: tuple[Candidate, ...]
+    index: int
+    level: int | None = None
+    typical_size: float | None = None
+    predicted: bool = True
+
+    @classmethod
+    def of_label(cls, draft: Draft, mask: PlaneMask, score: float = 1.0) -> ObjectPrediction:
+        """Show a label that was taken up as it is, before anything is predicted."""
+        rows, columns = mask.region
+        place = Field(0, (rows.start, rows.stop), (columns.start, columns.stop))
+        shown = Candidate(mask, score, np.zeros((1, 0, 0), np.float32))
+        return cls(draft, place, (shown,), 0, predicted=False)
+
+    @property
+    def prompts(self) -> PromptSet:
+        """Prompts that it answers."""
+        return self.draft.prompts
+
+    @property
+    def mask(self) -> PlaneMask:
+        """Mask of the candidate that is taken."""
+        return self.candidates[self.index].mask
+
+    @property
+    def score(self) -> float:
+        """Score of the candidate that is taken."""
+        return self.candidates[self.index].score
+
+    @property
+    def logits(self) -> npt.NDArray[np.float32]:
+        """Logits (1 x L x L) of the candidate that is taken."""
+        return self.candidates[self.index].logits
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """Everything that predictions depend on, frozen when it is asked.
+
+    Parameters
+    ----------
+    plane : PlaneImage
+        Where the objects are.
+    drafts : tuple of Draft
+        The objects; each says where it is.
+    known : tuple of ObjectPrediction
+        Masks that earlier turns of the drafts have had; they save time and change nothing.
+    level : int, optional
+        Level pinned by the user.
+    typical_size : float, optional
+        Longer side in px of the objects accepted so far.
+    highest : int, optional
+        Level above which a mask is not asked again, even if its field cuts it off.
+    """
+
+    plane: PlaneImage = field(repr=False)
+    drafts: tuple[Draft, ...]
+    known: tuple[ObjectPrediction, ...] = ()
+    level: int | None = None
+    typical_size: float | None = None
+    highest: int | None = None
+
+
+def answer(
+    question: Question, predictor: Predictor, cache: EmbeddingCache, control: Control
+) -> tuple[ObjectPrediction, ...] | None:
+    """Predict the masks of objects, each one level up as long as its field cuts it off.
+
+    Parameters
+    ----------
+    question : Question
+        What to answer.
+    predictor : Predictor
+        Used by one thread at a time.
+    cache : EmbeddingCache
+        Where the features of fields are kept.
+    control : Control
+        Told the stages, and asked between them; once it is cancelled, None is returned.
+    """
+    tasks = [_Task(question, draft, predictor) for draft in question.drafts]
+    while todo := [task for task in tasks if task.open]:
+        # All prompts of a field are decoded together, and a field is encoded once.
+        for region, group in _grouped(todo, lambda task: task.region):
+            features = cache.encode_field(region, question.plane, predictor, control)
+            if control.cancelled:
+                return None
+            control.report("predicting")
+            for _, alike in _grouped(group, _Task.kind):
+                for start in range(0, len(alike), LARGEST_BATCH):
+                    _decode(alike[start : start + LARGEST_BATCH], predictor, features)
+    return None if control.cancelled else tuple(task.result() for task in tasks)
+
+
+#: A mask of the plane, or logits and the field they belong to.
+_MaskPrompt = PlaneMask | tuple[Field, npt.NDArray[np.float32]] | None
+
+
+class _Task:
+    """One object on its way: which turn is asked next, and in which field."""
+
+    def __init__(self, question: Question, draft: Draft, predictor: Predictor) -> None:
+        self._question, self._draft, self._config = question, draft, predictor.config
+        self._shape = question.plane.shape
+        resolution = self._config.resolution
+        self._highest = top_level(self._shape, resolution)
+        while field_side(resolution, self._highest - 1) >= LARGEST_CLIMB:
+            self._highest -= 1
+        if question.highest is not None:
+            self._highest = min(self._highest, question.highest)
+        self._last: ObjectPrediction | None = None
+        self._best: ObjectPrediction | None = None
+        self._unsure: list[ObjectPrediction] = []
+        self._before: _MaskPrompt = None
+        self.region: Field
+        for known in question.known:
+            if (
+                known.predicted
+                and known.level == question.level
+                and known.draft.number == draft.number
+                and draft.continues(known.draft)
+            ):
+                self._last = known
+        self._turn = len(self._last.draft.turns) if self._last is not None else 0
+        self._start_turn()
+
+    @property
+    def open(self) -> bool:
+        """Whether there is a turn left to be asked."""
+        return self._turn < len(self._draft.turns)
+
+    def result(self) -> ObjectPrediction:
+        """Return the answer to the last turn."""
+        assert self._last is not None, "a question is only asked about drafts with a turn"
+        return self._last
+
+    def kind(self) -> tuple[int, bool, bool, bool]:
+        """Return what tasks must have in common to be decoded in one call without padding."""
+        prompts = self.prompts
+        # One that climbed into this field has a mask by now, which it had not when its turn began.
+        has_mask = self._before is not None
+        return len(prompts.points), prompts.box is not None, has_mask, self.multimask
+
+    @property
+    def multimask(self) -> bool:
+        """Whether three masks are asked for.
+
+        One click may mean a part or the whole. Anything more says which is meant, and the
+        single-mask token answers it best, unless the model says that it does not.
+        """
+        if self._mask_before:
+            return self._config.three_after_correction and bool(self.prompts.points)
+        return self.prompts.is_single_click
+
+    @property
+    def mask_input(self) -> npt.NDArray[np.float32] | None:
+        """The mask prompt (1 x L x L) in the present field."""
+        if isinstance(self._before, PlaneMask):
+            return mask_logits(self._before, self.region, self._config.mask_size)
+        if self._before is None:
+            return None
+        region, logits = self._before
+        return logits if region == self.region else resample_logits(logits, region, self.region)
+
+    def take(self, candidates: tuple[Candidate, ...]) -> None:
+        """Take the answer to the present turn in the present field."""
+        question, index = self._question, _best(candidates)
+        # It decided where the first turn was answered, and so all that came after.
+        last = self._last
+        size = question.typical_size if last is None else last.typical_size
+        found = ObjectPrediction(self._now, self.region, candidates, index, question.level, size)
+        cut = touches_inner_border(found.mask, self.region, self._shape)
+        if self._best is not None and found.mask.is_empty:
+            found, cut = self._best, False
+        higher = self.region.level < self._highest
+        # What the model is unsure of is no reason to go on to the top of a slide.
+        if self._is_unsure(found) and self._best is None and (self._unsure or not cut):
+            self._unsure.append(found)
+            if higher and len(self._unsure) <= MOST_CLIMBS:
+                self._climb()
+                return
+        elif cut and higher:
+            self._best, self._before = found, (self.region, found.logits)
+            self._climb()
+            return
+        if self._unsure and found.score < self._unsure[0].score + SURER:
+            # More of the image did not help; what was seen from nearby is the better guess.
+            found = self._unsure[0]
+        choice = self._draft.turns[self._turn].choice
+        if choice is not None:  # made when all this had been decided by the best one
+            found = replace(found, index=min(choice, len(found.candidates) - 1))
+        self._last, self._best = found, None
+        self._turn += 1
+        self._start_turn()
+
+    def _climb(self) -> None:
+        self.region = choose_field(
+            self._shape, self._clipped, self._config, level=self.region.level + 1
+        )
+
+    def _is_unsure(self, found: ObjectPrediction) -> bool:
+        """Whether the field of a single click may be too small, unless its level was pinned."""
+        first = len(self._now.turns) == 1 and self._now.seed is None
+        alone = first and self.prompts.is_single_click and self._question.level is None
+        return alone and found.score < UNSURE
+
+    def _start_turn(self) -> None:
+        self._unsure.clear()
+        if not self.open:
+            return
+        self._now = self._draft.until(self._turn + 1)
+        self.prompts = self._now.prompts.clipped(self._shape)
+        self._clipped = self._now.with_present(self.prompts)
+        self._before = self._mask_prompt()
+        self._mask_before = self._before is not None
+        self.region = self._first_field()
+
+    def _mask_prompt(self) -> _MaskPrompt:
+        outline, last = self.prompts.outline, self._last
+        if outline and (last is None or last.prompts.outline != outline):
+            return PlaneMask.from_outline(outline, self._shape)
+        return (last.field, last.logits) if last is not None else self._draft.seed
+
+    def _first_field(self) -> Field:
+        """Stay in the field of the last turn as long as the prompts lie in it."""
+        question, last, level = self._question, self._last, self._question.level
+        if last is not None and level is None:
+            if field_holds(last.field, self._clipped, self._shape):
+                return last.field
+            level = last.field.level
+        return choose_field(self._shape, self._clipped, self._config, level, question.typical_size)
+
+
+def _grouped(tasks: Sequence[_Task], key: Any) -> Iterator[tuple[Any, list[_Task]]]:
+    """Group tasks by a key, in the order in which keys come first."""
+    order: dict[Any, int] = {}
+    for task in tasks:
+        order.setdefault(key(task), len(order))
+    ranked = sorted(tasks, key=lambda task: order[key(task)])
+    for value, group in groupby(ranked, key=key):
+        yield value, list(group)
+
+
+def _decode(tasks: Sequence[_Task], predictor: Predictor, features: ImageFeatures) -> None:
+    """Decode tasks of one kind in one call."""
+    from sam3.runtime.cores import on_all_cores  # torch is not waited for until it is needed
+
+    prompts, regions = [task.prompts for task in tasks], [task.region for task in tasks]
+    points = boxes = None
+    if prompts[0].points:
+        pairs = zip(prompts, regions, strict=True)
+        points = np.stack([region.to_field(one.point_coords()) for one, region in pairs])
+    if prompts[0].box is not None:
+        corners = [np.asarray(one.box, np.float64).reshape(2, 2) for one in prompts]
+        pairs_of_boxes = zip(corners, regions, strict=True)
+        boxes = np.stack([region.to_field(box).reshape(4) for box, region in pairs_of_boxes])
+    masks = [mask for task in tasks if (mask := task.mask_input) is not None]
+    found = predictor.predict(
+        features,
+        point_coords=points,
+        point_labels=None if points is None else np.stack([one.point_labels() for one in prompts]),
+        box=boxes,
+        mask_input=np.stack(masks) if masks else None,
+        multimask_output=tasks[0].multimask,
+        crop="later",
+    )
+    arrays: tuple[npt.NDArray[Any], ...] = found.masks, found.scores, found.logits
+    if len(tasks) == 1:
+        arrays = tuple(array[None] for array in arrays)
+    offers = []
+    for task, undrawn, scores, logits in zip(tasks, *arrays, strict=True):
+        offered = zip(undrawn, scores, logits, strict=True)
+        offers.append(
+            tuple(_candidate(task, mask, float(score), low) for mask, score, low in offered)
+        )
+    best = [one[_best(one)] for one in offers]
+    on_all_cores(lambda candidate: candidate.mask, best)  # each is drawn, and keeps that
+    for task, candidates in zip(tasks, offers, strict=True):
+        task.take(candidates)
+
+
+def _best(candidates: Sequence[Candidate]) -> int:
+    """Return which candidate scores best."""
+    return int(np.argmax([candidate.score for candidate in candidates]))
+
+
+def _candidate(
+    task: _Task, undrawn: UndrawnMask, score: float, low: npt.NDArray[np.float32]
+) -> Candidate:
+    """Return a candidate whose mask is drawn when it is asked for."""
+    region, on_object = task.region, task.prompts.point_coords()[task.prompts.point_labels() == 1]
+    logits = np.array(low[None])  # a copy, so that no whole batch is kept for one of its objects
+
+    def draw() -> PlaneMask:
+        crop = undrawn.draw(logits[0])
+        return region.paste(crop.pixels, crop.row, crop.column).without_islands(on_object)
+
+    return Candidate(draw, score, logits)

@@ -1,0 +1,154 @@
+"""Find every object of a plane, or of a tile of it, without anybody clicking."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_sam3.core.drafts import Draft, Turn
+from napari_sam3.core.fields import Field, choose_field, touches_inner_border
+from napari_sam3.core.masks import Region
+from napari_sam3.core.prompts import PromptSet
+from napari_sam3.images.plane_image import PlaneImage
+from napari_sam3.inference.answers import (
+    LARGEST_BATCH,
+    Candidate,
+    ObjectPrediction,
+    Question,
+    answer,
+)
+from napari_sam3.inference.cache import Control, EmbeddingCache
+
+from .seeds import Seed, find_seeds
+from .settings import AutomaticSettings
+from .suppression import Found, merge_found, paint_order, suppress
+
+if TYPE_CHECKING:
+    from sam3.predictor import Predictor
+
+__all__ = ["AutomaticSettings", "Found", "Seed"]
+__all__ += ["find_objects", "merge_found", "paint_order", "stability"]
+
+
+def find_objects(
+    plane: PlaneImage,
+    predictor: Predictor,
+    cache: EmbeddingCache,
+    control: Control,
+    settings: AutomaticSettings | None = None,
+    region: Region | None = None,
+) -> tuple[Found, ...] | None:
+    """Find all objects of a plane, or those of a tile of it.
+
+    Each seed is asked as a single click with three masks, field by field; masks are kept by
+    their predicted IoU and stability, and one of each object is left, as in the automatic masks
+    of SAM (Kirillov et al. 2023).
+
+    Parameters
+    ----------
+    plane : PlaneImage
+        The plane.
+    predictor : Predictor
+        Used by one thread at a time.
+    cache : EmbeddingCache
+        Where the features of fields are kept.
+    control : Control
+        Told the stages, and asked between them; once it is cancelled, None is returned.
+    settings : AutomaticSettings, optional
+        What is looked for.
+    region : tuple of slice, optional
+        Rows and columns (with start and stop) in which the seeds lie: the core of a tile, which
+        overlaps no other one. Masks may go beyond it. The whole plane if left out.
+
+    Returns
+    -------
+    tuple of Found, or None
+        The best first. Those of several tiles are brought together by `merge_found`, and made
+        free of overlaps by `paint_order`.
+    """
+    settings = settings or AutomaticSettings()
+    region = region or (slice(0, plane.shape[0]), slice(0, plane.shape[1]))
+    seeds = find_seeds(plane, predictor.config, settings, region)
+    found: list[Found] = []
+    for level, batch in _batches(seeds, plane.shape, predictor, settings):
+        drafts = tuple(
+            Draft(number, (Turn(PromptSet(((seed.x, seed.y),), (1,))),))
+            for number, seed in enumerate(batch)
+        )
+        question = Question(plane, drafts, level=level, highest=level + settings.levels_up)
+        answers = answer(question, predictor, cache, control)
+        if answers is None:
+            return None
+        for seed, one in zip(batch, answers, strict=True):
+            found += _usable(seed, one, plane.shape, settings)
+    return suppress(found, settings)
+
+
+def stability(candidate: Candidate, field: Field, offset: float) -> float:
+    """Return the IoU of a mask at two thresholds of its logits, 0 to 1.
+
+    Parameters
+    ----------
+    candidate : Candidate
+        The mask and its low-resolution logits; these are looked at around the mask alone.
+    field : Field
+        Where it was answered.
+    offset : float
+        The thresholds are plus and minus this. The one mask lies in the other.
+    """
+    logits = _around_mask(candidate, field)
+    inner, outer = (int(np.count_nonzero(logits > at)) for at in (offset, -offset))
+    return inner / max(1, outer)
+
+
+def _batches(
+    seeds: Sequence[Seed],
+    shape: tuple[int, int],
+    predictor: Predictor,
+    settings: AutomaticSettings,
+) -> Iterator[tuple[int, list[Seed]]]:
+    """Give the seeds of a field together, field by field, few enough for one call."""
+    groups: dict[Field, list[Seed]] = {}
+    for seed in seeds:
+        click = PromptSet(((seed.x, seed.y),), (1,))
+        field = choose_field(shape, click, predictor.config, settings.level)
+        groups.setdefault(field, []).append(seed)
+    for field in sorted(groups, key=lambda one: (one.level, one.rows, one.columns)):
+        group = groups[field]
+        for start in range(0, len(group), LARGEST_BATCH):
+            yield field.level, group[start : start + LARGEST_BATCH]
+
+
+def _usable(
+    seed: Seed, found: ObjectPrediction, shape: tuple[int, int], settings: AutomaticSettings
+) -> Iterator[Found]:
+    """Give the masks of an answer that may be an object."""
+    height, width = found.field.shape
+    largest = settings.max_share * height * width
+    if settings.max_area is not None:
+        largest = min(largest, settings.max_area)
+    for candidate in found.candidates:
+        if candidate.score < settings.min_score:
+            continue
+        if not settings.min_area <= candidate.mask.area <= largest:
+            continue
+        if touches_inner_border(candidate.mask, found.field, shape):
+            continue
+        stable = stability(candidate, found.field, settings.stability_offset)
+        if stable >= settings.min_stability:
+            yield Found(candidate.mask, candidate.score, stable, seed, found.field.level)
+
+
+def _around_mask(candidate: Candidate, field: Field) -> npt.NDArray[np.float32]:
+    """Return the logits under a mask's box and one cell around it, where no other object is."""
+    logits = candidate.logits[0]
+    spans = []
+    box = candidate.mask.bbox
+    for axis, cells in enumerate(logits.shape):
+        scale = cells / field.encoded_shape[axis]
+        start, stop = ((box[axis + 2 * end] - field.origin[axis]) * scale for end in (0, 1))
+        spans.append(slice(max(0, int(start) - 1), int(np.ceil(stop)) + 1))
+    return np.asarray(logits[spans[0], spans[1]])

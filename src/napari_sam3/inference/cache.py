@@ -1,0 +1,274 @@
+"""Image features kept in memory, and on disk if wanted, so that a field is encoded once."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+from collections import OrderedDict
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import numpy.typing as npt
+
+from .store.folder import StoreError
+
+if TYPE_CHECKING:
+    from napari_sam3.core.fields import Field
+    from napari_sam3.images.plane_image import PlaneImage
+    from sam3.predictor import ImageFeatures, Predictor
+
+    from .store.store import EmbeddingStore
+
+__all__ = [
+    "Control",
+    "EmbeddingCache",
+    "EncodingStopped",
+    "default_limit",
+    "embedding_key",
+    "store_features",
+]
+
+logger = logging.getLogger(__name__)
+
+#: Grows with each change of `sam3` after which the same pixels give other features; part of every
+#: key, so that what an older version stored is not used.
+ENCODING_VERSION = 1
+_LEAST_BYTES = 256_000_000
+
+
+class EncodingStopped(Exception):
+    """Nobody wants the features that are being made."""
+
+
+class Control(Protocol):
+    """How a running job hears of the outside world, and the other way round."""
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the answer is no longer wanted; features still may be."""
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether nothing at all is wanted any more."""
+
+    def report(self, stage: str, fraction: float | None = None) -> None:
+        """Tell the stage, "encoding" or "predicting", and which share of it is done."""
+
+
+def embedding_key(pixels: npt.NDArray[np.uint8], predictor: Predictor) -> str:
+    """Name the features of an image: what the model sees, and which model sees it.
+
+    Parameters
+    ----------
+    pixels : ndarray of uint8, h x w x 3
+        The image exactly as it is handed to the model.
+    predictor : Predictor
+        Its weights, preset and input size are part of the name.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    digest.update(repr((_model_name(predictor), pixels.shape, str(pixels.dtype))).encode())
+    digest.update(np.ascontiguousarray(pixels).data)
+    return digest.hexdigest()
+
+
+def _model_name(predictor: Predictor) -> tuple[object, ...]:
+    """Return all that features depend on besides pixels: weights, preset, input size, precision."""
+    model = predictor.fingerprint, predictor.config.to_json()
+    return (*model, str(predictor.dtype), ENCODING_VERSION)
+
+
+def default_limit() -> int:
+    """Return a quarter of the memory that is free now, in bytes, at least 256 MB."""
+    import psutil
+
+    return max(_LEAST_BYTES, int(psutil.virtual_memory().available) // 4)
+
+
+class EmbeddingCache:
+    """Features in memory, the least recently used given up first. Safe between threads.
+
+    Parameters
+    ----------
+    limit_bytes : int, optional
+        Most bytes to hold; by default a quarter of the memory that is free. The newest entry is
+        kept even if it alone is larger.
+    store : EmbeddingStore, optional
+        Where features are looked for that are not in memory, and kept. It may be exchanged or
+        taken away at any time.
+
+    Attributes
+    ----------
+    limit_bytes : int
+        The limit.
+    store : EmbeddingStore or None
+        The store.
+    """
+
+    def __init__(self, limit_bytes: int | None = None, store: EmbeddingStore | None = None) -> None:
+        self.limit_bytes = default_limit() if limit_bytes is None else limit_bytes
+        self.store = store
+        self._entries: OrderedDict[str, ImageFeatures] = OrderedDict()
+        self._names: WeakKeyDictionary[PlaneImage, dict[object, str]] = WeakKeyDictionary()
+        self._nbytes = 0
+        self._problem: StoreError | None = None
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        """Return the number of images held."""
+        return len(self._entries)
+
+    def __contains__(self, key: str) -> bool:
+        """Whether features are held under a key."""
+        return key in self._entries
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        return self._nbytes
+
+    def get(self, key: str) -> ImageFeatures | None:
+        """Return the features under a key, or None."""
+        with self._lock:
+            features = self._entries.get(key)
+            if features is not None:
+                self._entries.move_to_end(key)
+            return features
+
+    def put(self, key: str, features: ImageFeatures) -> None:
+        """Keep features, giving up the ones used longest ago if there is no room."""
+        with self._lock:
+            old = self._entries.pop(key, None)
+            if old is not None:
+                self._nbytes -= old.nbytes
+            self._entries[key] = features
+            self._nbytes += features.nbytes
+            while self._nbytes > self.limit_bytes and len(self._entries) > 1:
+                _, dropped = self._entries.popitem(last=False)
+                self._nbytes -= dropped.nbytes
+
+    def take_problem(self) -> StoreError | None:
+        """Return why the store is no longer written, once; None if nothing happened since."""
+        with self._lock:
+            problem, self._problem = self._problem, None
+            return problem
+
+    def encode_field(
+        self, region: Field, plane: PlaneImage, predictor: Predictor, control: Control
+    ) -> ImageFeatures:
+        """Return the features of a field, reading and encoding it if they are not held.
+
+        A field of a plane that is not in memory is read once: its key is remembered as long as
+        the plane is.
+
+        Parameters
+        ----------
+        region : Field
+            Part of the plane.
+        plane : PlaneImage
+            Where its pixels are read.
+        predictor : Predictor
+            Encodes them.
+        control : Control
+            Told the progress.
+
+        Returns
+        -------
+        ImageFeatures
+            Their size is the field's in px of the plane, whatever was read to make them.
+
+        Raises
+        ------
+        EncodingStopped
+            If the control was abandoned meanwhile.
+        sam3.errors.ImageError
+            If the plane cannot be read.
+        """
+        control.report("encoding")
+        key = self._known_key(region, plane, predictor)
+        features = self._find(key, predictor) if key is not None else None
+        if key is None or features is None:
+            pixels = region.extract(plane)
+            key = embedding_key(pixels, predictor)
+            self._remember_key(key, region, plane, predictor)
+            features = self._find(key, predictor)
+            if features is None:
+                features = _encode(pixels, predictor, control)
+                self.put(key, features)
+        # It may also have been encoded before there was a store.
+        self._store(key, features, plane, predictor)
+        size = region.encoded_shape
+        # The model sees the same square, whichever pyramid level it was made from.
+        return features if features.size == size else replace(features, size=size)
+
+    def clear(self) -> None:
+        """Give up everything in memory; the store stays as it is."""
+        with self._lock:
+            self._entries.clear()
+            self._nbytes = 0
+
+    def _find(self, key: str, predictor: Predictor) -> ImageFeatures | None:
+        """Look in memory, then in the store."""
+        features, store = self.get(key), self.store
+        if features is None and store is not None:
+            stored = store.get(key)
+            if stored is not None:
+                features = stored.to(predictor.device)
+                self.put(key, features)
+        return features
+
+    def _store(
+        self, key: str, features: ImageFeatures, plane: PlaneImage, predictor: Predictor
+    ) -> None:
+        store = self.store
+        if store is None or store.read_only or key in store:
+            return
+        try:
+            store_features(store, key, features, plane, predictor)
+        except StoreError as error:
+            # Once is enough: a full disk would make every further field slower for nothing.
+            store.read_only = True
+            logger.warning("%s", error)
+            with self._lock:
+                self._problem = error
+
+    def _known_key(self, region: Field, plane: PlaneImage, predictor: Predictor) -> str | None:
+        with self._lock:
+            return self._names.get(plane, {}).get((region, _model_name(predictor)))
+
+    def _remember_key(
+        self, key: str, region: Field, plane: PlaneImage, predictor: Predictor
+    ) -> None:
+        # Pixels in memory are cheap to look at again, and may have been changed in place.
+        if plane.is_lazy:
+            with self._lock:
+                self._names.setdefault(plane, {})[region, _model_name(predictor)] = key
+
+
+def store_features(
+    store: EmbeddingStore,
+    key: str,
+    features: ImageFeatures,
+    plane: PlaneImage,
+    predictor: Predictor,
+) -> None:
+    """Write features into a store with what they were made with; raises StoreError."""
+    store.put(
+        key,
+        features,
+        preset=predictor.config.name,
+        precision=str(predictor.dtype).removeprefix("torch."),
+        rendering=plane.rendering,
+    )
+
+
+def _encode(pixels: npt.NDArray[np.uint8], predictor: Predictor, control: Control) -> ImageFeatures:
+    def progress(share: float) -> None:
+        if control.abandoned:
+            raise EncodingStopped
+        control.report("encoding", share)
+
+    logger.debug("encoding a field of %s px", pixels.shape[:2])
+    return predictor.encode(pixels, progress)

@@ -1,0 +1,1 @@
+"""Objects propagated from plane to plane."""

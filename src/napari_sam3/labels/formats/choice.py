@@ -1,0 +1,162 @@
+"""Which format a label image is written in, by name or by the name of the file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from napari_sam3.core.axes import ImageAxes
+from napari_sam3.labels.output_files import ExportError, check_output
+from napari_sam3.labels.places import check_free
+
+from .coco import write_coco
+from .geojson import write_geojson
+from .imagej_roi import write_imagej_rois
+from .object_table import ObjectTable
+from .ome_zarr import write_ome_zarr
+from .regions import write_regions
+from .tiff import write_labels
+
+__all__ = ["FORMATS", "LabelFormat", "check_target", "export_labels", "format_of"]
+
+
+@dataclass(frozen=True)
+class LabelFormat:
+    """A format.
+
+    Parameters
+    ----------
+    name : str
+        As it is chosen on the command line.
+    suffixes : tuple of str
+        Ends of file names that mean it, lower case; the longest that fits counts.
+    meaning : str
+        For whom, in a few words.
+    write : callable
+        See `export_labels`.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+    meaning: str
+    write: Callable[..., Path]
+
+
+def _tiff(path: Any, labels: Any, *, table: Any = None, **options: Any) -> Path:
+    return write_labels(path, labels, **options)
+
+
+def _ome_tiff(path: Any, labels: Any, *, table: Any = None, **options: Any) -> Path:
+    return write_labels(path, labels, ome=True, **options)
+
+
+FORMATS = {
+    one.name: one
+    for one in (
+        LabelFormat("ome-zarr", (".zarr",), "pyramid, any size", write_ome_zarr),
+        LabelFormat("ome-tiff", (".ome.tif", ".ome.tiff"), "OME's metadata", _ome_tiff),
+        LabelFormat("tiff", (".tif", ".tiff"), "ImageJ's metadata", _tiff),
+        LabelFormat("imagej-roi", (".zip",), "ImageJ's ROI Manager", write_imagej_rois),
+        LabelFormat("geojson", (".geojson",), "QuPath", write_geojson),
+        LabelFormat("coco", (".json",), "training sets, with RLE", write_coco),
+        LabelFormat("csv", (".csv",), "table of regions", write_regions),
+        LabelFormat("parquet", (".parquet",), "table of regions, typed", write_regions),
+    )
+}
+
+
+def format_of(path: str | os.PathLike[str]) -> LabelFormat:
+    """Return the format that a file name means.
+
+    Raises
+    ------
+    ExportError
+        If it means none; the message lists them.
+    """
+    name = Path(path).name.lower()
+    fitting = [
+        (len(suffix), one) for one in FORMATS.values() for suffix in one.suffixes
+        if name.endswith(suffix)
+    ]  # fmt: skip
+    if fitting:
+        return max(fitting, key=lambda pair: pair[0])[1]
+    if Path(path).parent.name == "labels":  # of an OME-Zarr image, where names have no suffix
+        return FORMATS["ome-zarr"]
+    known = ", ".join(suffix for one in FORMATS.values() for suffix in one.suffixes)
+    raise ExportError(
+        f"the name {str(path)!r} tells no format; let it end in one of {known}, or give --format"
+    )
+
+
+def check_target(
+    path: str | os.PathLike[str], format: str | None = None, *, overwrite: bool = False
+) -> None:
+    """Make sure, before any work is done, that labels can be written.
+
+    Parameters
+    ----------
+    path, format, overwrite
+        As for `export_labels`.
+
+    Raises
+    ------
+    ExportError
+        If the name tells no format, something is there, or the folder cannot be written to.
+    """
+    chosen = FORMATS[format] if format is not None else format_of(path)
+    if chosen.name == "ome-zarr":
+        check_free(Path(path), overwrite)
+        # The folder is made and tried by a name that is free.
+        check_output(Path(path).with_name(f".{Path(path).name}.partial"), overwrite=True)
+    else:
+        check_output(path, overwrite=overwrite)
+
+
+def export_labels(
+    labels: Any,
+    path: str | os.PathLike[str],
+    format: str | None = None,
+    *,
+    axes: ImageAxes | None = None,
+    table: ObjectTable | None = None,
+    overwrite: bool = False,
+    **options: Any,
+) -> Path:
+    """Write a label image in a format of another program.
+
+    Parameters
+    ----------
+    labels : array-like of integers, ... x H x W
+        numpy, dask or zarr; read plane by plane.
+    path : str or path-like
+        File or folder to write.
+    format : str, optional
+        A name of `FORMATS`; by default that which the path's name means.
+    axes : ImageAxes, optional
+        Names, units, scale and place of the axes; pixels if not given.
+    table : ObjectTable, optional
+        What is known of each object besides.
+    overwrite : bool
+        Replace what is there.
+    **options
+        Of single formats: ``version`` (OME-Zarr), ``object_type`` (GeoJSON), ``image_name`` (COCO).
+
+    Returns
+    -------
+    Path
+        What was written.
+
+    Raises
+    ------
+    ExportError
+        If there is no such format, a library is missing, or it cannot be written.
+    sam3.errors.ImageError
+        If it is no label image, or the format cannot hold it.
+    """
+    if format is not None and format not in FORMATS:
+        raise ExportError(f"there is no format {format!r}; choose one of {', '.join(FORMATS)}")
+    chosen = FORMATS[format] if format is not None else format_of(path)
+    return chosen.write(path, labels, axes=axes, table=table, overwrite=overwrite, **options)

@@ -1,0 +1,124 @@
+"""Label images from files: whole numbers as they are stored, never colours."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_sam3.images.lazy import LazyImage, open_image
+from napari_sam3.images.open import TIFF_SUFFIXES
+from napari_sam3.images.tiff_axes import tiff_layout
+from sam3.errors import ImageError
+
+__all__ = ["open_label_file"]
+
+# Formats whose pixels Pillow gives as they are stored; other files are opened as images are.
+_RASTER_SUFFIXES = {
+    ".png",
+    ".bmp",
+    ".gif",
+    ".webp",
+    ".jpg",
+    ".jpeg",
+    ".jp2",
+    ".tga",
+    ".pgm",
+    ".ppm",
+}
+_ONE_VALUE = {"1", "L", "P", "I", "I;16", "I;16B", "I;16L", "I;16N", "F"}
+_WITH_ALPHA = {"LA", "La", "PA"}
+# Pillow stretches grey values of 2 and 4 bits to 0 to 255.
+_STRETCHED = {"L;2": 85, "L;4": 17}
+
+
+def open_label_file(path: str | os.PathLike[str], *, rgb: bool | None = None) -> LazyImage:
+    """Open a label image.
+
+    Parameters
+    ----------
+    path : str or path-like
+        As for `napari_sam3.images.lazy.open_image`. Of a palette the indices are taken, not the
+        colours; alpha is left out.
+    rgb : bool, optional
+        False takes several values of a pixel for planes, and the last axis of a .npy or zarr for
+        columns.
+
+    Returns
+    -------
+    LazyImage
+        Not in colour; it may hold no integers.
+
+    Raises
+    ------
+    sam3.errors.ImageError
+        If there is no such image, it cannot be opened, or it is in colour.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower() if path.is_file() else ""
+    if suffix in _RASTER_SUFFIXES:
+        return LazyImage(_stored_values(path, rgb), loaded_whole=True)
+    if suffix in TIFF_SUFFIXES and rgb is None:
+        _check_tiff(path)
+    image = open_image(path, rgb=rgb)
+    if image.rgb:
+        image.close()
+        raise _in_colour(path, "colours")
+    return image
+
+
+def _check_tiff(path: Path) -> None:
+    """Refuse a TIFF with several values in each pixel."""
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(path) as file:
+            series = file.series[0]
+            samples, letters = tiff_layout(series).samples, series.axes
+    except Exception:  # what is wrong with it is told where it is opened
+        return
+    if samples in ("colours", "channels") and "S" in letters:
+        raise _in_colour(path, f"{series.shape[letters.index('S')]} values")
+
+
+def _stored_values(path: Path, rgb: bool | None) -> npt.NDArray[Any]:
+    from PIL import Image, ImageSequence
+
+    try:
+        with Image.open(path) as image:
+            frames = [_frame(path, frame, rgb) for frame in ImageSequence.Iterator(image)]
+    except ImageError:
+        raise
+    except Exception as error:  # Pillow raises many kinds for damaged files
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ImageError(
+            f"{str(path)!r} cannot be read as a label image ({reason}); check the file"
+        ) from error
+    return frames[0] if len(frames) == 1 else np.stack(frames)
+
+
+def _frame(path: Path, frame: Any, rgb: bool | None) -> npt.NDArray[Any]:
+    # What the decoder makes of the bytes is only known before they are read.
+    stored = [tile[3][0] if isinstance(tile[3], tuple) else tile[3] for tile in frame.tile]
+    if frame.mode in _WITH_ALPHA:
+        return np.asarray(frame)[..., 0]
+    if frame.mode not in _ONE_VALUE:
+        if rgb is False:
+            return np.moveaxis(np.asarray(frame), -1, 0)
+        raise _in_colour(path, f"colours ({frame.mode})")
+    if frame.mode == "1":  # Pillow's own booleans are 0 and 255
+        return np.asarray(frame.convert("L")) > 0
+    pixels = np.asarray(frame)
+    factor = _STRETCHED.get(str(stored[0]), 1) if stored else 1
+    return pixels // factor if factor > 1 else pixels
+
+
+def _in_colour(path: Path, what: str) -> ImageError:
+    return ImageError(
+        f"{str(path)!r} is no label image: it holds {what} in each pixel. Expected one whole "
+        "number in each pixel, 0 where there is no object. Save it in grey or with a palette; if "
+        "these are planes that were written as colours, say rgb=False (--no-rgb)"
+    )

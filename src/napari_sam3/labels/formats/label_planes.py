@@ -1,0 +1,157 @@
+"""Label images of any kind, gone through plane by plane and object by object."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from napari_sam3.core.masks import PlaneMask
+from sam3.errors import ImageError
+
+__all__ = ["check_labels", "id_range", "objects", "plane_positions", "read_region"]
+
+#: Larger planes are not read whole, but in tiles of so many rows and columns.
+WHOLE_PIXELS = 1 << 26
+TILE = 4096
+# find_objects makes a list as long as the largest label.
+_MANY_LABELS = 1 << 20
+
+Position = tuple[int, ...]
+Box = tuple[int, int, int, int]
+
+
+def check_labels(labels: Any) -> None:
+    """Refuse what is no label image.
+
+    Parameters
+    ----------
+    labels : array-like, ... x H x W
+        numpy, dask, zarr or anything with ``shape``, ``dtype`` and basic indexing.
+
+    Raises
+    ------
+    sam3.errors.ImageError
+        If it has no rows and columns, no pixels, or holds no integers.
+    """
+    shape = tuple(labels.shape)
+    if len(shape) < 2 or not math.prod(shape):
+        raise ImageError(f"labels of shape {shape} have no pixels in rows and columns")
+    if np.dtype(labels.dtype).kind not in "iub":
+        raise ImageError(
+            f"labels of dtype {labels.dtype} cannot be exported; expected integers, one for each "
+            "object"
+        )
+
+
+def plane_positions(labels: Any) -> Iterator[Position]:
+    """Go through the places of all planes, on every axis before rows and columns."""
+    return itertools.product(*(range(int(length)) for length in labels.shape[:-2]))
+
+
+def read_region(
+    labels: Any, position: Position, rows: slice = slice(None), columns: slice = slice(None)
+) -> npt.NDArray[Any]:
+    """Read a region of a plane, h x w; booleans become 0 and 1."""
+    pixels = np.asarray(labels[(*position, rows, columns)])
+    return pixels.view(np.uint8) if pixels.dtype == np.bool_ else pixels
+
+
+def objects(labels: Any, position: Position) -> Iterator[tuple[int, PlaneMask]]:
+    """Go through the objects of a plane.
+
+    No more than a plane of moderate size, or a tile and the objects that begin in it, is in
+    memory.
+
+    Parameters
+    ----------
+    labels : array-like, ... x H x W
+        0 is background.
+    position : tuple of int
+        Which plane.
+
+    Yields
+    ------
+    (int, PlaneMask)
+        The label and its pixels; each label once a plane.
+    """
+    height, width = (int(length) for length in labels.shape[-2:])
+    if height * width <= WHOLE_PIXELS:
+        yield from _cut_out(read_region(labels, position))
+        return
+    boxes: dict[int, Box] = {}
+    for rows, columns in _tiles(height, width):
+        for label, box in _boxes(read_region(labels, position, rows, columns)):
+            found = _moved(box, rows.start, columns.start)
+            known = boxes.get(label, found)
+            top, left = min(known[0], found[0]), min(known[1], found[1])
+            boxes[label] = top, left, max(known[2], found[2]), max(known[3], found[3])
+    yield from _by_tiles(labels, position, boxes)
+
+
+def id_range(labels: Any) -> tuple[int, int]:
+    """Return the lowest and the highest label, reading a tile at a time; 0 is among them."""
+    lowest = highest = 0
+    for position in plane_positions(labels):
+        for rows, columns in _tiles(*labels.shape[-2:]):
+            part = read_region(labels, position, rows, columns)
+            lowest = min(lowest, int(part.min(initial=0)))
+            highest = max(highest, int(part.max(initial=0)))
+    return lowest, highest
+
+
+def _by_tiles(
+    labels: Any, position: Position, boxes: dict[int, Box]
+) -> Iterator[tuple[int, PlaneMask]]:
+    """Cut objects out of regions read once for all those that begin in a tile."""
+    groups: dict[tuple[int, int], list[int]] = {}
+    for label, box in boxes.items():
+        groups.setdefault((box[0] // TILE, box[1] // TILE), []).append(label)
+    for group in sorted(groups):
+        small = [label for label in groups[group] if _is_small(boxes[label])]
+        large = [[label] for label in groups[group] if not _is_small(boxes[label])]
+        for together in ([small] if small else []) + large:
+            around = np.array([boxes[label] for label in together])
+            (top, left), (bottom, right) = around[:, :2].min(axis=0), around[:, 2:].max(axis=0)
+            pixels = read_region(labels, position, slice(top, bottom), slice(left, right))
+            for label in together:
+                box = _moved(boxes[label], -top, -left)
+                mask = pixels[box[0] : box[2], box[1] : box[3]] == label
+                yield label, PlaneMask(boxes[label][0], boxes[label][1], mask)
+
+
+def _is_small(box: Box) -> bool:
+    return max(box[2] - box[0], box[3] - box[1]) <= TILE
+
+
+def _cut_out(plane: npt.NDArray[Any]) -> Iterator[tuple[int, PlaneMask]]:
+    for label, (top, left, bottom, right) in _boxes(plane):
+        yield label, PlaneMask(top, left, plane[top:bottom, left:right] == label)
+
+
+def _boxes(plane: npt.NDArray[Any]) -> Iterator[tuple[int, Box]]:
+    """Find the bounding boxes of labels: rows and columns, first and one past the last."""
+    values: npt.NDArray[Any] | None = None
+    if plane.min(initial=0) < 0 or plane.max(initial=0) > _MANY_LABELS:
+        values, numbered = np.unique(plane, return_inverse=True)
+        plane = numbered.reshape(plane.shape) + 1  # with the background, which is left out below
+    for number, found in enumerate(ndimage.find_objects(plane), 1):
+        label = number if values is None else int(values[number - 1])
+        if found is not None and label != 0:
+            rows, columns = found
+            yield label, (rows.start, columns.start, rows.stop, columns.stop)
+
+
+def _moved(box: Box, rows: int, columns: int) -> Box:
+    return box[0] + rows, box[1] + columns, box[2] + rows, box[3] + columns
+
+
+def _tiles(height: int, width: int) -> Iterator[tuple[slice, slice]]:
+    for top in range(0, height, TILE):
+        for left in range(0, width, TILE):
+            yield slice(top, min(top + TILE, height)), slice(left, min(left + TILE, width))

@@ -1,0 +1,338 @@
+"""Label images as OME-Zarr: made before the work, filled by any number of processes, finished."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_sam3.core.axes import ImageAxes
+from napari_sam3.core.plain_values import json_value
+from napari_sam3.images.ome_metadata import (
+    OmeVersion,
+    axes_from_ome,
+    can_extend,
+    check_axes,
+    extended,
+    multiscale,
+    ome_part,
+    version_of,
+)
+from sam3.errors import ImageError
+
+from .consolidated import consolidated_groups, update_copies
+from .output_files import ExportError
+from .places import check_free, choose_version, image_around, open_group
+from .pyramid import add_level, coarser, refill
+
+if TYPE_CHECKING:
+    import zarr
+
+__all__ = ["ImageAxes", "LabelImage", "create_labels", "making_labels", "open_labels"]
+
+#: Rows and columns of a chunk where none are given, and of the coarsest level at most.
+CHUNK = 1024
+COARSEST = 512
+
+
+@dataclass(frozen=True, eq=False)
+class LabelImage:
+    """An OME-Zarr image of labels on the disk.
+
+    It is valid from its first moment, with one level; `finish` adds the coarser ones. Several
+    processes may write to it at once, each whole chunks of its own.
+
+    Parameters
+    ----------
+    path : Path
+        Its folder.
+    axes : ImageAxes
+        Of the finest level.
+    version : str
+        Of OME-Zarr: 0.4 is zarr 2, 0.5 is zarr 3; others can be opened, but not made.
+    array : zarr.Array of integers, D axes
+        The finest level.
+    """
+
+    path: Path
+    axes: ImageAxes
+    version: str
+    array: zarr.Array[Any] = field(repr=False)
+
+    @property
+    def levels(self) -> list[zarr.Array[Any]]:
+        """The arrays of all levels there are now, finest first."""
+        group: Any = open_group(self.path, "r")
+        (entry,) = ome_part(dict(group.attrs))["multiscales"]
+        return [group[one["path"]] for one in entry["datasets"]]
+
+    @property
+    def properties(self) -> list[Mapping[str, Any]]:
+        """What is known of labels, each with its "label-value"; as `finish` was given it."""
+        about: Any = ome_part(dict(open_group(self.path, "r").attrs))
+        found = about.get("image-label", {}).get("properties") or []
+        return [one for one in found if isinstance(one, Mapping)]
+
+    def finish(
+        self,
+        properties: Mapping[int, Mapping[str, Any]] | None = None,
+        colors: Mapping[int, Sequence[int]] | None = None,
+    ) -> None:
+        """Build the coarser levels from the finest, and complete the metadata.
+
+        To be called when all is written; it may be called again, after corrections or a kill. No
+        more than a few chunks are in memory at a time. A pixel of a coarser level is the label
+        that most of its four pixels have: labels are never mixed. The levels of another program
+        keep their names, places and number; their pixels are made anew.
+
+        Parameters
+        ----------
+        properties : mapping of int to mapping, optional
+            What is known of each label, by names: area, score, and so on. What JSON cannot hold,
+            such as a date, is written as text.
+        colors : mapping of int to (red, green, blue, alpha), optional
+            From 0 to 255.
+
+        Raises
+        ------
+        ExportError
+            If it cannot be written.
+        """
+        try:
+            copies = consolidated_groups(self.path)
+            group: Any = open_group(self.path, "r+")
+            attributes = dict(group.attrs)
+            (entry,) = ome_part(attributes)["multiscales"]
+            if can_extend(attributes):
+                # Until all levels are there, only the finest is announced.
+                finest = extended(entry, [])
+                _describe(group, {"multiscales": [finest]}, self.version, properties, colors)
+                update_copies(copies, self.path)
+                for old in entry["datasets"][1:]:
+                    del group[old["path"]]
+                entry = extended(entry, self._make_levels(group))
+            else:
+                levels = [group[one["path"]] for one in entry["datasets"]]
+                for fine, coarse in itertools.pairwise(levels):
+                    refill(coarse, fine)
+            _describe(group, {"multiscales": [entry]}, self.version, properties, colors)
+            update_copies(copies, self.path)
+        except OSError as error:
+            raise _unwritten(self.path, error) from error
+
+    def _make_levels(self, group: zarr.Group) -> list[str]:
+        """Make the coarser levels; returns their names."""
+        names: list[str] = []
+        fine = self.array
+        while max(fine.shape[-2:]) > COARSEST:
+            names.append(str(len(names) + 1))
+            fine = coarser(group, names[-1], fine, self.axes)
+        return names
+
+
+def create_labels(
+    path: str | os.PathLike[str],
+    shape: Sequence[int],
+    dtype: npt.DTypeLike,
+    axes: ImageAxes | None = None,
+    *,
+    chunks: Sequence[int] | None = None,
+    version: str | None = None,
+    overwrite: bool = False,
+) -> LabelImage:
+    """Make an OME-Zarr image of labels that are all 0.
+
+    It appears under its name in one go. Inside another OME-Zarr (``image.zarr/labels/name``) it
+    is added to the list of that image's labels.
+
+    Parameters
+    ----------
+    path : str or path-like
+        Folder to make; those above it are made if need be.
+    shape : sequence of D int
+        Two to five axes, rows and columns last.
+    dtype : dtype
+        Of integers.
+    axes : ImageAxes, optional
+        Of the image that is labelled; pixels if not given.
+    chunks : sequence of D int, optional
+        By default one plane, 1024 x 1024 px at most.
+    version : {"0.4", "0.5"}, optional
+        Of OME-Zarr; by default 0.5, or that of the image around it.
+    overwrite : bool
+        Replace a label image that is there. Nothing else is ever replaced.
+
+    Raises
+    ------
+    ExportError
+        If it exists, cannot be written, or has another version than the image around it.
+    sam3.errors.ImageError
+        If OME-Zarr has no way to hold such axes.
+    """
+    options: Any = {"chunks": chunks, "version": version, "overwrite": overwrite}
+    with making_labels(path, shape, dtype, axes, **options):
+        pass
+    return open_labels(path)
+
+
+@contextmanager
+def making_labels(
+    path: str | os.PathLike[str],
+    shape: Sequence[int],
+    dtype: npt.DTypeLike,
+    axes: ImageAxes | None = None,
+    *,
+    chunks: Sequence[int] | None = None,
+    version: str | None = None,
+    overwrite: bool = False,
+) -> Iterator[LabelImage]:
+    """Lend labels that are all 0 to be filled; they appear under their name once that is done.
+
+    What they replace is there until then, and can be read to fill them. Parameters and errors are
+    those of `create_labels`.
+    """
+    path, shape = Path(path), tuple(int(length) for length in shape)
+    axes = ImageAxes.default(len(shape)) if axes is None else axes
+    if axes.ndim != len(shape):
+        raise ImageError(f"labels of shape {shape} cannot have the axes {axes.names}: one each")
+    check_axes(axes)
+    if np.dtype(dtype).kind not in "iu":
+        raise ExportError(f"labels of dtype {np.dtype(dtype)} cannot be written; expected integers")
+    image = image_around(path)
+    chosen = choose_version(version, image)
+    check_free(path, overwrite)
+    copies = consolidated_groups(path)
+    partial = path.with_name(f".{secrets.token_hex(8)}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _make(partial, path, shape, np.dtype(dtype), axes, chunks, chosen, image is not None)
+        yield open_labels(partial)
+        if path.exists():
+            old = path.with_name(f".{secrets.token_hex(8)}.old")
+            os.replace(path, old)
+            os.replace(partial, path)
+            shutil.rmtree(old)
+        else:
+            os.replace(partial, path)
+        if image is not None:
+            _list(path, chosen)
+        update_copies([one for one in copies if one != path.absolute()], path)
+    except OSError as error:
+        raise _unwritten(path, error) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def open_labels(path: str | os.PathLike[str], *, read_only: bool = False) -> LabelImage:
+    """Open an image of labels that `create_labels` or another program made.
+
+    Parameters
+    ----------
+    path : str or path-like
+        Its folder.
+    read_only : bool
+        Only to read from it.
+
+    Raises
+    ------
+    sam3.errors.ImageError
+        If there is none.
+    """
+    path = Path(path)
+    try:
+        group: Any = open_group(path, "r" if read_only else "r+")
+        attributes = dict(group.attrs)
+        (entry,) = ome_part(attributes)["multiscales"]
+        array = group[entry["datasets"][0]["path"]]
+        axes = axes_from_ome(attributes, array.ndim) or ImageAxes.default(array.ndim)
+    except Exception as error:  # zarr raises many kinds for what is no zarr
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ImageError(
+            f"{str(path)!r} is no OME-Zarr label image ({reason}); check the path"
+        ) from error
+    if array.dtype.kind not in "iu":
+        raise ImageError(f"{str(path)!r} holds {array.dtype}; expected labels, which are integers")
+    return LabelImage(path, axes, version_of(attributes), array)
+
+
+def _make(
+    folder: Path,
+    path: Path,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    axes: ImageAxes,
+    chunks: Sequence[int] | None,
+    version: OmeVersion,
+    in_image: bool,
+) -> None:
+    import zarr
+
+    if chunks is None:
+        chunks = (*(1,) * (len(shape) - 2), CHUNK, CHUNK)
+    group = zarr.create_group(folder, zarr_format=3 if version == "0.5" else 2)
+    add_level(group, "0", shape, dtype, chunks, axes)
+    label: dict[str, Any] = {"version": version}
+    if in_image:
+        label["source"] = {"image": "../../"}
+    entry = multiscale(axes, [1], version, path.name)
+    _set_ome(group, {"multiscales": [entry], "image-label": label}, version)
+
+
+def _describe(
+    group: zarr.Group,
+    part: Mapping[str, Any],
+    version: str,
+    properties: Mapping[int, Mapping[str, Any]] | None,
+    colors: Mapping[int, Sequence[int]] | None,
+) -> None:
+    """Write a part of the group's metadata; what is not given stays as it is."""
+    about: Any = ome_part(dict(group.attrs))
+    label: dict[str, Any] = {"version": version, **about.get("image-label", {})}
+    if properties is not None:
+        label["properties"] = [
+            {**json_value(known), "label-value": int(number)}
+            for number, known in sorted(properties.items())
+        ]
+    if colors is not None:
+        label["colors"] = [
+            {"label-value": int(number), "rgba": [int(part) for part in rgba]}
+            for number, rgba in sorted(colors.items())
+        ]
+    _set_ome(group, {**part, "image-label": label}, version)
+
+
+def _list(path: Path, version: OmeVersion) -> None:
+    """Add a label image to the list of its image."""
+    import zarr
+
+    folder = path.parent
+    form: Any = 3 if version == "0.5" else 2
+    group = zarr.open_group(folder, mode="a", zarr_format=form, use_consolidated=False)
+    names = list(ome_part(dict(group.attrs)).get("labels", []))
+    if path.name not in names:
+        names.append(path.name)
+    _set_ome(group, {"labels": names}, version)
+
+
+def _set_ome(group: zarr.Group, part: dict[str, Any], version: str) -> None:
+    """Write a part of OME's metadata beside those that are there."""
+    if version != "0.4":
+        old: Any = group.attrs.get("ome", {})
+        part = {"ome": {"version": version, **old, **part}}
+    group.attrs.update(part)
+
+
+def _unwritten(path: Path, error: OSError) -> ExportError:
+    return ExportError(
+        f"{str(path)!r} could not be written ({error.strerror or error}); free some space or "
+        "choose another folder"
+    )

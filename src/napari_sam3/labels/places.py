@@ -1,0 +1,104 @@
+"""Where label images in OME-Zarr may be written, and in which version."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from napari_sam3.images.ome_metadata import OmeVersion, known_version, ome_part, version_of
+
+from .consolidated import attributes_of
+from .output_files import ExportError
+
+if TYPE_CHECKING:
+    import zarr
+
+__all__ = ["check_free", "check_place", "choose_version", "image_around", "open_group"]
+
+
+def open_group(path: Path, mode: Any) -> zarr.Group:
+    """Open a zarr group as it is, whatever copies of its metadata say."""
+    import zarr
+
+    return zarr.open_group(path, mode=mode, use_consolidated=False)
+
+
+def check_place(path: Path) -> None:
+    """Refuse to write labels into a SpatialData store.
+
+    Raises
+    ------
+    ExportError
+        Naming the store and the way out.
+    """
+    for folder in reversed(path.absolute().parents):
+        if "spatialdata_attrs" in attributes_of(folder):
+            raise ExportError(
+                f"{str(path)!r} lies in the SpatialData store {str(folder)!r}, which could not be "
+                "read with labels of this kind. Choose a folder outside of it, and add the labels "
+                "in Python by `sdata.labels[name] = Labels2DModel.parse(...)`"
+            )
+
+
+def image_around(path: Path) -> Mapping[str, Any] | None:
+    """Return the attributes of the OME-Zarr that a label image lies in; None if in none."""
+    if path.parent.name != "labels":
+        return None
+    try:
+        attributes = dict(open_group(path.parent.parent, "r").attrs)
+    except (OSError, ValueError):
+        return None
+    return attributes if "multiscales" in ome_part(attributes) else None
+
+
+def choose_version(version: str | None, image: Mapping[str, Any] | None) -> OmeVersion:
+    """Return the version for labels, by what was asked and by the image that they lie in.
+
+    Raises
+    ------
+    ExportError
+        If it cannot be written, or not there.
+    """
+    around = None if image is None else version_of(image)
+    if around is not None and around not in get_args(OmeVersion):
+        raise ExportError(
+            f"labels cannot be written into an image in OME-Zarr {around}; expected '0.5' or "
+            "'0.4'. Choose a folder outside of the image"
+        )
+    try:
+        chosen = known_version(version or around or "0.5")
+    except ValueError:
+        raise ExportError(
+            f"OME-Zarr {version!r} cannot be written; expected '0.5' or '0.4'"
+        ) from None
+    if around is not None and chosen != around:
+        raise ExportError(
+            f"labels in OME-Zarr {chosen} cannot lie in an image in OME-Zarr {around}; leave the "
+            "version out, or choose a folder outside of the image"
+        )
+    return chosen
+
+
+def check_free(path: Path, overwrite: bool) -> None:
+    """Refuse a path that labels cannot be written to.
+
+    Raises
+    ------
+    ExportError
+        If something is there that may not be replaced.
+    """
+    check_place(path)
+    if not path.exists():
+        return
+    if not overwrite:
+        raise ExportError(f"{str(path)!r} exists already; choose another name or --overwrite it")
+    try:
+        replaceable = "image-label" in ome_part(dict(open_group(path, "r").attrs))
+    except (OSError, ValueError):
+        replaceable = False
+    if not replaceable:  # the image itself, perhaps
+        raise ExportError(
+            f"{str(path)!r} is no OME-Zarr label image, so it is not overwritten; choose another "
+            "name"
+        )

@@ -1,0 +1,147 @@
+"""What was labelled, as files: label images and tables of objects."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .formats.tiff import write_labels
+from .output_files import ExportError, check_output, replacing
+
+if TYPE_CHECKING:
+    from napari_sam3.session.session import AcceptedObject
+
+__all__ = [
+    "ExportError",
+    "ObjectRow",
+    "check_output",
+    "format_table",
+    "write_labels",
+    "write_table",
+]
+
+
+@dataclass(frozen=True)
+class ObjectRow:
+    """One line of the table of objects.
+
+    Parameters
+    ----------
+    id : int
+        Value of the object in the label image.
+    plane : str
+        Position on every axis before rows and columns, separated by blanks; empty in 2-D.
+    score : float
+        The model's estimate of the mask's IoU, about 0 to 1.
+    area : int
+        In px.
+    centroid_y, centroid_x : float
+        In px of the plane, pixel centres at integers.
+    x0, y0, x1, y1 : int
+        Bounding box in px: the first column and row, and one past the last.
+    points, boxes : int
+        How many prompts it took.
+    """
+
+    id: int
+    plane: str
+    score: float
+    area: int
+    centroid_y: float
+    centroid_x: float
+    x0: int
+    y0: int
+    x1: int
+    y1: int
+    points: int
+    boxes: int
+
+    @classmethod
+    def measure(
+        cls, accepted: AcceptedObject, labels: npt.NDArray[Any], position: Sequence[int] = ()
+    ) -> ObjectRow:
+        """Measure an accepted object as it is in the labels now.
+
+        Parameters
+        ----------
+        accepted : AcceptedObject
+            From the session.
+        labels : ndarray of integers, H x W
+            The plane of the label image it was written to.
+        position : sequence of int
+            That plane's place on every axis before rows and columns.
+        """
+        y0, x0, y1, x1 = accepted.bbox
+        rows, columns = np.nonzero(labels[y0:y1, x0:x1] == accepted.id)
+        if rows.size:
+            centroid = y0 + float(rows.mean()), x0 + float(columns.mean())
+            y1, x1 = y0 + int(rows.max()) + 1, x0 + int(columns.max()) + 1
+            y0, x0 = y0 + int(rows.min()), x0 + int(columns.min())
+        else:  # erased by hand since
+            centroid = (y0 + y1 - 1) / 2, (x0 + x1 - 1) / 2
+        return cls(
+            id=accepted.id,
+            plane=" ".join(str(at) for at in position),
+            score=round(accepted.score, 4),
+            area=int(rows.size),
+            centroid_y=round(centroid[0], 2),
+            centroid_x=round(centroid[1], 2),
+            x0=x0,
+            y0=y0,
+            x1=x1,
+            y1=y1,
+            points=len(accepted.prompts.points),
+            boxes=int(accepted.prompts.box is not None),
+        )
+
+
+def write_table(
+    path: str | os.PathLike[str], rows: Sequence[ObjectRow], *, overwrite: bool = False
+) -> Path:
+    """Write the table of objects as CSV, one line an object under a line of names.
+
+    Parameters
+    ----------
+    path : str or path-like
+        File to write; its folder is made if need be.
+    rows : sequence of ObjectRow
+        The objects.
+    overwrite : bool
+        Replace an existing file.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    ExportError
+        If the file exists or the folder cannot be written to.
+    """
+    with (
+        replacing(path, overwrite) as partial,
+        open(partial, "w", newline="", encoding="utf-8") as file,
+    ):
+        writer = csv.writer(file)
+        writer.writerow([column.name for column in fields(ObjectRow)])
+        writer.writerows(astuple(row) for row in rows)
+    return Path(path)
+
+
+def format_table(rows: Sequence[ObjectRow]) -> str:
+    """Lay the table of objects out for a terminal."""
+    lines = ["  id  score   area px  centre (x, y)    points  boxes"]
+    lines += [
+        f"{row.id:4d}  {row.score:5.2f}  {row.area:8d}  "
+        f"{f'{row.centroid_x:.1f}, {row.centroid_y:.1f}':15s}  {row.points:6d}  {row.boxes:5d}"
+        for row in rows
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,133 @@
+"""Where labels are written: one 2-D plane of something that holds integers."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_sam3.core.errors import LabelError
+from napari_sam3.core.masks import Region
+from napari_sam3.core.planes import PlaneIndex
+
+__all__ = ["ArrayTarget", "LabelTarget", "check_id_fits"]
+
+
+class LabelTarget(Protocol):
+    """One plane of labels, read and written a region at a time."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width) of the plane in px."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Integer dtype of the labels."""
+
+    @property
+    def source(self) -> Hashable:
+        """Identity of the whole label image; planes of one image share its running ids."""
+
+    @property
+    def key(self) -> Hashable:
+        """Key of the plane, as in the session."""
+
+    def maximum(self) -> int:
+        """Return the largest id in the whole label image, not in this plane alone."""
+
+    def holds(self, label: int) -> bool:
+        """Whether a label is anywhere in the whole label image."""
+
+    def read(self, region: Region) -> npt.NDArray[Any]:
+        """Return a copy of the labels in a region of the plane."""
+
+    def write(self, region: Region, values: npt.NDArray[Any]) -> None:
+        """Replace the labels in a region of the plane."""
+
+
+class ArrayTarget:
+    """A plane of an array as the target, written in place.
+
+    Parameters
+    ----------
+    array : ndarray of an integer dtype
+        H x W, or a whole stack; must be writable.
+    key : hashable
+        Key of the plane.
+    plane : PlaneIndex, optional
+        Which plane of a stack. Ids run on through the whole stack.
+
+    Raises
+    ------
+    LabelError
+        If the array cannot hold labels.
+    """
+
+    def __init__(
+        self, array: npt.NDArray[Any], key: Hashable = None, plane: PlaneIndex | None = None
+    ) -> None:
+        plane = PlaneIndex() if plane is None else plane
+        if not isinstance(array, np.ndarray):
+            raise LabelError(
+                f"labels must be a numpy array, got {type(array).__name__}; pass "
+                "np.asarray of it, or put it into a Labels layer of a viewer"
+            )
+        if array.ndim != plane.ndim or not np.issubdtype(array.dtype, np.integer):
+            raise LabelError(
+                f"labels must be a {plane.ndim}-D integer array, got {array.dtype} of shape "
+                f"{array.shape}"
+            )
+        if not array.flags.writeable:
+            raise LabelError("the label array is read-only; pass a copy")
+        self.array = array
+        self.key = key
+        self._plane = plane
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width) of the plane in px."""
+        return self._plane.shape_of(self.array.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Integer dtype of the labels."""
+        return self.array.dtype
+
+    @property
+    def source(self) -> Hashable:
+        """Identity of the array."""
+        return id(self.array)
+
+    def maximum(self) -> int:
+        """Return the largest id in the array."""
+        return int(self.array.max(initial=0))
+
+    def holds(self, label: int) -> bool:
+        """Whether a label is anywhere in the array."""
+        return bool((self.array == label).any())
+
+    def read(self, region: Region) -> npt.NDArray[Any]:
+        """Return a copy of the labels in a region."""
+        return self.array[self._plane.slices(*region)].copy()
+
+    def write(self, region: Region, values: npt.NDArray[Any]) -> None:
+        """Replace the labels in a region."""
+        self.array[self._plane.slices(*region)] = values
+
+
+def check_id_fits(label: int, dtype: np.dtype[Any]) -> None:
+    """Refuse an id that the dtype cannot hold, before anything is written.
+
+    Raises
+    ------
+    LabelError
+        Naming the id, the dtype's limit and the way out.
+    """
+    limit = int(np.iinfo(dtype).max)
+    if label > limit:
+        raise LabelError(
+            f"the next label would be {label}, but labels of dtype {dtype} end at {limit}; "
+            "convert the labels to a wider dtype (napari: right click on the layer)"
+        )

@@ -1,0 +1,4 @@
+"""A session and the layers of a viewer kept in step.
+
+Imports napari, no Qt.
+"""

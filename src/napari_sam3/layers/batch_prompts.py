@@ -1,0 +1,93 @@
+"""What stands in the layers of a binding as the question of a batch."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from napari_sam3.core.planes import PlaneIndex
+from napari_sam3.core.prompts import PromptSet
+from sam3.errors import PromptError
+
+if TYPE_CHECKING:
+    from napari_sam3.batch import BatchPrompts
+    from napari_sam3.batch.prompts import Position
+
+    from .binding import Binding
+
+__all__ = ["positions_along", "prompts_here", "prompts_in_layers"]
+
+
+def positions_along(
+    plane: PlaneIndex, axis: int | None, first: int = 0, last: int = 0
+) -> list[Position]:
+    """Return positions of planes along an axis of the data, the others as they are shown.
+
+    Parameters
+    ----------
+    plane : PlaneIndex
+        The plane shown.
+    axis : int, optional
+        None for that plane alone.
+    first, last : int
+        Along the axis; both are among them.
+    """
+    if axis is None:
+        return [plane.index]
+    spans = (
+        range(first, last + 1) if other == axis else (at,)
+        for other, at in zip(plane.other_axes, plane.index, strict=True)
+    )
+    return list(itertools.product(*spans))
+
+
+def prompts_in_layers(
+    binding: Binding, plane: PlaneIndex, positions: Iterable[Position], *, one: bool
+) -> BatchPrompts:
+    """Return the prompts that stand on planes, with ids from 1 on.
+
+    Parameters
+    ----------
+    binding : Binding
+        Its layers hold them.
+    plane : PlaneIndex
+        A plane with the axes of all of them.
+    positions : iterable of tuple of int
+        The planes.
+    one : bool
+        Whether prompts on several planes show the same object.
+
+    Raises
+    ------
+    sam3.errors.PromptError
+        If they cannot be read, or say nowhere where an object is.
+    """
+    from napari_sam3.batch import BatchPrompts
+
+    every = (PlaneIndex(plane.axes, position) for position in positions)
+    ids: dict[tuple[Position, int], int] = {}
+    planes: dict[Position, dict[int, PromptSet]] = {}
+    for there in binding.prompt_layers.planes(every):
+        objects = binding.prompts_on(there)
+        for place, (number, prompts) in enumerate(sorted(objects.items()), start=1):
+            new = place if one else ids.setdefault((there.index, number), len(ids) + 1)
+            planes.setdefault(there.index, {})[new] = prompts
+    return BatchPrompts(planes)
+
+
+def prompts_here(binding: Binding, plane: PlaneIndex) -> dict[int, PromptSet]:
+    """Return the prompts on a plane by ids from 1 on.
+
+    Raises
+    ------
+    sam3.errors.PromptError
+        If there are none.
+    """
+    found = prompts_in_layers(binding, plane, [plane.index], one=True).on(plane.index)
+    if not found:
+        raise PromptError(
+            "there is no click and no box on the plane shown, so there is nothing to repeat; show "
+            "the objects on it first"
+        )
+    return dict(found)

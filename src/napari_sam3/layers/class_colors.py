@@ -1,0 +1,65 @@
+"""Labels shown in the colours of their classes instead of one each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from napari_sam3.core.operations import LabelChange
+
+from .label_colors import show_labels
+
+if TYPE_CHECKING:
+    from napari.layers import Labels
+
+    from napari_sam3.session.session import LabelingSession
+
+__all__ = ["ClassColors"]
+
+#: Labels of no class, and those that came from elsewhere.
+OTHER = "#9a9996"
+
+
+class ClassColors:
+    """Colours a Labels layer by class as long as it is open.
+
+    Parameters
+    ----------
+    labels : Labels
+        The layer; it gets its own colours back at the end.
+    session : LabelingSession
+        Knows the classes of objects.
+    colors : mapping from str to str
+        Colour of each class.
+    """
+
+    def __init__(self, labels: Labels, session: LabelingSession, colors: Mapping[str, str]) -> None:
+        self._labels, self._session, self._colors = labels, session, dict(colors)
+        self._before: Any = labels.colormap
+        self._known = {one.id for one in session.objects_in(labels.unique_id)}
+        self._shown = self._known
+        session.labels_changed.connect(self._on_change)
+        session.batch_ended.connect(self._show)
+        self._show()
+
+    def close(self) -> None:
+        """Give the layer its own colours back."""
+        self._session.labels_changed.disconnect(self._on_change)
+        self._session.batch_ended.disconnect(self._show)
+        self._labels.colormap = self._before
+        # Objects that were accepted meanwhile must not vanish.
+        show_labels(self._labels, self._shown - self._known)
+
+    def _on_change(self, change: LabelChange) -> None:
+        if not change.more:
+            self._show()
+
+    def _show(self) -> None:
+        from napari.utils.colormaps import DirectLabelColormap
+
+        colors: dict[int | None, Any] = {None: OTHER, 0: "transparent"}
+        objects = self._session.objects_in(self._labels.unique_id)
+        self._shown = {one.id for one in objects}
+        for one in objects:
+            colors[one.id] = self._colors.get(one.category, OTHER)
+        self._labels.colormap = DirectLabelColormap(color_dict=colors)

@@ -1,0 +1,97 @@
+"""The outline of the field in use: what the model looked at for the mask in hand."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from .label_layer import image_shape, place_on, placement
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Image, Shapes
+
+    from napari_sam3.core.fields import Field
+    from napari_sam3.core.planes import PlaneIndex
+
+__all__ = ["FIELD_NAME", "FieldOutline"]
+
+FIELD_NAME = "SAM 3 field"
+# Light blue: told apart from boxes and masks by everybody, and by its dashed look at low zoom.
+COLOR = "#56b4e9"
+# Of the longer side of the field, and never thinner than a pixel.
+EDGE = 1 / 400
+
+
+class FieldOutline:
+    """A rectangle around a field, in a layer that is there only while it is wanted.
+
+    Parameters
+    ----------
+    viewer : Viewer or ViewerModel
+        Where the layer is made.
+    image : Image
+        Whose pixels fields are measured in.
+    """
+
+    def __init__(self, viewer: ViewerModel, image: Image) -> None:
+        self._viewer, self._image = viewer, image
+        self._layer: Shapes | None = None
+
+    @property
+    def layer(self) -> Shapes | None:
+        """The layer, if it is in the viewer."""
+        wanted = self._layer
+        if wanted is None or all(one.unique_id != wanted.unique_id for one in self._viewer.layers):
+            self._layer = None
+        return self._layer
+
+    def show(self, field: Field | None, plane: PlaneIndex | None) -> None:
+        """Draw the outline of a field of a plane; nothing of None. The active layer stays active.
+
+        Parameters
+        ----------
+        field : Field, optional
+            In px of the plane.
+        plane : PlaneIndex, optional
+            Plane of the image.
+        """
+        layer = self.layer
+        if layer is None:
+            layer = self._layer = self._make()
+        place_on(layer, self._image)
+        layer.editable = True  # napari lets nobody else change it meanwhile
+        layer.data = []
+        if field is not None and plane is not None:
+            width = max(1.0, max(field.shape) * EDGE)
+            layer.add_rectangles(
+                [_corners(field, plane)], edge_width=width, edge_color=COLOR, face_color="#0000"
+            )
+        layer.editable = False
+
+    def close(self) -> None:
+        """Take the layer away."""
+        if self.layer is not None:
+            self._viewer.layers.remove(self._layer)
+            self._layer = None
+
+    def _make(self) -> Shapes:
+        selection = self._viewer.layers.selection
+        active = selection.active
+        layer = self._viewer.add_shapes(
+            ndim=len(image_shape(self._image)), name=FIELD_NAME, **placement(self._image)
+        )
+        selection.active = active
+        return layer
+
+
+def _corners(field: Field, plane: PlaneIndex) -> npt.NDArray[np.float64]:
+    """Return the corners (4 x D) of a field, on the outer edges of its pixels."""
+    (top, bottom), (left, right) = field.rows, field.columns
+    corners = np.zeros((4, plane.ndim))
+    corners[:, list(plane.other_axes)] = plane.index
+    corners[:, plane.axes[0]] = np.array([top, top, bottom, bottom]) - 0.5
+    corners[:, plane.axes[1]] = np.array([left, right, right, left]) - 0.5
+    return corners

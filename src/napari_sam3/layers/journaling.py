@@ -1,0 +1,195 @@
+"""The journal of a binding: written with every change, and brought back after a crash."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from napari_sam3.core.errors import LabelError
+from napari_sam3.core.operations import LabelChange
+from napari_sam3.images.identity import ImageIdentity, identify
+from napari_sam3.records.journal import Journal, JournalError
+from napari_sam3.records.recovery import discard_journal, read_journal
+
+from .layer_data import pixels_of
+
+if TYPE_CHECKING:
+    from napari.layers import Image
+
+    from napari_sam3.session.restoring import RestoreResult, Start
+    from napari_sam3.session.session import LabelingSession
+
+    from .label_layer import LabelStore
+    from .plane_source import PlaneSource
+
+__all__ = ["Keeper", "identify_layer"]
+
+MOST_HELD = 32
+FIRST = 100
+EMPTY: Final = "empty"
+GIVEN: Final = "given"
+#: Labels that take more bytes are not compared with those of a journal: it would take seconds.
+LARGEST_COMPARED = 1 << 31
+
+
+def identify_layer(image: Image) -> ImageIdentity:
+    """Tell an image from others by a bounded sample of its pixels; see `identify`."""
+    return identify(pixels_of(image), image.name, rgb=image.rgb, multiscale=image.multiscale)
+
+
+class Keeper:
+    """Keeps a journal of what is done to the labels of one binding.
+
+    Parameters
+    ----------
+    session : LabelingSession
+        Tells what is done.
+    source : PlaneSource
+        Names the planes of the image.
+    store : callable
+        Returns the labels, which may be made anew.
+    empty : bool
+        The labels held nothing when the binding began.
+    on_error : callable
+        Told once if the journal cannot be written.
+    """
+
+    def __init__(
+        self,
+        session: LabelingSession,
+        source: PlaneSource,
+        store: Callable[[], LabelStore],
+        *,
+        empty: bool,
+        on_error: Callable[[BaseException], None],
+    ) -> None:
+        self._session, self._source, self._store = session, source, store
+        self._start: str = EMPTY if empty else GIVEN
+        self._on_error = on_error
+        self._journal: Journal | None = None
+        # Who the image is may take a while to find out; nothing is lost meanwhile.
+        self._waiting: list[LabelChange] = []
+        # Of a batch that is taken back, or done again: written to the disk many at a time.
+        self._held: list[LabelChange] = []
+        # Before everybody else: a listener that fails keeps the later ones from hearing of it.
+        session.labels_changed.connect(self._on_change, priority=FIRST)
+
+    @property
+    def journal(self) -> Journal | None:
+        """The journal, once it has begun."""
+        return self._journal
+
+    def begin(
+        self,
+        image: ImageIdentity,
+        *,
+        folder: str | os.PathLike[str] | None = None,
+        limit_bytes: int = 1 << 30,
+    ) -> None:
+        """Begin the journal, with what was done so far; errors go to `on_error`."""
+        data = self._store().data
+        self.note_start()
+        try:
+            self._journal = Journal(
+                image,
+                data.shape,
+                data.dtype,
+                start=self._start,
+                folder=folder,
+                limit_bytes=limit_bytes,
+            )
+        except JournalError as error:
+            self._on_error(error)
+            return
+        self._append(*self._waiting)
+        self._waiting.clear()
+
+    def close(self, *, discard: bool = False) -> None:
+        """End the journal; it stays on disk unless discarded or empty."""
+        self._session.labels_changed.disconnect(self._on_change)
+        if self._journal is not None:
+            self._write_held()
+            self._journal.close(discard=discard)
+
+    def note_start(self) -> None:
+        """Find out what the labels are before anything is done to them; on any thread.
+
+        A journal that began with the labels of a file can be done again exactly on these labels,
+        deletions and all, if they are known to be the same.
+        """
+        if self._start == GIVEN and not self._waiting:
+            start = _describe_start(self._store().data)
+            self._start = GIVEN if self._waiting else start
+
+    def restore(self, path: str | os.PathLike[str]) -> RestoreResult:
+        """Bring back what a journal holds, as one step of the session.
+
+        Parameters
+        ----------
+        path : path-like
+            From `find_journals`. It is deleted once all of its content is in the labels, and in
+            the present journal if there is one.
+
+        Raises
+        ------
+        LabelError
+            If the labels do not have the shape of the ones the journal was about, or cannot hold
+            its ids.
+        JournalError, RecordError
+            If the journal cannot be read.
+        """
+        restored, store = read_journal(path), self._store()
+        header = restored.header
+        if header is not None and header.shape != tuple(store.data.shape):
+            raise LabelError(
+                f"the journal is about labels of shape {header.shape}, but "
+                f"{store.layer.name!r} has {tuple(store.data.shape)}; choose a new layer"
+            )
+        start: Start = GIVEN
+        if header is not None and header.start == EMPTY:
+            start = EMPTY
+        elif header is not None and header.start not in (GIVEN, EMPTY):
+            start = "same" if header.start == _describe_start(store.data) else GIVEN
+        result = self._session.restore(restored, store.plane, start)
+        safe = self._journal is not None and self._journal.problem is None
+        if safe and not (result.partly or result.left_out):
+            discard_journal(path)
+        return result
+
+    def _on_change(self, *changes: LabelChange) -> None:
+        ours = [change for change in changes if self._source.is_ours(change.operation.plane)]
+        if self._journal is None:
+            self._waiting += ours
+        else:
+            self._held += ours
+            if len(self._held) >= MOST_HELD or any(
+                one.direction == "do" or not one.more for one in changes
+            ):
+                self._write_held()
+
+    def _write_held(self) -> None:
+        held, self._held = self._held, []
+        self._append(*held)
+
+    def _append(self, *changes: LabelChange) -> None:
+        assert self._journal is not None
+        if not changes:
+            return
+        try:
+            self._journal.append(*changes)
+        except JournalError as error:
+            self._on_error(error)
+
+
+def _describe_start(data: Any) -> str:
+    """Return what tells labels from all others; GIVEN if that would take too long."""
+    if not isinstance(data, np.ndarray) or data.nbytes > LARGEST_COMPARED:
+        return GIVEN
+    digest = hashlib.blake2b(repr((data.shape, data.dtype.str)).encode(), digest_size=16)
+    for part in data if data.ndim > 2 else (data,):
+        digest.update(np.ascontiguousarray(part).data)
+    return f"{GIVEN} {digest.hexdigest()}"

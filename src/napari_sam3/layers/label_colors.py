@@ -1,0 +1,110 @@
+"""Colours of accepted labels that the colormap of their layer would leave transparent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_sam3.core.operations import LabelChange
+
+if TYPE_CHECKING:
+    from napari.layers import Labels
+
+    from napari_sam3.session.session import LabelingSession
+
+    from .hidden_labels import HiddenLabels
+
+__all__ = ["ShownLabels", "show_labels"]
+
+
+class ShownLabels:
+    """Keeps what a session writes into a Labels layer from being invisible there.
+
+    Parameters
+    ----------
+    labels : Labels
+        The layer. Other labels that its colormap hides stay hidden.
+    session : LabelingSession
+        Tells what is written.
+    hidden : HiddenLabels
+        Hides labels of the layer for a while; it lets go of them before colours change, since it
+        gives the layer only those back that it found.
+    """
+
+    def __init__(self, labels: Labels, session: LabelingSession, hidden: HiddenLabels) -> None:
+        self._labels, self._session, self._hidden = labels, session, hidden
+        self._seen = self._objects()
+        session.labels_changed.connect(self._on_change)
+        session.batch_ended.connect(self._show)
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._session.labels_changed.disconnect(self._on_change)
+        self._session.batch_ended.disconnect(self._show)
+
+    def _objects(self) -> set[int]:
+        return {one.id for one in self._session.objects_in(self._labels.unique_id)}
+
+    def _on_change(self, change: LabelChange) -> None:
+        if not change.more:
+            # A label that came from elsewhere is no object; its parts are.
+            split = change.operation.kind == "split" and change.direction != "undo"
+            self._show(change.operation.labels if split else ())
+
+    def _show(self, more: Iterable[int] = ()) -> None:
+        now = self._objects()
+        new = (now - self._seen) | set(more)
+        if new:
+            self._hidden.hide(frozenset(), None)  # until the masks in hand are shown again
+            show_labels(self._labels, new)
+        self._seen = now
+
+
+def show_labels(layer: Labels, ids: Iterable[int]) -> None:
+    """Give those of some labels a colour that the layer's colormap leaves transparent.
+
+    Parameters
+    ----------
+    layer : Labels
+        With a direct colormap, labels get entries of their own. A cyclic one has a colour for
+        many labels: that one becomes visible.
+    ids : iterable of int
+        The labels; 0 is left out.
+    """
+    from napari.utils.colormaps import DirectLabelColormap
+
+    colormap = layer.colormap
+    hidden = [label for label in sorted(set(ids)) if label and _is_hidden(colormap, label)]
+    if not hidden:
+        return
+    visible = {label: _color(label) for label in hidden}
+    if isinstance(colormap, DirectLabelColormap):
+        colors = {**colormap.color_dict, **visible}
+        layer.colormap = DirectLabelColormap(
+            color_dict=colors, background_value=colormap.background_value, name=colormap.name
+        )
+        return
+    table = np.array(colormap.colors)
+    for label, color in visible.items():
+        # The first colour is that of the background; the others take turns.
+        table[(label - 1) % (len(table) - 1) + 1 if len(table) > 1 else 0] = color
+    background = colormap.background_value
+    layer.colormap = type(colormap)(
+        colors=table,
+        background_value=0 if background in hidden else background,
+        name=colormap.name,
+        seed=colormap.seed,
+    )
+
+
+def _is_hidden(colormap: Any, label: int) -> bool:
+    return not np.asarray(colormap.map(np.array([label])))[0, -1] > 0
+
+
+def _color(label: int) -> Any:
+    """Return the colour that napari gives a label by default."""
+    from napari.utils.colormaps import label_colormap
+
+    return np.asarray(label_colormap().map(np.array([label])))[0]

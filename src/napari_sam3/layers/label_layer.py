@@ -1,0 +1,252 @@
+"""Labels layers of napari as the place where objects are written."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_sam3.core.errors import LabelError, LayerError, MisplacedError
+from napari_sam3.core.masks import Region
+from napari_sam3.core.planes import PlaneIndex
+from napari_sam3.labels.largest_label import LargestLabel
+
+from .coordinates import displacement
+from .label_levels import finest, write_levels
+
+if TYPE_CHECKING:
+    from napari.layers import Image, Labels, Layer
+
+__all__ = [
+    "LabelStore",
+    "LayerTarget",
+    "check_labels",
+    "image_shape",
+    "moves",
+    "place_on",
+    "placement",
+]
+
+#: Pixels by which labels may lie beside the image, as rounded metadata have it.
+BESIDE = 0.1
+PLACEMENT = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
+
+
+def image_shape(image: Image) -> tuple[int, ...]:
+    """Shape of an Image layer in px at its finest level, channels of RGB left out."""
+    data = image.data[0] if image.multiscale else image.data
+    shape = tuple(int(n) for n in data.shape)
+    return shape[:-1] if image.rgb else shape
+
+
+def placement(image: Image) -> dict[str, Any]:
+    """Return the arguments that place a new layer exactly where an image lies."""
+    return {name: getattr(image, name) for name in PLACEMENT}
+
+
+def place_on(layer: Layer, image: Image) -> None:
+    """Move a layer with the axes of an image to where the image lies."""
+    for name, value in placement(image).items():
+        if not np.array_equal(getattr(layer, name), value):
+            setattr(layer, name, value)
+
+
+def moves(layer: Layer) -> tuple[Any, ...]:
+    """Return the events of a layer that is moved in the world."""
+    return tuple(getattr(layer.events, name) for name in PLACEMENT if name != "axis_labels")
+
+
+def check_labels(labels: Labels, image: Image) -> None:
+    """Refuse a Labels layer that objects of an image cannot be written to.
+
+    Raises
+    ------
+    LayerError
+        Naming what is wrong and the way out; `MisplacedError` if `place_on` would mend it.
+    """
+    make_new = 'choose "new layer" instead'
+    levels = labels.data if labels.multiscale else (labels.data,)
+    shape, wanted = tuple(levels[0].shape), image_shape(image)
+    if shape != wanted:
+        raise LayerError(
+            f"{labels.name!r} has shape {shape}, but the image {image.name!r} {wanted}; {make_new}"
+        )
+    for data in levels:
+        _check_writable(data, labels.name, make_new)
+    beside = displacement(labels, image)
+    if beside > BESIDE:
+        raise MisplacedError(
+            f"{labels.name!r} lies elsewhere than the image {image.name!r}: up to {beside:.4g} px "
+            "beside it. Expected the same scale, translation and units. Choose it in the panel "
+            f"to have it aligned, call bind(..., align=True), or {make_new}"
+        )
+
+
+def _check_writable(data: Any, name: str, make_new: str) -> None:
+    graph = getattr(data, "__dask_graph__", None)
+    if graph is not None and graph() is not None:  # xarray's have none around numpy
+        raise LayerError(
+            f"{name!r} is a dask array, which cannot be written to; set its data to "
+            "data.compute() or to a zarr array first"
+        )
+    flags = getattr(data, "flags", None)
+    read_only = getattr(data, "read_only", False)  # zarr's name for it
+    if read_only or (flags is not None and not getattr(flags, "writeable", True)):
+        raise LayerError(f"the data of {name!r} are read-only; {make_new}")
+    if isinstance(data, np.ndarray) or not math.prod(data.shape):
+        return
+    try:
+        np.iinfo(data.dtype)
+        if type(data).__module__.startswith("zarr"):
+            return  # it says above whether it can be written, and a chunk may be far away
+        first = (slice(0, 1),) * len(data.shape)
+        data[first] = np.asarray(data[first])
+    except Exception as error:  # every library raises what it likes
+        kind = f"{type(data).__module__.partition('.')[0]} {type(data).__name__}"
+        raise LayerError(
+            f"the data of {name!r} cannot be written to: {kind} of {data.dtype} ({error}). "
+            f"Expected a numpy or zarr array of integers. Convert them, or {make_new}"
+        ) from error
+
+
+class LabelStore:
+    """A whole Labels layer: knows its largest id, hands out its planes.
+
+    Parameters
+    ----------
+    layer : Labels
+        Checked by `check_labels`.
+    alive : callable
+        Tells whether the layer is still in the viewer.
+    name_plane : callable
+        Gives the key of a plane.
+    on_stroke : callable, optional
+        Told about each stroke that a person paints.
+    """
+
+    def __init__(
+        self,
+        layer: Labels,
+        alive: Callable[[], bool],
+        name_plane: Callable[[PlaneIndex], Hashable],
+        on_stroke: Callable[[list[Any]], None] | None = None,
+    ) -> None:
+        self.layer = layer
+        self.alive = alive
+        self.name_plane = name_plane
+        self._on_stroke = on_stroke
+        self._largest = LargestLabel()
+        layer.events.paint.connect(self._note_paint)
+
+    def close(self) -> None:
+        """Stop listening to the layer."""
+        self.layer.events.paint.disconnect(self._note_paint)
+
+    @property
+    def data(self) -> Any:
+        """The labels, at the finest level."""
+        return finest(self.layer.data, multiscale=self.layer.multiscale)
+
+    def maximum(self) -> int:
+        """Return the largest id in the layer, whoever wrote it."""
+        return self._largest.of(self.data)
+
+    def plane(self, plane: PlaneIndex) -> LayerTarget:
+        """Return one plane as a target."""
+        return LayerTarget(self, plane)
+
+    def _note_paint(self, event: Any) -> None:
+        if self._on_stroke is not None:
+            self._on_stroke(list(event.value))
+
+    def need_writable(self) -> None:
+        """Refuse to go on if the layer is gone, or its owner locked it; raises LabelError."""
+        self.need_layer()
+        # napari lets nobody paint on pyramids, which says nothing about their owner's wishes.
+        if not (self.layer.editable or self.layer.multiscale):
+            raise LabelError(
+                f"the labels layer {self.layer.name!r} is locked: labels.editable is False, so "
+                "nothing is written to it. Set it to True, or choose another layer"
+            )
+
+    def need_layer(self) -> None:
+        """Refuse to go on if the layer is no longer in the viewer; raises LabelError."""
+        if not self.alive():
+            raise LabelError(
+                f"the labels layer {self.layer.name!r} was deleted, so nothing can be "
+                "written to it; choose another one, or a new one"
+            )
+
+
+class LayerTarget:
+    """One plane of a Labels layer; a `LabelTarget`.
+
+    Parameters
+    ----------
+    store : LabelStore
+        The layer.
+    plane : PlaneIndex
+        Which plane of it.
+    """
+
+    def __init__(self, store: LabelStore, plane: PlaneIndex) -> None:
+        self._store = store
+        self._plane = plane
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width) of the plane in px."""
+        return self._plane.shape_of(self._store.data.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Integer dtype of the labels."""
+        dtype: np.dtype[Any] = np.dtype(self._store.data.dtype)
+        return dtype
+
+    @property
+    def source(self) -> Hashable:
+        """Identity of the layer."""
+        identity: Hashable = self._store.layer.unique_id
+        return identity
+
+    @property
+    def key(self) -> Hashable:
+        """Key of the plane."""
+        return self._store.name_plane(self._plane)
+
+    def maximum(self) -> int:
+        """Return the largest id in the whole layer."""
+        return self._store.maximum()
+
+    def holds(self, label: int) -> bool:
+        """Whether a label is anywhere in the layer."""
+        return label <= self._store.maximum() and _holds(self._store.data, label)
+
+    def read(self, region: Region) -> npt.NDArray[Any]:
+        """Return a copy of the labels in a region of the plane."""
+        self._store.need_layer()
+        return np.array(self._store.data[self._plane.slices(*region)])
+
+    def write(self, region: Region, values: npt.NDArray[Any]) -> None:
+        """Replace the labels in a region of the plane, and show them.
+
+        Raises
+        ------
+        LabelError
+            If the layer is no longer in the viewer, or not editable.
+        """
+        self._store.need_writable()
+        layer = self._store.layer
+        write_levels(layer.data if layer.multiscale else (layer.data,), self._plane, region, values)
+        self._store.layer.refresh(extent=False)
+
+
+def _holds(data: Any, label: int) -> bool:
+    """Whether a label is in an array, one plane at a time where the data are not in memory."""
+    if isinstance(data, np.ndarray) or data.ndim <= 2:
+        return bool((np.asarray(data) == label).any())
+    return any(_holds(np.asarray(data[i]), label) for i in range(data.shape[0]))

@@ -1,0 +1,241 @@
+"""The five layers that belong together, and which of them are still there."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_sam3.core.errors import LayerError, MisplacedError
+
+from .label_layer import check_labels, image_shape, place_on, placement
+from .label_levels import LARGEST_SIDE, make_levels
+from .preview import preview_colors
+from .prompt_layers import boxes_options, check_prompts, points_options
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Image, Labels, Layer, Points, Shapes
+
+__all__ = ["LayerSet", "find_image", "find_labels", "fit_labels", "images_in"]
+
+LABELS_NAME, PREVIEW_NAME = "SAM 3 labels", "SAM 3 preview"
+#: Under this name the metadata of labels that were made for an image hold its `unique_id`.
+MADE_FOR = "napari-sam3 image"
+ROLES = ("image", "labels", "preview", "boxes", "points")
+
+
+@dataclass(frozen=True, eq=False)
+class LayerSet:
+    """Layers of one binding. Layers are told apart by `unique_id`: proxies are never identical.
+
+    Parameters
+    ----------
+    viewer : Viewer or ViewerModel
+        Where they are.
+    image, labels, points, boxes, preview
+        The layers.
+    made : frozenset of str
+        Roles of layers that were made for the binding; all but the labels go with it.
+    """
+
+    viewer: ViewerModel
+    image: Image
+    labels: Labels
+    points: Points
+    boxes: Shapes
+    preview: Labels
+    made: frozenset[str]
+
+    @classmethod
+    def make(
+        cls,
+        viewer: ViewerModel,
+        image: Image | None,
+        labels: Labels | None,
+        points: Points | None,
+        boxes: Shapes | None,
+        *,
+        align: bool = False,
+    ) -> LayerSet:
+        """Complete a set: layers that are not given are added to the viewer.
+
+        With `align`, labels that lie elsewhere than the image are moved there. Labels that were
+        made for it are so in any case.
+        """
+        image = find_image(viewer) if image is None else image
+        # Everything is checked before the first layer is added.
+        _check_image(image)
+        if labels is not None:
+            fit_labels(labels, image, align=align)
+        for layer in (points, boxes):
+            if layer is not None:
+                check_prompts(layer, image)
+        # In this order from the bottom up.
+        given = {"labels": labels, "preview": None, "boxes": boxes, "points": points}
+        layers = {
+            role: _add(viewer, image, role) if layer is None else layer
+            for role, layer in given.items()
+        }
+        made = frozenset(role for role, layer in given.items() if layer is None)
+        return cls(viewer, image, made=made, **layers)
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Roles whose layer is no longer in the viewer."""
+        return tuple(role for role in ROLES if not self.has(getattr(self, role)))
+
+    def has(self, layer: Layer) -> bool:
+        """Whether a layer is in the viewer."""
+        return any(other.unique_id == layer.unique_id for other in self.viewer.layers)
+
+    def role(self, layer: Layer) -> str | None:
+        """Return which part a layer plays, if any."""
+        for role in ROLES:
+            if getattr(self, role).unique_id == layer.unique_id:
+                return role
+        return None
+
+    def restored(self) -> LayerSet:
+        """Return a set in which missing layers are made anew; the labels themselves come back.
+
+        Raises
+        ------
+        LayerError
+            If the image itself is gone.
+        """
+        if "image" in self.missing:
+            raise LayerError(f"the image {self.image.name!r} was deleted; choose another one")
+        missing = self.missing
+        if "labels" in missing:
+            # The layer holds what was accepted; it goes where it was, above the image.
+            below = next(i for i, one in enumerate(self.viewer.layers) if self._is_image(one))
+            self.viewer.layers.insert(below + 1, self.labels)
+        made: dict[str, Any] = {
+            role: _add(self.viewer, self.image, role)
+            for role in missing
+            if role not in ("image", "labels")
+        }
+        return replace(self, made=self.made | set(made), **made)
+
+    def follow_image(self) -> None:
+        """Move the layers that were made for the image to where it lies now."""
+        for role in self.made - {"preview"}:
+            place_on(getattr(self, role), self.image)
+        if is_made_for(self.labels, self.image):
+            place_on(self.labels, self.image)
+
+    def _is_image(self, layer: Layer) -> bool:
+        return bool(layer.unique_id == self.image.unique_id)
+
+    def select_points(self) -> None:
+        """Make the points the active layer, so that the next click is a prompt."""
+        self.viewer.layers.selection.active = self.points
+
+    def remove_tools(self, *more: str) -> None:
+        """Remove the layers that only served the binding, and those of other roles named."""
+        for role in (*(self.made - {"labels"}), *more):
+            layer = getattr(self, role)
+            if self.has(layer):
+                self.viewer.layers.remove(layer)
+
+
+def images_in(viewer: ViewerModel) -> list[Image]:
+    """All Image layers of a viewer, topmost first."""
+    from napari.layers import Image
+
+    return [layer for layer in reversed(list(viewer.layers)) if isinstance(layer, Image)]
+
+
+def find_image(viewer: ViewerModel) -> Image:
+    """Return the selected image of a viewer, or else its topmost one.
+
+    Raises
+    ------
+    LayerError
+        If there is none.
+    """
+    images = images_in(viewer)
+    if not images:
+        raise LayerError(
+            "there is no image layer; open an image (File > Open, or File > Open Sample > SAM 3)"
+        )
+    active = viewer.layers.selection.active
+    for image in images:
+        if active is not None and image.unique_id == active.unique_id:
+            return image
+    return images[0]
+
+
+def find_labels(viewer: ViewerModel, image: Image) -> Labels | None:
+    """Return the topmost Labels layer that was made for an image before and can be used again."""
+    from napari.layers import Labels
+
+    for layer in reversed(list(viewer.layers)):
+        if isinstance(layer, Labels) and is_made_for(layer, image):
+            with suppress(LayerError):
+                fit_labels(layer, image)
+                return layer
+    return None
+
+
+def is_made_for(labels: Labels, image: Image) -> bool:
+    """Whether a Labels layer was made for an image."""
+    return bool(labels.metadata.get(MADE_FOR) == str(image.unique_id))
+
+
+def fit_labels(labels: Labels, image: Image, *, align: bool = False) -> None:
+    """Check labels like `check_labels`, and move them onto the image if they are to follow it.
+
+    Raises
+    ------
+    LayerError
+        If objects of the image cannot be written to them.
+    """
+    try:
+        check_labels(labels, image)
+    except MisplacedError:
+        if not (align or is_made_for(labels, image)):
+            raise
+        place_on(labels, image)
+
+
+def _check_image(image: Image) -> None:
+    shape = image_shape(image)
+    if len(shape) < 2:
+        raise LayerError(f"the image {image.name!r} has shape {shape}; at least 2 axes are needed")
+    if 0 in shape:
+        raise LayerError(f"the image {image.name!r} is empty (shape {shape}); choose another one")
+
+
+def _add(viewer: ViewerModel, image: Image, role: str) -> Layer:
+    if role == "points":
+        return viewer.add_points(**points_options(image))
+    if role == "boxes":
+        return viewer.add_shapes(**boxes_options(image))
+    if role == "labels":
+        shape = image_shape(image)
+        # Zeros cost no memory until they are written to.
+        large = max(shape[-2:]) > LARGEST_SIDE
+        data: Any = make_levels(shape) if large else np.zeros(shape, np.uint32)
+        made_for = {MADE_FOR: str(image.unique_id)}
+        return viewer.add_labels(
+            data,
+            multiscale=large,
+            name=LABELS_NAME,
+            opacity=0.6,
+            metadata=made_for,
+            **placement(image),
+        )
+    layer = viewer.add_labels(
+        # As large as the masks it will show, not as the image: see `Preview`.
+        np.zeros((1,) * len(image_shape(image)), np.uint8),
+        name=PREVIEW_NAME,
+        colormap=preview_colors(),
+        opacity=1.0,
+        **placement(image),
+    )
+    layer.editable = False
+    return layer

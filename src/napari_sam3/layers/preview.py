@@ -1,0 +1,176 @@
+"""The masks in hand, shown in a layer of their own with fill and outline."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_sam3.core.masks import PlaneMask, around
+from napari_sam3.core.planes import PlaneIndex
+
+from .label_layer import image_shape, placement
+
+if TYPE_CHECKING:
+    from napari.layers import Image, Labels
+
+__all__ = ["FILL", "OUTLINE", "Preview", "fill_and_outline", "preview_colors"]
+
+FILL, OUTLINE = 1, 2
+OTHER_FILL, OTHER_OUTLINE = 3, 4
+# Cyan stands out from grey images, from stained tissue, and from napari's label colours; the
+# objects in hand that are not the current one are amber.
+COLOR, OTHER_COLOR = (0.15, 0.9, 1.0), (1.0, 0.78, 0.2)
+#: Sides in px that the array shown is a multiple of, unless the plane ends before.
+ROOM = 64
+#: Pixels that it may have though there is little to show.
+LARGE = (2 * ROOM) ** 2
+
+
+def preview_colors() -> Any:
+    """Return the colormap of the preview's values.
+
+    A cyclic one: the first use of a direct one has napari compile for more than a second.
+    """
+    from napari.utils.colormaps import CyclicLabelColormap
+
+    colors = np.zeros((OTHER_OUTLINE + 1, 4), np.float32)
+    for value, rgb, alpha in (
+        (FILL, COLOR, 0.35),
+        (OUTLINE, COLOR, 1.0),
+        (OTHER_FILL, OTHER_COLOR, 0.3),
+        (OTHER_OUTLINE, OTHER_COLOR, 1.0),
+    ):
+        colors[value] = (*rgb, alpha)
+    return CyclicLabelColormap(colors=colors, background_value=0)
+
+
+def fill_and_outline(
+    crop: npt.NDArray[np.bool_], thickness: int = 1, *, current: bool = True
+) -> npt.NDArray[np.uint8]:
+    """Mark the inside of a mask with FILL and its rim with OUTLINE, or those of other objects.
+
+    Parameters
+    ----------
+    crop : ndarray of bool, h x w
+        A mask; beyond its edge there is background.
+    thickness : int
+        Of the rim, in px.
+    current : bool
+        Whether it is the current object's.
+    """
+    inside = np.pad(crop, 1)
+    for _ in range(thickness):
+        inner = inside.copy()
+        for axis in (0, 1):
+            for step in (-1, 1):
+                inner &= np.roll(inside, step, axis)
+        inside = inner
+    values = crop.astype(np.uint8) * np.uint8(OUTLINE if current else OTHER_OUTLINE)
+    values[inside[1:-1, 1:-1]] = FILL if current else OTHER_FILL
+    return values
+
+
+class Preview:
+    """Shows masks in a layer that is about as large as they are, however large the plane.
+
+    Giving a Labels layer other data has napari compile its shader again, which takes time and
+    memory at each click. So masks are drawn into the array that the layer has, until they do not
+    fit or it is much too large.
+
+    Parameters
+    ----------
+    layer : Labels
+        Of uint8 data with the image's axes.
+    image : Image
+        Where the masks belong.
+    """
+
+    def __init__(self, layer: Labels, image: Image) -> None:
+        self.layer, self.image = layer, image
+        self._shows = False
+
+    def show(self, masks: Iterable[tuple[PlaneMask, bool]], plane: PlaneIndex | None) -> None:
+        """Show masks on a plane in place of the last ones.
+
+        Parameters
+        ----------
+        masks : iterable of (PlaneMask, bool)
+            Each with whether it is the current object's; later ones lie on top.
+        plane : PlaneIndex, optional
+            The plane; None shows nothing.
+        """
+        shown = [(mask, current) for mask, current in masks if not mask.is_empty]
+        if plane is None or not shown:
+            if self._shows:
+                self._hide()
+            self._shows = False
+            return
+        rows, columns = around([mask for mask, _ in shown])
+        values = np.zeros((rows.stop - rows.start, columns.stop - columns.start), np.uint8)
+        thickness = max(1, round(min(plane.shape_of(image_shape(self.image))) / 500))
+        for mask, current in shown:
+            part = values[
+                mask.row - rows.start : mask.bbox[2] - rows.start,
+                mask.column - columns.start : mask.bbox[3] - columns.start,
+            ]
+            drawn = fill_and_outline(mask.crop, thickness, current=current)
+            part[mask.crop] = drawn[mask.crop]
+        self._place(values, plane, (rows.start, columns.start))
+        self._shows = True
+
+    def _hide(self) -> None:
+        data = self.layer.data
+        if data.size > LARGE:
+            self.layer.data = np.zeros((1,) * self.layer.ndim, np.uint8)
+        else:
+            data[...] = 0
+            self.layer.refresh()
+
+    def _place(
+        self, values: npt.NDArray[np.uint8], plane: PlaneIndex, corner: tuple[int, int]
+    ) -> None:
+        """Put a piece of a plane where it belongs in the world."""
+        layer, image = self.layer, self.image
+        whole = plane.shape_of(image_shape(image))
+        room = self._room(values.shape, plane, whole)
+        # The array lies in the plane as well, so that what there is to see does not grow.
+        start = [min(at, size - side) for at, size, side in zip(corner, whole, room, strict=True)]
+        inside = tuple(
+            slice(at - first, at - first + length)
+            for at, first, length in zip(corner, start, values.shape, strict=True)
+        )
+        shape, origin = np.ones(layer.ndim, int), np.zeros(layer.ndim)
+        for axis, position in zip(plane.other_axes, plane.index, strict=True):
+            origin[axis] = position
+        for axis, length, first in zip(plane.axes, room, start, strict=True):
+            shape[axis], origin[axis] = length, first
+        other = layer.data.shape != tuple(shape)
+        data = np.zeros(shape, np.uint8) if other else layer.data
+        drawn = data.reshape(room)
+        drawn[...] = 0
+        drawn[inside] = values
+        if other:
+            layer.data = data
+        else:
+            layer.refresh()
+        # The layer's own translation comes after its other transforms: move it by what they make
+        # of the corner. What `affine` adds on top applies to both alike.
+        moved = np.asarray(image.data_to_world(origin)) - image.data_to_world(np.zeros(len(origin)))
+        moved = np.linalg.solve(np.asarray(image.affine.linear_matrix), moved)
+        for name, value in placement(image).items():
+            if name != "translate" and not np.array_equal(getattr(layer, name), value):
+                setattr(layer, name, value)
+        layer.translate = np.asarray(image.translate) + moved
+
+    def _room(
+        self, needed: tuple[int, ...], plane: PlaneIndex, whole: tuple[int, int]
+    ) -> tuple[int, ...]:
+        """Return the shape of the array to draw into: the present one's, if it will do."""
+        present = tuple(self.layer.data.shape[axis] for axis in plane.axes)
+        fits = all(a <= b <= c for a, b, c in zip(needed, present, whole, strict=True))
+        if fits and np.prod(present) <= max(LARGE, 4 * np.prod(needed)):
+            return present
+        return tuple(min(c, ROOM * -(-a // ROOM)) for a, c in zip(needed, whole, strict=True))

@@ -1,0 +1,140 @@
+"""What a person paints into a Labels layer by hand, as an edit that can be undone in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_sam3.core.operations import LabelWrite
+from napari_sam3.core.planes import PlaneIndex
+
+if TYPE_CHECKING:
+    from napari.layers import Labels
+
+__all__ = ["Stroke"]
+
+Values = npt.NDArray[Any]
+
+
+class Paintable(Protocol):
+    """The layer that was painted on."""
+
+    layer: Labels
+    name_plane: Callable[[PlaneIndex], Hashable]
+
+    def need_writable(self) -> None:
+        """Raise LabelError if the layer is gone or locked."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Patch:
+    """Pixels of a box that a stroke changed: slices, where in them, and the labels there."""
+
+    box: tuple[slice, ...]
+    mask: npt.NDArray[np.bool_]
+    before: Values
+    after: Values
+
+
+class Stroke:
+    """One stroke of napari's brush, eraser, polygon or bucket; an `Edit`.
+
+    Parameters
+    ----------
+    store : LabelStore
+        The layer that was painted on.
+    atoms : list
+        As napari's `paint` event gives them. The event may come before the pixels are changed.
+    axes : tuple of int
+        The axes of rows and columns of the planes that were painted on.
+    """
+
+    def __init__(self, store: Paintable, atoms: list[Any], axes: tuple[int, int]) -> None:
+        self._store, self._axes = store, axes
+        shape = store.layer.data.shape
+        self._patches = [
+            _from_mask(atom, shape) if hasattr(atom, "slice_key") else _from_index(atom)
+            for atom in atoms
+        ]
+
+    def apply(self) -> None:
+        """Paint again, leaving pixels alone that others have changed since."""
+        for patch in self._patches:
+            self._exchange(patch, patch.before, patch.after)
+        self._store.layer.refresh(extent=False)
+
+    def revert(self) -> None:
+        """Take the stroke back, leaving pixels alone that others have changed since."""
+        for patch in reversed(self._patches):
+            self._exchange(patch, patch.after, patch.before)
+        self._store.layer.refresh(extent=False)
+
+    def writes(self) -> tuple[LabelWrite, ...]:
+        """Return the box on each plane that was painted on, as it is now."""
+        return self._read(overlay=False)
+
+    def painted(self) -> tuple[LabelWrite, ...]:
+        """Return the same as it will be once napari is done with the stroke."""
+        return self._read(overlay=True)
+
+    def _read(self, *, overlay: bool) -> tuple[LabelWrite, ...]:
+        data = self._store.layer.data
+        low = np.min([[part.start for part in patch.box] for patch in self._patches], axis=0)
+        high = np.max([[part.stop for part in patch.box] for patch in self._patches], axis=0)
+        box = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
+        values = np.array(data[box])
+        if overlay:
+            for patch in self._patches:
+                inner = tuple(
+                    slice(part.start - a, part.stop - a)
+                    for part, a in zip(patch.box, low.tolist(), strict=True)
+                )
+                values[inner][patch.mask] = patch.after[patch.mask]
+        rows, columns = (box[axis] for axis in self._axes)
+        others = [axis for axis in range(values.ndim) if axis not in self._axes]
+        found = []
+        for place in np.ndindex(*(values.shape[axis] for axis in others)):
+            plane = PlaneIndex(
+                self._axes, tuple(int(low[a]) + i for a, i in zip(others, place, strict=True))
+            )
+            inside = PlaneIndex(self._axes, place).slices()
+            key = self._store.name_plane(plane)
+            found.append(LabelWrite(key, (rows, columns), values[inside].copy()))
+        return tuple(found)
+
+    def _exchange(self, patch: _Patch, old: Values, new: Values) -> None:
+        self._store.need_writable()
+        data = self._store.layer.data
+        values = np.array(data[patch.box])
+        ours = patch.mask & (values == old)
+        values[ours] = new[ours]
+        data[patch.box] = values
+
+
+def _from_mask(atom: Any, shape: tuple[int, ...]) -> _Patch:
+    """Read napari's record of a brush, polygon or bucket."""
+    box = tuple(
+        slice(*part.indices(length)[:2]) for part, length in zip(atom.slice_key, shape, strict=True)
+    )
+    size = tuple(part.stop - part.start for part in box)
+    mask = np.ones(size, bool) if atom.mask is None else np.broadcast_to(atom.mask, size).copy()
+    before = np.zeros(size, np.asarray(atom.old_values).dtype)
+    before[mask] = np.ravel(atom.old_values)
+    return _Patch(box, mask, before, np.where(mask, atom.new_value, 0).astype(before.dtype))
+
+
+def _from_index(atom: Any) -> _Patch:
+    """Read napari's record of `data_setitem`: an n-D index, the labels before and after."""
+    index, old, new = atom
+    places = np.stack([np.ravel(axis) for axis in np.broadcast_arrays(*index)])
+    low, high = places.min(axis=1), places.max(axis=1) + 1
+    size, inner = tuple(high - low), tuple(places - low[:, None])
+    mask = np.zeros(size, bool)
+    mask[inner] = True
+    before, after = (np.zeros(size, np.asarray(old).dtype) for _ in range(2))
+    before[inner], after[inner] = np.ravel(old), np.ravel(np.broadcast_to(new, np.shape(old)))
+    return _Patch(tuple(map(slice, low.tolist(), high.tolist())), mask, before, after)

@@ -1,0 +1,4 @@
+"""The dock widget and what it is wired to.
+
+Imports Qt.
+"""

@@ -1,0 +1,307 @@
+"""The fold of batches: what, over which planes, where to, and how far it is. Plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, cast
+
+from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QDoubleSpinBox,
+    QFileDialog,
+    QFormLayout,
+    QHBoxLayout,
+    QLineEdit,
+    QProgressBar,
+    QPushButton,
+    QSpinBox,
+    QVBoxLayout,
+    QWidget,
+)
+
+from .controls import Items, add_row, form, make_combo, make_text, put_items, worded
+from .fold import Fold
+from .text import panel as panel_text
+from .text import status as status_text
+from .text.panel import BATCH_METHODS, FIRST_PLANE, LAST_PLANE
+
+__all__ = ["BatchAsked", "BatchPanel", "Method"]
+
+Method = Literal["placed", "repeated", "carried", "automatic"]
+STEPS = 1000
+ERROR_STYLE = "color: #e5484d; font-weight: bold;"
+
+
+@dataclass(frozen=True)
+class BatchAsked:
+    """What the user asks for.
+
+    Parameters
+    ----------
+    method : {"placed", "repeated", "carried", "automatic"}
+        How objects are shown to the model.
+    axis : int, optional
+        Axis of the image along which planes lie; None for the plane shown alone.
+    first, last : int
+        Along the axis; both are among them.
+    output : str
+        OME-Zarr to write besides; "" for none.
+    begin_anew : bool
+        What stands in the output is replaced, whatever was asked for it.
+    limits : tuple of (float, int), optional
+        Least score of a mask and least area in px, where the user set them.
+    """
+
+    method: Method
+    axis: int | None
+    first: int
+    last: int
+    output: str
+    begin_anew: bool = False
+    limits: tuple[float, int] | None = None
+
+
+class BatchPanel(QWidget):
+    """A fold to ask for a batch, and below it, as long as there is one, how far it is.
+
+    Attributes
+    ----------
+    run, stop : Signal
+        The user wants a batch, or no more of it.
+    fold : Fold
+    method, axis : QComboBox
+    first, last : QSpinBox
+    output : QLineEdit
+    begin_anew : QCheckBox
+    min_score : QDoubleSpinBox
+    min_area : QSpinBox
+    default_limits : callable
+        Gives for a method the least score and area that it begins with, or None if it has none.
+    run_button, stop_button, browse : QPushButton
+    bar : QProgressBar
+    progress, result : QLabel
+        How far it is, and what came of the last one.
+    """
+
+    run = Signal()
+    stop = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.fold = Fold(panel_text.BATCH.title, panel_text.BATCH.tooltip)
+        self.method = make_combo(
+            panel_text.BATCH_METHOD.tooltip, [(text, name) for text, name, _ in BATCH_METHODS]
+        )
+        for at, (_, _, tooltip) in enumerate(BATCH_METHODS):
+            self.method.setItemData(at, tooltip, Qt.ItemDataRole.ToolTipRole)
+        self.axis = make_combo(panel_text.BATCH_AXIS.tooltip)
+        self.first, self.last = _spin(FIRST_PLANE), _spin(LAST_PLANE)
+        self.output = QLineEdit()
+        self.output.setPlaceholderText(panel_text.NO_OUTPUT)
+        self.output.setToolTip(panel_text.BATCH_OUTPUT.tooltip)
+        self.begin_anew = worded(QCheckBox(), panel_text.BEGIN_ANEW)
+        self.min_score = QDoubleSpinBox()
+        self.min_score.setRange(0, 1)
+        self.min_score.setSingleStep(0.05)
+        self.min_score.setToolTip(panel_text.MIN_SCORE.tooltip)
+        self.min_area = _spin(panel_text.MIN_AREA.tooltip)
+        self.min_area.setRange(1, 10**9)
+        self.min_area.setSuffix(panel_text.IN_PIXELS)
+        self.default_limits: Callable[[Method], tuple[float, int] | None] = lambda _method: None
+        self._limits: dict[Method, tuple[float, int]] = {}
+        self.browse = worded(QPushButton(), panel_text.BATCH_BROWSE)
+        self.run_button = worded(QPushButton(), panel_text.BATCH_RUN)
+        self.progress, self.result = make_text("batch_progress"), make_text("batch_result")
+        self.bar = QProgressBar()
+        self.bar.setTextVisible(False)
+        self.bar.setMaximumHeight(5)
+        self.bar.setAccessibleName(panel_text.BATCH_PROGRESS_NAME)
+        self.stop_button = worded(QPushButton(), panel_text.BATCH_STOP)
+        self._image: object = None
+        self._lengths: dict[int, int] = {}
+        self._lay_out()
+        self._connect()
+        self._show_output("")
+        self._show_limits()
+        self.show_running(False)
+        self.show_result("")
+
+    # ------------------------------------------------------------------ values
+
+    @property
+    def asked(self) -> BatchAsked:
+        """What is chosen now."""
+        return BatchAsked(
+            cast(Method, self.method.currentData()),
+            self.axis.currentData(),
+            self.first.value(),
+            self.last.value(),
+            self.output.text().strip(),
+            self.begin_anew.isEnabled() and self.begin_anew.isChecked(),
+            self._limits.get(cast(Method, self.method.currentData())),
+        )
+
+    def offer_axes(self, image: object, axes: dict[int, tuple[str, int]]) -> None:
+        """Offer axes of an image; what was chosen stays as long as image and axes are the same.
+
+        Parameters
+        ----------
+        image : object
+            Tells images apart.
+        axes : dict of int to (str, int)
+            Name and number of planes of each axis that is not shown.
+        """
+        lengths = {axis: length for axis, (_, length) in axes.items()}
+        if image == self._image and lengths == self._lengths:
+            return
+        self._image, self._lengths = image, lengths
+        items: Items = [
+            *((panel_text.axis_choice(*named), axis) for axis, named in axes.items()),
+            panel_text.THIS_PLANE_ONLY,
+        ]
+        # Of several the last: of a time series of stacks the planes of a stack.
+        put_items(self.axis, items, max(lengths, default=None))
+        self._show_range()
+
+    def show_ready(self, ready: bool) -> None:
+        """Tell whether there is an image to work on, and no batch yet."""
+        self.run_button.setEnabled(ready)
+
+    def show_running(self, running: bool) -> None:
+        """Show or hide how far it is."""
+        for part in (self.progress, self.bar, self.stop_button):
+            part.setVisible(running)
+        self.stop_button.setEnabled(running)
+        if running:
+            self.show_progress(status_text.BATCH_BEGINS, None)
+            self.show_result("")
+
+    def show_progress(self, text: str, fraction: float | None) -> None:
+        """Show how far it is; without a share done, that it runs."""
+        if text != self.progress.text():
+            self.progress.setText(text)
+        steps = 0 if fraction is None else STEPS
+        if self.bar.maximum() != steps:
+            self.bar.setRange(0, steps)
+        if fraction is not None:
+            self.bar.setValue(round(STEPS * fraction))
+
+    def show_result(self, text: str, *, failed: bool = False) -> None:
+        """Say what came of it; "" for nothing to say."""
+        self.result.setText(text)
+        self.result.setStyleSheet(ERROR_STYLE if failed else "")
+        self.result.setVisible(bool(text))
+
+    # ------------------------------------------------------------------ inside
+
+    def _lay_out(self) -> None:
+        layout = form()
+        add_row(layout, panel_text.BATCH_METHOD.title, self.method)
+        add_row(layout, panel_text.BATCH_AXIS.title, self.axis)
+        self._range = _row(self.first, self.last)
+        add_row(layout, panel_text.BATCH_PLANES, self._range)
+        self.first.setAccessibleName(FIRST_PLANE)
+        self.last.setAccessibleName(LAST_PLANE)
+        files = _row(self.output, self.browse)
+        add_row(layout, panel_text.BATCH_OUTPUT.title, files)
+        label = layout.labelForField(files)
+        assert label is not None
+        label.setBuddy(self.output)  # type: ignore[attr-defined]
+        self.output.setAccessibleName(panel_text.BATCH_OUTPUT.name)
+        self.output.setMinimumWidth(60)
+        layout.addRow("", self.begin_anew)
+        self.limits = _row(self.min_score, self.min_area)
+        add_row(layout, panel_text.BATCH_LIMITS, self.limits)
+        self.min_score.setAccessibleName(panel_text.MIN_SCORE.name)
+        self.min_area.setAccessibleName(panel_text.MIN_AREA.name)
+        self.form: QFormLayout = layout
+        inner = QWidget()
+        column = QVBoxLayout(inner)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addLayout(layout)
+        column.addWidget(self.run_button)
+        self.fold.fill(inner)
+        whole = QVBoxLayout(self)
+        whole.setContentsMargins(0, 0, 0, 0)
+        for part in (self.fold, self.progress, self.bar, self.stop_button, self.result):
+            whole.addWidget(part)
+
+    def _connect(self) -> None:
+        self.run_button.clicked.connect(lambda _checked=False: self.run.emit())
+        self.stop_button.clicked.connect(self._on_stop)
+        self.axis.activated.connect(lambda _index: self._show_range())
+        self.first.valueChanged.connect(lambda value: self._keep_order(self.last, value, 1))
+        self.last.valueChanged.connect(lambda value: self._keep_order(self.first, value, -1))
+        self.browse.clicked.connect(self._on_browse)
+        self.output.textChanged.connect(self._show_output)
+        self.method.currentIndexChanged.connect(lambda _index: self._show_limits())
+        for spin in (self.min_score, self.min_area):
+            spin.valueChanged.connect(lambda _value: self._keep_limits())
+
+    def _show_output(self, text: str) -> None:
+        self.begin_anew.setEnabled(bool(text.strip()))
+        # Asked for one output, it is not meant for the next.
+        self.begin_anew.setChecked(False)
+
+    def _show_limits(self) -> None:
+        """Show the limits of the method chosen, as they were when it was left."""
+        method = cast(Method, self.method.currentData())
+        limits = self._limits.get(method) or self.default_limits(method)
+        self.form.setRowVisible(self.limits, limits is not None)
+        if limits is None:
+            return
+        blocked = [spin.blockSignals(True) for spin in (self.min_score, self.min_area)]
+        self.min_score.setValue(limits[0])
+        self.min_area.setValue(limits[1])
+        self.min_score.blockSignals(blocked[0])
+        self.min_area.blockSignals(blocked[1])
+
+    def _keep_limits(self) -> None:
+        method = cast(Method, self.method.currentData())
+        self._limits[method] = self.min_score.value(), self.min_area.value()
+
+    def _show_range(self) -> None:
+        length = self._lengths.get(self.axis.currentData(), 1)
+        for spin, value in ((self.first, 0), (self.last, length - 1)):
+            blocked = spin.blockSignals(True)
+            spin.setRange(0, length - 1)
+            spin.setValue(value)
+            spin.blockSignals(blocked)
+        self._range.setEnabled(length > 1)
+
+    def _keep_order(self, other: QSpinBox, value: int, sign: int) -> None:
+        if sign * (other.value() - value) < 0:
+            other.setValue(value)
+
+    def _on_stop(self, _checked: bool = False) -> None:
+        self.stop_button.setEnabled(False)
+        self.progress.setText(status_text.BATCH_STOPS)
+        self.stop.emit()
+
+    def _on_browse(self, _checked: bool = False) -> None:
+        start = self.output.text() or "labels.zarr"
+        chosen, _ = QFileDialog.getSaveFileName(
+            self, panel_text.BATCH_DIALOG, start, panel_text.BATCH_FILTER
+        )
+        if chosen:
+            self.output.setText(chosen)
+
+
+def _spin(tooltip: str) -> QSpinBox:
+    spin = QSpinBox()
+    spin.setRange(0, 0)
+    spin.setToolTip(tooltip)
+    spin.setMinimumWidth(0)
+    return spin
+
+
+def _row(*parts: QWidget) -> QWidget:
+    row = QWidget()
+    layout = QHBoxLayout(row)
+    layout.setContentsMargins(0, 0, 0, 0)
+    for part in parts:
+        layout.addWidget(part, 0 if isinstance(part, QPushButton) else 1)
+    row.setFocusProxy(parts[0])
+    return row

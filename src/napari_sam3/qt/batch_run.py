@@ -1,0 +1,377 @@
+"""A batch in the viewer: asked by the panel, worked on by the thread, written plane by plane."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Generator
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from qtpy.QtCore import QTimer
+
+from napari_sam3.core.errors import LayerError
+from napari_sam3.core.operations import LabelChange, Rendering
+from napari_sam3.core.planes import PlaneIndex
+from napari_sam3.layers.batch_prompts import positions_along, prompts_here, prompts_in_layers
+from napari_sam3.layers.label_layer import image_shape
+from sam3.errors import Sam3Error
+
+from .batch_panel import BatchAsked, BatchPanel, Method
+from .panel import Panel
+from .text import panel as panel_text
+from .text import status as status_text
+from .text.panel import WHOLE_IMAGE
+from .workers import ThreadRunner
+
+if TYPE_CHECKING:
+    from napari_sam3.batch import BatchControl, CarryRules, Mode, PlaneResult
+    from napari_sam3.batch.pace import Pace
+    from napari_sam3.images.viewer_image import SeenImage
+    from napari_sam3.inference.automatic.settings import AutomaticSettings
+    from napari_sam3.layers.binding import Binding
+    from napari_sam3.session.batch_results import BatchWriting
+    from napari_sam3.session.session import LabelingSession
+    from sam3.predictor import Predictor
+
+__all__ = ["BatchRun"]
+
+_Rules = TypeVar("_Rules", "AutomaticSettings", "CarryRules")
+
+SHOWN_EVERY_MS = 150
+
+
+class BatchRun:
+    """Runs batches, one at a time, beside whatever else is done in the viewer.
+
+    The worker's thread makes one result after the other, each a piece of work of its own: what is
+    clicked meanwhile is answered between two of them, and the model is never used twice at once.
+
+    Parameters
+    ----------
+    panel : Panel
+        Its fold asks, and shows how far it is.
+    session : LabelingSession
+        Takes in what is found.
+    binding : callable
+        Returns the binding there is now, or None.
+    runner : ThreadRunner
+        Works.
+    failed : callable
+        Told what went wrong.
+
+    Attributes
+    ----------
+    automatic : AutomaticSettings or None
+        How everything is looked for; the default if None.
+    rules : CarryRules or None
+        How objects are followed; the default if None.
+    """
+
+    automatic: AutomaticSettings | None = None
+    rules: CarryRules | None = None
+
+    def __init__(
+        self,
+        panel: Panel,
+        session: LabelingSession,
+        binding: Callable[[], Binding | None],
+        runner: ThreadRunner,
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        self._panel: BatchPanel = panel.batch
+        self._session, self._binding, self._runner = session, binding, runner
+        self._failed = failed
+        self._run: _Run | None = None
+        self._timer = QTimer(panel)
+        self._timer.setInterval(SHOWN_EVERY_MS)
+        self._timer.timeout.connect(self._show_progress)
+        self._panel.default_limits = self._default_limits
+        self._panel.run.connect(self.start)
+        self._panel.stop.connect(self.stop)
+        self._session.labels_changed.connect(self._on_change)
+        # Qt may delete the panel without anybody closing it.
+        panel.destroyed.connect(self._let_go)
+        self.refresh()
+
+    @property
+    def running(self) -> bool:
+        """Whether there is a batch."""
+        return self._run is not None
+
+    def start(self) -> None:
+        """Begin what the panel asks for; errors a user can cause are reported."""
+        if self.running:
+            return
+        try:
+            run = self._begin(self._panel.asked)
+        except Sam3Error as error:
+            self._failed(error)
+            return
+        self._run = run
+        self._session.paused = True
+        self._panel.show_running(True)
+        self.refresh()
+        self._timer.start()
+        self._go_on(run)
+
+    def stop(self) -> None:
+        """End the batch soon; what is done is kept."""
+        if self._run is not None:
+            self._run.stopped = True
+            self._run.control.cancel()
+
+    def leave(self) -> None:
+        """Have nothing more to do with the binding, which is about to be closed."""
+        if self._run is not None:
+            self._run.stopped = True
+            self._let_go()
+            self._end()
+
+    def close(self) -> None:
+        """End the batch; the thread lets go of it on its own."""
+        self.leave()
+        self._timer.stop()
+        self._session.labels_changed.disconnect(self._on_change)
+
+    def refresh(self) -> None:
+        """Offer the axes of the image in hand."""
+        binding = self._binding()
+        plane = binding.plane if binding is not None else None
+        self._panel.show_ready(plane is not None and not self.running)
+        if binding is not None and plane is not None:
+            image, shape = binding.image, image_shape(binding.image)
+            names = [str(name) for name in image.axis_labels]
+            axes = {
+                axis: (_name(names[axis], axis), shape[axis])
+                for axis in plane.other_axes
+                if shape[axis] > 1
+            }
+            self._panel.offer_axes(image.unique_id, axes)
+
+    # ------------------------------------------------------------------ inside
+
+    def _begin(self, asked: BatchAsked) -> _Run:
+        from napari_sam3.batch import BatchControl, segment
+        from napari_sam3.batch.pace import Pace
+
+        binding, model = self._binding(), self._session.model
+        plane = binding.plane if binding is not None else None
+        if binding is None or plane is None:
+            raise LayerError("no plane of an image is shown; choose an image and look at it in 2-D")
+        if model is None:
+            raise Sam3Error("no model is set; choose one")
+        seen = binding.snapshot()
+        positions = positions_along(plane, asked.axis, asked.first, asked.last)
+        mode = self._mode(asked, binding, plane, positions)
+        control = BatchControl()
+        results = segment(
+            seen,
+            mode,
+            model,
+            planes=positions,
+            output=asked.output or None,
+            overwrite=asked.begin_anew,
+            level=self._session.level,
+            cache=self._session.cache,
+            control=control,
+        )
+        pieces = _Pieces(results, seen, model, control)
+        writing = self._session.begin_batch(binding.labels_on(plane))
+        return _Run(binding, seen, pieces, control, writing, Pace())
+
+    def _mode(self, asked: BatchAsked, binding: Binding, plane: PlaneIndex, positions: Any) -> Mode:
+        from napari_sam3.batch import Automatic, Carried, Placed, Repeated
+
+        session = self._session
+        if asked.method == "automatic":
+            settings = _limited(self._settings(), asked)
+            if session.level is not None and session.level < WHOLE_IMAGE:
+                settings = replace(settings, level=session.level)
+            return Automatic(settings)
+        if asked.method == "repeated":
+            return Repeated(prompts_here(binding, plane))
+        follow = asked.method == "carried"
+        one = follow and session.mode == "one"
+        prompts = prompts_in_layers(binding, plane, positions, one=one)
+        if not follow:
+            return Placed(prompts)
+        along = -1 if asked.axis is None else plane.other_axes.index(asked.axis)
+        return Carried(prompts, along, _limited(self._rules(), asked))
+
+    def _settings(self) -> AutomaticSettings:
+        from napari_sam3.inference.automatic.settings import AutomaticSettings
+
+        return self.automatic or AutomaticSettings()
+
+    def _rules(self) -> CarryRules:
+        from napari_sam3.batch import CarryRules
+
+        return self.rules or CarryRules()
+
+    def _default_limits(self, method: Method) -> tuple[float, int] | None:
+        if method not in ("automatic", "carried"):
+            return None
+        limits = self._settings() if method == "automatic" else self._rules()
+        return limits.min_score, limits.min_area
+
+    def _go_on(self, run: _Run) -> None:
+        self._runner.call(run.pieces.next, lambda found: self._take(run, found))
+
+    def _take(self, run: _Run, found: Any) -> None:
+        if run is not self._run:
+            return
+        if isinstance(found, BaseException):
+            self._end(found)
+        elif found is None:
+            self._end()
+        else:
+            try:
+                self._write(run, found)
+            except Sam3Error as error:
+                run.pieces.close()
+                self._end(error)
+                return
+            self._go_on(run)
+
+    def _write(self, run: _Run, piece: _Piece) -> None:
+        result = piece.result
+        plane = run.seen.in_data(result.plane)
+        if result.error is not None:
+            run.failures.append((plane, result.error))
+            return
+        run.planes += 1
+        labels = run.binding.labels_on(plane)
+        written = self._session.write_batch(
+            run.writing, labels.key, labels, result.objects, piece.predictor, piece.rendering
+        )
+        run.objects.update(one.id for one in written)
+
+    def _on_change(self, change: LabelChange) -> None:
+        # Whoever takes a batch back does not want the rest of it.
+        if change.direction == "undo" and change.operation.kind == "batch":
+            run = self._run
+            ids = {one.id for one in change.operation.objects}
+            if run is not None and not ids.isdisjoint(run.writing.ids.values()):
+                run.undone = True
+                self.stop()
+
+    def _end(self, error: BaseException | None = None) -> None:
+        run, self._run = self._run, None
+        assert run is not None
+        self._timer.stop()
+        self._session.paused = False
+        self._session.end_batch()
+        if self._binding() is run.binding:
+            self._session.prepare()
+        self._panel.show_running(False)
+        self.refresh()
+        if error is not None:
+            self._failed(error)
+        elif not run.undone:
+            self._panel.show_result(run.describe(), failed=bool(run.failures))
+
+    def _show_progress(self) -> None:
+        run = self._run
+        if run is None or run.stopped or not run.control.progress.total:
+            return
+        done = run.control.progress
+        self._panel.show_progress(run.pace.describe(done, time.monotonic()), done.done / done.total)
+
+    def _let_go(self, *_: Any) -> None:
+        """End the batch without touching Qt."""
+        if self._run is not None:
+            self._run.pieces.close()
+
+
+@dataclass(eq=False)
+class _Run:
+    """One batch, and what came of it so far."""
+
+    binding: Binding
+    seen: SeenImage
+    pieces: _Pieces
+    control: BatchControl
+    writing: BatchWriting
+    pace: Pace
+    planes: int = 0
+    stopped: bool = False
+    undone: bool = False
+    objects: set[int] = field(default_factory=set)
+    failures: list[tuple[PlaneIndex, Sam3Error]] = field(default_factory=list)
+
+    def describe(self) -> str:
+        """Say what came of it."""
+        text = status_text.batch_result(len(self.objects), self.planes, stopped=self.stopped)
+        if not self.failures:
+            return text
+        places = [plane.index for plane, _ in self.failures]
+        return f"{text} {status_text.failed_planes(places, self.failures[0][1])}"
+
+
+@dataclass(frozen=True, eq=False)
+class _Piece:
+    """One plane, with what the session notes about it."""
+
+    result: PlaneResult
+    predictor: Predictor
+    rendering: Rendering
+
+
+class _Pieces:
+    """The results of a batch, one at a time; closed by whichever thread has them in hand."""
+
+    def __init__(
+        self,
+        results: Generator[PlaneResult, None, None],
+        seen: SeenImage,
+        model: Any,
+        control: BatchControl,
+    ) -> None:
+        self._results, self._seen, self._model = results, seen, model
+        self._control = control
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def next(self) -> _Piece | None:
+        """Make the next result; None after the last one."""
+        with self._lock:
+            try:
+                result = None if self._closed else next(self._results, None)
+                if result is None:
+                    return None
+                # Loaded by now, in any case: the batch describes the model it asks.
+                predictor = self._model if hasattr(self._model, "predict") else self._model()
+                rendering = Rendering()
+                if result.error is None:
+                    with suppress(Sam3Error):
+                        rendering = self._seen.take_rendering(result.plane)
+                return _Piece(result, predictor, rendering)
+            finally:
+                if self._closed:
+                    self._results.close()
+
+    def close(self) -> None:
+        """Make no more; at once, or by the thread that makes one."""
+        self._closed = True
+        self._control.cancel()
+        if self._lock.acquire(blocking=False):
+            try:
+                self._results.close()
+            finally:
+                self._lock.release()
+
+
+def _limited(rules: _Rules, asked: BatchAsked) -> _Rules:
+    """Return the settings with the limits that the user chose."""
+    if asked.limits is None:
+        return rules
+    score, area = asked.limits
+    return replace(rules, min_score=score, min_area=area)
+
+
+def _name(label: str, axis: int) -> str:
+    """Return the name of an axis for people; napari calls the unnamed ones "-3" or "axis -3"."""
+    unnamed = label.removeprefix("axis ").startswith("-")
+    return panel_text.axis_name(axis) if unnamed else label

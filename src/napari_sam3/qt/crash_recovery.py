@@ -1,0 +1,101 @@
+"""The widget's part in crash safety: journals kept, and offered after a crash."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from napari_sam3.layers.journaling import identify_layer
+from napari_sam3.records.recovery import CrashedJournal, discard_journal, find_journals
+
+from .panel import Panel
+from .settings import read_settings
+from .text.panel import FORGET_LOST, RESTORE_LOST
+from .text.status import crash_found, labels_restored
+from .workers import ThreadRunner
+
+if TYPE_CHECKING:
+    from napari_sam3.layers.binding import Binding
+    from napari_sam3.session.restoring import RestoreResult
+
+__all__ = ["Safety"]
+
+logger = logging.getLogger(__name__)
+
+MEGABYTE = 1_000_000
+
+
+class Safety:
+    """Keeps a journal of what is accepted, and offers to restore what a crash left behind.
+
+    Who an image is, and which journals there are of it, is found out on the worker's thread.
+
+    Parameters
+    ----------
+    panel : Panel
+        Asks.
+    runner : ThreadRunner
+        Works.
+
+    Attributes
+    ----------
+    folder : str, optional
+        Where journals are; the user's cache folder if None.
+    """
+
+    folder: str | None = None
+
+    def __init__(self, panel: Panel, runner: ThreadRunner) -> None:
+        self._panel, self._runner = panel, runner
+        self._binding: Binding | None = None
+
+    def watch(self, binding: Binding) -> None:
+        """Begin a journal for a binding, unless the user does not want any."""
+        self._binding = binding
+        if not read_settings().journal:
+            return
+        binding.labels_restored.connect(self._tell)
+        image, folder = binding.image, self.folder
+
+        def look() -> Any:
+            identity = identify_layer(image)
+            binding.note_labels()
+            return identity, find_journals(folder, identity)
+
+        self._runner.call(look, lambda found: self._begin(binding, found))
+
+    def leave(self) -> None:
+        """Have nothing more to do with the binding, which is about to be closed."""
+        self._binding = None
+        self._panel.offer.withdraw()
+        self._panel.question.withdraw()
+
+    def _begin(self, binding: Binding, found: Any) -> None:
+        if binding is not self._binding:
+            return
+        if isinstance(found, Exception):
+            logger.warning("no journal is kept of this image: %s", found)
+            return
+        identity, journals = found
+        limit = read_settings().journal_limit_mb * MEGABYTE
+        binding.keep_journal(identity, folder=self.folder, limit_bytes=limit)
+        crashed = next((one for one in journals if not one.closed), None)
+        if crashed is not None:
+            self._panel.offer.ask(
+                crash_found(crashed.time.astimezone(), crashed.objects),
+                (RESTORE_LOST, lambda: self._restore(binding, crashed)),
+                (FORGET_LOST, lambda: self._forget(crashed)),
+            )
+
+    def _restore(self, binding: Binding, crashed: CrashedJournal) -> None:
+        if binding is self._binding:
+            binding.restore_labels(crashed.path)
+
+    def _tell(self, result: RestoreResult) -> None:
+        text = labels_restored(
+            result.objects, result.partly, result.left_out, renumbered=result.renumbered
+        )
+        self._panel.show_status(text, error=bool(result.partly or result.left_out))
+
+    def _forget(self, crashed: CrashedJournal) -> None:
+        discard_journal(crashed.path)

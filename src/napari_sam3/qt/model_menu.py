@@ -1,0 +1,146 @@
+"""The choice of a model in the panel: weights files, and the download of the released ones."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from qtpy.QtCore import QObject, Qt, Signal  # type: ignore[attr-defined]
+from qtpy.QtWidgets import QFileDialog, QMessageBox, QWidget
+
+from napari_sam3.inference.models import BROWSE, DOWNLOAD, EMBEDDED, model_choices, remember
+
+from .controls import put_items
+from .download import DownloadJob
+from .panel import Panel
+from .settings import Settings, write_setting
+from .text import panel as panel_text
+from .text.status import INSTEAD_OF_DOWNLOAD, downloading
+
+__all__ = ["ModelMenu"]
+
+
+class ModelMenu(QObject):
+    """Fills the model's combo box and does what its entries say.
+
+    Parameters
+    ----------
+    panel : Panel
+        Whose combo box, status and Stop button it uses.
+    parent : QWidget
+        Parent of dialogs.
+    settings : Settings
+        Where the model used last and the files known are from.
+
+    Attributes
+    ----------
+    current : str
+        The model in use; at first the one used last, if it is still there.
+    chosen : Signal
+        (str) The user chose a model: a name or a path.
+    failed : Signal
+        (exception) A download went wrong.
+    ended : Signal
+        A download ended, well or not.
+    job : DownloadJob or None
+        The download that runs.
+    options : dict
+        For `sam3.weights.download.download_released_weights`, such as another server.
+    """
+
+    chosen = Signal(str)
+    failed = Signal(object)
+    ended = Signal()
+
+    def __init__(self, panel: Panel, parent: QWidget, settings: Settings) -> None:
+        super().__init__(parent)
+        self._panel, self._parent = panel, parent
+        self._files = settings.weights_files
+        self.current = settings.model if Path(settings.model).is_file() else EMBEDDED
+        self.job: DownloadJob | None = None
+        self.options: dict[str, Any] = {"instead": INSTEAD_OF_DOWNLOAD}
+        panel.model.activated.connect(self._on_activated)
+        panel.stop.clicked.connect(self._on_stop)
+        self.show_model(self.current)
+
+    def show_model(self, name: str | os.PathLike[str]) -> str:
+        """Show a model as the one in use, and remember it if it is a file; returns its name."""
+        self.current = os.fspath(name)
+        if self.current != EMBEDDED and Path(self.current).is_file():
+            self.current = os.path.abspath(self.current)
+            files = remember(self._files, self.current)
+            if files != self._files:
+                self._files = files
+                write_setting("weights_files", files)
+        put_items(self._panel.model, model_choices(self._files, self.current), self.current)
+        for index in range(self._panel.model.count()):
+            path = self._panel.model.itemData(index)
+            self._panel.model.setItemData(index, path, Qt.ItemDataRole.ToolTipRole)
+        return self.current
+
+    def close(self) -> None:
+        """End a download."""
+        if self.job is not None:
+            self.job.stop()
+            self.job = None
+
+    def ask_consent(self) -> bool:
+        """Say what a download means, and ask for it."""
+        box = QMessageBox(self._parent)
+        box.setWindowTitle(panel_text.CONSENT_DIALOG)
+        box.setTextFormat(Qt.TextFormat.RichText)
+        box.setText(panel_text.CONSENT)
+        yes = box.addButton(panel_text.CONSENT_GIVEN, QMessageBox.ButtonRole.AcceptRole)
+        box.setDefaultButton(box.addButton(QMessageBox.StandardButton.Cancel))
+        box.exec()
+        return box.clickedButton() is yes
+
+    def download(self) -> None:
+        """Fetch the released weights, showing how far it is; then choose them."""
+        if self.job is not None:
+            return
+        self.job = DownloadJob(self, **self.options)
+        self.job.progressed.connect(self._on_progress)
+        self.job.succeeded.connect(self._on_success)
+        self.job.failed.connect(self._on_failure)
+        self._panel.stop.show()
+        self._on_progress(None, None)
+        self.job.start()
+
+    def _on_activated(self, index: int) -> None:
+        chosen = self._panel.model.itemData(index)
+        # Commands are no models: what is in use stays shown.
+        self.show_model(self.current)
+        if chosen == BROWSE:
+            chosen, _ = QFileDialog.getOpenFileName(
+                self._parent, panel_text.WEIGHTS_DIALOG, "", panel_text.WEIGHTS_FILTER
+            )
+        elif chosen == DOWNLOAD:
+            if self.job is None and self.ask_consent():
+                self.download()
+            return
+        if chosen:
+            self.chosen.emit(chosen)
+
+    def _on_progress(self, fraction: float | None, seconds_left: float | None) -> None:
+        if self.job is not None:
+            self._panel.show_progress(downloading(fraction), fraction, seconds_left)
+
+    def _on_success(self, path: Path) -> None:
+        self._end()
+        self.chosen.emit(os.fspath(path))
+
+    def _on_failure(self, error: BaseException) -> None:
+        self._end()
+        self.failed.emit(error)
+
+    def _on_stop(self, _checked: bool = False) -> None:
+        self.close()
+        self._end()
+
+    def _end(self) -> None:
+        self.job = None
+        self._panel.stop.hide()
+        self._panel.show_busy(False)
+        self.ended.emit()

@@ -1,0 +1,333 @@
+"""The advanced controls wired to session and binding: the one place that knows both."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
+
+from psygnal import Signal
+
+from napari_sam3.core.classes import LabelClass
+from napari_sam3.core.errors import LayerError
+from napari_sam3.core.operations import Policy, Rendering
+from napari_sam3.layers.label_layer import image_shape
+from napari_sam3.layers.layer_set import images_in
+from napari_sam3.layers.plane_source import ChannelChoice
+from napari_sam3.session.state import Mode
+
+from .controls import Items
+from .panel import Panel
+from .settings import Settings, read_settings, watch, write_setting
+from .text.panel import OWN_LAYER
+from .text.states import describe_stage, takes_prompts
+
+if TYPE_CHECKING:
+    from napari_sam3.layers.binding import Binding
+    from napari_sam3.session.session import LabelingSession
+
+__all__ = ["Options", "channel_items"]
+
+MEGABYTE = 1_000_000
+# Fields encoded ahead; more would keep a laptop busy that nobody uses.
+LOOK_AHEAD = 12
+LONGEST_CHANNEL_AXIS = 8
+# Seconds.
+WORTH_SHOWING, SHOWN_EVERY, WORTH_STOPPING = 0.5, 0.1, 2.0
+REMEMBERED = {"policy", "contrast", "device", "classes", "journal"}
+
+
+class Options:
+    """Takes what the user chose to where it belongs, and shows what is so.
+
+    Parameters
+    ----------
+    panel : Panel
+        Its mode, candidates and fold.
+    session : LabelingSession
+        Gets policy, level, mode and category.
+    binding : callable
+        Returns the binding there is now, or None.
+    guard : callable
+        Runs a function, and reports errors a user can cause.
+    settings : Settings
+        What it was the last time. Changes made in the Preferences are followed.
+
+    Attributes
+    ----------
+    device : str
+        The device chosen.
+    device_chosen : Signal
+        (str) The model has to be loaded again, on another device.
+    layers_chosen : Signal
+        The image has to be bound again, with `prompt_layers`.
+    """
+
+    device_chosen = Signal(str)
+    layers_chosen = Signal()
+
+    def __init__(
+        self,
+        panel: Panel,
+        session: LabelingSession,
+        binding: Callable[[], Binding | None],
+        guard: Callable[[Callable[[], Any]], Any],
+        settings: Settings,
+    ) -> None:
+        self._panel, self._advanced = panel, panel.advanced
+        self._session = session
+        self._binding = binding
+        self._guard = guard
+        self._prompt_layers: dict[str, Any] = {}
+        self._rendering: dict[str, Any] = {}
+        self._contrast = ""
+        self._waiting_since = self._shown_at = 0.0
+        self.device = settings.device
+        self.show_device("")
+        self.show_channels(())
+        self._advanced.show_value("device", self.device)
+        self._advanced.show_value("level", session.level)
+        self._advanced.unfold(settings.advanced_open)
+        self._take(settings)
+        self._advanced.changed.connect(self._on_changed)
+        self._advanced.toggled.connect(self._on_toggled)
+        panel.next_mask.clicked.connect(self._on_next_mask)
+        panel.mode_chosen.connect(self._on_mode)
+        panel.stop_work.clicked.connect(self._on_stop)
+        session.progress_changed.connect(self._on_progress)
+        self._stop_watching = watch(lambda: self._take(read_settings()))
+
+    def close(self) -> None:
+        """Follow the Preferences no longer."""
+        self._stop_watching()
+
+    @property
+    def prompt_layers(self) -> dict[str, Any]:
+        """The user's layers for prompts: "points" and "boxes", where chosen."""
+        return dict(self._prompt_layers)
+
+    def forget_layers(self) -> None:
+        """Go back to own layers for prompts, as for another image."""
+        self._prompt_layers.clear()
+
+    def show_device(self, text: str) -> None:
+        """Say where the model runs, and why there."""
+        self._advanced.show_reason(text)
+        self._advanced.offer("reason", bool(text))
+
+    def show_channels(self, items: Items, current: tuple[Any, ...] = ()) -> None:
+        """Offer the channels of the image in hand as (text, data); none hides the rows."""
+        self._advanced.show_channels(items, current)
+
+    def bound(self, binding: Binding) -> None:
+        """Have a new binding see the image as it was chosen, and offer its channels."""
+        self._rendering.pop("channels", None)
+        self.show_channels(channel_items(binding))
+        self._hand_on_classes()
+        binding.class_changed.connect(self._show_class)
+        if self._rendering.get("contrast", "image") != "image":
+            self._guard(lambda: binding.set_rendering(**self._rendering))
+        binding.show_field(self._advanced.field_outline.isChecked())
+
+    def refresh(self) -> None:
+        """Show what is so now."""
+        session, binding = self._session, self._binding()
+        prediction = session.prediction
+        if prediction is None:
+            self._panel.show_candidates(0, 0, 0.0)
+        else:
+            count = len(prediction.candidates)
+            self._panel.show_candidates(prediction.index, count, prediction.score)
+        self._panel.show_mode(session.mode)
+        fits = takes_prompts(binding)
+        for name in ("points", "boxes"):
+            chosen = self._prompt_layers.get(name, OWN_LAYER)
+            getattr(self._advanced, name).show(chosen, fits)
+        self._show_numbers()
+
+    # ------------------------------------------------------------------ inside
+
+    def _take(self, settings: Settings) -> None:
+        """Do as the settings say; the device and the model wait for the next time."""
+        self._session.cache.limit_bytes = settings.cache_limit_mb * MEGABYTE
+        self._session.look_ahead = LOOK_AHEAD if settings.prefetch else 0
+        self._session.policy = cast(Policy, settings.policy)
+        self._panel.show_keys(asdict(settings.keys))
+        binding = self._binding()
+        if binding is not None:
+            binding.set_keys(asdict(settings.keys))
+        self._advanced.show_value("policy", settings.policy)
+        self._advanced.show_value("journal", settings.journal)
+        if settings.contrast != self._contrast:
+            self._contrast = settings.contrast
+            self._advanced.show_value("contrast", settings.contrast)
+            self._render(contrast=settings.contrast)
+        self._show_classes(settings.classes)
+
+    def _show_classes(self, classes: tuple[LabelClass, ...]) -> None:
+        self._advanced.show_classes(classes)
+        self._session.category = self._advanced.classes.current
+        self._hand_on_classes()
+
+    def _hand_on_classes(self) -> None:
+        binding = self._binding()
+        if binding is not None:
+            colors = {one.name: one.color for one in self._advanced.classes.classes}
+            binding.set_classes(colors, show=self._advanced.class_colors.isChecked())
+
+    def _show_numbers(self) -> None:
+        """Memory and thumbnail: not worth the time while nobody sees them."""
+        if not self._advanced.isExpanded():
+            return
+        cache = self._session.cache
+        self._advanced.show_memory(cache.nbytes, cache.limit_bytes, len(cache))
+        binding = self._binding()
+        picture = binding.thumbnail() if binding is not None else None
+        self._advanced.show_thumbnail(picture)
+        self._advanced.offer("thumbnail", picture is not None)
+
+    # ------------------------------------------------------------- user's choices
+
+    def _on_changed(self, name: str, value: Any) -> None:
+        if name in REMEMBERED and not isinstance(value, Rendering):
+            write_setting(name, value)
+        getattr(self, f"_set_{name}", lambda value: None)(value)
+
+    def _set_policy(self, value: Policy) -> None:
+        self._session.policy = value
+
+    def _set_level(self, value: int | None) -> None:
+        self._session.level = value
+        if self._session.prompts.has_target:
+            self._guard(self._session.predict)
+
+    def _set_category(self, value: str) -> None:
+        self._session.category = value
+
+    def _show_class(self, name: str) -> None:
+        self._advanced.show_classes(self._advanced.classes.classes, name)
+
+    def _set_classes(self, value: tuple[LabelClass, ...]) -> None:
+        self._hand_on_classes()
+
+    def _set_class_colors(self, value: bool) -> None:
+        self._hand_on_classes()
+
+    def _set_device(self, value: str) -> None:
+        self.device = value
+        self.show_device("")
+        self.device_chosen.emit(value)
+
+    def _set_points(self, value: Any) -> None:
+        self._set_layer("points", value)
+
+    def _set_boxes(self, value: Any) -> None:
+        self._set_layer("boxes", value)
+
+    def _set_layer(self, name: str, value: Any) -> None:
+        if value == OWN_LAYER:
+            self._prompt_layers.pop(name, None)
+        else:
+            self._prompt_layers[name] = value
+        self.layers_chosen.emit()
+
+    def _set_contrast(self, value: str | Rendering) -> None:
+        if not isinstance(value, Rendering):
+            self._contrast = value
+            self._render(contrast=value)
+            return
+        binding = self._binding()
+        items = dict(channel_items(binding)) if binding is not None else {}
+        missing = [name for name in value.channels if name and name not in items]
+        if missing:
+            self._guard(partial(_refuse_channels, missing, tuple(items)))
+            return
+        channels = tuple(items[name] if name else None for name in value.channels)
+        self.show_channels(tuple(items.items()), channels)
+        self._rendering["contrast"] = value.limits
+        self._set_channels(channels)
+
+    def _set_field_outline(self, value: bool) -> None:
+        binding = self._binding()
+        if binding is not None:
+            binding.show_field(value)
+
+    def _set_channels(self, value: tuple[Any, ...]) -> None:
+        layers = {layer.unique_id: layer for layer in self._images()}
+        choices = tuple(
+            None if one is None else ChannelChoice(layers[one[0]], one[1], one[2]) for one in value
+        )
+        self._render(channels=choices if any(choices) else ())
+
+    def _images(self) -> list[Any]:
+        binding = self._binding()
+        return images_in(binding.viewer) if binding is not None else []
+
+    def _render(self, **changes: Any) -> None:
+        self._rendering.update(changes)
+        binding = self._binding()
+        if binding is not None:
+            self._guard(lambda: binding.set_rendering(**self._rendering))
+
+    def _on_toggled(self, unfolded: bool) -> None:
+        write_setting("advanced_open", unfolded)
+        self.refresh()
+
+    def _on_next_mask(self, _checked: bool = False) -> None:
+        binding = self._binding()
+        if binding is not None:
+            self._guard(binding.next_candidate)
+
+    def _on_stop(self, _checked: bool = False) -> None:
+        self._panel.show_stop(False)
+        self._session.cancel()
+
+    def _on_progress(self, _stage: str, fraction: float | None, seconds_left: float | None) -> None:
+        now = time.monotonic()
+        if fraction is None:
+            self._waiting_since = now
+        # Painting progress takes time from the work; what is over soon shows none.
+        if now - self._waiting_since < WORTH_SHOWING or now - self._shown_at < SHOWN_EVERY:
+            return
+        self._shown_at = now
+        long = now - self._waiting_since > WORTH_STOPPING or (seconds_left or 0) > WORTH_STOPPING
+        self._panel.show_stop(long)
+        if fraction is not None or seconds_left is not None:
+            self._panel.show_progress(describe_stage(self._session), fraction, seconds_left)
+
+    def _on_mode(self, mode: Mode) -> None:
+        self._session.mode = mode
+
+
+def _refuse_channels(missing: list[str], there: tuple[str, ...]) -> None:
+    raise LayerError(
+        f"the fields stored were made with {', '.join(missing)}, which this image does not have "
+        f"as a channel; it has {', '.join(there) or 'no other channels'}"
+    )
+
+
+def channel_items(binding: Binding) -> list[tuple[str, tuple[Any, int | None, int]]]:
+    """Return (text, (layer id, axis, position)) of what can be a channel of an image.
+
+    Other images of the same shape, and the positions along short axes of the image itself; nothing
+    if there is only the image as it is.
+    """
+    image = binding.image
+    if image.rgb:
+        return []
+    shape = image_shape(image)
+    items: list[tuple[str, tuple[Any, int | None, int]]] = [
+        (layer.name, (layer.unique_id, None, 0))
+        for layer in images_in(binding.viewer)
+        if not layer.rgb and image_shape(layer) == shape
+    ]
+    axes = binding.plane.other_axes if binding.plane is not None else ()
+    items += [
+        (ChannelChoice(image, axis, position).name, (image.unique_id, axis, position))
+        for axis in axes
+        if shape[axis] <= LONGEST_CHANNEL_AXIS
+        for position in range(shape[axis])
+    ]
+    return items if len(items) > 1 else []

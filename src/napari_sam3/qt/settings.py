@@ -1,0 +1,235 @@
+"""What is remembered between sessions, kept by napari and shown in its Preferences.
+
+The properties are declared in ``napari.yaml``, which napari makes its Preferences page from; this
+module gives them types, checks them, and does without them where there is no settings file.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from napari.utils.notifications import show_warning
+
+from napari_sam3.core.classes import LabelClass, format_classes, parse_classes
+from sam3.errors import Sam3Error
+
+from .text.status import setting_not_saved, setting_not_used
+
+__all__ = ["PLUGIN", "Keys", "Settings", "SettingsError", "read_settings", "watch", "write_setting"]
+
+logger = logging.getLogger(__name__)
+
+PLUGIN = "napari-sam3"
+SEPARATOR = "|"
+
+
+class SettingsError(Sam3Error, ValueError):
+    """A value that a setting cannot take."""
+
+
+@dataclass(frozen=True)
+class Keys:
+    """Keys of commands, named as napari does ("N", "Control-Z"); "" for none."""
+
+    accept: str = "N"
+    reject: str = "Q"
+    undo: str = "Control-Z"
+    redo: str = "Control-Shift-Z"
+    next_candidate: str = "W"
+    refine: str = "G"
+    delete: str = "K"
+    merge: str = "J"
+    split: str = "H"
+    background: str = "U"
+
+
+def _in(category: str, default: Any, *choices: Any, low: int = 0, high: int = 0) -> Any:
+    limits = {"choices": choices, "low": low, "high": high}
+    return field(default=default, metadata={"category": category, **limits})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings; the defaults are those of ``napari.yaml``.
+
+    Attributes
+    ----------
+    model : str
+        "tiny", or the path of a weights file.
+    device : {"auto", "cpu", "cuda", "mps"}
+    policy : {"keep", "overwrite", "inside"}
+        What happens where a new object meets accepted ones.
+    contrast : {"image", "plane", "layer"}
+        What the model sees as black and white.
+    classes : tuple of LabelClass
+    prefetch : bool
+        Encode neighbouring planes ahead.
+    cache_limit_mb, journal_limit_mb : int
+        In units of 10^6 bytes.
+    store : bool
+        Keep encoded images on disk, too.
+    store_folder : str
+        Where; the folder for caches if empty.
+    store_limit_mb : int
+        In units of 10^6 bytes, for a store that is made.
+    journal : bool
+        Note accepted objects in a file.
+    advanced_open : bool
+        Whether the advanced controls are unfolded.
+    weights_files : tuple of str
+        Weights files offered as models.
+    keys : Keys
+    """
+
+    model: str = _in("segment", "tiny")
+    device: str = _in("segment", "auto", "auto", "cpu", "cuda", "mps")
+    policy: str = _in("segment", "keep", "keep", "overwrite", "inside")
+    contrast: str = _in("segment", "image", "image", "plane", "layer")
+    classes: tuple[LabelClass, ...] = _in("segment", (LabelClass("object", "#26a269"),))
+    prefetch: bool = _in("segment", True)
+    cache_limit_mb: int = _in("memory", 1024, low=64, high=1048576)
+    store: bool = _in("memory", False)
+    store_folder: str = _in("memory", "")
+    store_limit_mb: int = _in("memory", 20000, low=64, high=1048576)
+    journal: bool = _in("memory", True)
+    journal_limit_mb: int = _in("memory", 256, low=1, high=1048576)
+    advanced_open: bool = _in("panel", False)
+    weights_files: tuple[str, ...] = _in("panel", ())
+    keys: Keys = field(default=Keys(), metadata={"category": "keys"})
+
+
+FIELDS = {one.name: one for one in fields(Settings)}
+
+
+def read_settings() -> Settings:
+    """Read all settings. What is missing or damaged is named in a warning and has its default."""
+    store = _store()
+    if store is None:
+        return Settings()
+    values: dict[str, Any] = {}
+    for name, one in FIELDS.items():
+        if name == "keys":
+            values[name] = _read_keys(getattr(store, "keys", None))
+            continue
+        try:
+            values[name] = _decode(name, getattr(getattr(store, one.metadata["category"]), name))
+        except (AttributeError, Sam3Error) as error:
+            _complain(name, error)
+            values[name] = one.default
+    return Settings(**values)
+
+
+def write_setting(name: str, value: Any) -> None:
+    """Remember a setting; napari writes its file at once, if it has one.
+
+    Parameters
+    ----------
+    name : str
+        A field of `Settings` other than ``keys``.
+    value
+        As in `Settings`.
+
+    Raises
+    ------
+    SettingsError
+        If there is no such setting, or it cannot take the value.
+    """
+    if name not in FIELDS or name == "keys":
+        raise SettingsError(f"there is no setting {name!r}; there are {', '.join(FIELDS)}")
+    plain = _encode(name, value)
+    _decode(name, plain)  # says what is wrong with it
+    store = _store()
+    if store is not None:
+        try:
+            setattr(getattr(store, FIELDS[name].metadata["category"]), name, plain)
+        except OSError as error:
+            _complain(name, setting_not_saved(error))
+
+
+def watch(changed: Callable[[], None]) -> Callable[[], None]:
+    """Call a function after any setting changed, in the Preferences too; returns how to stop."""
+    store = _store()
+    if store is None:
+        return lambda: None
+
+    def tell(event: Any = None) -> None:
+        changed()
+
+    store.events.changed.connect(tell)
+    return lambda: store.events.changed.disconnect(tell)
+
+
+def _store() -> Any:
+    """Return napari's settings of this plugin; None if napari does not know the plugin."""
+    from napari.settings import get_plugin_settings
+
+    try:
+        return get_plugin_settings(PLUGIN)
+    except KeyError:
+        logger.debug("napari has no settings for %s: it was not discovered", PLUGIN)
+        return None
+
+
+def _encode(name: str, value: Any) -> Any:
+    """Turn a value into what the settings file holds."""
+    if name == "classes":
+        return format_classes(value)
+    if name == "weights_files":
+        return f" {SEPARATOR} ".join(value)
+    return value
+
+
+def _decode(name: str, plain: Any) -> Any:
+    """Turn what the settings file holds into a value, or raise."""
+    default, rules = FIELDS[name].default, FIELDS[name].metadata
+    if name == "classes":
+        return parse_classes(plain)
+    if name == "weights_files":
+        return tuple(part.strip() for part in plain.split(SEPARATOR) if part.strip())
+    if type(plain) is not type(default):
+        kind = type(default).__name__
+        raise SettingsError(f"expected {kind}, got {plain!r}")
+    if rules["choices"] and plain not in rules["choices"]:
+        raise SettingsError(f"expected one of {', '.join(rules['choices'])}, got {plain!r}")
+    if rules["high"] and not rules["low"] <= plain <= rules["high"]:
+        raise SettingsError(f"expected {rules['low']} to {rules['high']}, got {plain!r}")
+    return plain
+
+
+def _read_keys(group: Any) -> Keys:
+    """Read the keys; those that are no keys, or taken already, have their defaults."""
+    found: dict[str, str] = {}
+    for one in fields(Keys):
+        text = str(getattr(group, one.name, one.default)).strip()
+        try:
+            _check_key(text, found)
+        except SettingsError as error:
+            _complain(f"keys.{one.name}", error)
+            text = str(one.default)
+        found[one.name] = text
+    return Keys(**found)
+
+
+def _check_key(text: str, taken: dict[str, str]) -> None:
+    from napari.utils.key_bindings import coerce_keybinding
+
+    if not text:
+        return
+    try:
+        known = str(coerce_keybinding(text)).split("+")[-1] != ""
+    except (KeyError, ValueError, IndexError):
+        known = False
+    if not known:
+        raise SettingsError(f'there is no key {text!r}; expected one such as "N" or "Control-Z"')
+    twin = next((name for name, key in taken.items() if key == text), None)
+    if twin is not None:
+        raise SettingsError(f"{text!r} is the key for {twin!r} already")
+
+
+def _complain(name: str, reason: object) -> None:
+    text = setting_not_used(name, PLUGIN, reason)
+    logger.warning(text)
+    show_warning(text)

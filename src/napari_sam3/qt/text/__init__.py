@@ -1,0 +1,1 @@
+"""Every text of the panel and the status line."""

@@ -1,0 +1,87 @@
+"""Which texts the dock widget shows and which layers it offers, worked out without Qt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from napari_sam3.layers.label_layer import image_shape
+from napari_sam3.layers.label_levels import finest
+
+from . import status as status_text
+
+if TYPE_CHECKING:
+    from napari_sam3.layers.binding import Binding
+    from napari_sam3.layers.layer_set import LayerSet
+    from napari_sam3.session.session import LabelingSession
+
+__all__ = [
+    "describe_mask",
+    "describe_missing",
+    "describe_stage",
+    "sentence",
+    "takes_labels",
+    "takes_prompts",
+]
+
+
+def describe_stage(session: LabelingSession) -> str:
+    """Say what the session is doing or waiting for."""
+    if session.stage in status_text.STAGES:
+        return status_text.STAGES[session.stage]
+    if session.busy:
+        return status_text.BUSY
+    if session.plane_key is None:
+        return status_text.NO_PLANE
+    if session.prediction is not None:
+        return status_text.MASK_SHOWN
+    return status_text.READY if session.prompts.is_empty else status_text.NO_MASK
+
+
+def describe_missing(layers: LayerSet) -> str:
+    """Name the layers that were deleted, and the way out."""
+    if "image" in layers.missing:
+        return status_text.deleted_image(layers.image.name)
+    return status_text.deleted_layers([getattr(layers, role).name for role in layers.missing])
+
+
+def describe_mask(session: LabelingSession, binding: Binding | None) -> str:
+    """Describe the mask in hand and count the objects accepted in the labels of the image."""
+    accepted = 0 if binding is None else binding.accepted
+    many = len(session.hand.drafts)
+    prediction = session.prediction
+    if prediction is None:
+        return status_text.accepted_objects(accepted)
+    if many > 1:
+        return status_text.objects_in_hand(many, accepted)
+    return status_text.mask_in_hand(prediction.score, prediction.mask.area, accepted)
+
+
+def sentence(error: BaseException) -> str:
+    """Return an error as it is said: with a capital letter."""
+    text = str(error)
+    return text[:1].upper() + text[1:]
+
+
+def takes_labels(binding: Binding | None) -> Callable[[Any], bool]:
+    """Return a test whether a Labels layer can take the objects of the image in hand."""
+    if binding is None:
+        return lambda layer: False
+    shape, preview = image_shape(binding.image), binding.preview.unique_id
+
+    def labels_shape(layer: Any) -> tuple[int, ...]:
+        return tuple(finest(layer.data, multiscale=layer.multiscale).shape)
+
+    def fits(layer: Any) -> bool:
+        return bool(layer.unique_id != preview and labels_shape(layer) == shape)
+
+    return fits
+
+
+def takes_prompts(binding: Binding | None) -> Callable[[Any], bool]:
+    """Return a test whether a Points or Shapes layer of the user can hold prompts."""
+    if binding is None:
+        return lambda layer: False
+    own = {getattr(binding.layers, role).unique_id for role in binding.layers.made - {"labels"}}
+    ndim = binding.image.ndim
+    return lambda layer: layer.unique_id not in own and layer.ndim == ndim

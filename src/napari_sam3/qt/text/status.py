@@ -1,0 +1,211 @@
+"""What the panel says while it works: status, progress, results and questions. Plain texts, no Qt.
+
+Whole sentences for a translator; which of them is said when is decided elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from .panel import RESTORE_LAYERS, WEIGHTS_FILE
+
+# No __all__: every text is for others.
+
+# --------------------------------------------------------------- what the session does
+
+NO_IMAGE = "Open an image to begin: File > Open, or File > Open Sample > SAM 3."
+STAGES = {
+    "loading model": "Loading the model …",
+    "encoding": "Looking at this part of the image …",
+    "predicting": "Predicting the mask …",
+}
+BUSY = "One moment …"
+NO_PLANE = "Ready when a plane of the image is shown."
+READY = "Ready: click on an object."
+NO_MASK = "There is no mask yet: click once more, or clear."
+MASK_SHOWN = "Accept the mask, or refine it with more clicks."
+
+
+def merging(label: int) -> str:
+    """Say what a merge waits for."""
+    return f"Label {label} will take in another one: point at it and press the same key again."
+
+
+def deleted_image(name: str, *, kept: bool = False) -> str:
+    """Say that the image was deleted, and with `kept` that its labels are still there."""
+    if kept:
+        return (
+            f"The image {name!r} was deleted. Choose another one; what was accepted is kept in the "
+            "labels."
+        )
+    return f"The image {name!r} was deleted. Choose another one."
+
+
+def deleted_layers(names: Sequence[str]) -> str:
+    """Say which layers were deleted, and the way out."""
+    were, them = ("was", "it") if len(names) == 1 else ("were", "them")
+    return (
+        f"{', '.join(map(repr, names))} {were} deleted. "
+        f'Press "{RESTORE_LAYERS.title}" to make {them} anew; no click is lost.'
+    )
+
+
+def unexpected(error: BaseException) -> str:
+    """Say that something went wrong that nobody thought of."""
+    return f"Unexpected {type(error).__name__}: {error}"
+
+
+def setting_not_used(name: str, plugin: str, reason: object) -> str:
+    """Say that the value of a setting is none, and where to change it."""
+    return f"The setting {name!r} of {plugin} is not used: {reason}. See Preferences > SAM 3."
+
+
+def setting_not_saved(error: BaseException) -> str:
+    """Give the reason why a setting is not used that could not be written."""
+    return f"it could not be saved: {error}"
+
+
+# ------------------------------------------------------------------- masks and objects
+
+
+def accepted_objects(count: int) -> str:
+    """Count the objects accepted."""
+    return f"{_objects(count)} accepted"
+
+
+def mask_in_hand(score: float, area: int, accepted: int) -> str:
+    """Describe the mask in hand, its area in px, and count the objects accepted."""
+    grouped = f"{area:,}".replace(",", " ")
+    return f"Mask: score {score:.2f}, {grouped} px · {accepted_objects(accepted)}"
+
+
+def objects_in_hand(count: int, accepted: int) -> str:
+    """Count the objects in hand, two or more, and those accepted."""
+    return f"{count} objects in hand · {accepted_objects(accepted)}"
+
+
+def candidate(number: int, count: int, score: float) -> str:
+    """Say which of the masks offered is in hand, the first being 1."""
+    return f"Mask {number} of {count}, score {score:.2f}"
+
+
+# ------------------------------------------------------------------ the download
+
+#: The end of what is said when it fails.
+INSTEAD_OF_DOWNLOAD = f'Or choose "{WEIGHTS_FILE}", or the embedded model.'
+
+
+def downloading(fraction: float | None) -> str:
+    """Say how far the download is, from 0 to 1, if that is known."""
+    if fraction is None:
+        return "Downloading the weights …"
+    return f"Downloading the weights: {fraction:.0%}"
+
+
+# ------------------------------------------------------------------------- batches
+
+BATCH_BEGINS = "Beginning …"
+BATCH_STOPS = "Stopping …"
+MOST_NAMED = 6
+
+
+def units_done(done: int, total: int, *, failed: int = 0, seconds_each: float | None = None) -> str:
+    """Say how many units of a batch are done, at which rate if it is known, and how many failed."""
+    parts = [f"{done} of {total} units"]
+    if seconds_each is not None:
+        fast = seconds_each < 1
+        parts.append(f"{1 / seconds_each:.1f} a second" if fast else f"{seconds_each:.1f} s each")
+        parts.append(f"{duration((total - done) * seconds_each)} left")
+    if failed:
+        parts.append(f"{failed} failed")
+    return ", ".join(parts)
+
+
+def batch_result(objects: int, planes: int, *, stopped: bool = False) -> str:
+    """Say what a batch found, and with `stopped` that the user ended it."""
+    found = f"{_objects(objects)} on {_planes(planes)}"
+    return f"Stopped after {found}; undo takes them back." if stopped else f"{found}."
+
+
+def failed_planes(indices: Sequence[Sequence[int]], reason: object) -> str:
+    """Name the planes that failed by their places on the sliders, and the reason of the first."""
+    names = [", ".join(map(str, index)) or "this one" for index in indices]
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return f"{_planes(len(names))} failed: {'; '.join(names[:MOST_NAMED])}{more} ({reason})"
+
+
+def _objects(count: int) -> str:
+    return "1 object" if count == 1 else f"{count} objects"
+
+
+def _labels(labels: Sequence[int]) -> str:
+    named = ", ".join(map(str, labels[:MOST_NAMED]))
+    more = f" and {len(labels) - MOST_NAMED} more" if len(labels) > MOST_NAMED else ""
+    return f"label {named}" if len(labels) == 1 else f"labels {named}{more}"
+
+
+def _planes(count: int) -> str:
+    return "1 plane" if count == 1 else f"{count} planes"
+
+
+# ------------------------------------------------------------------ memory and disks
+
+
+def encoded_images(count: int, held: int, limit: int) -> str:
+    """Count the encoded images in memory, and say how many bytes of the limit they take."""
+    images = "1 encoded image" if count == 1 else f"{count} encoded images"
+    return f"{images}, {held / 1e6:.0f} of {limit / 1e6:.0f} MB"
+
+
+def stored_fields(count: int, nbytes: int, *, read_only: bool = False) -> str:
+    """Count the encoded images on disk and their bytes."""
+    text = f"{count} fields, {nbytes / 1e6:.0f} MB"
+    return f"{text}, read only" if read_only else text
+
+
+def crash_found(when: datetime, objects: int) -> str:
+    """Say that a crash left changes behind, some of them accepted objects; `when` is local time."""
+    date = when.strftime("%d %B, %H:%M")
+    what = _objects(objects) if objects else "changes of labels"
+    return f"napari ended unexpectedly on {date}, with {what} of this image not saved."
+
+
+def labels_restored(
+    objects: int, partly: Sequence[int], left_out: Sequence[int], *, renumbered: bool
+) -> str:
+    """Say what a journal brought back, and which of its labels it did not, or only in part."""
+    text = f"{_objects(objects)} restored"
+    if renumbered:
+        text += ", under free ids where theirs were in use"
+    parts = []
+    if left_out:
+        parts.append(f"Not restored: {_labels(left_out)}")
+    if partly:
+        parts.append(f"Only in part: {_labels(partly)}")
+    if not parts:
+        return f"{text}."
+    return (
+        f"{text}. {'. '.join(parts)}: labels that are there now were left as they are. To restore "
+        "everything, choose a new labels layer; it is offered again there."
+    )
+
+
+# ------------------------------------------------------------------------- times
+
+# Up to which they are said in seconds, and in minutes.
+SECONDS, MINUTES = 90, 5400
+
+
+def time_left(seconds: float | None) -> str:
+    """Say how long something will still take; "" if that is not known or under a second."""
+    if seconds is None or seconds < 1:
+        return ""
+    return f"({duration(seconds)} left)"
+
+
+def duration(seconds: float) -> str:
+    """Say how long something takes."""
+    if seconds < SECONDS:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < MINUTES else f"{seconds / 3600:.1f} h"

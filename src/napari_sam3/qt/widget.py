@@ -1,0 +1,404 @@
+"""The dock widget: chooses layers and model, shows what is going on, drives a session."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QEvent, QTimer, Signal  # type: ignore[attr-defined]
+from qtpy.QtWidgets import QVBoxLayout, QWidget
+
+from napari_sam3.core.errors import NothingThereError
+from napari_sam3.inference.models import describe_predictor, model_loader
+from napari_sam3.layers.bind import Binding, bind
+from napari_sam3.layers.layer_set import find_image, find_labels, images_in
+from napari_sam3.session.session import IDLE, LabelingSession
+from sam3.errors import PromptError, Sam3Error
+
+from .aligning import choose_labels
+from .batch_run import BatchRun
+from .crash_recovery import Safety
+from .feature_store import Storing
+from .model_menu import ModelMenu
+from .notices import Notices
+from .options import Options
+from .panel import Panel
+from .settings import read_settings, write_setting
+from .text.panel import NEW_LABELS
+from .text.states import describe_mask, describe_missing, describe_stage, sentence, takes_labels
+from .text.status import NO_IMAGE, deleted_image, merging, unexpected
+from .workers import ThreadRunner
+
+if TYPE_CHECKING:
+    import napari.viewer
+    from napari.layers import Image, Labels
+
+    from napari_sam3.session.jobs import Loader
+    from sam3.predictor import Predictor
+
+__all__ = ["SegmentWidget"]
+
+logger = logging.getLogger(__name__)
+
+
+class SegmentWidget(QWidget):
+    """Click on objects, get labels.
+
+    Parameters
+    ----------
+    napari_viewer : napari.viewer.Viewer
+        Given by napari.
+    parent : QWidget, optional
+        Qt parent.
+
+    Attributes
+    ----------
+    session : LabelingSession
+        The state; lives as long as the widget.
+    binding : Binding or None
+        The session's connection to the image chosen; None without one.
+    panel : Panel
+        The controls.
+    options : Options
+        The advanced ones, wired.
+    storing, batch : Storing, BatchRun
+        Encoded images on disk; many planes in one go.
+    models : ModelMenu
+        The choice of a model.
+    """
+
+    # From the thread that loads a model.
+    _device_described = Signal(str)
+
+    def __init__(self, napari_viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.viewer = napari_viewer
+        self.runner = ThreadRunner()
+        self.session = LabelingSession(submit=self.runner)
+        self.binding: Binding | None = None
+        settings = read_settings()
+        self.panel = Panel()
+        self.panel.look_at(napari_viewer)
+        self.models = ModelMenu(self.panel, self, settings)
+        self.options = Options(
+            self.panel, self.session, lambda: self.binding, self._guard, settings
+        )
+        self.safety = Safety(self.panel, self.runner)
+        self.storing = Storing(self.panel, self.session.cache, self.runner, self._on_error)
+        self.batch = BatchRun(
+            self.panel, self.session, lambda: self.binding, self.runner, self._on_error
+        )
+        self._model = self.models.current
+        self._docked = self._binding_now = self._closed = self._painted = False
+        self._notices = Notices()
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.panel)
+        self._connect()
+        self.set_model(self._model, self.options.device)
+        # When Qt deletes the widget without closing it, the thread has to end all the same.
+        self.destroyed.connect(partial(_release, self.session, self.runner))
+        self.set_image(None)
+
+    # ------------------------------------------------------------------ public
+
+    def set_image(
+        self, image: Image | None, labels: Labels | None = None, align: bool = False
+    ) -> bool:
+        """Work on an image, and write into labels (new ones if not given); see `bind`."""
+        self._unbind()
+        if image is not None:
+            # The layers that are made now are announced before the binding is there.
+            self._binding_now = True
+            try:
+                self.binding = bind(
+                    self.viewer,
+                    image,
+                    labels,
+                    align=align,
+                    session=self.session,
+                    keys=asdict(read_settings().keys),
+                    on_error=self._on_error,
+                    **self.options.prompt_layers,
+                )
+            except Exception as error:  # of any kind: Qt must not meet it
+                self._on_error(error)
+            else:
+                self.binding.layers_lost.connect(self._on_lost)
+                self.binding.listening_changed.connect(self.refresh)
+                self.binding.merging_changed.connect(self._on_progress)
+                self.options.bound(self.binding)
+                self.safety.watch(self.binding)
+                self._show_news()
+                self._prepare()
+            finally:
+                self._binding_now = False
+        else:
+            self._show_news()
+        self.refresh()
+        return self.binding is not None
+
+    def set_model(self, model: str | os.PathLike[str], device: str = "auto") -> None:
+        """Use a model by name ("tiny") or the path of a weights file."""
+        self.options.device = device
+        self._model = self.models.show_model(model)
+        self.set_predictor(model_loader(self._model, device, self._tell_device))
+
+    def set_predictor(self, predictor: Predictor | Loader) -> None:
+        """Use a predictor, or a function that loads one."""
+        self.session.set_predictor(predictor)
+        self.options.show_device(describe_predictor(predictor))
+        self._show_news()
+        self._prepare()
+        if self.binding is not None and any(d.has_target for d in self.session.hand.drafts):
+            self._command("predict")
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Block until no work runs; its answers come with the next events of Qt."""
+        return self.runner.wait(seconds)
+
+    def shut_down(self) -> None:
+        """Let go of viewer, layers, thread and model. Labels stay."""
+        if self._closed:
+            return
+        self._closed = True
+        self._unbind()
+        events = self.viewer.layers.events
+        for emitter in (events.inserted, events.removed, events.renamed):
+            emitter.disconnect(self._on_layers)
+        for part in (self.models, self.options, self.storing, self.batch):
+            part.close()
+        _release(self.session, self.runner)
+
+    # ---------------------------------------------------------------- Qt events
+
+    def showEvent(self, event: Any) -> None:
+        """Load the model in the background once there is something to see."""
+        super().showEvent(event)
+        QTimer.singleShot(0, self._prepare)
+
+    def paintEvent(self, event: Any) -> None:
+        """Have the layers made once the dock is on the screen, because napari takes a while."""
+        super().paintEvent(event)
+        if not self._painted:
+            self._painted = True
+            QTimer.singleShot(0, self._take_first_image)
+
+    def closeEvent(self, event: Any) -> None:
+        """Shut down."""
+        self.shut_down()
+        super().closeEvent(event)
+
+    def event(self, event: Any) -> bool:
+        """Notice that napari takes the widget out of its dock, which is how docks are closed."""
+        if event.type() == QEvent.Type.ParentChange:
+            if self.parent() is not None:
+                self._docked = True
+            elif self._docked:
+                self.shut_down()
+        return bool(super().event(event))
+
+    # ------------------------------------------------------------------ wiring
+
+    def _connect(self) -> None:
+        panel, session = self.panel, self.session
+        panel.image.activated.connect(self._on_image)
+        panel.labels.activated.connect(self._on_labels)
+        self.models.chosen.connect(self._on_model)
+        self.models.failed.connect(self._on_error)
+        self.models.ended.connect(self._on_progress)
+        self.options.device_chosen.connect(self._on_device)
+        self.options.layers_chosen.connect(self._on_prompt_layers)
+        self._device_described.connect(self.options.show_device)
+        panel.way_back.clicked.connect(self._on_restore)
+        for name, button in panel.buttons.items():
+            button.clicked.connect(partial(self._on_button, name))
+        session.busy_changed.connect(self._on_stage)
+        session.prompts_changed.connect(self._on_progress)
+        session.prediction_changed.connect(self._on_progress)
+        session.accepted.connect(self._on_progress)
+        session.labels_changed.connect(self._on_progress)
+        session.failed.connect(self._on_error)
+        events = self.viewer.layers.events
+        for emitter in (events.inserted, events.removed, events.renamed):
+            emitter.connect(self._on_layers)
+
+    def _leave_lost_image(self) -> None:
+        binding = self.binding
+        if self._closed or binding is None or "image" not in binding.layers.missing:
+            return
+        self._unbind()
+        self.panel.show_status(deleted_image(binding.image.name, kept=True), error=True)
+        self.refresh()
+
+    def _take_first_image(self) -> None:
+        if not self._closed and self.binding is None and images_in(self.viewer):
+            self._guard(lambda: self._go_on_with(find_image(self.viewer)))
+
+    def _go_on_with(self, image: Image | None) -> None:
+        """Work on an image, in the labels that were made for it before if they are there."""
+        self.set_image(image, None if image is None else find_labels(self.viewer, image))
+
+    def _unbind(self) -> None:
+        if self.binding is not None:
+            binding, self.binding = self.binding, None
+            self.safety.leave()
+            self.batch.leave()
+            binding.close()
+
+    def _prepare(self) -> None:
+        if not self._closed and self.binding is not None and self.isVisible():
+            self.session.prepare()
+
+    # ------------------------------------------------------------- user's choices
+
+    def _on_image(self, index: int) -> None:
+        self.options.forget_layers()
+        self._go_on_with(self._in_viewer(self.panel.image_choice.data(index)))
+
+    def _on_labels(self, index: int) -> None:
+        if self.binding is not None:
+            chosen = self.binding.image, self._in_viewer(self.panel.labels_choice.data(index))
+            self._guard(partial(choose_labels, self.panel.question, *chosen, self.set_image))
+            self.refresh()
+
+    def _tell_device(self, text: str) -> None:
+        """Hand on news from the thread that loads the model; the window may be gone by then."""
+        with suppress(RuntimeError):
+            self._device_described.emit(text)
+
+    def _in_viewer(self, chosen: Any) -> Any:
+        """Return a layer as the widget's own viewer gives it, or None."""
+        wanted = getattr(chosen, "unique_id", None)
+        return next((one for one in self.viewer.layers if one.unique_id == wanted), None)
+
+    def _on_prompt_layers(self) -> None:
+        if self.binding is None:
+            return
+        image, labels = self.binding.image, self.binding.labels
+        if not self.set_image(image, labels):
+            # The layer chosen cannot hold prompts, and that was said.
+            self.options.forget_layers()
+            self.set_image(image, labels)
+
+    def _on_model(self, name: str) -> None:
+        self.set_model(name, self.options.device)
+        write_setting("model", self.models.current)
+
+    def _on_device(self, device: str) -> None:
+        self.set_model(self._model, device)
+
+    def _on_button(self, name: str, _checked: bool = False) -> None:
+        if self.binding is not None:
+            getattr(self.binding, name)()
+            self.refresh()
+
+    def _on_restore(self, _checked: bool = False) -> None:
+        if self.binding is not None:
+            self._command("restore" if self.binding.layers.missing else "listen")
+            self._show_news()
+            self.refresh()
+
+    def _command(self, name: str) -> None:
+        self._guard(getattr(self.session if name == "predict" else self.binding, name))
+
+    def _guard(self, command: Callable[[], Any]) -> Any:
+        """Run something; errors of any kind are shown, because Qt would end the process."""
+        try:
+            return command()
+        except Exception as error:
+            self._on_error(error)
+            return None
+
+    # ------------------------------------------------------- what others tell us
+
+    def _on_layers(self, event: Any) -> None:
+        binding = self.binding
+        if self._binding_now:
+            return
+        # What follows is done later: within the event napari is still at work on its layers,
+        # and selects a new one only when everybody was told about it.
+        lost = binding is not None and "image" in binding.layers.missing
+        if lost:
+            QTimer.singleShot(0, self._leave_lost_image)
+        if event.type == "inserted" and (lost or binding is None) and images_in(self.viewer):
+            QTimer.singleShot(0, self._take_first_image)
+        self.refresh()
+
+    def _on_lost(self, _error: Sam3Error) -> None:
+        self._show_news()
+        self.refresh()
+
+    def _on_stage(self, stage: str) -> None:
+        self.panel.show_busy(stage != IDLE, stoppable=stage in ("encoding", "predicting"))
+        # An error stays to be read until there is news.
+        if stage != IDLE or not self.panel.status.styleSheet():
+            self._show_news()
+        self.refresh()
+
+    def _on_progress(self, *_: Any) -> None:
+        if self._closed:
+            return
+        self._show_news()
+        self.refresh()
+
+    def _on_error(self, error: BaseException) -> None:
+        if self._closed:
+            return
+        if isinstance(error, NothingThereError):
+            # A miss is said where it is looked for, without a message over the window.
+            self.panel.show_status(sentence(error))
+            self.refresh()
+            return
+        if isinstance(error, Sam3Error):
+            text = sentence(error)
+        else:
+            logger.error("unexpected error", exc_info=error)
+            text = unexpected(error)
+        self.panel.show_status(text, error=True)
+        self.refresh()
+        self._notices.show(text, warning=isinstance(error, PromptError))
+
+    # ----------------------------------------------------------------- showing
+
+    def refresh(self) -> None:
+        """Show choices and buttons as they are now."""
+        if self._closed:
+            return
+        panel, session, binding = self.panel, self.session, self.binding
+        panel.image_choice.show(binding.image if binding else None)
+        panel.labels_choice.show(binding.labels if binding else NEW_LABELS, takes_labels(binding))
+        self.options.refresh()
+        self.batch.refresh()
+        missing = binding.layers.missing if binding else ()
+        panel.show_way_back(restore=bool(missing), listen=bool(binding and not binding.listening))
+        panel.object.setText(describe_mask(session, binding))
+        drafts = session.hand.drafts if binding is not None else ()
+        panel.buttons["accept"].setEnabled(any(draft.has_target for draft in drafts))
+        panel.buttons["reject"].setEnabled(bool(drafts))
+        panel.buttons["undo"].setEnabled(binding is not None and session.can_undo)
+        panel.buttons["redo"].setEnabled(binding is not None and session.can_redo)
+
+    def _show_news(self) -> None:
+        binding = self.binding
+        if binding is None:
+            self.panel.show_status(NO_IMAGE)
+        # These stay on view until they are mended, whatever the model is doing meanwhile.
+        elif binding.layers.missing:
+            self.panel.show_status(describe_missing(binding.layers), error=True)
+        elif binding.problem is not None:
+            self.panel.show_status(sentence(binding.problem), error=True)
+        elif binding.merging is not None:
+            self.panel.show_status(merging(binding.merging))
+        else:
+            self.panel.show_status(describe_stage(self.session))
+
+
+def _release(session: LabelingSession, runner: ThreadRunner, *_: Any) -> None:
+    session.close()
+    runner.close()

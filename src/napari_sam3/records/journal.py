@@ -1,0 +1,200 @@
+"""A journal of all changes to labels, on disk before the next one is made."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_sam3.core.operations import LabelChange
+from napari_sam3.images.identity import ImageIdentity
+
+from .checks import RecordError, dump
+from .folder import DEFAULT_LIMIT_BYTES, JournalError, create_journal, default_folder, prune
+from .lines import MAX_JOURNAL_BYTES, MAX_LINE, JournalHeader, encode_line
+from .operations import operation_to_record, write_to_record
+
+__all__ = ["Journal", "JournalError"]
+
+logger = logging.getLogger(__name__)
+
+# How often, in shares of the limit, the folder is looked through while a journal grows.
+_PRUNE_SHARE = 16
+
+
+class Journal:
+    """Writes each change to a file that outlives the process, whatever ends it.
+
+    A file belongs to one journal of one process, which holds it until it is closed.
+
+    Parameters
+    ----------
+    image : ImageIdentity
+        Whose labels change.
+    shape, dtype : tuple of int, dtype
+        Of the whole label image.
+    start : str
+        What the labels are now: "empty", or a digest that the caller can compare.
+    folder : path-like, optional
+        Where to write; the user's cache folder by default.
+    limit_bytes : int
+        Most bytes for all journals in the folder. Beyond it the oldest ones that no process holds
+        are deleted; a journal in use never is, and may exceed the limit.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    problem : JournalError or None
+        Why it is no longer written.
+
+    Raises
+    ------
+    JournalError
+        If the file cannot be created.
+    """
+
+    def __init__(
+        self,
+        image: ImageIdentity,
+        shape: Sequence[int],
+        dtype: npt.DTypeLike,
+        *,
+        start: str = "empty",
+        folder: str | os.PathLike[str] | None = None,
+        limit_bytes: int = DEFAULT_LIMIT_BYTES,
+    ) -> None:
+        self._folder = default_folder() if folder is None else Path(folder)
+        self._limit_bytes = limit_bytes
+        self._end = 0, 0  # checksum and size after the last whole line
+        self._pruned_at = self._changes = 0
+        self.problem: JournalError | None = None
+        lengths, now = tuple(int(n) for n in shape), datetime.now(UTC).isoformat()
+        header = JournalHeader(image, lengths, np.dtype(dtype).name, start, now)
+        try:
+            body = header.to_body()
+            self.path, descriptor = create_journal(self._folder, image)
+        except (OSError, RecordError) as error:
+            raise JournalError(
+                f"no journal can be kept in {str(self._folder)!r} ({_reason(error)}); labels are "
+                "safe only once you save them"
+            ) from error
+        self._descriptor: int | None = descriptor
+        try:
+            self._write(body)
+        except JournalError:
+            self._close_file(delete=True)
+            raise
+        prune(self._folder, limit_bytes)
+
+    def append(self, *changes: LabelChange) -> None:
+        """Write changes, and return when they are on the disk.
+
+        Raises
+        ------
+        JournalError
+            If it cannot be written, for the first time; from then on nothing is written, and
+            nothing raised. What was written before can still be restored.
+        """
+        if self.problem is not None:
+            return
+        if self._descriptor is None:
+            raise JournalError(f"the journal {str(self.path)!r} is closed; begin a new one")
+        try:
+            bodies = [dump(_change_to_record(change), "the change") for change in changes]
+        except RecordError as error:
+            raise self._failed(error) from error
+        self._write(*bodies)
+        self._changes += len(bodies)
+        if (self._end[1] - self._pruned_at) * _PRUNE_SHARE > self._limit_bytes:
+            self._pruned_at = self._end[1]
+            prune(self._folder, self._limit_bytes)
+
+    def close(self, *, discard: bool = False) -> None:
+        """End the journal; it is then no longer taken for one in use. Closing twice is fine.
+
+        Parameters
+        ----------
+        discard : bool
+            Delete the file, because the labels are saved elsewhere. One without any change is
+            deleted in any case.
+        """
+        if self._descriptor is None:
+            return
+        delete = discard or not self._changes
+        if not delete and self.problem is None:
+            with contextlib.suppress(JournalError):  # it is complete without its last line, too
+                self._write(dump({"closed": True}, "the last line"))
+        self._close_file(delete)
+
+    def _write(self, *bodies: bytes) -> None:
+        """Append lines to the file, whole or not at all."""
+        assert self._descriptor is not None
+        total, size = self._end
+        lines, longest = b"", 0
+        for body in bodies:
+            line, total = encode_line(body, total)
+            lines, longest = lines + line, max(longest, len(line))
+        try:
+            if longest > MAX_LINE or size + len(lines) > MAX_JOURNAL_BYTES:
+                raise OSError(errno.EFBIG, "more than is read again")
+            rest = memoryview(lines)
+            while rest:
+                rest = rest[os.write(self._descriptor, rest) :]
+            os.fsync(self._descriptor)
+            self._end = total, size + len(lines)
+        except OSError as error:
+            with contextlib.suppress(OSError):  # a reader passes over half a line as well
+                os.ftruncate(self._descriptor, size)
+            raise self._failed(error) from error
+        except BaseException:
+            # Ctrl+C: lines after half a line, or after one not counted, would be lost.
+            os.ftruncate(self._descriptor, self._end[1])
+            raise
+
+    def _failed(self, error: Exception) -> JournalError:
+        self.problem = JournalError(
+            f"the journal {str(self.path)!r} cannot be written ({_reason(error)}); labels are "
+            "safe only once you save them"
+        )
+        return self.problem
+
+    def _close_file(self, delete: bool) -> None:
+        descriptor, self._descriptor = self._descriptor, None
+        assert descriptor is not None
+        try:
+            if delete and os.name == "posix":  # first, so that it is never seen without owner
+                self.path.unlink(missing_ok=True)
+            os.close(descriptor)
+            if delete:
+                self.path.unlink(missing_ok=True)
+        except OSError as error:
+            logger.warning("the journal %s cannot be closed: %s", self.path, error)
+
+
+def _change_to_record(change: LabelChange) -> dict[str, object]:
+    """Return a change for JSON. Undo and redo name no operation: there is only one it can be."""
+    if change.direction not in ("do", "undo", "redo"):
+        raise RecordError(f"the direction {change.direction!r} is none of do, undo and redo")
+    operation = change.operation if change.direction == "do" else None
+    # What a person's stroke left is the operation itself; it is not written twice.
+    shared = operation is not None and (
+        len(operation.writes) == len(change.writes) > 0
+        and all(a is b for a, b in zip(operation.writes, change.writes, strict=True))
+    )
+    return {
+        "direction": change.direction,
+        "operation": None if operation is None else operation_to_record(operation),
+        "writes": None if shared else [write_to_record(write) for write in change.writes],
+    }
+
+
+def _reason(error: Exception) -> str:
+    return (isinstance(error, OSError) and error.strerror) or str(error)

@@ -1,0 +1,198 @@
+"""Masks as run lengths and crops of labels as short texts, exactly, and bounded on the way back."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+import zlib
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_sam3.core.masks import PlaneMask
+
+from .checks import Node, RecordError
+
+__all__ = [
+    "MAX_CROP_BYTES",
+    "MAX_MASK_PIXELS",
+    "labels_from_text",
+    "labels_text_bytes",
+    "labels_text_shape",
+    "labels_to_text",
+    "mask_from_record",
+    "mask_to_record",
+    "mask_to_runs",
+    "runs_to_mask",
+]
+
+# Far above any object or stroke; a record that announces more is refused before memory is taken.
+MAX_MASK_PIXELS = 1 << 28
+MAX_CROP_BYTES = 1 << 31
+_MAX_PLACE = 1 << 40
+# deflate cannot shrink further than this, so an announced size says how much text there must be.
+_MAX_RATIO = 1100
+_INTEGERS = frozenset(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))
+_TEXT = re.compile(r"([a-z]+[0-9]+) ([0-9]{1,10})x([0-9]{1,10}) ([A-Za-z0-9+/=]*)", re.ASCII)
+
+
+def mask_to_runs(mask: npt.NDArray[np.bool_]) -> list[int]:
+    """Return the lengths of runs of equal pixels.
+
+    Parameters
+    ----------
+    mask : ndarray of bool, h x w
+
+    Returns
+    -------
+    list of int
+        In turn the number of unset and of set pixels, read row by row (COCO's uncompressed RLE
+        reads column by column). The first counts unset pixels and may be 0; no other is.
+    """
+    flat = np.asarray(mask, bool).ravel()
+    if not flat.size:
+        return []
+    changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+    runs: list[int] = np.diff(changes, prepend=0, append=flat.size).tolist()
+    return [0, *runs] if flat[0] else runs
+
+
+def runs_to_mask(runs: list[int], shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    """Return the mask of ``shape`` (h, w) that `mask_to_runs` gave these lengths for.
+
+    Raises
+    ------
+    RecordError
+        If the lengths are no such list, or do not add up to the shape.
+    """
+    height, width = shape
+    if height < 0 or width < 0 or height * width > MAX_MASK_PIXELS:
+        raise RecordError(
+            f"a mask of {height} x {width} px is no mask of an object; expected at most "
+            f"{MAX_MASK_PIXELS} px. The record is damaged"
+        )
+    # Each length is checked before any sum, which could not overflow but would hide a sign.
+    if any(type(run) is not int or run < (i > 0) for i, run in enumerate(runs)) or (
+        sum(runs) != height * width
+    ):
+        raise RecordError(
+            f"the {len(runs)} run lengths of a mask are not positive integers that add up to its "
+            f"{height} x {width} px. The record is damaged"
+        )
+    is_set = np.arange(len(runs)) % 2 == 1
+    return np.repeat(is_set, np.asarray(runs, np.int64)).reshape(height, width)
+
+
+def mask_to_record(mask: PlaneMask) -> dict[str, Any]:
+    """Return a mask as an object for JSON: the crop's place, its shape and its run lengths."""
+    height, width = mask.crop.shape
+    if mask.crop.size > MAX_MASK_PIXELS:
+        raise RecordError(
+            f"a mask of {height} x {width} px cannot be stored; expected at most "
+            f"{MAX_MASK_PIXELS} px"
+        )
+    return {
+        "row": int(mask.row),
+        "column": int(mask.column),
+        "height": height,
+        "width": width,
+        "runs": mask_to_runs(mask.crop),
+    }
+
+
+def mask_from_record(node: Node) -> PlaneMask:
+    """Return the mask that `mask_to_record` gave this for; RecordError if it is none."""
+    parts = node.parts("row", "column", "height", "width", "runs")
+    runs = parts["runs"].value
+    if not isinstance(runs, list):
+        raise parts["runs"].error("a list of run lengths")
+    height, width = (parts[name].integer(0, MAX_MASK_PIXELS) for name in ("height", "width"))
+    try:
+        crop = runs_to_mask(runs, (height, width))
+    except RecordError as error:
+        raise RecordError(f"{node.place}: {error}") from error
+    row, column = (parts[name].integer(-_MAX_PLACE, _MAX_PLACE) for name in ("row", "column"))
+    return PlaneMask(row, column, crop)
+
+
+def labels_to_text(values: npt.NDArray[Any]) -> str:
+    """Return a crop of labels as ``dtype heightxwidth base64``, little-endian and deflated.
+
+    Parameters
+    ----------
+    values : ndarray of integers, h x w
+
+    Raises
+    ------
+    RecordError
+        If it is no 2-D array of integers, or too large.
+    """
+    if values.ndim != 2 or values.dtype.name not in _INTEGERS or values.nbytes > MAX_CROP_BYTES:
+        raise RecordError(
+            f"labels of dtype {values.dtype} and shape {values.shape} cannot be stored; expected "
+            f"2-D integers of at most {MAX_CROP_BYTES} bytes"
+        )
+    little = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
+    # Level 1: labels are runs of one value, where higher levels cost much and save little.
+    packed = base64.b64encode(zlib.compress(little.tobytes(), 1)).decode("ascii")
+    return f"{values.dtype.name} {values.shape[0]}x{values.shape[1]} {packed}"
+
+
+def labels_text_bytes(text: str) -> int:
+    """Return how many bytes the labels of a text take, like `labels_text_shape`."""
+    dtype, (height, width), _ = _announced(text)
+    return height * width * dtype.itemsize
+
+
+def labels_text_shape(text: str) -> tuple[int, int]:
+    """Return (height, width) that a text announces, without unpacking it.
+
+    Raises
+    ------
+    RecordError
+        If it is no text of labels, or too short for what it announces.
+    """
+    return _announced(text)[1]
+
+
+def labels_from_text(text: str) -> npt.NDArray[Any]:
+    """Return the labels that `labels_to_text` gave this text for, h x w, in native byte order.
+
+    Raises
+    ------
+    RecordError
+        If the text is damaged. No more is unpacked than it announces.
+    """
+    dtype, shape, packed = _announced(text)
+    size = shape[0] * shape[1] * dtype.itemsize
+    unpack = zlib.decompressobj()
+    try:
+        content = unpack.decompress(base64.b64decode(packed, validate=True), size + 1)
+    except (binascii.Error, zlib.error) as error:
+        raise RecordError(f"the labels cannot be unpacked ({error}); they are damaged") from error
+    if len(content) != size or not unpack.eof or unpack.unused_data:
+        raise RecordError(
+            f"the labels unpack to something else than the {size} bytes of {dtype.name} "
+            f"{shape[0]} x {shape[1]} that they announce; they are damaged"
+        )
+    values = np.frombuffer(content, dtype.newbyteorder("<")).reshape(shape)
+    return values.astype(dtype)
+
+
+def _announced(text: str) -> tuple[np.dtype[Any], tuple[int, int], str]:
+    match = _TEXT.fullmatch(text)
+    if match is None or match[1] not in _INTEGERS:
+        raise RecordError(
+            f"{text[:40]!r} is no text of labels; expected 'dtype heightxwidth base64' with an "
+            "integer dtype"
+        )
+    dtype, height, width = np.dtype(match[1]), int(match[2]), int(match[3])
+    size = height * width * dtype.itemsize
+    if size > MAX_CROP_BYTES or size > _MAX_RATIO * len(match[4]):
+        raise RecordError(
+            f"labels of {dtype.name} {height} x {width} are announced by {len(match[4])} "
+            "characters, which cannot hold them; they are damaged"
+        )
+    return dtype, (height, width), match[4]

@@ -1,0 +1,193 @@
+"""Session files: everything that was done to the labels of an image, to be done again."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from io import BufferedIOBase
+from pathlib import Path
+from typing import Any
+
+from napari_sam3.core.operations import Operation
+from napari_sam3.images.identity import ImageIdentity
+from sam3.errors import Sam3Error
+from sam3.files import write_whole
+
+from .checks import Node, RecordError, dump, parse
+from .operations import (
+    MAX_UNPACKED_BYTES,
+    SCHEMA_VERSION,
+    check_version,
+    operation_from_record,
+    operation_to_record,
+    unpacked_bytes,
+)
+from .parts import MakeKey, as_it_is, identity_from_record, identity_to_record
+
+__all__ = ["MAX_SESSION_BYTES", "SessionFile", "SessionFileError", "read_session", "write_session"]
+
+FORMAT = "napari-sam3 session"
+MAX_SESSION_BYTES = 1 << 29
+_GZIP, _PIECE = b"\x1f\x8b", 1 << 20
+
+
+class SessionFileError(Sam3Error, OSError):
+    """A session file that cannot be written, should not be, or is something else."""
+
+
+@dataclass(frozen=True, eq=False)
+class SessionFile:
+    """What a session file holds.
+
+    Parameters
+    ----------
+    image : ImageIdentity
+        Whose labels they were.
+    operations : tuple of Operation
+        In effect, net of undo, oldest first.
+    """
+
+    image: ImageIdentity
+    operations: tuple[Operation, ...]
+
+
+def write_session(
+    path: str | os.PathLike[str],
+    operations: Iterable[Operation],
+    image: ImageIdentity,
+    *,
+    overwrite: bool = False,
+) -> Path:
+    """Write a session file, whole or not at all.
+
+    Parameters
+    ----------
+    path : str or path-like
+        File to write; its folder is made if need be. Compressed if the name ends with ``.gz``.
+    operations : iterable of Operation
+        In effect, net of undo, oldest first.
+    image : ImageIdentity
+        Whose labels they were done to.
+    overwrite : bool
+        Replace an existing file.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    RecordError
+        If an operation cannot be stored.
+    SessionFileError
+        If the file exists, would be too large to be read, or cannot be written.
+    """
+    path = Path(path)
+    record: dict[str, Any] = {
+        "format": FORMAT,
+        "version": SCHEMA_VERSION,
+        "image": identity_to_record(image),
+        "operations": [operation_to_record(operation) for operation in operations],
+    }
+    content = dump(record, "the session")
+    size = _unpacked(record["operations"])
+    if len(content) > MAX_SESSION_BYTES or size > MAX_UNPACKED_BYTES:
+        raise SessionFileError(
+            f"the session takes {len(content)} bytes, and {size} of masks and labels; more than "
+            f"{MAX_SESSION_BYTES} and {MAX_UNPACKED_BYTES} are not read again. Save the labels as "
+            "an image instead"
+        )
+    if path.name.lower().endswith(".gz"):
+        content = gzip.compress(content, mtime=0)
+    try:
+        _put(path, content, overwrite)
+    except SessionFileError:
+        raise
+    except OSError as error:
+        raise SessionFileError(
+            f"{str(path)!r} could not be written ({error.strerror or error}); choose another "
+            "folder or a shorter name, or free some space"
+        ) from error
+    return path
+
+
+def read_session(path: str | os.PathLike[str], make_key: MakeKey = as_it_is) -> SessionFile:
+    """Read a session file, compressed or not, whatever its name.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file.
+    make_key : callable
+        Makes the key of a plane out of a `PlaneIndex`, such as `PlaneSource.key`.
+
+    Raises
+    ------
+    SessionFileError
+        If the file cannot be read, is no session file, is too large, of another version, or
+        damaged.
+    """
+    path = Path(path)
+    try:
+        content = _content(path)
+    except (OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise SessionFileError(
+            f"{str(path)!r} cannot be read ({reason}); check that it is a whole session file"
+        ) from error
+    if len(content) > MAX_SESSION_BYTES:
+        raise SessionFileError(
+            f"{str(path)!r} holds more than the {MAX_SESSION_BYTES} bytes of the largest session; "
+            "choose a file that napari-sam3 wrote"
+        )
+    try:
+        node = parse(content, "the session")
+        if not isinstance(node.value, dict) or node.value.get("format") != FORMAT:
+            raise node.error(f"a {FORMAT}")
+        check_version(Node(node.value.get("version"), "the session's version"))
+        parts = node.parts("format", "version", "image", "operations")
+        if (size := _unpacked(parts["operations"].value)) > MAX_UNPACKED_BYTES:
+            raise RecordError(
+                f"its masks and labels would take {size} bytes of memory; expected at most "
+                f"{MAX_UNPACKED_BYTES}"
+            )
+        operations = [operation_from_record(one, make_key) for one in parts["operations"].items()]
+        return SessionFile(identity_from_record(parts["image"]), tuple(operations))
+    except RecordError as error:
+        raise SessionFileError(f"{str(path)!r} is no {FORMAT} to read: {error}") from error
+
+
+def _unpacked(operations: Any) -> int:
+    return sum(map(unpacked_bytes, operations)) if isinstance(operations, list) else 0
+
+
+def _content(path: Path) -> bytes:
+    """Read at most a little more than is allowed."""
+    with path.open("rb") as file:
+        start = file.read(len(_GZIP))
+        file.seek(0)
+        if start != _GZIP:
+            return _bounded(file)
+        with gzip.GzipFile(fileobj=file) as unpacked:
+            return _bounded(unpacked)
+
+
+def _bounded(file: BufferedIOBase) -> bytes:
+    content = bytearray()
+    # In pieces: a read of the whole limit would take that much memory whatever the file's size.
+    while len(content) <= MAX_SESSION_BYTES and (piece := file.read(_PIECE)):
+        content += piece
+    return bytes(content)
+
+
+def _put(path: Path, content: bytes, overwrite: bool) -> None:
+    if path.is_dir():
+        raise SessionFileError(f"{str(path)!r} is a folder; give the name of a file in it")
+    if path.exists() and not overwrite:
+        raise SessionFileError(f"{str(path)!r} exists already; choose another name or overwrite it")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, content)

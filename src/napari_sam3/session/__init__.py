@@ -1,0 +1,4 @@
+"""Interactive labelling: `LabelingSession` and its parts.
+
+Imports everything below but `batch`.
+"""

@@ -1,0 +1,319 @@
+"""What a batch found, written into labels plane by plane: one step to whoever takes it back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_sam3.core.drafts import Draft, Turn
+from napari_sam3.core.errors import LabelError
+from napari_sam3.core.fields import Field
+from napari_sam3.core.masks import PlaneMask, Region
+from napari_sam3.core.operations import AcceptedObject, LabelWrite, Operation, Policy, Rendering
+from napari_sam3.labels.edits import LabelEdit
+from napari_sam3.labels.targets import LabelTarget, check_id_fits
+from napari_sam3.records.packed import PackedWrite
+
+from .curating import Curating
+from .objects import Step, drawn_region
+
+if TYPE_CHECKING:
+    from napari_sam3.batch import BatchObject
+    from napari_sam3.core.planes import PlaneIndex
+    from napari_sam3.labels.painting import Extent
+    from napari_sam3.records.recovery import Restored
+    from sam3.predictor import Predictor
+
+    from .restoring import RestoreResult, Start
+
+__all__ = ["BatchSteps", "BatchWriting"]
+
+# Labels are looked at in pieces of this side, so that planes of any size can be written.
+PIECE = 2048
+
+
+@dataclass(frozen=True, eq=False)
+class BatchWriting:
+    """What all planes of a batch have in common; from `LabelingSession.begin_batch`.
+
+    Parameters
+    ----------
+    first : int
+        Added to the ids of the batch, which begin at 1, as long as what comes of it is free.
+    policy : {"keep", "overwrite", "inside"}
+        What is done about pixels of labels that were there before. Inside leaves them alone, too,
+        and cuts an object off at its drawn box or outline where it has one.
+    category : str
+        Class of its objects.
+    level : int, optional
+        Pyramid level, where it was pinned.
+    ids : dict from int to int
+        The label that each id of the batch got so far.
+    """
+
+    first: int
+    policy: Policy
+    category: str
+    level: int | None
+    ids: dict[int, int] = field(default_factory=dict)
+
+
+class BatchSteps(Curating):
+    """The part of `LabelingSession` that takes in what a batch found."""
+
+    def begin_batch(self, labels: LabelTarget) -> BatchWriting:
+        """Begin to write what a batch finds; its ids follow the largest one in the labels.
+
+        Parameters
+        ----------
+        labels : LabelTarget
+            Any plane of the label image.
+        """
+        first = self._ledger.highest(labels)
+        return BatchWriting(first, self.policy, self.category, self.level)
+
+    def write_batch(
+        self,
+        batch: BatchWriting,
+        key: Hashable,
+        labels: LabelTarget,
+        objects: Sequence[BatchObject],
+        predictor: Predictor,
+        rendering: Rendering,
+    ) -> tuple[AcceptedObject, ...]:
+        """Write what a batch found on one plane. Undo takes back all planes written in a row.
+
+        Parameters
+        ----------
+        batch : BatchWriting
+            Which batch.
+        key : hashable
+            Key of the plane.
+        labels : LabelTarget
+            The plane's labels.
+        objects : sequence of BatchObject
+            In the order in which they are painted: an earlier one keeps its pixels.
+        predictor : Predictor
+            What found them.
+        rendering : Rendering
+            How it saw the plane.
+
+        Returns
+        -------
+        tuple of AcceptedObject
+            Those of which something is to be seen.
+
+        Raises
+        ------
+        LabelError
+            If the labels are gone or cannot hold the ids; nothing has changed then.
+        """
+        from napari_sam3.labels.painting import paint_plane
+
+        height, width = labels.shape
+        news = sorted({one.id for one in objects} - batch.ids.keys())
+        ids = dict(batch.ids)
+        # Labels may have been accepted, or written by others, since the plane before.
+        highest = self._ledger.highest(labels) if news else 0
+        for number in news:
+            ids[number] = highest = max(highest + 1, batch.first + number)
+        check_id_fits(max((ids[one.id] for one in objects), default=0), labels.dtype)
+        numbered = [
+            replace(one, id=ids[one.id], mask=_cut(one, batch.policy, (height, width)))
+            for one in objects
+        ]
+        step = self._step(key, self.hand_on(key), self.hand_on(key))
+        step.source, step.batch = labels.source, batch
+        step.policy, step.category = batch.policy, batch.category
+
+        def note(region: Region, painted: npt.NDArray[Any]) -> None:
+            if not painted.any():
+                return
+            values = labels.read(region)
+            if batch.policy != "overwrite":
+                painted[values != 0] = 0  # so that what is measured is what is written
+            np.copyto(values, painted, casting="unsafe", where=painted != 0)
+            edit = LabelEdit.between(labels, region, values)
+            if edit is not None:
+                step.edits.append(edit)
+
+        wanted = [one for one in numbered if not one.mask.is_empty]
+        extents = paint_plane(wanted, (height, width), (PIECE, PIECE), note)
+        for edit in step.edits:
+            edit.apply()
+        accepted = [
+            self._describe(one, extent, step, predictor, rendering, batch)
+            for one, extent in zip(wanted, extents, strict=True)
+            if extent.area
+        ]
+        # An id of which nothing is to be seen yet may be given to another object meanwhile.
+        written = {one.id for one in accepted}
+        step.fresh |= {ids[one] for one in news} & written
+        batch.ids.update((one, label) for one, label in ids.items() if label in written)
+        self._keep_batch(step, labels, accepted)
+        return tuple(accepted)
+
+    def end_batch(self) -> None:
+        """Tell that no more planes of a batch are to come."""
+        self.batch_ended.emit()
+
+    def batch_again(self, operation: Operation, batch: Hashable) -> None:
+        """Write on the present plane what a batch left there.
+
+        Parameters
+        ----------
+        operation : Operation
+            Of the kind "batch".
+        batch : hashable
+            Planes in a row with the same one are undone together.
+
+        Raises
+        ------
+        LabelError
+            If it does not lie on the plane.
+        """
+        plane = self._need_plane()
+        height, width = plane.shape
+        for write in operation.writes:
+            rows, columns = write.region
+            if rows.stop > height or columns.stop > width:
+                raise LabelError(
+                    f"a batch wrote up to row {rows.stop} and column {columns.stop}, but the "
+                    f"plane has {height} x {width} px; choose the image it was made for"
+                )
+        step = self._step(plane.key, self.hand, self.hand)
+        step.source, step.batch, step.policy = plane.labels.source, batch, operation.policy
+        for write in operation.writes:
+            edit = LabelEdit.between(plane.labels, write.region, write.values)
+            if edit is not None:
+                edit.apply()
+                step.edits.append(edit)
+        self._keep_batch(step, plane.labels, operation.objects)
+
+    def restore(
+        self, restored: Restored, target_of: Callable[[PlaneIndex], LabelTarget], start: Start
+    ) -> RestoreResult:
+        """Write what a journal left behind, and note its objects. One step for undo.
+
+        Pixels of labels that are there stay as they are, and ids that are in use are not used
+        again; see `plan_restore`.
+
+        Parameters
+        ----------
+        restored : Restored
+            From `read_journal`, with `PlaneIndex` as the keys of planes.
+        target_of : callable
+            Called with a plane; returns its labels.
+        start : {"same", "empty", "given"}
+            What the labels were when the journal began.
+
+        Raises
+        ------
+        LabelError
+            If the labels are gone or cannot hold the ids; nothing has changed then.
+        RecordError
+            If pixels cannot be unpacked; nothing has changed then.
+        """
+        from .restoring import plan_restore
+
+        plan = plan_restore(restored, target_of, self._ledger.highest, start)
+        batch, steps = object(), []
+        for plane in plan.planes:
+            labels, key = plane.target, plane.target.key
+            step = self._step(key, self.hand_on(key), self.hand_on(key))
+            step.source, step.batch, step.policy = labels.source, batch, "keep"
+            step.fresh = set(plan.fresh)
+            if plane.edit is not None:
+                plane.edit.apply()
+                step.edits.append(plane.edit)
+            # An object that was accepted here as well keeps what is known of it.
+            news = [pair for pair in plane.objects if self._ledger.find(labels, pair[0].id) is None]
+            self._ledger.exchange(step, (), news)
+            objects = tuple(one for one, _ in news)
+            if not step.edits and not objects:
+                continue
+            self._ledger.use_up(labels, max((one.id for one in objects), default=0))
+            writes = step.writes() or tuple(_pixels_of(labels, one) for one in objects)
+            step.operation = Operation(
+                "batch" if objects else "paint",
+                key,
+                objects=objects,
+                policy="keep",
+                writes=tuple(PackedWrite.of(write) for write in writes),
+            )
+            self._ledger.push(step)
+            steps.append(step)
+        self._tell_all(steps)
+        return plan.result
+
+    def _keep_batch(
+        self, step: Step, labels: LabelTarget, accepted: Sequence[AcceptedObject]
+    ) -> None:
+        if not accepted or not step.edits:
+            return
+        self._ledger.use_up(labels, max(one.id for one in accepted))
+        pairs = [(one, _written(labels, one)) for one in accepted]
+        self._ledger.exchange(step, (), pairs)
+        step.operation = Operation(
+            "batch",
+            step.key,
+            objects=tuple(accepted),
+            policy=step.policy,
+            writes=tuple(PackedWrite.of(write) for write in step.writes()),
+        )
+        self._finish_step(step, more=True)
+
+    def _describe(
+        self,
+        one: BatchObject,
+        extent: Extent,
+        step: Step,
+        predictor: Predictor,
+        rendering: Rendering,
+        batch: BatchWriting,
+    ) -> AcceptedObject:
+        y0, x0, y1, x1 = extent.bbox
+        turns = () if one.prompts.is_empty else (Turn(one.prompts),)
+        return AcceptedObject(
+            id=one.id,
+            plane=step.key,
+            bbox=extent.bbox,
+            area=extent.area,
+            score=one.score,
+            draft=Draft(self.new_number(), turns),
+            field=Field(0, (y0, y1), (x0, x1)),
+            candidate=0,
+            level=batch.level,
+            typical_size=None,
+            model=predictor.config.name,
+            fingerprint=predictor.fingerprint,
+            precision=str(predictor.dtype).removeprefix("torch."),
+            rendering=rendering,
+            category=batch.category,
+            time=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        )
+
+
+def _cut(one: BatchObject, policy: Policy, shape: tuple[int, int]) -> PlaneMask:
+    drawn = drawn_region(one.prompts, shape) if policy == "inside" else None
+    if drawn is None or one.mask.is_empty:
+        return one.mask
+    inside = one.mask.crop & drawn.within(one.mask.region)
+    return PlaneMask.from_array(inside, one.mask.row, one.mask.column)
+
+
+def _pixels_of(labels: LabelTarget, one: AcceptedObject) -> LabelWrite:
+    y0, x0, y1, x1 = one.bbox
+    region = slice(y0, y1), slice(x0, x1)
+    return LabelWrite(labels.key, region, labels.read(region))
+
+
+def _written(labels: LabelTarget, one: AcceptedObject) -> PlaneMask:
+    y0, x0, y1, x1 = one.bbox
+    values = labels.read((slice(y0, y1), slice(x0, x1)))
+    return PlaneMask.from_array(values == one.id, y0, x0)

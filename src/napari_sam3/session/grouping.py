@@ -1,0 +1,97 @@
+"""Which prompts belong to which object in hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from napari_sam3.core.drafts import Draft, Hand
+from napari_sam3.core.prompts import PromptSet
+
+from .state import Mode
+
+__all__ = ["PromptRow", "group_rows"]
+
+
+@dataclass(frozen=True)
+class PromptRow:
+    """One click, box or outline of a layer.
+
+    Parameters
+    ----------
+    prompts : PromptSet
+        Nothing but that prompt.
+    number : int
+        Of the object it was assigned to; 0 for none yet.
+    """
+
+    prompts: PromptSet
+    number: int = 0
+
+    @property
+    def is_box(self) -> bool:
+        """Whether it is a box or an outline."""
+        return self.prompts.box is not None
+
+
+def group_rows(
+    rows: Sequence[PromptRow],
+    mode: Mode,
+    hand: Hand,
+    draft_at: Callable[[float, float], Draft | None],
+    new_number: Callable[[], int],
+) -> tuple[dict[int, PromptSet], list[int]]:
+    """Gather rows into objects.
+
+    Rows that were assigned stay where they are. In the mode "one" all others belong to the current
+    object. In the mode "many" a box starts an object, a foreground click does so unless it lies on
+    an object in hand, and a background click belongs to the object that it lies on, or else to the
+    current one.
+
+    Parameters
+    ----------
+    rows : sequence of PromptRow
+        In the order of the layers.
+    mode : {"one", "many"}
+        See above.
+    hand : Hand
+        Objects in hand so far.
+    draft_at : callable
+        Gives the object in hand at (row, column), if any.
+    new_number : callable
+        Gives the number of a new object.
+
+    Returns
+    -------
+    objects : dict from int to PromptSet
+        Prompts by the objects' numbers.
+    numbers : list of int
+        The object of each row.
+    """
+    current = hand.current
+    objects: dict[int, PromptSet] = {}
+    numbers: list[int] = []
+    for row in rows:
+        number: int | None = row.number
+        if number == 0:
+            number = current if mode == "one" else _choose(row, current, draft_at)
+            if number is None:
+                number = new_number()
+            current = number
+        assert number is not None
+        objects[number] = objects.get(number, PromptSet()).joined(row.prompts)
+        numbers.append(number)
+    return objects, numbers
+
+
+def _choose(
+    row: PromptRow, current: int | None, draft_at: Callable[[float, float], Draft | None]
+) -> int | None:
+    """Return the object that a new row belongs to; None if it starts one."""
+    if row.is_box:
+        return None
+    x, y = row.prompts.points[0]
+    hit = draft_at(y, x)
+    if hit is not None:
+        return hit.number
+    return current if row.prompts.labels == (0,) else None

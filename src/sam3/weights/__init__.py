@@ -1,0 +1,1 @@
+"""Weights: their files, names, download, and the embedded model."""

@@ -1,0 +1,105 @@
+"""Read the concept detector from a weights file: strictly, and none of the other tensors."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from sam3.config import ModelConfig
+from sam3.errors import CheckpointError
+from sam3.model.detector_model import DetectorModel
+from sam3.model.unfilled import unfilled
+from sam3.weights.detector_keys import (
+    MULTIPLEX_DETECTOR_DROPPED,
+    OFFICIAL_DETECTOR_DROPPED,
+    TRANSFORMERS_DETECTOR_DROPPED,
+    official_detector_table,
+    transformers_detector_table,
+)
+from sam3.weights.file import WeightsFile
+from sam3.weights.keys import OWN_DETECTOR_PREFIX, Source
+from sam3.weights.load import CheckpointInfo, is_dropped, opened, read_state
+
+__all__ = ["holds_detector", "load_detector_model"]
+
+#: What the names of the detector's queries begin with; no part for clicks is named so.
+_MARKS: Mapping[str, str] = {
+    "napari-sam3": f"{OWN_DETECTOR_PREFIX}decoder.",
+    "official": "detector.transformer.decoder.",
+    "sam3.1": "detector.transformer.decoder.",
+    "transformers": "detector_model.detr_decoder.",
+}
+
+
+def holds_detector(path: str | os.PathLike[str]) -> bool:
+    """Tell whether a weights file has a concept detector, without loading it.
+
+    Raises
+    ------
+    CheckpointNotFoundError, CheckpointError
+        As :func:`sam3.weights.load.load`.
+    """
+    with opened(path) as (info, file):
+        return _holds_detector(info, file)
+
+
+def load_detector_model(
+    path: str | os.PathLike[str],
+    *,
+    config: ModelConfig | None = None,
+    resolution: int | None = None,
+) -> DetectorModel:
+    """Build the concept detector that a weights file holds and fill it.
+
+    The trunk is not part of it: that is read with the click model.
+
+    Parameters
+    ----------
+    path, config, resolution
+        As for :func:`sam3.weights.load.load`.
+
+    Returns
+    -------
+    DetectorModel
+        In evaluation mode, float32, on the CPU.
+
+    Raises
+    ------
+    CheckpointNotFoundError
+        If there is no such file.
+    CheckpointError
+        If the file has no detector, or is damaged or made for another model.
+    """
+    with opened(path, config, resolution) as (info, file):
+        if not _holds_detector(info, file):
+            raise CheckpointError(
+                f"the weights file has no concept detector: {info.path}. Expected one such as "
+                "sam3.pt or model.safetensors from huggingface.co/facebook/sam3; these weights "
+                "answer clicks and boxes only."
+            )
+        model = unfilled(DetectorModel, info.config)
+        table, dropped = _table(info, model)
+        expected = [name for name in file.tensors if not is_dropped(name, dropped)]
+        if info.format == "napari-sam3":
+            expected = [name for name in expected if name.startswith(OWN_DETECTOR_PREFIX)]
+        state, _ = read_state(info, model, table, expected, file)
+    model.load_state_dict(state, strict=True, assign=True)
+    model.requires_grad_(False)
+    return model.eval()
+
+
+def _holds_detector(info: CheckpointInfo, file: WeightsFile) -> bool:
+    return any(name.startswith(_MARKS[info.format]) for name in file.tensors)
+
+
+def _table(
+    info: CheckpointInfo, model: DetectorModel
+) -> tuple[Mapping[str, Source], Mapping[str, str]]:
+    """Return the sources of the detector's parameters, and what else the file may hold."""
+    if info.format == "official":
+        return official_detector_table(info.config), OFFICIAL_DETECTOR_DROPPED
+    if info.format == "sam3.1":
+        return official_detector_table(info.config), MULTIPLEX_DETECTOR_DROPPED
+    if info.format == "transformers":
+        return transformers_detector_table(info.config), TRANSFORMERS_DETECTOR_DROPPED
+    return {n: Source((OWN_DETECTOR_PREFIX + n,)) for n in model.state_dict()}, {}

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from napari_sam3.core.fields import Field
+from napari_sam3.images.plane_image import ArrayPlane
+from napari_sam3.inference.cache import EmbeddingCache, EncodingStopped, embedding_key
+from sam3.model_builder import random_predictor
+from sam3.predictor import Predictor
+
+
+@dataclass(frozen=True)
+class Entry:
+    nbytes: int
+
+
+def entry(nbytes: int) -> Any:
+    return cast("Any", Entry(nbytes))
+
+
+def test_the_longest_unused_is_given_up_first() -> None:
+    cache = EmbeddingCache(limit_bytes=30)
+    for name in "abc":
+        cache.put(name, entry(10))
+    assert cache.get("a") is not None
+    cache.put("d", entry(10))
+    assert [name in cache for name in "abcd"] == [True, False, True, True]
+    cache.put("c", entry(25))
+    assert (len(cache), cache.nbytes) == (1, 25)
+    cache.put("huge", entry(99))
+    assert "huge" in cache
+    cache.clear()
+    assert cache.nbytes == len(cache) == 0
+
+
+@dataclass
+class Listener:
+    """A `Control` that notes what it is told, and gives up when asked to."""
+
+    stop_at: float = 2.0
+    heard: list[float] = field(default_factory=list)
+    cancelled: bool = False
+    abandoned: bool = False
+
+    def report(self, stage: str, fraction: float | None = None) -> None:
+        assert stage == "encoding"
+        self.heard += [] if fraction is None else [fraction]
+        self.abandoned = bool(fraction and fraction >= self.stop_at)
+
+
+def test_a_field_is_read_and_encoded_once(predictor: Predictor) -> None:
+    cache = EmbeddingCache()
+    pixels = np.random.default_rng(0).integers(0, 255, (50, 40, 3), dtype=np.uint8)
+    region, listener = Field(0, (10, 50), (0, 40)), Listener()
+    first = cache.encode_field(region, ArrayPlane(pixels), predictor, listener)
+    assert listener.heard == pytest.approx([i / 6 for i in range(1, 7)])
+    again = cache.encode_field(region, ArrayPlane(pixels.copy()), predictor, Listener())
+    assert again is first
+    assert cache.nbytes == first.nbytes
+    assert first.size == (40, 40)
+
+
+def test_encoding_is_given_up_as_soon_as_nobody_wants_it(predictor: Predictor) -> None:
+    cache, listener = EmbeddingCache(), Listener(stop_at=0.3)
+    plane = ArrayPlane(np.zeros((50, 40, 3), np.uint8))
+    with pytest.raises(EncodingStopped):
+        cache.encode_field(Field(0, (0, 50), (0, 40)), plane, predictor, listener)
+    assert max(listener.heard) < 0.6
+    assert len(cache) == 0
+
+
+def test_keys_differ_by_pixels_shape_and_weights(predictor: Predictor) -> None:
+    pixels = np.zeros((6, 4, 3), np.uint8)
+    changed = pixels.copy()
+    changed[5, 3, 2] = 1
+    keys = {
+        embedding_key(pixels, predictor),
+        embedding_key(changed, predictor),
+        embedding_key(pixels.reshape(4, 6, 3), predictor),
+        embedding_key(pixels, random_predictor("tiny", seed=1)),
+    }
+    assert len(keys) == 4
+
+
+def test_threads_share_a_cache() -> None:
+    cache = EmbeddingCache(limit_bytes=500)
+
+    def use(seed: int) -> None:
+        for number in np.random.default_rng(seed).integers(0, 20, 2000):
+            if cache.get(str(number)) is None:
+                cache.put(str(number), entry(50))
+
+    threads = [threading.Thread(target=use, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert cache.nbytes == 50 * len(cache) <= 500

@@ -1,0 +1,210 @@
+"""Tables of objects as other programs have them: types, gaps, names and planes."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+from pyarrow import parquet
+
+from napari_sam3.cli.main import main
+from napari_sam3.labels.formats.choice import export_labels
+from napari_sam3.labels.formats.object_table import ObjectTable
+from napari_sam3.labels.formats.regions import write_regions
+from napari_sam3.labels.table import ExportError
+
+STACK = np.zeros((3, 8, 9), np.uint16)
+STACK[:, 1:4, 1:4], STACK[:, 5:7, 5:8] = 1, 2
+
+
+def classes(labels: Any, table: ObjectTable, path: Path) -> dict[tuple[int, str], str]:
+    """Return the class of each label on each plane, by a COCO file."""
+    content = json.loads(export_labels(labels, path, table=table, overwrite=True).read_text())
+    names = {one["id"]: one["name"] for one in content["categories"]}
+    planes = {one["id"]: one["plane"] for one in content["images"]}
+    return {
+        (one["label"], planes[one["image_id"]]): names[one["category_id"]]
+        for one in content["annotations"]
+    }
+
+
+@pytest.mark.parametrize("kind", [int, float, str, object, "Int64", "category", "csv", "parquet"])
+def test_a_plane_is_one_plane(tmp_path: Path, kind: Any) -> None:
+    table = pd.DataFrame({"label": [1, 1, 2], "plane": [0, 2, 1], "class": ["a", "b", "c"]})
+    if kind in ("csv", "parquet"):
+        table.loc[3] = [2, None, "d"]  # which makes floats of integers
+        file = tmp_path / f"t.{kind}"
+        table.to_csv(file) if kind == "csv" else table.to_parquet(file)
+        known = ObjectTable.read(file)
+    else:
+        known = ObjectTable.from_features(table.astype({"plane": kind}))
+    found = classes(STACK, known, tmp_path / "l.json")
+    other = "d" if kind in ("csv", "parquet") else "object"
+    expected = {(1, "0"): "a", (1, "1"): "object", (1, "2"): "b"}
+    expected |= {(2, "0"): other, (2, "1"): "c", (2, "2"): other}
+    assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("planes", "shape", "expected"),
+    [
+        (["0"], (), ""),  # a stack of one plane, saved as a plane
+        (["0"], (1,), "0"),
+        ([""], (1,), "0"),
+        (["0 1"], (3,), "1"),
+        (["0 2"], (1, 3), "0 2"),
+        (["2"], (1, 3), "0 2"),
+        (["2"], (3, 1), "2 0"),
+        (["2 0"], (3,), "2"),
+        (["(0, 2)"], (1, 3), "0 2"),
+        (["0 0 1"], (3,), "1"),
+    ],
+)
+def test_axes_of_length_one_come_and_go(
+    planes: list[str], shape: tuple[int, ...], expected: str, tmp_path: Path
+) -> None:
+    table = ObjectTable.from_features(
+        pd.DataFrame({"index": [1], "plane": planes, "class": ["cell"]})
+    )
+    found = classes(np.ones((*shape, 3, 3), int), table, tmp_path / "l.json")
+    assert found[1, expected] == "cell"
+    if planes[0]:
+        assert list(found.values()).count("cell") == 1
+
+
+def test_planes_that_do_not_fit_are_said(tmp_path: Path) -> None:
+    table = ObjectTable({(1, "2 3"): {"class": "cell"}, (1, ""): {"score": 0.5}})
+    with pytest.warns(UserWarning, match=r"such as '2 3', do not fit labels of shape \(3, 8, 9\)"):
+        found = classes(STACK, table, tmp_path / "l.json")
+    assert set(found.values()) == {"object"}
+
+
+def test_a_class_is_kept_whatever_its_type(tmp_path: Path) -> None:
+    kinds: list[tuple[Any, str]] = [(0, "0"), (0.0, "0"), (True, "True"), ("0", "0"), (2.5, "2.5")]
+    kinds += [(None, "object"), (np.nan, "object"), (pd.NA, "object"), (np.int64(3), "3")]
+    for value, expected in kinds:
+        table = ObjectTable.from_features(
+            pd.DataFrame({"index": [1], "class": pd.Series([value], dtype=object)})
+        )
+        found = classes(STACK, table, tmp_path / "l.json")
+        assert found[1, "0"] == expected, value
+    for column in (
+        pd.Series([0.0, None]),
+        pd.Series([0, None], dtype="Int64"),
+        pd.Series(["0", None], dtype="category"),
+        pd.Series(["0", None], dtype="string"),
+    ):
+        frame = pd.DataFrame({"label": [1, 2], "class": column})
+        frame.to_csv(tmp_path / "t.csv", index=False)
+        for table in (ObjectTable.from_features(frame), ObjectTable.read(tmp_path / "t.csv")):
+            found = classes(STACK, table, tmp_path / "l.json")
+            assert (found[1, "0"], found[2, "0"]) == ("0", "object")
+    (tmp_path / "t.csv").write_text("id,class\n1,007\n2,1e5\n")
+    found = classes(STACK, ObjectTable.read(tmp_path / "t.csv"), tmp_path / "l.json")
+    assert (found[1, "0"], found[2, "0"]) == ("007", "1e5")
+
+
+@pytest.mark.parametrize("name", ["index", "label", "label_value", "label-value", "Label"])
+@pytest.mark.parametrize("kind", [int, float, str, object, "UInt64", "gaps"])
+def test_labels_are_found_in_any_column_of_theirs(tmp_path: Path, name: str, kind: Any) -> None:
+    table = pd.DataFrame({"note": ["x", "y"], name: [2, 1], "class": ["b", "a"]})
+    if kind == "gaps":
+        table.loc[2] = ["z", None, "c"]
+    else:
+        table = table.astype({name: kind})
+    tables = [ObjectTable.from_features(table)]
+    if name != "index" or kind not in (str, object):
+        table.to_csv(tmp_path / "t.csv", index=False)
+        tables.append(ObjectTable.read(tmp_path / "t.csv"))
+    for known in tables:
+        assert known.known(1, (0,)) == {"note": "y", "class": "a"}
+        assert known.known(2, (0,)) == {"note": "x", "class": "b"}
+        assert len(known.rows) == 2
+    indexed = pd.DataFrame({"class": ["b", "a"]}, index=pd.Index([2, 1], name="label"))
+    assert ObjectTable.from_features(indexed).known(1, ()) == {"class": "a"}
+
+
+def test_a_table_by_position_and_rows_given_twice() -> None:
+    by_position = ObjectTable.from_features(pd.DataFrame({"class": [None, "a", "b"]}))
+    assert by_position.known(2, ()) == {"class": "b"}
+    texts = pd.DataFrame({"label": ["cell", "debris"], "size": [3, 4]})
+    assert ObjectTable.from_features(texts).known(1, ()) == {"label": "debris", "size": 4}
+    twice = pd.DataFrame({"index": [1, 1], "class": ["a", None], "score": [0.5, 0.75]})
+    assert ObjectTable.from_features(twice).known(1, ()) == {"class": "a", "score": 0.75}
+    nested = pd.DataFrame({"label": [1, 1], "area": [2, 4]}).groupby("label").agg({"area": ["max"]})
+    assert ObjectTable.from_features(nested).known(1, ()) == {"area max": 4}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_table_with_a_byte_order_mark(tmp_path: Path, encoding: str) -> None:
+    tifffile.imwrite(tmp_path / "l.tif", STACK, photometric="minisblack")
+    (tmp_path / "t.csv").write_text("id,class\n1,Zelle ä\n", encoding=encoding)
+    argv = ["export", "l.tif", "-o", "l.geojson", "--table", "t.csv"]
+    argv = [str(tmp_path / one) if "." in one else one for one in argv]
+    assert main(argv) == 0
+    features = json.loads((tmp_path / "l.geojson").read_text(encoding="utf-8"))["features"]
+    kinds = {f["properties"].get("classification", {}).get("name") for f in features}
+    assert kinds == {"Zelle ä", None}
+
+
+def test_columns_that_hold_no_labels_are_refused(tmp_path: Path) -> None:
+    for text, why in (
+        ("id\n1.5\n", "no labels"),
+        ("id\nx\n", "no labels"),
+        ("a\n1\n", "column 'id'"),
+    ):
+        (tmp_path / "t.csv").write_text(text)
+        with pytest.raises(ExportError, match=why):
+            ObjectTable.read(tmp_path / "t.csv")
+
+
+def test_parquet_keeps_types(tmp_path: Path) -> None:
+    moment = pd.Timestamp("2026-01-02 03:04:05.000000006", tz="UTC")
+    table = pd.DataFrame(
+        {
+            "index": [1, 2],
+            "good": [True, False],
+            "maybe": pd.array([True, None], "boolean"),
+            "when": pd.to_datetime(["2026-01-02", None]),
+            "moment": [moment, moment],
+            "took": pd.to_timedelta(["1h", "2h"]),
+            "day": [datetime.date(2026, 1, 2), None],
+            "count": pd.array([3, None], "Int64"),
+            "large": np.array([2**64 - 1, 1], np.uint64),
+            "kind": pd.Categorical(["a", None]),
+            "mixed": [1, "x"],
+            "half": [1, 0.5],
+        }
+    )
+    path = write_regions(tmp_path / "l.parquet", STACK[0], table=ObjectTable.from_features(table))
+    schema = {field.name: str(field.type) for field in parquet.read_schema(path)}
+    assert (schema["good"], schema["maybe"], schema["day"]) == ("bool", "bool", "date32[day]")
+    assert schema["when"].startswith("timestamp")
+    assert schema["moment"] == "timestamp[ns, tz=UTC]"
+    assert schema["took"].startswith("duration")
+    assert (schema["large"], schema["count"], schema["half"]) == ("uint64", "int64", "double")
+    first, second = parquet.read_table(path).to_pylist()
+    assert (first["large"], first["kind"], first["mixed"]) == (2**64 - 1, "a", "1")
+    assert (first["moment"], second["maybe"], second["count"]) == (moment, None, None)
+    again = ObjectTable.read(path)
+    assert again.known(1, ())["good"] is True
+    assert again.known(1, ())["took"] == datetime.timedelta(hours=1)
+    for suffix in ("csv", "json", "geojson", "zip", "zarr"):  # no other writer trips over them
+        assert export_labels(STACK[0], tmp_path / f"l.{suffix}", table=again).exists()
+
+
+def test_ids_of_64_bits(tmp_path: Path) -> None:
+    largest = 2**64 - 1
+    labels = np.zeros((4, 5), np.uint64)
+    labels[1:3, 1:3] = largest
+    (tmp_path / "t.csv").write_text(f"id,class\n{largest},cell\n")
+    table = ObjectTable.read(tmp_path / "t.csv")
+    path = write_regions(tmp_path / "l.parquet", labels, table=table)
+    (row,) = parquet.read_table(path).to_pylist()
+    assert (row["id"], row["class"], row["area"]) == (largest, "cell", 4)

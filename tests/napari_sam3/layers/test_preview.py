@@ -1,0 +1,85 @@
+"""The layer of the masks in hand: in place, as small as they are, and cheap to change."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from napari.components import ViewerModel
+
+from napari_sam3.core.masks import PlaneMask
+from napari_sam3.core.planes import PlaneIndex
+from napari_sam3.layers.label_layer import placement
+from napari_sam3.layers.preview import FILL, OUTLINE, Preview, preview_colors
+
+SHAPE = (3, 400, 300)
+PLANE = PlaneIndex((1, 2), (1,))
+Shown = tuple[ViewerModel, Preview, Any]
+
+
+@pytest.fixture
+def shown() -> Shown:
+    """Return a viewer, a preview of its image, and the data that the layer was given."""
+    viewer = ViewerModel()
+    image = viewer.add_image(np.zeros(SHAPE, np.uint8), scale=(3, 0.5, 0.5), translate=(1, 2, 3))
+    layer = viewer.add_labels(
+        np.zeros((1, 1, 1), np.uint8), colormap=preview_colors(), **placement(image)
+    )
+    given: list[tuple[int, ...]] = []
+    layer.events.data.connect(lambda: given.append(layer.data.shape))
+    return viewer, Preview(layer, image), given
+
+
+def block(row: int, column: int, height: int, width: int) -> PlaneMask:
+    return PlaneMask.from_array(np.ones((height, width), bool), row, column)
+
+
+def seen(preview: Preview) -> npt.NDArray[np.uint8]:
+    """What the preview shows in the pixels of the image."""
+    whole, layer = np.zeros(SHAPE, np.uint8), preview.layer
+    places = np.argwhere(layer.data)
+    world = [preview.image.world_to_data(layer.data_to_world(place)) for place in places]
+    for place, at in zip(places, np.rint(world).astype(int) if world else [], strict=True):
+        whole[tuple(at)] = layer.data[tuple(place)]
+    return whole
+
+
+def test_masks_that_follow_each_other_are_drawn_into_the_same_array(shown: Shown) -> None:
+    viewer, preview, given = shown
+    extent = viewer.layers.extent.world.copy()
+    for row, column, height, width in (
+        (10, 20, 30, 40), (15, 20, 40, 41), (370, 260, 30, 40), (0, 0, 3, 3), (200, 290, 60, 10),
+    ):  # fmt: skip
+        preview.show([(block(row, column, height, width), True)], PLANE)
+        expected = np.zeros(SHAPE, np.uint8)
+        inside = expected[1, row : row + height, column : column + width]
+        inside[...] = OUTLINE
+        inside[1:-1, 1:-1] = FILL
+        assert (seen(preview) == expected).all()
+        assert np.allclose(viewer.layers.extent.world, extent), "no more to see than the image"
+    preview.show([], PLANE)
+    assert not seen(preview).any()
+    assert given == [(1, 64, 64)]
+
+
+def test_the_array_is_never_much_larger_than_the_masks(shown: Shown) -> None:
+    _, preview, given = shown
+    preview.show([(block(0, 0, 390, 290), True)], PLANE)
+    preview.show([(block(0, 0, 200, 290), True)], PLANE)
+    preview.show([(block(5, 5, 90, 60), True)], PLANE)
+    assert seen(preview).sum() > 0
+    preview.show([(block(0, 0, 300, 200), True)], PLANE)
+    preview.show([], PLANE)
+    assert given == [(1, 400, 300), (1, 128, 64), (1, 320, 256), (1, 1, 1)]
+
+
+def test_planes_across_the_stack(shown: Shown) -> None:
+    _, preview, given = shown
+    for plane, place in ((PLANE, (1, 50, 60)), (PlaneIndex((0, 1), (7,)), (2, 5, 7))):
+        row, column = (place[axis] for axis in plane.axes)
+        preview.show([(block(row, column, 1, 2), True)], plane)
+        across = tuple(np.add(place, np.eye(3, dtype=int)[plane.axes[1]]))
+        assert [tuple(at) for at in np.argwhere(seen(preview))] == [place, across]
+    assert given == [(1, 64, 64), (1, 64, 1)]

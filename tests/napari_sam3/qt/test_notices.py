@@ -1,0 +1,39 @@
+"""Messages in the corner of napari's window do not pile up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_sam3.qt.notices import MOST, Notices, _on_view
+from tests.napari_sam3.conftest import OpenDesk
+
+
+def texts() -> list[str]:
+    return sorted(notice.message.text() for notice in _on_view() if notice.isVisible())
+
+
+def test_an_error_again_and_again_is_one_message(
+    open_desk: OpenDesk, blobs: npt.NDArray[np.uint8]
+) -> None:
+    desk = open_desk(blobs)
+    for _ in range(5):
+        desk.hand.type("N")  # there is nothing to accept
+    assert len(texts()) == 1
+    assert texts()[0] == desk.status
+
+
+def test_the_newest_few_stay_and_those_of_others_are_left_alone(make_napari_viewer: Any) -> None:
+    from napari.utils.notifications import show_warning
+
+    make_napari_viewer(show=True)
+    show_warning("somebody else's")
+    notices = Notices()
+    for number in range(6):
+        notices.show(f"error {number}", warning=number % 2 == 0)
+    assert texts() == [*(f"error {n}" for n in range(6 - MOST, 6)), "somebody else's"]
+    notices.show("error 4", warning=True)
+    notices.show("error 3", warning=True)
+    assert texts() == ["error 3", "error 4", "error 5", "somebody else's"]

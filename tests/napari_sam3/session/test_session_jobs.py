@@ -1,0 +1,78 @@
+"""Requests and answers of a session: the newest wins, and nothing is lost or stale."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from napari_sam3.core.planes import plane_from_array
+from sam3.predictor import Predictor
+from tests.napari_sam3.session.test_session import BOX, CLICK, OTHER, Image, Later, click, make
+
+
+def test_the_newest_request_wins_and_stale_answers_are_dropped(
+    predictor: Predictor, blobs: Image
+) -> None:
+    later = Later()
+    session, _, events = make(predictor, blobs, submit=later)
+    first, second, third = CLICK, CLICK.with_point(25, 22), CLICK.with_point(25, 22, 0)
+    for prompts in (first, second, third):
+        assert click(session, prompts) is None
+    later.run()  # the first, no longer wanted
+    assert session.prediction is None
+    later.run()  # the third; the second never ran
+    assert not later.waiting
+    assert session.prediction is not None
+    assert session.prediction.prompts == third
+    assert [e[1].prompts for e in events if e[0] == "prediction_changed"] == [third]
+
+
+def test_accepting_ahead_of_the_mask_loses_no_click(predictor: Predictor, blobs: Image) -> None:
+    later = Later()
+    session, labels, _ = make(predictor, blobs, submit=later)
+    for prompts in (CLICK, OTHER):
+        click(session, prompts)
+        assert session.accept() is None
+        assert session.prompts.is_empty
+    click(session, BOX)
+    while later.waiting:
+        later.run()
+    assert [o.prompts for o in session.objects] == [CLICK, OTHER]
+    assert set(np.unique(labels)) == {0, 1, 2}
+    assert session.prompts == BOX
+    assert session.prediction is not None
+    assert session.prediction.prompts == BOX
+
+    alone, expected, _ = make(predictor, blobs)
+    for prompts in (CLICK, OTHER):
+        click(alone, prompts)
+        alone.accept()
+    assert (labels == expected).all()
+
+
+def test_an_accept_ahead_can_be_undone_or_cancelled(predictor: Predictor, blobs: Image) -> None:
+    later = Later()
+    session, labels, _ = make(predictor, blobs, submit=later)
+    click(session, CLICK)
+    session.accept()
+    session.undo()
+    assert session.prompts == CLICK
+    session.accept()
+    session.cancel()
+    while later.waiting:
+        later.run()
+    assert session.prompts == CLICK
+    assert not labels.any()
+    assert not session.objects
+
+
+def test_an_answer_for_a_plane_left_meanwhile_is_dropped(
+    predictor: Predictor, blobs: Image
+) -> None:
+    later = Later()
+    session, labels, _ = make(predictor, blobs, submit=later)
+    click(session, CLICK)
+    session.set_plane(plane_from_array(blobs), "next", np.zeros_like(labels))
+    later.run()
+    assert session.prediction is None
+    assert session.prompts.is_empty
+    assert session.prompts_on("plane") == CLICK
