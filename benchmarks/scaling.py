@@ -18,7 +18,8 @@ from napari_sam3.batch import BatchControl, Repeated, segment
 from napari_sam3.core.drafts import Draft, Turn
 from napari_sam3.core.planes import PlaneIndex
 from napari_sam3.core.prompts import PromptSet
-from napari_sam3.images.plane_image import Channel, PlaneImage, RenderedPlane
+from napari_sam3.core.rendering import PlaneImage
+from napari_sam3.images.plane_image import Channel, RenderedPlane
 from napari_sam3.inference.answers import Question, answer
 from napari_sam3.inference.cache import EmbeddingCache
 from sam3 import Predictor, load_predictor

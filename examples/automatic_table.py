@@ -13,10 +13,8 @@ from pathlib import Path
 import numpy as np
 import pandas
 
+from napari_sam3 import AutomaticSettings, ImageAxes, export_labels
 from napari_sam3.batch import Automatic, segment
-from napari_sam3.core.axes import ImageAxes
-from napari_sam3.inference.automatic.settings import AutomaticSettings
-from napari_sam3.labels.formats.choice import export_labels
 from napari_sam3.layers.sample_data import nuclei
 
 #: Size of a pixel in micrometres.

@@ -12,9 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_sam3 import PromptSet
+from napari_sam3 import PromptSet, open_labels
 from napari_sam3.batch import BatchPrompts, Carried, segment
-from napari_sam3.labels.ome_zarr import open_labels
 from napari_sam3.layers.sample_data import stack
 
 #: Planes of the sample to go through, and the one that is clicked on, from the first of them.

@@ -13,8 +13,15 @@ import numpy as np
 import skimage.data
 
 import sam3
-from napari_sam3 import LabelingSession, PromptSet, plane_from_array
-from napari_sam3.labels.table import ObjectRow, format_table, write_labels, write_table
+from napari_sam3 import (
+    LabelingSession,
+    ObjectRow,
+    PromptSet,
+    format_table,
+    plane_from_array,
+    write_labels,
+    write_table,
+)
 
 #: Positions are (x, y) in px: column, then row.
 PROMPTS = (

@@ -18,11 +18,19 @@ from skimage.feature import peak_local_max
 from skimage.filters import gaussian, threshold_otsu
 
 import sam3
-from napari_sam3 import LabelingSession, PlaneIndex, PromptSet, plane_from_array
-from napari_sam3.images.identity import identify
-from napari_sam3.labels.table import ObjectRow, format_table, write_labels, write_table
+from napari_sam3 import (
+    LabelingSession,
+    ObjectRow,
+    PlaneIndex,
+    PromptSet,
+    format_table,
+    identify,
+    plane_from_array,
+    write_labels,
+    write_session,
+    write_table,
+)
 from napari_sam3.layers.sample_data import stack
-from napari_sam3.records.session_file import write_session
 
 PLANES = (5, 11, 17)
 ROWS, COLUMNS = 1, 2

@@ -17,8 +17,7 @@ from skimage.filters import gaussian, threshold_otsu
 from skimage.measure import label
 
 import sam3
-from napari_sam3 import LabelingSession, PromptSet, plane_from_array
-from napari_sam3.labels.table import write_labels
+from napari_sam3 import LabelingSession, PromptSet, plane_from_array, write_labels
 from napari_sam3.layers.sample_data import nuclei
 
 #: (row, column) in the label of two nuclei, and of three; x0, y0, x1, y1 of each of the three.

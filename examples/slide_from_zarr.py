@@ -13,9 +13,8 @@ from pathlib import Path
 import numpy as np
 import zarr
 
-from napari_sam3 import PromptSet
+from napari_sam3 import PromptSet, open_labels
 from napari_sam3.batch import BatchPrompts, Placed, segment
-from napari_sam3.labels.ome_zarr import open_labels
 from napari_sam3.layers.sample_data import nuclei
 
 SHAPE, CHUNK = (6000, 8000), 500

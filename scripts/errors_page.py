@@ -294,8 +294,7 @@ def _store() -> None:
 
 
 def _replay() -> None:
-    from napari_sam3.core.operations import Operation
-    from napari_sam3.session.replay import check_operation
+    from napari_sam3.core.operations import Operation, check_operation
 
     check_operation(Operation("merge", "plane", labels=(3,)), 0)
 

@@ -22,22 +22,29 @@ ROOT = Path(__file__).parent.parent
 GOAL = 0.85
 MUTMUT = str(Path(sys.executable).parent / "mutmut")
 PLUGIN = "tests/napari_sam3"
-OF_SESSION = "session session_commands session_jobs history ledger batch_steps edits"
+OF_SESSION = "session session_commands session_jobs history ledger batch_steps"
 OF_CURATING = "curating curating_records"
-SESSION = [f"{PLUGIN}/test_{name}.py" for name in f"{OF_SESSION} {OF_CURATING}".split()]
+SESSION = [f"{PLUGIN}/session/test_{name}.py" for name in f"{OF_SESSION} {OF_CURATING}".split()]
+SESSION.append(f"{PLUGIN}/labels/test_edits.py")
 #: Each module, and the tests that have to notice.
 MODULES = {
     "sam3/prompts": ["tests/sam3/test_prompts.py"],
-    "sam3/transforms": [
+    "sam3/preprocess/transforms": [
         f"tests/sam3/test_{name}.py" for name in ("transforms", "features", "decoding")
     ],
-    "sam3/checkpoint": ["tests/sam3/test_checkpoint.py", "tests/sam3/test_features.py"],
-    "napari_sam3/prompts": [f"{PLUGIN}/test_prompts.py", f"{PLUGIN}/test_batch_prompts.py"],
-    "napari_sam3/fields": [f"{PLUGIN}/test_field_examples.py", f"{PLUGIN}/test_fields.py"],
-    "napari_sam3/session": SESSION,
-    "napari_sam3/history": SESSION,
-    "napari_sam3/ledger": SESSION,
-    "napari_sam3/curating": SESSION,
+    "sam3/weights/load": ["tests/sam3/test_checkpoint.py", "tests/sam3/test_features.py"],
+    "napari_sam3/core/prompts": [
+        f"{PLUGIN}/core/test_prompts.py",
+        f"{PLUGIN}/batch/test_batch_prompts.py",
+    ],
+    "napari_sam3/core/fields": [
+        f"{PLUGIN}/core/test_field_examples.py",
+        f"{PLUGIN}/core/test_fields.py",
+    ],
+    "napari_sam3/session/session": SESSION,
+    "napari_sam3/session/accepting": SESSION,
+    "napari_sam3/session/objects": SESSION,
+    "napari_sam3/session/curating": SESSION,
 }
 #: Imported once, and not for each change: `-p` imports any module.
 PRELOADED = (

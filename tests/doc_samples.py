@@ -124,9 +124,8 @@ def a_binding() -> Names:
 def a_plane() -> Names:
     """What finding objects is given."""
     import sam3
-    from napari_sam3.core.planes import plane_from_array
+    from napari_sam3 import EmbeddingCache, plane_from_array
     from napari_sam3.images.plane_image import ArrayPlane
-    from napari_sam3.inference.cache import EmbeddingCache
 
     image = nuclei()[0][0][:128, 150:330]
     return {

@@ -10,37 +10,97 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .core.axes import ImageAxes
+    from .core.objects import AcceptedObject
     from .core.planes import PlaneIndex, plane_from_array
     from .core.prompts import PromptSet
+    from .images.identity import identify
+    from .images.lazy import open_image
+    from .images.plane_image import RenderedPlane
+    from .inference.automatic.find import find_objects
+    from .inference.automatic.settings import AutomaticSettings
+    from .inference.automatic.suppression import merge_found, paint_order
+    from .inference.cache import EmbeddingCache
+    from .inference.store.store import EmbeddingStore
+    from .labels.formats.choice import export_labels
+    from .labels.formats.object_table import ObjectTable
+    from .labels.formats.tiff import write_labels
+    from .labels.ome_zarr import create_labels, open_labels
+    from .labels.table import ObjectRow, format_table, write_table
     from .labels.targets import ArrayTarget, LabelTarget
-    from .layers.bind import Binding, bind
+    from .layers.bind import bind
+    from .layers.binding import Binding
     from .qt.widget import SegmentWidget
-    from .session.session import AcceptedObject, LabelingSession
+    from .records.session_file import read_session, write_session
+    from .session.replaying import replay_into
+    from .session.session import LabelingSession
 
 __all__ = [
     "AcceptedObject",
     "ArrayTarget",
+    "AutomaticSettings",
     "Binding",
+    "EmbeddingCache",
+    "EmbeddingStore",
+    "ImageAxes",
     "LabelTarget",
     "LabelingSession",
+    "ObjectRow",
+    "ObjectTable",
     "PlaneIndex",
     "PromptSet",
+    "RenderedPlane",
     "SegmentWidget",
     "bind",
+    "create_labels",
+    "export_labels",
+    "find_objects",
+    "format_table",
+    "identify",
+    "merge_found",
+    "open_image",
+    "open_labels",
+    "paint_order",
     "plane_from_array",
+    "read_session",
+    "replay_into",
+    "write_labels",
+    "write_session",
+    "write_table",
 ]
 
 _HOMES = {
-    "AcceptedObject": "session",
-    "ArrayTarget": "targets",
-    "Binding": "layers",
-    "LabelTarget": "targets",
-    "LabelingSession": "session",
-    "PlaneIndex": "planes",
-    "PromptSet": "prompts",
-    "SegmentWidget": "widget",
-    "bind": "layers",
-    "plane_from_array": "planes",
+    "AcceptedObject": "core.objects",
+    "ArrayTarget": "labels.targets",
+    "AutomaticSettings": "inference.automatic.settings",
+    "Binding": "layers.binding",
+    "EmbeddingCache": "inference.cache",
+    "EmbeddingStore": "inference.store.store",
+    "ImageAxes": "core.axes",
+    "LabelTarget": "labels.targets",
+    "LabelingSession": "session.session",
+    "ObjectRow": "labels.table",
+    "ObjectTable": "labels.formats.object_table",
+    "PlaneIndex": "core.planes",
+    "PromptSet": "core.prompts",
+    "RenderedPlane": "images.plane_image",
+    "SegmentWidget": "qt.widget",
+    "bind": "layers.bind",
+    "create_labels": "labels.ome_zarr",
+    "export_labels": "labels.formats.choice",
+    "find_objects": "inference.automatic.find",
+    "format_table": "labels.table",
+    "identify": "images.identity",
+    "merge_found": "inference.automatic.suppression",
+    "open_image": "images.lazy",
+    "open_labels": "labels.ome_zarr",
+    "paint_order": "inference.automatic.suppression",
+    "plane_from_array": "core.planes",
+    "read_session": "records.session_file",
+    "replay_into": "session.replaying",
+    "write_labels": "labels.formats.tiff",
+    "write_session": "records.session_file",
+    "write_table": "labels.table",
 }
 
 

@@ -122,8 +122,9 @@ class FrameReader:
     Parameters
     ----------
     frames : sequence or iterable
-        Images as for :func:`sam3.preprocess.transforms.rgb_image`, or features of them. Wider integers than
-        8 bits are stretched alike in all frames, between percentiles of a few of them.
+        Images as for :func:`sam3.preprocess.transforms.rgb_image`, or features of them. Wider
+        integers than 8 bits are stretched alike in all frames, between percentiles of a few of
+        them.
 
     Attributes
     ----------

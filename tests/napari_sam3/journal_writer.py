@@ -16,15 +16,11 @@ import numpy.typing as npt
 from napari_sam3.core.drafts import Draft, Turn
 from napari_sam3.core.fields import Field
 from napari_sam3.core.masks import PlaneMask
-from napari_sam3.core.operations import (
-    AcceptedObject,
-    LabelChange,
-    LabelWrite,
-    Operation,
-    Rendering,
-)
+from napari_sam3.core.objects import AcceptedObject
+from napari_sam3.core.operations import LabelChange, LabelWrite, Operation
 from napari_sam3.core.planes import PlaneIndex
 from napari_sam3.core.prompts import PromptSet
+from napari_sam3.core.rendering import Rendering
 from napari_sam3.images.identity import ImageIdentity
 from napari_sam3.records.journal import Journal
 

@@ -12,9 +12,11 @@ from hypothesis.extra import numpy as hnp
 from napari_sam3.core.drafts import Draft, Turn
 from napari_sam3.core.fields import Field
 from napari_sam3.core.masks import PlaneMask
-from napari_sam3.core.operations import AcceptedObject, Kind, LabelWrite, Operation, Rendering
+from napari_sam3.core.objects import AcceptedObject
+from napari_sam3.core.operations import Kind, LabelWrite, Operation
 from napari_sam3.core.planes import PlaneIndex
 from napari_sam3.core.prompts import PromptSet
+from napari_sam3.core.rendering import Rendering
 from napari_sam3.records.packed import PackedWrite
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from napari_sam3.core.operations import Rendering
+from napari_sam3.core.rendering import Rendering
 from napari_sam3.inference.store.store import EmbeddingStore
 from sam3.features import ImageFeatures
 from sam3.model.click_model import EncodedImage

@@ -1,12 +1,13 @@
 """Whole stacks, series and slides: the same question asked of many planes, and kept on disk."""
 
+from napari_sam3.core.objects import BatchObject
 from napari_sam3.inference.tracking.carry import CarryRules
 
 from .modes import Automatic, Carried, Mode, Placed, Repeated
 from .progress import BatchControl
 from .prompt_files import read_prompts, write_prompts
 from .prompts import BatchPrompts, prompts_from_layers
-from .results import BatchError, BatchObject, PlaneResult, Progress
+from .results import BatchError, PlaneResult, Progress
 from .segmenting import segment
 from .tables import read_objects
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from napari_sam3.images.plane_image import PlaneImage
+from napari_sam3.core.objects import BatchObject
+from napari_sam3.core.rendering import PlaneImage
 from sam3.errors import ImageError
 
 from .prompts import Position
-from .results import BatchObject
 from .unit_records import name_of
 from .units import State, Workbench, state_digest
 

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
+from napari_sam3.core.objects import BatchObject
 from sam3.errors import ImageError
 
 from .chains import meet, sweep
 from .modes import Carried
 from .progress import BatchControl
 from .prompts import Position
-from .results import BatchObject
 from .sources import ImageSource
 from .unit_records import name_of
 from .units import Job, Workbench

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from napari_sam3.qt.text.status import units_done
+from napari_sam3.core.text import units_done
 
 from .results import Progress
 

@@ -10,47 +10,18 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_sam3.core.masks import PlaneMask
+from napari_sam3.core.objects import BatchObject
 from napari_sam3.core.planes import PlaneIndex
-from napari_sam3.core.prompts import PromptSet
 from napari_sam3.labels.painting import paint
 from sam3.errors import Sam3Error
 
 from .prompts import Position
 
-__all__ = ["BatchError", "BatchObject", "PlaneResult", "Progress", "masks_digest"]
+__all__ = ["BatchError", "PlaneResult", "Progress", "masks_digest"]
 
 
 class BatchError(Sam3Error, RuntimeError):
     """A batch that cannot be begun, gone on with, or written."""
-
-
-@dataclass(frozen=True, eq=False)
-class BatchObject:
-    """An object on one plane.
-
-    Parameters
-    ----------
-    id : int
-        Its label.
-    mask : PlaneMask
-        As the model gave it, in px of the plane; where masks meet, the object that comes first
-        in its plane keeps the pixels.
-    score : float
-        The model's estimate of the IoU, about 0 to 1.
-    prompts : PromptSet
-        What it was asked by; empty for one that was carried here from another plane.
-    steps : int
-        Planes since the one with its prompts.
-    ended : str
-        Why it is followed no further, in which case it is not on this plane; "" otherwise.
-    """
-
-    id: int
-    mask: PlaneMask
-    score: float
-    prompts: PromptSet = field(default_factory=PromptSet)
-    steps: int = 0
-    ended: str = ""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from napari_sam3.images.plane_image import PlaneImage
+from napari_sam3.core.objects import BatchObject
+from napari_sam3.core.rendering import PlaneImage
 from sam3.errors import ImageError, Sam3Error
 
 from .chains import Step, meet, sweep
@@ -13,7 +14,7 @@ from .modes import Automatic, Carried, Placed
 from .pipeline import ReadAhead, WriteBehind
 from .progress import BatchControl
 from .prompts import Position
-from .results import BatchObject, PlaneResult
+from .results import PlaneResult
 from .unit_records import name_of
 from .units import Job, Stopped, Workbench, plane_index
 

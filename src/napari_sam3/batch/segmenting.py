@@ -83,7 +83,8 @@ def segment(
         "auto", "cpu", "cuda" or "mps", for a model given by name.
     contrast : tuple of float, optional
         Values shown to the model as black and white; by default found as in the viewer, one for
-        all planes. An image that comes from a viewer (`napari_sam3.images.viewer_image`) has its own.
+        all planes. An image that comes from a viewer (`napari_sam3.images.viewer_image`) has its
+        own.
     level : int, optional
         Pyramid level, pinned.
     version : {"0.4", "0.5"}, optional

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from napari_sam3.core.objects import BatchObject
 from napari_sam3.inference.automatic.find import Found
 from napari_sam3.inference.automatic.seeds import Seed
 from napari_sam3.labels.painting import Extent
@@ -19,7 +20,7 @@ from napari_sam3.records.rle import mask_from_record, mask_to_record
 from sam3.files import read_bounded, write_whole
 
 from .prompts import Position
-from .results import BatchError, BatchObject
+from .results import BatchError
 
 __all__ = ["Painted", "Records", "name_of", "position_of"]
 

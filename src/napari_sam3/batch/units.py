@@ -16,9 +16,11 @@ import numpy as np
 
 from napari_sam3.core.drafts import Draft, Turn
 from napari_sam3.core.masks import PlaneMask, Region
+from napari_sam3.core.objects import BatchObject
 from napari_sam3.core.planes import ContrastLimits, PlaneIndex
 from napari_sam3.core.prompts import PromptSet
-from napari_sam3.images.plane_image import STRIP_BYTES, ArrayPlane, PlaneImage
+from napari_sam3.core.rendering import PlaneImage
+from napari_sam3.images.plane_image import STRIP_BYTES, ArrayPlane
 from napari_sam3.inference.answers import Question, answer
 from napari_sam3.inference.automatic.find import Found, find_objects, merge_found, paint_order
 from napari_sam3.inference.cache import EmbeddingCache, EncodingStopped
@@ -29,7 +31,7 @@ from sam3.errors import ImageError
 
 from .modes import Automatic, Carried, Mode, Placed
 from .prompts import Position
-from .results import BatchError, BatchObject, masks_digest
+from .results import BatchError, masks_digest
 from .sources import ImageSource, ModelSource
 from .unit_records import Painted, Records, name_of
 

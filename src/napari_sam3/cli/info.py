@@ -7,8 +7,6 @@ import math
 from pathlib import Path
 from typing import Any
 
-from sam3.files import read_bounded
-
 from .common import DONE, add_json_option, add_rgb_option, print_json, raw
 
 __all__ = ["add_arguments", "describe", "run"]
@@ -62,21 +60,11 @@ def describe(file: str, *, rgb: bool | None = None) -> dict[str, Any]:
         from sam3.cli import describe as describe_weights
 
         return {"kind": "weights", **describe_weights(file)}
-    if _is_store(path):
+    from napari_sam3.inference.store import is_store
+
+    if is_store(path):
         return _describe_store(path)
     return _describe_image(path, rgb)
-
-
-def _is_store(path: Path) -> bool:
-    from napari_sam3.inference.store.folder import MAX_JSON_BYTES
-    from napari_sam3.records.checks import parse
-
-    try:
-        content = read_bounded(path / "zarr.json", MAX_JSON_BYTES)
-        attributes = parse(content, "zarr.json").value["attributes"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-    return isinstance(attributes, dict) and "napari_sam3_store" in attributes
 
 
 def _describe_store(path: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_sam3.qt.text.status import duration
+from napari_sam3.core.text import duration
 
 from .common import (
     DONE,

@@ -19,7 +19,7 @@ from .masks import PlaneMask
 from .prompts import Box
 
 if TYPE_CHECKING:
-    from napari_sam3.images.plane_image import PlaneImage
+    from .rendering import PlaneImage
 
 __all__ = [
     "FINEST_LEVEL",

@@ -2,99 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy.typing as npt
 
-from .drafts import Draft
-from .fields import Field
-from .masks import Region
-from .prompts import PromptSet
+from sam3.errors import Sam3Error
 
-__all__ = ["AcceptedObject", "LabelChange", "LabelWrite", "Operation", "Policy", "Rendering"]
+from .masks import Region
+from .objects import AcceptedObject
+
+__all__ = [
+    "LabelChange",
+    "LabelWrite",
+    "Operation",
+    "Policy",
+    "ReplayError",
+    "check_operation",
+    "objects_in_effect",
+]
 
 Policy = Literal["keep", "overwrite", "inside"]
 Kind = Literal["accept", "delete", "merge", "split", "paint", "batch"]
-
-
-@dataclass(frozen=True)
-class Rendering:
-    """How a plane became the 8-bit RGB image that the model saw.
-
-    Parameters
-    ----------
-    channels : tuple of str
-        Names of the channels shown as red, green and blue, or of the one shown as grey; empty for
-        an image as it is.
-    limits : tuple of (low, high)
-        Values shown as 0 and 255, one pair for all channels or one each; empty for 8-bit colours,
-        which pass unchanged.
-    """
-
-    channels: tuple[str, ...] = ()
-    limits: tuple[tuple[float, float], ...] = ()
-
-
-@dataclass(frozen=True, eq=False)
-class AcceptedObject:
-    """An object written into the labels, with everything needed to make it again.
-
-    Parameters
-    ----------
-    id : int
-        Its label.
-    plane : hashable
-        Key of its plane.
-    bbox : tuple of int
-        (row, column, row, column): first and one past the last pixel written.
-    area : int
-        Number of pixels written.
-    score : float
-        The model's estimate of the IoU of the whole mask.
-    draft : Draft
-        What it was made of; without turns and seed for one that was carried here from another
-        plane.
-    field : Field
-        Region in which it was answered; for an object of a batch, that of its pixels.
-    candidate : int
-        Which of the model's masks was taken.
-    level : int, optional
-        Pyramid level, where the user had pinned one.
-    typical_size : float, optional
-        Longer side in px of the objects accepted before, which decided the first level.
-    model, fingerprint, precision : str
-        Name of the model's configuration, hash of its weights, and its arithmetic.
-    rendering : Rendering
-        How the model saw the plane.
-    category : str
-        Class given by the user; empty for none.
-    time : str
-        When it was accepted, ISO 8601 in UTC.
-    """
-
-    id: int
-    plane: Hashable
-    bbox: tuple[int, int, int, int]
-    area: int
-    score: float
-    draft: Draft
-    field: Field
-    candidate: int
-    level: int | None
-    typical_size: float | None
-    model: str
-    fingerprint: str
-    precision: str
-    rendering: Rendering
-    category: str
-    time: str
-
-    @property
-    def prompts(self) -> PromptSet:
-        """Its last prompts."""
-        return self.draft.prompts
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,3 +98,73 @@ class LabelChange:
     direction: Literal["do", "undo", "redo"]
     writes: tuple[LabelWrite, ...]
     more: bool = False
+
+
+# How many labels and which parts each kind has; see `Operation`.
+_FEWEST_LABELS = {"accept": 0, "delete": 1, "merge": 2, "split": 2, "paint": 0, "batch": 0}
+
+
+_MOST_LABELS = {"accept": 0, "paint": 0, "batch": 0}
+
+
+class ReplayError(Sam3Error, ValueError):
+    """An operation that says not enough, or contradicts itself, and so cannot be done again."""
+
+
+def check_operation(operation: Operation, number: int = 0) -> None:
+    """Refuse an operation that cannot be done again.
+
+    Raises
+    ------
+    ReplayError
+        Naming the operation by its number, from 0.
+    """
+    kind, labels = operation.kind, operation.labels
+    if kind not in _FEWEST_LABELS:
+        raise _error(number, f"is a {kind!r}", f"one of {', '.join(_FEWEST_LABELS)}")
+    fewest, most = _FEWEST_LABELS[kind], _MOST_LABELS.get(kind, len(labels))
+    if not fewest <= len(labels) <= most:
+        wanted = "none" if fewest == 0 else f"at least {fewest}"
+        raise _error(number, f"({kind}) names {len(labels)} labels", wanted)
+    if len(set(labels)) != len(labels) or 0 in labels:
+        raise _error(number, f"({kind}) names the labels {labels}", "each once, and no background")
+    for kinds, name, parts in (
+        (("accept", "batch"), "objects", operation.objects),
+        (("paint", "batch"), "writes", operation.writes),
+    ):
+        if bool(parts) != (kind in kinds):
+            expected = "at least one" if kind in kinds else "none"
+            raise _error(number, f"({kind}) comes with {len(parts)} {name}", expected)
+    # A stroke of an n-D brush may lie on several planes.
+    planes = {accepted.plane for accepted in operation.objects}
+    planes |= {write.plane for write in operation.writes} if kind == "batch" else set()
+    if not planes <= {operation.plane}:
+        raise _error(number, f"({kind}) lies on several planes", "one plane an operation")
+
+
+def objects_in_effect(operations: Iterable[Operation]) -> tuple[AcceptedObject, ...]:
+    """Return the accepted objects that are still there, in the order of acceptance.
+
+    An object is gone once its label was deleted on its plane, was merged into another one, or was
+    accepted there anew.
+
+    Parameters
+    ----------
+    operations : iterable of Operation
+        Net of undo, oldest first.
+    """
+    objects: dict[tuple[Hashable, int], AcceptedObject] = {}
+    for operation in operations:
+        gone = {"delete": operation.labels, "merge": operation.labels[1:]}.get(operation.kind, ())
+        for label in gone:
+            objects.pop((operation.plane, label), None)
+        for accepted in operation.objects:
+            objects.pop((accepted.plane, accepted.id), None)
+            objects[accepted.plane, accepted.id] = accepted
+    return tuple(objects.values())
+
+
+def _error(number: int, found: str, expected: str) -> ReplayError:
+    return ReplayError(
+        f"operation {number} {found}; expected {expected}. It cannot be done again; leave it out"
+    )

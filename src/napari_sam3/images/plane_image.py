@@ -6,12 +6,11 @@ import math
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from napari_sam3.core.operations import Rendering
 from napari_sam3.core.planes import (
     ContrastLimits,
     PlaneIndex,
@@ -22,6 +21,7 @@ from napari_sam3.core.planes import (
     read_plane,
     to_8_bits,
 )
+from napari_sam3.core.rendering import Rendering
 from sam3.errors import ImageError
 
 from .contrast import ImageContrast
@@ -36,40 +36,12 @@ from .reading import (
     to_level,
 )
 
-__all__ = ["ArrayPlane", "Channel", "PlaneImage", "RenderedPlane"]
+__all__ = ["ArrayPlane", "Channel", "RenderedPlane"]
 
 # Regions of lazy data that take more are read in strips, where fewer pixels are asked for.
 STRIP_BYTES = 64_000_000
 # A lazy plane with no level this small is not read for a thumbnail.
 GLANCE_PIXELS = 1 << 22
-
-
-class PlaneImage(Protocol):
-    """A plane as 8-bit RGB; may be read from any thread."""
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(height, width) in px."""
-
-    @property
-    def rendering(self) -> Rendering:
-        """How it was turned to 8 bits; may have to look at the pixels first."""
-
-    @property
-    def is_lazy(self) -> bool:
-        """Whether reading costs something, so that what was read should be remembered."""
-
-    def region(self, rows: slice, columns: slice, step: int = 1) -> UInt8Plane:
-        """Return the pixels (h x w x 3) of a region; only these are read.
-
-        Parameters
-        ----------
-        rows, columns : slice
-            In px of the plane.
-        step : int
-            Up to this many px along each axis may come as one, if that saves reading; so the
-            result covers the region, with h and w between 1 / step of its size and all of it.
-        """
 
 
 class ArrayPlane:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from napari_sam3.core.axes import ImageAxes
-from napari_sam3.core.operations import Rendering
 from napari_sam3.core.planes import ContrastLimits, PlaneIndex
+from napari_sam3.core.rendering import Rendering
 
 from .contrast import ImageContrast
 from .lazy import LazyImage

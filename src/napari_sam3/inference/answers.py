@@ -23,7 +23,7 @@ from napari_sam3.core.fields import (
 )
 from napari_sam3.core.masks import PlaneMask
 from napari_sam3.core.prompts import PromptSet
-from napari_sam3.images.plane_image import PlaneImage
+from napari_sam3.core.rendering import PlaneImage
 
 from .cache import Control, EmbeddingCache
 

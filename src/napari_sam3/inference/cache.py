@@ -13,11 +13,11 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import numpy.typing as npt
 
-from .store.folder import StoreError
+from .store import StoreError
 
 if TYPE_CHECKING:
     from napari_sam3.core.fields import Field
-    from napari_sam3.images.plane_image import PlaneImage
+    from napari_sam3.core.rendering import PlaneImage
     from sam3.predictor import ImageFeatures, Predictor
 
     from .store.store import EmbeddingStore

@@ -1,30 +1,19 @@
-"""Models by name, loaded when they are first needed, and those offered for choosing."""
+"""Models by name, loaded once when they are first needed."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-from napari_sam3.qt.text.panel import EMBEDDED_MODEL, RELEASED_MODEL, WEIGHTS_FILE
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
-    from napari_sam3.session.jobs import Loader
     from sam3.predictor import Predictor
 
-__all__ = [
-    "BROWSE",
-    "DOWNLOAD",
-    "EMBEDDED",
-    "describe_predictor",
-    "model_choices",
-    "model_loader",
-    "remember",
-]
+__all__ = ["EMBEDDED", "Loader", "describe_predictor", "loaded", "model_loader", "once"]
 
-EMBEDDED, BROWSE, DOWNLOAD = "tiny", "browse", "download"
-KEPT = 8
+Loader = Callable[[], "Predictor"]
+EMBEDDED = "tiny"
 
 
 def model_loader(
@@ -66,32 +55,24 @@ def describe_predictor(predictor: Predictor | Loader) -> str:
     return describe_device(device)
 
 
-def model_choices(files: Sequence[str], current: str) -> list[tuple[str, str]]:
-    """Return (text, name or path or command) of what can be chosen as a model.
-
-    Parameters
-    ----------
-    files : sequence of str
-        Weights files known from before; those that are gone are left out.
-    current : str
-        The model in use, which is offered in any case.
-    """
-    paths = [path for path in files if path == current or Path(path).is_file()]
-    if current not in (EMBEDDED, *paths):
-        paths.append(current)
-    names = [Path(path).name for path in paths]
-    named = [
-        (name if names.count(name) == 1 else f"{name} ({Path(path).parent})", path)
-        for name, path in zip(names, paths, strict=True)
-    ]
-    return [
-        (EMBEDDED_MODEL, EMBEDDED),
-        *named,
-        (WEIGHTS_FILE, BROWSE),
-        (RELEASED_MODEL, DOWNLOAD),
-    ]
+def loaded(model: Predictor | Loader | None) -> Predictor | None:
+    """Return the model if it is a predictor already; told without importing torch."""
+    return cast("Predictor", model) if hasattr(model, "predict") else None
 
 
-def remember(files: Sequence[str], path: str) -> tuple[str, ...]:
-    """Return weights files with one more, the one used last in front; old ones are dropped."""
-    return (path, *(one for one in files if one != path))[:KEPT]
+def once(model: Predictor | Loader | None) -> Predictor | Loader | None:
+    """Have a model loaded once only, whoever asks for it: sessions and batches share it."""
+    return model if model is None or loaded(model) is not None else _Once(cast("Loader", model))
+
+
+class _Once:
+    def __init__(self, load: Loader) -> None:
+        self._load = load
+        self._found: Predictor | None = None
+        self._lock = threading.Lock()
+
+    def __call__(self) -> Predictor:
+        with self._lock:
+            if self._found is None:
+                self._found = self._load()
+            return self._found

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 from napari_sam3.core.field_grid import FieldGrid, fields_over
 from napari_sam3.core.fields import FINEST_LEVEL, Field, FieldSizes
 from napari_sam3.core.planes import ContrastLimits, PlaneIndex
+from napari_sam3.core.rendering import PlaneImage
 from napari_sam3.images.lazy import LazyImage
 from napari_sam3.images.open import plane_of
-from napari_sam3.images.plane_image import PlaneImage, RenderedPlane
+from napari_sam3.images.plane_image import RenderedPlane
 from sam3.errors import ImageError
 
 from .cache import embedding_key, store_features

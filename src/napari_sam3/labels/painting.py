@@ -12,7 +12,7 @@ import numpy.typing as npt
 from napari_sam3.core.masks import Region
 
 if TYPE_CHECKING:
-    from napari_sam3.batch.results import BatchObject
+    from napari_sam3.core.objects import BatchObject
 
 __all__ = ["Extent", "paint", "paint_plane"]
 

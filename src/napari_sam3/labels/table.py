@@ -16,7 +16,7 @@ from .formats.tiff import write_labels
 from .output_files import ExportError, check_output, replacing
 
 if TYPE_CHECKING:
-    from napari_sam3.session.session import AcceptedObject
+    from napari_sam3.core.objects import AcceptedObject
 
 __all__ = [
     "ExportError",

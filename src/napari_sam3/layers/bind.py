@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image, Labels, Points, Shapes
 
-    from napari_sam3.session.jobs import Loader
+    from napari_sam3.inference.models import Loader
     from sam3.predictor import Predictor
 
 __all__ = ["Binding", "ChannelChoice", "PlaneKey", "bind"]

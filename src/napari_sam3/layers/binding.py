@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image, Labels, Points, Shapes
 
-    from napari_sam3.core.operations import AcceptedObject
+    from napari_sam3.core.objects import AcceptedObject
 
 __all__ = ["Binding"]
 

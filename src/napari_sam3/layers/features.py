@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from napari_sam3.core.operations import AcceptedObject, LabelChange
+from napari_sam3.core.objects import AcceptedObject
+from napari_sam3.core.operations import LabelChange
 from napari_sam3.core.plain_values import plane_of
 from napari_sam3.records.operations import SCHEMA_VERSION, object_to_record
 

@@ -7,8 +7,8 @@ from collections.abc import Hashable
 
 from psygnal import Signal
 
+from napari_sam3.core.rendering import PlaneImage
 from napari_sam3.images.identity import ImageIdentity
-from napari_sam3.images.plane_image import PlaneImage
 from napari_sam3.labels.targets import LabelTarget
 from napari_sam3.records.session_file import read_session, write_session
 from napari_sam3.session.replaying import replay_into

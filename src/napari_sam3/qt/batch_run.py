@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from qtpy.QtCore import QTimer
 
 from napari_sam3.core.errors import LayerError
-from napari_sam3.core.operations import LabelChange, Rendering
+from napari_sam3.core.operations import LabelChange
 from napari_sam3.core.planes import PlaneIndex
+from napari_sam3.core.rendering import Rendering
 from napari_sam3.layers.batch_prompts import positions_along, prompts_here, prompts_in_layers
 from napari_sam3.layers.label_layer import image_shape
 from sam3.errors import Sam3Error

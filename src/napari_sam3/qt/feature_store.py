@@ -19,7 +19,7 @@ from .text.status import stored_fields
 from .workers import ThreadRunner
 
 if TYPE_CHECKING:
-    from napari_sam3.core.operations import Rendering
+    from napari_sam3.core.rendering import Rendering
     from napari_sam3.inference.cache import EmbeddingCache
 
 __all__ = ["Storing", "rendering_items"]

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from qtpy.QtCore import QObject, Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QFileDialog, QMessageBox, QWidget
 
-from napari_sam3.inference.models import BROWSE, DOWNLOAD, EMBEDDED, model_choices, remember
+from napari_sam3.inference.models import EMBEDDED
 
 from .controls import put_items
 from .download import DownloadJob
 from .panel import Panel
 from .settings import Settings, write_setting
 from .text import panel as panel_text
+from .text.panel import EMBEDDED_MODEL, RELEASED_MODEL, WEIGHTS_FILE
 from .text.status import INSTEAD_OF_DOWNLOAD, downloading
 
-__all__ = ["ModelMenu"]
+__all__ = ["BROWSE", "DOWNLOAD", "ModelMenu", "model_choices", "remember"]
+
+BROWSE, DOWNLOAD = "browse", "download"
+KEPT = 8
 
 
 class ModelMenu(QObject):
@@ -144,3 +149,34 @@ class ModelMenu(QObject):
         self._panel.stop.hide()
         self._panel.show_busy(False)
         self.ended.emit()
+
+
+def model_choices(files: Sequence[str], current: str) -> list[tuple[str, str]]:
+    """Return (text, name or path or command) of what can be chosen as a model.
+
+    Parameters
+    ----------
+    files : sequence of str
+        Weights files known from before; those that are gone are left out.
+    current : str
+        The model in use, which is offered in any case.
+    """
+    paths = [path for path in files if path == current or Path(path).is_file()]
+    if current not in (EMBEDDED, *paths):
+        paths.append(current)
+    names = [Path(path).name for path in paths]
+    named = [
+        (name if names.count(name) == 1 else f"{name} ({Path(path).parent})", path)
+        for name, path in zip(names, paths, strict=True)
+    ]
+    return [
+        (EMBEDDED_MODEL, EMBEDDED),
+        *named,
+        (WEIGHTS_FILE, BROWSE),
+        (RELEASED_MODEL, DOWNLOAD),
+    ]
+
+
+def remember(files: Sequence[str], path: str) -> tuple[str, ...]:
+    """Return weights files with one more, the one used last in front; old ones are dropped."""
+    return (path, *(one for one in files if one != path))[:KEPT]

@@ -12,7 +12,8 @@ from psygnal import Signal
 
 from napari_sam3.core.classes import LabelClass
 from napari_sam3.core.errors import LayerError
-from napari_sam3.core.operations import Policy, Rendering
+from napari_sam3.core.operations import Policy
+from napari_sam3.core.rendering import Rendering
 from napari_sam3.layers.label_layer import image_shape
 from napari_sam3.layers.layer_set import images_in
 from napari_sam3.layers.plane_source import ChannelChoice

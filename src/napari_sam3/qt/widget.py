@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     import napari.viewer
     from napari.layers import Image, Labels
 
-    from napari_sam3.session.jobs import Loader
+    from napari_sam3.inference.models import Loader
     from sam3.predictor import Predictor
 
 __all__ = ["SegmentWidget"]

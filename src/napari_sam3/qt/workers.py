@@ -49,8 +49,8 @@ class ThreadRunner(QObject):
     """Runs one piece of work after another on one thread; a `Submit` for the viewer.
 
     Made on the GUI thread; `done` and `report` are called there. Nothing that goes wrong in the
-    work is lost: work never raises (see `napari_sam3.session.jobs.work`), and a failure around it comes
-    back as an `Outcome` all the same.
+    work is lost: work never raises (see `napari_sam3.session.jobs.work`), and a failure around it
+    comes back as an `Outcome` all the same.
 
     Parameters
     ----------

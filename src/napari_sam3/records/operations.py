@@ -13,7 +13,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, cast, get_args
 
-from napari_sam3.core.operations import AcceptedObject, Kind, LabelWrite, Operation, Policy
+from napari_sam3.core.objects import AcceptedObject
+from napari_sam3.core.operations import Kind, LabelWrite, Operation, Policy
 
 from .checks import Node, RecordError
 from .packed import PackedWrite

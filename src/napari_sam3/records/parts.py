@@ -9,9 +9,9 @@ from typing import Any, cast
 
 from napari_sam3.core.drafts import Draft, Turn
 from napari_sam3.core.fields import Field
-from napari_sam3.core.operations import Rendering
 from napari_sam3.core.planes import PlaneIndex
 from napari_sam3.core.prompts import Box, PromptSet
+from napari_sam3.core.rendering import Rendering
 from napari_sam3.images.identity import ImageIdentity
 from sam3.errors import PromptError
 

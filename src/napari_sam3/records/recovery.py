@@ -13,9 +13,9 @@ from typing import Any
 import numpy.typing as npt
 
 from napari_sam3.core.masks import Region
-from napari_sam3.core.operations import AcceptedObject, LabelWrite, Operation
+from napari_sam3.core.objects import AcceptedObject
+from napari_sam3.core.operations import LabelWrite, Operation, objects_in_effect
 from napari_sam3.images.identity import ImageIdentity
-from napari_sam3.session.replay import objects_in_effect
 
 from .checks import Node, RecordError
 from .folder import JournalError, default_folder, journals_in

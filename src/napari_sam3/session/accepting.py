@@ -7,7 +7,8 @@ from contextlib import ExitStack
 from typing import Literal
 
 from napari_sam3.core.drafts import Draft, Hand
-from napari_sam3.core.operations import AcceptedObject, LabelChange, Operation
+from napari_sam3.core.objects import AcceptedObject
+from napari_sam3.core.operations import LabelChange, Operation
 from napari_sam3.inference.answers import ObjectPrediction
 from napari_sam3.labels.edits import Edit
 from sam3.errors import ImageError, Sam3Error

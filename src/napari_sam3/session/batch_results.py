@@ -14,7 +14,9 @@ from napari_sam3.core.drafts import Draft, Turn
 from napari_sam3.core.errors import LabelError
 from napari_sam3.core.fields import Field
 from napari_sam3.core.masks import PlaneMask, Region
-from napari_sam3.core.operations import AcceptedObject, LabelWrite, Operation, Policy, Rendering
+from napari_sam3.core.objects import AcceptedObject
+from napari_sam3.core.operations import LabelWrite, Operation, Policy
+from napari_sam3.core.rendering import Rendering
 from napari_sam3.labels.edits import LabelEdit
 from napari_sam3.labels.targets import LabelTarget, check_id_fits
 from napari_sam3.records.packed import PackedWrite
@@ -23,7 +25,7 @@ from .curating import Curating
 from .objects import Step, drawn_region
 
 if TYPE_CHECKING:
-    from napari_sam3.batch import BatchObject
+    from napari_sam3.core.objects import BatchObject
     from napari_sam3.core.planes import PlaneIndex
     from napari_sam3.labels.painting import Extent
     from napari_sam3.records.recovery import Restored

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, cast
 
 from napari_sam3.core.fields import Field
-from napari_sam3.images.plane_image import PlaneImage
+from napari_sam3.core.rendering import PlaneImage
 from napari_sam3.inference.answers import ObjectPrediction, Question, answer
 from napari_sam3.inference.cache import EmbeddingCache, EncodingStopped
+from napari_sam3.inference.models import Loader, loaded, once
 from napari_sam3.labels.targets import LabelTarget
 
 if TYPE_CHECKING:
@@ -19,10 +20,9 @@ if TYPE_CHECKING:
 
     from .objects import Step
 
-__all__ = ["Job", "JobQueue", "Loader", "Outcome", "Plane", "Report", "Submit"]
+__all__ = ["Job", "JobQueue", "Outcome", "Plane", "Report", "Submit"]
 __all__ += ["loaded", "once", "run_now", "work"]
 
-Loader = Callable[[], "Predictor"]
 #: Told a stage, and which share of it is done, if that is known.
 Report = Callable[[str, float | None], None]
 
@@ -147,29 +147,6 @@ class _Running:
 
     def report(self, stage: str, fraction: float | None = None) -> None:
         self.tell(stage, fraction)
-
-
-def loaded(model: Predictor | Loader | None) -> Predictor | None:
-    """Return the model if it is a predictor already; told without importing torch."""
-    return cast("Predictor", model) if hasattr(model, "predict") else None
-
-
-def once(model: Predictor | Loader | None) -> Predictor | Loader | None:
-    """Have a model loaded once only, whoever asks for it: sessions and batches share it."""
-    return model if model is None or loaded(model) is not None else _Once(cast("Loader", model))
-
-
-class _Once:
-    def __init__(self, load: Loader) -> None:
-        self._load = load
-        self._found: Predictor | None = None
-        self._lock = threading.Lock()
-
-    def __call__(self) -> Predictor:
-        with self._lock:
-            if self._found is None:
-                self._found = self._load()
-            return self._found
 
 
 def work(job: Job, model: Predictor | Loader, cache: EmbeddingCache, report: Report) -> Outcome:

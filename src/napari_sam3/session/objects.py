@@ -14,8 +14,10 @@ import numpy as np
 from napari_sam3.core.drafts import Hand
 from napari_sam3.core.errors import LabelError
 from napari_sam3.core.masks import PlaneMask
-from napari_sam3.core.operations import AcceptedObject, LabelWrite, Operation, Policy, Rendering
+from napari_sam3.core.objects import AcceptedObject
+from napari_sam3.core.operations import LabelWrite, Operation, Policy
 from napari_sam3.core.prompts import PromptSet
+from napari_sam3.core.rendering import Rendering
 from napari_sam3.inference.answers import ObjectPrediction
 from napari_sam3.labels.edits import Edit, LabelEdit, mask_of_label, write_object
 from napari_sam3.labels.targets import LabelTarget

@@ -12,11 +12,12 @@ from napari_sam3.core.drafts import Draft
 from napari_sam3.core.field_grid import fields_over
 from napari_sam3.core.fields import Field, choose_field
 from napari_sam3.core.prompts import PromptSet
-from napari_sam3.images.plane_image import PlaneImage
+from napari_sam3.core.rendering import PlaneImage
 from napari_sam3.inference.answers import ObjectPrediction, Question
+from napari_sam3.inference.models import Loader
 from sam3.errors import Sam3Error
 
-from .jobs import Job, Loader, Outcome, Plane, work
+from .jobs import Job, Outcome, Plane, work
 from .objects import Step
 from .state import IDLE, SessionState
 

@@ -5,18 +5,10 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Sequence
 from typing import Protocol
 
-from napari_sam3.core.operations import AcceptedObject, LabelWrite, Operation, Policy
-from sam3.errors import Sam3Error
+from napari_sam3.core.objects import AcceptedObject
+from napari_sam3.core.operations import LabelWrite, Operation, Policy, check_operation
 
-__all__ = ["ReplayError", "ReplayTarget", "check_operation", "objects_in_effect", "replay"]
-
-# How many labels and which parts each kind has; see `Operation`.
-_FEWEST_LABELS = {"accept": 0, "delete": 1, "merge": 2, "split": 2, "paint": 0, "batch": 0}
-_MOST_LABELS = {"accept": 0, "paint": 0, "batch": 0}
-
-
-class ReplayError(Sam3Error, ValueError):
-    """An operation that says not enough, or contradicts itself, and so cannot be done again."""
+__all__ = ["ReplayTarget", "replay"]
 
 
 class ReplayTarget(Protocol):
@@ -82,62 +74,3 @@ def replay(operations: Iterable[Operation], do: ReplayTarget) -> int:
             case "batch":
                 do.batch(operation)
     return len(todo)
-
-
-def check_operation(operation: Operation, number: int = 0) -> None:
-    """Refuse an operation that cannot be done again.
-
-    Raises
-    ------
-    ReplayError
-        Naming the operation by its number, from 0.
-    """
-    kind, labels = operation.kind, operation.labels
-    if kind not in _FEWEST_LABELS:
-        raise _error(number, f"is a {kind!r}", f"one of {', '.join(_FEWEST_LABELS)}")
-    fewest, most = _FEWEST_LABELS[kind], _MOST_LABELS.get(kind, len(labels))
-    if not fewest <= len(labels) <= most:
-        wanted = "none" if fewest == 0 else f"at least {fewest}"
-        raise _error(number, f"({kind}) names {len(labels)} labels", wanted)
-    if len(set(labels)) != len(labels) or 0 in labels:
-        raise _error(number, f"({kind}) names the labels {labels}", "each once, and no background")
-    for kinds, name, parts in (
-        (("accept", "batch"), "objects", operation.objects),
-        (("paint", "batch"), "writes", operation.writes),
-    ):
-        if bool(parts) != (kind in kinds):
-            expected = "at least one" if kind in kinds else "none"
-            raise _error(number, f"({kind}) comes with {len(parts)} {name}", expected)
-    # A stroke of an n-D brush may lie on several planes.
-    planes = {accepted.plane for accepted in operation.objects}
-    planes |= {write.plane for write in operation.writes} if kind == "batch" else set()
-    if not planes <= {operation.plane}:
-        raise _error(number, f"({kind}) lies on several planes", "one plane an operation")
-
-
-def objects_in_effect(operations: Iterable[Operation]) -> tuple[AcceptedObject, ...]:
-    """Return the accepted objects that are still there, in the order of acceptance.
-
-    An object is gone once its label was deleted on its plane, was merged into another one, or was
-    accepted there anew.
-
-    Parameters
-    ----------
-    operations : iterable of Operation
-        Net of undo, oldest first.
-    """
-    objects: dict[tuple[Hashable, int], AcceptedObject] = {}
-    for operation in operations:
-        gone = {"delete": operation.labels, "merge": operation.labels[1:]}.get(operation.kind, ())
-        for label in gone:
-            objects.pop((operation.plane, label), None)
-        for accepted in operation.objects:
-            objects.pop((accepted.plane, accepted.id), None)
-            objects[accepted.plane, accepted.id] = accepted
-    return tuple(objects.values())
-
-
-def _error(number: int, found: str, expected: str) -> ReplayError:
-    return ReplayError(
-        f"operation {number} {found}; expected {expected}. It cannot be done again; leave it out"
-    )

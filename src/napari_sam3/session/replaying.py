@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
 
-from napari_sam3.core.operations import AcceptedObject, LabelWrite, Operation, Policy
-from napari_sam3.images.plane_image import PlaneImage
+from napari_sam3.core.objects import AcceptedObject
+from napari_sam3.core.operations import LabelWrite, Operation, Policy
+from napari_sam3.core.rendering import PlaneImage
 from napari_sam3.labels.targets import LabelTarget
 
 from .replay import replay

@@ -20,7 +20,8 @@ import numpy.typing as npt
 
 from napari_sam3.core.errors import LabelError
 from napari_sam3.core.masks import PlaneMask, Region
-from napari_sam3.core.operations import AcceptedObject, Operation
+from napari_sam3.core.objects import AcceptedObject
+from napari_sam3.core.operations import Operation
 from napari_sam3.core.planes import PlaneIndex
 from napari_sam3.labels.edits import LabelEdit
 from napari_sam3.labels.targets import LabelTarget, check_id_fits

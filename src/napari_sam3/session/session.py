@@ -11,16 +11,18 @@ import numpy.typing as npt
 
 from napari_sam3.core.drafts import Draft, Hand
 from napari_sam3.core.errors import LabelError, NothingThereError
-from napari_sam3.core.operations import AcceptedObject
+from napari_sam3.core.objects import AcceptedObject
 from napari_sam3.core.planes import PlaneIndex
 from napari_sam3.core.prompts import PromptSet
-from napari_sam3.images.plane_image import ArrayPlane, PlaneImage
+from napari_sam3.core.rendering import PlaneImage
+from napari_sam3.images.plane_image import ArrayPlane
 from napari_sam3.inference.answers import ObjectPrediction
+from napari_sam3.inference.models import Loader, once
 from napari_sam3.labels.targets import ArrayTarget, LabelTarget
 from sam3.errors import PromptError, Sam3Error
 
 from .batch_results import BatchSteps
-from .jobs import Job, Loader, Plane, once
+from .jobs import Job, Plane
 from .objects import Ledger
 from .state import IDLE, UInt8Image
 

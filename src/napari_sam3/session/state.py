@@ -10,13 +10,15 @@ import numpy.typing as npt
 from psygnal import Signal
 
 from napari_sam3.core.drafts import Draft, Hand
-from napari_sam3.core.operations import AcceptedObject, Operation, Policy
+from napari_sam3.core.objects import AcceptedObject
+from napari_sam3.core.operations import Operation, Policy
 from napari_sam3.core.prompts import PromptSet
-from napari_sam3.images.plane_image import PlaneImage
+from napari_sam3.core.rendering import PlaneImage
 from napari_sam3.inference.answers import ObjectPrediction
 from napari_sam3.inference.cache import EmbeddingCache
+from napari_sam3.inference.models import Loader, loaded, once
 
-from .jobs import Job, JobQueue, Loader, Plane, Submit, loaded, once, run_now
+from .jobs import Job, JobQueue, Plane, Submit, run_now
 from .objects import Ledger
 
 if TYPE_CHECKING:

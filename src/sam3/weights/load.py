@@ -88,7 +88,7 @@ class CheckpointInfo:
 
 def embedded_weights() -> Path:
     """Return the path of the small model that ships with the package."""
-    return Path(__file__).with_name("weights") / "tiny.safetensors"
+    return Path(__file__).with_name("tiny.safetensors")
 
 
 def load(

@@ -22,7 +22,7 @@ from napari_sam3.batch.output import folder_beside
 from napari_sam3.cli.batch import _Counter
 from napari_sam3.cli.main import main
 from napari_sam3.core.prompts import PromptSet
-from napari_sam3.qt.text.status import duration
+from napari_sam3.core.text import duration
 from tests.napari_sam3.batch_samples import PLANES, pixels, question, stack
 
 

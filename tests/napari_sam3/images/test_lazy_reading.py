@@ -20,8 +20,9 @@ from napari_sam3.core.drafts import Draft
 from napari_sam3.core.fields import Field, choose_field, fields_of_level
 from napari_sam3.core.planes import PlaneIndex, find_limits, plane_from_array
 from napari_sam3.core.prompts import PromptSet
+from napari_sam3.core.rendering import PlaneImage
 from napari_sam3.images import reading as pixel_reading
-from napari_sam3.images.plane_image import Channel, PlaneImage, RenderedPlane
+from napari_sam3.images.plane_image import Channel, RenderedPlane
 from napari_sam3.images.reading import is_in_memory, level_for, sample_plane, shrink, to_level
 from napari_sam3.inference.answers import ObjectPrediction, Question, answer
 from napari_sam3.inference.cache import Control, EmbeddingCache

@@ -10,8 +10,8 @@ import pytest
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication, QMessageBox, QWidget
 
-from napari_sam3.inference.models import BROWSE, DOWNLOAD, EMBEDDED, model_choices, remember
-from napari_sam3.qt.model_menu import ModelMenu
+from napari_sam3.inference.models import EMBEDDED
+from napari_sam3.qt.model_menu import BROWSE, DOWNLOAD, ModelMenu, model_choices, remember
 from napari_sam3.qt.panel import Panel
 from napari_sam3.qt.settings import Settings
 from tests.sam3.test_download import Hub, hub

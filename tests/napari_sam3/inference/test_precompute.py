@@ -21,10 +21,11 @@ from napari_sam3.cli.main import main
 from napari_sam3.core.fields import choose_field
 from napari_sam3.core.planes import PlaneIndex
 from napari_sam3.core.prompts import PromptSet
+from napari_sam3.core.rendering import PlaneImage
 from napari_sam3.images.contrast import ImageContrast
 from napari_sam3.images.lazy import open_image
 from napari_sam3.images.open import plane_of
-from napari_sam3.images.plane_image import Channel, PlaneImage, RenderedPlane
+from napari_sam3.images.plane_image import Channel, RenderedPlane
 from napari_sam3.images.reading import is_in_memory
 from napari_sam3.inference.cache import EmbeddingCache
 from napari_sam3.inference.precompute import all_planes, fill, measure, plan_fields

@@ -18,8 +18,8 @@ import torch
 import zarr
 
 from napari_sam3.core.fields import Field
-from napari_sam3.core.operations import Rendering
 from napari_sam3.core.planes import PlaneIndex
+from napari_sam3.core.rendering import Rendering
 from napari_sam3.images.plane_image import ArrayPlane, Channel, RenderedPlane
 from napari_sam3.inference.cache import Control, EmbeddingCache, default_limit, embedding_key
 from napari_sam3.inference.store import folder as store_files

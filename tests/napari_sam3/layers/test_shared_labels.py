@@ -50,7 +50,7 @@ def test_two_widgets_on_one_labels_layer(predictor: Predictor) -> None:
 def test_an_object_accepted_while_a_batch_comes_in(predictor: Predictor) -> None:
     from napari_sam3.batch import BatchObject
     from napari_sam3.core.masks import PlaneMask
-    from napari_sam3.core.operations import Rendering
+    from napari_sam3.core.rendering import Rendering
 
     desk = Desk(predictor)
     writing = desk.session.begin_batch(desk.binding.labels_on(plane(0)))

@@ -163,7 +163,7 @@ def test_the_contrast_of_a_store_is_offered(
 def test_channels_of_a_store_that_the_image_has_not_are_refused(
     open_desk: OpenDesk, blobs: Image
 ) -> None:
-    from napari_sam3.core.operations import Rendering
+    from napari_sam3.core.rendering import Rendering
 
     desk = open_desk(blobs)
     desk.widget.panel.advanced.offer_stored(

@@ -325,7 +325,7 @@ def test_a_coin_of_the_sample_becomes_its_label(make_napari_viewer: Any, kind: s
 
 def test_making_the_widget_imports_no_torch() -> None:
     code = (
-        "import sys, napari_sam3, napari_sam3.qt.widget as w; from qtpy.QtWidgets import QApplication;"
+        "import sys, napari_sam3.qt.widget as w; from qtpy.QtWidgets import QApplication;"
         "from napari.components import ViewerModel; app = QApplication([]);"
         "widget = w.SegmentWidget(ViewerModel()); print('torch' in sys.modules)"
     )

@@ -13,8 +13,17 @@ from hypothesis import strategies as st
 
 from napari_sam3.core.drafts import Draft
 from napari_sam3.core.fields import Field
-from napari_sam3.core.operations import AcceptedObject, LabelWrite, Operation, Policy, Rendering
-from napari_sam3.session.replay import ReplayError, check_operation, objects_in_effect, replay
+from napari_sam3.core.objects import AcceptedObject
+from napari_sam3.core.operations import (
+    LabelWrite,
+    Operation,
+    Policy,
+    ReplayError,
+    check_operation,
+    objects_in_effect,
+)
+from napari_sam3.core.rendering import Rendering
+from napari_sam3.session.replay import replay
 from tests.napari_sam3.record_samples import operations
 
 

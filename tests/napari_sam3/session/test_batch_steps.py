@@ -12,9 +12,10 @@ import pytest
 from napari_sam3.batch import BatchObject, Repeated, segment
 from napari_sam3.core.errors import LabelError
 from napari_sam3.core.masks import PlaneMask
-from napari_sam3.core.operations import LabelChange, Policy, Rendering
+from napari_sam3.core.operations import LabelChange, Policy
 from napari_sam3.core.planes import PlaneIndex, plane_from_array
 from napari_sam3.core.prompts import PromptSet
+from napari_sam3.core.rendering import Rendering
 from napari_sam3.images.identity import identify
 from napari_sam3.labels.targets import ArrayTarget
 from napari_sam3.records.journal import Journal

@@ -9,7 +9,8 @@ import numpy.typing as npt
 import pytest
 
 from napari_sam3.core.errors import LabelError
-from napari_sam3.core.operations import AcceptedObject, LabelWrite, Operation
+from napari_sam3.core.objects import AcceptedObject
+from napari_sam3.core.operations import LabelWrite, Operation
 from napari_sam3.core.planes import plane_from_array
 from napari_sam3.core.prompts import PromptSet
 from napari_sam3.session.session import LabelingSession

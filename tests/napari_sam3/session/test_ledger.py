@@ -11,9 +11,10 @@ import pytest
 
 from napari_sam3.core.drafts import Hand
 from napari_sam3.core.masks import PlaneMask
-from napari_sam3.core.operations import AcceptedObject, Rendering
+from napari_sam3.core.objects import AcceptedObject
 from napari_sam3.core.planes import plane_from_array
 from napari_sam3.core.prompts import PromptSet
+from napari_sam3.core.rendering import Rendering
 from napari_sam3.images.plane_image import ArrayPlane
 from napari_sam3.labels.targets import ArrayTarget
 from napari_sam3.session.jobs import Job

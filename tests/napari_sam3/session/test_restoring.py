@@ -16,8 +16,8 @@ from napari_sam3 import bind
 from napari_sam3.batch import BatchObject
 from napari_sam3.core.errors import LabelError
 from napari_sam3.core.masks import PlaneMask
-from napari_sam3.core.operations import Rendering
 from napari_sam3.core.planes import PlaneIndex
+from napari_sam3.core.rendering import Rendering
 from napari_sam3.layers.journaling import identify_layer
 from napari_sam3.records.recovery import find_journals, read_journal
 from napari_sam3.session.restoring import RestoreResult

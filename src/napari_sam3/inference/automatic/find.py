@@ -12,7 +12,7 @@ from napari_sam3.core.drafts import Draft, Turn
 from napari_sam3.core.fields import Field, choose_field, touches_inner_border
 from napari_sam3.core.masks import Region
 from napari_sam3.core.prompts import PromptSet
-from napari_sam3.images.plane_image import PlaneImage
+from napari_sam3.core.rendering import PlaneImage
 from napari_sam3.inference.answers import (
     LARGEST_BATCH,
     Candidate,

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from napari_sam3.core.fields import FieldSizes, field_side, top_level
 from napari_sam3.core.masks import Region
-from napari_sam3.images.plane_image import PlaneImage
+from napari_sam3.core.rendering import PlaneImage
 
 from .settings import AutomaticSettings
 

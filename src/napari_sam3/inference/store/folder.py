@@ -21,7 +21,7 @@ from sam3.errors import Sam3Error
 from sam3.files import read_bounded
 
 __all__ = ["FORMAT_VERSION", "StoreError", "Workroom", "field_folders", "folder_bytes"]
-__all__ += ["open_root", "prune", "reason"]
+__all__ += ["is_store", "open_root", "prune", "reason"]
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +43,16 @@ _PRUNE_TO = 0.9
 
 class StoreError(Sam3Error, OSError):
     """A store that cannot be opened, read or written. Labelling goes on without it."""
+
+
+def is_store(path: Path) -> bool:
+    """Say whether a folder holds an embedding store, of any version."""
+    try:
+        content = read_bounded(path / _ROOT, MAX_JSON_BYTES)
+        attributes = parse(content, _ROOT).value["attributes"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return isinstance(attributes, dict) and _ABOUT in attributes
 
 
 def open_root(path: Path, limit_bytes: int, *, create: bool) -> int:

@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from napari_sam3.core.operations import Rendering
+from napari_sam3.core.rendering import Rendering
 from napari_sam3.records.checks import Node, RecordError, dump
 from napari_sam3.records.parts import rendering_from_record, rendering_to_record
 

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import platformdirs
 
-from napari_sam3.core.operations import Rendering
+from napari_sam3.core.rendering import Rendering
 from napari_sam3.records.checks import Node, RecordError, parse
 from sam3.files import read_bounded
 

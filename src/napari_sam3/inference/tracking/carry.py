@@ -15,7 +15,7 @@ from napari_sam3.inference.answers import Question, answer
 from sam3.errors import PromptError
 
 if TYPE_CHECKING:
-    from napari_sam3.images.plane_image import PlaneImage
+    from napari_sam3.core.rendering import PlaneImage
     from napari_sam3.inference.cache import Control, EmbeddingCache
     from sam3.predictor import Predictor
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from napari_sam3.core.text import duration
+
 from .panel import RESTORE_LAYERS, WEIGHTS_FILE
 
 # No __all__: every text is for others.
@@ -110,18 +112,6 @@ BATCH_STOPS = "Stopping …"
 MOST_NAMED = 6
 
 
-def units_done(done: int, total: int, *, failed: int = 0, seconds_each: float | None = None) -> str:
-    """Say how many units of a batch are done, at which rate if it is known, and how many failed."""
-    parts = [f"{done} of {total} units"]
-    if seconds_each is not None:
-        fast = seconds_each < 1
-        parts.append(f"{1 / seconds_each:.1f} a second" if fast else f"{seconds_each:.1f} s each")
-        parts.append(f"{duration((total - done) * seconds_each)} left")
-    if failed:
-        parts.append(f"{failed} failed")
-    return ", ".join(parts)
-
-
 def batch_result(objects: int, planes: int, *, stopped: bool = False) -> str:
     """Say what a batch found, and with `stopped` that the user ended it."""
     found = f"{_objects(objects)} on {_planes(planes)}"
@@ -193,19 +183,9 @@ def labels_restored(
 
 # ------------------------------------------------------------------------- times
 
-# Up to which they are said in seconds, and in minutes.
-SECONDS, MINUTES = 90, 5400
-
 
 def time_left(seconds: float | None) -> str:
     """Say how long something will still take; "" if that is not known or under a second."""
     if seconds is None or seconds < 1:
         return ""
     return f"({duration(seconds)} left)"
-
-
-def duration(seconds: float) -> str:
-    """Say how long something takes."""
-    if seconds < SECONDS:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < MINUTES else f"{seconds / 3600:.1f} h"

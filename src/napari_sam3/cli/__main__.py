@@ -1,0 +1,5 @@
+"""Run with ``python -m napari_sam3.cli``."""
+
+from .main import main
+
+raise SystemExit(main())
