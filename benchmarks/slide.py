@@ -82,7 +82,6 @@ def store_row(config: ModelConfig, *, device: str, repeats: int = 7) -> Row:
             assert session.prediction is not None
             seconds.append(time.perf_counter() - start)
             session.close()
-            store.close()
     without, *later = seconds
     return Row(
         f"first click on a plane in a store: open it, read a field, predict; *{config.name}*",

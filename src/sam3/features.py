@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,15 +62,25 @@ class ImageFeatures:
         trunk = None if self.trunk is None else self.trunk.to(device)
         return ImageFeatures(moved, self.size, self.fingerprint, self.resolution, trunk)
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the features to a safetensors file, in the precision computed."""
+    def to_bytes(self, metadata: Mapping[str, str] | None = None) -> bytes:
+        """Return the features as a safetensors file, in the precision computed.
+
+        Parameters
+        ----------
+        metadata : mapping of str to str, optional
+            Further entries for the metadata of the file.
+        """
         about = {
             "size": self.size,
             "fingerprint": self.fingerprint,
             "resolution": self.resolution,
         }
         tensors = {k: t.cpu().contiguous() for k, t in self._tensors().items()}
-        write_whole(Path(path), serialize(tensors, {_METADATA_KEY: json.dumps(about)}))
+        return serialize(tensors, {**(metadata or {}), _METADATA_KEY: json.dumps(about)})
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the features to a safetensors file, in the precision computed."""
+        write_whole(Path(path), self.to_bytes())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> ImageFeatures:

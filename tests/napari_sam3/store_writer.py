@@ -52,4 +52,3 @@ if __name__ == "__main__":
     print("open", flush=True)
     for number in range(first, FIELDS, step):
         put(store, number)
-    store.close()

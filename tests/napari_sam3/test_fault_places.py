@@ -134,7 +134,7 @@ def test_a_clock_set_back_harms_neither_journals_nor_stores(tmp_path: Path) -> N
     some = list(changes(0, 4))
     journal.append(some[0][0])
     # What was written before the clock was set back by a century comes from the future now.
-    for path in (journal.path, tmp_path / "store" / key_of(0)):
+    for path in (journal.path, store.file_of(key_of(0))):
         os.utime(path, (4e9, 4e9))
     for change, _, _ in some[1:]:
         journal.append(change)

@@ -72,11 +72,7 @@ def _describe_store(path: Path) -> dict[str, Any]:
 
     from napari_sam3.inference.store.store import EmbeddingStore
 
-    store = EmbeddingStore(path, read_only=True)
-    try:
-        info = store.info()
-    finally:
-        store.close()
+    info = EmbeddingStore(path, read_only=True).info()
     return {
         "kind": "embedding store",
         "file": str(path),

@@ -143,7 +143,6 @@ def _fill(
         return INTERRUPTED
     finally:
         line.end()
-        store.close()
     skipped = last.skipped if last else 0
     if arguments.json:
         print_json({"store": arguments.output, "fields": plan.fields, "already_there": skipped})

@@ -173,7 +173,6 @@ def measure(plan: Plan, predictor: Predictor) -> Measured:
         store = EmbeddingStore(folder, limit_bytes=NO_LIMIT)
         store_features(store, key, features, plane, predictor)
         seconds, nbytes = time.perf_counter() - start, store.info().nbytes
-        store.close()
     return Measured(seconds, nbytes, key, features)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtWidgets import QFileDialog
 
+from napari_sam3.inference.store import is_store
 from napari_sam3.inference.store.store import EmbeddingStore, StoreInfo, default_store_folder
 
 from .controls import Items
@@ -121,9 +122,7 @@ class Storing:
         self.show()
 
     def _leave(self) -> None:
-        store, self._cache.store, self._info = self._cache.store, None, None
-        if store is not None:
-            store.close()
+        self._cache.store = self._info = None
 
     def _take(self, wanted: tuple[Path, int], found: Any) -> None:
         if isinstance(found, BaseException):
@@ -134,7 +133,6 @@ class Storing:
             return
         store, info = found
         if wanted != self._wanted:
-            store.close()
             return
         self._cache.store = store
         self._take_info(store, info)
@@ -160,6 +158,6 @@ def _folder(settings: Settings) -> Path:
 
 def _open(folder: Path, limit_bytes: int) -> tuple[EmbeddingStore, StoreInfo]:
     # A store that was filled on purpose keeps the limit that it was made with.
-    chosen = folder != default_store_folder() and (folder / "zarr.json").exists()
+    chosen = folder != default_store_folder() and is_store(folder)
     store = EmbeddingStore(folder, limit_bytes=None if chosen else limit_bytes)
     return store, store.info()

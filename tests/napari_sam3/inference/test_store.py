@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import random
 import subprocess
@@ -22,8 +21,9 @@ from napari_sam3.core.planes import PlaneIndex
 from napari_sam3.core.rendering import Rendering
 from napari_sam3.images.plane_image import ArrayPlane, Channel, RenderedPlane
 from napari_sam3.inference.cache import Control, EmbeddingCache, default_limit, embedding_key
-from napari_sam3.inference.store import folder as store_files
+from napari_sam3.inference.store import is_store
 from napari_sam3.inference.store.store import NO_LIMIT, EmbeddingStore, StoreError
+from sam3.features import ImageFeatures
 from sam3.model_builder import build_click_model
 from sam3.predictor import Predictor
 from tests.napari_sam3 import store_writer
@@ -87,14 +87,10 @@ def test_features_come_back_bit_for_bit(tmp_path: Path, dtype: torch.dtype) -> N
     assert (about.size, about.preset, about.precision) == (features.size, "tiny", name)
 
 
-def test_a_store_is_a_zarr_group_with_one_chunk_a_tensor_and_checksums(tmp_path: Path) -> None:
+def test_a_stored_field_is_a_file_of_features(tmp_path: Path) -> None:
     store = EmbeddingStore(tmp_path / "store")
     put(store, 1)
-    group = zarr.open_group(tmp_path / "store", mode="r", zarr_format=3)
-    array: Any = group[key_of(1)]["embedding"]  # type: ignore[index]
-    assert array.chunks == array.shape
-    names = [codec["name"] for codec in array.metadata.to_dict()["codecs"]]
-    assert names == ["bytes", "blosc", "crc32c"]
+    assert same(ImageFeatures.load(store.file_of(key_of(1))), 1)
 
 
 def test_a_store_says_what_it_was_made_with(tmp_path: Path) -> None:
@@ -148,18 +144,26 @@ def test_what_another_model_contrast_or_version_made_is_never_used(
 
 
 def test_a_store_of_another_version_or_something_else_is_refused(tmp_path: Path) -> None:
-    root = tmp_path / "store" / "zarr.json"
+    root = tmp_path / "store" / "store.json"
     EmbeddingStore(tmp_path / "store")
-    root.write_text(root.read_text().replace('"version": 1', '"version": 2'))
-    with pytest.raises(StoreError, match=r"has version 2, this napari-sam3 uses version 1"):
+    root.write_text(root.read_text().replace('"version": 2', '"version": 3'))
+    with pytest.raises(StoreError, match=r"has version 3, this napari-sam3 uses version 2"):
         EmbeddingStore(tmp_path / "store")
+    # Version 1 was a zarr group; another zarr group is not a store at all.
+    about = {"napari_sam3_store": {"version": 1, "limit_bytes": 5}}
+    zarr.create_group(tmp_path / "old", zarr_format=3, attributes=about)
+    for read_only in (False, True):
+        with pytest.raises(StoreError, match=r"has version 1, this napari-sam3 uses version 2"):
+            EmbeddingStore(tmp_path / "old", read_only=read_only)
     zarr.create_group(tmp_path / "image.zarr", zarr_format=3)
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "text").write_text("mine")
     (tmp_path / "file").write_text("mine")
     for name in ("image.zarr", "notes", "file"):
-        with pytest.raises(StoreError, match=name):
-            EmbeddingStore(tmp_path / name)
+        for read_only in (False, True):
+            with pytest.raises(StoreError, match=name):
+                EmbeddingStore(tmp_path / name, read_only=read_only)
+        assert not is_store(tmp_path / name)
     with pytest.raises(StoreError, match="there is none"):
         EmbeddingStore(tmp_path / "nowhere", read_only=True)
     assert not (tmp_path / "nowhere").exists()
@@ -181,10 +185,10 @@ def test_a_store_killed_at_any_moment_is_readable_and_right(tmp_path: Path) -> N
             features = store.get(key_of(number))
             assert features is not None, "a field that is there is whole"
             assert same(features, number)
+    for partial in path.glob(".*.partial"):
+        os.utime(partial, (1, 1))
     put(store, FIELDS)
-    assert len(list(path.glob(".tmp-*"))) == 1, "what killed writers left is taken away"
-    store.close()
-    assert not list(path.glob(".tmp-*"))
+    assert not list(path.glob(".*.partial")), "what killed writers left long ago is deleted"
 
 
 def test_several_processes_and_threads_write_one_store(tmp_path: Path) -> None:
@@ -201,32 +205,29 @@ def test_several_processes_and_threads_write_one_store(tmp_path: Path) -> None:
     assert [writer.communicate() and writer.returncode for writer in writers] == [0, 0, 0]
     assert found
     assert store.info().fields == len([n for n in range(FIELDS) if n % 3 < 2])
-    assert not list(store.path.glob(".tmp-*"))
+    assert not list(store.path.glob(".*.partial"))
 
 
-def damage(kind: str, folder: Path) -> None:
-    chunk, about = folder / "embedding" / "c" / "0" / "0" / "0" / "0", folder / "zarr.json"
+def damage(kind: str, file: Path) -> None:
+    content = bytearray(file.read_bytes())
     if kind == "flipped":
-        content = bytearray(chunk.read_bytes())
-        content[len(content) // 2] ^= 1
-        chunk.write_bytes(content)
+        content[-len(content) // 2] ^= 1
     elif kind == "cut":
-        chunk.write_bytes(chunk.read_bytes()[:-100])
-    elif kind == "missing":
-        chunk.unlink()
-    elif kind == "swapped":  # a good chunk, but not this one's
-        put(EmbeddingStore(folder.parent), 2)
-        other = folder.parent / key_of(2) / chunk.relative_to(folder)
-        chunk.write_bytes(other.read_bytes())
+        del content[-100:]
+    elif kind == "swapped":  # a whole field, but not this one's
+        store = EmbeddingStore(file.parent)
+        put(store, 2)
+        content = bytearray(store.file_of(key_of(2)).read_bytes())
     elif kind == "size":
-        record = json.loads(about.read_text())
-        record["attributes"]["napari_sam3"]["field"]["size"][0] += 1
-        about.write_text(json.dumps(record))
+        content = content.replace(b"[41,50]", b"[42,50]")
     elif kind == "emptied":
-        about.write_bytes(b"")
+        content.clear()
+    elif kind == "endless":
+        content[:8] = (1 << 62).to_bytes(8, "little")
+    file.write_bytes(content)
 
 
-KINDS = ["flipped", "cut", "missing", "swapped", "size", "emptied"]
+KINDS = ["flipped", "cut", "swapped", "size", "emptied", "endless"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -236,7 +237,7 @@ def test_damage_is_found_and_the_field_made_again(
 ) -> None:
     store = EmbeddingStore(tmp_path / "store")
     put(store, 1)
-    damage(kind, store.path / key_of(1))
+    damage(kind, store.file_of(key_of(1)))
     before = sorted(store.path.rglob("*"))
     reader = EmbeddingStore(store.path, read_only=read_only)
     assert reader.get(key_of(1)) is None
@@ -256,7 +257,7 @@ def test_a_damaged_field_is_encoded_again_by_a_click(
     store = EmbeddingStore(tmp_path)
     encode(predictor, EmbeddingCache(store=store), plane)
     (about,) = store.stored()
-    damage("flipped", store.path / about.key)
+    damage("flipped", store.file_of(about.key))
     assert encode(predictor, EmbeddingCache(store=store), plane)[1]
     assert not encode(predictor, EmbeddingCache(store=store), plane)[1]
 
@@ -295,6 +296,7 @@ from napari_sam3.images.plane_image import ArrayPlane
 from napari_sam3.session.session import LabelingSession
 from napari_sam3.inference.store.store import EmbeddingStore
 from napari_sam3.core.prompts import PromptSet
+from sam3.features import ImageFeatures
 from sam3.model_builder import random_predictor
 
 cache = EmbeddingCache(store=EmbeddingStore(Path(sys.argv[1])))
@@ -324,7 +326,7 @@ def test_a_full_disk_ends_writing_with_a_message_and_labelling_goes_on(tmp_path:
     assert "only read from now on" in message
     assert rest == "1 None"
     names = [path.name for path in (tmp_path / "store").iterdir()]
-    assert names == ["zarr.json"], "nothing half-written is left"
+    assert names == ["store.json"], "nothing half-written is left"
 
 
 def test_the_longest_unused_fields_are_deleted_when_the_limit_is_reached(tmp_path: Path) -> None:
@@ -334,7 +336,7 @@ def test_the_longest_unused_fields_are_deleted_when_the_limit_is_reached(tmp_pat
     store = EmbeddingStore(tmp_path / "store", limit_bytes=int(size * 4.5))
     for number in range(1, 4):
         put(store, number)
-        os.utime(store.path / key_of(number), (number, number))
+        os.utime(store.file_of(key_of(number)), (number, number))
     assert store.get(key_of(1)) is not None  # used: now the newest but one
     put(store, 4)
     left = [number for number in range(5) if key_of(number) in store]
@@ -360,28 +362,15 @@ def test_an_unreadable_disk_does_not_cost_the_field(
     assert store.get(key_of(1)) is not None
 
 
-def test_rooms_of_running_processes_are_left_alone(tmp_path: Path) -> None:
-    path = tmp_path / "store"
-    ours, other = EmbeddingStore(path), EmbeddingStore(path)
-    put(ours, 1)
-    put(other, 2)
-    assert len(list(path.glob(f"{store_files._TEMPORARY}*"))) == 2
-    put(ours, 3)
-    ours.close()
-    put(ours, 4)
-    assert ours.info().fields == 4
-
-
-def test_rooms_of_processes_killed_at_their_beginning_or_end_are_taken_away(
-    tmp_path: Path,
-) -> None:
+def test_files_that_running_processes_are_writing_are_left_alone(tmp_path: Path) -> None:
     store = EmbeddingStore(tmp_path / "store")
-    for name in (".tmp-empty", ".tmp-without-lock/field", ".tmp-unheld"):
-        (store.path / name).mkdir(parents=True)
-    (store.path / ".tmp-unheld" / "lock").touch()
+    young, old = store.path / ".a.partial", store.path / ".b.partial"
+    for partial in (young, old):
+        partial.write_bytes(b"half of a field")
+    os.utime(old, (time.time() - 4000,) * 2)
     put(store, 1)
-    store.close()
-    assert not list(store.path.glob(".tmp-*"))
+    assert young.exists()
+    assert not old.exists()
 
 
 def test_memory_has_a_limit_by_what_is_free() -> None:

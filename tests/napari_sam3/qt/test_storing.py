@@ -140,7 +140,6 @@ def test_the_contrast_of_a_store_is_offered(
             image, all_planes(image), predictor.config, level=level, contrast=(10.0, 100.0)
         )
         assert list(fill(plan, predictor, store))
-    store.close()
     encoded.clear()
 
     write_setting("prefetch", False)

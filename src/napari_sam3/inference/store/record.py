@@ -1,45 +1,25 @@
-"""What is known of a stored field, as JSON with a checksum of its own."""
+"""What is known of a stored field, as JSON in the metadata of its safetensors file."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Annotated
+
+import xxhash
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
 
 from napari_sam3.core.rendering import Rendering
-from napari_sam3.records.checks import Node, RecordError, dump
-from napari_sam3.records.parts import rendering_from_record, rendering_to_record
+from napari_sam3.records.checks import RecordError
 
-__all__ = ["StoredField", "StoredTensor"]
+if TYPE_CHECKING:
+    from sam3.model.click_model import EncodedImage
 
-_NAMES = ("key", "fingerprint", "preset", "resolution", "precision", "size", "rendering", "time")
-_PRECISIONS = ("float32", "bfloat16", "float16")
+__all__ = ["StoredField", "field_from_json", "field_to_json", "tensors_digest"]
 
-
-@dataclass(frozen=True)
-class StoredTensor:
-    """One tensor of a field.
-
-    Parameters
-    ----------
-    name : str
-        As in `sam3.model.click_model.EncodedImage`.
-    shape : tuple of int
-        Its lengths.
-    dtype : {"float32", "bfloat16", "float16"}
-        The precision in which it was computed; bfloat16 is kept as the integers of its bits.
-    digest : str
-        Hash of its bytes, little-endian, row by row.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-    digest: str
+_Side = Annotated[int, Field(ge=1)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid", allow_inf_nan=False))
 class StoredField:
     """What a field in a store was made with.
 
@@ -59,70 +39,51 @@ class StoredField:
         Contrast and channels that made it 8-bit RGB.
     time : str
         When it was stored, ISO 8601 in UTC.
-    tensors : tuple of StoredTensor
-        What the store holds of it.
+    digest : str
+        Hash of its tensors.
     """
 
     key: str
     fingerprint: str
     preset: str
-    resolution: int
+    resolution: _Side
     precision: str
-    size: tuple[int, int]
+    size: tuple[_Side, _Side]
     rendering: Rendering
     time: str
-    tensors: tuple[StoredTensor, ...] = ()
-
-    def to_record(self) -> dict[str, Any]:
-        """Return it for JSON, with its checksum.
-
-        Raises
-        ------
-        RecordError
-            If it holds what JSON has no form for, such as a contrast limit that is NaN.
-        """
-        record: dict[str, Any] = {name: getattr(self, name) for name in _NAMES}
-        record["size"] = list(self.size)
-        record["rendering"] = rendering_to_record(self.rendering)
-        record["tensors"] = [
-            {"name": t.name, "shape": list(t.shape), "dtype": t.dtype, "digest": t.digest}
-            for t in self.tensors
-        ]
-        return {"field": record, "checksum": _checksum(record)}
-
-    @classmethod
-    def from_record(cls, node: Node) -> StoredField:
-        """Read what `to_record` made; raises RecordError if it is not exactly that."""
-        outer = node.parts("field", "checksum")
-        if outer["checksum"].text() != _checksum(outer["field"].value):
-            raise RecordError(f"{node.place} does not fit its checksum; it is damaged")
-        parts = outer["field"].parts(*_NAMES, "tensors")
-        height, width = parts["size"].integers(2, 1)
-        return cls(
-            key=parts["key"].text(),
-            fingerprint=parts["fingerprint"].text(),
-            preset=parts["preset"].text(),
-            resolution=parts["resolution"].integer(1),
-            precision=parts["precision"].one_of(_PRECISIONS),
-            size=(height, width),
-            rendering=rendering_from_record(parts["rendering"]),
-            time=parts["time"].text(),
-            tensors=tuple(_tensor(item) for item in parts["tensors"].items()),
-        )
+    digest: str
 
 
-def _tensor(node: Node) -> StoredTensor:
-    parts = node.parts("name", "shape", "dtype", "digest")
-    return StoredTensor(
-        parts["name"].text(),
-        parts["shape"].integers(low=1),
-        parts["dtype"].one_of(_PRECISIONS),
-        parts["digest"].text(),
-    )
+_ADAPTER = TypeAdapter(StoredField)
 
 
-def _checksum(record: Any) -> str:
-    # Through JSON once more: what was read compares equal to what was written.
-    plain = json.loads(dump(record, "the stored field"))
-    canonical = json.dumps(plain, sort_keys=True).encode()
-    return hashlib.blake2b(canonical, digest_size=16).hexdigest()
+def field_to_json(field: StoredField) -> str:
+    """Return a field's record, with a checksum in front."""
+    text = _ADAPTER.dump_json(field).decode()
+    return f"{_checksum(text)} {text}"
+
+
+def field_from_json(content: str) -> StoredField:
+    """Read what `field_to_json` made; raises RecordError if it is not exactly that."""
+    checksum, _, text = content.partition(" ")
+    if checksum != _checksum(text):
+        raise RecordError("the record does not fit its checksum; it is damaged")
+    try:
+        return _ADAPTER.validate_json(text)
+    except ValidationError as error:
+        raise RecordError(f"the record of a stored field is not valid: {error}") from error
+
+
+def tensors_digest(encoded: EncodedImage) -> str:
+    """Return a hash of tensors on the CPU: their names, kinds, shapes and bytes."""
+    import torch
+
+    digest = xxhash.xxh3_128()
+    for name, tensor in encoded._asdict().items():
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _checksum(text: str) -> str:
+    return xxhash.xxh3_128_hexdigest(text.encode())
