@@ -50,7 +50,13 @@ def test_predicting_loads_no_compiler() -> None:
 
 
 def test_the_click_path_does_without_the_detector() -> None:
-    parts = {"sam3.detector", "sam3.model.detector_model", "tokenizers", "ftfy", "torchvision"}
+    parts = {
+        "sam3.concepts.detector",
+        "sam3.model.detector_model",
+        "tokenizers",
+        "ftfy",
+        "torchvision",
+    }
     loaded = run_python(
         "import sys; from sam3 import load_predictor; sam = load_predictor(device='cpu')\n"
         "features = sam.encode([[0.0, 1.0]] * 2); sam.predict(features, [[1, 1]], [1])\n"
@@ -65,7 +71,7 @@ def test_detecting_loads_no_compiler() -> None:
         "import sys, torch; from sam3.model.roi_align import roi_align\n"
         "pooled = roi_align(torch.ones(1, 2, 9, 9), torch.tensor([[1.0, 1, 5, 5]]), 7)\n"
         "assert pooled.shape == (1, 2, 7, 7) and (pooled == 1).all()\n"
-        "import sam3.detector; print(*set(sys.modules) & {'triton', 'torchvision'})"
+        "import sam3.concepts.detector; print(*set(sys.modules) & {'triton', 'torchvision'})"
     )
     assert loaded.split() == []
 

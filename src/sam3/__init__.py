@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sam3.features import ImageFeatures
-    from sam3.image_model import build_sam3_image_model
+    from sam3.notebook.image_model import build_sam3_image_model
+    from sam3.notebook.video_model import build_sam3_video_model
     from sam3.predictor import Prediction, Predictor, load_predictor
-    from sam3.tracker import FramePrompt, TrackedFrame, Tracker, load_tracker
-    from sam3.video_model import build_sam3_video_model
+    from sam3.tracking.tracker import FramePrompt, TrackedFrame, Tracker, load_tracker
 
 __all__ = [
     "FramePrompt",
@@ -27,16 +27,16 @@ __all__ = [
 __version__ = "0.1.0"
 
 _LAZY = {
-    "FramePrompt": "sam3.tracker",
+    "FramePrompt": "sam3.tracking.tracker",
     "ImageFeatures": "sam3.features",
     "Prediction": "sam3.predictor",
     "Predictor": "sam3.predictor",
-    "TrackedFrame": "sam3.tracker",
-    "Tracker": "sam3.tracker",
-    "build_sam3_image_model": "sam3.image_model",
-    "build_sam3_video_model": "sam3.video_model",
+    "TrackedFrame": "sam3.tracking.tracker",
+    "Tracker": "sam3.tracking.tracker",
+    "build_sam3_image_model": "sam3.notebook.image_model",
+    "build_sam3_video_model": "sam3.notebook.video_model",
     "load_predictor": "sam3.predictor",
-    "load_tracker": "sam3.tracker",
+    "load_tracker": "sam3.tracking.tracker",
 }
 
 

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from sam3.config import ModelConfig, get_preset
 from sam3.model.click_model import ClickModel
 from sam3.model.detector_model import DetectorModel
+from sam3.notebook.video_model import build_sam3_video_model
 from sam3.predictor import Predictor
-from sam3.video_model import build_sam3_video_model
 
 __all__ = [
     "build_click_model",

@@ -16,16 +16,16 @@ from torch import Tensor
 from sam3.config import ModelConfig
 from sam3.errors import CheckpointNotFoundError, FeaturesError, PromptError
 from sam3.features import ImageFeatures
-from sam3.image_sides import ImageSides
-from sam3.mask_output import MaskKind, empty_masks, write_masks
 from sam3.model.click_model import ClickModel, EncodedImage
+from sam3.model.image_sides import ImageSides
 from sam3.model.mask_decoder import ImageSide
+from sam3.preprocess.mask_output import MaskKind, empty_masks, write_masks
 from sam3.preprocess.transforms import image_to_model, rgb_image, to_model_frame
 from sam3.prompts import Prompts, check_prompts
-from sam3.running import running
 from sam3.runtime.cores import on_all_cores
 from sam3.runtime.devices import Precision, choose_device, choose_precision
 from sam3.runtime.quantization import quantize_trunk
+from sam3.runtime.running import running
 from sam3.weights import load as checkpoint
 
 __all__ = ["ImageFeatures", "Prediction", "Predictor", "load_predictor"]
@@ -136,7 +136,8 @@ class Predictor:
             Told after each block of the encoder which share of them, in 0..1, is done. What it
             raises ends the encoding and is passed on; the predictor stays usable.
         keep_trunk : bool
-            Keep the trunk's map too, of which :class:`sam3.detector.Detector` finds concepts.
+            Keep the trunk's map too, of which :class:`sam3.concepts.detector.Detector` finds
+            concepts.
 
         Returns
         -------
@@ -337,7 +338,7 @@ class Predictor:
         return raw.logits.float(), raw.iou.float()
 
     def running(self, what: str, *, exact: bool = False) -> AbstractContextManager[None]:
-        """Return the context in which the network runs; see :func:`sam3.running.running`.
+        """Return the context in which the network runs; see :func:`sam3.runtime.running.running`.
 
         What is no part of the model is `exact`: never in half precision.
         """

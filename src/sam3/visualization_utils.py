@@ -15,7 +15,7 @@ from sam3.errors import PromptError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from sam3.model.sam3_image_processor import ImageState
+    from sam3.notebook.image_state import ImageState
 
 __all__ = ["draw_box_on_image", "normalize_bbox", "plot_results"]
 

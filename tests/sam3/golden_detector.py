@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
+from sam3.concepts.detector import Detector
 from sam3.config import DetectorConfig, ModelConfig
-from sam3.detector import Detector
 from sam3.model.detector_model import DetectorModel
 from sam3.model.unfilled import unfilled
 from sam3.weights.detector_keys import official_detector_table

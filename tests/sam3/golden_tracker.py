@@ -17,8 +17,8 @@ from sam3.model.memory import Memory
 from sam3.predictor import Predictor
 from sam3.preprocess.transforms import upsample
 from sam3.prompts import check_prompts
-from sam3.tracking_session import TrackingSession
-from sam3.tracking_steps import ObjectOnFrame, TrackingSteps
+from sam3.tracking.session import TrackingSession
+from sam3.tracking.steps import ObjectOnFrame, TrackingSteps
 from sam3.weights.keys import official_table
 from sam3.weights.memory_keys import official_memory_table
 from tests.golden.weights_rule import golden_tensor

@@ -14,7 +14,6 @@ from skimage import data
 
 from sam3 import build_sam3_image_model
 from sam3.errors import FeaturesError, PromptError, UnsupportedError
-from sam3.image_model import Sam3ImageModel
 from sam3.model.box_ops import (
     box_cxcywh_to_xyxy,
     box_xywh_to_cxcywh,
@@ -22,6 +21,7 @@ from sam3.model.box_ops import (
     box_xyxy_to_cxcywh,
 )
 from sam3.model.sam3_image_processor import ImageState, Sam3Processor
+from sam3.notebook.image_model import Sam3ImageModel
 from sam3.visualization_utils import draw_box_on_image, normalize_bbox
 from sam3.weights import load as checkpoint
 from tests.sam3.tiny_detector import save_tiny_detector

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from sam3.concepts.detections import Detections
+from sam3.concepts.detector import Detector
 from sam3.config import ModelConfig
-from sam3.detections import Detections
-from sam3.detector import Detector
 from sam3.features import ImageFeatures
 from sam3.preprocess.transforms import upsample
 from tests.sam3.golden_detector import CASES, DETECTOR_FULL, DETECTOR_SMALL, golden_detector

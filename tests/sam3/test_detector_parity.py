@@ -9,7 +9,7 @@ import pytest
 import torch
 from skimage import data
 
-from sam3.detector import Detector
+from sam3.concepts.detector import Detector
 from sam3.features import ImageFeatures
 from sam3.model.box_ops import box_cxcywh_to_xyxy, box_xyxy_to_cxcywh
 from sam3.predictor import Predictor

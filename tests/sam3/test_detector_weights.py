@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from sam3 import load_predictor
+from sam3.concepts.detector import load_detector
 from sam3.config import ModelConfig
-from sam3.detector import load_detector
 from sam3.errors import CheckpointError, ConfigError
 from sam3.model.detector_model import DetectorModel
 from sam3.model_builder import build_click_model, build_detector_model

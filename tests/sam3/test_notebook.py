@@ -16,9 +16,9 @@ import sam3
 from sam3 import build_sam3_image_model
 from sam3.config import get_preset
 from sam3.errors import CheckpointNotFoundError, ConfigError, PromptError, UnsupportedError
-from sam3.image_model import Sam3ImageModel
 from sam3.model.sam3_image_processor import ImageState, Sam3Processor
 from sam3.model_builder import build_click_model
+from sam3.notebook.image_model import Sam3ImageModel
 from sam3.weights import load as checkpoint
 
 IMAGES = [data.coffee()[:200, :300], data.astronaut()[:256, :180]]

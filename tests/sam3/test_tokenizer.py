@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sam3.concepts.tokenizer import ConceptTokenizer, embedded_vocabulary
 from sam3.errors import CheckpointError, PromptError
-from sam3.tokenizer import ConceptTokenizer, embedded_vocabulary
 from tests.sam3.golden_model import GOLDEN
 
 RECORDED = np.load(GOLDEN / "official_detector_small.npz")

@@ -17,7 +17,7 @@ from sam3.errors import CheckpointError, ConfigError, ImageError, PromptError
 from sam3.model.memory import Memory
 from sam3.model_builder import build_click_model
 from sam3.predictor import Predictor
-from sam3.tracker import Direction, FramePrompt, TrackedFrame, Tracker, load_tracker
+from sam3.tracking.tracker import Direction, FramePrompt, TrackedFrame, Tracker, load_tracker
 from sam3.weights import load as checkpoint
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")

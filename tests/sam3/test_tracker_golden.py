@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sam3.config import MemoryConfig
-from sam3.memory_choice import MemorySelection, choose_memories
+from sam3.tracking.memory_choice import MemorySelection, choose_memories
 from tests.sam3.golden_model import FULL, GOLDEN, SMALL
 from tests.sam3.golden_tracker import CASES, Golden, case_point
 

@@ -23,7 +23,7 @@ from transformers.models.sam3_tracker_video.modeling_sam3_tracker_video import (
 
 from sam3.predictor import Predictor
 from sam3.preprocess.transforms import image_to_model
-from sam3.tracker import FramePrompt, Tracker
+from sam3.tracking.tracker import FramePrompt, Tracker
 from sam3.weights import load as checkpoint
 from sam3.weights.memory import load_memory
 from tests.sam3.golden_model import relative_difference

@@ -7,8 +7,8 @@ import torch
 from torch._dynamo.testing import CompileCounter
 
 from sam3.config import get_preset
-from sam3.image_model import build_sam3_image_model
 from sam3.model_builder import build_click_model
+from sam3.notebook.image_model import build_sam3_image_model
 
 
 @pytest.fixture(autouse=True)

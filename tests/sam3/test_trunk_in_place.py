@@ -14,7 +14,8 @@ from torch import Tensor
 from benchmarks.full_size import shallow
 from sam3.config import ModelConfig, get_preset
 from sam3.model import trunk, trunk_in_place, trunk_linears
-from sam3.model.trunk import Block, Trunk
+from sam3.model.block import Block
+from sam3.model.trunk import Trunk
 from sam3.model_builder import build_click_model, random_predictor
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")

@@ -13,8 +13,8 @@ from PIL import Image
 
 from sam3.errors import ImageError, PromptError, UnsupportedError
 from sam3.model_builder import build_sam3_video_model
-from sam3.video_frames import open_frames
-from sam3.video_predictor import Sam3VideoPredictor
+from sam3.notebook.video_predictor import Sam3VideoPredictor
+from sam3.tracking.frames import open_frames
 from sam3.weights import load as checkpoint
 from tests.sam3.test_tracker import LEFT, RIGHT, SERIES, SIZE, Broken, random_tracker
 

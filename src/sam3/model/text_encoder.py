@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from sam3.config import DetectorConfig
 from sam3.model.attention import Attention
-from sam3.model.trunk import Mlp
+from sam3.model.block import Mlp
 
 __all__ = ["TextEncoder"]
 

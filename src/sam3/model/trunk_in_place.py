@@ -1,6 +1,6 @@
 """A block of the trunk on a CPU: the same arithmetic, window by window and in place.
 
-A block as written down in :mod:`sam3.model.trunk` makes half a gigabyte of intermediates for an
+A block as written down in :mod:`sam3.model.block` makes half a gigabyte of intermediates for an
 image of full size. Here each is made for a few hundred tokens, used while it is in the cache, and
 added to the tokens where they lie. What pads an image to whole windows is never multiplied.
 """
@@ -8,16 +8,13 @@ added to the tokens where they lie. What pads an image to whole windows is never
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from sam3.model.block import Block
 from sam3.model.trunk_linears import BlockLinears
-
-if TYPE_CHECKING:
-    from sam3.model.trunk import Block
 
 __all__ = ["apply_in_place", "can_work_in_place"]
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-if TYPE_CHECKING:
-    from sam3.model.trunk import Block
+from sam3.model.block import Block
 
 __all__ = ["BlockLinears", "packed_linears"]
 

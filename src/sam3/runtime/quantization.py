@@ -21,7 +21,8 @@ import torch
 from torch import Tensor
 
 from sam3.errors import UnsupportedError
-from sam3.model.trunk import Block, Trunk
+from sam3.model.block import Block
+from sam3.model.trunk import Trunk
 from sam3.model.trunk_linears import BlockLinears
 
 __all__ = ["Int8Linear", "quantize_trunk"]

@@ -14,14 +14,14 @@ import torch
 
 from sam3.errors import ImageError, PromptError
 from sam3.features import ImageFeatures
-from sam3.mask_output import MaskKind, empty_masks, write_masks
 from sam3.model.memory import Memory
 from sam3.predictor import Predictor, load_predictor
+from sam3.preprocess.mask_output import MaskKind, empty_masks, write_masks
 from sam3.prompts import check_prompts
 from sam3.runtime.devices import Precision
-from sam3.tracking_session import TrackingSession
-from sam3.tracking_steps import ObjectOnFrame, TrackingSteps
-from sam3.video_frames import EncodedFrames, FrameReader
+from sam3.tracking.frames import EncodedFrames, FrameReader
+from sam3.tracking.session import TrackingSession
+from sam3.tracking.steps import ObjectOnFrame, TrackingSteps
 from sam3.weights import load as checkpoint
 from sam3.weights.memory import load_memory
 

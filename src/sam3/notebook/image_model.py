@@ -13,13 +13,13 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from sam3.concepts.detector import Detector
 from sam3.config import get_preset
-from sam3.detector import Detector
 from sam3.errors import CheckpointNotFoundError, PromptError, UnsupportedError
 from sam3.features import ImageFeatures
 from sam3.model.click_model import ClickModel
 from sam3.model.detector_model import DetectorModel
-from sam3.model.sam3_image_processor import ImageState
+from sam3.notebook.image_state import ImageState
 from sam3.predictor import Predictor
 from sam3.runtime.devices import Precision, choose_device
 from sam3.weights import load as checkpoint

@@ -13,7 +13,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from sam3.detections import Candidates
+from sam3.concepts.detections import Candidates
+from sam3.concepts.tokenizer import ConceptTokenizer
 from sam3.errors import FeaturesError, PromptError
 from sam3.features import ImageFeatures
 from sam3.model.box_ops import box_cxcywh_to_xyxy, box_xyxy_to_cxcywh
@@ -21,7 +22,6 @@ from sam3.model.detector_model import DetectorImage, DetectorModel, RawDetection
 from sam3.predictor import Predictor, load_predictor
 from sam3.prompts import check_boxes
 from sam3.runtime.devices import Precision
-from sam3.tokenizer import ConceptTokenizer
 from sam3.weights.detector import load_detector_model
 from sam3.weights.load import embedded_weights
 

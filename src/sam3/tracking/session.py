@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from sam3.features import ImageFeatures
-from sam3.memory_choice import Choice, MemorySelection, choose_memories, nearest_first
 from sam3.model.memory_attention import Remembered
 from sam3.prompts import Prompts
 from sam3.runtime.cores import on_all_cores
-from sam3.tracking_steps import ObjectOnFrame, TrackingSteps
+from sam3.tracking.memory_choice import Choice, MemorySelection, choose_memories, nearest_first
+from sam3.tracking.steps import ObjectOnFrame, TrackingSteps
 
 __all__ = ["ObjectMemory", "TrackingSession"]
 

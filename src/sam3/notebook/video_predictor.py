@@ -15,10 +15,10 @@ from sam3.errors import ImageError, PromptError
 from sam3.model.click_model import ClickModel
 from sam3.preprocess.transforms import upsample
 from sam3.prompts import check_prompts
-from sam3.tracker import Tracker, check_mask
-from sam3.tracking_session import TrackingSession
-from sam3.tracking_steps import ABSENT_LOGIT, ObjectOnFrame
-from sam3.video_frames import EncodedFrames, FrameReader, open_frames
+from sam3.tracking.frames import EncodedFrames, FrameReader, open_frames
+from sam3.tracking.session import TrackingSession
+from sam3.tracking.steps import ABSENT_LOGIT, ObjectOnFrame
+from sam3.tracking.tracker import Tracker, check_mask
 
 __all__ = ["Sam3VideoPredictor", "VideoState"]
 
@@ -92,7 +92,7 @@ class Sam3VideoPredictor:
         Parameters
         ----------
         video_path : path-like, sequence or array
-            As for :func:`sam3.video_frames.open_frames`.
+            As for :func:`sam3.tracking.frames.open_frames`.
         **ignored
             Where and how the original keeps frames (``offload_video_to_cpu`` and the like): here
             they are read when they are needed.

@@ -7,10 +7,10 @@ from types import SimpleNamespace
 
 import torch
 
-from sam3.image_model import find_weights
+from sam3.notebook.image_model import find_weights
+from sam3.notebook.video_predictor import Sam3VideoPredictor
 from sam3.runtime.devices import Precision
-from sam3.tracker import Tracker, load_tracker
-from sam3.video_predictor import Sam3VideoPredictor
+from sam3.tracking.tracker import Tracker, load_tracker
 
 __all__ = ["Sam3VideoModel", "build_sam3_video_model"]
 

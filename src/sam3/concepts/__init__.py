@@ -1,0 +1,1 @@
+"""Find all objects of a text or of example boxes."""

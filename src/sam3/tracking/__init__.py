@@ -1,0 +1,1 @@
+"""Follow objects through frames: what is remembered of them, and one step after another."""
