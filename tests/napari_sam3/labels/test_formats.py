@@ -282,18 +282,6 @@ def test_names_of_files_tell_formats() -> None:
         export_labels(np.ones((2, 2), int), "a.tif", "bmp")
 
 
-@pytest.mark.parametrize("name", FORMATS)
-def test_empty_and_unusable_labels(tmp_path: Path, name: str) -> None:
-    suffix = FORMATS[name].suffixes[0]
-    assert export_labels(np.zeros((3, 4), bool), tmp_path / f"empty{suffix}", name).exists()
-    for unusable in (np.zeros((3, 4), np.float32), np.zeros(3, int), np.zeros((0, 3), int)):
-        with pytest.raises(ImageError, match="labels of"):
-            export_labels(unusable, tmp_path / f"bad{suffix}", name)
-    with pytest.raises(ExportError, match="exists already"):
-        export_labels(np.ones((3, 4), int), tmp_path / f"empty{suffix}", name)
-    assert [path.name for path in tmp_path.iterdir()] == [f"empty{suffix}"]
-
-
 @pytest.mark.parametrize(("library", "name"), [("roifile", "l.zip"), ("pyarrow", "l.parquet")])
 def test_a_library_that_is_missing_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, library: str, name: str
