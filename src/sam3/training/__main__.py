@@ -32,6 +32,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--cooldown", type=float, default=defaults.cooldown)
     parser.add_argument("--scenes", type=int, default=defaults.scenes, help="made scenes")
     parser.add_argument(
+        "--leave-out", nargs="+", default=[], metavar="SET", help="sets not to train on"
+    )
+    parser.add_argument(
         "--phase",
         action="append",
         metavar="UNTIL,IMAGES,PROMPTS,CROP",
@@ -67,6 +70,7 @@ def main(argv: list[str] | None = None) -> int:
         scenes=arguments.scenes,
         bfloat16=arguments.bfloat16,
         processes=arguments.processes,
+        leave_out=tuple(arguments.leave_out),
     )
     if arguments.phase:
         phases = [text.split(",") for text in arguments.phase]

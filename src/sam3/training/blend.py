@@ -119,7 +119,9 @@ def main(argv: list[str] | None = None) -> int:
         print(f"best: {best:g}")
         if arguments.out:
             metadata = {"blend": f"{best:g}", "licence": "BSD-3-Clause"}
-            checkpoint.save(blend(before, after, best), arguments.out, metadata=metadata)
+            model = blend(before, after, best)
+            # 16 bits, as in the file that ships
+            checkpoint.save(model, arguments.out, dtype=torch.float16, metadata=metadata)
     except Sam3Error as error:
         print(f"sam3.training.blend: {error}", file=sys.stderr)
         return 2

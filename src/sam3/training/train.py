@@ -78,6 +78,8 @@ class Settings:
         Procedurally made scenes in the pool.
     real_fraction : float
         Share of crops from real images, where these are given.
+    leave_out : tuple of str
+        Sets of real images that are not trained on, to see what a model makes of a new field.
     preset : str
         Model to train.
     phases : tuple of Phase
@@ -99,6 +101,7 @@ class Settings:
     cooldown: float = 0.35
     scenes: int = 1500
     real_fraction: float = 0.7
+    leave_out: tuple[str, ...] = ()
     preset: str = "tiny"
     phases: tuple[Phase, ...] = (
         Phase(0.6, 32, 4, 112),
@@ -220,6 +223,7 @@ def _work(rank: int, job: _Job) -> None:
     start = checkpoint.load(job.init) if job.init else build_click_model(config, seed=settings.seed)
     run = _Run(settings, start.requires_grad_(True), job.out, job.device)
     real, validation = load_real(job.data)
+    real = [sample for sample in real if sample.domain not in settings.leave_out]
     scenes = scene_pool(settings.scenes, settings.seed, job.out / "cache")
     sampler = CropSampler(
         real,
