@@ -31,7 +31,6 @@ __all__ = ["Undisturbed", "ask_product", "main", "mask_overlap", "objects_of", "
 SMALLEST_AREA = 80
 SLACK = 0.1
 CORRECTIONS = 3
-POOR = 0.65
 TOLERANCES = (0.02, 0.04, 0.08, 0.16)
 Figures = dict[str, float]
 Mask = npt.NDArray[np.bool_]
@@ -145,8 +144,6 @@ def measure_image(
                 mask,
             ),
         }
-        if row["click"] < POOR:
-            row[f"the same, of clicks below {POOR}"] = corrected[-1]
         if tolerance is not None:
             at = (float(click[0]), float(click[1]))
             row["flood fill at the click"] = mask_overlap(flood_fill(grey, at, tolerance), mask)

@@ -330,6 +330,11 @@ def test_blended_weights_lie_between_and_the_best_are_written(
         half.parameters(), shipped.parameters(), other.parameters(), strict=True
     ):
         torch.testing.assert_close(middle, (a + b) / 2)
+    parts = blend.blend(shipped, other, 0.5, 0.0).state_dict()
+    for name, value in shipped.state_dict().items():
+        same = not name.startswith(("trunk", "neck"))
+        expected = value if same else half.state_dict()[name]
+        torch.testing.assert_close(parts[name], expected)
     image, labels = make_scene(np.random.default_rng(3), 160, "nuclei")
     np.savez(tmp_path / "one.npz", a_image=image, a_labels=labels)
     written = tmp_path / "best.safetensors"

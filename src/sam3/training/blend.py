@@ -27,11 +27,14 @@ from sam3.weights import load as checkpoint
 
 __all__ = ["blend", "main", "measure_sets", "validation_batches"]
 
+_ENCODER = ("trunk", "neck")
 #: Figures that count, in the order in which they are printed.
 FIGURES = ("best_scored", "best_of_three", "corrected_best_scored", "single")
 
 
-def blend(before: ClickModel, after: ClickModel, share: float) -> ClickModel:
+def blend(
+    before: ClickModel, after: ClickModel, share: float, decoder_share: float | None = None
+) -> ClickModel:
     """Return the model `share` of the way from `before` to `after`.
 
     Parameters
@@ -40,15 +43,18 @@ def blend(before: ClickModel, after: ClickModel, share: float) -> ClickModel:
         Models of one configuration.
     share : float
         0 is `before`, 1 is `after`; beyond 1 extrapolates.
+    decoder_share : float, optional
+        Of all but the image encoder, where it differs: what a prompt means is forgotten sooner
+        than what an image shows.
     """
     result = copy.deepcopy(before)
     theirs = after.state_dict()
-    state = {
-        name: torch.lerp(value, theirs[name].to(value.dtype), share)
-        if value.is_floating_point()
-        else value
-        for name, value in before.state_dict().items()
-    }
+    state = before.state_dict()
+    for name, value in state.items():
+        if value.is_floating_point():
+            rest = share if decoder_share is None else decoder_share
+            part = share if name.startswith(_ENCODER) else rest
+            state[name] = torch.lerp(value, theirs[name].to(value.dtype), part)
     result.load_state_dict(state)
     return result
 
@@ -103,6 +109,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("after", type=Path, help="weights after it")
     parser.add_argument("--data", type=Path, required=True, help="npz or folder of them")
     parser.add_argument("--shares", type=float, nargs="+", default=[0.25, 0.5, 0.75, 1.0])
+    parser.add_argument("--decoder-share", type=float, help="of all but the image encoder")
     parser.add_argument("--batches", type=int, default=3, help="of eight crops, for each set")
     parser.add_argument("--out", type=Path, help="where the best is written")
     arguments = parser.parse_args(argv)
@@ -110,16 +117,16 @@ def main(argv: list[str] | None = None) -> int:
     try:
         before, after = (checkpoint.load(path) for path in (arguments.before, arguments.after))
         sets = validation_batches(load_real(arguments.data)[1], batches=arguments.batches)
-        scores = {}
+        decoder, scores = arguments.decoder_share, {}
         for share in [0.0, *arguments.shares]:
-            measured = measure_sets(blend(before, after, share), sets)
+            measured = measure_sets(blend(before, after, share, decoder if share else 0.0), sets)
             scores[share] = float(np.mean(list(measured.values()), axis=0)[:3].mean())
             print("\n".join(table(share, measured)), flush=True)
         best = max(scores, key=lambda share: scores[share])
         print(f"best: {best:g}")
         if arguments.out:
             metadata = {"blend": f"{best:g}", "licence": "BSD-3-Clause"}
-            model = blend(before, after, best)
+            model = blend(before, after, best, decoder if best else 0.0)
             # 16 bits, as in the file that ships
             checkpoint.save(model, arguments.out, dtype=torch.float16, metadata=metadata)
     except Sam3Error as error:
