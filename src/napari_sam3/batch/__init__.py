@@ -1,6 +1,6 @@
 """Whole stacks, series and slides: the same question asked of many planes, and kept on disk."""
 
-from napari_sam3.core.objects import BatchObject
+from napari_sam3.core.objects import Instance
 from napari_sam3.inference.tracking.carry import CarryRules
 
 from .modes import Automatic, Carried, Mode, Placed, Repeated
@@ -11,6 +11,9 @@ from .results import BatchError, PlaneResult, Progress
 from .segmenting import segment
 from .tables import read_objects
 
+#: The name that scripts know.
+BatchObject = Instance
+
 __all__ = [
     "Automatic",
     "BatchControl",
@@ -19,6 +22,7 @@ __all__ = [
     "BatchPrompts",
     "Carried",
     "CarryRules",
+    "Instance",
     "Mode",
     "Placed",
     "PlaneResult",

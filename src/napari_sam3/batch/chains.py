@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from napari_sam3.core.objects import BatchObject
+from napari_sam3.core.objects import Instance
 from napari_sam3.core.rendering import PlaneImage
 from sam3.errors import ImageError
 
@@ -13,20 +13,20 @@ from .prompts import Position
 from .unit_records import name_of
 from .units import State, Workbench, state_digest
 
-__all__ = ["Step", "meet", "sweep"]
+__all__ = ["ChainStep", "meet", "sweep"]
 
 Load = Callable[[Position, Position | None], PlaneImage]
 
 
 @dataclass(frozen=True, eq=False)
-class Step:
+class ChainStep:
     """What a sweep did on one plane.
 
     Parameters
     ----------
     position : tuple of int
         The plane.
-    objects : tuple of BatchObject
+    objects : tuple of Instance
         Those carried there, and those that ended there.
     keep : callable
         Writes the record; to be called once, by any thread, before the next sweep.
@@ -39,14 +39,16 @@ class Step:
     """
 
     position: Position
-    objects: tuple[BatchObject, ...]
+    objects: tuple[Instance, ...]
     keep: Callable[[], None]
     known: bool = False
     asked: bool = False
     error: ImageError | None = None
 
 
-def sweep(bench: Workbench, stack: Sequence[Position], room: str, load: Load) -> Iterator[Step]:
+def sweep(
+    bench: Workbench, stack: Sequence[Position], room: str, load: Load
+) -> Iterator[ChainStep]:
     """Go through a stack in one direction.
 
     Parameters
@@ -68,7 +70,7 @@ def sweep(bench: Workbench, stack: Sequence[Position], room: str, load: Load) ->
         }
         # Prompts are a new beginning: nothing is carried to where the object has its own.
         todo = {number: one for number, one in state.items() if number not in anchors}
-        objects: tuple[BatchObject, ...] = ()
+        objects: tuple[Instance, ...] = ()
         error, keep = None, _nothing
         known = records.objects(room, name, state_digest(todo)) if todo else None
         if todo:
@@ -89,14 +91,14 @@ def sweep(bench: Workbench, stack: Sequence[Position], room: str, load: Load) ->
             state = {one.id: (one.mask, one.steps) for one in objects if not one.ended}
         state |= {number: (one.mask, 0) for number, one in anchors.items()}
         asked = bool(todo) and known is None
-        yield Step(position, objects, keep, known is not None, asked, error)
+        yield ChainStep(position, objects, keep, known is not None, asked, error)
 
 
 def meet(
-    anchors: Iterable[BatchObject],
-    forward: Iterable[BatchObject],
-    backward: Iterable[BatchObject],
-) -> tuple[BatchObject, ...]:
+    anchors: Iterable[Instance],
+    forward: Iterable[Instance],
+    backward: Iterable[Instance],
+) -> tuple[Instance, ...]:
     """Choose what stands on a plane, out of what has prompts there and what was carried there.
 
     Prompts come first, then what was carried fewer steps, then the better score; in doubt what
@@ -104,7 +106,7 @@ def meet(
 
     Returns
     -------
-    tuple of BatchObject
+    tuple of Instance
         By their ids.
     """
     chosen = {one.id: one for one in anchors if not one.mask.is_empty}
@@ -123,7 +125,7 @@ def _nothing() -> None:
 
 
 def _keeper(
-    bench: Workbench, room: str, name: str, objects: tuple[BatchObject, ...], made_from: str
+    bench: Workbench, room: str, name: str, objects: tuple[Instance, ...], made_from: str
 ) -> Callable[[], None]:
     return lambda: bench.records.put_objects(room, name, objects, made_from)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from napari_sam3.core.objects import BatchObject
+from napari_sam3.core.objects import Instance
 from sam3.errors import ImageError
 
 from .chains import meet, sweep
@@ -16,7 +16,7 @@ from .progress import BatchControl
 from .prompts import Position
 from .sources import ImageSource
 from .unit_records import name_of
-from .units import Job, Workbench
+from .units import BatchJob, Workbench
 
 __all__ = [
     "Done",
@@ -46,7 +46,7 @@ class Done:
     errors: tuple[tuple[Position, str], ...] = ()
 
 
-def objects_of(bench: Workbench, position: Position) -> tuple[BatchObject, ...]:
+def objects_of(bench: Workbench, position: Position) -> tuple[Instance, ...]:
     """Return the objects of a plane from the records, as they are painted."""
     name, records = name_of(position), bench.records
     found = records.objects("found", name) or ()
@@ -80,7 +80,7 @@ _lock = threading.Lock()
 
 
 @contextmanager
-def bench_of(job: Job) -> Iterator[Workbench]:
+def bench_of(job: BatchJob) -> Iterator[Workbench]:
     """Lend a task a bench of its own: nothing that it changes is seen by another thread.
 
     Only the image is shared, which stays open from task to task of a run.
@@ -97,7 +97,7 @@ def bench_of(job: Job) -> Iterator[Workbench]:
             shared.users -= 1
 
 
-def do_plane(job: Job, position: Position) -> Done:
+def do_plane(job: BatchJob, position: Position) -> Done:
     """Ask for the prompts of a plane, and paint it."""
     with bench_of(job) as bench:
         found = _anchors(bench, position)
@@ -107,7 +107,7 @@ def do_plane(job: Job, position: Position) -> Done:
         return Done(found.skipped and not painted)
 
 
-def do_anchors(job: Job, position: Position) -> Done:
+def do_anchors(job: BatchJob, position: Position) -> Done:
     """Ask for the prompts of a plane, and keep the answer."""
     with bench_of(job) as bench:
         return _anchors(bench, position)
@@ -125,7 +125,7 @@ def _anchors(bench: Workbench, position: Position) -> Done:
     return Done(False)
 
 
-def do_tile(job: Job, item: tuple[Position, int]) -> Done:
+def do_tile(job: BatchJob, item: tuple[Position, int]) -> Done:
     """Find everything in a tile of a plane, by its number."""
     position, number = item
     with bench_of(job) as bench:
@@ -139,13 +139,13 @@ def do_tile(job: Job, item: tuple[Position, int]) -> Done:
         return Done(False)
 
 
-def do_paint(job: Job, item: tuple[Position, tuple[BatchObject, ...]]) -> bool:
+def do_paint(job: BatchJob, item: tuple[Position, tuple[Instance, ...]]) -> bool:
     """Paint the objects of a plane; False if it was done before."""
     with bench_of(job) as bench:
         return bench.paint(*item)
 
 
-def do_sweep(job: Job, item: tuple[Sequence[Position], str]) -> Done:
+def do_sweep(job: BatchJob, item: tuple[Sequence[Position], str]) -> Done:
     """Carry objects through a stack in one direction."""
     stack, room = item
     planes = list(stack) if room == "forward" else list(stack)[::-1]
@@ -159,7 +159,7 @@ def do_sweep(job: Job, item: tuple[Sequence[Position], str]) -> Done:
     return Done(not asked, tuple(errors))
 
 
-def do_meet(job: Job, position: Position) -> Done:
+def do_meet(job: BatchJob, position: Position) -> Done:
     """Paint what both directions have brought to a plane."""
     with bench_of(job) as bench:
         return Done(not bench.paint(position, objects_of(bench, position)))

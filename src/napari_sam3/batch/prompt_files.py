@@ -16,7 +16,7 @@ from napari_sam3.core.prompts import PromptSet, parse_polarity
 from sam3.errors import PromptError
 from sam3.files import read_bounded, write_whole
 
-from .prompts import MAX_ID, BatchPrompts, Position, PromptRow
+from .prompts import MAX_ID, BatchPrompts, Position, PromptEntry
 
 __all__ = ["read_prompts", "write_prompts"]
 
@@ -151,7 +151,7 @@ def _json_rows(text: str, name: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
         yield f"{name}, prompt {i}", values
 
 
-def _row(values: Mapping[str, Any], leading: tuple[str, ...], place: str) -> PromptRow:
+def _row(values: Mapping[str, Any], leading: tuple[str, ...], place: str) -> PromptEntry:
     numbered = tuple(f"axis-{i}" for i in range(len(leading)))
     known = {_PLANE, "object", "polarity", *_POINT, *BOX, *leading, *numbered, *_JSON_KEYS}
     unknown = [name for name in values if name not in known]
@@ -165,7 +165,7 @@ def _row(values: Mapping[str, Any], leading: tuple[str, ...], place: str) -> Pro
         number = _whole(values["object"], "object", place)
         if not 1 <= number <= MAX_ID:
             raise PromptError(f"{place}: object is {number}; expected a number from 1 to {MAX_ID}")
-    return PromptRow(
+    return PromptEntry(
         _position(values, leading, numbered, place), _prompt(values, place), number, place
     )
 
@@ -241,7 +241,7 @@ def _once(place: str, message: str) -> str:
     return message if message.startswith(place) else f"{place}: {message}"
 
 
-def _values(row: PromptRow, leading: Sequence[str]) -> dict[str, Any]:
+def _values(row: PromptEntry, leading: Sequence[str]) -> dict[str, Any]:
     values: dict[str, Any] = dict(zip(leading, row.position, strict=True)) if leading else {}
     if not leading and row.position:
         values[_PLANE] = " ".join(map(str, row.position))

@@ -13,7 +13,7 @@ from napari_sam3.core.planes import PlaneIndex, nearest
 from napari_sam3.core.prompts import DECIMALS, PromptSet, parse_polarity, read_shape
 from sam3.errors import PromptError
 
-__all__ = ["MAX_ID", "BatchPrompts", "Position", "PromptRow", "prompts_from_layers"]
+__all__ = ["MAX_ID", "BatchPrompts", "Position", "PromptEntry", "prompts_from_layers"]
 
 #: Place of a plane on every axis before rows and columns; () for a 2-D image.
 Position = tuple[int, ...]
@@ -21,7 +21,7 @@ MAX_ID = int(np.iinfo(np.uint32).max)
 
 
 @dataclass(frozen=True)
-class PromptRow:
+class PromptEntry:
     """One prompt of a table or layer.
 
     Parameters
@@ -84,7 +84,7 @@ class BatchPrompts:
         object.__setattr__(self, "planes", ordered)
 
     @classmethod
-    def from_rows(cls, rows: Iterable[PromptRow]) -> BatchPrompts:
+    def from_rows(cls, rows: Iterable[PromptEntry]) -> BatchPrompts:
         """Gather rows into objects, in the order given.
 
         Raises
@@ -136,15 +136,15 @@ class BatchPrompts:
         """Return the prompts of these planes only."""
         return BatchPrompts({one: self.planes[one] for one in positions if one in self.planes})
 
-    def rows(self) -> Iterator[PromptRow]:
+    def rows(self) -> Iterator[PromptEntry]:
         """Give the prompts one by one, plane by plane and object by object, the box first."""
         for position, objects in self.planes.items():
             for number, prompts in objects.items():
                 if prompts.box is not None:
                     whole = PromptSet(box=prompts.box, outline=prompts.outline)
-                    yield PromptRow(position, whole, number)
+                    yield PromptEntry(position, whole, number)
                 for point, label in zip(prompts.points, prompts.labels, strict=True):
-                    yield PromptRow(position, PromptSet((point,), (label,)), number)
+                    yield PromptEntry(position, PromptSet((point,), (label,)), number)
 
     def check_inside(self, shape: Sequence[int]) -> None:
         """Check that every prompt lies on a plane of an image, and in it.
@@ -201,7 +201,7 @@ def prompts_from_layers(
     ndim : int
         D, the number of axes of the image without colours.
     point_objects, shape_objects : sequence of int, optional
-        Ids of the objects that rows belong to; 0 where there is none yet. See `PromptRow`.
+        Ids of the objects that rows belong to; 0 where there is none yet. See `PromptEntry`.
 
     Returns
     -------
@@ -212,7 +212,7 @@ def prompts_from_layers(
     sam3.errors.PromptError
         If a row cannot be read.
     """
-    rows: list[PromptRow] = []
+    rows: list[PromptEntry] = []
     types = [shape_types] * len(shapes) if isinstance(shape_types, str) else list(shape_types)
     for i, (corners, kind) in enumerate(zip(shapes, types, strict=True)):
         vertices = _positions(corners, ndim, f"shape {i}")
@@ -220,14 +220,14 @@ def prompts_from_layers(
         plane = PlaneIndex((ndim - 2, ndim - 1), position)
         found = read_shape(vertices, kind, plane) if len(vertices) else None
         if found is not None:
-            rows.append(PromptRow(position, found, _given(shape_objects, i), f"shape {i}"))
+            rows.append(PromptEntry(position, found, _given(shape_objects, i), f"shape {i}"))
     places = _positions([] if points is None else points, ndim, "points")
     labels = ["foreground"] * len(places) if polarity is None else list(polarity)
     if len(labels) != len(places):
         raise PromptError(f"{len(places)} points came with {len(labels)} polarities; give one each")
     for i, (place, label) in enumerate(zip(places, labels, strict=True)):
         click = PromptSet(((float(place[-1]), float(place[-2])),), (parse_polarity(label),))
-        rows.append(PromptRow(_nearest(place), click, _given(point_objects, i), f"point {i}"))
+        rows.append(PromptEntry(_nearest(place), click, _given(point_objects, i), f"point {i}"))
     return BatchPrompts.from_rows(rows)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_sam3.core.masks import PlaneMask
-from napari_sam3.core.objects import BatchObject
+from napari_sam3.core.objects import Instance
 from napari_sam3.core.planes import PlaneIndex
 from napari_sam3.labels.painting import paint
 from sam3.errors import Sam3Error
@@ -55,7 +55,7 @@ class PlaneResult:
         Which.
     shape : tuple of int
         (height, width) in px.
-    objects : tuple of BatchObject
+    objects : tuple of Instance
         In the order in which they are painted: an earlier one keeps the pixels.
     skipped : bool
         Everything was there from an earlier run.
@@ -65,7 +65,7 @@ class PlaneResult:
 
     plane: PlaneIndex
     shape: tuple[int, int]
-    objects: tuple[BatchObject, ...] = field(default=(), repr=False)
+    objects: tuple[Instance, ...] = field(default=(), repr=False)
     skipped: bool = False
     error: Sam3Error | None = None
 
@@ -80,7 +80,7 @@ class PlaneResult:
         return paint(self.objects, (slice(0, self.shape[0]), slice(0, self.shape[1])))
 
 
-def masks_digest(objects: Iterable[BatchObject] | Mapping[int, PlaneMask]) -> str:
+def masks_digest(objects: Iterable[Instance] | Mapping[int, PlaneMask]) -> str:
     """Return a digest of ids and masks in their order."""
     pairs = (
         objects.items() if isinstance(objects, Mapping) else ((one.id, one.mask) for one in objects)

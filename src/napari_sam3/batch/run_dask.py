@@ -17,7 +17,7 @@ from .prompts import Position
 from .results import BatchError, PlaneResult
 from .run_local import count_units
 from .sources import ImageSource, ModelSource
-from .units import Job, Workbench, plane_index
+from .units import BatchJob, Workbench, plane_index
 
 __all__ = ["check_dask", "connect", "describe_model", "run_on_dask"]
 
@@ -91,7 +91,7 @@ def describe_model(client: Any, model: ModelSource) -> dict[str, Any]:
 
 
 def run_on_dask(
-    job: Job, positions: Sequence[Position], control: BatchControl, client: Any
+    job: BatchJob, positions: Sequence[Position], control: BatchControl, client: Any
 ) -> Iterator[PlaneResult]:
     """Do a job on Dask; each task reads its own planes and writes its own chunks and records.
 
@@ -113,7 +113,7 @@ def run_on_dask(
     PlaneResult
         Each plane once it is written, in order.
     """
-    run = _Run(job, control, client)
+    run = _DaskRun(job, control, client)
     control.begin(count_units(run.bench, positions))
     try:
         if isinstance(job.mode, Placed):
@@ -126,10 +126,10 @@ def run_on_dask(
         run.cancel()
 
 
-class _Run:
+class _DaskRun:
     """One run, seen from the process that hands the tasks out."""
 
-    def __init__(self, job: Job, control: BatchControl, client: Any) -> None:
+    def __init__(self, job: BatchJob, control: BatchControl, client: Any) -> None:
         self.job, self.control, self.client = job, control, client
         self.bench = Workbench(job, control)
         self._waiting: deque[Any] = deque()
@@ -203,7 +203,7 @@ class _Run:
 
     def _each(
         self,
-        function: Callable[[Job, Any], Any],
+        function: Callable[[BatchJob, Any], Any],
         items: Sequence[Any],
         known: Mapping[Any, Any] | None = None,
     ) -> Iterator[tuple[Any, Any]]:
@@ -228,7 +228,7 @@ class _Run:
         except Exception as error:
             raise _failed(error) from error
 
-    def _submit(self, function: Callable[[Job, Any], Any], item: Any) -> Any:
+    def _submit(self, function: Callable[[BatchJob, Any], Any], item: Any) -> Any:
         position = item if function in (do_plane, do_anchors) else None
         job = _about(self.job, position)
         try:
@@ -240,7 +240,7 @@ class _Run:
         self.control.count(skipped=done.skipped, failed=bool(done.errors))
 
 
-def _about(job: Job, position: Position | None) -> Job:
+def _about(job: BatchJob, position: Position | None) -> BatchJob:
     """Return a job with the prompts of one plane or none, so that little is sent."""
     if not isinstance(job.mode, Placed | Carried):
         return job

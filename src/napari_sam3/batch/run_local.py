@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from napari_sam3.core.objects import BatchObject
+from napari_sam3.core.objects import Instance
 from napari_sam3.core.rendering import PlaneImage
 from sam3.errors import ImageError, Sam3Error
 
-from .chains import Step, meet, sweep
+from .chains import ChainStep, meet, sweep
 from .modes import Automatic, Carried, Placed
 from .pipeline import ReadAhead, WriteBehind
 from .progress import BatchControl
 from .prompts import Position
 from .results import PlaneResult
 from .unit_records import name_of
-from .units import Job, Stopped, Workbench, plane_index
+from .units import BatchJob, Stopped, Workbench, plane_index
 
 __all__ = ["count_units", "run_here"]
 
@@ -33,13 +33,13 @@ def count_units(bench: Workbench, positions: Sequence[Position]) -> int:
 
 
 def run_here(
-    job: Job, positions: Sequence[Position], control: BatchControl, cache: Any = None
+    job: BatchJob, positions: Sequence[Position], control: BatchControl, cache: Any = None
 ) -> Iterator[PlaneResult]:
     """Do a job in this process.
 
     Parameters
     ----------
-    job : Job
+    job : BatchJob
         What there is to do.
     positions : sequence of tuple of int
         Planes, in the order in which they are done.
@@ -55,7 +55,7 @@ def run_here(
     """
     bench = Workbench(job, control, cache) if cache is not None else Workbench(job, control)
     control.begin(count_units(bench, positions))
-    run = _Run(bench, control, keep_features=cache is not None)
+    run = _LocalRun(bench, control, keep_features=cache is not None)
     try:
         try:
             if isinstance(job.mode, Placed):
@@ -72,7 +72,7 @@ def run_here(
         run.close()
 
 
-class _Run:
+class _LocalRun:
     """One run: the bench, and the threads before and behind it."""
 
     def __init__(self, bench: Workbench, control: BatchControl, *, keep_features: bool) -> None:
@@ -147,7 +147,12 @@ class _Run:
             yield from filter(None, self.writer.drain())
 
     def _settle(
-        self, step: Step, room: str, errors: dict[Position, Sam3Error], skipped: bool, last: bool
+        self,
+        step: ChainStep,
+        room: str,
+        errors: dict[Position, Sam3Error],
+        skipped: bool,
+        last: bool,
     ) -> Iterator[PlaneResult]:
         """Keep a step; paint its plane if no other sweep will come there."""
         position, records = step.position, self.bench.records
@@ -170,7 +175,7 @@ class _Run:
 
     def _found(
         self, position: Position, later: Sequence[Position]
-    ) -> tuple[tuple[BatchObject, ...], Sam3Error | None, bool]:
+    ) -> tuple[tuple[Instance, ...], Sam3Error | None, bool]:
         """Return the objects with prompts on a plane, or why not, and whether they were known."""
         self._check()
         known = self.bench.records.objects("found", name_of(position))
@@ -183,7 +188,7 @@ class _Run:
             return (), error, False
 
     def _keep_found(
-        self, position: Position, objects: tuple[BatchObject, ...]
+        self, position: Position, objects: tuple[Instance, ...]
     ) -> Iterator[PlaneResult]:
         def keep() -> None:
             self.bench.records.put_objects("found", name_of(position), objects)
@@ -193,7 +198,7 @@ class _Run:
     def _paint(
         self,
         position: Position,
-        objects: tuple[BatchObject, ...],
+        objects: tuple[Instance, ...],
         error: Sam3Error | None,
         known: bool,
         keep: bool = False,
@@ -211,7 +216,7 @@ class _Run:
     def _result(
         self,
         position: Position,
-        objects: tuple[BatchObject, ...],
+        objects: tuple[Instance, ...],
         skipped: bool,
         error: Sam3Error | None = None,
     ) -> PlaneResult:

@@ -22,7 +22,7 @@ from .prompts import Position
 from .results import BatchError, PlaneResult
 from .run_local import run_here
 from .sources import ImageSource, ModelSource
-from .units import Job
+from .units import BatchJob
 
 if TYPE_CHECKING:
     from sam3.predictor import Predictor
@@ -131,7 +131,7 @@ def segment(
         )
         stack.callback(folder.close)
         target = None if output is None else Path(output).absolute()
-        job = Job(source, mode, models, folder.path.absolute(), target, contrast, level)
+        job = BatchJob(source, mode, models, folder.path.absolute(), target, contrast, level)
         if client is None:
             yield from run_here(job, positions, control, cache)
         else:

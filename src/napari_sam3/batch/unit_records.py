@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from napari_sam3.core.objects import BatchObject
+from napari_sam3.core.objects import Instance
 from napari_sam3.inference.automatic.find import Found
 from napari_sam3.inference.automatic.seeds import Seed
 from napari_sam3.labels.painting import Extent
@@ -55,7 +55,7 @@ class Painted:
 
     @classmethod
     def of(
-        cls, objects: Sequence[BatchObject], extents: tuple[Extent, ...], made_from: str
+        cls, objects: Sequence[Instance], extents: tuple[Extent, ...], made_from: str
     ) -> Painted:
         """Describe objects that were painted."""
         scores = tuple(one.score for one in objects)
@@ -99,7 +99,7 @@ class Records:
 
     def objects(
         self, room: str, name: str, made_from: str | None = ""
-    ) -> tuple[BatchObject, ...] | None:
+    ) -> tuple[Instance, ...] | None:
         """Return the objects of a unit, made from certain things or from any.
 
         None if it is not done.
@@ -107,7 +107,7 @@ class Records:
         return self._read(room, name, made_from, _object_from)
 
     def put_objects(
-        self, room: str, name: str, objects: Iterable[BatchObject], made_from: str = ""
+        self, room: str, name: str, objects: Iterable[Instance], made_from: str = ""
     ) -> None:
         """Keep the objects of a unit; raises BatchError."""
         self._write(room, name, made_from, [_object_to(one) for one in objects])
@@ -221,7 +221,7 @@ _PARTS = "made_from", "items"
 _LINE = "id", "area", "centroid", "bbox", "score", "points", "boxes"
 
 
-def _object_to(one: BatchObject) -> dict[str, Any]:
+def _object_to(one: Instance) -> dict[str, Any]:
     return {
         "id": int(one.id),
         "mask": mask_to_record(one.mask),
@@ -232,9 +232,9 @@ def _object_to(one: BatchObject) -> dict[str, Any]:
     }
 
 
-def _object_from(node: Node) -> BatchObject:
+def _object_from(node: Node) -> Instance:
     parts = node.parts("id", "mask", "score", "prompts", "steps", "ended")
-    return BatchObject(
+    return Instance(
         parts["id"].integer(0),
         mask_from_record(parts["mask"]),
         parts["score"].number(),

@@ -10,20 +10,20 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from napari_sam3.core.drafts import Draft, Turn
 from napari_sam3.core.masks import PlaneMask, Region
-from napari_sam3.core.objects import BatchObject
+from napari_sam3.core.objects import Instance
 from napari_sam3.core.planes import ContrastLimits, PlaneIndex
 from napari_sam3.core.prompts import PromptSet
 from napari_sam3.core.rendering import PlaneImage
 from napari_sam3.images.plane_image import STRIP_BYTES, ArrayPlane
 from napari_sam3.inference.answers import Question, answer
 from napari_sam3.inference.automatic.find import Found, find_objects, merge_found, paint_order
-from napari_sam3.inference.cache import EmbeddingCache, EncodingStopped
+from napari_sam3.inference.cache import Control, EmbeddingCache, EncodingStopped
 from napari_sam3.inference.tracking.carry import carry
 from napari_sam3.labels.ome_zarr import LabelImage, open_labels
 from napari_sam3.labels.painting import paint_plane
@@ -38,7 +38,7 @@ from .unit_records import Painted, Records, name_of
 if TYPE_CHECKING:
     from sam3.predictor import Predictor
 
-__all__ = ["Job", "State", "Stopped", "Workbench"]
+__all__ = ["BatchJob", "State", "Stopped", "Workbench"]
 
 T = TypeVar("T")
 # Features of fields that a chain may come back to; more would cost memory for nothing.
@@ -55,23 +55,8 @@ class Stopped(Exception):
     """The batch was cancelled."""
 
 
-class StopSign(Protocol):
-    """What can be asked whether to go on; see `napari_sam3.inference.cache.Control`."""
-
-    @property
-    def cancelled(self) -> bool:
-        """Whether the batch is to end."""
-
-    @property
-    def abandoned(self) -> bool:
-        """The same: nothing that is being made is wanted."""
-
-    def report(self, stage: str, fraction: float | None = None) -> None:
-        """Tell a stage of one field."""
-
-
 @dataclass(frozen=True, eq=False)
-class Job:
+class BatchJob:
     """All that a process has to know to work on a batch; can be sent to another one.
 
     Parameters
@@ -112,16 +97,16 @@ class Workbench:
 
     Parameters
     ----------
-    job : Job
+    job : BatchJob
         What there is to do.
-    stop : StopSign
+    stop : Control
         Asked between fields.
     cache : EmbeddingCache, optional
         Features from before; by default a small one of its own.
     """
 
-    job: Job
-    stop: StopSign
+    job: BatchJob
+    stop: Control
     cache: EmbeddingCache = field(default_factory=lambda: EmbeddingCache(CACHE_BYTES))
 
     @cached_property
@@ -163,7 +148,7 @@ class Workbench:
             reason = (str(error) or type(error).__name__).splitlines()[0]
             raise ImageError(f"{plane_index(position)} cannot be read ({reason})") from error
 
-    def find(self, position: Position, plane: PlaneImage) -> tuple[BatchObject, ...]:
+    def find(self, position: Position, plane: PlaneImage) -> tuple[Instance, ...]:
         """Ask for the objects that have prompts on a plane."""
         mode = self.job.mode
         assert isinstance(mode, Placed | Carried)
@@ -174,11 +159,10 @@ class Workbench:
             lambda: answer(question, self.predictor, self.cache, self.stop)
         )
         return tuple(
-            BatchObject(one.draft.number, one.mask, float(one.score), one.prompts)
-            for one in answers
+            Instance(one.draft.number, one.mask, float(one.score), one.prompts) for one in answers
         )
 
-    def step(self, plane: PlaneImage, state: State) -> tuple[BatchObject, ...]:
+    def step(self, plane: PlaneImage, state: State) -> tuple[Instance, ...]:
         """Carry objects to a plane; those that end there are given, too."""
         mode = self.job.mode
         assert isinstance(mode, Carried)
@@ -187,7 +171,7 @@ class Workbench:
             lambda: carry(masks, plane, mode.rules, self.predictor, self.cache, self.stop)
         )
         return tuple(
-            BatchObject(
+            Instance(
                 number, one.mask, float(one.score), steps=state[number][1] + 1, ended=one.ended
             )
             for number, one in found.items()
@@ -203,7 +187,7 @@ class Workbench:
             )
         )
 
-    def merge(self, position: Position, first: int = 1) -> tuple[BatchObject, ...]:
+    def merge(self, position: Position, first: int = 1) -> tuple[Instance, ...]:
         """Bring together what was found in the tiles of a plane, numbered from `first`.
 
         Raises
@@ -221,13 +205,13 @@ class Workbench:
             parts.append(found)
         merged = paint_order(merge_found(parts, mode.settings), mode.settings)
         return tuple(
-            BatchObject(
+            Instance(
                 number, one.mask, float(one.score), PromptSet(((one.seed.x, one.seed.y),), (1,))
             )
             for number, one in enumerate(merged, start=first)
         )
 
-    def paint(self, position: Position, objects: tuple[BatchObject, ...]) -> bool:
+    def paint(self, position: Position, objects: tuple[Instance, ...]) -> bool:
         """Write a plane of labels, then that it is written; False if it was before."""
         if self.labels is None:
             return False

@@ -108,7 +108,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Do the batch, and say what was done; returns the exit code."""
     from napari_sam3.batch import BatchControl, read_objects
     from napari_sam3.images.lazy import open_image
-    from napari_sam3.labels.table import check_output, write_table
+    from napari_sam3.labels.output_files import check_output
+    from napari_sam3.labels.table import write_table
 
     if arguments.table is not None:
         check_output(arguments.table, overwrite=True)
@@ -273,7 +274,7 @@ class _Counter:
     """Shows the rate and the time left."""
 
     def __init__(self) -> None:
-        from napari_sam3.batch.pace import Pace
+        from napari_sam3.batch.progress import Pace
 
         self._pace, self._line = Pace(), ProgressLine()
 

@@ -9,13 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_sam3.labels.table import (
-    ObjectRow,
-    check_output,
-    format_table,
-    write_labels,
-    write_table,
-)
+from napari_sam3.labels.formats.tiff import write_labels
+from napari_sam3.labels.output_files import check_output
+from napari_sam3.labels.table import ObjectRow, format_table, write_table
 from napari_sam3.layers.gestures import KEYS
 from sam3.errors import Sam3Error
 

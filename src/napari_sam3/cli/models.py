@@ -91,7 +91,7 @@ def _download(arguments: argparse.Namespace) -> int:
     if not (arguments.yes or agreed("Download them?")):
         print(f"{arguments.prog}: nothing was downloaded", file=sys.stderr)
         return DONE
-    counter = _Counter("downloaded")
+    counter = _ByteCounter("downloaded")
     try:
         path = download_released_weights(
             endpoint=arguments.endpoint,
@@ -138,7 +138,7 @@ def _verdict(wanted: str) -> str:
 
 
 def _sha256(path: Path) -> str:
-    digest, counter, done = hashlib.sha256(), _Counter("read"), 0
+    digest, counter, done = hashlib.sha256(), _ByteCounter("read"), 0
     total = path.stat().st_size
     try:
         with path.open("rb") as file:
@@ -155,7 +155,7 @@ def _sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-class _Counter:
+class _ByteCounter:
     """Shows bytes on the error stream: on one line of a terminal, or now and then."""
 
     def __init__(self, done: str) -> None:

@@ -26,7 +26,7 @@ from .common import (
 if TYPE_CHECKING:
     from napari_sam3.core.planes import PlaneIndex
     from napari_sam3.images.lazy import LazyImage
-    from napari_sam3.inference.precompute import Measured, Plan, Progress
+    from napari_sam3.inference.precompute import Measured, Plan, PrecomputeProgress
     from sam3.predictor import Predictor
 
 __all__ = ["add_arguments", "run"]
@@ -128,7 +128,7 @@ def _fill(
     # A store made for this must not lose its first fields to its last ones.
     store = EmbeddingStore(arguments.output, limit_bytes=NO_LIMIT)
     line = ProgressLine()
-    last: Progress | None = None
+    last: PrecomputeProgress | None = None
     try:
         for last in fill(plan, predictor, store, measured):
             line.show(_describe(last), time.monotonic(), finished=last.done >= last.total)
@@ -151,7 +151,7 @@ def _fill(
     return DONE
 
 
-def _describe(progress: Progress) -> str:
+def _describe(progress: PrecomputeProgress) -> str:
     left = "" if progress.seconds_left is None else f", {duration(progress.seconds_left)} left"
     return f"{progress.done} of {progress.total} fields{left}"
 

@@ -64,7 +64,7 @@ class FieldSizes(Protocol):
         """Level at which clicks start."""
 
 
-class Placed(Protocol):
+class HasPlace(Protocol):
     """Prompts, or a draft: something that has a place in a plane."""
 
     @property
@@ -188,7 +188,7 @@ def fields_of_level(shape: Shape, resolution: int, level: int) -> tuple[Field, .
 
 def choose_field(
     plane_shape: Shape,
-    prompts: Placed,
+    prompts: HasPlace,
     config: FieldSizes,
     level: int | None = None,
     typical_size: float | None = None,
@@ -225,7 +225,7 @@ def choose_field(
         level += 1
 
 
-def field_holds(field: Field, prompts: Placed, plane_shape: Shape) -> bool:
+def field_holds(field: Field, prompts: HasPlace, plane_shape: Shape) -> bool:
     """Tell whether all prompts lie in a field, away from the borders it has inside the plane."""
     x0, y0, x1, y1 = prompts.bounds
     return all(
@@ -325,7 +325,7 @@ def _axis_weights(
     return weights
 
 
-def _starting_level(prompts: Placed, config: FieldSizes, typical_size: float | None) -> int:
+def _starting_level(prompts: HasPlace, config: FieldSizes, typical_size: float | None) -> int:
     extent = prompts.extent
     if extent is not None:
         level = FINEST_LEVEL

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["PlaneMask", "Region", "around"]
+__all__ = ["PlaneMask", "Region", "around", "overlap"]
 
 Region = tuple[slice, slice]
 _FAR = 1e7  # px; no plane is as long
@@ -158,3 +158,15 @@ def around(masks: Sequence[PlaneMask]) -> Region:
     boxes = np.array([mask.bbox for mask in masks])
     (row, column), (row_stop, column_stop) = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
     return slice(int(row), int(row_stop)), slice(int(column), int(column_stop))
+
+
+def overlap(a: PlaneMask, b: PlaneMask) -> int:
+    """Return the number of px that two masks share."""
+    ay, ax, ay1, ax1 = a.bbox
+    by, bx, by1, bx1 = b.bbox
+    top, left, bottom, right = max(ay, by), max(ax, bx), min(ay1, by1), min(ax1, bx1)
+    if top >= bottom or left >= right:
+        return 0
+    first = a.crop[top - ay : bottom - ay, left - ax : right - ax]
+    second = b.crop[top - by : bottom - by, left - bx : right - bx]
+    return int(np.count_nonzero(first & second))

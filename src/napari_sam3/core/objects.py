@@ -11,7 +11,7 @@ from .masks import PlaneMask
 from .prompts import PromptSet
 from .rendering import Rendering
 
-__all__ = ["AcceptedObject", "BatchObject"]
+__all__ = ["AcceptedObject", "Instance"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +75,7 @@ class AcceptedObject:
 
 
 @dataclass(frozen=True, eq=False)
-class BatchObject:
+class Instance:
     """An object on one plane.
 
     Parameters

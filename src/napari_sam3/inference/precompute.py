@@ -24,7 +24,7 @@ from .store.store import NO_LIMIT, EmbeddingStore
 if TYPE_CHECKING:
     from sam3.predictor import ImageFeatures, Predictor
 
-__all__ = ["Measured", "Plan", "Progress", "all_planes", "fill", "measure", "plan_fields"]
+__all__ = ["Measured", "Plan", "PrecomputeProgress", "all_planes", "fill", "measure", "plan_fields"]
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Progress:
+class PrecomputeProgress:
     """How far it has come.
 
     Parameters
@@ -178,7 +178,7 @@ def measure(plan: Plan, predictor: Predictor) -> Measured:
 
 def fill(
     plan: Plan, predictor: Predictor, store: EmbeddingStore, measured: Measured | None = None
-) -> Iterator[Progress]:
+) -> Iterator[PrecomputeProgress]:
     """Put all fields of a plan into a store, one at each step.
 
     Fields that are there already are passed over, so it may be stopped at any time, by no longer
@@ -218,4 +218,4 @@ def fill(
         left = (plan.fields - done) * spent / made if made else None
         if left is None and measured is not None:
             left = (plan.fields - done) * measured.seconds
-        yield Progress(done, plan.fields, skipped, left)
+        yield PrecomputeProgress(done, plan.fields, skipped, left)

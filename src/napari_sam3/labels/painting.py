@@ -12,7 +12,7 @@ import numpy.typing as npt
 from napari_sam3.core.masks import Region
 
 if TYPE_CHECKING:
-    from napari_sam3.core.objects import BatchObject
+    from napari_sam3.core.objects import Instance
 
 __all__ = ["Extent", "paint", "paint_plane"]
 
@@ -41,7 +41,7 @@ class Extent:
     bbox: tuple[int, int, int, int]
 
 
-def paint(objects: Sequence[BatchObject], region: Region) -> UInt32Array:
+def paint(objects: Sequence[Instance], region: Region) -> UInt32Array:
     """Return the labels of a region (slices with start and stop) of a plane."""
     rows, columns = region
     labels = np.zeros((rows.stop - rows.start, columns.stop - columns.start), np.uint32)
@@ -59,7 +59,7 @@ def paint(objects: Sequence[BatchObject], region: Region) -> UInt32Array:
 
 
 def paint_plane(
-    objects: Sequence[BatchObject],
+    objects: Sequence[Instance],
     shape: tuple[int, int],
     chunk: tuple[int, int],
     write: Callable[[Region, UInt32Array], Any],
@@ -68,7 +68,7 @@ def paint_plane(
 
     Parameters
     ----------
-    objects : sequence of BatchObject
+    objects : sequence of Instance
         The first keeps its pixels.
     shape : tuple of int
         (height, width) of the plane in px.
@@ -112,9 +112,9 @@ def _pieces(shape: tuple[int, int], chunk: tuple[int, int]) -> Iterator[Region]:
 
 
 def _by_cell(
-    objects: Sequence[BatchObject], chunk: tuple[int, int]
-) -> dict[tuple[int, int], list[BatchObject]]:
-    cells: dict[tuple[int, int], list[BatchObject]] = {}
+    objects: Sequence[Instance], chunk: tuple[int, int]
+) -> dict[tuple[int, int], list[Instance]]:
+    cells: dict[tuple[int, int], list[Instance]] = {}
     for one in objects:
         y0, x0, y1, x1 = one.mask.bbox
         for row in range(y0 // chunk[0], (y1 - 1) // chunk[0] + 1):
@@ -124,7 +124,7 @@ def _by_cell(
 
 
 def _measure(
-    one: BatchObject,
+    one: Instance,
     labels: UInt32Array,
     region: Region,
     sums: dict[int, npt.NDArray[np.int64]],

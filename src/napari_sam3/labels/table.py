@@ -1,4 +1,4 @@
-"""What was labelled, as files: label images and tables of objects."""
+"""What was labelled, as a table of objects."""
 
 from __future__ import annotations
 
@@ -12,20 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from .formats.tiff import write_labels
-from .output_files import ExportError, check_output, replacing
+from .output_files import replacing
 
 if TYPE_CHECKING:
     from napari_sam3.core.objects import AcceptedObject
 
-__all__ = [
-    "ExportError",
-    "ObjectRow",
-    "check_output",
-    "format_table",
-    "write_labels",
-    "write_table",
-]
+__all__ = ["ObjectRow", "format_table", "write_table"]
 
 
 @dataclass(frozen=True)

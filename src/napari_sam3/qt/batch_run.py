@@ -28,7 +28,7 @@ from .workers import ThreadRunner
 
 if TYPE_CHECKING:
     from napari_sam3.batch import BatchControl, CarryRules, Mode, PlaneResult
-    from napari_sam3.batch.pace import Pace
+    from napari_sam3.batch.progress import Pace
     from napari_sam3.images.viewer_image import SeenImage
     from napari_sam3.inference.automatic.settings import AutomaticSettings
     from napari_sam3.layers.binding import Binding
@@ -155,7 +155,7 @@ class BatchRun:
 
     def _begin(self, asked: BatchAsked) -> _Run:
         from napari_sam3.batch import BatchControl, segment
-        from napari_sam3.batch.pace import Pace
+        from napari_sam3.batch.progress import Pace
 
         binding, model = self._binding(), self._session.model
         plane = binding.plane if binding is not None else None

@@ -25,7 +25,7 @@ from .curating import Curating
 from .objects import Step, drawn_region
 
 if TYPE_CHECKING:
-    from napari_sam3.core.objects import BatchObject
+    from napari_sam3.core.objects import Instance
     from napari_sam3.core.planes import PlaneIndex
     from napari_sam3.labels.painting import Extent
     from napari_sam3.records.recovery import Restored
@@ -84,7 +84,7 @@ class BatchSteps(Curating):
         batch: BatchWriting,
         key: Hashable,
         labels: LabelTarget,
-        objects: Sequence[BatchObject],
+        objects: Sequence[Instance],
         predictor: Predictor,
         rendering: Rendering,
     ) -> tuple[AcceptedObject, ...]:
@@ -98,7 +98,7 @@ class BatchSteps(Curating):
             Key of the plane.
         labels : LabelTarget
             The plane's labels.
-        objects : sequence of BatchObject
+        objects : sequence of Instance
             In the order in which they are painted: an earlier one keeps its pixels.
         predictor : Predictor
             What found them.
@@ -272,7 +272,7 @@ class BatchSteps(Curating):
 
     def _describe(
         self,
-        one: BatchObject,
+        one: Instance,
         extent: Extent,
         step: Step,
         predictor: Predictor,
@@ -301,7 +301,7 @@ class BatchSteps(Curating):
         )
 
 
-def _cut(one: BatchObject, policy: Policy, shape: tuple[int, int]) -> PlaneMask:
+def _cut(one: Instance, policy: Policy, shape: tuple[int, int]) -> PlaneMask:
     drawn = drawn_region(one.prompts, shape) if policy == "inside" else None
     if drawn is None or one.mask.is_empty:
         return one.mask

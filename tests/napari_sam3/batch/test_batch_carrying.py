@@ -9,11 +9,11 @@ import pytest
 
 from benchmarks.batch import follow
 from benchmarks.volumes import KINDS, Kind, make_volume
-from napari_sam3.batch import BatchObject, BatchPrompts, Carried, CarryRules, segment
+from napari_sam3.batch import BatchPrompts, Carried, CarryRules, Instance, segment
 from napari_sam3.batch.chains import meet
-from napari_sam3.core.masks import PlaneMask
+from napari_sam3.core.masks import PlaneMask, overlap
 from napari_sam3.core.prompts import PromptSet
-from napari_sam3.inference.tracking.carry import carried_draft, deepest_point, overlap, why_ended
+from napari_sam3.inference.tracking.carry import carried_draft, deepest_point, why_ended
 from sam3 import load_predictor
 from sam3.errors import PromptError
 from sam3.predictor import Predictor
@@ -99,21 +99,21 @@ def test_overlap_counts_shared_pixels() -> None:
     assert overlap(one, disc(5, 5, 3)) == 0
 
 
-def carried(number: int, steps: int, score: float = 0.9, ended: str = "") -> BatchObject:
-    return BatchObject(number, disc(40, 30, 5 + steps), score, steps=steps, ended=ended)
+def carried(number: int, steps: int, score: float = 0.9, ended: str = "") -> Instance:
+    return Instance(number, disc(40, 30, 5 + steps), score, steps=steps, ended=ended)
 
 
 def test_the_nearer_prompts_win_then_the_better_score() -> None:
-    def chosen(*parts: list[BatchObject]) -> list[tuple[int, int, float]]:
+    def chosen(*parts: list[Instance]) -> list[tuple[int, int, float]]:
         return [(one.id, one.steps, one.score) for one in meet(*parts)]
 
-    own = BatchObject(1, disc(9, 9, 4), 0.2)
+    own = Instance(1, disc(9, 9, 4), 0.2)
     assert chosen([own], [carried(1, 1)], [carried(1, 1)]) == [(1, 0, 0.2)]
     assert chosen([], [carried(1, 3)], [carried(1, 2, 0.1)]) == [(1, 2, 0.1)]
     assert chosen([], [carried(1, 2, 0.8)], [carried(1, 2, 0.9)]) == [(1, 2, 0.9)]
     assert chosen([], [carried(1, 1, ended="lost")], [carried(1, 7)]) == [(1, 7, 0.9)]
     assert chosen([], [carried(3, 1), carried(2, 1)], []) == [(2, 1, 0.9), (3, 1, 0.9)]
-    nothing = BatchObject(1, PlaneMask(0, 0, np.zeros((0, 0), bool)), 0.5)
+    nothing = Instance(1, PlaneMask(0, 0, np.zeros((0, 0), bool)), 0.5)
     assert chosen([nothing], [carried(1, 4)], []) == [(1, 4, 0.9)]
 
 
@@ -157,3 +157,9 @@ def test_rules_that_make_no_sense_are_refused(values: dict[str, Any], message: s
     with pytest.raises(PromptError, match=message):
         CarryRules.from_json(values)
     assert CarryRules.from_json({"parts": ["box"], "slack": 0}).parts == ("box",)
+
+
+def test_the_name_that_scripts_know_is_that_of_an_instance() -> None:
+    from napari_sam3.batch import BatchObject
+
+    assert BatchObject is Instance

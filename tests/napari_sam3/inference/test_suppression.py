@@ -10,13 +10,12 @@ import numpy.typing as npt
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_sam3.core.masks import PlaneMask
+from napari_sam3.core.masks import PlaneMask, overlap
 from napari_sam3.inference.automatic.seeds import Seed
 from napari_sam3.inference.automatic.settings import AutomaticSettings
 from napari_sam3.inference.automatic.suppression import (
     Found,
     merge_found,
-    overlap,
     paint_order,
     suppress,
 )

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_sam3.labels.table import ExportError, ObjectRow, format_table, write_labels, write_table
+from napari_sam3.labels.formats.tiff import write_labels
+from napari_sam3.labels.output_files import ExportError
+from napari_sam3.labels.table import ObjectRow, format_table, write_table
 
 ROW = ObjectRow(
     id=3,

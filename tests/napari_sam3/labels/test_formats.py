@@ -30,7 +30,7 @@ from napari_sam3.images.lazy import open_image
 from napari_sam3.labels.formats import label_planes, tiff
 from napari_sam3.labels.formats.choice import FORMATS, export_labels, format_of
 from napari_sam3.labels.formats.object_table import ObjectTable
-from napari_sam3.labels.table import ExportError
+from napari_sam3.labels.output_files import ExportError
 from sam3.errors import ImageError
 
 AXES = ImageAxes.of("tzyx", units=("s", "um", "um", "um"), scale=(30, 2, 0.5, 0.25))

@@ -17,7 +17,7 @@ from napari_sam3.cli.main import main
 from napari_sam3.labels.formats.choice import export_labels
 from napari_sam3.labels.formats.object_table import ObjectTable
 from napari_sam3.labels.formats.regions import write_regions
-from napari_sam3.labels.table import ExportError
+from napari_sam3.labels.output_files import ExportError
 
 STACK = np.zeros((3, 8, 9), np.uint16)
 STACK[:, 1:4, 1:4], STACK[:, 5:7, 5:8] = 1, 2

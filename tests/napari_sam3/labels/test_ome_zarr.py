@@ -18,8 +18,8 @@ from ome_zarr.reader import Reader
 
 from napari_sam3.core.axes import ImageAxes
 from napari_sam3.labels.ome_zarr import create_labels, making_labels, open_labels
+from napari_sam3.labels.output_files import ExportError
 from napari_sam3.labels.pyramid import halved
-from napari_sam3.labels.table import ExportError
 from sam3.errors import ImageError
 
 AXES = ImageAxes.of("zyx", units=("µm", "um", "micron"), scale=(2, 0.5, 0.25), translate=(7, 1, 2))

@@ -23,7 +23,7 @@ from napari_sam3.images.lazy import open_image
 from napari_sam3.labels.formats.choice import check_target, export_labels
 from napari_sam3.labels.formats.object_table import ObjectTable
 from napari_sam3.labels.ome_zarr import create_labels, making_labels, open_labels
-from napari_sam3.labels.table import ExportError
+from napari_sam3.labels.output_files import ExportError
 
 VERSIONS = ("0.5", "0.4")
 SHAPE = (4, 60, 80)

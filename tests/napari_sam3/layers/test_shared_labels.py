@@ -48,7 +48,7 @@ def test_two_widgets_on_one_labels_layer(predictor: Predictor) -> None:
 
 
 def test_an_object_accepted_while_a_batch_comes_in(predictor: Predictor) -> None:
-    from napari_sam3.batch import BatchObject
+    from napari_sam3.batch import Instance
     from napari_sam3.core.masks import PlaneMask
     from napari_sam3.core.rendering import Rendering
 
@@ -56,7 +56,7 @@ def test_an_object_accepted_while_a_batch_comes_in(predictor: Predictor) -> None
     writing = desk.session.begin_batch(desk.binding.labels_on(plane(0)))
     for z, number in ((0, 1), (1, 2)):
         target = desk.binding.labels_on(plane(z))
-        found = [BatchObject(number, PlaneMask.from_array(np.ones((4, 4), bool), 5, 5), 0.5)]
+        found = [Instance(number, PlaneMask.from_array(np.ones((4, 4), bool), 5, 5), 0.5)]
         desk.session.write_batch(writing, target.key, target, found, predictor, Rendering())
         if z == 0:
             desk.data[2, 3:9, 3:9] = 2

@@ -13,7 +13,7 @@ from napari_sam3.qt.text import status as status_text
 
 PACKAGE = Path(__file__).parents[3] / "src" / "napari_sam3"
 # These import no windows, but choose what windows show.
-CHOOSING = {"pace.py", "states.py"}
+CHOOSING = {"progress.py", "states.py"}
 QT = """setText setToolTip setAccessibleName setAccessibleDescription setWindowTitle setTitle
     setPlaceholderText setStatusTip setWhatsThis setPrefix setSuffix setSpecialValueText addItem
     addItems insertItem addRow addTab addAction addButton QLabel QPushButton QCheckBox QToolButton

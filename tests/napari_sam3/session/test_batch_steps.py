@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from napari_sam3.batch import BatchObject, Repeated, segment
+from napari_sam3.batch import Instance, Repeated, segment
 from napari_sam3.core.errors import LabelError
 from napari_sam3.core.masks import PlaneMask
 from napari_sam3.core.operations import LabelChange, Policy
@@ -35,9 +35,9 @@ def plane(z: int) -> PlaneIndex:
     return PlaneIndex((1, 2), (z,))
 
 
-def box(number: int, row: int, column: int, side: int = 4, **options: Any) -> BatchObject:
+def box(number: int, row: int, column: int, side: int = 4, **options: Any) -> Instance:
     mask = PlaneMask.from_array(np.ones((side, side), bool), row, column)
-    return BatchObject(number, mask, 0.75, **options)
+    return Instance(number, mask, 0.75, **options)
 
 
 class Run:
@@ -50,7 +50,7 @@ class Run:
         self.session.labels_changed.connect(self.changes.append)
         self.batch = self.session.begin_batch(ArrayTarget(labels, plane(0), plane(0)))
 
-    def write(self, z: int, *objects: BatchObject) -> Any:
+    def write(self, z: int, *objects: Instance) -> Any:
         target = ArrayTarget(self.labels, plane(z), plane(z))
         return self.session.write_batch(
             self.batch, plane(z), target, objects, self.predictor, Rendering()

@@ -13,7 +13,7 @@ from napari.utils._proxies import PublicOnlyProxy
 from psygnal import EmitLoopError
 
 from napari_sam3 import bind
-from napari_sam3.batch import BatchObject
+from napari_sam3.batch import Instance
 from napari_sam3.core.errors import LabelError
 from napari_sam3.core.masks import PlaneMask
 from napari_sam3.core.planes import PlaneIndex
@@ -57,7 +57,7 @@ class Desk:
         writing = self.session.begin_batch(self.binding.labels_on(plane(0)))
         for z in range(SHAPE[0]):
             found = [
-                BatchObject(number, PlaneMask.from_array(np.ones((side, side), bool), *at[1:]), 0.5)
+                Instance(number, PlaneMask.from_array(np.ones((side, side), bool), *at[1:]), 0.5)
                 for number, places in objects.items()
                 for at in places
                 if at[0] == z

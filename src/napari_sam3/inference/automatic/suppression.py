@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from napari_sam3.core.masks import PlaneMask
+from napari_sam3.core.masks import PlaneMask, overlap
 
 from .seeds import Seed
 from .settings import AutomaticSettings
 
-__all__ = ["Found", "merge_found", "overlap", "paint_order", "suppress"]
+__all__ = ["Found", "merge_found", "paint_order", "suppress"]
 
 # Side in px of the cells by which masks that may meet are found.
 CELL = 128
@@ -62,18 +62,6 @@ class Found:
             (self.seed.y, self.seed.x, self.level, self.score),
             self.mask.crop.tobytes(),
         )
-
-
-def overlap(a: PlaneMask, b: PlaneMask) -> int:
-    """Return the number of px that two masks share."""
-    ay, ax, ay1, ax1 = a.bbox
-    by, bx, by1, bx1 = b.bbox
-    top, left, bottom, right = max(ay, by), max(ax, bx), min(ay1, by1), min(ax1, bx1)
-    if top >= bottom or left >= right:
-        return 0
-    first = a.crop[top - ay : bottom - ay, left - ax : right - ax]
-    second = b.crop[top - by : bottom - by, left - bx : right - bx]
-    return int(np.count_nonzero(first & second))
 
 
 def suppress(found: Iterable[Found], settings: AutomaticSettings) -> tuple[Found, ...]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 
 from napari_sam3.core.drafts import Draft, Turn
-from napari_sam3.core.masks import PlaneMask, around
+from napari_sam3.core.masks import PlaneMask, overlap
 from napari_sam3.core.prompts import MIN_BOX_SIDE, PromptSet
 from napari_sam3.inference.answers import Question, answer
 from sam3.errors import PromptError
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from napari_sam3.inference.cache import Control, EmbeddingCache
     from sam3.predictor import Predictor
 
-__all__ = ["Carried", "CarryRules", "carry", "carried_draft", "overlap", "why_ended"]
+__all__ = ["CarriedMask", "CarryRules", "carry", "carried_draft", "why_ended"]
 
 Part = Literal["box", "point", "mask"]
 _LIMITS = (
@@ -96,7 +96,7 @@ class CarryRules:
 
 
 @dataclass(frozen=True, eq=False)
-class Carried:
+class CarriedMask:
     """What became of an object on the next plane.
 
     Parameters
@@ -121,7 +121,7 @@ def carry(
     predictor: Predictor,
     cache: EmbeddingCache,
     control: Control,
-) -> dict[int, Carried] | None:
+) -> dict[int, CarriedMask] | None:
     """Follow objects to a plane, all of them together.
 
     The next mask depends on the previous one and on nothing else that the model had in mind, so
@@ -140,7 +140,7 @@ def carry(
 
     Returns
     -------
-    dict from int to Carried, or None
+    dict from int to CarriedMask, or None
         None once the control is cancelled.
     """
     drafts = tuple(
@@ -150,7 +150,7 @@ def carry(
     if found is None:
         return None
     return {
-        one.draft.number: Carried(
+        one.draft.number: CarriedMask(
             one.mask, one.score, why_ended(before[one.draft.number], one.mask, one.score, rules)
         )
         for one in found
@@ -197,14 +197,6 @@ def deepest_point(mask: PlaneMask) -> tuple[int, int]:
     depth = ndimage.distance_transform_edt(np.pad(mask.crop, 1))[1:-1, 1:-1]
     y, x = np.unravel_index(int(depth.argmax()), depth.shape)
     return mask.row + int(y), mask.column + int(x)
-
-
-def overlap(one: PlaneMask, other: PlaneMask) -> int:
-    """Return the number of px that two masks share."""
-    if one.is_empty or other.is_empty:
-        return 0
-    region = around([one, other])
-    return int(np.count_nonzero(one.within(region) & other.within(region)))
 
 
 def why_ended(before: PlaneMask, now: PlaneMask, score: float, rules: CarryRules) -> str:

@@ -56,7 +56,7 @@ def write_coco(
 
     Raises
     ------
-    napari_sam3.labels.table.ExportError
+    ExportError
         If it cannot be written.
     sam3.errors.ImageError
         If it is no label image.

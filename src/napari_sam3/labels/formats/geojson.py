@@ -55,7 +55,7 @@ def write_geojson(
 
     Raises
     ------
-    napari_sam3.labels.table.ExportError
+    ExportError
         If it cannot be written.
     sam3.errors.ImageError
         If it is no label image.

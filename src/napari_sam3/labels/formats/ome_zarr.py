@@ -47,7 +47,7 @@ def write_ome_zarr(
 
     Raises
     ------
-    napari_sam3.labels.table.ExportError, sam3.errors.ImageError
+    ExportError, sam3.errors.ImageError
         See `napari_sam3.labels.ome_zarr.create_labels`.
     """
     check_labels(labels)
