@@ -12,8 +12,6 @@ OPEN = {
     "napari_sam3: lines of a function, largest",
     "napari_sam3: class names defined twice",
     "napari_sam3: circles",
-    "sam3: lines of a function, largest",
-    "sam3: class names defined twice",
 }
 
 

@@ -82,6 +82,13 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         default={},
         help="""settings of the modes carried and automatic, such as '{"min_score": 0.8}'""",
     )
+    _add_how_and_where(command)
+    add_rgb_option(command)
+    add_json_option(command)
+
+
+def _add_how_and_where(command: argparse.ArgumentParser) -> None:
+    """Add how the image is looked at, where the work is done, and what is written besides."""
     command.add_argument("--level", type=int, help="how finely to look; by default chosen")
     command.add_argument(
         "--contrast",
@@ -100,8 +107,6 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--table", metavar="CSV", type=Path, help="table of all objects to write besides"
     )
-    add_rgb_option(command)
-    add_json_option(command)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -8,10 +8,10 @@ from torch.nn import functional as F
 from sam3.config import TrunkConfig
 from sam3.model.rope import apply_rope
 
-__all__ = ["Attention", "Block", "Mlp"]
+__all__ = ["GridAttention", "Block", "Mlp"]
 
 
-class Attention(nn.Module):
+class GridAttention(nn.Module):
     """Multi-head self-attention over the tokens of a window or of the whole grid."""
 
     def __init__(self, width: int, heads: int) -> None:
@@ -60,7 +60,7 @@ class Block(nn.Module):
         super().__init__()
         self.window = window
         self.norm1 = nn.LayerNorm(config.width, eps=config.layer_norm_eps)
-        self.attn = Attention(config.width, config.heads)
+        self.attn = GridAttention(config.width, config.heads)
         self.norm2 = nn.LayerNorm(config.width, eps=config.layer_norm_eps)
         self.mlp = Mlp(config.width, config.mlp_hidden)
 

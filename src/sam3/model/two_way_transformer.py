@@ -51,7 +51,7 @@ class FirstLook(NamedTuple):
     queries: Tensor
 
 
-class Attention(nn.Module):
+class TwoWayAttention(nn.Module):
     """Multi-head attention that may work at fewer channels than its input has."""
 
     def __init__(self, channels: int, heads: int, downsample: int = 1) -> None:
@@ -192,15 +192,15 @@ class TwoWayLayer(nn.Module):
         super().__init__()
         self.first = first
         down = config.attention_downsample
-        self.self_attn = Attention(channels, config.heads)
+        self.self_attn = TwoWayAttention(channels, config.heads)
         self.norm1 = nn.LayerNorm(channels)
-        self.cross_attn_token_to_image = Attention(channels, config.heads, down)
+        self.cross_attn_token_to_image = TwoWayAttention(channels, config.heads, down)
         self.norm2 = nn.LayerNorm(channels)
         self.lin1 = nn.Linear(channels, config.mlp_hidden)
         self.lin2 = nn.Linear(config.mlp_hidden, channels)
         self.norm3 = nn.LayerNorm(channels)
         self.norm4 = nn.LayerNorm(channels)
-        self.cross_attn_image_to_token = Attention(channels, config.heads, down)
+        self.cross_attn_image_to_token = TwoWayAttention(channels, config.heads, down)
 
     def first_look(self, image: Tensor, image_pos: Tensor) -> FirstLook:
         """Project an image (B, M, C) for all prompts that leave it as it is."""
@@ -253,7 +253,7 @@ class TwoWayTransformer(nn.Module):
         self.layers = nn.ModuleList(
             TwoWayLayer(config, channels, first=i == 0) for i in range(config.depth)
         )
-        self.final_attn_token_to_image = Attention(
+        self.final_attn_token_to_image = TwoWayAttention(
             channels, config.heads, config.attention_downsample
         )
         self.norm_final_attn = nn.LayerNorm(channels)

@@ -263,26 +263,29 @@ def _decoder(depth: int) -> Iterator[_Part]:
         f"{transformers}.presence_layer_norm",
     )
     for i in range(depth):
-        layer = f"layers.{i}"
-        names = ours, official, transformers
-        mine, other, third = (f"{name}.{layer}" for name in names)
-        for attention, theirs, peers, norm in (
-            ("self", "self_attn", "self_attn", "norm2"),
-            ("prompt", "ca_text", "text_cross_attn", "catext_norm"),
-            ("image", "cross_attn", "vision_cross_attn", "norm1"),
-        ):
-            yield _Part(
-                "attention", f"{mine}.{attention}_attn", f"{other}.{theirs}", f"{third}.{peers}"
-            )
-            yield _Part(
-                "layer",
-                f"{mine}.{attention}_norm",
-                f"{other}.{norm}",
-                f"{third}.{peers}_layer_norm",
-            )
-        yield _Part("layer", f"{mine}.mlp_norm", f"{other}.norm3", f"{third}.mlp_layer_norm")
-        for n in (1, 2):
-            yield _Part("layer", f"{mine}.linear{n}", f"{other}.linear{n}", f"{third}.mlp.fc{n}")
+        yield from _decoder_layer(
+            *(f"{name}.layers.{i}" for name in (ours, official, transformers))
+        )
+
+
+def _decoder_layer(mine: str, other: str, third: str) -> Iterator[_Part]:
+    for attention, theirs, peers, norm in (
+        ("self", "self_attn", "self_attn", "norm2"),
+        ("prompt", "ca_text", "text_cross_attn", "catext_norm"),
+        ("image", "cross_attn", "vision_cross_attn", "norm1"),
+    ):
+        yield _Part(
+            "attention", f"{mine}.{attention}_attn", f"{other}.{theirs}", f"{third}.{peers}"
+        )
+        yield _Part(
+            "layer",
+            f"{mine}.{attention}_norm",
+            f"{other}.{norm}",
+            f"{third}.{peers}_layer_norm",
+        )
+    yield _Part("layer", f"{mine}.mlp_norm", f"{other}.norm3", f"{third}.mlp_layer_norm")
+    for n in (1, 2):
+        yield _Part("layer", f"{mine}.linear{n}", f"{other}.linear{n}", f"{third}.mlp.fc{n}")
 
 
 def _heads() -> Iterator[_Part]:

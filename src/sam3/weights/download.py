@@ -58,12 +58,7 @@ def download_released_weights(
     """
     # Imported here: it is slow, and needed by those alone who ask for a download.
     from huggingface_hub import hf_hub_download, try_to_load_from_cache
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-    )
+    from huggingface_hub.errors import HfHubHTTPError
 
     try:
         known = try_to_load_from_cache(_REPOSITORY, _FILE, cache_dir=cache_dir)
@@ -82,43 +77,50 @@ def download_released_weights(
         return path
     except DownloadError:
         raise
-    except GatedRepoError as error:
-        status = error.response.status_code if error.response is not None else None
-        if status == 401:
-            message = (
+    except (HfHubHTTPError, OSError) as error:
+        raise DownloadError(f"{_explain(error)}\n{instead}") from error
+
+
+def _explain(error: Exception) -> str:
+    """Say why there was no download, and what to do about it."""
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+    )
+
+    if isinstance(error, GatedRepoError):
+        if error.response is not None and error.response.status_code == 401:
+            return (
                 f"the weights of {_REPOSITORY} are gated and you are not logged in.\n"
-                f"Request access at huggingface.co/{_REPOSITORY}, then log in: hf auth login.\n"
+                f"Request access at huggingface.co/{_REPOSITORY}, then log in: hf auth login."
             )
-        else:
-            message = (
-                f"your account has no access to the gated weights of {_REPOSITORY} yet.\n"
-                f"Request it at huggingface.co/{_REPOSITORY} and wait until it is granted.\n"
-            )
-        raise DownloadError(message + instead) from error
-    except RepositoryNotFoundError as error:
-        raise DownloadError(
+        return (
+            f"your account has no access to the gated weights of {_REPOSITORY} yet.\n"
+            f"Request it at huggingface.co/{_REPOSITORY} and wait until it is granted."
+        )
+    if isinstance(error, RepositoryNotFoundError):
+        return (
             f"huggingface.co did not show {_REPOSITORY} to you: you are not logged in, or your "
-            f"token is not valid.\nLog in again: hf auth login.\n{instead}"
-        ) from error
-    except (LocalEntryNotFoundError, ConnectionError) as error:
-        raise DownloadError(
+            "token is not valid.\nLog in again: hf auth login."
+        )
+    if isinstance(error, LocalEntryNotFoundError | ConnectionError):
+        return (
             f"the weights of {_REPOSITORY} are not on this computer and huggingface.co cannot be "
-            f"reached.\nCheck the connection (and HF_HUB_OFFLINE), then try again.\n{instead}"
-        ) from error
-    except HfHubHTTPError as error:
-        raise DownloadError(
-            f"huggingface.co answered with an error: {error}.\nTry again later.\n{instead}"
-        ) from error
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DownloadError(
-                f"the disk is full: {error}.\nThe weights take 3.5 GB; make room or set HF_HOME to "
-                f"another disk.\n{instead}"
-            ) from error
-        raise DownloadError(
-            f"the weights of {_REPOSITORY} could not be downloaded: {error}.\nCheck the connection "
-            f"and the folder named by HF_HOME, then try again.\n{instead}"
-        ) from error
+            "reached.\nCheck the connection (and HF_HUB_OFFLINE), then try again."
+        )
+    if isinstance(error, HfHubHTTPError):
+        return f"huggingface.co answered with an error: {error}.\nTry again later."
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return (
+            f"the disk is full: {error}.\nThe weights take 3.5 GB; make room or set HF_HOME to "
+            "another disk."
+        )
+    return (
+        f"the weights of {_REPOSITORY} could not be downloaded: {error}.\nCheck the connection "
+        "and the folder named by HF_HOME, then try again."
+    )
 
 
 def _check_hash(path: Path) -> None:

@@ -146,9 +146,6 @@ def official_table(config: ModelConfig) -> dict[str, Source]:
         ),
         "prompt_encoder.not_a_point": Source((f"{prompt}.not_a_point_embed.weight",)),
         "prompt_encoder.no_mask": Source((f"{prompt}.no_mask_embed.weight",)),
-        "mask_decoder.object_score_token": Source((f"{decoder}.obj_score_token.weight",)),
-        "mask_decoder.iou_token": Source((f"{decoder}.iou_token.weight",)),
-        "mask_decoder.mask_tokens": Source((f"{decoder}.mask_tokens.weight",)),
     }
     for i in range(config.trunk.depth):
         for part in ("norm1", "norm2", "attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2"):
@@ -161,25 +158,8 @@ def official_table(config: ModelConfig) -> dict[str, Source]:
             table |= _both(f"neck.levels.{i}.{part}", f"{necks}.{i}.{part}")
     for i in (0, 1, 3, 4, 6):
         table |= _both(f"prompt_encoder.mask_embed.{i}", f"{prompt}.mask_downscaling.{i}")
-    for ours, theirs in (
-        ("upscale_1", "output_upscaling.0"),
-        ("upscale_norm", "output_upscaling.1"),
-        ("upscale_2", "output_upscaling.3"),
-        ("conv_s0", "conv_s0"),
-        ("conv_s1", "conv_s1"),
-    ):
-        table |= _both(f"mask_decoder.{ours}", f"{decoder}.{theirs}")
-    for i in range(3):
-        layer = f"layers.{i}"
-        for head in range(4):
-            table |= _both(
-                f"mask_decoder.hypernetworks.{head}.{layer}",
-                f"{decoder}.output_hypernetworks_mlps.{head}.{layer}",
-            )
-        table |= _both(f"mask_decoder.iou_head.{layer}", f"{decoder}.iou_prediction_head.{layer}")
-        table |= _both(
-            f"mask_decoder.object_score_head.{layer}", f"{decoder}.pred_obj_score_head.{layer}"
-        )
+    upscale = ("output_upscaling.0", "output_upscaling.1", "output_upscaling.3")
+    table |= _heads_table(decoder, upscale, ("layers.0", "layers.1", "layers.2"))
     return table | _two_way_table(config, decoder, out="out_proj", norm="norm", mlp="lin")
 
 
@@ -222,9 +202,6 @@ def transformers_table(config: ModelConfig) -> dict[str, Source]:
         "prompt_encoder.point_embed": Source((f"{prompt}.point_embed.weight",)),
         "prompt_encoder.not_a_point": Source((f"{prompt}.not_a_point_embed.weight",)),
         "prompt_encoder.no_mask": Source((f"{prompt}.no_mask_embed.weight",)),
-        "mask_decoder.object_score_token": Source((f"{decoder}.obj_score_token.weight",)),
-        "mask_decoder.iou_token": Source((f"{decoder}.iou_token.weight",)),
-        "mask_decoder.mask_tokens": Source((f"{decoder}.mask_tokens.weight",)),
     }
     for i in range(config.trunk.depth):
         ours, theirs = f"trunk.blocks.{i}", f"{backbone}.layers.{i}"
@@ -245,27 +222,31 @@ def transformers_table(config: ModelConfig) -> dict[str, Source]:
     mask_parts = {0: "conv1", 1: "layer_norm1", 3: "conv2", 4: "layer_norm2", 6: "conv3"}
     for i, part in mask_parts.items():
         table |= _both(f"prompt_encoder.mask_embed.{i}", f"{prompt}.mask_embed.{part}")
-    for ours, theirs in (
-        ("upscale_1", "upscale_conv1"),
-        ("upscale_norm", "upscale_layer_norm"),
-        ("upscale_2", "upscale_conv2"),
-        ("conv_s0", "conv_s0"),
-        ("conv_s1", "conv_s1"),
-    ):
-        table |= _both(f"mask_decoder.{ours}", f"{decoder}.{theirs}")
-    for i, layer in enumerate(("proj_in", "layers.0", "proj_out")):
-        for head in range(4):
-            table |= _both(
-                f"mask_decoder.hypernetworks.{head}.layers.{i}",
-                f"{decoder}.output_hypernetworks_mlps.{head}.{layer}",
-            )
-        table |= _both(
-            f"mask_decoder.iou_head.layers.{i}", f"{decoder}.iou_prediction_head.{layer}"
-        )
-        table |= _both(
-            f"mask_decoder.object_score_head.layers.{i}", f"{decoder}.pred_obj_score_head.{layer}"
-        )
+    upscale = ("upscale_conv1", "upscale_layer_norm", "upscale_conv2")
+    table |= _heads_table(decoder, upscale, ("proj_in", "layers.0", "proj_out"))
     return table | _two_way_table(config, decoder, out="o_proj", norm="layer_norm", mlp="proj_")
+
+
+def _heads_table(decoder: str, upscale: Sequence[str], layers: Sequence[str]) -> dict[str, Source]:
+    """Return tokens, upscaling and heads of the mask decoder, of which the names differ little."""
+    table = {
+        "mask_decoder.object_score_token": Source((f"{decoder}.obj_score_token.weight",)),
+        "mask_decoder.iou_token": Source((f"{decoder}.iou_token.weight",)),
+        "mask_decoder.mask_tokens": Source((f"{decoder}.mask_tokens.weight",)),
+        **_both("mask_decoder.conv_s0", f"{decoder}.conv_s0"),
+        **_both("mask_decoder.conv_s1", f"{decoder}.conv_s1"),
+    }
+    for ours, theirs in zip(("upscale_1", "upscale_norm", "upscale_2"), upscale, strict=True):
+        table |= _both(f"mask_decoder.{ours}", f"{decoder}.{theirs}")
+    heads = {
+        "iou_head": "iou_prediction_head",
+        "object_score_head": "pred_obj_score_head",
+        **{f"hypernetworks.{n}": f"output_hypernetworks_mlps.{n}" for n in range(4)},
+    }
+    for ours, theirs in heads.items():
+        for i, layer in enumerate(layers):
+            table |= _both(f"mask_decoder.{ours}.layers.{i}", f"{decoder}.{theirs}.{layer}")
+    return table
 
 
 def _two_way_table(
