@@ -23,8 +23,9 @@ from napari_sam3.core.drafts import Draft, Turn
 from napari_sam3.core.planes import plane_from_array
 from napari_sam3.core.prompts import PromptSet
 from napari_sam3.images.plane_image import ArrayPlane
-from napari_sam3.inference.answers import Question, answer
+from napari_sam3.inference.answers import answer
 from napari_sam3.inference.cache import EmbeddingCache
+from napari_sam3.inference.questions import Question
 from napari_sam3.layers.sample_data import make_nuclei
 from sam3 import Predictor, load_predictor
 

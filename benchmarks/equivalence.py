@@ -22,7 +22,7 @@ from napari_sam3.core.masks import PlaneMask
 from napari_sam3.core.planes import plane_from_array
 from napari_sam3.core.prompts import PromptSet
 from napari_sam3.images.plane_image import ArrayPlane
-from napari_sam3.inference.answers import ObjectPrediction
+from napari_sam3.inference.questions import ObjectPrediction
 from napari_sam3.session.session import LabelingSession
 from sam3 import Predictor, load_predictor
 

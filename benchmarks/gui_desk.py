@@ -13,7 +13,7 @@ from qtpy.QtCore import QEvent, QObject, Qt, QTimer
 from qtpy.QtWidgets import QApplication
 
 from napari_sam3.cli.demo import PLUGIN, WIDGET
-from napari_sam3.cli.robot import Hand, Place
+from napari_sam3.cli.robot import Place, Robot
 
 if TYPE_CHECKING:
     from sam3 import Predictor
@@ -61,12 +61,12 @@ class Desk:
     ----------
     viewer : napari.Viewer
     widget : SegmentWidget
-    hand : Hand
+    hand : Robot
     """
 
     viewer: Any
     widget: Any
-    hand: Hand
+    hand: Robot
     _click: Click = field(default_factory=lambda: Click(0.0))
     _frames: int = 0
 
@@ -155,7 +155,7 @@ def opened(
         widget.set_predictor(predictor)
     QApplication.processEvents()
     viewer.fit_to_view()
-    desk = Desk(viewer, widget, Hand(viewer))
+    desk = Desk(viewer, widget, Robot(viewer))
     try:
         desk.settle()
         yield desk

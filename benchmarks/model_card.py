@@ -20,8 +20,9 @@ from napari_sam3.core.drafts import Draft
 from napari_sam3.core.planes import plane_from_array
 from napari_sam3.core.prompts import PromptSet
 from napari_sam3.images.plane_image import ArrayPlane
-from napari_sam3.inference.answers import ObjectPrediction, Question, answer
+from napari_sam3.inference.answers import answer
 from napari_sam3.inference.cache import EmbeddingCache
+from napari_sam3.inference.questions import ObjectPrediction, Question
 from sam3 import Predictor, load_predictor
 from sam3.training.data import Sample, load_real
 from sam3.training.prompts import box_with_slack, central_point, next_click

@@ -20,8 +20,9 @@ from napari_sam3.core.planes import PlaneIndex
 from napari_sam3.core.prompts import PromptSet
 from napari_sam3.core.rendering import PlaneImage
 from napari_sam3.images.plane_image import Channel, RenderedPlane
-from napari_sam3.inference.answers import Question, answer
+from napari_sam3.inference.answers import answer
 from napari_sam3.inference.cache import EmbeddingCache
+from napari_sam3.inference.questions import Question
 from sam3 import Predictor, load_predictor
 from sam3.runtime.cores import torch_threads
 

@@ -70,7 +70,7 @@ def main(folder: Path, count: int, cache_mb: int) -> dict[str, float]:
 
     from benchmarks.gui_desk import Desk
     from napari_sam3.cli.demo import PLUGIN, WIDGET
-    from napari_sam3.cli.robot import Hand
+    from napari_sam3.cli.robot import Robot
     from sam3 import load_predictor
 
     places = json.loads((folder / "places.json").read_text())[:count]
@@ -100,7 +100,7 @@ def main(folder: Path, count: int, cache_mb: int) -> dict[str, float]:
     while widget.binding is None:
         QApplication.processEvents()
     session.cache.limit_bytes = cache_mb * 1_000_000
-    desk = Desk(viewer, widget, Hand(viewer))
+    desk = Desk(viewer, widget, Robot(viewer))
     desk.settle()
     layers, peak, read = _resident() - before, 0.0, 0
     for place in places:

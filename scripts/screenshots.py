@@ -21,7 +21,7 @@ from napari_sam3.cli.demo import COINS, IN_HAND, PLUGIN, WIDGET, Person
 from napari_sam3.cli.virtual_display import virtual_display
 
 if TYPE_CHECKING:
-    from napari_sam3.cli.robot import Hand
+    from napari_sam3.cli.robot import Robot
 
 SIZE = (1100, 700)
 TALL = (1100, 980)
@@ -34,7 +34,7 @@ class Stage:
 
     viewer: Any
     widget: Any
-    hand: Hand
+    hand: Robot
     person: Person
 
     def open_sample(self, name: str) -> None:
@@ -121,13 +121,13 @@ def open_stage() -> Iterator[Stage]:
     """Open a viewer with the dock widget, and close them again."""
     import napari
 
-    from napari_sam3.cli.robot import Hand
+    from napari_sam3.cli.robot import Robot
 
     viewer = napari.Viewer()
     _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
     try:
         viewer.window.resize(*SIZE)
-        hand = Hand(viewer)
+        hand = Robot(viewer)
         hand.rest()
         yield Stage(viewer, widget, hand, Person(hand, widget.session))
     finally:

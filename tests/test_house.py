@@ -10,7 +10,6 @@ from scripts.house import Measure, find_circles, find_upward, measure_house, roo
 OPEN = {
     "napari_sam3: lines of a file, largest",
     "napari_sam3: lines of a function, largest",
-    "napari_sam3: class names defined twice",
     "napari_sam3: circles",
 }
 

@@ -98,7 +98,7 @@ class Desk:
         Shown, on the virtual screen.
     widget : SegmentWidget
         In a dock; its viewer may be napari's proxy.
-    hand : Hand
+    hand : Robot
         Real mouse and key events.
     """
 
@@ -158,7 +158,7 @@ def open_desk(
     """Open the widget as a test would, and as napari does: behind a proxy of the viewer."""
     from napari.utils._proxies import PublicOnlyProxy
 
-    from napari_sam3.cli.robot import Hand
+    from napari_sam3.cli.robot import Robot
     from napari_sam3.qt.widget import SegmentWidget
 
     desks: list[Desk] = []
@@ -176,7 +176,7 @@ def open_desk(
         if model is not None:
             widget.set_predictor(model)
         viewer.window.add_dock_widget(widget, name="SAM 3", area="right")
-        desks.append(Desk(viewer, widget, Hand(viewer)))
+        desks.append(Desk(viewer, widget, Robot(viewer)))
         if images:
             desks[-1].hand.wait_until(lambda: widget.binding is not None, "the layers", 30)
         # The docks have taken their room: every part of the image is on the canvas again.

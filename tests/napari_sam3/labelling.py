@@ -11,7 +11,7 @@ import sys
 import napari
 import numpy as np
 
-from napari_sam3.cli.robot import Hand
+from napari_sam3.cli.robot import Robot
 from napari_sam3.qt.crash_recovery import Safety
 from napari_sam3.qt.widget import SegmentWidget
 from tests.napari_sam3.batch_samples import small_predictor
@@ -37,7 +37,7 @@ def main(folder: str, seed: int) -> None:
     widget = SegmentWidget(viewer)
     widget.set_predictor(small_predictor())
     viewer.window.add_dock_widget(widget, name="SAM 3")
-    hand = Hand(viewer)
+    hand = Robot(viewer)
     hand.wait_until(
         lambda: widget.binding is not None and widget.binding._keeper.journal is not None,
         "the journal",

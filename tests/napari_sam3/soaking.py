@@ -22,7 +22,7 @@ import psutil
 from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QApplication
 
-from napari_sam3.cli.robot import Hand
+from napari_sam3.cli.robot import Robot
 from napari_sam3.qt.crash_recovery import Safety
 from napari_sam3.qt.widget import SegmentWidget
 from napari_sam3.qt.workers import give_back_memory
@@ -73,7 +73,7 @@ def main(clicks: int, folder: str) -> None:
     predictor = load_predictor(device="cpu")
     widget.set_predictor(predictor)
     viewer.window.add_dock_widget(widget, name="SAM 3")
-    hand = Hand(viewer)
+    hand = Robot(viewer)
     hand.wait_until(lambda: widget.binding is not None, "the layers")
     session = widget.session
     session.look_ahead, session.policy = 0, "overwrite"

@@ -21,9 +21,10 @@ from napari_sam3.core.planes import ContrastLimits, PlaneIndex
 from napari_sam3.core.prompts import PromptSet
 from napari_sam3.core.rendering import PlaneImage
 from napari_sam3.images.plane_image import STRIP_BYTES, ArrayPlane
-from napari_sam3.inference.answers import Question, answer
+from napari_sam3.inference.answers import answer
 from napari_sam3.inference.automatic.find import Found, find_objects, merge_found, paint_order
 from napari_sam3.inference.cache import Control, EmbeddingCache, EncodingStopped
+from napari_sam3.inference.questions import Question
 from napari_sam3.inference.tracking.carry import carry
 from napari_sam3.labels.ome_zarr import LabelImage, open_labels
 from napari_sam3.labels.painting import paint_plane

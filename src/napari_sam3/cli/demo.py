@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from napari_sam3.qt.widget import SegmentWidget
     from napari_sam3.session.session import LabelingSession
 
-    from .robot import Hand
+    from .robot import Robot
 
 __all__ = ["COINS", "IN_HAND", "DemoError", "Person", "Take", "label_by_hand", "run_demo"]
 
@@ -155,11 +155,11 @@ def _open(model: str, device: str) -> tuple[napari.Viewer, SegmentWidget]:
 
 def _label_coins(folder: Path, model: str, device: str) -> list[ObjectRow]:
     """Label the coins, leave one in hand, and write the files."""
-    from .robot import Hand
+    from .robot import Robot
 
     viewer, widget = _open(model, device)
     try:
-        hand = Hand(viewer)
+        hand = Robot(viewer)
         viewer.window.resize(*WINDOW)
         hand.wait_until(lambda: widget.binding is not None, "the layers")
         viewer.fit_to_view()
@@ -184,7 +184,7 @@ def _label_coins(folder: Path, model: str, device: str) -> list[ObjectRow]:
 class Person:
     """Somebody who clicks, waits for the mask, and presses the key for accepting."""
 
-    def __init__(self, hand: Hand, session: LabelingSession) -> None:
+    def __init__(self, hand: Robot, session: LabelingSession) -> None:
         self._hand, self._session = hand, session
         self._failures: list[BaseException] = []
         session.failed.connect(self._failures.append)

@@ -16,14 +16,14 @@ from sam3.errors import Sam3Error
 if TYPE_CHECKING:
     import napari
 
-__all__ = ["Hand"]
+__all__ = ["Robot"]
 
 Place = tuple[float, float]
 LEFT, RIGHT = Qt.MouseButton.LeftButton, Qt.MouseButton.RightButton
 DRAG_STEPS = 8
 
 
-class Hand:
+class Robot:
     """Click, drag and type in a viewer's canvas, at places in world coordinates.
 
     Everything goes the way a person's hand does: Qt events to the canvas, through vispy and

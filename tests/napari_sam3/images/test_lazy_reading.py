@@ -24,8 +24,9 @@ from napari_sam3.core.rendering import PlaneImage
 from napari_sam3.images import reading as pixel_reading
 from napari_sam3.images.plane_image import Channel, RenderedPlane
 from napari_sam3.images.reading import is_in_memory, level_for, sample_plane, shrink, to_level
-from napari_sam3.inference.answers import ObjectPrediction, Question, answer
+from napari_sam3.inference.answers import answer
 from napari_sam3.inference.cache import Control, EmbeddingCache
+from napari_sam3.inference.questions import ObjectPrediction, Question
 from sam3.errors import ImageError
 from sam3.predictor import ImageFeatures, Predictor
 

@@ -13,7 +13,6 @@ from napari_sam3.core.fields import Field
 from napari_sam3.core.masks import PlaneMask, Region
 from napari_sam3.core.planes import plane_from_array
 from napari_sam3.images.plane_image import ArrayPlane
-from napari_sam3.inference.answers import Candidate
 from napari_sam3.inference.automatic.find import (
     AutomaticSettings,
     Found,
@@ -24,6 +23,7 @@ from napari_sam3.inference.automatic.find import (
 )
 from napari_sam3.inference.automatic.seeds import Seed, blob_seeds, find_seeds, grid_seeds
 from napari_sam3.inference.cache import EmbeddingCache
+from napari_sam3.inference.questions import Candidate
 from napari_sam3.layers.sample_data import make_nuclei
 from sam3 import Predictor, load_predictor
 from sam3.errors import PromptError

@@ -15,7 +15,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
-from napari_sam3.cli.robot import Hand
+from napari_sam3.cli.robot import Robot
 from napari_sam3.core.prompts import PromptSet
 from napari_sam3.session.session import LabelingSession
 from sam3.predictor import Predictor
@@ -215,7 +215,7 @@ def test_opened_from_the_menu_and_closed_by_its_dock(
     dock, widget = viewer.window.add_plugin_dock_widget("napari-sam3", "SAM 3")
     assert len(viewer.layers) == 1, "the dock is there before the layers are"
     widget.set_predictor(predictor)
-    Hand(viewer).wait_until(lambda: widget.binding is not None, "the layers")
+    Robot(viewer).wait_until(lambda: widget.binding is not None, "the layers")
     assert widget.panel.widget().minimumSizeHint().width() <= 300
     assert len(viewer.layers) == 5
     dock.destroyOnClose()
@@ -264,7 +264,7 @@ def test_closing_the_window_in_mid_prediction(
     widget = SegmentWidget(viewer)
     widget.set_predictor(slow)
     viewer.window.add_dock_widget(widget)
-    Hand(viewer).wait_until(lambda: widget.binding is not None, "the layers")
+    Robot(viewer).wait_until(lambda: widget.binding is not None, "the layers")
     binding: Any = widget.binding
     binding.points.add([20, 20])
     assert started.wait(30)
@@ -299,7 +299,7 @@ def test_a_coin_of_the_sample_becomes_its_label(make_napari_viewer: Any, kind: s
     viewer.window.resize(1200, 800)
     (layer,) = viewer.open_sample("napari-sam3", "coins")
     _, widget = viewer.window.add_plugin_dock_widget("napari-sam3", "SAM 3")
-    hand = Hand(viewer)
+    hand = Robot(viewer)
     hand.wait_until(lambda: widget.binding is not None, "the layers")
     viewer.reset_view()
     if kind == "click":

@@ -13,14 +13,9 @@ from napari_sam3.core.fields import Field, choose_field, touches_inner_border
 from napari_sam3.core.masks import Region
 from napari_sam3.core.prompts import PromptSet
 from napari_sam3.core.rendering import PlaneImage
-from napari_sam3.inference.answers import (
-    LARGEST_BATCH,
-    Candidate,
-    ObjectPrediction,
-    Question,
-    answer,
-)
+from napari_sam3.inference.answers import LARGEST_BATCH, answer
 from napari_sam3.inference.cache import Control, EmbeddingCache
+from napari_sam3.inference.questions import Candidate, ObjectPrediction, Question
 
 from .seeds import Seed, find_seeds
 from .settings import AutomaticSettings

@@ -11,7 +11,8 @@ import numpy as np
 from napari_sam3.core.drafts import Draft, Turn
 from napari_sam3.core.masks import PlaneMask, overlap
 from napari_sam3.core.prompts import MIN_BOX_SIDE, PromptSet
-from napari_sam3.inference.answers import Question, answer
+from napari_sam3.inference.answers import answer
+from napari_sam3.inference.questions import Question
 from sam3.errors import PromptError
 
 if TYPE_CHECKING:
