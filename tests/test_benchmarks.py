@@ -112,11 +112,11 @@ def test_finding_everything_is_measured_beside_the_baseline_or_skipped_with_the_
     np.savez(data, **images)
     (row,) = automatic_rows(predictor, data)
     assert isinstance(row, Row)
-    assert len(row.ours.seconds) == 2, "every eighth image is held out"
+    assert len(row.ours.seconds) == 3, "every fourth image is held out"
     assert row.other_name.startswith("F1 at IoU 0.5 1.000, mean matched IoU ")
     assert "; Otsu and watershed 1.000 and 0.9" in row.other_name
     main(["--data", str(data), "--every", "2"])
-    assert "| all | 1 | 1 | 1.000 | 1.000 |" in capsys.readouterr().out
+    assert "| all | 2 | 2 | 1.000 | 1.000 |" in capsys.readouterr().out
 
 
 @pytest.mark.slow

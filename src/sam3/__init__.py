@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from sam3.notebook.video_model import build_sam3_video_model
     from sam3.predictor import Prediction, Predictor, load_predictor
     from sam3.tracking.tracker import FramePrompt, TrackedFrame, Tracker, load_tracker
+    from sam3.weights import load as checkpoint
 
 __all__ = [
     "FramePrompt",
@@ -21,6 +22,7 @@ __all__ = [
     "__version__",
     "build_sam3_image_model",
     "build_sam3_video_model",
+    "checkpoint",
     "load_predictor",
     "load_tracker",
 ]
@@ -42,8 +44,10 @@ _LAZY = {
 
 def __getattr__(name: str) -> Any:
     """Import public names on first use, so that ``import sam3`` does not import torch."""
-    if name in _LAZY:
-        from importlib import import_module
+    from importlib import import_module
 
+    if name == "checkpoint":  # the module, by the name that scripts know
+        return import_module("sam3.weights.load")
+    if name in _LAZY:
         return getattr(import_module(_LAZY[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

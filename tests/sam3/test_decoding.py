@@ -112,7 +112,7 @@ def test_the_decoder_is_that_of_the_papers(
     )
     side = model.image_side(encoded)
     found = model.decode(side, coords, labels, mask)
-    for ours, theirs in zip(found, expected, strict=True):
+    for ours, theirs in zip(found[:3], expected[:3], strict=True):  # and no tokens
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=2e-5)
     for multimask in (True, False):
         chosen = model.decode(side, coords, labels, mask, multimask)

@@ -177,14 +177,13 @@ def test_layers_of_a_stack_are_read_on_all_planes() -> None:
     assert found.planes == {
         (0,): {2: PromptSet(((20, 10), (21, 11)), (1, 0))},
         (1,): {1: PromptSet(box=(3, 2, 13, 12))},
-        (2,): {3: PromptSet(((6, 5),), (1,))},
-        (3,): {4: PromptSet(((8, 7),), (1,))},
+        # Half-way between planes, as napari slices: to the even one.
+        (2,): {3: PromptSet(((6, 5),), (1,)), 4: PromptSet(((8, 7),), (1,))},
     }
     ids = prompts_from_layers(points, polarity, ndim=3, point_objects=[5, 5, 5, 0])
     assert {position: tuple(one) for position, one in ids.planes.items()} == {
         (0,): (5,),
-        (2,): (5,),
-        (3,): (1,),
+        (2,): (1, 5),
     }
     with pytest.raises(PromptError, match="expected finite numbers, N x 2"):
         prompts_from_layers(points, polarity, ndim=2)

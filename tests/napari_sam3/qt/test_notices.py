@@ -20,7 +20,7 @@ def test_an_error_again_and_again_is_one_message(
 ) -> None:
     desk = open_desk(blobs)
     for _ in range(5):
-        desk.hand.type("N")  # there is nothing to accept
+        desk.widget.binding.points.add([5, 500])  # outside the image
     assert len(texts()) == 1
     assert texts()[0] == desk.status
 

@@ -117,7 +117,7 @@ def test_a_folder_that_is_no_store_is_refused_and_labelling_goes_on(
     desk = open_desk(blobs)
     write_setting("store_folder", str(tmp_path / "other"))
     write_setting("store", True)
-    desk.hand.wait_until(lambda: "no embedding store" in desk.status, "the error", 30)
+    desk.hand.wait_until(lambda: "not an embedding store" in desk.status, "the error", 30)
     assert desk.session.cache.store is None
     assert not desk.widget.panel.advanced.store.isChecked()
     assert [one.name for one in (tmp_path / "other").iterdir()] == ["notes.txt"]

@@ -73,8 +73,8 @@ def test_a_click_becomes_a_label(predictor: Predictor, blobs: Image) -> None:
     assert session.prompts.is_empty
     names = [event[0] for event in events]
     assert names == [
-        "prompts_changed", "prediction_changed", "labels_changed", "prompts_changed",
-        "prediction_changed", "accepted",
+        "prompts_changed", "prediction_changed", "prompts_changed", "prediction_changed",
+        "labels_changed", "accepted",
     ]  # fmt: skip
 
 

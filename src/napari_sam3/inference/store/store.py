@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 import platformdirs
 from pydantic import ValidationError
-from safetensors import SafetensorError, safe_open
 
 from napari_sam3.core.rendering import Rendering
 from napari_sam3.records.checks import RecordError
@@ -190,6 +189,8 @@ class EmbeddingStore:
 
     def about(self, key: str) -> StoredField | None:
         """Return what a field was made with, without its features; None if there is none."""
+        from safetensors import SafetensorError
+
         with contextlib.suppress(OSError, RecordError, SafetensorError):
             return self._about(key)
         return None
@@ -219,6 +220,8 @@ class EmbeddingStore:
     # ------------------------------------------------------------------ files
 
     def _about(self, key: str) -> StoredField:
+        from safetensors import safe_open
+
         with safe_open(self.file_of(key), framework="numpy") as file:
             content = (file.metadata() or {}).get(_METADATA_KEY, "")
         about = field_from_json(content)
