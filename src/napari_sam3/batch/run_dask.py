@@ -74,7 +74,7 @@ def connect(address: str) -> Iterator[Any]:
                     dashboard_address=":0",
                 )
                 stack.enter_context(where)
-            # Not as the default: of two that overlap, the one closed last would set the other for good.
+            # Not as the default: of two that overlap, the one closed last would set it for good.
             client = Client(where, timeout="20s", set_as_default=False)  # type: ignore[no-untyped-call]
             stack.enter_context(client)
         except (OSError, TimeoutError) as error:
