@@ -21,7 +21,7 @@ CLICKS ?= 5000
 MUTANTS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv system-libs demo test test-fast coverage faults soak mutants lint format bench docs docs-figures wheel clean
+.PHONY: help venv system-libs demo test test-fast golden coverage faults soak mutants lint format bench docs docs-figures wheel clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -44,6 +44,9 @@ test: system-libs $(STAMP) lint  ## linters, type checks and all tests
 
 test-fast: system-libs $(STAMP)  ## the tests that take seconds
 	$(BIN)/python -m pytest $(TEST_WORKERS) -m "not slow" $(PYTEST_ARGS)
+
+golden: system-libs $(STAMP)  ## every recorded number of the original, at full size too: half an hour, 8 GB
+	$(BIN)/python -m pytest -m golden $(PYTEST_ARGS)
 
 coverage: system-libs $(STAMP)  ## all tests, and the lines and branches of src that they run: at least 92 %
 	$(BIN)/python -m pytest $(TEST_WORKERS) --cov --cov-report=term:skip-covered --timeout=600 $(PYTEST_ARGS)

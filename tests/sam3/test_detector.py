@@ -17,6 +17,7 @@ from tests.sam3.golden_model import GOLDEN, IMAGES, relative_difference
 TOLERANCE = 1e-4
 #: The others differ from these in the prompt alone, and each takes several seconds.
 QUICK = ("a_text", "a_boxes", "b_box")
+LONG = (pytest.mark.slow, pytest.mark.golden)
 
 
 class Golden:
@@ -96,9 +97,7 @@ def test_neck_and_texts_agree(small: Golden) -> None:
     small.check_texts()
 
 
-@pytest.mark.parametrize(
-    "case", [c if c in QUICK else pytest.param(c, marks=pytest.mark.slow) for c in CASES]
-)
+@pytest.mark.parametrize("case", [c if c in QUICK else pytest.param(c, marks=LONG) for c in CASES])
 def test_detections_agree(small: Golden, case: str) -> None:
     small.check_case(case)
 
@@ -107,6 +106,7 @@ def test_every_recorded_case_is_checked(small: Golden) -> None:
     assert {name.split(".")[0] for name in small.recorded.files if "." in name} == {"a", *CASES}
 
 
+@pytest.mark.golden
 @pytest.mark.slow
 @pytest.mark.timeout(1800)  # a busy machine takes several minutes for an image
 def test_full_size_model_agrees() -> None:
