@@ -53,14 +53,15 @@ class ImageAxes:
         Of `scale` and `translate`, by their full names such as "micrometer" (see `unit_name`);
         None where the axis counts pixels, planes or frames.
     scale : tuple of D float
-        Distance between neighbouring pixels, planes or frames; more than 0.
+        Distance between neighbouring pixels, planes or frames; negative where they come in the
+        opposite direction, never 0.
     translate : tuple of D float
         Where the centre of the first pixel lies.
 
     Raises
     ------
     sam3.errors.ImageError
-        If the lengths differ, a name comes twice, or a scale is not above 0.
+        If the lengths differ, a name comes twice, or a scale is 0 or not finite.
     """
 
     names: tuple[str, ...]
@@ -79,10 +80,10 @@ class ImageAxes:
         if len(set(self.names)) < count or "" in self.names:
             raise ImageError(f"the axes {self.names} need names, each its own")
         numbers = (*self.scale, *self.translate)
-        if not all(map(math.isfinite, numbers)) or min(self.scale, default=1) <= 0:
+        if not all(map(math.isfinite, numbers)) or 0 in self.scale:
             raise ImageError(
                 f"axes with scale {self.scale} and translation {self.translate} have no place; "
-                "expected finite numbers, and scales above 0"
+                "expected finite numbers, and no scale of 0"
             )
 
     @classmethod
@@ -111,15 +112,19 @@ class ImageAxes:
         units : sequence of D (str or None), optional
             In any spelling; pixels mean none.
         scale, translate : sequence of D float, optional
-            A scale that is no number above 0 is taken as unknown, which is 1.
+            A scale of 0, or one that is not finite, is taken as unknown: the axis counts pixels.
         """
         given = tuple(names)
         known = cls.default(len(given))
+        steps = (1.0,) * len(given) if scale is None else tuple(map(float, scale))
+        usable = [math.isfinite(step) and step != 0 for step in steps]
         if scale is not None:
-            usable = [float(step) if math.isfinite(step) and step > 0 else 1.0 for step in scale]
-            known = replace(known, scale=tuple(usable))
+            known = replace(
+                known, scale=tuple(s if u else 1.0 for s, u in zip(steps, usable, strict=True))
+            )
         if units is not None:
-            known = replace(known, units=tuple(unit_name(unit) for unit in units))
+            pairs = zip(units, usable, strict=True)
+            known = replace(known, units=tuple(unit_name(unit) if u else None for unit, u in pairs))
         if translate is not None:
             known = replace(known, translate=tuple(float(at) for at in translate))
         return replace(known, names=given)

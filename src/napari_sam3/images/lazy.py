@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ __all__ = ["LazyImage", "open_image"]
 
 #: Planes of files that viewers load whole get their contrast from all pixels, as there, up to this.
 WHOLE_BYTES = 2 * 10**9
+# Images named where a group holds several.
+MOST_NAMED = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -238,6 +241,15 @@ def _levels(node: Any, name: str) -> tuple[Any, bool]:
             levels = [node[level["path"]] for level in scales[0]["datasets"]]
         else:
             levels = [array for _, array in node.arrays()]
+            if inside := list(islice(_images_inside(node), MOST_NAMED + 1)):
+                more = ", ..." if len(inside) > MOST_NAMED else ""
+                paths = ", ".join(
+                    repr(f"{name.rstrip('/')}/{path}") for path in inside[:MOST_NAMED]
+                )
+                raise ImageError(
+                    f"{name!r} is a zarr group that holds images, not an image. Give the path of "
+                    f"one of them: {paths}{more}"
+                )
             if len(levels) != 1:
                 raise ImageError(
                     f"{name!r} is a zarr group of {len(levels)} arrays without OME metadata; give "
@@ -247,6 +259,16 @@ def _levels(node: Any, name: str) -> tuple[Any, bool]:
         raise ImageError(f"{name!r} has shape {levels[0].shape}; expected rows and columns")
     pyramid = len(levels) > 1
     return (levels if pyramid else levels[0]), pyramid
+
+
+def _images_inside(group: Any, depth: int = 3) -> Iterator[str]:
+    """Yield the paths of the images in a group, such as a plate or a file of several series."""
+    for name, child in sorted(group.groups()):
+        # Labels are images of their own, of the image that they lie in.
+        if "multiscales" in ome_part(dict(child.attrs)):
+            yield name
+        elif depth > 1 and name != "labels":
+            yield from (f"{name}/{path}" for path in _images_inside(child, depth - 1))
 
 
 def _open_tiff(path: Path, rgb: bool | None) -> LazyImage | None:

@@ -103,6 +103,13 @@ def _warn_of_what_is_lost(attributes: Mapping[str, Any], ndim: int) -> None:
         if (value := attributes.get(name)) is not None
         and not np.allclose(np.asarray(value), neutral)
     ]
+    steps = np.asarray(attributes.get("scale", np.ones(ndim)), float)
+    if not (np.isfinite(steps) & (steps != 0)).all():
+        warnings.warn(
+            f"the layer {attributes.get('name', '')!r} has the scale {tuple(steps.tolist())}; axes "
+            "whose scale is 0 or not finite are saved in pixels",
+            stacklevel=2,
+        )
     if turned:
         warnings.warn(
             f"the {' and '.join(turned)} of the layer {attributes.get('name', '')!r} cannot be "

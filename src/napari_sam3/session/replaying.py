@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Sequence
 
 from napari_sam3.core.objects import AcceptedObject
-from napari_sam3.core.operations import LabelWrite, Operation, Policy
+from napari_sam3.core.operations import LabelWrite, Operation, Policy, ReplayError
 from napari_sam3.core.rendering import PlaneImage
 from napari_sam3.labels.targets import LabelTarget
 
@@ -41,11 +41,27 @@ def replay_into(session: LabelingSession, operations: Iterable[Operation], plane
     Raises
     ------
     ReplayError
-        If one of them cannot be done; none has been done then.
+        If one of them cannot be done, or the session has accepted objects with the same ids; none
+        has been done then.
     sam3.errors.Sam3Error
         If a plane is missing, or a mask cannot be made or written.
     """
-    return replay(operations, _Target(session, planes))
+    todo = tuple(operations)
+    _check_free(session, todo)
+    return replay(todo, _Target(session, planes))
+
+
+def _check_free(session: LabelingSession, operations: tuple[Operation, ...]) -> None:
+    """Refuse ids that accepted objects have: two objects would become one."""
+    made = {accepted.id for operation in operations for accepted in operation.objects}
+    made |= {label for one in operations if one.kind == "split" for label in one.labels[1:]}
+    taken = sorted(made & {accepted.id for accepted in session.objects})
+    if taken:
+        names = ", ".join(map(str, taken[:5])) + (", ..." if len(taken) > 5 else "")
+        raise ReplayError(
+            f"the labels already hold accepted objects with ids to be replayed: {names}. Replay "
+            "into a new labels layer, or undo these objects first"
+        )
 
 
 class _Target:

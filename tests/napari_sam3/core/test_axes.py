@@ -13,7 +13,10 @@ import zarr
 from napari_sam3.core.axes import ImageAxes
 from napari_sam3.images.lazy import open_image
 from napari_sam3.images.open import read_image
+from napari_sam3.labels.formats.choice import export_labels
+from napari_sam3.labels.formats.tiff import write_labels
 from napari_sam3.labels.ome_zarr import create_labels
+from napari_sam3.layers.writers import write_ome_tiff
 from sam3.errors import ImageError
 
 STACK = np.arange(2 * 3 * 20 * 30, dtype=np.uint16).reshape(2, 3, 20, 30)
@@ -116,3 +119,59 @@ def test_npy_is_mapped_and_never_unpickled(tmp_path: Path) -> None:
     for name, complaint in (("bad", "Python objects"), ("line", r"shape \(30,\)")):
         with pytest.raises(ImageError, match=complaint):
             open_image(tmp_path / f"{name}.npy")
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_a_negative_scale_is_kept_where_the_format_can(tmp_path: Path, version: str) -> None:
+    axes = ImageAxes.of("zyx", units=("µm",) * 3, scale=(-2, -0.5, 0.5))
+    create_labels(tmp_path / "i.zarr", (3, 60, 70), np.uint16, axes, version=version).finish()
+    assert open_image(tmp_path / "i.zarr").axes.scale == (-2, -0.5, 0.5)
+    labels = np.zeros((3, 60, 70), np.uint16)
+    labels[1, 10:20, 10:20] = 1
+    for name in ("i.tif", "i.ome.tif"):
+        with pytest.warns(UserWarning, match=r"negative along z, y.*OME-Zarr keeps the sign"):
+            write_labels(tmp_path / name, labels, axes=axes, overwrite=True)
+        assert open_image(tmp_path / name).axes.scale == (2, 0.5, 0.5)
+    export_labels(labels, tmp_path / "i.csv", axes=axes)
+    header, row = (tmp_path / "i.csv").read_text().splitlines()
+    assert float(row.split(",")[header.split(",").index("area_physical")]) == 25
+
+
+@pytest.mark.parametrize("step", [0.0, float("nan"), float("inf")])
+def test_a_scale_that_is_no_distance_counts_pixels(tmp_path: Path, step: float) -> None:
+    axes = ImageAxes.of("yx", units=("µm", "µm"), scale=(step, 0.5))
+    assert (axes.scale, axes.units) == ((1, 0.5), (None, "micrometer"))
+    with pytest.raises(ImageError, match="no scale of 0"):
+        ImageAxes(("y", "x"), (None, None), (step, 1.0), (0.0, 0.0))
+    about: dict[str, Any] = {"name": "cells", "scale": (step, 0.5), "axis_labels": ("y", "x")}
+    with pytest.warns(UserWarning, match="'cells' has the scale .* saved in pixels"):
+        write_ome_tiff(str(tmp_path / "i.ome.tif"), np.ones((8, 9), np.uint8), about)
+
+
+def test_a_group_of_images_names_them(tmp_path: Path) -> None:
+    root = zarr.open_group(tmp_path / "i.zarr", mode="w", zarr_format=2)
+    for path in ("A/1/0", "A/1/1", "B/2/0"):
+        root.require_group(path.rpartition("/")[0])
+        create_labels(tmp_path / "i.zarr" / path, (20, 30), np.uint16, version="0.4")
+    root.attrs["plate"] = {"wells": [{"path": "A/1"}, {"path": "B/2"}]}
+    with pytest.raises(ImageError, match=r"holds images.*i\.zarr/A/1/0'.*i\.zarr/B/2/0'"):
+        open_image(tmp_path / "i.zarr")
+    with pytest.raises(ImageError, match=r"i\.zarr/A/1/1'"):
+        open_image(tmp_path / "i.zarr" / "A")
+    series = tmp_path / "raw.zarr"
+    zarr.open_group(series, mode="w", zarr_format=3).attrs["ome"] = {"bioformats2raw.layout": 3}
+    for path in range(8):
+        create_labels(series / str(path), (20, 30), np.uint16, version="0.5")
+    with pytest.raises(ImageError, match=r"raw\.zarr/0'.*raw\.zarr/4', \.\.\.$"):
+        open_image(series)
+    assert open_image(series / "0").shape == (20, 30)
+
+
+@pytest.mark.parametrize("compression", ["lzw", "zstd", "jpeg", "packbits", "lzma", "deflate"])
+def test_compressed_tiffs_are_read(tmp_path: Path, compression: Any) -> None:
+    pixels = np.repeat(np.arange(40, dtype=np.uint8)[:, None], 50, axis=1)
+    tifffile.imwrite(tmp_path / "i.tif", pixels, compression=compression)
+    both(tmp_path / "i.tif")
+    image = open_image(tmp_path / "i.tif")
+    assert np.abs(np.asarray(image.data[:]).astype(int) - pixels).max() <= 2
+    image.close()

@@ -12,7 +12,7 @@ import pytest
 from napari_sam3.batch import Instance, Repeated, segment
 from napari_sam3.core.errors import LabelError
 from napari_sam3.core.masks import PlaneMask
-from napari_sam3.core.operations import LabelChange, Policy
+from napari_sam3.core.operations import LabelChange, Policy, ReplayError
 from napari_sam3.core.planes import PlaneIndex, plane_from_array
 from napari_sam3.core.prompts import PromptSet
 from napari_sam3.core.rendering import Rendering
@@ -196,6 +196,10 @@ def test_a_session_file_holds_a_batch_packed_and_replays_it_as_one_step(
     assert count == len(run.session.operations) > 3
     np.testing.assert_array_equal(found, labels)
     assert [one.id for one in again.objects] == [one.id for one in run.session.objects]
+    before = found.copy()
+    with pytest.raises(ReplayError, match=r"accepted objects with ids to be replayed: 1"):
+        replay_into(again, stored.operations, lambda key: pytest.fail("nothing is begun"))
+    np.testing.assert_array_equal(found, before)
     again.undo()
     assert not found.any()
     assert not again.can_undo

@@ -129,7 +129,7 @@ def _measure(label: int, mask: PlaneMask, position: Position, axes: ImageAxes) -
         "y0": top,
         "x1": right,
         "y1": bottom,
-        "area_physical": area * axes.scale[-2] * axes.scale[-1],
+        "area_physical": area * abs(axes.scale[-2] * axes.scale[-1]),
         "centroid_y_physical": place[-2],
         "centroid_x_physical": place[-1],
         **{f"{name}_physical": at for name, at in zip(axes.names[:-2], place[:-2], strict=True)},

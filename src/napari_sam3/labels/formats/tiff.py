@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +47,8 @@ def write_labels(
     labels : array-like of integers, ... x H x W
         Stored as uint16, or as uint32 where ids exceed 65535.
     axes : ImageAxes, optional
-        Names, units and scale, for the file's metadata.
+        Names, units and scale, for the file's metadata. Of a negative scale the sign is lost, with
+        a warning.
     ome : bool, optional
         OME's metadata instead of ImageJ's; by default for names such as ``labels.ome.tif``, and
         for what ImageJ's cannot say: ids above 65535, and slides. With more axes than time,
@@ -69,7 +72,7 @@ def write_labels(
 
     check_labels(labels)
     path = Path(path)
-    axes = ImageAxes.default(labels.ndim) if axes is None else axes
+    axes = ImageAxes.default(labels.ndim) if axes is None else _without_direction(axes, path)
     with replacing(path, overwrite) as partial:
         dtype = _dtype(labels)
         tiled = labels.shape[-2] * labels.shape[-1] > WHOLE_PIXELS
@@ -95,6 +98,20 @@ def write_labels(
             **options,
         )
     return path
+
+
+def _without_direction(axes: ImageAxes, path: Path) -> ImageAxes:
+    """Return axes with scales above 0, which is all that TIFF's metadata can hold."""
+    turned = [name for name, step in zip(axes.names, axes.scale, strict=True) if step < 0]
+    if not turned:
+        return axes
+    warnings.warn(
+        f"the scale {axes.scale} is negative along {', '.join(turned)}; a TIFF holds distances "
+        f"without a direction, so {path.name!r} gets {tuple(map(abs, axes.scale))}. OME-Zarr keeps "
+        "the sign",
+        stacklevel=3,
+    )
+    return replace(axes, scale=tuple(map(abs, axes.scale)))
 
 
 def _dtype(labels: Any) -> np.dtype[Any]:
