@@ -160,8 +160,8 @@ def test_a_group_of_images_names_them(tmp_path: Path) -> None:
         open_image(tmp_path / "i.zarr" / "A")
     series = tmp_path / "raw.zarr"
     zarr.open_group(series, mode="w", zarr_format=3).attrs["ome"] = {"bioformats2raw.layout": 3}
-    for path in range(8):
-        create_labels(series / str(path), (20, 30), np.uint16, version="0.5")
+    for number in range(8):
+        create_labels(series / str(number), (20, 30), np.uint16, version="0.5")
     with pytest.raises(ImageError, match=r"raw\.zarr/0'.*raw\.zarr/4', \.\.\.$"):
         open_image(series)
     assert open_image(series / "0").shape == (20, 30)
