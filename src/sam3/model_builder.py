@@ -12,6 +12,7 @@ from sam3.model.click_model import ClickModel
 from sam3.model.detector_model import DetectorModel
 from sam3.notebook.video_model import build_sam3_video_model
 from sam3.predictor import Predictor
+from sam3.runtime.torch_state import own_defaults
 
 __all__ = [
     "build_click_model",
@@ -38,7 +39,7 @@ def build_click_model(config: ModelConfig, *, seed: int = 0) -> ClickModel:
     ClickModel
         In training mode, float32, on the CPU.
     """
-    with torch.random.fork_rng(devices=[]):
+    with own_defaults(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = ClickModel(config)
         for module in model.modules():
@@ -103,12 +104,12 @@ def random_predictor(preset: str = "tiny", *, seed: int = 0, device: str = "cpu"
 def _low_frequency_patches(config: ModelConfig) -> Tensor:
     """Patch embedding (width, 3, p, p) that starts from 2D cosines, the lowest first."""
     p, width = config.patch_size, config.trunk.width
-    steps = (torch.arange(p) + 0.5) * math.pi / p
+    steps = (torch.arange(p, dtype=torch.float32) + 0.5) * math.pi / p
     waves = torch.stack([(k * steps).cos() for k in range(p)])
     order = sorted((u * u + v * v, u, v) for u in range(p) for v in range(p))
     basis = torch.stack([torch.outer(waves[u], waves[v]) for _, u, v in order])
     basis = basis / basis.flatten(1).norm(dim=1)[:, None, None]
-    colours = torch.tensor([[1.0, 1, 1], [1, 0, -1], [1, -2, 1]])
+    colours = torch.tensor([[1.0, 1, 1], [1, 0, -1], [1, -2, 1]], dtype=torch.float32)
     colours = colours / colours.norm(dim=1, keepdim=True)
     # Two thirds of the channels look at brightness, the rest at the two colour differences.
     grey = min(2 * width // 3, p * p)
@@ -120,5 +121,6 @@ def _low_frequency_patches(config: ModelConfig) -> Tensor:
 
 def _spread_fourier_scales(gaussian: Tensor) -> None:
     """Let the columns of the Fourier matrix (2, C) cover several scales."""
-    scales = torch.tensor(_FOURIER_SCALES).repeat(-(-gaussian.shape[1] // len(_FOURIER_SCALES)))
+    scales = gaussian.new_tensor(_FOURIER_SCALES)
+    scales = scales.repeat(-(-gaussian.shape[1] // len(_FOURIER_SCALES)))
     gaussian.mul_(scales[: gaussian.shape[1]])

@@ -26,6 +26,7 @@ from sam3.runtime.cores import on_all_cores
 from sam3.runtime.devices import Precision, choose_device, choose_precision
 from sam3.runtime.quantization import quantize_trunk
 from sam3.runtime.running import running
+from sam3.runtime.torch_state import own_defaults
 from sam3.weights import load as checkpoint
 
 __all__ = ["ImageFeatures", "Prediction", "Predictor", "load_predictor"]
@@ -94,15 +95,16 @@ class Predictor:
         precision: Precision = "auto",
         fingerprint: str | None = None,
     ) -> None:
-        self.model = model.to(choose_device(device)).eval()
-        self.precision = precision
-        self.fingerprint = fingerprint or checkpoint.fingerprint(model)
-        self._image_sides = ImageSides(model)
-        choose_precision(precision, self.device)  # a wrong name is refused at once
-        self._linears = None
-        if precision == "int8":
-            self._linears = quantize_trunk(model.trunk)
-            self.fingerprint += "-int8"
+        with own_defaults():
+            self.model = model.to(choose_device(device)).eval()
+            self.precision = precision
+            self.fingerprint = fingerprint or checkpoint.fingerprint(model)
+            self._image_sides = ImageSides(model)
+            choose_precision(precision, self.device)  # a wrong name is refused at once
+            self._linears = None
+            if precision == "int8":
+                self._linears = quantize_trunk(model.trunk)
+                self.fingerprint += "-int8"
 
     @property
     def device(self) -> torch.device:
@@ -327,11 +329,11 @@ class Predictor:
         coords = to_model_frame(prompts.coords, size, self.config.resolution)
         mask = None
         if prompts.mask is not None:
-            mask = torch.tensor(prompts.mask).to(self.device)
+            mask = torch.tensor(prompts.mask, device=self.device)
         raw = self.model.decode(
             side,
-            torch.tensor(coords).to(self.device),
-            torch.tensor(prompts.labels).to(self.device),
+            torch.tensor(coords, device=self.device),
+            torch.tensor(prompts.labels, device=self.device),
             mask,
             multimask,
         )

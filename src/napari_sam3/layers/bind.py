@@ -13,6 +13,7 @@ from .binding import Binding
 from .gestures import KEYS
 from .layer_set import LayerSet
 from .plane_source import ChannelChoice, Contrast, PlaneKey
+from .tools import Tools
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -38,6 +39,7 @@ def bind(
     mode: Mode = "one",
     keys: Mapping[str, str] = KEYS,
     on_error: Callable[[BaseException], None] | None = None,
+    tools: Tools | None = None,
 ) -> Binding:
     """Bind a session to an image of a viewer; layers that are not given are made.
 
@@ -66,6 +68,8 @@ def bind(
         Keys of the commands by name, see `napari_sam3.layers.gestures.KEYS`.
     on_error : callable, optional
         Told about every error; without it errors are raised where they happen.
+    tools : Tools, optional
+        Where layers are taken from and put away; without it they are made, and removed at the end.
 
     Returns
     -------
@@ -81,7 +85,7 @@ def bind(
         session = LabelingSession(predictor if predictor is not None else model_loader(), mode=mode)
     layers = None
     try:
-        layers = LayerSet.make(viewer, image, labels, points, boxes, align=align)
+        layers = LayerSet.make(viewer, image, labels, points, boxes, tools, align=align)
         return Binding(
             layers, session, own_session=own, contrast=contrast, keys=keys, on_error=on_error
         )

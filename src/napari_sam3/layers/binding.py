@@ -104,15 +104,15 @@ class Binding(Remembering):
 
     @property
     def problem(self) -> Sam3Error | None:
-        """Why the plane shown cannot be worked on, if so."""
-        return self._source.problem
+        """Why the plane shown cannot be worked on, if so; in 3-D display there is just none."""
+        return None if self.in_3d else self._source.problem
 
     @property
     def listening(self) -> bool:
         """Whether clicks in the canvas are prompts: the points are selected, in add mode."""
         active = self.viewer.layers.selection.active
         mine = active is not None and active.unique_id == self.points.unique_id
-        return mine and self.points.mode == ADD
+        return mine and self.points.mode == ADD and not self.in_3d
 
     # ------------------------------------------------------- objects in hand
 
@@ -177,6 +177,8 @@ class Binding(Remembering):
         if 1 <= number <= len(self._classes):
             self.session.category = list(self._classes)[number - 1]
             self.class_changed.emit(self.session.category)
+            if self.plane is not None:
+                self.listen()  # for the next object, after napari's keys for other modes, too
 
     # ------------------------------------------------------- labels under the mouse
 
@@ -282,7 +284,7 @@ class Binding(Remembering):
             return
         if self._outline is not None:
             self._outline.close()
-        self._outline = FieldOutline(self.viewer, self.image) if shown else None
+        self._outline = FieldOutline(self.viewer, self.image, self.layers.tools) if shown else None
         self._show_field()
 
     # ------------------------------------------------------------------- layers

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,10 +11,12 @@ from .label_layer import image_shape, place_on, placement
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
-    from napari.layers import Image, Shapes
+    from napari.layers import Image, Layer, Shapes
 
     from napari_sam3.core.fields import Field
     from napari_sam3.core.planes import PlaneIndex
+
+    from .tools import Tools
 
 __all__ = ["FIELD_NAME", "FieldOutline"]
 
@@ -34,10 +36,12 @@ class FieldOutline:
         Where the layer is made.
     image : Image
         Whose pixels fields are measured in.
+    tools : Tools
+        Where the layer comes from and goes to.
     """
 
-    def __init__(self, viewer: ViewerModel, image: Image) -> None:
-        self._viewer, self._image = viewer, image
+    def __init__(self, viewer: ViewerModel, image: Image, tools: Tools) -> None:
+        self._viewer, self._image, self._tools = viewer, image, tools
         self._layer: Shapes | None = None
 
     @property
@@ -74,15 +78,19 @@ class FieldOutline:
     def close(self) -> None:
         """Take the layer away."""
         if self.layer is not None:
-            self._viewer.layers.remove(self._layer)
+            self._tools.put_away("field", self.layer)
             self._layer = None
 
     def _make(self) -> Shapes:
         selection = self._viewer.layers.selection
         active = selection.active
-        layer = self._viewer.add_shapes(
-            ndim=len(image_shape(self._image)), name=FIELD_NAME, **placement(self._image)
-        )
+
+        def make() -> Layer:
+            return self._viewer.add_shapes(
+                ndim=len(image_shape(self._image)), name=FIELD_NAME, **placement(self._image)
+            )
+
+        layer: Any = self._tools.take("field", self._image, make, {"name": FIELD_NAME})
         selection.active = active
         return layer
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -55,7 +56,7 @@ class Gestures:
         # Before napari's own callback, so that polarity is set when the point is added.
         self._points.mouse_drag_callbacks.insert(0, self._on_press)
         self._points.events.mode.connect(self._on_mode)
-        self._bound: list[tuple[Layer, str]] = []
+        self._bound: list[_Command] = []
         for layer in (binding.layers.points, binding.layers.boxes, binding.layers.labels):
             self._bind_keys(layer)
         self._on_mode()
@@ -65,27 +66,18 @@ class Gestures:
         if self._on_press in self._points.mouse_drag_callbacks:
             self._points.mouse_drag_callbacks.remove(self._on_press)
         self._points.events.mode.disconnect(self._on_mode)
-        for layer, key in self._bound:
-            layer.bind_key(key, None)
+        for command in self._bound:
+            command.release()
         self._bound.clear()
         if self._points.mode == ADD:
             self._points.mouse_pan = True
 
     def _bind_keys(self, layer: Layer) -> None:
         for name, key in self._keys.items():
-
-            def run(_layer: Layer, name: str = name) -> None:
-                getattr(self._binding, name)()
-
-            layer.bind_key(key, run, overwrite=True)
-            self._bound.append((layer, key))
+            self._bound.append(_Command(layer, key, getattr(self._binding, name)))
         for number in range(1, 10):
-
-            def choose(_layer: Layer, number: int = number) -> None:
-                self._binding.choose_class(number)
-
-            layer.bind_key(f"Alt-{number}", choose, overwrite=True)
-            self._bound.append((layer, f"Alt-{number}"))
+            choose = partial(self._binding.choose_class, number)
+            self._bound.append(_Command(layer, f"Alt-{number}", choose))
 
     def _on_mode(self, event: Any = None) -> None:
         if self._points.mode == ADD:
@@ -130,6 +122,45 @@ class Gestures:
         self._points.mouse_pan = False
         yield
         self._points.mode = ADD
+
+
+class _Command:
+    """A command on a key of a layer, which other widgets and other tools may bind as well.
+
+    Parameters
+    ----------
+    layer : Layer
+        The layer; the last command that was bound to its key is the one that runs.
+    key : str
+        The key, as napari names it.
+    run : callable
+        The command.
+    """
+
+    def __init__(self, layer: Layer, key: str, run: Callable[[], object]) -> None:
+        from napari.utils.key_bindings import coerce_keybinding
+
+        self._layer, self._key, self._run = layer, coerce_keybinding(key), run
+        self._before: Any = layer.keymap.get(self._key)
+        self._released = False
+        self.__name__ = f"sam3_{key}"
+        layer.bind_key(self._key, self, overwrite=True)
+
+    def __call__(self, _layer: Layer) -> None:
+        """Run the command."""
+        self._run()
+
+    def release(self) -> None:
+        """Give the key back to whoever had it before and still wants it."""
+        self._released = True
+        bound = self._layer.keymap.get(self._key)
+        if bound is not self:
+            return  # somebody else has it now; it passes us over when it is given back
+        while isinstance(bound, _Command) and bound._released:
+            bound = bound._before
+        self._layer.bind_key(self._key, None)
+        if bound is not None:
+            self._layer.bind_key(self._key, bound, overwrite=True)
 
 
 def _forget_what_was_before(event: Any) -> None:

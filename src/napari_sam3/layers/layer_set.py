@@ -14,6 +14,7 @@ from .label_layer import check_labels, image_shape, place_on, placement
 from .label_levels import LARGEST_SIDE, make_levels
 from .preview import preview_colors
 from .prompt_layers import boxes_options, check_prompts, points_options
+from .tools import Tools
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -39,6 +40,8 @@ class LayerSet:
         The layers.
     made : frozenset of str
         Roles of layers that were made for the binding; all but the labels go with it.
+    tools : Tools
+        Where they go.
     """
 
     viewer: ViewerModel
@@ -48,6 +51,7 @@ class LayerSet:
     boxes: Shapes
     preview: Labels
     made: frozenset[str]
+    tools: Tools
 
     @classmethod
     def make(
@@ -57,6 +61,7 @@ class LayerSet:
         labels: Labels | None,
         points: Points | None,
         boxes: Shapes | None,
+        tools: Tools | None = None,
         *,
         align: bool = False,
     ) -> LayerSet:
@@ -73,14 +78,15 @@ class LayerSet:
         for layer in (points, boxes):
             if layer is not None:
                 check_prompts(layer, image)
+        tools = Tools(viewer) if tools is None else tools
         # In this order from the bottom up.
         given = {"labels": labels, "preview": None, "boxes": boxes, "points": points}
         layers = {
-            role: _add(viewer, image, role) if layer is None else layer
+            role: _take(viewer, image, role, tools) if layer is None else layer
             for role, layer in given.items()
         }
         made = frozenset(role for role, layer in given.items() if layer is None)
-        return cls(viewer, image, made=made, **layers)
+        return cls(viewer, image, made=made, tools=tools, **layers)
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -114,7 +120,7 @@ class LayerSet:
             below = next(i for i, one in enumerate(self.viewer.layers) if self._is_image(one))
             self.viewer.layers.insert(below + 1, self.labels)
         made: dict[str, Any] = {
-            role: _add(self.viewer, self.image, role)
+            role: _take(self.viewer, self.image, role, self.tools)
             for role in missing
             if role not in ("image", "labels")
         }
@@ -135,8 +141,10 @@ class LayerSet:
         self.viewer.layers.selection.active = self.points
 
     def remove_tools(self, *more: str) -> None:
-        """Remove the layers that only served the binding, and those of other roles named."""
-        for role in (*(self.made - {"labels"}), *more):
+        """Put the layers that only served the binding away; remove those of other roles named."""
+        for role in self.made - {"labels"}:
+            self.tools.put_away(role, getattr(self, role))
+        for role in more:
             layer = getattr(self, role)
             if self.has(layer):
                 self.viewer.layers.remove(layer)
@@ -208,6 +216,24 @@ def _check_image(image: Image) -> None:
         raise LayerError(f"the image {image.name!r} has shape {shape}; at least 2 axes are needed")
     if 0 in shape:
         raise LayerError(f"the image {image.name!r} is empty (shape {shape}); choose another one")
+
+
+def _take(viewer: ViewerModel, image: Image, role: str, tools: Tools) -> Layer:
+    """Return a layer that is not given: one of our own made before, or a new one."""
+
+    def make() -> Layer:
+        return _add(viewer, image, role)
+
+    if role == "labels":
+        return make()
+    look: dict[str, Any] = {}
+    if role == "points":
+        options = points_options(image)
+        look = {"name": options["name"], "current_size": options["size"]}
+    elif role == "boxes":
+        options = boxes_options(image)
+        look = {"name": options["name"], "current_edge_width": options["edge_width"]}
+    return tools.take(role, image, make, look)
 
 
 def _add(viewer: ViewerModel, image: Image, role: str) -> Layer:

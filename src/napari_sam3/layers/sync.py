@@ -67,6 +67,7 @@ class Following:
         self._current = False
         self._closed = False
         self._outline: FieldOutline | None = None
+        self._flat_mode = ADD  # of the points, when last seen in 2-D display
         self._gestures: Gestures
         self._wire_layers()
         self._keeper = Keeper(
@@ -81,7 +82,8 @@ class Following:
         try:
             # Told now if this image cannot be used, not at the first click.
             self._guard(self._follow_viewer)
-            self._guard(self._ensure_plane)
+            if not self.in_3d:
+                self._guard(self._ensure_plane)
             for key in session.all_hands():
                 self._show_hand(key)
             self._guard(self._take_prompts)
@@ -99,10 +101,21 @@ class Following:
         self._gestures.close()
         self._gestures = Gestures(cast("Binding", self), keys)
 
+    @property
+    def in_3d(self) -> bool:
+        """Whether the viewer shows no plane but a volume."""
+        return bool(self.layers.viewer.dims.ndisplay == 3)
+
     def listen(self) -> None:
         """Make clicks in the canvas prompts again."""
         self.layers.select_points()
-        self.layers.points.mode = ADD
+        if not self.in_3d:  # where napari allows no points to be added
+            self.layers.points.mode = ADD
+
+    def show_2d(self) -> None:
+        """Leave 3-D display, and make clicks in the canvas prompts again."""
+        self.layers.viewer.dims.ndisplay = 2
+        self.listen()
 
     # ------------------------------------------------------------------ wiring
 
@@ -125,11 +138,11 @@ class Following:
             emitter.connect(self._on_prompts)
         for emitter in (labels.events.data, *moves(labels)):
             emitter.connect(self._on_labels)
-        layers.points.events.mode.connect(self._on_listening)
+        layers.points.events.mode.connect(self._on_mode)
         self.listen()
 
     def _unwire_layers(self) -> None:
-        self.layers.points.events.mode.disconnect(self._on_listening)
+        self.layers.points.events.mode.disconnect(self._on_mode)
         self._gestures.close()
         self._hidden.hide(frozenset(), None)
         self._store.close()
@@ -155,9 +168,10 @@ class Following:
 
     def _connections(self) -> list[tuple[Any, Callable[..., None]]]:
         dims, image = self.layers.viewer.dims.events, self.layers.image.events
-        sliced = (dims.point, dims.order, dims.ndisplay, dims.margin_left, dims.margin_right)
+        sliced = (dims.point, dims.order, dims.margin_left, dims.margin_right)
         pairs: list[tuple[Any, Callable[..., None]]] = [
             *((emitter, self._on_view) for emitter in (*sliced, image.projection_mode)),
+            (dims.ndisplay, self._on_display),
             *((emitter, self._on_move) for emitter in moves(self.layers.image)),
             (image.data, self._on_image),
             (image.contrast_limits, self._on_contrast),
@@ -177,11 +191,27 @@ class Following:
         self._guard(self._take_prompts)
         self._guard(self._look_at_plane)
 
+    def _on_display(self, event: Any = None) -> None:
+        """Listen again in 2-D if clicks were prompts before 3-D, where napari stops that."""
+        self._on_view()
+        active = self.layers.viewer.layers.selection.active
+        points = self.layers.points
+        mine = active is not None and active.unique_id == points.unique_id
+        if not self.in_3d and self._flat_mode == ADD and mine:
+            self.listen()
+        self.listening_changed.emit()
+
+    def _on_mode(self, event: Any = None) -> None:
+        if not self.in_3d:
+            self._flat_mode = str(self.layers.points.mode)
+        self._on_listening()
+
     def _on_image(self, event: Any = None) -> None:
         self._source.forget()
         self._current = False
         self._on_view()
-        self._guard(self._ensure_plane)
+        if not self.in_3d:
+            self._guard(self._ensure_plane)
 
     def _on_move(self, event: Any = None) -> None:
         self.layers.follow_image()
@@ -242,6 +272,10 @@ class Following:
     def _follow_viewer(self) -> None:
         """Note which plane is shown. Its pixels are read when they are needed."""
         before = self._source.plane
+        if self.in_3d:  # looking is fine; what needs a plane says so
+            self._source.plane = None
+            self._leave_plane()
+            return
         try:
             plane = self._source.look()
         except Sam3Error:

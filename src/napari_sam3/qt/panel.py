@@ -25,6 +25,7 @@ from napari_sam3.layers.gestures import KEYS
 from .advanced import Advanced
 from .batch_panel import BatchPanel
 from .controls import LayerChoice, Offer, add_row, form, make_combo, make_text, put_items, worded
+from .focus import KeysPass
 from .text import panel as panel_text
 from .text.panel import BUTTONS, MODES, describe_keys, how_to, title_with_key, tooltip_with_key
 from .text.status import candidate, time_left
@@ -95,6 +96,7 @@ class Panel(QScrollArea):
         inner = QWidget()
         self._lay_out(inner)
         self.setWidget(inner)
+        self._keys_pass = KeysPass(self)
         self.show_keys(KEYS)
         self.show_candidates(0, 0, 0.0)
         self.show_way_back(restore=False, listen=False)

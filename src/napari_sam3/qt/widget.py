@@ -10,18 +10,20 @@ from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QEvent, QTimer, Signal  # type: ignore[attr-defined]
+from qtpy.QtCore import QTimer, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_sam3.core.errors import NothingThereError
 from napari_sam3.inference.models import describe_predictor, model_loader
 from napari_sam3.layers.bind import Binding, bind
 from napari_sam3.layers.layer_set import find_image, find_labels, images_in
+from napari_sam3.layers.tools import Tools
 from napari_sam3.session.session import IDLE, LabelingSession
 from sam3.errors import PromptError, Sam3Error
 
 from .aligning import choose_labels
 from .batch_run import BatchRun
+from .closing import Closing
 from .crash_recovery import Safety
 from .feature_store import Storing
 from .model_menu import ModelMenu
@@ -31,7 +33,7 @@ from .panel import Panel
 from .settings import read_settings, write_setting
 from .text.panel import NEW_LABELS
 from .text.states import describe_mask, describe_missing, describe_stage, sentence, takes_labels
-from .text.status import NO_IMAGE, deleted_image, merging, unexpected
+from .text.status import IN_3D, NO_IMAGE, deleted_image, merging, unexpected
 from .workers import ThreadRunner
 
 if TYPE_CHECKING:
@@ -81,6 +83,7 @@ class SegmentWidget(QWidget):
         self.runner = ThreadRunner()
         self.session = LabelingSession(submit=self.runner)
         self.binding: Binding | None = None
+        self.tools = Tools(napari_viewer, keep=True)
         settings = read_settings()
         self.panel = Panel()
         self.panel.look_at(napari_viewer)
@@ -94,15 +97,14 @@ class SegmentWidget(QWidget):
             self.panel, self.session, lambda: self.binding, self.runner, self._on_error
         )
         self._model = self.models.current
-        self._docked = self._binding_now = self._closed = self._painted = False
+        self._shown_in_3d = self._binding_now = self._closed = self._painted = False
         self._notices = Notices()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.panel)
         self._connect()
         self.set_model(self._model, self.options.device)
-        # When Qt deletes the widget without closing it, the thread has to end all the same.
-        self.destroyed.connect(partial(_release, self.session, self.runner))
+        Closing(self, self.shut_down, partial(_release, self.session, self.runner))
         self.set_image(None)
 
     # ------------------------------------------------------------------ public
@@ -124,13 +126,14 @@ class SegmentWidget(QWidget):
                     session=self.session,
                     keys=asdict(read_settings().keys),
                     on_error=self._on_error,
+                    tools=self.tools,
                     **self.options.prompt_layers,
                 )
             except Exception as error:  # of any kind: Qt must not meet it
                 self._on_error(error)
             else:
                 self.binding.layers_lost.connect(self._on_lost)
-                self.binding.listening_changed.connect(self.refresh)
+                self.binding.listening_changed.connect(self._on_listening)
                 self.binding.merging_changed.connect(self._on_progress)
                 self.options.bound(self.binding)
                 self.safety.watch(self.binding)
@@ -162,12 +165,21 @@ class SegmentWidget(QWidget):
         """Block until no work runs; its answers come with the next events of Qt."""
         return self.runner.wait(seconds)
 
-    def shut_down(self) -> None:
-        """Let go of viewer, layers, thread and model. Labels stay."""
+    def shut_down(self, with_viewer: bool = False) -> None:
+        """Let go of viewer, layers, thread and model. Labels stay.
+
+        Parameters
+        ----------
+        with_viewer : bool
+            The viewer's window goes as well, so that its layers are left as they are.
+        """
         if self._closed:
             return
         self._closed = True
+        if with_viewer:
+            self.tools.leave_alone()
         self._unbind()
+        self.tools.remove_all()
         events = self.viewer.layers.events
         for emitter in (events.inserted, events.removed, events.renamed):
             emitter.disconnect(self._on_layers)
@@ -193,15 +205,6 @@ class SegmentWidget(QWidget):
         """Shut down."""
         self.shut_down()
         super().closeEvent(event)
-
-    def event(self, event: Any) -> bool:
-        """Notice that napari takes the widget out of its dock, which is how docks are closed."""
-        if event.type() == QEvent.Type.ParentChange:
-            if self.parent() is not None:
-                self._docked = True
-            elif self._docked:
-                self.shut_down()
-        return bool(super().event(event))
 
     # ------------------------------------------------------------------ wiring
 
@@ -300,7 +303,7 @@ class SegmentWidget(QWidget):
 
     def _on_restore(self, _checked: bool = False) -> None:
         if self.binding is not None:
-            self._command("restore" if self.binding.layers.missing else "listen")
+            self._command("restore" if self.binding.layers.missing else "show_2d")
             self._show_news()
             self.refresh()
 
@@ -334,7 +337,15 @@ class SegmentWidget(QWidget):
         self._show_news()
         self.refresh()
 
+    def _on_listening(self) -> None:
+        if self.binding is not None and self.binding.in_3d != self._shown_in_3d:
+            self._shown_in_3d = self.binding.in_3d
+            self._show_news()
+        self.refresh()
+
     def _on_stage(self, stage: str) -> None:
+        if self._closed:
+            return
         self.panel.show_busy(stage != IDLE, stoppable=stage in ("encoding", "predicting"))
         # An error stays to be read until there is news.
         if stage != IDLE or not self.panel.status.styleSheet():
@@ -393,12 +404,14 @@ class SegmentWidget(QWidget):
             self.panel.show_status(describe_missing(binding.layers), error=True)
         elif binding.problem is not None:
             self.panel.show_status(sentence(binding.problem), error=True)
+        elif binding.in_3d:
+            self.panel.show_status(IN_3D)
         elif binding.merging is not None:
             self.panel.show_status(merging(binding.merging))
         else:
             self.panel.show_status(describe_stage(self.session))
 
 
-def _release(session: LabelingSession, runner: ThreadRunner, *_: Any) -> None:
+def _release(session: LabelingSession, runner: ThreadRunner) -> None:
     session.close()
     runner.close()

@@ -178,7 +178,8 @@ class PromptEncoder(nn.Module):
         has_box = start.any(1)[:, None, None]
         distance = torch.where(has_box, to_box, to_click)
         distance = torch.where(distance.isfinite(), distance, 0)
-        drawing = drawing + _BOX_LOGIT * (has_box & (to_box == 0))
+        inside = has_box & (to_box == 0)
+        drawing = drawing + _BOX_LOGIT * inside.float()
         return (drawing - torch.log2(1 + distance / _FALL_OFF))[:, None]
 
     def forward(

@@ -34,9 +34,11 @@ def axial_rope_table(
     Tensor, float32, shape (2, height * width, head_dim / 2)
         Cosines, then sines; tokens in row-major order.
     """
-    frequencies = theta ** -(torch.arange(0, head_dim, 4, dtype=torch.float32) / head_dim)
-    x = torch.arange(width, dtype=torch.float32) * scale
-    y = torch.arange(height, dtype=torch.float32) * scale
+    frequencies = theta ** -(
+        torch.arange(0, head_dim, 4, dtype=torch.float32, device="cpu") / head_dim
+    )
+    x = torch.arange(width, dtype=torch.float32, device="cpu") * scale
+    y = torch.arange(height, dtype=torch.float32, device="cpu") * scale
     along_x = torch.outer(x, frequencies).expand(height, -1, -1)
     along_y = torch.outer(y, frequencies)[:, None].expand(-1, width, -1)
     angles = torch.cat([along_x, along_y], dim=-1).flatten(0, 1)

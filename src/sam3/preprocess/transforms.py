@@ -140,7 +140,7 @@ def image_to_model(
     Tensor, float32, shape (1, 3, resolution, resolution)
         In [-1, 1].
     """
-    pixels = torch.tensor(image).permute(2, 0, 1)[None]
+    pixels = torch.tensor(image, device="cpu").permute(2, 0, 1)[None]
     # Not torchvision's resize, which calls this same function: importing torchvision loads triton,
     # and triton's LLVM beside the one of Mesa's OpenGL in a viewer ends the process.
     side = (resolution, resolution)
@@ -361,8 +361,8 @@ def _write_above_zero(
         lines = wide[:, columns]
     else:
         left, right, part = _between(columns, size[1], logits.shape[1])
-        weights = torch.zeros(int(right[-1] - left[0]) + 1, len(part))
-        index = torch.arange(len(part))
+        weights = lines.new_zeros(int(right[-1] - left[0]) + 1, len(part))
+        index = torch.arange(len(part), device=part.device)
         weights.index_put_((left - left[0], index), 1 - part, accumulate=True)
         weights.index_put_((right - left[0], index), part, accumulate=True)
         lines = lines[:, int(left[0]) : int(right[-1]) + 1] @ weights
@@ -380,7 +380,7 @@ def _write_above_zero(
 
 def _between(span: slice, length: int, cells: int) -> tuple[Tensor, Tensor, Tensor]:
     """Between which two of an axis's cells the pixels of a span lie, and how near the second."""
-    pixels = torch.arange(span.start, span.stop, dtype=torch.float32)
+    pixels = torch.arange(span.start, span.stop, dtype=torch.float32, device="cpu")
     place = ((pixels + 0.5) * (cells / length) - 0.5).clamp(min=0)
     low = place.floor().long().clamp(max=cells - 1)
     return low, (low + 1).clamp(max=cells - 1), place - low

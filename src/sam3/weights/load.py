@@ -20,6 +20,7 @@ from sam3.errors import CheckpointError, CheckpointNotFoundError
 from sam3.files import write_whole
 from sam3.model.click_model import ClickModel
 from sam3.model.unfilled import unfilled_model
+from sam3.runtime.torch_state import own_defaults
 from sam3.weights.file import (
     StoredTensor,
     WeightsFile,
@@ -135,13 +136,13 @@ def load_with_fingerprint(
 
     That costs less than taking it afterwards: the weights pass through the cache only once.
     """
-    with opened(path, config, resolution) as (info, file):
+    with own_defaults(), opened(path, config, resolution) as (info, file):
         model = unfilled_model(info.config)
         table, dropped = _click_table(info, model)
         expected = [n for n in file.tensors if not is_dropped(n, dropped)]
         state, hashes = read_state(info, model, table, expected, file)
-    model.load_state_dict(state, strict=True, assign=True)
-    model.requires_grad_(False)
+        model.load_state_dict(state, strict=True, assign=True)
+        model.requires_grad_(False)
     return model.eval(), _combine(state, hashes)
 
 

@@ -84,4 +84,7 @@ def takes_prompts(binding: Binding | None) -> Callable[[Any], bool]:
         return lambda layer: False
     own = {getattr(binding.layers, role).unique_id for role in binding.layers.made - {"labels"}}
     ndim = binding.image.ndim
-    return lambda layer: layer.unique_id not in own and layer.ndim == ndim
+    tools = binding.layers.tools
+    return lambda layer: (
+        layer.unique_id not in own and layer.ndim == ndim and not tools.holds(layer)
+    )

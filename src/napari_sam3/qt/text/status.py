@@ -24,6 +24,7 @@ STAGES = {
 }
 BUSY = "One moment …"
 NO_PLANE = "Ready when a plane of the image is shown."
+IN_3D = 'Masks are flat: press "Go on clicking" for the 2-D display.'
 READY = "Ready: click on an object."
 NO_MASK = "There is no mask yet: click once more, or clear."
 MASK_SHOWN = "Accept the mask, or refine it with more clicks."

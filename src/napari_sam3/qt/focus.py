@@ -1,0 +1,87 @@
+"""Keyboard focus in the panel: keys of commands work wherever it is; then the canvas has it again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qtpy.QtCore import QEvent, QObject, Qt, QTimer
+from qtpy.QtWidgets import QAbstractSpinBox, QComboBox, QMainWindow, QWidget
+
+__all__ = ["KeysPass", "main_window"]
+
+OPENING = {
+    getattr(Qt.Key, f"Key_{name}") for name in ("Up", "Down", "PageUp", "PageDown", "Home", "End")
+}
+
+
+class KeysPass(QObject):
+    """Has the controls of a widget leave the keys of commands to napari.
+
+    A closed combo box would choose by letters, arrows and the wheel, at once and unseen; a spin
+    box swallows letters. Here letters and Alt with a digit go on to napari, arrows open the list,
+    the wheel scrolls the panel, and after a choice the canvas has the focus again.
+
+    Parameters
+    ----------
+    parent : QWidget
+        All combo and spin boxes within it, as they are now.
+    """
+
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._widget = parent
+        for combo in parent.findChildren(QComboBox):
+            combo.installEventFilter(self)
+            combo.activated.connect(self._to_canvas_soon)
+            line = combo.lineEdit()
+            if line is not None:
+                line.returnPressed.connect(self._to_canvas_soon)
+        for spin in parent.findChildren(QAbstractSpinBox):
+            spin.installEventFilter(self)
+            line = spin.lineEdit()
+            if line is not None:
+                line.returnPressed.connect(self._to_canvas_soon)
+
+    def eventFilter(self, control: Any, event: Any) -> bool:
+        """Pass on what is not for the control."""
+        if event.type() == QEvent.Type.Wheel:
+            return _pass_on(event, isinstance(control, QComboBox) or not control.hasFocus())
+        if event.type() != QEvent.Type.KeyPress:
+            return False
+        if isinstance(control, QComboBox):
+            if control.isEditable():
+                return False
+            if event.key() in OPENING:
+                control.showPopup()
+                return True
+            return _pass_on(event, event.text().isprintable() and event.text().strip() != "")
+        alt = bool(event.modifiers() & Qt.KeyboardModifier.AltModifier)
+        return _pass_on(event, alt or event.text().isalpha())
+
+    def _to_canvas_soon(self, *_: Any) -> None:
+        # Not within the signal: Qt gives the focus back to the combo box when its list closes.
+        QTimer.singleShot(0, self._to_canvas)
+
+    def _to_canvas(self) -> None:
+        window = main_window(self._widget)
+        central = window.centralWidget() if window is not None else None
+        if central is None:
+            return
+        parts = central.findChildren(QWidget)
+        canvas = (one for one in parts if type(one).__name__.startswith("CanvasBackend"))
+        next(canvas, central).setFocus()
+
+
+def main_window(widget: QWidget) -> QMainWindow | None:
+    """Return the window that a widget is docked in; floating docks belong to one, too."""
+    found: Any = widget
+    while found is not None and not isinstance(found, QMainWindow):
+        found = found.parentWidget()
+    return found
+
+
+def _pass_on(event: Any, passed: bool) -> bool:
+    """Leave an event to the parent of the control, or to the control."""
+    if passed:
+        event.ignore()
+    return passed
