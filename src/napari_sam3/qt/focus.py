@@ -1,4 +1,4 @@
-"""Keyboard focus in the panel: keys of commands work wherever it is; then the canvas has it again."""
+"""Keyboard focus in the panel: command keys work wherever it is, then the canvas has it again."""
 
 from __future__ import annotations
 
