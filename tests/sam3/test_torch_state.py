@@ -38,11 +38,13 @@ def default_device(device: str) -> Iterator[None]:
 
 @contextmanager
 def deterministic() -> Iterator[None]:
-    torch.use_deterministic_algorithms(True)
+    # As `torch.use_deterministic_algorithms`, which also loads the compiler: in one process with
+    # a viewer's Mesa that ends it.
+    torch._C._set_deterministic_algorithms(True, warn_only=False)
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(False)
+        torch._C._set_deterministic_algorithms(False, warn_only=False)
 
 
 STATES: dict[str, State] = {
