@@ -13,7 +13,7 @@ from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QApplication
 
 from napari_sam3 import SegmentWidget
-from napari_sam3.cli.robot import Hand
+from napari_sam3.cli.robot import Robot
 from sam3.predictor import Predictor
 from tests.napari_sam3.batch_samples import small_predictor
 
@@ -33,7 +33,7 @@ def main(how: str) -> None:
     widget = SegmentWidget(viewer)
     widget.set_predictor(slow)
     viewer.window.add_dock_widget(widget)
-    hand = Hand(viewer)
+    hand = Robot(viewer)
     hand.wait_until(lambda: widget.binding is not None, "the layers")
     binding: Any = widget.binding
     hand.click((20, 20))

@@ -11,7 +11,7 @@ import sys
 import napari
 import numpy as np
 
-from napari_sam3.cli.robot import Hand
+from napari_sam3.cli.robot import Robot
 from tests.napari_sam3.batch_samples import small_predictor
 
 
@@ -22,7 +22,7 @@ def main(what: str) -> None:
     viewer.window.resize(900, 600)
     viewer.add_image(image)
     _, widget = viewer.window.add_plugin_dock_widget("napari-sam3", "SAM 3")
-    hand = Hand(viewer)
+    hand = Robot(viewer)
     widget.set_predictor(small_predictor())
 
     def draw() -> None:
