@@ -18,6 +18,7 @@ from napari_sam3.images.viewer_image import SeenChannel, SeenImage
 from sam3.errors import Sam3Error
 
 from .coordinates import displacement, shown_plane, to_data, to_world
+from .label_layer import image_shape
 from .layer_data import pixels_of
 from .writers import layer_axes
 
@@ -149,6 +150,19 @@ class PlaneSource:
         while len(self._images) > KEPT_PLANES:
             self._images.popitem(last=False)
         return self._images[plane]
+
+    def neighbours(self) -> list[RenderedPlane]:
+        """Return the planes one step along each slider from the one shown."""
+        if self.plane is None:
+            return []
+        shape, found = image_shape(self.image), []
+        for place, axis in enumerate(self.plane.other_axes):
+            for step in (1, -1):
+                index = list(self.plane.index)
+                index[place] += step
+                if 0 <= index[place] < shape[axis]:
+                    found.append(self.render(PlaneIndex(self.plane.axes, tuple(index))))
+        return found
 
     def _render(self, plane: PlaneIndex) -> RenderedPlane:
         if not self.channels:

@@ -19,17 +19,19 @@ from napari_sam3.session.grouping import group_rows
 from napari_sam3.session.session import LabelingSession
 from sam3.errors import PromptError, Sam3Error
 
+from .clicking import Clicking
 from .features import Bookkeeping
 from .field_outline import FieldOutline
 from .gestures import ADD, KEYS, Gestures
 from .hidden_labels import HiddenLabels
 from .journaling import Keeper
 from .label_colors import ShownLabels
-from .label_layer import LabelStore, image_shape, moves
+from .label_layer import LabelStore, moves
 from .layer_set import LayerSet, fit_labels
 from .plane_source import Contrast, PlaneKey, PlaneSource
 from .preview import Preview
 from .prompt_layers import PromptLayers
+from .reporting import Reporting
 from .strokes import Stroke
 
 if TYPE_CHECKING:
@@ -62,12 +64,13 @@ class Following:
         self._source = PlaneSource(layers.viewer, layers.image, contrast)
         self._own_session = own_session
         self._on_error = on_error
-        self._reported: BaseException | None = None
+        reporting = Reporting(on_error)
+        self._guard, self._report = reporting.guard, reporting.report
         self._tried: dict[int, PromptSet] | None = None
         self._current = False
         self._closed = False
         self._outline: FieldOutline | None = None
-        self._flat_mode = ADD  # of the points, when last seen in 2-D display
+        self._clicking = Clicking(layers)
         self._gestures: Gestures
         self._wire_layers()
         self._keeper = Keeper(
@@ -104,13 +107,11 @@ class Following:
     @property
     def in_3d(self) -> bool:
         """Whether the viewer shows no plane but a volume."""
-        return bool(self.layers.viewer.dims.ndisplay == 3)
+        return self._clicking.in_3d
 
     def listen(self) -> None:
         """Make clicks in the canvas prompts again."""
-        self.layers.select_points()
-        if not self.in_3d:  # where napari allows no points to be added
-            self.layers.points.mode = ADD
+        self._clicking.resume()
 
     def show_2d(self) -> None:
         """Leave 3-D display, and make clicks in the canvas prompts again."""
@@ -192,18 +193,13 @@ class Following:
         self._guard(self._look_at_plane)
 
     def _on_display(self, event: Any = None) -> None:
-        """Listen again in 2-D if clicks were prompts before 3-D, where napari stops that."""
         self._on_view()
-        active = self.layers.viewer.layers.selection.active
-        points = self.layers.points
-        mine = active is not None and active.unique_id == points.unique_id
-        if not self.in_3d and self._flat_mode == ADD and mine:
+        if not self.in_3d and self._clicking.resumes:
             self.listen()
         self.listening_changed.emit()
 
     def _on_mode(self, event: Any = None) -> None:
-        if not self.in_3d:
-            self._flat_mode = str(self.layers.points.mode)
+        self._clicking.note_mode()
         self._on_listening()
 
     def _on_image(self, event: Any = None) -> None:
@@ -295,19 +291,8 @@ class Following:
             self.session.prepare()
 
     def _beside(self) -> list[RenderedPlane]:
-        """Images of the planes one step along each slider, to be looked at next."""
-        plane, image = self._source.plane, self.layers.image
-        if plane is None or self.layers.missing:
-            return []
-        shape = image_shape(image)
-        found = []
-        for place, axis in enumerate(plane.other_axes):
-            for step in (1, -1):
-                index = list(plane.index)
-                index[place] += step
-                if 0 <= index[place] < shape[axis]:
-                    found.append(self._source.render(PlaneIndex(plane.axes, tuple(index))))
-        return found
+        """Images of the planes that are likely to be looked at next."""
+        return [] if self.layers.missing else self._source.neighbours()
 
     def _ensure_plane(self) -> None:
         """Hand the plane shown to the session, unless it has it."""
@@ -404,24 +389,6 @@ class Following:
         if isinstance(key, PlaneKey) and self._source.is_ours(key):
             self._source.show(key.plane)
             self._guard(self._ensure_plane)
-
-    # ------------------------------------------------------------------- errors
-
-    def _guard(self, function: Callable[[], Any]) -> Any:
-        """Run something; errors a user can cause are reported, or raised if nobody listens."""
-        try:
-            return function()
-        except Sam3Error as error:
-            self._report(error)
-            return None
-
-    def _report(self, error: BaseException) -> None:
-        if self._on_error is None:
-            raise error
-        # The same error arrives by the session's event and by its command.
-        if error is not self._reported:
-            self._reported = error
-            self._on_error(error)
 
 
 def _asked(drafts: Any) -> dict[int, PromptSet]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable
 from contextlib import suppress
@@ -32,8 +31,8 @@ from .options import Options
 from .panel import Panel
 from .settings import read_settings, write_setting
 from .text.panel import NEW_LABELS
-from .text.states import describe_mask, describe_missing, describe_stage, sentence, takes_labels
-from .text.status import IN_3D, NO_IMAGE, deleted_image, merging, unexpected
+from .text.states import describe_error, describe_mask, describe_state, sentence, takes_labels
+from .text.status import deleted_image
 from .workers import ThreadRunner
 
 if TYPE_CHECKING:
@@ -44,8 +43,6 @@ if TYPE_CHECKING:
     from sam3.predictor import Predictor
 
 __all__ = ["SegmentWidget"]
-
-logger = logging.getLogger(__name__)
 
 
 class SegmentWidget(QWidget):
@@ -366,11 +363,7 @@ class SegmentWidget(QWidget):
             self.panel.show_status(sentence(error))
             self.refresh()
             return
-        if isinstance(error, Sam3Error):
-            text = sentence(error)
-        else:
-            logger.error("unexpected error", exc_info=error)
-            text = unexpected(error)
+        text = describe_error(error)
         self.panel.show_status(text, error=True)
         self.refresh()
         self._notices.show(text, warning=isinstance(error, PromptError))
@@ -396,20 +389,8 @@ class SegmentWidget(QWidget):
         panel.buttons["redo"].setEnabled(binding is not None and session.can_redo)
 
     def _show_news(self) -> None:
-        binding = self.binding
-        if binding is None:
-            self.panel.show_status(NO_IMAGE)
-        # These stay on view until they are mended, whatever the model is doing meanwhile.
-        elif binding.layers.missing:
-            self.panel.show_status(describe_missing(binding.layers), error=True)
-        elif binding.problem is not None:
-            self.panel.show_status(sentence(binding.problem), error=True)
-        elif binding.in_3d:
-            self.panel.show_status(IN_3D)
-        elif binding.merging is not None:
-            self.panel.show_status(merging(binding.merging))
-        else:
-            self.panel.show_status(describe_stage(self.session))
+        text, error = describe_state(self.binding, self.session)
+        self.panel.show_status(text, error=error)
 
 
 def _release(session: LabelingSession, runner: ThreadRunner) -> None:

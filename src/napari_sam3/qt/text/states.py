@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from napari_sam3.layers.label_layer import image_shape
 from napari_sam3.layers.label_levels import finest
+from sam3.errors import Sam3Error
 
 from . import status as status_text
 
@@ -16,13 +18,17 @@ if TYPE_CHECKING:
     from napari_sam3.session.session import LabelingSession
 
 __all__ = [
+    "describe_error",
     "describe_mask",
     "describe_missing",
     "describe_stage",
+    "describe_state",
     "sentence",
     "takes_labels",
     "takes_prompts",
 ]
+
+logger = logging.getLogger(__name__)
 
 
 def describe_stage(session: LabelingSession) -> str:
@@ -36,6 +42,22 @@ def describe_stage(session: LabelingSession) -> str:
     if session.prediction is not None:
         return status_text.MASK_SHOWN
     return status_text.READY if session.prompts.is_empty else status_text.NO_MASK
+
+
+def describe_state(binding: Binding | None, session: LabelingSession) -> tuple[str, bool]:
+    """Return what the status line says, and whether it is an error."""
+    if binding is None:
+        return status_text.NO_IMAGE, False
+    # Errors stay until they are mended, whatever the model is doing meanwhile.
+    if binding.layers.missing:
+        return describe_missing(binding.layers), True
+    if binding.problem is not None:
+        return sentence(binding.problem), True
+    if binding.in_3d:
+        return status_text.IN_3D, False
+    if binding.merging is not None:
+        return status_text.merging(binding.merging), False
+    return describe_stage(session), False
 
 
 def describe_missing(layers: LayerSet) -> str:
@@ -55,6 +77,14 @@ def describe_mask(session: LabelingSession, binding: Binding | None) -> str:
     if many > 1:
         return status_text.objects_in_hand(many, accepted)
     return status_text.mask_in_hand(prediction.score, prediction.mask.area, accepted)
+
+
+def describe_error(error: BaseException) -> str:
+    """Return an error as a sentence; those that nobody thought of are logged as well."""
+    if isinstance(error, Sam3Error):
+        return sentence(error)
+    logger.error("unexpected error", exc_info=error)
+    return status_text.unexpected(error)
 
 
 def sentence(error: BaseException) -> str:
