@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from .gestures import ADD
@@ -19,33 +20,34 @@ class Clicking:
 
     Parameters
     ----------
-    layers : LayerSet
-        The layers of a binding.
+    layers : callable
+        Returns the layers of a binding, of which some may be made anew.
     """
 
-    def __init__(self, layers: LayerSet) -> None:
+    def __init__(self, layers: Callable[[], LayerSet]) -> None:
         self._layers = layers
         self._mode_in_2d = ADD
 
     @property
     def in_3d(self) -> bool:
         """Whether the viewer shows a volume, not a plane."""
-        return bool(self._layers.viewer.dims.ndisplay == 3)
+        return bool(self._layers().viewer.dims.ndisplay == 3)
 
     @property
     def resumes(self) -> bool:
         """Whether clicks were prompts when 2-D display was left."""
-        active, points = self._layers.viewer.layers.selection.active, self._layers.points
+        layers = self._layers()
+        active, points = layers.viewer.layers.selection.active, layers.points
         selected = active is not None and active.unique_id == points.unique_id
         return selected and self._mode_in_2d == ADD
 
     def note_mode(self) -> None:
         """Remember the mode that 2-D display is to have again."""
         if not self.in_3d:
-            self._mode_in_2d = str(self._layers.points.mode)
+            self._mode_in_2d = str(self._layers().points.mode)
 
     def resume(self) -> None:
         """Make clicks prompts; in 3-D display the points are only selected."""
-        self._layers.select_points()
+        self._layers().select_points()
         if not self.in_3d:
-            self._layers.points.mode = ADD
+            self._layers().points.mode = ADD

@@ -70,7 +70,7 @@ class Following:
         self._current = False
         self._closed = False
         self._outline: FieldOutline | None = None
-        self._clicking = Clicking(layers)
+        self._clicking = Clicking(lambda: self.layers)
         self._gestures: Gestures
         self._wire_layers()
         self._keeper = Keeper(
@@ -188,7 +188,7 @@ class Following:
     # ------------------------------------------------------------ viewer events
 
     def _on_view(self, event: Any = None) -> None:
-        self._guard(self._follow_viewer)
+        self._guard(self._look)
         self._guard(self._take_prompts)
         self._guard(self._look_at_plane)
 
@@ -280,6 +280,12 @@ class Following:
         if plane != before:
             self._leave_plane()
 
+    def _look(self) -> None:
+        # Where the viewer shows no plane, looking is fine, and `problem` says why.
+        with suppress(LayerError):
+            self._follow_viewer()
+        self.listening_changed.emit()
+
     def _leave_plane(self) -> None:
         self._current, self._tried = False, None
         self.session.clear_plane()
@@ -353,9 +359,8 @@ class Following:
     def _show_hand(self, key: Hashable) -> None:
         if not isinstance(key, PlaneKey) or not self._source.is_ours(key) or self.layers.missing:
             return
-        hand = self.session.hand_on(key)
+        hand, held = self.session.hand_on(key), dict[int, PromptSet]()
         try:
-            held: dict[int, PromptSet] = {}
             for row in self.prompt_layers.read(key.plane):
                 held[row.number] = held.get(row.number, PromptSet()).joined(row.prompts)
             same = held == _asked(hand.drafts)
@@ -382,8 +387,8 @@ class Following:
         if self._outline is None or self._closed:
             return
         found = self.session.prediction
-        used = found is not None and found.predicted
-        self._outline.show(found.field if found is not None and used else None, self._source.plane)
+        field = found.field if found is not None and found.predicted else None
+        self._outline.show(field, self._source.plane)
 
     def _go_to(self, key: Hashable) -> None:
         if isinstance(key, PlaneKey) and self._source.is_ours(key):

@@ -190,8 +190,10 @@ def test_an_image_with_fewer_axes_than_the_viewer(predictor: Predictor, blobs: I
     assert binding.plane == PlaneIndex((0, 1), ())
     click(binding, 20, 20)
     assert binding.session.prediction is not None
+    viewer.dims.order = (1, 0, 2)
+    assert "has only the last 2 of 3" in str(binding.problem)
     with pytest.raises(LayerError, match="has only the last 2 of 3"):
-        viewer.dims.order = (1, 0, 2)
+        binding.draw_box((0, 5, 5), (0, 40, 40), done=True)
     viewer.dims.order = (0, 1, 2)
     assert binding.session.prompts.points == ((20, 20),)
     binding.close()
@@ -346,7 +348,7 @@ def test_three_dimensional_display_is_explained_and_survived(
     binding = bind(viewer, predictor=predictor, on_error=heard.append)
     click(binding, 20, 20)
     viewer.dims.ndisplay = 3
-    assert "switch to 2-D" in str(heard[-1])
+    assert heard == [], "looking is fine"
     assert binding.plane is None
     viewer.dims.ndisplay = 2
     assert binding.session.prompts.points == ((20, 20),)

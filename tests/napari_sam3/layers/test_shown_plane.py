@@ -107,11 +107,11 @@ def test_beyond_the_end_and_thick_slices_write_nothing(
     viewer = ViewerModel()
     image = viewer.add_image(np.stack([blobs] * 3), projection_mode="mean")
     viewer.add_image(np.zeros((9, 100, 90)), visible=False)
-    binding = bind(viewer, image, predictor=predictor)
+    said: list[str] = []
+    on_error = lambda error: said.append(str(error))  # noqa: E731
+    binding = bind(viewer, image, predictor=predictor, on_error=on_error)
     viewer.dims.set_point(0, 1)
     binding.points.add([1, 50, 45])
-    said: list[str] = []
-    binding._on_error = lambda error: said.append(str(error))
     if margin:
         viewer.dims.margin_left = viewer.dims.margin_right = (margin, 0, 0)
     else:
@@ -122,6 +122,7 @@ def test_beyond_the_end_and_thick_slices_write_nothing(
         return
     wanted = "projection of planes 0 to 2" if margin else "planes 0 to 2"
     assert wanted in str(binding.problem)
+    assert said == [], "looking is fine"
     assert not binding.ready_for_click((6, 50, 45))
     binding.draw_box((6, 5, 5), (6, 40, 40), done=True)
     assert binding.accept() is None
@@ -380,28 +381,3 @@ def test_the_window_shows_any_error_of_an_image(
     assert "AttributeError" in desk.status
     data.shape = blobs.shape
     assert desk.widget.set_image(image)
-
-
-def test_the_panel_asks_before_labels_are_aligned(
-    open_desk: Callable[..., Any], blobs: Image
-) -> None:
-    desk = open_desk(blobs)
-    labels = desk.viewer.add_labels(np.zeros(blobs.shape, int), name="cells", scale=(2, 2))
-    panel = desk.widget.panel
-    own = desk.widget.binding.labels.unique_id
-
-    def choose() -> None:
-        names = [panel.labels.itemText(i) for i in range(panel.labels.count())]
-        panel.labels.activated.emit(names.index("cells"))
-
-    choose()
-    assert panel.question.isVisible()
-    assert "lies elsewhere" in panel.question.text.text()
-    panel.question.no.click()
-    assert desk.widget.binding.labels.unique_id == own
-    assert np.allclose(labels.scale, 2)
-    choose()
-    panel.question.yes.click()
-    assert desk.widget.binding.labels.unique_id == labels.unique_id
-    assert np.allclose(labels.scale, 1)
-    assert not panel.question.isVisible()

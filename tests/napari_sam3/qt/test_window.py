@@ -220,3 +220,29 @@ def test_closing_one_of_two_widgets_leaves_the_other_its_keys(
     assert not [key for key in labels.keymap if str(key) == "N"], "given back as they were"
     assert second.wait(30)
     desk.viewer.window.remove_dock_widget(dock)
+
+
+# ------------------------------------------------------------------ labels elsewhere
+
+
+def test_the_panel_asks_before_labels_are_aligned(open_desk: OpenDesk, blobs: Image) -> None:
+    desk = open_desk(blobs)
+    labels = desk.viewer.add_labels(np.zeros(blobs.shape, int), name="cells", scale=(2, 2))
+    panel = desk.widget.panel
+    own = desk.widget.binding.labels.unique_id
+
+    def choose() -> None:
+        names = [panel.labels.itemText(i) for i in range(panel.labels.count())]
+        panel.labels.activated.emit(names.index("cells"))
+
+    choose()
+    assert panel.question.isVisible()
+    assert "lies elsewhere" in panel.question.text.text()
+    panel.question.no.click()
+    assert desk.widget.binding.labels.unique_id == own
+    assert np.allclose(labels.scale, 2)
+    choose()
+    panel.question.yes.click()
+    assert desk.widget.binding.labels.unique_id == labels.unique_id
+    assert np.allclose(labels.scale, 1)
+    assert not panel.question.isVisible()
