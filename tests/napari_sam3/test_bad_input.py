@@ -80,8 +80,9 @@ def test_an_image_deleted_keeps_what_was_accepted(open_desk: OpenDesk, blobs: Im
     desk.viewer.layers.remove(desk.viewer.layers[0])
     QApplication.processEvents()
     assert "was deleted. Choose another one" in desk.status
-    assert [layer.name for layer in desk.viewer.layers] == ["SAM 3 labels"]
-    assert desk.viewer.layers[0].data.any()
+    names = ["SAM 3 labels", "SAM 3 preview", "SAM 3 boxes", "SAM 3 points"]
+    assert [layer.name for layer in desk.viewer.layers] == names, "they serve the next image"
+    assert [np.any(layer.data) for layer in desk.viewer.layers] == [True, False, False, False]
 
 
 def test_a_click_outside_the_image(open_desk: OpenDesk, blobs: Image) -> None:

@@ -10,7 +10,8 @@ from qtpy.QtWidgets import QAbstractSpinBox, QComboBox, QMainWindow, QWidget
 __all__ = ["KeysPass", "main_window"]
 
 OPENING = {
-    getattr(Qt.Key, f"Key_{name}") for name in ("Up", "Down", "PageUp", "PageDown", "Home", "End")
+    *(Qt.Key.Key_Up, Qt.Key.Key_Down, Qt.Key.Key_PageUp, Qt.Key.Key_PageDown),
+    *(Qt.Key.Key_Home, Qt.Key.Key_End),
 }
 
 

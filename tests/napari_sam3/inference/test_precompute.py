@@ -229,7 +229,7 @@ def test_ctrl_c_ends_the_command_with_a_store_to_go_on_with(tmp_path: Path, tiff
         [*program, "--yes"], stderr=subprocess.PIPE, text=True, env={**os.environ}
     )
     deadline = time.monotonic() + 120
-    while not list(output.glob("[0-9a-f]" * 32)) and time.monotonic() < deadline:
+    while not list(output.glob("[0-9a-f]" * 32 + ".safetensors")) and time.monotonic() < deadline:
         time.sleep(0.05)
     running.send_signal(signal.SIGINT)
     _, err = running.communicate(timeout=60)
@@ -237,4 +237,4 @@ def test_ctrl_c_ends_the_command_with_a_store_to_go_on_with(tmp_path: Path, tiff
     assert "the same command goes on from there" in err
     store = EmbeddingStore(output)
     assert all(store.get(about.key) is not None for about in store.stored())
-    assert not list(output.glob(".tmp-*"))
+    assert not list(output.glob(".*.partial"))

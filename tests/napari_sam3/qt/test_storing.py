@@ -194,7 +194,7 @@ def test_the_field_in_use_is_outlined_on_demand(open_desk: OpenDesk, blobs: Imag
     assert not outline.editable
     desk.press("accept")
     assert len(outline.data) == 0
-    # Deleted by hand, it comes back with the next mask; switched off, it goes.
+    # Deleted by hand, it comes back with the next mask; switched off, it is empty.
     desk.viewer.layers.remove(outline)
     desk.widget.binding.listen()
     desk.hand.click((50, 45))
@@ -202,4 +202,5 @@ def test_the_field_in_use_is_outlined_on_demand(open_desk: OpenDesk, blobs: Imag
     assert FIELD_NAME in desk.viewer.layers
     assert desk.viewer.layers.selection.active.name == "SAM 3 points"
     box.click()
-    assert {layer.name for layer in desk.viewer.layers} == names
+    assert {layer.name for layer in desk.viewer.layers} == {*names, FIELD_NAME}
+    assert len(desk.viewer.layers[FIELD_NAME].data) == 0
