@@ -185,6 +185,8 @@ class _Work:
     ) -> None:
         self.operations, self.objects = operations, objects
         self.highest, self.exact = highest, start == "same"
+        # In labels as they were at first, objects whose pixels others took come back, too.
+        self.all = self.exact or (start == "empty" and highest == 0)
         self.created = None if start == "empty" else _created(operations)
         self.seen: set[int] = set()
         self.there: set[int] = set()
@@ -227,11 +229,24 @@ class _Work:
         after = np.where(canvas.touched, 0, now) if self.exact else now.copy()
         np.copyto(after, new[places], where=back, casting="unsafe")
         noted = [
-            _noted(one, target, self.ids[one.id], canvas, back)
+            self._noted(one, target, canvas, back)
             for one in self.objects
-            if one.plane == plane and self.ids.get(one.id) in new[new > 0]
+            if one.plane == plane and (self.all or self.ids.get(one.id) in new[new > 0])
         ]
         return RestoredPlane(target, LabelEdit.between(target, canvas.region, after), tuple(noted))
+
+    def _noted(
+        self, one: AcceptedObject, target: LabelTarget, canvas: _Canvas, back: Bools
+    ) -> tuple[AcceptedObject, PlaneMask | None]:
+        """Describe an object as it is now, with its mask if it is the one it was accepted with."""
+        renamed = _renamed(one, target, self._id_of(one.id, target))
+        mine = back & (canvas.values == one.id)
+        if not mine.any():  # others took all of its pixels, as "overwrite" allows
+            return renamed, None
+        mask = PlaneMask.from_array(mine, canvas.region[0].start, canvas.region[1].start)
+        if (mask.bbox, mask.area) == (one.bbox, one.area):
+            return renamed, mask
+        return replace(renamed, bbox=mask.bbox, area=mask.area), None
 
     def place_across(
         self, planes: Container[object], target_of: Callable[[PlaneIndex], LabelTarget]
@@ -284,7 +299,7 @@ class _Work:
         """Return the id that a label gets: its own, unless that is in use."""
         if label not in self.ids:
             if self._free is None:
-                self._free = itertools.count(max(self.highest, *self.seen) + 1)
+                self._free = itertools.count(max((self.highest, *self.seen)) + 1)
             own = self.exact or label in self.there or label > self.highest
             self.ids[label] = label if own else next(self._free)
             limit = int(np.iinfo(target.dtype).max)
@@ -304,22 +319,6 @@ def _created(operations: Iterable[Operation]) -> set[int]:
         made |= {accepted.id for accepted in one.objects if accepted.draft.label is None}
         made |= set(one.labels[1:]) if one.kind == "split" else set()
     return made
-
-
-def _noted(
-    one: AcceptedObject,
-    target: LabelTarget,
-    label: int,
-    canvas: _Canvas,
-    back: Bools,
-) -> tuple[AcceptedObject, PlaneMask | None]:
-    """Describe an object as it is now, with its mask if that is the one it was accepted with."""
-    rows, columns = canvas.region
-    mask = PlaneMask.from_array(back & (canvas.values == one.id), rows.start, columns.start)
-    renamed = _renamed(one, target, label)
-    if (mask.bbox, mask.area) == (one.bbox, one.area):
-        return renamed, mask
-    return replace(renamed, bbox=mask.bbox, area=mask.area), None
 
 
 def _renamed(one: AcceptedObject, target: LabelTarget, label: int) -> AcceptedObject:

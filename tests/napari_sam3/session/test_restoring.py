@@ -317,3 +317,28 @@ def test_objects_are_counted_not_their_planes(predictor: Predictor, tmp_path: Pa
     (crashed,) = find_journals(tmp_path, identify_layer(lost.image))
     assert crashed.objects == 2
     assert Desk(predictor).binding.restore_labels(crashed.path) == 2
+
+
+def test_an_object_whose_pixels_another_took_is_restored_as_it_was(
+    predictor: Predictor, tmp_path: Path
+) -> None:
+    before = Desk(predictor)
+    before.session.policy, before.session.level = "overwrite", 0
+    before.binding.keep_journal(folder=tmp_path)
+    for _ in range(2):  # the second takes all pixels of the first
+        before.binding.points.add([0, 30, 25])
+        assert before.binding.accept() is not None
+    ids = [one.id for one in before.session.objects]
+    assert ids == [1, 2]
+    assert set(np.unique(before.data)) == {0, 2}
+    journal = before.binding._keeper.journal
+    assert journal is not None
+    copy = tmp_path / "copy" / journal.path.name
+    copy.parent.mkdir()
+    copy.write_bytes(journal.path.read_bytes())
+    after = Desk(predictor)
+    assert after.binding.restore_labels(copy) == 2
+    assert [one.id for one in after.session.objects] == ids
+    np.testing.assert_array_equal(after.data, before.data)
+    after.binding.restore_labels(copy)
+    assert [one.id for one in after.session.objects] == ids, "a second time brings nothing more"
