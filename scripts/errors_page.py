@@ -306,10 +306,7 @@ CAUSES: dict[str, tuple[Cause, ...]] = {
         Cause("name an image that is not there", lambda: _open_image("cells.tif")),
         Cause("open values that are no image", _open_values),
     ),
-    "PromptError": (
-        Cause("click beside the image", _outside),
-        Cause("give background clicks alone", _only_background),
-    ),
+    "PromptError": (Cause("give background clicks alone", _only_background),),
     "CheckpointError": (
         Cause("give a file that holds no weights", lambda: _load("notes.pt", b"shopping")),
     ),
@@ -321,6 +318,7 @@ CAUSES: dict[str, tuple[Cause, ...]] = {
     "UnsupportedError": (Cause("give a text prompt", _text_prompt),),
     "DeviceError": (Cause("ask for a device of another kind", _device),),
     "DeviceMemoryError": (Cause("use a model when the memory is full", _memory),),
+    "MissedError": (Cause("click beside the image", _outside),),
     "NothingThereError": (
         Cause("accept before anything was clicked on", lambda: _session().accept()),
     ),

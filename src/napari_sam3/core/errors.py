@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sam3.errors import Sam3Error
+from sam3.errors import PromptError, Sam3Error
 
-__all__ = ["LabelError", "LayerError", "MisplacedError", "NothingThereError"]
+__all__ = ["LabelError", "LayerError", "MisplacedError", "MissedError", "NothingThereError"]
 
 
 class LabelError(Sam3Error, ValueError):
@@ -13,6 +13,10 @@ class LabelError(Sam3Error, ValueError):
 
 class NothingThereError(LabelError):
     """A command met nothing to act on: no label under the mouse, or no mask to accept."""
+
+
+class MissedError(PromptError):
+    """A click or a box missed the image, or the box is too small to hold an object."""
 
 
 class LayerError(Sam3Error, ValueError):

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from sam3.errors import PromptError
 
+from .errors import MissedError
 from .planes import PlaneIndex, nearest
 
 __all__ = [
@@ -202,14 +203,14 @@ class PromptSet:
         extent = f"the image (rows 0 to {height - 1}, columns 0 to {width - 1})"
         for x, y in self.points:
             if not (-0.5 <= x <= width - 0.5 and -0.5 <= y <= height - 0.5):
-                raise PromptError(
+                raise MissedError(
                     f"the click at row {y:.1f}, column {x:.1f} lies outside {extent}; "
                     "remove it or click inside"
                 )
         if self.box is not None:
             x0, y0, x1, y1 = self.box
             if x1 <= -0.5 or y1 <= -0.5 or x0 >= width - 0.5 or y0 >= height - 0.5:
-                raise PromptError(
+                raise MissedError(
                     f"the box from row {y0:.1f}, column {x0:.1f} to row {y1:.1f}, column "
                     f"{x1:.1f} lies outside {extent}; draw it around an object"
                 )
@@ -358,7 +359,7 @@ def _checked_box(x0: float, y0: float, x1: float, y1: float) -> Box:
     x0, x1 = sorted((x0, x1))
     y0, y1 = sorted((y0, y1))
     if x1 - x0 < MIN_BOX_SIDE or y1 - y0 < MIN_BOX_SIDE:
-        raise PromptError(
+        raise MissedError(
             f"a box of {x1 - x0:.1f} x {y1 - y0:.1f} px has no usable area; draw one of at "
             f"least {MIN_BOX_SIDE} px a side around the object"
         )

@@ -59,6 +59,8 @@ class ShownLabels:
         if new:
             self._hidden.hide(frozenset(), None)  # until the masks in hand are shown again
             show_labels(self._labels, new)
+            if self._labels.show_selected_label and new != {self._labels.selected_label}:
+                self._labels.show_selected_label = False
         self._seen = now
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QTimer, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
-from napari_sam3.core.errors import NothingThereError
+from napari_sam3.core.errors import MissedError, NothingThereError
 from napari_sam3.inference.models import describe_predictor, model_loader
 from napari_sam3.layers.bind import Binding, bind
 from napari_sam3.layers.layer_set import find_image, find_labels, images_in
@@ -358,7 +358,7 @@ class SegmentWidget(QWidget):
     def _on_error(self, error: BaseException) -> None:
         if self._closed:
             return
-        if isinstance(error, NothingThereError):
+        if isinstance(error, NothingThereError | MissedError):
             # A miss is said where it is looked for, without a message over the window.
             self.panel.show_status(sentence(error))
             self.refresh()

@@ -74,6 +74,40 @@ def test_a_session_file_makes_the_same_labels_again(
         assert not binding.labels.data.any()
 
 
+@pytest.mark.parametrize("there", ["id of another tool", "under a stroke", "to be overwritten"])
+def test_a_session_file_is_not_replayed_over_what_is_there(
+    predictor: Predictor, blobs: Image, tmp_path: Path, there: str
+) -> None:
+    def begin() -> Binding:
+        viewer, heard = ViewerModel(), said.append
+        viewer.add_image(blobs)
+        return bind(viewer, predictor=predictor, on_error=lambda error: heard(str(error)))
+
+    said: list[str] = []
+    with begin() as binding:
+        if there == "under a stroke":
+            binding.labels.data_setitem(np.nonzero(blobs > 100), 3)
+        else:
+            binding.session.policy = "overwrite" if there == "to be overwritten" else "keep"
+            binding.labels.data[0, 0] = 1  # so that the object gets 2
+            click(binding, 20, 20)
+            binding.accept()
+        binding.save_session(tmp_path / "work.json")
+    with begin() as binding:
+        if there == "id of another tool":
+            binding.labels.data[60:70, 40:50] = 2
+        else:
+            click(binding, 20, 20)
+            first = binding.accept()
+            assert first is not None
+            assert first.id == 1
+        before, objects = binding.labels.data.copy(), binding.session.objects
+        assert binding.replay(tmp_path / "work.json") is None
+        assert "Replay into a new labels layer" in said[-1]
+        assert np.array_equal(binding.labels.data, before)
+        assert binding.session.objects == objects
+
+
 def test_what_was_accepted_is_noted_with_the_labels(predictor: Predictor, blobs: Image) -> None:
     viewer = ViewerModel()
     viewer.add_image(blobs)

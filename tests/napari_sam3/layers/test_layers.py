@@ -12,7 +12,7 @@ import zarr
 from napari.components import ViewerModel
 
 from napari_sam3 import bind
-from napari_sam3.core.errors import LayerError, NothingThereError
+from napari_sam3.core.errors import LayerError, MissedError, NothingThereError
 from napari_sam3.core.planes import PlaneIndex, plane_from_array
 from napari_sam3.core.prompts import PromptSet
 from napari_sam3.layers.bind import Binding
@@ -336,7 +336,7 @@ def test_errors_go_to_a_listener_or_are_raised(predictor: Predictor, blobs: Imag
     with bind(viewer, predictor=predictor, on_error=heard.append) as binding:
         binding.points.add([5, 500])
         binding.accept()
-    assert [type(error) for error in heard] == [PromptError, NothingThereError]
+    assert [type(error) for error in heard] == [MissedError, NothingThereError]
 
 
 def test_three_dimensional_display_is_explained_and_survived(

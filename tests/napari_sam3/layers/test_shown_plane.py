@@ -266,6 +266,18 @@ def test_new_objects_are_seen(predictor: Predictor, blobs: Image, name: str, dty
     binding.close()
 
 
+def test_a_new_object_is_seen_where_only_the_selected_label_was(
+    predictor: Predictor, blobs: Image
+) -> None:
+    binding = in_hand(predictor, blobs)
+    binding.labels.show_selected_label, binding.labels.selected_label = True, 9
+    accepted = binding.accept()
+    assert accepted is not None
+    assert binding.labels.selected_label == 9
+    assert not binding.labels.show_selected_label
+    binding.close()
+
+
 @pytest.mark.parametrize("name", COLORS)
 def test_a_label_of_others_is_seen_after_it_was_refined(
     predictor: Predictor, blobs: Image, name: str

@@ -19,8 +19,11 @@ def test_an_error_again_and_again_is_one_message(
     open_desk: OpenDesk, blobs: npt.NDArray[np.uint8]
 ) -> None:
     desk = open_desk(blobs)
+    desk.hand.click((20, 20))
+    desk.settle()
+    desk.widget.binding.labels.editable = False
     for _ in range(5):
-        desk.widget.binding.points.add([5, 500])  # outside the image
+        desk.widget.binding.accept()
     assert len(texts()) == 1
     assert texts()[0] == desk.status
 

@@ -246,3 +246,28 @@ def test_the_panel_asks_before_labels_are_aligned(open_desk: OpenDesk, blobs: Im
     assert desk.widget.binding.labels.unique_id == labels.unique_id
     assert np.allclose(labels.scale, 1)
     assert not panel.question.isVisible()
+
+
+# ------------------------------------------------------------------ looking, and misses
+
+
+def test_looking_and_missing_are_said_without_a_message(open_desk: OpenDesk, blobs: Image) -> None:
+    desk = open_desk(np.stack([blobs, blobs]))
+    desk.viewer.add_image(np.zeros((9, 100, 90)), visible=False)
+    desk.viewer.dims.set_point(0, 0)
+    told: list[Any] = []
+    desk.widget._notices.show = lambda text, **_: told.append(text)
+    binding, status = desk.widget.binding, desk.widget.panel.status
+    misses: list[tuple[Callable[[], Any], str]] = [
+        (lambda: binding.points.add([0, -30, 20]), "lies outside the image"),
+        (lambda: binding.draw_box((0, 5, 5), (0, 5.2, 5.2), done=True), "no usable area"),
+        (lambda: desk.viewer.dims.set_point(0, 7), "move the slider into the image"),
+    ]
+    for miss, words in misses:
+        miss()
+        desk.settle()
+        assert words in desk.status
+        assert status.styleSheet() == ""
+    assert told == []
+    binding.draw_box((7, 5, 5), (7, 40, 40), done=True)
+    assert len(told) == 1, "something was to be written"

@@ -74,7 +74,9 @@ STOP_DOWNLOAD = Wording("&Stop", "End the download; what is there already is kep
 STATUS_NAME = "Status"
 PROGRESS_NAME = "Progress"
 STOP_WORK = Wording("Stop", "Stop working on the mask; clicks and boxes stay")
-RESTORE_LAYERS = Wording("Restore layers", "Make the deleted layers anew, with the clicks in hand")
+RESTORE_LAYERS = Wording(
+    "Restore layers", "Bring back the deleted layers, with their objects and clicks"
+)
 GO_ON = Wording("Go on clicking", "Select the points layer, so that clicks are prompts again")
 NEXT_MASK = Wording("Next mas&k", "Take the next of the masks that the model offers")
 BUTTONS = {

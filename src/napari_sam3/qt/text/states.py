@@ -52,7 +52,7 @@ def describe_state(binding: Binding | None, session: LabelingSession) -> tuple[s
     if binding.layers.missing:
         return describe_missing(binding.layers), True
     if binding.problem is not None:
-        return sentence(binding.problem), True
+        return sentence(binding.problem), False  # looking is fine; writing says more
     if binding.in_3d:
         return status_text.IN_3D, False
     if binding.merging is not None:

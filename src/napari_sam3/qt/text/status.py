@@ -50,7 +50,7 @@ def deleted_layers(names: Sequence[str]) -> str:
     were, them = ("was", "it") if len(names) == 1 else ("were", "them")
     return (
         f"{', '.join(map(repr, names))} {were} deleted. "
-        f'Press "{RESTORE_LAYERS.title}" to make {them} anew; no click is lost.'
+        f'Press "{RESTORE_LAYERS.title}" to bring {them} back; no object and no click is lost.'
     )
 
 
