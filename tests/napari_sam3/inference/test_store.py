@@ -93,6 +93,19 @@ def test_a_stored_field_is_a_file_of_features(tmp_path: Path) -> None:
     assert same(ImageFeatures.load(store.file_of(key_of(1))), 1)
 
 
+@pytest.mark.parametrize("limit", [float("nan"), float("inf")])
+def test_a_rendering_without_numbers_is_refused_and_not_stored(
+    tmp_path: Path, limit: float
+) -> None:
+    store = EmbeddingStore(tmp_path / "store")
+    rendering = Rendering(("DAPI",), ((0.0, limit),))
+    with pytest.raises(StoreError, match="cannot be stored"):
+        store.put(
+            key_of(1), features_of(1), preset="tiny", precision="float32", rendering=rendering
+        )
+    assert key_of(1) not in store
+
+
 def test_a_store_says_what_it_was_made_with(tmp_path: Path) -> None:
     store = EmbeddingStore(tmp_path / "store", limit_bytes=NO_LIMIT)
     for number in (1, 2):

@@ -58,8 +58,15 @@ _ADAPTER = TypeAdapter(StoredField)
 
 
 def field_to_json(field: StoredField) -> str:
-    """Return a field's record, with a checksum in front."""
+    """Return a field's record, with a checksum in front.
+
+    Raises
+    ------
+    RecordError
+        If it holds what a record cannot, such as a contrast limit that is NaN.
+    """
     text = _ADAPTER.dump_json(field).decode()
+    _validated(text)  # parts that were made before are checked here alone
     return f"{_checksum(text)} {text}"
 
 
@@ -68,6 +75,10 @@ def field_from_json(content: str) -> StoredField:
     checksum, _, text = content.partition(" ")
     if checksum != _checksum(text):
         raise RecordError("the record does not fit its checksum; it is damaged")
+    return _validated(text)
+
+
+def _validated(text: str) -> StoredField:
     try:
         return _ADAPTER.validate_json(text)
     except ValidationError as error:
