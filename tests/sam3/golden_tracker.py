@@ -167,6 +167,34 @@ def case_point(golden: Golden) -> None:
     _case_point(golden, golden.count)
 
 
+def point_at_full_size(golden: Golden) -> None:
+    """Track a point with the one pixel of its mask that rounding puts on the other side of zero.
+
+    Its logit is -6e-6, of masks that agree to 3e-5: the original saw it as foreground. The
+    threshold turns that into a step, which moves ``cond_feat`` of frame 1 by 1.1e-4; every other
+    pixel as close to zero leaves it as far off as it was.
+    """
+    row, column = 309, 678
+    changed = []
+
+    def as_the_original(_: Any, given: tuple[torch.Tensor, torch.Tensor]) -> Any:
+        features, masks = given
+        if ((masks == 0) | (masks == 1)).all():
+            masks = masks.clone()
+            masks[..., row, column] = 1 - masks[..., row, column]
+            changed.append(masks)
+        return features, masks
+
+    session = golden.session()
+    draft = golden.click(session, 0, **POINT)
+    resolution = golden.steps.predictor.config.resolution
+    logits = upsample(draft.logits[None], (resolution, resolution))
+    assert -1e-5 < float(logits[..., row, column]) < 0
+    with golden.steps.memory.encoder.register_forward_pre_hook(as_the_original):
+        golden.propagate("point", session, range(golden.count))
+    assert len(changed) == 1, "only the prompted frame has a thresholded mask"
+
+
 def case_select(golden: Golden) -> None:
     _case_point(golden, 4, selection=True)
 

@@ -10,7 +10,7 @@ import pytest
 from sam3.config import MemoryConfig
 from sam3.tracking.memory_choice import MemorySelection, choose_memories
 from tests.sam3.golden_model import FULL, GOLDEN, SMALL
-from tests.sam3.golden_tracker import CASES, Golden, case_point
+from tests.sam3.golden_tracker import CASES, Golden, point_at_full_size
 
 SCENARIOS = json.loads((GOLDEN / "official_tracker_selection.json").read_text())
 
@@ -37,9 +37,8 @@ def test_every_recorded_case_is_checked(small: Golden) -> None:
 @pytest.mark.golden
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@pytest.mark.xfail(reason="cond_feat of frame 1 is off by 1.1e-4 relative; the limit is 3e-5")
 def test_full_size_model_agrees() -> None:
-    case_point(Golden(FULL, "official_tracker_full.npz", 3))
+    point_at_full_size(Golden(FULL, "official_tracker_full.npz", 3))
 
 
 @pytest.mark.parametrize(
