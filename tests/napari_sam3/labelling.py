@@ -39,7 +39,7 @@ def main(folder: str, seed: int) -> None:
     viewer.window.add_dock_widget(widget, name="SAM 3")
     hand = Robot(viewer)
     hand.wait_until(
-        lambda: widget.binding is not None and widget.binding._keeper.journal is not None,
+        lambda: widget.binding is not None and widget.binding.journal.file is not None,
         "the journal",
     )
     viewer.reset_view()

@@ -68,7 +68,7 @@ def prompts_in_layers(
     every = (PlaneIndex(plane.axes, position) for position in positions)
     ids: dict[tuple[Position, int], int] = {}
     planes: dict[Position, dict[int, PromptSet]] = {}
-    for there in binding.prompt_layers.planes(every):
+    for there in binding.sync.prompts.layers.planes(every):
         objects = binding.prompts_on(there)
         for place, (number, prompts) in enumerate(sorted(objects.items()), start=1):
             new = place if one else ids.setdefault((there.index, number), len(ids) + 1)

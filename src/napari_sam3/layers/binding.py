@@ -2,43 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
-from typing import TYPE_CHECKING
+import os
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
-import numpy as np
-import numpy.typing as npt
-from psygnal import Signal
+from napari_sam3.core.planes import PlaneIndex
+from napari_sam3.images.identity import ImageIdentity
+from napari_sam3.images.viewer_image import SeenImage
+from napari_sam3.labels.targets import LabelTarget
+from sam3.errors import Sam3Error
 
-from napari_sam3.core.errors import NothingThereError
-from napari_sam3.core.planes import PlaneIndex, nearest
-from napari_sam3.core.prompts import MIN_BOX_SIDE, PromptSet
-from sam3.errors import PromptError, Sam3Error
-
-from .class_colors import ClassColors
-from .field_outline import FieldOutline
-from .gestures import ADD
+from .class_colors import Classes
+from .gestures import KEYS, Gestures, Place
+from .journaling import JournalKeeper
 from .plane_source import ChannelChoice, Contrast
-from .remembering import Remembering
+from .pointed_label import PointedLabel
+from .reporting import Reporting
+from .sync import LayerSync
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     from napari.components import ViewerModel
     from napari.layers import Image, Labels, Points, Shapes
 
     from napari_sam3.core.objects import AcceptedObject
+    from napari_sam3.core.prompts import PromptSet
+    from napari_sam3.session.session import LabelingSession
+
+    from .layer_set import LayerSet
 
 __all__ = ["Binding"]
 
-Place = Sequence[float]
+T = TypeVar("T")
 
 
-class Binding(Remembering):
+class Binding:
     """Keeps a session and the layers of a viewer in step. Made by `napari_sam3.bind`.
 
     Attributes
     ----------
     session : LabelingSession
         The state; whatever is done by gestures can be done by its commands.
+    layers : LayerSet
+        The layers that belong together.
+    sync : LayerSync
+        Brings layers and session in step.
+    journal : JournalKeeper
+        Writes what is done to disk.
+    gestures : Gestures
+        Mouse and keys.
+    commands : mapping from str to callable
+        The commands of keys and buttons, by name.
     layers_lost : Signal
         (LayerError) after a layer was deleted that is needed.
     listening_changed : Signal
@@ -51,13 +66,60 @@ class Binding(Remembering):
         (RestoreResult) after labels were restored from a journal.
     """
 
-    class_changed = Signal(str)
-    merging_changed = Signal()
+    def __init__(
+        self,
+        layers: LayerSet,
+        session: LabelingSession,
+        *,
+        own_session: bool = False,
+        contrast: Contrast = "image",
+        keys: Mapping[str, str] = KEYS,
+        on_error: Callable[[BaseException], None] | None = None,
+    ) -> None:
+        self.layers, self.session = layers, session
+        self._own_session, self._keys = own_session, keys
+        self._classes = Classes(layers.labels, session)
+        self._closed = False
+        self.commands = self._list_commands()
+        reporting = Reporting(on_error)
+        self._guard = reporting.guard
+        self.sync = LayerSync(layers, session, contrast, reporting)
+        self._plane = self.sync.plane
+        self._pointed = PointedLabel(self._plane, session, reporting)
+        self.gestures = Gestures(self, layers, keys)
+        self.journal = JournalKeeper(
+            session,
+            self._plane.source,
+            self.sync.store,
+            empty="labels" in layers.made,
+            on_error=reporting.report,
+        )
+        self.layers_lost, self.listening_changed = (
+            self.sync.layers_lost,
+            self.sync.listening_changed,
+        )
+        self.class_changed = self._classes.changed
+        self.merging_changed = self._pointed.merging_changed
+        self.labels_restored = self.journal.restored
+        try:
+            self.sync.begin()
+        except BaseException:
+            self.close()
+            raise
 
-    _merging: int | None = None
-    _classes: Mapping[str, str] = MappingProxyType({})
-    _class_colors: ClassColors | None = None
-    _sketch: int | None = None
+    def _list_commands(self) -> dict[str, Callable[[], object]]:
+        return {
+            "accept": self.accept,
+            "reject": self.reject,
+            "undo": self.undo,
+            "redo": self.redo,
+            "next_candidate": self.next_candidate,
+            "refine": self.refine,
+            "delete": self.delete,
+            "merge": self.merge,
+            "split": self.split,
+            "background": self.background,
+        }
 
     # ------------------------------------------------------------------ state
 
@@ -94,46 +156,66 @@ class Binding(Remembering):
     @property
     def plane(self) -> PlaneIndex | None:
         """The plane shown; None in 3-D display."""
-        return self._source.plane
+        return self._plane.index
 
     @property
     def accepted(self) -> int:
         """Number of objects accepted in the labels of this image; one on many planes is one."""
-        found = self.session.objects_in(self.labels.unique_id)
-        return len({one.id for one in found if self._source.is_ours(one.plane)})
+        objects = self.session.objects_in(self.labels.unique_id)
+        return len({one.id for one in objects if self._plane.source.is_ours(one.plane)})
 
     @property
     def problem(self) -> Sam3Error | None:
         """Why the plane shown cannot be worked on, if so; in 3-D display there is just none."""
-        return None if self.in_3d else self._source.problem
+        return None if self.in_3d else self._plane.source.problem
+
+    @property
+    def in_3d(self) -> bool:
+        """Whether the viewer shows no plane but a volume."""
+        return self.layers.in_3d
 
     @property
     def listening(self) -> bool:
         """Whether clicks in the canvas are prompts: the points are selected, in add mode."""
-        active = self.viewer.layers.selection.active
-        mine = active is not None and active.unique_id == self.points.unique_id
-        return mine and self.points.mode == ADD and not self.in_3d
+        return self.sync.clicking.listening
+
+    def listen(self) -> None:
+        """Make clicks in the canvas prompts again."""
+        self.sync.clicking.resume()
+
+    def show_2d(self) -> None:
+        """Leave 3-D display, and make clicks in the canvas prompts again."""
+        self.viewer.dims.ndisplay = 2
+        self.listen()
+
+    def set_keys(self, keys: Mapping[str, str]) -> None:
+        """Bind other keys to the commands."""
+        self._keys = keys
+        self.gestures.close()
+        self.gestures = Gestures(self, self.layers, keys)
+
+    def prompts_on(self, plane: PlaneIndex) -> dict[int, PromptSet]:
+        """Read the prompts on any plane, object by object."""
+        return self.sync.prompts.read(plane)
+
+    def snapshot(self) -> SeenImage:
+        """Return the image as the model sees it now, with all its planes, for any thread."""
+        self._plane.ensure()
+        return self._plane.source.snapshot()
+
+    def labels_on(self, plane: PlaneIndex) -> LabelTarget:
+        """Return where the labels of any plane are written."""
+        return self.sync.store.plane(plane)
 
     # ------------------------------------------------------- objects in hand
 
     def accept(self) -> AcceptedObject | None:
         """Write the masks in hand; see `LabelingSession.accept`."""
-
-        def accept() -> AcceptedObject | None:
-            self._check_plane()
-            return self.session.accept()
-
-        result: AcceptedObject | None = self._guard(accept)
-        return result
+        return self._on_plane(self.session.accept)
 
     def reject(self) -> None:
         """Drop the current object in hand, with its prompts."""
-
-        def reject() -> None:
-            self._check_plane()
-            self.session.reject()
-
-        self._guard(reject)
+        self._on_plane(self.session.reject)
 
     def undo(self) -> None:
         """Take the last step back, and show its plane."""
@@ -151,82 +233,40 @@ class Binding(Remembering):
 
     def background(self) -> None:
         """Turn the selected points, or else the last one, from foreground to background or back."""
-        plane, points = self._source.plane, self.points
-        if plane is not None and len(points.data):
-            self.prompt_layers.flip(sorted(points.selected_data) or [len(points.data) - 1])
-
-    # ----------------------------------------------------------------- classes
+        self.sync.prompts.flip_clicks()
 
     def set_classes(self, colors: Mapping[str, str], *, show: bool = False) -> None:
         """Offer classes; Alt-1 to Alt-9 on our layers choose one for the objects accepted next.
 
-        Parameters
-        ----------
-        colors : mapping from str to str
-            Colour of each class, in the order of the keys.
-        show : bool
-            Show labels in the colours of their classes.
+        See `Classes.offer` for the colours.
         """
-        self._classes = dict(colors)
-        if self._class_colors is not None:
-            self._class_colors.close()
-        self._class_colors = ClassColors(self.labels, self.session, self._classes) if show else None
+        self._classes.offer(colors, show=show)
 
     def choose_class(self, number: int) -> None:
         """Take the class with a number, from 1, for the objects accepted from now on."""
-        if 1 <= number <= len(self._classes):
-            self.session.category = list(self._classes)[number - 1]
-            self.class_changed.emit(self.session.category)
-            if self.plane is not None:
-                self.listen()  # for the next object, after napari's keys for other modes, too
-
-    # ------------------------------------------------------- labels under the mouse
+        if self._classes.choose(number) and self.plane is not None:
+            self.listen()  # for the next object, after napari's keys for other modes, too
 
     def refine(self, place: Place | None = None) -> None:
-        """Take the label at a world position, or under the mouse, into hand again."""
-        self._guard(lambda: self.session.take_up(self._label_at(place, "refine")))
+        """Make the label at a world position, or under the mouse, the current object again."""
+        self._pointed.refine(place)
 
     def delete(self, place: Place | None = None) -> None:
         """Delete the label at a world position, or under the mouse, from this plane."""
-        self._guard(lambda: self.session.delete(self._label_at(place, "delete")))
+        self._pointed.delete(place)
 
     def split(self, place: Place | None = None) -> None:
         """Split the label at a world position, or under the mouse."""
-        self._guard(lambda: self.session.split(self._label_at(place, "split")))
+        self._pointed.split(place)
 
     def merge(self, place: Place | None = None) -> None:
         """Note the label under the mouse, or make it one with the label noted before."""
-
-        def merge() -> None:
-            label = self._label_at(place, "merge")
-            first, self._merging = self._merging, None
-            if first is None:
-                self._merging = label
-            elif label != first:
-                self.session.merge([first, label])
-            self.merging_changed.emit()
-
-        self._guard(merge)
+        self._pointed.merge(place)
 
     @property
     def merging(self) -> int | None:
         """The label that the next one is merged into."""
-        return self._merging
-
-    def _label_at(self, place: Place | None, purpose: str) -> int:
-        self._ensure_plane()
-        position = self.viewer.cursor.position if place is None else place
-        y, x = nearest(self._source.locate(position)).tolist()
-        height, width = self._plane_shape()
-        label = 0
-        if 0 <= y < height and 0 <= x < width:
-            region = slice(y, y + 1), slice(x, x + 1)
-            label = int(self._store.plane(self._source.need()).read(region)[0, 0])
-        if label == 0:
-            raise NothingThereError(
-                f"there is no label at row {y}, column {x} to {purpose}; point the mouse at one"
-            )
-        return label
+        return self._pointed.first
 
     # ------------------------------------------------------- what the model sees
 
@@ -237,89 +277,77 @@ class Binding(Remembering):
     ) -> None:
         """Change how the model sees the image.
 
-        Parameters
-        ----------
-        contrast : {"image", "plane", "layer"} or tuple, optional
-            The 0.1 and 99.9 percentiles of the image or of each plane, the layer's contrast
-            limits, or limits of your own: a pair of float, or a pair for each channel.
-        channels : sequence of ChannelChoice, optional
-            Up to three, as red, green and blue (None is black), or one as grey; an empty sequence
-            for the image as it is.
-
-        Raises
-        ------
-        LayerError, sam3.errors.ImageError
-            If the channels do not fit together; the old ones stay then.
+        See `ShownPlane.set_rendering` for contrast and channels.
         """
-        before = self._source.contrast, self._source.channels
-        if contrast is not None:
-            self._source.contrast = contrast
-        if channels is not None:
-            self._source.channels = tuple(channels)
-        self._source.forget()
-        self._current = False
-        try:
-            self._ensure_plane()
-        except Sam3Error as error:
-            self._source.contrast, self._source.channels = before
-            self._report(error)
+        self._guard(lambda: self._plane.set_rendering(contrast, channels))
 
     def thumbnail(self, side: int = 128) -> npt.NDArray[np.uint8] | None:
-        """Return a small picture (h x w x 3) of the plane as the model gets it.
-
-        None as long as its contrast is not known: finding it may take a look at all pixels, which
-        is left to the thread that predicts.
-        """
-        if self._source.plane is None or not self._current:
-            return None
-        image = self._source.rendered()
-        if not image.is_ready:
-            return None
-        step = max(1, -(-max(image.shape) // side))
-        return image.region(slice(None, None, step), slice(None, None, step))
+        """Return a small picture (h x w x 3) of the plane as the model gets it, if it is known."""
+        return self._plane.thumbnail(side)
 
     def show_field(self, shown: bool) -> None:
         """Draw a thin outline around what the model looked at for the mask in hand, or do not."""
-        if shown == (self._outline is not None):
-            return
-        if self._outline is not None:
-            self._outline.close()
-        self._outline = FieldOutline(self.viewer, self.image, self.layers.tools) if shown else None
-        self._show_field()
+        self.sync.masks.show_field(shown, self._plane.index)
+
+    # ------------------------------------------------------------------ on disk
+
+    def keep_journal(
+        self,
+        image: ImageIdentity | None = None,
+        *,
+        folder: str | os.PathLike[str] | None = None,
+        limit_bytes: int = 1 << 30,
+    ) -> None:
+        """Write everything that is accepted to disk at once, so that a crash loses nothing of it.
+
+        See `JournalKeeper.begin`.
+        """
+        self.journal.begin(image, folder=folder, limit_bytes=limit_bytes)
+
+    def restore_labels(self, path: str | os.PathLike[str]) -> int | None:
+        """Bring back what a journal holds, as one step; returns the number of objects.
+
+        Labels that are there now stay as they are: what is restored goes into free pixels, under
+        free ids. What that leaves out is told by `labels_restored`; the journal is kept then.
+        """
+        result = self._guard(lambda: self.journal.restore(path))
+        return None if result is None else result.objects
+
+    def save_session(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write all that was done to labels of this image to a file, to be replayed later."""
+        self._guard(lambda: self.journal.save_session(path, overwrite=overwrite))
+
+    def replay(self, path: str | os.PathLike[str]) -> int | None:
+        """Do again what a session file holds, on this image and into these labels.
+
+        Masks are predicted on this thread. Returns the number of operations.
+        """
+        count = self._guard(lambda: self.journal.replay(path))
+        self.sync.renew_plane()
+        return count
 
     # ------------------------------------------------------------------- layers
 
     def restore(self) -> None:
         """Make the layers anew that were deleted, with the prompts still in hand."""
         if self.layers.missing:
-            self._unwire_layers()
-            self.layers = self.layers.restored()
-            self._wire_layers()
-            for key in self.session.all_hands():
-                self._show_hand(key)
-            self._current = False
-            self._guard(self._ensure_plane)
-            self._show_prediction(self.session.prediction)
+            self.layers.check_image()
+            self.gestures.close()
+            self.sync.restore()
+            self.gestures = Gestures(self, self.layers, self._keys)
 
     def close(self, *, discard_journal: bool = False) -> None:
         """Let the layers go; those that only served the binding are removed.
 
-        Parameters
-        ----------
-        discard_journal : bool
-            Delete the journal, because the labels are saved elsewhere.
+        With `discard_journal` the journal is deleted, because the labels are saved elsewhere.
         """
         if self._closed:
             return
         self._closed = True
-        self._keeper.close(discard=discard_journal)
-        self.session.beside = None
-        if self._class_colors is not None:
-            self._class_colors.close()
-        self.show_field(False)
-        self._unwire_events()
-        self._unwire_layers()
-        self.session.clear_plane()
+        self.journal.close(discard=discard_journal)
+        self._classes.close()
+        self.gestures.close()
+        self.sync.close()
         self.layers.remove_tools()
         if self._own_session:
             self.session.close()
@@ -336,14 +364,7 @@ class Binding(Remembering):
 
     def ready_for_click(self, position: Place) -> bool:
         """Whether a click at a world position can be taken; says why if not."""
-
-        def check() -> bool:
-            self._ensure_plane()
-            y, x = self._source.locate(position)
-            PromptSet(((x, y),), (1,)).check_inside(self._plane_shape())
-            return True
-
-        return bool(self._guard(check))
+        return bool(self._guard(lambda: self._plane.takes_click(position)))
 
     def finish_object(self) -> bool:
         """Accept what is in hand, if there is anything; False if that was not possible."""
@@ -353,38 +374,24 @@ class Binding(Remembering):
         self._guard(self.session.accept)
         return not self.session.hand.same_as(before)
 
+    def next_click(self, foreground: bool) -> None:
+        """Set what the next point that napari adds will be."""
+        self.sync.prompts.layers.next_click(foreground)
+
     def draw_box(self, start: Place, end: Place, *, done: bool) -> None:
         """Draw a box between two world positions; once done it is a prompt."""
+        self._guard(lambda: self.sync.prompts.draw_box(start, end, done=done))
 
-        def draw() -> None:
-            plane = self._source.need()
-            corners = np.array([self._source.locate(start), self._source.locate(end)])
-            height, width = self._plane_shape()
-            corners = np.clip(corners, -0.5, [height - 0.5, width - 0.5]).round(4)
-            (y0, x0), (y1, x1) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
-            usable = min(y1 - y0, x1 - x0) >= MIN_BOX_SIDE
-            box = (x0, y0, x1, y1) if usable else None
-            self._sketch = self.prompt_layers.sketch(plane, box, self._sketch)
-            if not done:
-                return
-            index, self._sketch = self._sketch, None
-            if index is None:
-                PromptSet.from_arrays(box=(x0, y0, x1, y1))  # says what is wrong with it
-                return
-            if self.session.mode == "one":
-                # One object has one box: the new one takes the old one's place.
-                self.prompt_layers.drop_boxes(plane, self.session.hand.current, index)
-            self._take_prompts()
+    def _on_plane(self, command: Callable[[], T]) -> T | None:
+        """Call a command once the session has the plane shown, if there is one to work on."""
 
-        self._guard(draw)
+        def run() -> T:
+            if not self.layers.missing:
+                self._plane.ensure()
+            return command()
 
-    def _check_plane(self) -> None:
-        """Say why there is no plane to work on, or why the labels cannot be written any more."""
-        if not self.layers.missing:
-            self._ensure_plane()
+        return self._guard(run)
 
-    def _plane_shape(self) -> tuple[int, int]:
-        shape = self.session.plane_shape
-        if shape is None:
-            raise PromptError("no plane is shown; choose an image and look at a plane of it")
-        return shape
+    def _go_to(self, key: Hashable) -> None:
+        if self._plane.go_to(key):
+            self._guard(self._plane.ensure)

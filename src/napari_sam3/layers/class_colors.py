@@ -1,9 +1,11 @@
-"""Labels shown in the colours of their classes instead of one each."""
+"""The classes that objects may have, and labels shown in their colours."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+
+from psygnal import Signal
 
 from napari_sam3.core.operations import LabelChange
 
@@ -14,10 +16,55 @@ if TYPE_CHECKING:
 
     from napari_sam3.session.session import LabelingSession
 
-__all__ = ["ClassColors"]
+__all__ = ["ClassColors", "Classes"]
 
 #: Labels of no class, and those that came from elsewhere.
 OTHER = "#9a9996"
+
+
+class Classes:
+    """The classes offered for the objects accepted next.
+
+    Parameters
+    ----------
+    labels : Labels
+        The layer that objects are written to.
+    session : LabelingSession
+        Gives objects their class.
+
+    Attributes
+    ----------
+    changed : Signal
+        (str) after a class was chosen by its number.
+    """
+
+    changed = Signal(str)
+
+    def __init__(self, labels: Labels, session: LabelingSession) -> None:
+        self._labels, self._session = labels, session
+        self._names: tuple[str, ...] = ()
+        self._shown: ClassColors | None = None
+
+    def offer(self, colors: Mapping[str, str], *, show: bool = False) -> None:
+        """Offer classes by name and colour, and show labels in these colours or not."""
+        self.close()
+        self._names = tuple(colors)
+        if show:
+            self._shown = ClassColors(self._labels, self._session, colors)
+
+    def choose(self, number: int) -> bool:
+        """Take the class with a number, from 1; False if there is none."""
+        if not 1 <= number <= len(self._names):
+            return False
+        self._session.category = self._names[number - 1]
+        self.changed.emit(self._session.category)
+        return True
+
+    def close(self) -> None:
+        """Give the labels their own colours back."""
+        if self._shown is not None:
+            self._shown.close()
+            self._shown = None
 
 
 class ClassColors:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from .gestures import ADD
@@ -20,34 +19,37 @@ class Clicking:
 
     Parameters
     ----------
-    layers : callable
-        Returns the layers of a binding, of which some may be made anew.
+    layers : LayerSet
+        Layers of a binding.
     """
 
-    def __init__(self, layers: Callable[[], LayerSet]) -> None:
+    def __init__(self, layers: LayerSet) -> None:
         self._layers = layers
         self._mode_in_2d = ADD
 
     @property
-    def in_3d(self) -> bool:
-        """Whether the viewer shows a volume, not a plane."""
-        return bool(self._layers().viewer.dims.ndisplay == 3)
+    def listening(self) -> bool:
+        """Whether clicks in the canvas are prompts now."""
+        layers = self._layers
+        return self._selected and layers.points.mode == ADD and not layers.in_3d
 
     @property
     def resumes(self) -> bool:
         """Whether clicks were prompts when 2-D display was left."""
-        layers = self._layers()
-        active, points = layers.viewer.layers.selection.active, layers.points
-        selected = active is not None and active.unique_id == points.unique_id
-        return selected and self._mode_in_2d == ADD
+        return self._selected and self._mode_in_2d == ADD
+
+    @property
+    def _selected(self) -> bool:
+        active = self._layers.viewer.layers.selection.active
+        return active is not None and active.unique_id == self._layers.points.unique_id
 
     def note_mode(self) -> None:
         """Remember the mode that 2-D display is to have again."""
-        if not self.in_3d:
-            self._mode_in_2d = str(self._layers().points.mode)
+        if not self._layers.in_3d:
+            self._mode_in_2d = str(self._layers.points.mode)
 
     def resume(self) -> None:
         """Make clicks prompts; in 3-D display the points are only selected."""
-        self._layers().select_points()
-        if not self.in_3d:
-            self._layers().points.mode = ADD
+        self._layers.select_points()
+        if not self._layers.in_3d:
+            self._layers.points.mode = ADD

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 if TYPE_CHECKING:
     from napari.layers import Layer, Points
 
-    from .binding import Binding
+    from .layer_set import LayerSet
 
-__all__ = ["KEYS", "Gestures"]
+__all__ = ["KEYS", "GestureTarget", "Gestures", "Place"]
+
+#: A position in world coordinates.
+Place = Sequence[float]
 
 ADD, PAN_ZOOM = "add", "pan_zoom"
 LEFT, RIGHT = 1, 2
@@ -21,18 +25,46 @@ LEFT, RIGHT = 1, 2
 DRAG_DISTANCE = 5
 
 #: Keys of the commands, free on Points, Shapes and Labels layers of napari; "" for none.
-KEYS = {
-    "accept": "N",
-    "reject": "Q",
-    "undo": "Control-Z",
-    "redo": "Control-Shift-Z",
-    "next_candidate": "W",
-    "refine": "G",
-    "delete": "K",
-    "merge": "J",
-    "split": "H",
-    "background": "U",
-}
+KEYS: Mapping[str, str] = MappingProxyType(
+    {
+        "accept": "N",
+        "reject": "Q",
+        "undo": "Control-Z",
+        "redo": "Control-Shift-Z",
+        "next_candidate": "W",
+        "refine": "G",
+        "delete": "K",
+        "merge": "J",
+        "split": "H",
+        "background": "U",
+    }
+)
+
+
+class GestureTarget(Protocol):
+    """The commands that gestures and keys call."""
+
+    @property
+    def commands(self) -> Mapping[str, Callable[[], object]]:
+        """Commands of keys and buttons, by the names of `KEYS`."""
+
+    def ready_for_click(self, position: Place) -> bool:
+        """Whether a click at a position can be taken; says why if not."""
+
+    def finish_object(self) -> bool:
+        """Accept the current objects, if there are any; False if that was not possible."""
+
+    def next_click(self, foreground: bool) -> None:
+        """Set what the next point that napari adds will be."""
+
+    def draw_box(self, start: Place, end: Place, *, done: bool) -> None:
+        """Draw a box between two positions; once done it is a prompt."""
+
+    def refine(self, place: Place | None = None) -> None:
+        """Make the label at a position the current object again."""
+
+    def choose_class(self, number: int) -> None:
+        """Take the class with a number, from 1, for the objects accepted from now on."""
 
 
 class Gestures:
@@ -43,21 +75,25 @@ class Gestures:
 
     Parameters
     ----------
-    binding : Binding
+    target : GestureTarget
         What the gestures drive.
+    layers : LayerSet
+        Layers on which they act.
     keys : mapping from str to str
-        Keys of its commands, by name.
+        Keys of the target's commands, by name.
     """
 
-    def __init__(self, binding: Binding, keys: Mapping[str, str] = KEYS) -> None:
-        self._binding = binding
+    def __init__(
+        self, target: GestureTarget, layers: LayerSet, keys: Mapping[str, str] = KEYS
+    ) -> None:
+        self._target = target
         self._keys = {name: key for name, key in keys.items() if key}
-        self._points: Points = binding.layers.points
+        self._points: Points = layers.points
         # Before napari's own callback, so that polarity is set when the point is added.
         self._points.mouse_drag_callbacks.insert(0, self._on_press)
         self._points.events.mode.connect(self._on_mode)
         self._bound: list[_Command] = []
-        for layer in (binding.layers.points, binding.layers.boxes, binding.layers.labels):
+        for layer in (layers.points, layers.boxes, layers.labels):
             self._bind_keys(layer)
         self._on_mode()
 
@@ -74,9 +110,9 @@ class Gestures:
 
     def _bind_keys(self, layer: Layer) -> None:
         for name, key in self._keys.items():
-            self._bound.append(_Command(layer, key, getattr(self._binding, name)))
+            self._bound.append(_Command(layer, key, self._target.commands[name]))
         for number in range(1, 10):
-            choose = partial(self._binding.choose_class, number)
+            choose = partial(self._target.choose_class, number)
             self._bound.append(_Command(layer, f"Alt-{number}", choose))
 
     def _on_mode(self, event: Any = None) -> None:
@@ -90,19 +126,19 @@ class Gestures:
             _forget_what_was_before(event)
 
     def _follow_press(self, event: Any) -> Iterator[None]:
-        if event.button not in (LEFT, RIGHT) or not self._binding.ready_for_click(event.position):
+        if event.button not in (LEFT, RIGHT) or not self._target.ready_for_click(event.position):
             yield from self._swallow()
             return
         if "Control" in event.modifiers:
-            self._binding.refine(event.position)
+            self._target.refine(event.position)
             yield from self._swallow()
             return
-        if "Shift" in event.modifiers and not self._binding.finish_object():
+        if "Shift" in event.modifiers and not self._target.finish_object():
             yield from self._swallow()
             return
         # Stays set until the next press: napari adds the point on release, after this.
         foreground = event.button == LEFT
-        self._binding.prompt_layers.next_click(foreground)
+        self._target.next_click(foreground)
         start_place, start = np.array(event.pos), tuple(event.position)
         dragged = False
         yield
@@ -110,11 +146,11 @@ class Gestures:
             if np.linalg.norm(np.array(event.pos) - start_place) >= DRAG_DISTANCE:
                 if foreground:
                     dragged = True
-                    self._binding.draw_box(start, tuple(event.position), done=False)
+                    self._target.draw_box(start, tuple(event.position), done=False)
                 event.handled = True
             yield
         if dragged:
-            self._binding.draw_box(start, tuple(event.position), done=True)
+            self._target.draw_box(start, tuple(event.position), done=True)
 
     def _swallow(self) -> Iterator[None]:
         """Keep napari from adding a point for this press."""

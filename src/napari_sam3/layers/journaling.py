@@ -1,32 +1,38 @@
-"""The journal of a binding: written with every change, and brought back after a crash."""
+"""What of a binding outlives its process: the journal, session files, and replay."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+from psygnal import Signal
 
 from napari_sam3.core.errors import LabelError
 from napari_sam3.core.operations import LabelChange
 from napari_sam3.images.identity import ImageIdentity, identify
 from napari_sam3.records.journal import Journal, JournalError
 from napari_sam3.records.recovery import discard_journal, read_journal
+from napari_sam3.records.session_file import read_session, write_session
+from napari_sam3.session.replaying import replay_into
 
 from .layer_data import pixels_of
+from .plane_source import PlaneKey
 
 if TYPE_CHECKING:
     from napari.layers import Image
 
+    from napari_sam3.core.rendering import PlaneImage
+    from napari_sam3.labels.targets import LabelTarget
     from napari_sam3.session.restoring import RestoreResult, Start
     from napari_sam3.session.session import LabelingSession
 
     from .label_layer import LabelStore
     from .plane_source import PlaneSource
 
-__all__ = ["Keeper", "identify_layer"]
+__all__ = ["JournalKeeper", "identify_layer"]
 
 MOST_HELD = 32
 FIRST = 100
@@ -41,8 +47,8 @@ def identify_layer(image: Image) -> ImageIdentity:
     return identify(pixels_of(image), image.name, rgb=image.rgb, multiscale=image.multiscale)
 
 
-class Keeper:
-    """Keeps a journal of what is done to the labels of one binding.
+class JournalKeeper:
+    """Keeps what is done to the labels of one binding: in a journal, or a file on request.
 
     Parameters
     ----------
@@ -50,19 +56,26 @@ class Keeper:
         Tells what is done.
     source : PlaneSource
         Names the planes of the image.
-    store : callable
-        Returns the labels, which may be made anew.
+    store : LabelStore
+        The labels.
     empty : bool
         The labels held nothing when the binding began.
     on_error : callable
         Told once if the journal cannot be written.
+
+    Attributes
+    ----------
+    restored : Signal
+        (RestoreResult) after labels were restored from a journal.
     """
+
+    restored = Signal(object)
 
     def __init__(
         self,
         session: LabelingSession,
         source: PlaneSource,
-        store: Callable[[], LabelStore],
+        store: LabelStore,
         *,
         empty: bool,
         on_error: Callable[[BaseException], None],
@@ -79,23 +92,36 @@ class Keeper:
         session.labels_changed.connect(self._on_change, priority=FIRST)
 
     @property
-    def journal(self) -> Journal | None:
+    def file(self) -> Journal | None:
         """The journal, once it has begun."""
         return self._journal
 
     def begin(
         self,
-        image: ImageIdentity,
+        image: ImageIdentity | None = None,
         *,
         folder: str | os.PathLike[str] | None = None,
         limit_bytes: int = 1 << 30,
     ) -> None:
-        """Begin the journal, with what was done so far; errors go to `on_error`."""
-        data = self._store().data
+        """Begin the journal, with what was done so far; errors go to `on_error`.
+
+        Parameters
+        ----------
+        image : ImageIdentity, optional
+            From `identify_layer`; found out here if not given, for which some pixels are read.
+        folder : path-like, optional
+            Where to write; the user's cache folder by default.
+        limit_bytes : int
+            Most bytes for all journals in the folder; the oldest are deleted first.
+        """
+        if self._journal is not None:
+            return
+        data = self._store.data
+        identity = identify_layer(self._source.image) if image is None else image
         self.note_start()
         try:
             self._journal = Journal(
-                image,
+                identity,
                 data.shape,
                 data.dtype,
                 start=self._start,
@@ -122,7 +148,7 @@ class Keeper:
         deletions and all, if they are known to be the same.
         """
         if self._start == GIVEN and not self._waiting:
-            start = _describe_start(self._store().data)
+            start = _describe_start(self._store.data)
             self._start = GIVEN if self._waiting else start
 
     def restore(self, path: str | os.PathLike[str]) -> RestoreResult:
@@ -142,7 +168,7 @@ class Keeper:
         JournalError, RecordError
             If the journal cannot be read.
         """
-        restored, store = read_journal(path), self._store()
+        restored, store = read_journal(path), self._store
         header = restored.header
         if header is not None and header.shape != tuple(store.data.shape):
             raise LabelError(
@@ -158,7 +184,29 @@ class Keeper:
         safe = self._journal is not None and self._journal.problem is None
         if safe and not (result.partly or result.left_out):
             discard_journal(path)
+        self.restored.emit(result)
         return result
+
+    def save_session(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write all that was done to labels of this image to a file; see `write_session`."""
+        ours = [one for one in self._session.operations if self._source.is_ours(one.plane)]
+        image = identify_layer(self._source.image)
+        write_session(path, ours, image, overwrite=overwrite)
+
+    def replay(self, path: str | os.PathLike[str]) -> int:
+        """Do again what a session file holds; returns the number of operations.
+
+        Raises
+        ------
+        RecordError, ReplayError
+            If the file cannot be read, or an operation cannot be done.
+        """
+        stored = read_session(path, self._source.key)
+        return replay_into(self._session, stored.operations, self._plane_by_key)
+
+    def _plane_by_key(self, key: Hashable) -> tuple[PlaneImage, LabelTarget]:
+        assert isinstance(key, PlaneKey)
+        return self._source.render(key.plane), self._store.plane(key.plane)
 
     def _on_change(self, *changes: LabelChange) -> None:
         ours = [change for change in changes if self._source.is_ours(change.operation.plane)]

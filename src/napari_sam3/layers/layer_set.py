@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,7 +28,7 @@ MADE_FOR = "napari-sam3 image"
 ROLES = ("image", "labels", "preview", "boxes", "points")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class LayerSet:
     """Layers of one binding. Layers are told apart by `unique_id`: proxies are never identical.
 
@@ -104,27 +104,34 @@ class LayerSet:
                 return role
         return None
 
-    def restored(self) -> LayerSet:
-        """Return a set in which missing layers are made anew; the labels themselves come back.
+    @property
+    def in_3d(self) -> bool:
+        """Whether the viewer shows a volume, not a plane."""
+        return bool(self.viewer.dims.ndisplay == 3)
+
+    def check_image(self) -> None:
+        """Raise LayerError if the image is gone."""
+        if "image" in self.missing:
+            raise LayerError(f"the image {self.image.name!r} was deleted; choose another one")
+
+    def restore(self) -> None:
+        """Make missing layers anew; the labels themselves come back.
 
         Raises
         ------
         LayerError
             If the image itself is gone.
         """
-        if "image" in self.missing:
-            raise LayerError(f"the image {self.image.name!r} was deleted; choose another one")
+        self.check_image()
         missing = self.missing
         if "labels" in missing:
             # The layer holds what was accepted; it goes where it was, above the image.
             below = next(i for i, one in enumerate(self.viewer.layers) if self._is_image(one))
             self.viewer.layers.insert(below + 1, self.labels)
-        made: dict[str, Any] = {
-            role: _take(self.viewer, self.image, role, self.tools)
-            for role in missing
-            if role not in ("image", "labels")
-        }
-        return replace(self, made=self.made | set(made), **made)
+        for role in missing:
+            if role != "labels":
+                setattr(self, role, _take(self.viewer, self.image, role, self.tools))
+                self.made |= {role}
 
     def follow_image(self) -> None:
         """Move the layers that were made for the image to where it lies now."""

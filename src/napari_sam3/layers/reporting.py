@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TypeVar
 
 from sam3.errors import Sam3Error
 
 __all__ = ["Reporting"]
+
+T = TypeVar("T")
 
 
 class Reporting:
@@ -23,7 +25,12 @@ class Reporting:
         self._on_error = on_error
         self._reported: BaseException | None = None
 
-    def guard(self, function: Callable[[], Any]) -> Any:
+    @property
+    def listened(self) -> bool:
+        """Whether there is a listener."""
+        return self._on_error is not None
+
+    def guard(self, function: Callable[[], T]) -> T | None:
         """Call a function and return its result; None if an error was reported."""
         try:
             return function()

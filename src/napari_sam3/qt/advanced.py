@@ -18,6 +18,7 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+from superqt.utils import signals_blocked
 
 from napari_sam3.core.classes import LabelClass
 
@@ -102,9 +103,8 @@ class Advanced(Fold):
     def show_value(self, name: str, value: Any) -> None:
         """Show a value of "policy", "level", "contrast", "device" or "journal"."""
         if name == "journal":
-            blocked = self.journal.blockSignals(True)
-            self.journal.setChecked(bool(value))
-            self.journal.blockSignals(blocked)
+            with signals_blocked(self.journal):
+                self.journal.setChecked(bool(value))
         else:
             choose(self.combos[name], value)
 
@@ -129,9 +129,8 @@ class Advanced(Fold):
 
     def show_store(self, used: bool, text: str, folder: str = "") -> None:
         """Show whether encoded images are kept on disk, what is there, and in which folder."""
-        blocked = self.store.blockSignals(True)
-        self.store.setChecked(used)
-        self.store.blockSignals(blocked)
+        with signals_blocked(self.store):
+            self.store.setChecked(used)
         self.stored.setText(text)
         self.stored.setToolTip(folder)
         self.offer("stored", bool(text))

@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+from superqt.utils import signals_blocked
 
 from .controls import Items, add_row, form, make_combo, make_text, put_items, worded
 from .fold import Fold
@@ -252,11 +253,9 @@ class BatchPanel(QWidget):
         self.form.setRowVisible(self.limits, limits is not None)
         if limits is None:
             return
-        blocked = [spin.blockSignals(True) for spin in (self.min_score, self.min_area)]
-        self.min_score.setValue(limits[0])
-        self.min_area.setValue(limits[1])
-        self.min_score.blockSignals(blocked[0])
-        self.min_area.blockSignals(blocked[1])
+        with signals_blocked(self.min_score), signals_blocked(self.min_area):
+            self.min_score.setValue(limits[0])
+            self.min_area.setValue(limits[1])
 
     def _keep_limits(self) -> None:
         method = cast(Method, self.method.currentData())
@@ -265,10 +264,9 @@ class BatchPanel(QWidget):
     def _show_range(self) -> None:
         length = self._lengths.get(self.axis.currentData(), 1)
         for spin, value in ((self.first, 0), (self.last, length - 1)):
-            blocked = spin.blockSignals(True)
-            spin.setRange(0, length - 1)
-            spin.setValue(value)
-            spin.blockSignals(blocked)
+            with signals_blocked(spin):
+                spin.setRange(0, length - 1)
+                spin.setValue(value)
         self._range.setEnabled(length > 1)
 
     def _keep_order(self, other: QSpinBox, value: int, sign: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QColor, QIcon, QPixmap
 from qtpy.QtWidgets import QColorDialog, QComboBox, QHBoxLayout, QPushButton, QWidget
+from superqt.utils import signals_blocked
 
 from napari_sam3.core.classes import ClassError, LabelClass, next_color
 
@@ -62,12 +63,11 @@ class ClassChoice(QWidget):
         """Offer classes, and choose one without telling anybody; the same one if not given."""
         wanted = self.current if current is None else current
         self.classes = classes
-        blocked = self.combo.blockSignals(True)
-        self.combo.clear()
-        for one in classes:
-            self.combo.addItem(_swatch(one.color), one.name, one.name)
-        self.combo.setCurrentIndex(max(0, self.combo.findText(wanted)) if classes else -1)
-        self.combo.blockSignals(blocked)
+        with signals_blocked(self.combo):
+            self.combo.clear()
+            for one in classes:
+                self.combo.addItem(_swatch(one.color), one.name, one.name)
+            self.combo.setCurrentIndex(max(0, self.combo.findText(wanted)) if classes else -1)
         self._show_color()
 
     def add(self, name: str) -> None:

@@ -18,6 +18,7 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+from superqt.utils import signals_blocked
 
 from .text.panel import NO, YES, Wording
 
@@ -86,16 +87,13 @@ class LayerChoice:
             Tells whether a layer is to be offered.
         """
         self._fits = fits or (lambda layer: True)
-        blocked = self.native.blockSignals(True)
-        try:
+        with signals_blocked(self.native):
             # magicgui leaves choices that stay where they are: the order would be that of age.
             self.native.clear()
             self.widget.reset_choices()
             choices = [self.native.itemData(i) for i in range(self.native.count())]
             found = (i for i, data in enumerate(choices) if _identity(data) == _identity(current))
             self.native.setCurrentIndex(next(found, -1))
-        finally:
-            self.native.blockSignals(blocked)
 
     def data(self, index: int) -> Any:
         """Return the layer, or the data of the extra choice, at a place of the list."""
@@ -161,25 +159,19 @@ class Offer(QFrame):
 
 def put_items(combo: QComboBox, items: Items, current: Any) -> None:
     """Fill a combo box with (text, data) and choose by data, without telling anybody."""
-    blocked = combo.blockSignals(True)
-    try:
+    with signals_blocked(combo):
         combo.clear()
         for text, data in items:
             combo.addItem(text, data)
-    finally:
-        combo.blockSignals(blocked)
     choose(combo, current)
 
 
 def choose(combo: QComboBox, current: Any) -> None:
     """Choose by data, without telling anybody; nothing is chosen if it is not offered."""
-    blocked = combo.blockSignals(True)
-    try:
+    with signals_blocked(combo):
         # findData compares Python objects by identity; ids are compared by value here.
         found = (i for i in range(combo.count()) if combo.itemData(i) == current)
         combo.setCurrentIndex(next(found, -1))
-    finally:
-        combo.blockSignals(blocked)
 
 
 def make_combo(tooltip: str, items: Items = ()) -> QComboBox:

@@ -59,7 +59,7 @@ class Safety:
 
         def look() -> Any:
             identity = identify_layer(image)
-            binding.note_labels()
+            binding.journal.note_start()
             return identity, find_journals(folder, identity)
 
         self._runner.call(look, lambda found: self._begin(binding, found))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
@@ -155,10 +154,10 @@ class Options:
         self._session.cache.limit_bytes = settings.cache_limit_mb * MEGABYTE
         self._session.look_ahead = LOOK_AHEAD if settings.prefetch else 0
         self._session.policy = cast(Policy, settings.policy)
-        self._panel.show_keys(asdict(settings.keys))
+        self._panel.show_keys(settings.keys)
         binding = self._binding()
         if binding is not None:
-            binding.set_keys(asdict(settings.keys))
+            binding.set_keys(settings.keys)
         self._advanced.show_value("policy", settings.policy)
         self._advanced.show_value("journal", settings.journal)
         if settings.contrast != self._contrast:

@@ -19,6 +19,7 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+from superqt.utils import signals_blocked
 
 from napari_sam3.layers.gestures import KEYS
 
@@ -190,9 +191,8 @@ class Panel(QScrollArea):
         """Show the mode, "one" or "many"; None where there is no choice."""
         for name, button in self.modes.items():
             button.setVisible(mode is not None)
-            blocked = button.blockSignals(True)
-            button.setChecked(name == mode)
-            button.blockSignals(blocked)
+            with signals_blocked(button):
+                button.setChecked(name == mode)
 
     def show_candidates(self, index: int, count: int, score: float) -> None:
         """Show which of the masks offered is in hand, the first being 0; a count of 0 hides it."""

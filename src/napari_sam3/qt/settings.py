@@ -7,18 +7,19 @@ module gives them types, checks them, and does without them where there is no se
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 from napari.utils.notifications import show_warning
 
 from napari_sam3.core.classes import LabelClass, format_classes, parse_classes
+from napari_sam3.layers.gestures import KEYS
 from sam3.errors import Sam3Error
 
 from .text.status import setting_not_saved, setting_not_used
 
-__all__ = ["PLUGIN", "Keys", "Settings", "SettingsError", "read_settings", "watch", "write_setting"]
+__all__ = ["PLUGIN", "Settings", "SettingsError", "read_settings", "watch", "write_setting"]
 
 logger = logging.getLogger(__name__)
 
@@ -28,22 +29,6 @@ SEPARATOR = "|"
 
 class SettingsError(Sam3Error, ValueError):
     """A value that a setting cannot take."""
-
-
-@dataclass(frozen=True)
-class Keys:
-    """Keys of commands, named as napari does ("N", "Control-Z"); "" for none."""
-
-    accept: str = "N"
-    reject: str = "Q"
-    undo: str = "Control-Z"
-    redo: str = "Control-Shift-Z"
-    next_candidate: str = "W"
-    refine: str = "G"
-    delete: str = "K"
-    merge: str = "J"
-    split: str = "H"
-    background: str = "U"
 
 
 def _in(category: str, default: Any, *choices: Any, low: int = 0, high: int = 0) -> Any:
@@ -81,7 +66,8 @@ class Settings:
         Whether the advanced controls are unfolded.
     weights_files : tuple of str
         Weights files offered as models.
-    keys : Keys
+    keys : mapping from str to str
+        Keys of commands, as in `napari_sam3.layers.gestures.KEYS`.
     """
 
     model: str = _in("segment", "tiny")
@@ -98,7 +84,7 @@ class Settings:
     journal_limit_mb: int = _in("memory", 256, low=1, high=1048576)
     advanced_open: bool = _in("panel", False)
     weights_files: tuple[str, ...] = _in("panel", ())
-    keys: Keys = field(default=Keys(), metadata={"category": "keys"})
+    keys: Mapping[str, str] = field(default_factory=lambda: KEYS, metadata={"category": "keys"})
 
 
 FIELDS = {one.name: one for one in fields(Settings)}
@@ -199,18 +185,18 @@ def _decode(name: str, plain: Any) -> Any:
     return plain
 
 
-def _read_keys(group: Any) -> Keys:
+def _read_keys(group: Any) -> Mapping[str, str]:
     """Read the keys; those that are no keys, or taken already, have their defaults."""
     found: dict[str, str] = {}
-    for one in fields(Keys):
-        text = str(getattr(group, one.name, one.default)).strip()
+    for name, default in KEYS.items():
+        text = str(getattr(group, name, default)).strip()
         try:
             _check_key(text, found)
         except SettingsError as error:
-            _complain(f"keys.{one.name}", error)
-            text = str(one.default)
-        found[one.name] = text
-    return Keys(**found)
+            _complain(f"keys.{name}", error)
+            text = default
+        found[name] = text
+    return found
 
 
 def _check_key(text: str, taken: dict[str, str]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -121,7 +120,7 @@ class SegmentWidget(QWidget):
                     labels,
                     align=align,
                     session=self.session,
-                    keys=asdict(read_settings().keys),
+                    keys=read_settings().keys,
                     on_error=self._on_error,
                     tools=self.tools,
                     **self.options.prompt_layers,
@@ -156,7 +155,7 @@ class SegmentWidget(QWidget):
         self._show_news()
         self._prepare()
         if self.binding is not None and any(d.has_target for d in self.session.hand.drafts):
-            self._command("predict")
+            self._guard(self.session.predict)
 
     def wait(self, seconds: float | None = None) -> bool:
         """Block until no work runs; its answers come with the next events of Qt."""
@@ -295,17 +294,16 @@ class SegmentWidget(QWidget):
 
     def _on_button(self, name: str, _checked: bool = False) -> None:
         if self.binding is not None:
-            getattr(self.binding, name)()
+            self.binding.commands[name]()
             self.refresh()
 
     def _on_restore(self, _checked: bool = False) -> None:
         if self.binding is not None:
-            self._command("restore" if self.binding.layers.missing else "show_2d")
+            self._guard(
+                self.binding.restore if self.binding.layers.missing else self.binding.show_2d
+            )
             self._show_news()
             self.refresh()
-
-    def _command(self, name: str) -> None:
-        self._guard(getattr(self.session if name == "predict" else self.binding, name))
 
     def _guard(self, command: Callable[[], Any]) -> Any:
         """Run something; errors of any kind are shown, because Qt would end the process."""

@@ -23,7 +23,7 @@ def test_the_journal_holds_a_batch_plane_by_plane(
     monkeypatch.setattr(Safety, "folder", str(tmp_path / "journals"))
     bench = open_bench()
     binding = bench.desk.widget.binding
-    bench.desk.hand.wait_until(lambda: binding._keeper.journal is not None, "the journal", 30)
+    bench.desk.hand.wait_until(lambda: binding.journal.file is not None, "the journal", 30)
     bench.start("automatic")
     bench.desk.hand.wait_until(lambda: bench.pixels[1].any(), "a plane", 60)
     (path,) = journals_in(tmp_path / "journals", identify_layer(binding.image))

@@ -180,7 +180,7 @@ def test_after_a_crash_everything_accepted_is_back(
     identity = identify_layer(layer)
     assert find_journals(tmp_path, identity) == [], "it is still being written"
     # What a kill does: the file is let go of, and nothing else happens.
-    journal = binding._keeper.journal
+    journal = binding.journal.file
     assert journal is not None
     journal._close_file(delete=False)
 
@@ -199,7 +199,7 @@ def test_after_a_crash_everything_accepted_is_back(
         restored.accept()
         assert restored.session.objects[-1].id == 10, "ids go on above what was restored"
         labels = restored.labels.data.copy()
-        second = restored._keeper.journal
+        second = restored.journal.file
         assert second is not None
         second._close_file(delete=False)
         third = ViewerModel()
@@ -221,7 +221,7 @@ def test_a_journal_for_other_labels_is_refused(
     binding.keep_journal(folder=tmp_path)
     click(binding, 20, 20)
     binding.accept()
-    journal = binding._keeper.journal
+    journal = binding.journal.file
     assert journal is not None
     journal._close_file(delete=False)
     small = viewer.add_labels(np.zeros(blobs.shape, np.uint8))
@@ -320,13 +320,13 @@ def test_the_widget_offers_what_a_crash_left_behind(
     monkeypatch.setattr(Safety, "folder", str(tmp_path))
     desk = open_desk(blobs)
     binding = desk.widget.binding
-    desk.hand.wait_until(lambda: binding._keeper.journal is not None, "the journal")
+    desk.hand.wait_until(lambda: binding.journal.file is not None, "the journal")
     desk.hand.click((20, 20))
     desk.settle()
     desk.hand.type("N")
     labels = binding.labels.data.copy()
     assert labels.any()
-    binding._keeper.journal._close_file(delete=False)  # what a kill does
+    binding.journal.file._close_file(delete=False)  # what a kill does
 
     again = open_desk(blobs.copy())
     offer = again.widget.panel.offer

@@ -137,8 +137,8 @@ def test_the_old_label_is_hidden_while_it_is_refined(
     assert labels.colormap == colors
     desk.viewer.dims.set_point(0, 0)
     desk.session.set_plane(  # what a click on the plane does
-        desk.binding._source.rendered(),
-        desk.binding._source.key(plane(0)),
+        desk.binding.sync.plane.source.rendered(),
+        desk.binding.sync.plane.source.key(plane(0)),
         desk.binding.labels_on(PlaneIndex((1, 2), (0,))),
     )
     assert labels.get_color(1)[3] == 0

@@ -10,21 +10,26 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from napari import settings as napari_settings
+from napari.components import ViewerModel
 from napari.utils.notifications import notification_manager
 from npe2 import PluginManifest
 
+from napari_sam3 import bind
 from napari_sam3.core.classes import LabelClass, format_classes, parse_classes
+from napari_sam3.layers.gestures import KEYS
 from napari_sam3.qt.settings import (
     PLUGIN,
-    Keys,
     Settings,
     SettingsError,
     read_settings,
     watch,
     write_setting,
 )
+from napari_sam3.qt.text.panel import BUTTONS
+from sam3.predictor import Predictor
 
 pytestmark = pytest.mark.usefixtures("store")
 
@@ -65,8 +70,18 @@ def test_the_manifest_declares_the_defaults_of_the_typed_record(warnings: list[s
         for name, prop in group.properties.items()
     }
     typed = {one.name for one in dataclasses.fields(Settings)} - {"keys"}
-    assert set(declared) == typed | {one.name for one in dataclasses.fields(Keys)}
+    assert set(declared) == typed | set(KEYS)
+    assert {name: declared[name].default for name in KEYS} == KEYS
     assert all(prop.title and prop.description for prop in declared.values())
+
+
+def test_each_key_and_button_has_a_command(predictor: Predictor) -> None:
+    viewer = ViewerModel()
+    viewer.add_image(np.zeros((40, 40), np.uint8))
+    with bind(viewer, predictor=predictor) as binding:
+        assert set(binding.commands) == set(KEYS) >= set(BUTTONS)
+        with pytest.raises(KeyError, match="acept"):
+            binding.set_keys({"acept": "N"})
 
 
 def test_a_changed_value_survives_a_restart(store: Any) -> None:
@@ -93,7 +108,7 @@ def test_a_damaged_file_costs_only_the_damaged_values(
     settings = read_settings()
     assert (settings.policy, settings.device, settings.cache_limit_mb) == ("keep", "cpu", 1024)
     assert settings.classes == Settings().classes
-    assert settings.keys == dataclasses.replace(Keys(), redo="")
+    assert settings.keys == {**KEYS, "redo": ""}
     assert "policy" in caplog.text
     assert "cache_limit_mb" in caplog.text
     assert [text.split("'")[1] for text in warnings] == ["classes", "keys.accept", "keys.undo"]

@@ -72,7 +72,7 @@ class Desk:
     def crash(self, folder: Path) -> Path:
         """Begin a journal, and let go of it as a kill does."""
         self.binding.keep_journal(folder=folder)
-        journal = self.binding._keeper.journal
+        journal = self.binding.journal.file
         assert journal is not None
         journal._close_file(delete=False)
         return journal.path
@@ -120,7 +120,7 @@ def test_restored_objects_get_free_ids_and_touch_nothing(
     np.testing.assert_array_equal(desk.data, after)
     # And the journal of this session holds both.
     again = Desk(predictor)
-    journal = desk.binding._keeper.journal
+    journal = desk.binding.journal.file
     assert journal is not None
     journal._close_file(delete=False)
     assert again.restore(journal.path).objects == 13
@@ -302,7 +302,7 @@ def test_a_listener_that_fails_does_not_silence_the_journal(
             desk.accept(place)
     with pytest.raises(EmitLoopError):
         desk.binding.accept()
-    journal = desk.binding._keeper.journal
+    journal = desk.binding.journal.file
     assert journal is not None
     assert [one.id for one in read_journal(journal.path).objects] == [1, 2, 3, 4, 5]
     with pytest.raises(EmitLoopError):
@@ -331,7 +331,7 @@ def test_an_object_whose_pixels_another_took_is_restored_as_it_was(
     ids = [one.id for one in before.session.objects]
     assert ids == [1, 2]
     assert set(np.unique(before.data)) == {0, 2}
-    journal = before.binding._keeper.journal
+    journal = before.binding.journal.file
     assert journal is not None
     copy = tmp_path / "copy" / journal.path.name
     copy.parent.mkdir()

@@ -1,0 +1,79 @@
+"""The masks of objects that are not accepted yet, as a viewer shows them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .field_outline import FieldOutline
+from .hidden_labels import HiddenLabels
+from .label_colors import ShownLabels
+from .preview import Preview
+
+if TYPE_CHECKING:
+    from napari_sam3.core.planes import PlaneIndex
+    from napari_sam3.session.session import LabelingSession
+
+    from .layer_set import LayerSet
+
+__all__ = ["MaskView"]
+
+
+class MaskView:
+    """Draws masks into the preview layer, and hides the labels that they are to replace.
+
+    Parameters
+    ----------
+    layers : LayerSet
+        Layers of the binding.
+    session : LabelingSession
+        Has the masks.
+    """
+
+    def __init__(self, layers: LayerSet, session: LabelingSession) -> None:
+        self._layers, self._session = layers, session
+        self._preview = Preview(layers.preview, layers.image)
+        self._hidden = HiddenLabels(layers.labels)
+        self._colors = ShownLabels(layers.labels, session, self._hidden)
+        self._outline: FieldOutline | None = None
+
+    def use_new_layers(self) -> None:
+        """Draw into a preview that was made anew."""
+        self._preview = Preview(self._layers.preview, self._layers.image)
+
+    def close(self) -> None:
+        """Show nothing any more."""
+        self._hidden.hide(frozenset(), None)
+        self._colors.close()
+        if self._outline is not None:
+            self._outline.close()
+            self._outline = None
+
+    def show(self, plane: PlaneIndex | None) -> None:
+        """Show the present masks of the session on a plane."""
+        if "preview" in self._layers.missing:
+            return
+        shown, current = self._session.shown, self._session.hand.current
+        ranked = sorted(shown, key=lambda one: one.draft.number == current)
+        self._preview.show(((one.mask, one.draft.number == current) for one in ranked), plane)
+        drafts = (one.draft for one in ranked)
+        refined = frozenset(draft.label for draft in drafts if draft.label is not None)
+        self._hidden.hide(refined, plane)
+        self._show_field(plane)
+
+    def show_field(self, shown: bool, plane: PlaneIndex | None) -> None:
+        """Draw a thin outline around what the model saw for the current mask, or remove it."""
+        if shown == (self._outline is not None):
+            return
+        if self._outline is not None:
+            self._outline.close()
+        layers = self._layers
+        self._outline = FieldOutline(layers.viewer, layers.image, layers.tools) if shown else None
+        self._show_field(plane)
+
+    def _show_field(self, plane: PlaneIndex | None) -> None:
+        if self._outline is None:
+            return
+        prediction = self._session.prediction
+        predicted = prediction is not None and prediction.predicted
+        field = prediction.field if prediction is not None and predicted else None
+        self._outline.show(field, plane)

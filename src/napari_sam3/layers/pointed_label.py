@@ -1,0 +1,70 @@
+"""The accepted label under the mouse: refined, deleted, split, or merged with another."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from psygnal import Signal
+
+from .gestures import Place
+
+if TYPE_CHECKING:
+    from napari_sam3.session.session import LabelingSession
+
+    from .reporting import Reporting
+    from .shown_plane import ShownPlane
+
+__all__ = ["PointedLabel"]
+
+
+class PointedLabel:
+    """Commands for the label at a world position, or under the mouse without one.
+
+    Parameters
+    ----------
+    plane : ShownPlane
+        The plane shown.
+    session : LabelingSession
+        Does it.
+    reporting : Reporting
+        Where errors go.
+
+    Attributes
+    ----------
+    first : int or None
+        The label that the next one is merged into.
+    merging_changed : Signal
+        After a label was noted for merging, or merged.
+    """
+
+    merging_changed = Signal()
+
+    def __init__(self, plane: ShownPlane, session: LabelingSession, reporting: Reporting) -> None:
+        self._plane, self._session, self._guard = plane, session, reporting.guard
+        self.first: int | None = None
+
+    def refine(self, place: Place | None = None) -> None:
+        """Make it the current object again."""
+        self._guard(lambda: self._session.take_up(self._plane.label_at(place, "refine")))
+
+    def delete(self, place: Place | None = None) -> None:
+        """Delete it from this plane."""
+        self._guard(lambda: self._session.delete(self._plane.label_at(place, "delete")))
+
+    def split(self, place: Place | None = None) -> None:
+        """Split it at its waist."""
+        self._guard(lambda: self._session.split(self._plane.label_at(place, "split")))
+
+    def merge(self, place: Place | None = None) -> None:
+        """Note it, or merge it with the label noted before."""
+
+        def merge() -> None:
+            label = self._plane.label_at(place, "merge")
+            first, self.first = self.first, None
+            if first is None:
+                self.first = label
+            elif label != first:
+                self._session.merge([first, label])
+            self.merging_changed.emit()
+
+        self._guard(merge)

@@ -1,0 +1,186 @@
+"""Prompts of a session kept in step with the points and boxes of a viewer."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from psygnal import Signal
+
+from napari_sam3.core.planes import PlaneIndex
+from napari_sam3.core.prompts import MIN_BOX_SIDE, PromptSet
+from napari_sam3.session.grouping import group_rows
+from sam3.errors import PromptError
+
+from .gestures import ADD, Place
+from .plane_source import PlaneKey
+from .prompt_layers import PromptLayers
+
+if TYPE_CHECKING:
+    from napari_sam3.session.session import LabelingSession
+
+    from .layer_set import LayerSet
+    from .reporting import Reporting
+    from .shown_plane import ShownPlane
+
+__all__ = ["PromptSync"]
+
+
+class PromptSync:
+    """Hands what happens to points and boxes to a session, and shows its prompts in them.
+
+    Parameters
+    ----------
+    layers : LayerSet
+        Layers of the binding.
+    plane : ShownPlane
+        The plane shown.
+    session : LabelingSession
+        Owns the prompts.
+    reporting : Reporting
+        Where errors go.
+
+    Attributes
+    ----------
+    layers : PromptLayers
+        The points and boxes.
+    mode_changed : Signal
+        After the mode of the points changed.
+    """
+
+    mode_changed = Signal()
+
+    def __init__(
+        self,
+        layers: LayerSet,
+        plane: ShownPlane,
+        session: LabelingSession,
+        reporting: Reporting,
+    ) -> None:
+        self._layer_set, self._plane, self._session = layers, plane, session
+        self._guard = reporting.guard
+        self._refused: tuple[int, dict[int, PromptSet]] | None = None
+        self._sketch: int | None = None
+        self.connect()
+
+    def connect(self) -> None:
+        """Listen to the layers there are now."""
+        layers = self._layer_set
+        self.layers = PromptLayers(layers.image, layers.points, layers.boxes)
+        for emitter in self._emitters():
+            emitter.connect(self._on_layers)
+        layers.points.events.mode.connect(self._on_mode)
+
+    def disconnect(self) -> None:
+        """Stop listening to them."""
+        self._layer_set.points.events.mode.disconnect(self._on_mode)
+        for emitter in self._emitters():
+            emitter.disconnect(self._on_layers)
+
+    def _emitters(self) -> tuple[Any, ...]:
+        points, boxes = self._layer_set.points.events, self._layer_set.boxes.events
+        return points.data, points.features, boxes.data
+
+    def _on_mode(self, event: Any = None) -> None:
+        self.mode_changed.emit()
+
+    def _on_layers(self, event: Any) -> None:
+        points = self._layer_set.points
+        if event.type == "data":
+            self.layers.follow(event, self._plane.index)
+        if event.type == "features" and points.mode == ADD:
+            # napari selects what it adds; the mark of selection would hide the colour.
+            points.selected_data = set()
+        action = str(getattr(event, "action", "")).lower()
+        if not self.layers.writing and not action.endswith("ing"):
+            self._guard(self.take)
+
+    def take(self) -> None:
+        """Hand the prompts on the plane shown to the session."""
+        plane = self._plane.index
+        if plane is None or self._layer_set.missing:
+            return
+        objects = self.read(plane)
+        self.layers.refresh_symbols()
+        if not objects and not self._session.hand_on(self._plane.source.key(plane)).drafts:
+            return
+        # napari tells more than once of one point; what was refused is refused once.
+        if self._refused == (self._plane.visit, objects):
+            return
+        self._refused = self._plane.visit, objects
+        self._plane.ensure()
+        if objects != _asked(self._session.hand.drafts):
+            self._session.set_objects(objects)
+            self._session.predict()
+
+    def read(self, plane: PlaneIndex) -> dict[int, PromptSet]:
+        """Read the prompts on any plane, object by object; rows of none are assigned."""
+        rows = self.layers.read(plane)
+        session, hand = self._session, self._session.hand_on(self._plane.source.key(plane))
+        objects, numbers = group_rows(
+            rows, session.mode, hand, session.draft_at, session.new_number
+        )
+        if any(row.number != number for row, number in zip(rows, numbers, strict=True)):
+            self.layers.assign(plane, numbers)
+        return objects
+
+    def flip_clicks(self) -> None:
+        """Turn the selected points, or else the last one, from foreground to background or back."""
+        points = self._layer_set.points
+        if self._plane.index is not None and len(points.data):
+            self.layers.flip(sorted(points.selected_data) or [len(points.data) - 1])
+
+    def show_all(self) -> None:
+        """Show the session's prompts on all planes."""
+        for key in self._session.all_hands():
+            self.show(key)
+
+    def show(self, key: Hashable) -> None:
+        """Show the session's prompts on a plane of the image."""
+        if not isinstance(key, PlaneKey) or not self._plane.source.is_ours(key):
+            return
+        if self._layer_set.missing:
+            return
+        hand, held = self._session.hand_on(key), dict[int, PromptSet]()
+        try:
+            for row in self.layers.read(key.plane):
+                held[row.number] = held.get(row.number, PromptSet()).joined(row.prompts)
+            same = held == _asked(hand.drafts)
+        except PromptError:
+            same = False
+        if not same:
+            self.layers.write(key.plane, hand)
+        self._refused = None
+
+    def draw_box(self, start: Place, end: Place, *, done: bool) -> None:
+        """Draw a box between two world positions; once done it is a prompt.
+
+        Raises
+        ------
+        sam3.errors.PromptError
+            If it is done and has no area.
+        """
+        source = self._plane.source
+        plane = source.need()
+        corners = np.array([source.locate(start), source.locate(end)])
+        height, width = self._plane.shape
+        corners = np.clip(corners, -0.5, [height - 0.5, width - 0.5]).round(4)
+        (y0, x0), (y1, x1) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
+        usable = min(y1 - y0, x1 - x0) >= MIN_BOX_SIDE
+        box = (x0, y0, x1, y1) if usable else None
+        self._sketch = self.layers.sketch(plane, box, self._sketch)
+        if not done:
+            return
+        index, self._sketch = self._sketch, None
+        if index is None:
+            PromptSet.from_arrays(box=(x0, y0, x1, y1))  # says what is wrong with it
+            return
+        if self._session.mode == "one":
+            # One object has one box: the new one takes the old one's place.
+            self.layers.drop_boxes(plane, self._session.hand.current, index)
+        self.take()
+
+
+def _asked(drafts: Any) -> dict[int, PromptSet]:
+    return {draft.number: draft.prompts for draft in drafts if not draft.prompts.is_empty}
