@@ -376,7 +376,7 @@ class Binding:
 
     def next_click(self, foreground: bool) -> None:
         """Set what the next point that napari adds will be."""
-        self.sync.prompts.layers.next_click(foreground)
+        self.sync.prompts.layers.polarity.set_next(foreground)
 
     def draw_box(self, start: Place, end: Place, *, done: bool) -> None:
         """Draw a box between two world positions; once done it is a prompt."""

@@ -13,7 +13,7 @@ from napari_sam3.core.errors import LayerError, MisplacedError
 from .label_layer import check_labels, image_shape, place_on, placement
 from .label_levels import LARGEST_SIDE, make_levels
 from .preview import preview_colors
-from .prompt_layers import boxes_options, check_prompts, points_options
+from .prompt_styles import boxes_options, check_prompts, points_options
 from .tools import Tools
 
 if TYPE_CHECKING:

@@ -10,12 +10,12 @@ from psygnal import Signal
 
 from napari_sam3.core.planes import PlaneIndex
 from napari_sam3.core.prompts import MIN_BOX_SIDE, PromptSet
-from napari_sam3.session.grouping import group_rows
+from napari_sam3.session.grouping import PromptRow, group_rows
 from sam3.errors import PromptError
 
 from .gestures import ADD, Place
 from .plane_source import PlaneKey
-from .prompt_layers import PromptLayers
+from .prompt_layers import PlaneRows, PromptLayers
 
 if TYPE_CHECKING:
     from napari_sam3.session.session import LabelingSession
@@ -60,76 +60,89 @@ class PromptSync:
     ) -> None:
         self._layer_set, self._plane, self._session = layers, plane, session
         self._guard = reporting.guard
-        self._refused: tuple[int, dict[int, PromptSet]] | None = None
+        self._refused: tuple[int, list[PromptSet]] | None = None
+        # What the layers hold while the session is told of it, so that it is not read again.
+        self._taken: tuple[PlaneIndex, dict[int, PromptSet]] | None = None
         self._sketch: int | None = None
         self.connect()
 
     def connect(self) -> None:
         """Listen to the layers there are now."""
-        layers = self._layer_set
-        self.layers = PromptLayers(layers.image, layers.points, layers.boxes)
-        for emitter in self._emitters():
-            emitter.connect(self._on_layers)
-        layers.points.events.mode.connect(self._on_mode)
+        self.layers = PromptLayers(self._layer_set, self._on_edit)
+        self._layer_set.points.events.mode.connect(self._on_mode)
 
     def disconnect(self) -> None:
         """Stop listening to them."""
         self._layer_set.points.events.mode.disconnect(self._on_mode)
-        for emitter in self._emitters():
-            emitter.disconnect(self._on_layers)
-
-    def _emitters(self) -> tuple[Any, ...]:
-        points, boxes = self._layer_set.points.events, self._layer_set.boxes.events
-        return points.data, points.features, boxes.data
+        self.layers.close()
 
     def _on_mode(self, event: Any = None) -> None:
         self.mode_changed.emit()
 
-    def _on_layers(self, event: Any) -> None:
-        points = self._layer_set.points
-        if event.type == "data":
-            self.layers.follow(event, self._plane.index)
-        if event.type == "features" and points.mode == ADD:
-            # napari selects what it adds; the mark of selection would hide the colour.
-            points.selected_data = set()
-        action = str(getattr(event, "action", "")).lower()
-        if not self.layers.writing and not action.endswith("ing"):
-            self._guard(self.take)
+    def _on_edit(self) -> None:
+        if self._layer_set.points.mode == ADD:
+            self.layers.deselect_clicks()
+        self._guard(lambda: self.take(drawn=True))
 
-    def take(self) -> None:
-        """Hand the prompts on the plane shown to the session."""
+    def take(self, *, drawn: bool = False) -> None:
+        """Hand the prompts on the plane shown to the session.
+
+        Parameters
+        ----------
+        drawn : bool
+            Whether rows that belong to no object yet were drawn on this plane.
+        """
         plane = self._plane.index
         if plane is None or self._layer_set.missing:
             return
-        objects = self.read(plane)
-        self.layers.refresh_symbols()
+        found = self.layers.read(plane, drawn=drawn)
+        objects, numbers = self._group(found)
+        self.layers.mark(found, numbers, show=self._several)
         if not objects and not self._session.hand_on(self._plane.source.key(plane)).drafts:
             return
-        # napari tells more than once of one point; what was refused is refused once.
-        if self._refused == (self._plane.visit, objects):
+        # What was refused is refused once.
+        asked = self._plane.visit, list(objects.values())
+        if self._refused == asked:
             return
-        self._refused = self._plane.visit, objects
+        self._refused = asked
         self._plane.ensure()
         if objects != _asked(self._session.hand.drafts):
-            self._session.set_objects(objects)
+            self._taken = plane, objects
+            try:
+                self._session.set_objects(objects)
+            finally:
+                self._taken = None
             self._session.predict()
 
     def read(self, plane: PlaneIndex) -> dict[int, PromptSet]:
-        """Read the prompts on any plane, object by object; rows of none are assigned."""
-        rows = self.layers.read(plane)
-        session, hand = self._session, self._session.hand_on(self._plane.source.key(plane))
-        objects, numbers = group_rows(
-            rows, session.mode, hand, session.draft_at, session.new_number
-        )
-        if any(row.number != number for row, number in zip(rows, numbers, strict=True)):
-            self.layers.assign(plane, numbers)
+        """Read the prompts on any plane, object by object."""
+        objects, _ = self._group(self.layers.read(plane))
         return objects
+
+    def _group(self, found: PlaneRows) -> tuple[dict[int, PromptSet], list[int]]:
+        """Return the prompts of each object, and the number of each row's object."""
+        session, hand = self._session, self._session.hand_on(self._plane.source.key(found.plane))
+        # Rows with numbers of other planes were pasted: what was one object there is one here.
+        new: dict[int, int] = {0: 0}
+        rows = []
+        for row in found.rows:
+            number = row.number
+            if hand.get(number) is None:
+                if number not in new:
+                    new[number] = session.new_number() if self._several else 0
+                number = new[number]
+            rows.append(PromptRow(row.prompts, number))
+        return group_rows(rows, session.mode, hand, session.draft_at, session.new_number)
+
+    @property
+    def _several(self) -> bool:
+        return self._session.mode == "many"
 
     def flip_clicks(self) -> None:
         """Turn the selected points, or else the last one, from foreground to background or back."""
         points = self._layer_set.points
         if self._plane.index is not None and len(points.data):
-            self.layers.flip(sorted(points.selected_data) or [len(points.data) - 1])
+            self.layers.polarity.flip(sorted(points.selected_data) or [len(points.data) - 1])
 
     def show_all(self) -> None:
         """Show the session's prompts on all planes."""
@@ -142,16 +155,22 @@ class PromptSync:
             return
         if self._layer_set.missing:
             return
-        hand, held = self._session.hand_on(key), dict[int, PromptSet]()
-        try:
-            for row in self.layers.read(key.plane):
-                held[row.number] = held.get(row.number, PromptSet()).joined(row.prompts)
-            same = held == _asked(hand.drafts)
-        except PromptError:
-            same = False
-        if not same:
-            self.layers.write(key.plane, hand)
+        hand = self._session.hand_on(key)
+        if self._held(key.plane) != _asked(hand.drafts):
+            self.layers.write(key.plane, hand, show=self._several)
         self._refused = None
+
+    def _held(self, plane: PlaneIndex) -> dict[int, PromptSet] | None:
+        """Return the prompts that stand on a plane, by object; None if they cannot be read."""
+        if self._taken is not None and self._taken[0] == plane:
+            return self._taken[1]
+        held = dict[int, PromptSet]()
+        try:
+            for row in self.layers.read(plane).rows:
+                held[row.number] = held.get(row.number, PromptSet()).joined(row.prompts)
+        except PromptError:
+            return None
+        return held
 
     def draw_box(self, start: Place, end: Place, *, done: bool) -> None:
         """Draw a box between two world positions; once done it is a prompt.
@@ -179,7 +198,7 @@ class PromptSync:
         if self._session.mode == "one":
             # One object has one box: the new one takes the old one's place.
             self.layers.drop_boxes(plane, self._session.hand.current, index)
-        self.take()
+        self.take(drawn=True)
 
 
 def _asked(drafts: Any) -> dict[int, PromptSet]:

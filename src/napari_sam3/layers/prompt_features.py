@@ -1,0 +1,178 @@
+"""Features of prompt layers: what each row means, and which object it belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_sam3.core.prompts import parse_polarity
+from sam3.errors import PromptError
+
+from .prompt_styles import BACKGROUND, FOREGROUND, POLARITY, SYMBOLS
+
+if TYPE_CHECKING:
+    from napari.layers import Points, Shapes
+
+__all__ = ["OBJECT", "ObjectNumbers", "Polarity"]
+
+#: Column of the object's number.
+OBJECT = "object"
+
+
+class ObjectNumbers:
+    """The object of each row of a layer, by its number; 0 for none yet.
+
+    Parameters
+    ----------
+    layer : Points or Shapes
+        The layer.
+    own : bool
+        Whether the layer was made for the binding. The tables of others stay as they are.
+    """
+
+    def __init__(self, layer: Points | Shapes, *, own: bool) -> None:
+        self._layer, self._own = layer, own
+        self._numbers: list[int] = []
+        if self._shown and not len(layer.data):
+            # It was for another image. Who sets defaults for new points need not know of it now.
+            defaults = _defaults(layer)
+            layer.features = layer.features.drop(columns=OBJECT)
+            layer.feature_defaults = {name: defaults[name] for name in layer.features}
+
+    def values(self) -> list[int]:
+        """Return one number for each row: what the column says, or else what is known."""
+        count = len(self._layer.data)
+        if self._shown:
+            column = self._layer.features[OBJECT]
+            self._numbers = [_whole(value) for value in column]
+        self._numbers = (self._numbers + [0] * count)[:count]
+        return list(self._numbers)
+
+    def put(self, numbers: Mapping[int, int]) -> None:
+        """Set the numbers of rows, by their index. napari tells nobody."""
+        values = self.values()
+        for row, number in numbers.items():
+            values[row] = number
+        self._numbers = values
+        if self._shown:
+            self._layer.features[OBJECT] = np.array(values, np.int64)
+
+    def remove(self, rows: Iterable[int]) -> None:
+        """Forget rows that napari has removed."""
+        gone = set(rows)
+        self._numbers = [number for i, number in enumerate(self._numbers) if i not in gone]
+
+    def show(self) -> None:
+        """Have the numbers in a column of a layer that was made for the binding."""
+        if not self._own or self._shown:
+            return
+        table, defaults = self._layer.features.copy(), _defaults(self._layer)
+        table[OBJECT] = np.array(self.values(), np.int64)
+        self._layer.features = table
+        self._layer.feature_defaults = {**defaults, OBJECT: 0}
+
+    @property
+    def _shown(self) -> bool:
+        return self._own and OBJECT in self._layer.features
+
+
+class Polarity:
+    """Which rows of a Points layer are foreground, and which background.
+
+    Parameters
+    ----------
+    points : Points
+        The column "polarity" tells, or else the first one that can be read so; without one every
+        point is foreground.
+    """
+
+    def __init__(self, points: Points) -> None:
+        self._points = points
+        # Once the layer is empty, nothing else tells how its owner spells a polarity.
+        self._spelling: tuple[str, Any] = (POLARITY, FOREGROUND)
+
+    def values(self) -> list[Any]:
+        """Return the polarity of each row as it is spelled; see `parse_polarity`."""
+        column = self._column()
+        if column is None:
+            return [True] * len(self._points.data)
+        values = list(self._points.features[column])
+        self._spelling = (column, values[-1]) if values else self._spelling
+        return values
+
+    def set_next(self, foreground: bool) -> None:
+        """Set what the next point that napari adds will be."""
+        defaults = _defaults(self._points)
+        if POLARITY in defaults:
+            next_point = {**defaults, POLARITY: _name(foreground)}
+            if OBJECT in defaults:
+                next_point[OBJECT] = 0
+            self._points.feature_defaults = next_point
+
+    def put(self, first: int, labels: Sequence[int]) -> None:
+        """Set the polarities (1 or 0) of rows from one on. napari tells nobody."""
+        column, like = self._spelling
+        if column in self._points.features:
+            table = self._points.features
+            rows = range(first, first + len(labels))
+            table.loc[rows, column] = [_like(label, like) for label in labels]
+            self._points.refresh_colors(update_color_mapping=False)
+
+    def flip(self, rows: Sequence[int]) -> None:
+        """Turn foreground clicks into background ones, and the other way round."""
+        column = self._column()
+        if column is None or not len(rows):
+            return
+        table, defaults = self._points.features.copy(), _defaults(self._points)
+        for row in rows:
+            value = table.loc[row, column]
+            table.loc[row, column] = _like(1 - parse_polarity(value), value)
+        self._points.features = table
+        self._points.feature_defaults = defaults
+        self._points.refresh_colors(update_color_mapping=False)
+
+    def refresh_symbols(self, polarities: Sequence[Any]) -> None:
+        """Give every point the symbol of its polarity."""
+        if len(self._points.data) and POLARITY in self._points.features:
+            names = [SYMBOLS.get(str(value), "disc") for value in polarities]
+            if [str(symbol) for symbol in self._points.symbol] != names:
+                self._points.symbol = names
+
+    def _column(self) -> str | None:
+        features = self._points.features
+        if POLARITY in features:
+            return POLARITY
+        for name in features:
+            values = list(features[name].unique())
+            try:
+                readable = bool(values) and all(parse_polarity(v) in (0, 1) for v in values)
+            except PromptError:
+                readable = False
+            if readable:
+                return str(name)
+        return None
+
+
+def _defaults(layer: Points | Shapes) -> dict[str, Any]:
+    """Return what the next row of a layer gets; napari forgets it when a table is assigned."""
+    return {name: column.iloc[0] for name, column in layer.feature_defaults.items()}
+
+
+def _whole(value: Any) -> int:
+    try:
+        return max(0, int(value))
+    except (TypeError, ValueError):  # of a text, or nothing
+        return 0
+
+
+def _name(label: int | bool) -> str:
+    return FOREGROUND if label else BACKGROUND
+
+
+def _like(label: int, example: Any) -> Any:
+    """Write a polarity the way a column does: as a name, or as a number or bool."""
+    if isinstance(example, str):
+        return _name(label)
+    return type(example)(label)
