@@ -218,12 +218,12 @@ class Binding:
         self._on_plane(self.session.reject)
 
     def undo(self) -> None:
-        """Take the last step back, and show its plane."""
-        self._go_to(self._guard(self.session.undo))
+        """Take the last step on this image and in these labels back, and show its plane."""
+        self._go_to(self._guard(lambda: self.session.undo(self.sync.owns)))
 
     def redo(self) -> None:
         """Do again what was undone, and show the plane it was done on."""
-        self._go_to(self._guard(self.session.redo))
+        self._go_to(self._guard(lambda: self.session.redo(self.sync.owns)))
 
     def next_candidate(self) -> None:
         """Take the next of the masks that the model offers for the current object."""

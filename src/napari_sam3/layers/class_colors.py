@@ -9,7 +9,7 @@ from psygnal import Signal
 
 from napari_sam3.core.operations import LabelChange
 
-from .label_colors import show_labels
+from .label_colors import LEAST_ALPHA, show_labels
 
 if TYPE_CHECKING:
     from napari.layers import Labels
@@ -77,11 +77,12 @@ class ClassColors:
     session : LabelingSession
         Knows the classes of objects.
     colors : mapping from str to str
-        Colour of each class.
+        Colour of each class. One that is transparent is shown as that of no class.
     """
 
     def __init__(self, labels: Labels, session: LabelingSession, colors: Mapping[str, str]) -> None:
-        self._labels, self._session, self._colors = labels, session, dict(colors)
+        self._labels, self._session = labels, session
+        self._colors = {name: color for name, color in colors.items() if _is_visible(color)}
         self._before: Any = labels.colormap
         self._known = {one.id for one in session.objects_in(labels.unique_id)}
         self._shown = self._known
@@ -110,3 +111,9 @@ class ClassColors:
         for one in objects:
             colors[one.id] = self._colors.get(one.category, OTHER)
         self._labels.colormap = DirectLabelColormap(color_dict=colors)
+
+
+def _is_visible(color: str) -> bool:
+    from napari.utils.colormaps.standardize_color import transform_color
+
+    return bool(transform_color(color)[0, -1] >= LEAST_ALPHA)

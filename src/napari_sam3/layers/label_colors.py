@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
     from .hidden_labels import HiddenLabels
 
-__all__ = ["ShownLabels", "show_labels"]
+__all__ = ["LEAST_ALPHA", "ShownLabels", "show_labels"]
+
+#: Colours that are more transparent cannot be seen on an image.
+LEAST_ALPHA = 0.1
 
 
 class ShownLabels:
@@ -58,9 +61,9 @@ class ShownLabels:
         new = (now - self._seen) | set(more)
         if new:
             self._hidden.hide(frozenset(), None)  # until the masks in hand are shown again
-            show_labels(self._labels, new)
             if self._labels.show_selected_label and new != {self._labels.selected_label}:
                 self._labels.show_selected_label = False
+            show_labels(self._labels, new)
         self._seen = now
 
 
@@ -75,7 +78,7 @@ def show_labels(layer: Labels, ids: Iterable[int]) -> None:
     ids : iterable of int
         The labels; 0 is left out.
     """
-    from napari.utils.colormaps import DirectLabelColormap
+    from napari.utils.colormaps import CyclicLabelColormap, DirectLabelColormap
 
     colormap = layer.colormap
     hidden = [label for label in sorted(set(ids)) if label and _is_hidden(colormap, label)]
@@ -93,7 +96,7 @@ def show_labels(layer: Labels, ids: Iterable[int]) -> None:
         # The first colour is that of the background; the others take turns.
         table[(label - 1) % (len(table) - 1) + 1 if len(table) > 1 else 0] = color
     background = colormap.background_value
-    layer.colormap = type(colormap)(
+    layer.colormap = CyclicLabelColormap(  # by name: what a proxied layer returns has another type
         colors=table,
         background_value=0 if background in hidden else background,
         name=colormap.name,
@@ -102,7 +105,7 @@ def show_labels(layer: Labels, ids: Iterable[int]) -> None:
 
 
 def _is_hidden(colormap: Any, label: int) -> bool:
-    return not np.asarray(colormap.map(np.array([label])))[0, -1] > 0
+    return not np.asarray(colormap.map(np.array([label])))[0, -1] >= LEAST_ALPHA
 
 
 def _color(label: int) -> Any:

@@ -48,7 +48,9 @@ def placement(image: Image) -> dict[str, Any]:
 
 
 def place_on(layer: Layer, image: Image) -> None:
-    """Move a layer with the axes of an image to where the image lies."""
+    """Move a layer to where an image lies; one that has other axes stays where it is."""
+    if layer.ndim != image.ndim:
+        return
     for name, value in placement(image).items():
         if not np.array_equal(getattr(layer, name), value):
             setattr(layer, name, value)

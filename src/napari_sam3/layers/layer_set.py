@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["LayerSet", "find_image", "find_labels", "fit_labels", "images_in"]
 
 LABELS_NAME, PREVIEW_NAME = "SAM 3 labels", "SAM 3 preview"
-#: Under this name the metadata of labels that were made for an image hold its `unique_id`.
+#: Under this name the metadata of labels that were made for an image hold the `unique_id` of both.
 MADE_FOR = "napari-sam3 image"
 ROLES = ("image", "labels", "preview", "boxes", "points")
 
@@ -86,6 +86,7 @@ class LayerSet:
             for role, layer in given.items()
         }
         made = frozenset(role for role, layer in given.items() if layer is None)
+        tools.follow(image)
         return cls(viewer, image, made=made, tools=tools, **layers)
 
     @property
@@ -134,11 +135,12 @@ class LayerSet:
                 self.made |= {role}
 
     def follow_image(self) -> None:
-        """Move the layers that were made for the image to where it lies now."""
+        """Move the layers that were made for the image, and spare ones, to where it lies now."""
         for role in self.made - {"preview"}:
             place_on(getattr(self, role), self.image)
         if is_made_for(self.labels, self.image):
             place_on(self.labels, self.image)
+        self.tools.follow(self.image)
 
     def _is_image(self, layer: Layer) -> bool:
         return bool(layer.unique_id == self.image.unique_id)
@@ -197,8 +199,12 @@ def find_labels(viewer: ViewerModel, image: Image) -> Labels | None:
 
 
 def is_made_for(labels: Labels, image: Image) -> bool:
-    """Whether a Labels layer was made for an image."""
-    return bool(labels.metadata.get(MADE_FOR) == str(image.unique_id))
+    """Whether a Labels layer was made for an image; a copy of one was not."""
+    return bool(labels.metadata.get(MADE_FOR) == _made_for(labels, image))
+
+
+def _made_for(labels: Labels, image: Image) -> str:
+    return f"{image.unique_id} {labels.unique_id}"
 
 
 def fit_labels(labels: Labels, image: Image, *, align: bool = False) -> None:
@@ -253,15 +259,11 @@ def _add(viewer: ViewerModel, image: Image, role: str) -> Layer:
         # Zeros cost no memory until they are written to.
         large = max(shape[-2:]) > LARGEST_SIDE
         data: Any = make_levels(shape) if large else np.zeros(shape, np.uint32)
-        made_for = {MADE_FOR: str(image.unique_id)}
-        return viewer.add_labels(
-            data,
-            multiscale=large,
-            name=LABELS_NAME,
-            opacity=0.6,
-            metadata=made_for,
-            **placement(image),
+        labels = viewer.add_labels(
+            data, multiscale=large, name=LABELS_NAME, opacity=0.6, **placement(image)
         )
+        labels.metadata = {MADE_FOR: _made_for(labels, image)}
+        return labels
     layer = viewer.add_labels(
         # As large as the masks it will show, not as the image: see `Preview`.
         np.zeros((1,) * len(image_shape(image)), np.uint8),

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from napari_sam3.core.masks import PlaneMask, around
 from napari_sam3.core.planes import PlaneIndex
 
-from .label_layer import image_shape, placement
+from .label_layer import image_shape, place_on, placement
 
 if TYPE_CHECKING:
     from napari.layers import Image, Labels
@@ -107,6 +107,8 @@ class Preview:
             if self._shows:
                 self._hide()
             self._shows = False
+            # The viewer's sliders and its view go by all layers, those that show nothing, too.
+            place_on(self.layer, self.image)
             return
         rows, columns = around([mask for mask, _ in shown])
         values = np.zeros((rows.stop - rows.start, columns.stop - columns.start), np.uint8)

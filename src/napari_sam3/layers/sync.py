@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -126,6 +126,12 @@ class LayerSync:
         self.plane.outdate()
         self._guard(self.plane.ensure)
 
+    def owns(self, plane: Hashable, labels: Hashable) -> bool:
+        """Whether a step wrote to these labels, or changed prompts (no labels) on this image."""
+        if labels is None:
+            return self._source.is_ours(plane)
+        return bool(labels == self._layers.labels.unique_id)
+
     def _connections(self) -> list[tuple[Any, Callable[..., None]]]:
         layers, session = self._layers, self._session
         dims, image = layers.viewer.dims.events, layers.image.events
@@ -151,6 +157,8 @@ class LayerSync:
     # ------------------------------------------------------------ viewer events
 
     def _on_view(self, event: Any = None) -> None:
+        # When an image moves, napari may tell of its sliders first.
+        self._layers.follow_image()
         self._guard(self._look)
         self._guard(self.prompts.take)
         self._guard(self._look_ahead)

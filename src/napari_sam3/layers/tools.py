@@ -79,6 +79,13 @@ class Tools:
             layer.data = []
         self._spare[role, layer.ndim] = layer
 
+    def follow(self, image: Image) -> None:
+        """Have the layers put away lie on an image, so that sliders and view are those of it."""
+        for layer in self._spare.values():
+            for name, value in _beside(layer, image).items():
+                if not np.array_equal(getattr(layer, name), value):
+                    setattr(layer, name, value)
+
     def leave_alone(self) -> None:
         """Touch no layer any more, because the window of the viewer goes."""
         self._spare.clear()
@@ -101,3 +108,18 @@ class Tools:
         wanted = getattr(layer, "unique_id", None)
         places = (i for i, one in enumerate(self._viewer.layers) if one.unique_id == wanted)
         return next(places, None)
+
+
+def _beside(layer: Layer, image: Image) -> dict[str, Any]:
+    """Return the placement of a layer with other axes than the image; the last ones are shared."""
+    if layer.ndim == image.ndim:
+        return placement(image)
+    missing, ndim = max(0, layer.ndim - image.ndim), layer.ndim
+    return {
+        "affine": np.eye(ndim + 1),
+        "rotate": np.eye(ndim),
+        "shear": np.zeros(ndim * (ndim - 1) // 2),
+        "scale": (*[1.0] * missing, *image.scale[-ndim:]),
+        "translate": (*[0.0] * missing, *image.translate[-ndim:]),
+        "units": (*["pixel"] * missing, *image.units[-ndim:]),
+    }

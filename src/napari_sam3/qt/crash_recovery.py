@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from napari_sam3.layers.journaling import identify_layer
 from napari_sam3.records.recovery import CrashedJournal, discard_journal, find_journals
 
+from .notices import Notices
 from .panel import Panel
 from .settings import read_settings
 from .text.panel import FORGET_LOST, RESTORE_LOST
@@ -46,7 +47,7 @@ class Safety:
     folder: str | None = None
 
     def __init__(self, panel: Panel, runner: ThreadRunner) -> None:
-        self._panel, self._runner = panel, runner
+        self._panel, self._runner, self._notices = panel, runner, Notices()
         self._binding: Binding | None = None
 
     def watch(self, binding: Binding) -> None:
@@ -95,7 +96,10 @@ class Safety:
         text = labels_restored(
             result.objects, result.partly, result.left_out, renumbered=result.renumbered
         )
-        self._panel.show_status(text, error=bool(result.partly or result.left_out))
+        incomplete = bool(result.partly or result.left_out)
+        self._panel.show_status(text, error=incomplete)
+        if incomplete:  # which the status line says only until there is other news
+            self._notices.show(text, warning=True)
 
     def _forget(self, crashed: CrashedJournal) -> None:
         discard_journal(crashed.path)

@@ -383,8 +383,11 @@ class SegmentWidget(QWidget):
         drafts = session.hand.drafts if binding is not None else ()
         panel.buttons["accept"].setEnabled(any(draft.has_target for draft in drafts))
         panel.buttons["reject"].setEnabled(bool(drafts))
-        panel.buttons["undo"].setEnabled(binding is not None and session.can_undo)
-        panel.buttons["redo"].setEnabled(binding is not None and session.can_redo)
+        for name in ("undo", "redo"):
+            possible = binding is not None and session.has_step(
+                binding.sync.owns, undone=name == "redo"
+            )
+            panel.buttons[name].setEnabled(possible)
 
     def _show_news(self) -> None:
         text, error = describe_state(self.binding, self.session)

@@ -14,7 +14,7 @@ from napari_sam3.labels.edits import Edit
 from sam3.errors import ImageError, Sam3Error
 
 from .jobs import Job, Outcome, Plane
-from .objects import Step
+from .objects import Ours, Step, last_step
 from .predictions import Predicting
 
 __all__ = ["History"]
@@ -23,10 +23,16 @@ __all__ = ["History"]
 class History(Predicting):
     """The part of `LabelingSession` that takes steps, forwards and back."""
 
-    def undo(self) -> Hashable | None:
+    def undo(self, ours: Ours | None = None) -> Hashable | None:
         """Take the last step back: labels, objects and prompts are what they were.
 
         Planes that a batch wrote in a row are one step.
+
+        Parameters
+        ----------
+        ours : callable, optional
+            Called with the plane and the label image (None for prompts) of a step; steps for which
+            it is False are passed over.
 
         Returns
         -------
@@ -40,21 +46,23 @@ class History(Predicting):
             If the labels it wrote to are gone; the step stays.
         """
         keys: list[Hashable] = []
-        while step := self._ledger.undo():
+        while step := self._ledger.undo(ours):
             if step.job is not None:
                 self._queue.cancel(step.job)
-            more = any(other.joins(step) for other in self._ledger.done[-1:])
+            other = last_step(self._ledger.done, ours)
+            more = other is not None and other.joins(step)
             self._show_step(step, step.before, "undo", more=more)
             keys.append(step.key)
             if not more:
                 break
         return self._nearest(keys)
 
-    def redo(self) -> Hashable | None:
-        """Do the step again that was undone last; returns and raises like `undo`."""
+    def redo(self, ours: Ours | None = None) -> Hashable | None:
+        """Do the step again that was undone last; takes, returns and raises like `undo`."""
         keys: list[Hashable] = []
-        while step := self._ledger.redo():
-            more = any(other.joins(step) for other in self._ledger.undone[-1:])
+        while step := self._ledger.redo(ours):
+            other = last_step(self._ledger.undone, ours)
+            more = other is not None and other.joins(step)
             self._show_step(step, step.after, "redo", more=more)
             for one in step.added if step.batch is None else ():
                 self.accepted.emit(one)

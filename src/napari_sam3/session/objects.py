@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from statistics import median
@@ -27,13 +27,15 @@ if TYPE_CHECKING:
 
     from .jobs import Job
 
-__all__ = ["Ledger", "Step", "drawn_region"]
+__all__ = ["Ledger", "Ours", "Step", "drawn_region", "last_step"]
 
 # The size of the last so many objects decides the level at which the next click starts.
 RECENT_OBJECTS = 20
 # Logits are large; only the newest steps keep them to give masks back without predicting.
 KEPT_PREDICTIONS = 20
 
+#: Whether to take back a step, given its plane and the label image that it wrote to, if any.
+Ours = Callable[[Hashable, Hashable], bool]
 #: Label image, plane, id.
 ObjectKey = tuple[Hashable, Hashable, int]
 
@@ -256,27 +258,27 @@ class Ledger:
             edit.revert()
         self._swap(step.source, step.added, step.removed)
 
-    def undo(self) -> Step | None:
+    def undo(self, ours: Ours | None = None) -> Step | None:
         """Take the last step back; if its labels are gone, LabelError is raised and it stays."""
-        if not self.done:
+        step = last_step(self.done, ours)
+        if step is None:
             return None
-        step = self.done[-1]
         self._check_still_free(step, "undo")
         self.revert(step)
-        self.done.pop()
+        self.done.remove(step)
         if step.job is None:
             self.undone.append(step)
         return step
 
-    def redo(self) -> Step | None:
+    def redo(self, ours: Ours | None = None) -> Step | None:
         """Do the step again that was undone last; like `undo`."""
-        if not self.undone:
+        step = last_step(self.undone, ours)
+        if step is None:
             return None
-        step = self.undone[-1]
         self._check_still_free(step, "redo")
         for edit in step.edits:
             edit.apply()
-        self.undone.pop()
+        self.undone.remove(step)
         self.done.append(step)
         self._swap(step.source, step.removed, step.added)
         return step
@@ -302,6 +304,26 @@ class Ledger:
         for one in gone:
             self._objects.pop((source, one.plane, one.id), None)
         self._objects |= {(source, one.plane, one.id): one for one in back}
+
+
+def last_step(steps: Sequence[Step], ours: Ours | None = None) -> Step | None:
+    """Return the last of some steps; None if there is none.
+
+    Parameters
+    ----------
+    steps : sequence of Step
+        Oldest first.
+    ours : callable, optional
+        Steps for which it is False are passed over, and with those that wrote to labels, the
+        prompts on the same plane that led there.
+    """
+    passed = set()
+    for step in reversed(steps):
+        wrote = step.source is not None
+        if ours is None or (ours(step.key, step.source) and (wrote or step.key not in passed)):
+            return step
+        passed.add(step.key)
+    return None
 
 
 def drawn_region(prompts: PromptSet, shape: tuple[int, int]) -> PlaneMask | None:

@@ -19,7 +19,7 @@ from napari_sam3.inference.cache import EmbeddingCache
 from napari_sam3.inference.models import Loader, loaded, once
 
 from .jobs import Job, JobQueue, Plane, Submit, run_now
-from .objects import Ledger
+from .objects import Ledger, Ours, last_step
 
 if TYPE_CHECKING:
     from sam3.predictor import Predictor
@@ -189,6 +189,11 @@ class SessionState:
     def can_redo(self) -> bool:
         """Whether there is a step to redo."""
         return bool(self._ledger.undone)
+
+    def has_step(self, ours: Ours, *, undone: bool = False) -> bool:
+        """Whether there is a step to undo, or to redo if `undone`; see `undo` for `ours`."""
+        steps = self._ledger.undone if undone else self._ledger.done
+        return last_step(steps, ours) is not None
 
     # ------------------------------------------------------- changes with their events
 
