@@ -262,9 +262,9 @@ def _session_file(content: str | None = None) -> None:
 
 
 def _record() -> None:
-    from napari_sam3.records.checks import Node
+    from napari_sam3.records.schema import RENDERING
 
-    Node({"id": 1, "scroe": 0.9}, "operation.objects[2]").parts("id", "score")
+    RENDERING.read({"channels": [], "limmits": []}, place="operation.objects[2].rendering")
 
 
 def _screen() -> None:

@@ -28,10 +28,10 @@ from napari_sam3.inference.store import folder as store_files
 from napari_sam3.inference.store.store import EmbeddingStore, StoreError
 from napari_sam3.records import journal as journals
 from napari_sam3.records import recovery
-from napari_sam3.records.checks import dump, parse
 from napari_sam3.records.journal import Journal, JournalError
 from napari_sam3.records.lines import encode_line
 from napari_sam3.records.recovery import read_journal
+from napari_sam3.records.strict import dump, parse
 from sam3.errors import PromptError
 from sam3.files import read_bounded
 from tests.guard.network_guard import is_local
@@ -278,10 +278,10 @@ def test_a_journal_is_not_written_beyond_what_is_read(
 
 
 def test_json_of_any_depth_is_no_more_than_an_error() -> None:
-    from napari_sam3.records.checks import RecordError
+    from napari_sam3.records.strict import RecordError
 
     for content in (b"[" * 1_000_000, b"1" * 100_000, b"", b"\xff\xfe"):
-        with pytest.raises(RecordError, match="is no JSON"):
+        with pytest.raises(RecordError, match="is not valid JSON"):
             parse(content, "it")
 
 

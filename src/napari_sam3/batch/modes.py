@@ -9,7 +9,7 @@ from typing import Any
 from napari_sam3.core.prompts import PromptSet
 from napari_sam3.inference.automatic.settings import AutomaticSettings
 from napari_sam3.inference.tracking.carry import CarryRules
-from napari_sam3.records.parts import prompts_to_record
+from napari_sam3.records.schema import PROMPTS
 from sam3.errors import PromptError
 
 from .prompts import BatchPrompts, Position
@@ -147,4 +147,4 @@ def _prompts(prompts: BatchPrompts) -> list[Any]:
 
 
 def _objects(objects: Mapping[int, PromptSet]) -> list[Any]:
-    return [[number, prompts_to_record(one)] for number, one in sorted(objects.items())]
+    return [[number, PROMPTS.write(one)] for number, one in sorted(objects.items())]

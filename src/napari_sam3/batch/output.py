@@ -17,8 +17,8 @@ import numpy as np
 from napari_sam3.core.axes import ImageAxes
 from napari_sam3.labels.ome_zarr import LabelImage, create_labels, open_labels
 from napari_sam3.labels.places import check_place
-from napari_sam3.records.checks import parse
 from napari_sam3.records.locks import try_hold
+from napari_sam3.records.strict import parse
 from sam3.files import read_bounded, write_whole
 
 from .prompts import Position
@@ -218,7 +218,7 @@ class BatchFolder:
 
     def _compare(self, question: Mapping[str, Any]) -> None:
         try:
-            content = parse(read_bounded(self.manifest, MAX_MANIFEST_BYTES), "it").value
+            content = parse(read_bounded(self.manifest, MAX_MANIFEST_BYTES), "it")
             known, version = dict(content["question"]), content["version"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise BatchError(

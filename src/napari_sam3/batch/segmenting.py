@@ -13,7 +13,7 @@ from napari_sam3.core.planes import ContrastLimits
 from napari_sam3.images.lazy import LazyImage
 from napari_sam3.images.open import plane_of
 from napari_sam3.inference.cache import EmbeddingCache
-from napari_sam3.records.parts import identity_to_record
+from napari_sam3.records.schema import IDENTITY
 
 from .modes import Carried, Mode, Placed, Repeated
 from .output import BatchFolder
@@ -180,7 +180,7 @@ def _question(
     level: int | None,
 ) -> dict[str, Any]:
     """Return all that results depend on, as plain values."""
-    identity = identity_to_record(image.identity())
+    identity = IDENTITY.write(image.identity())
     del identity["name"]
     settings: dict[str, Any] = {"contrast": contrast, "level": level}
     if (seen := image.open().seen) is not None:

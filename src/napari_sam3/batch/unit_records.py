@@ -4,19 +4,32 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
+
+from pydantic import ValidationInfo
+from typing_extensions import TypedDict
 
 from napari_sam3.core.objects import Instance
 from napari_sam3.inference.automatic.find import Found
 from napari_sam3.inference.automatic.seeds import Seed
 from napari_sam3.labels.painting import Extent
-from napari_sam3.records.checks import Node, RecordError, dump, parse
 from napari_sam3.records.lines import encode_line
-from napari_sam3.records.parts import prompts_from_record, prompts_to_record
-from napari_sam3.records.rle import mask_from_record, mask_to_record
+from napari_sam3.records.schema import LevelPart, MaskPart, PromptsPart, plain
+from napari_sam3.records.strict import (
+    FIXED,
+    LIST,
+    Count,
+    Parts,
+    RecordError,
+    Schema,
+    Text,
+    dump,
+    parse,
+    record,
+)
 from sam3.files import read_bounded, write_whole
 
 from .prompts import Position
@@ -24,12 +37,83 @@ from .results import BatchError
 
 __all__ = ["Painted", "Records", "name_of", "position_of"]
 
-T = TypeVar("T")
 # What a plane or a tile gave, as text.
 MAX_RECORD_BYTES = 1 << 30
 _FIRST = b'{"sum":"'
 _BODY_AT = len(_FIRST) + 8 + len(b'","body":')
 _ROOMS = ("found", "forward", "backward", "tiles", "painted")
+
+
+@record
+class _FoundRecord(TypedDict):
+    mask: MaskPart
+    score: float
+    stability: float
+    seed: Annotated[tuple[float, float, float | None], FIXED]
+    level: LevelPart
+
+
+@record
+class _InstanceRecord(TypedDict):
+    id: Count
+    mask: MaskPart
+    score: float
+    prompts: PromptsPart
+    steps: Count
+    ended: Text
+
+
+@record
+class _Line(TypedDict):
+    id: Count
+    area: Count
+    centroid: Annotated[tuple[float, float], FIXED]
+    bbox: Annotated[tuple[Count, Count, Count, Count], FIXED]
+    score: float
+    points: Count
+    boxes: Count
+
+
+def _found(parts: _FoundRecord, _: ValidationInfo) -> Found:
+    mask, score, stability = parts["mask"], parts["score"], parts["stability"]
+    return Found(mask, score, stability, Seed(*parts["seed"]), parts["level"])
+
+
+@record
+class _Objects(TypedDict):
+    made_from: Text
+    items: Annotated[tuple[Annotated[Instance, Parts(_InstanceRecord)], ...], LIST]
+
+
+@record
+class _Founds(TypedDict):
+    made_from: Text
+    items: Annotated[tuple[Annotated[Found, Parts(_FoundRecord, _found)], ...], LIST]
+
+
+@record
+class _Painted(TypedDict):
+    made_from: Text
+    items: Annotated[tuple[_Line, ...], LIST]
+
+
+_Unit = _Objects | _Founds | _Painted
+U = TypeVar("U", _Objects, _Founds, _Painted)
+
+
+def _plain(unit: _Unit) -> dict[str, Any]:
+    items = [
+        {**plain(item), "seed": plain((item.seed.y, item.seed.x, item.seed.size))}
+        if isinstance(item, Found)
+        else item
+        for item in unit["items"]
+    ]
+    return {"made_from": unit["made_from"], "items": plain(items)}
+
+
+_OBJECTS: Schema[_Objects] = Schema(_Objects, "the objects of a unit", _plain)
+_FOUND: Schema[_Founds] = Schema(_Founds, "what was found in a tile", _plain)
+_PAINTED: Schema[_Painted] = Schema(_Painted, "how a plane was painted", _plain)
 
 
 @dataclass(frozen=True)
@@ -104,21 +188,25 @@ class Records:
 
         None if it is not done.
         """
-        return self._read(room, name, made_from, _object_from)
+        unit = self._read(room, name, made_from, _OBJECTS)
+        return None if unit is None else unit["items"]
 
     def put_objects(
         self, room: str, name: str, objects: Iterable[Instance], made_from: str = ""
     ) -> None:
         """Keep the objects of a unit; raises BatchError."""
-        self._write(room, name, made_from, [_object_to(one) for one in objects])
+        unit: _Objects = {"made_from": made_from, "items": tuple(objects)}
+        self._write(room, name, _OBJECTS, unit)
 
     def found(self, name: str) -> tuple[Found, ...] | None:
         """Return what was found in a tile; None if it is not done."""
-        return self._read("tiles", name, "", _found_from)
+        unit = self._read("tiles", name, "", _FOUND)
+        return None if unit is None else unit["items"]
 
     def put_found(self, name: str, found: Iterable[Found]) -> None:
         """Keep what was found in a tile; raises BatchError."""
-        self._write("tiles", name, "", [_found_to(one) for one in found])
+        unit: _Founds = {"made_from": "", "items": tuple(found)}
+        self._write("tiles", name, _FOUND, unit)
 
     def names(self, room: str) -> list[str]:
         """Return the names of all records of a kind, in no order."""
@@ -130,29 +218,25 @@ class Records:
 
     def painted(self, name: str, made_from: str | None = None) -> Painted | None:
         """Return how a plane was painted, from certain objects or from any; None if it was not."""
-        node = self._node("painted", name)
-        try:
-            if node is None or made_from not in (None, node.parts(*_PARTS)["made_from"].text()):
-                return None
-            parts = node.parts(*_PARTS)
-            lines = [item.parts(*_LINE) for item in parts["items"].items()]
-            return Painted(
-                parts["made_from"].text(),
-                tuple(_extent_from(line) for line in lines),
-                tuple(line["score"].number() for line in lines),
-                tuple((line["points"].integer(0), line["boxes"].integer(0)) for line in lines),
-            )
-        except RecordError:
+        unit = self._read("painted", name, made_from, _PAINTED)
+        if unit is None:
             return None
+        lines = unit["items"]
+        return Painted(
+            unit["made_from"],
+            tuple(Extent(n["id"], n["area"], n["centroid"], n["bbox"]) for n in lines),
+            tuple(line["score"] for line in lines),
+            tuple((line["points"], line["boxes"]) for line in lines),
+        )
 
     def put_painted(self, name: str, painted: Painted) -> None:
         """Keep that a plane was painted; raises BatchError."""
-        lines = [
+        lines: tuple[_Line, ...] = tuple(
             {
                 "id": extent.id,
                 "area": extent.area,
-                "centroid": list(extent.centroid),
-                "bbox": list(extent.bbox),
+                "centroid": extent.centroid,
+                "bbox": extent.bbox,
                 "score": score,
                 "points": points,
                 "boxes": boxes,
@@ -160,37 +244,27 @@ class Records:
             for extent, score, (points, boxes) in zip(
                 painted.extents, painted.scores, painted.prompts, strict=True
             )
-        ]
-        self._write("painted", name, painted.made_from, lines)
+        )
+        unit: _Painted = {"made_from": painted.made_from, "items": lines}
+        self._write("painted", name, _PAINTED, unit)
 
-    def _read(
-        self, room: str, name: str, made_from: str | None, convert: Callable[[Node], T]
-    ) -> tuple[T, ...] | None:
-        node = self._node(room, name)
+    def _read(self, kind: str, name: str, made_from: str | None, schema: Schema[U]) -> U | None:
+        """Return a whole record, made from certain things or (None) from any."""
         try:
-            if node is None:
-                return None
-            parts = node.parts(*_PARTS)
-            if made_from not in (None, parts["made_from"].text()):
-                return None
-            return tuple(convert(item) for item in parts["items"].items())
-        except RecordError:
-            return None
-
-    def _node(self, room: str, name: str) -> Node | None:
-        try:
-            line = read_bounded(self._file(room, name), MAX_RECORD_BYTES)
+            line = read_bounded(self._file(kind, name), MAX_RECORD_BYTES)
         except OSError:
             return None
         body = line[_BODY_AT:-2]
         if encode_line(body, 0)[0] != line:
             return None
-        with contextlib.suppress(RecordError):
-            return parse(body, f"{room} {name}")
-        return None
+        try:
+            unit = schema.read(parse(body, f"{kind} {name}"))
+        except RecordError:
+            return None
+        return unit if made_from in (None, unit["made_from"]) else None
 
-    def _write(self, room: str, name: str, made_from: str, items: list[Any]) -> None:
-        body = dump({"made_from": made_from, "items": items}, f"{room} {name}")
+    def _write(self, room: str, name: str, schema: Schema[U], unit: U) -> None:
+        body = dump(schema.write(unit), f"{room} {name}")
         path = self._file(room, name)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -215,59 +289,3 @@ def name_of(position: Position, tile: tuple[int, int] | None = None) -> str:
 def position_of(name: str) -> Position:
     """Return the position of the plane that records have a name of."""
     return () if name == "plane" else tuple(map(int, name.split("-")))
-
-
-_PARTS = "made_from", "items"
-_LINE = "id", "area", "centroid", "bbox", "score", "points", "boxes"
-
-
-def _object_to(one: Instance) -> dict[str, Any]:
-    return {
-        "id": int(one.id),
-        "mask": mask_to_record(one.mask),
-        "score": float(one.score),
-        "prompts": prompts_to_record(one.prompts),
-        "steps": int(one.steps),
-        "ended": one.ended,
-    }
-
-
-def _object_from(node: Node) -> Instance:
-    parts = node.parts("id", "mask", "score", "prompts", "steps", "ended")
-    return Instance(
-        parts["id"].integer(0),
-        mask_from_record(parts["mask"]),
-        parts["score"].number(),
-        prompts_from_record(parts["prompts"]),
-        parts["steps"].integer(0),
-        parts["ended"].text(),
-    )
-
-
-def _found_to(one: Found) -> dict[str, Any]:
-    return {
-        "mask": mask_to_record(one.mask),
-        "score": float(one.score),
-        "stability": float(one.stability),
-        "seed": [one.seed.y, one.seed.x, one.seed.size],
-        "level": int(one.level),
-    }
-
-
-def _found_from(node: Node) -> Found:
-    parts = node.parts("mask", "score", "stability", "seed", "level")
-    y, x, size = parts["seed"].items(3)
-    seed = Seed(y.number(), x.number(), None if size.value is None else size.number())
-    return Found(
-        mask_from_record(parts["mask"]),
-        parts["score"].number(),
-        parts["stability"].number(),
-        seed,
-        parts["level"].integer(-64, 64),
-    )
-
-
-def _extent_from(parts: dict[str, Node]) -> Extent:
-    row, column = parts["centroid"].numbers(2)
-    y0, x0, y1, x1 = parts["bbox"].integers(4, low=0)
-    return Extent(parts["id"].integer(0), parts["area"].integer(0), (row, column), (y0, x0, y1, x1))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from napari_sam3.core.objects import AcceptedObject
 from napari_sam3.core.operations import LabelChange
 from napari_sam3.core.plain_values import plane_of
-from napari_sam3.records.operations import SCHEMA_VERSION, object_to_record
+from napari_sam3.records.schema import OBJECT, SCHEMA_VERSION
 
 from .feature_table import find_rows, replace_rows, row_values, with_index
 
@@ -30,7 +30,7 @@ class Bookkeeping:
     """Notes every accepted object in the features table and the metadata of a Labels layer.
 
     Rows and columns of the user's own stay in the table. ``metadata["napari-sam3"]`` holds the
-    records of `napari_sam3.records.operations`, from which objects can be made again.
+    records of `napari_sam3.records.schema`, from which objects can be made again.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ class Bookkeeping:
         for one in gone:
             kept["objects"].pop(_name(one), None)
         for one in added:
-            kept["objects"][_name(one)] = object_to_record(one)
+            kept["objects"][_name(one)] = OBJECT.write(one)
 
     def _note_features(self, added: list[AcceptedObject], gone: list[AcceptedObject]) -> None:
         table = with_index(self._labels.features)

@@ -16,10 +16,10 @@ import numpy.typing as npt
 from napari_sam3.core.operations import LabelChange
 from napari_sam3.images.identity import ImageIdentity
 
-from .checks import RecordError, dump
 from .folder import DEFAULT_LIMIT_BYTES, JournalError, create_journal, default_folder, prune
 from .lines import MAX_JOURNAL_BYTES, MAX_LINE, JournalHeader, encode_line
-from .operations import operation_to_record, write_to_record
+from .schema import OPERATION, WRITE
+from .strict import RecordError, dump
 
 __all__ = ["Journal", "JournalError"]
 
@@ -191,8 +191,8 @@ def _change_to_record(change: LabelChange) -> dict[str, object]:
     )
     return {
         "direction": change.direction,
-        "operation": None if operation is None else operation_to_record(operation),
-        "writes": None if shared else [write_to_record(write) for write in change.writes],
+        "operation": None if operation is None else OPERATION.write(operation),
+        "writes": None if shared else [WRITE.write(write) for write in change.writes],
     }
 
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import logging
+import reprlib
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Annotated, Any, BinaryIO
+
+from pydantic import ValidationInfo
+from typing_extensions import TypedDict
 
 from napari_sam3.images.identity import ImageIdentity
 
-from .checks import Node, RecordError, dump, parse
 from .folder import JournalError
-from .operations import SCHEMA_VERSION, check_version
-from .parts import identity_from_record, identity_to_record, shape_from_record
+from .schema import SCHEMA_VERSION, IdentityPart, Shape, check_version, plain
+from .strict import Int, Parts, RecordError, Schema, Text, dump, parse, record
 
 __all__ = ["JournalHeader", "LineReader", "encode_line"]
 
@@ -55,31 +58,40 @@ class JournalHeader:
 
     def to_body(self) -> bytes:
         """Return the first line's body; RecordError if something cannot be stored."""
-        record = {
-            "format": FORMAT,
-            "version": SCHEMA_VERSION,
-            "image": identity_to_record(self.image),
-            "shape": list(self.shape),
-            "dtype": self.dtype,
-            "start": self.start,
-            "time": self.time,
-        }
-        body = dump(record, "the journal's first line")
-        self.from_node(parse(body, "the journal's first line"))
-        return body
+        return dump(_HEADER.write(self), _HEADER.place)
 
     @classmethod
-    def from_node(cls, node: Node) -> JournalHeader:
+    def read(cls, value: Any, place: str) -> JournalHeader:
         """Read the first line; RecordError if it is another version's."""
-        if not isinstance(node.value, dict) or node.value.get("format") != FORMAT:
-            raise node.error(f"the first line of a {FORMAT}")
-        check_version(Node(node.value.get("version"), f"{node.place}.version"))
-        parts = node.parts("format", "version", "image", "shape", "dtype", "start", "time")
-        return cls(
-            identity_from_record(parts["image"]),
-            shape_from_record(parts["shape"]),
-            *(parts[name].text() for name in ("dtype", "start", "time")),
-        )
+        if not isinstance(value, dict) or value.get("format") != FORMAT:
+            raise RecordError(
+                f"{place} is {reprlib.repr(value)}; expected the first line of a {FORMAT}"
+            )
+        check_version(value.get("version"), f"{place}.version")
+        return _HEADER.read(value, place=place)
+
+
+@record
+class _HeaderRecord(TypedDict):
+    format: Text
+    version: Int
+    image: IdentityPart
+    shape: Shape
+    dtype: Text
+    start: Text
+    time: Text
+
+
+def _header(parts: _HeaderRecord, _: ValidationInfo) -> JournalHeader:
+    image, shape, dtype = parts["image"], parts["shape"], parts["dtype"]
+    return JournalHeader(image, shape, dtype, parts["start"], parts["time"])
+
+
+_HEADER: Schema[JournalHeader] = Schema(
+    Annotated[JournalHeader, Parts(_HeaderRecord, _header)],
+    "the journal's first line",
+    lambda header: {"format": FORMAT, "version": SCHEMA_VERSION, **plain(header)},
+)
 
 
 def encode_line(body: bytes, before: int) -> tuple[bytes, int]:
@@ -131,12 +143,12 @@ class LineReader:
                 raise JournalError(f"{str(path)!r} is no {FORMAT}; choose another file")
             return
         try:
-            self.header = JournalHeader.from_node(self._decode(line))
+            self.header = JournalHeader.read(self._decode(line), self.place)
         except RecordError as error:
             raise JournalError(f"{str(path)!r} cannot be read as a {FORMAT}: {error}") from error
 
-    def __iter__(self) -> Iterator[Node]:
-        """Give the body of each whole line after the first."""
+    def __iter__(self) -> Iterator[Any]:
+        """Yield the body of each whole line after the first."""
         while self.header is not None and not self.damaged:
             self._number += 1
             line = self._file.readline(MAX_LINE)
@@ -147,6 +159,11 @@ class LineReader:
             except RecordError as error:
                 self.stop(error)
 
+    @property
+    def place(self) -> str:
+        """The present line, for messages."""
+        return f"line {self._number}"
+
     def stop(self, reason: Exception) -> None:
         """Read no further, because the present line makes no sense."""
         self.damaged = True
@@ -154,13 +171,13 @@ class LineReader:
             "journal %s: what follows line %d is lost: %s", self._path, self._number - 1, reason
         )
 
-    def _decode(self, line: bytes) -> Node:
-        place, body = f"line {self._number}", line[_BODY_AT : -len(_END)]
+    def _decode(self, line: bytes) -> Any:
+        body = line[_BODY_AT : -len(_END)]
         expected, total = encode_line(body, self._total)
         if expected != line:
-            raise RecordError(f"{place} does not have the checksum that it announces")
+            raise RecordError(f"{self.place} does not have the checksum that it announces")
         self._total = total
-        return parse(body, place)
+        return parse(body, self.place)
 
 
 def _may_begin(line: bytes) -> bool:

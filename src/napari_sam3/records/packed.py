@@ -1,4 +1,4 @@
-"""What a batch left on a plane, packed, so that a whole stack of it fits into memory."""
+"""Pixels of labels that stay packed, so that a whole history of them fits into memory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["PackedWrite"]
 
 
 class PackedWrite(LabelWrite):
-    """A `LabelWrite` whose pixels are unpacked each time they are asked for.
+    """A `LabelWrite` whose pixels are unpacked at each access.
 
     Parameters
     ----------
@@ -41,5 +41,9 @@ class PackedWrite(LabelWrite):
 
     @property
     def values(self) -> npt.NDArray[Any]:
-        """All labels of the region, h x w."""
+        """All labels of the region, h x w; RecordError if they are damaged."""
         return labels_from_text(self.text)
+
+    def unpack(self) -> LabelWrite:
+        """Return it with its pixels; RecordError if they are damaged."""
+        return LabelWrite(self.plane, self.region, self.values)

@@ -8,27 +8,22 @@ from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy.typing as npt
+from typing_extensions import TypedDict
 
 from napari_sam3.core.masks import Region
 from napari_sam3.core.objects import AcceptedObject
 from napari_sam3.core.operations import LabelWrite, Operation, objects_in_effect
 from napari_sam3.images.identity import ImageIdentity
 
-from .checks import Node, RecordError
 from .folder import JournalError, default_folder, journals_in
 from .lines import MAX_JOURNAL_BYTES, JournalHeader, LineReader
 from .locks import is_held
-from .operations import (
-    MAX_UNPACKED_BYTES,
-    StoredWrite,
-    operation_from_record,
-    unpacked_bytes,
-    write_from_record,
-)
-from .parts import MakeKey, as_it_is
+from .packed import PackedWrite
+from .schema import MAX_UNPACKED_BYTES, OperationPart, WritePart, plain, unpacked_bytes
+from .strict import LIST, MakeKey, RecordError, Schema, as_it_is, record
 
 __all__ = ["CrashedJournal", "Restored", "discard_journal", "find_journals", "read_journal"]
 
@@ -74,7 +69,7 @@ class Restored:
         In effect, net of undo and redo, oldest first.
     objects : tuple of AcceptedObject
         In effect, in the order of acceptance.
-    stored : tuple of StoredWrite
+    stored : tuple of PackedWrite
         Every change of pixels in order, undone ones and their undoing included, still packed.
     closed : bool
         Whether the journal was ended in good order.
@@ -85,7 +80,7 @@ class Restored:
     header: JournalHeader | None
     operations: tuple[Operation, ...]
     objects: tuple[AcceptedObject, ...]
-    stored: tuple[StoredWrite, ...] = field(repr=False)
+    stored: tuple[PackedWrite, ...] = field(repr=False)
     closed: bool
     damaged: bool
 
@@ -188,7 +183,7 @@ def read_journal(path: str | os.PathLike[str], make_key: MakeKey = as_it_is) -> 
         If the file cannot be opened, is no journal, or one of another version.
     """
     path = Path(path)
-    history, stored, closed, unpacked = _History(), list[StoredWrite](), False, 0
+    history, stored, closed, unpacked = _History(), list[PackedWrite](), False, 0
     try:
         with path.open("rb") as file:
             if os.fstat(file.fileno()).st_size > MAX_JOURNAL_BYTES:
@@ -199,12 +194,12 @@ def read_journal(path: str | os.PathLike[str], make_key: MakeKey = as_it_is) -> 
             lines = LineReader(file, path)
             for line in lines:
                 try:
-                    closed = _is_end(line)
+                    closed = line == {"closed": True}
                     unpacked += _unpacked(line)
                     if unpacked > MAX_UNPACKED_BYTES:
                         raise RecordError(f"masks up to there take {unpacked} bytes of memory")
                     if not closed:
-                        stored += _take(line, history, make_key)
+                        stored += _take(line, lines.place, history, make_key)
                 except RecordError as error:
                     lines.stop(error)
     except JournalError:
@@ -247,25 +242,32 @@ def discard_journal(path: str | os.PathLike[str]) -> bool:
     return True
 
 
-def _is_end(line: Node) -> bool:
-    return bool(line.value == {"closed": True})
+def _unpacked(line: Any) -> int:
+    return unpacked_bytes(line.get("operation") if isinstance(line, dict) else None)
 
 
-def _unpacked(line: Node) -> int:
-    operation = line.value.get("operation") if isinstance(line.value, dict) else None
-    return unpacked_bytes(operation)
+@record
+class _ChangeRecord(TypedDict):
+    direction: Literal["do", "undo", "redo"]
+    operation: OperationPart | None
+    #: None where they are those of the operation: a stroke is kept once.
+    writes: Annotated[tuple[WritePart, ...], LIST] | None
 
 
-def _take(line: Node, history: _History, make_key: MakeKey) -> list[StoredWrite]:
+_CHANGE: Schema[_ChangeRecord] = Schema(_ChangeRecord, "the change", lambda change: change)
+_WRITES: Schema[tuple[PackedWrite, ...]] = Schema(
+    Annotated[tuple[WritePart, ...], LIST], "the labels written", plain
+)
+
+
+def _take(line: Any, place: str, history: _History, make_key: MakeKey) -> tuple[PackedWrite, ...]:
     """Follow the change on a line; nothing has changed if it cannot be read."""
-    parts = line.parts("direction", "operation", "writes")
-    direction = parts["direction"].one_of(("do", "undo", "redo"))
-    operation = None
-    if direction == "do":
-        operation = operation_from_record(parts["operation"], make_key)
-    written = parts["writes"]
-    if operation is not None and written.value is None:  # a stroke is kept once, as its operation
-        written = Node(parts["operation"].value["writes"], f"{line.place}.operation.writes")
-    writes = [write_from_record(item, make_key) for item in written.items()]
+    change = _CHANGE.read(line, make_key, place)
+    direction, operation, writes = change["direction"], change["operation"], change["writes"]
+    if (direction == "do") != (operation is not None):
+        raise RecordError(f"{place} is {direction!r}; expected an operation with 'do' alone")
+    if writes is None:
+        written = line["operation"]["writes"] if operation is not None else None
+        writes = _WRITES.read(written, make_key, f"{place}.operation.writes")
     history.take(direction, operation)
     return writes

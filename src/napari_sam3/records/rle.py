@@ -11,9 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_sam3.core.masks import PlaneMask
-
-from .checks import Node, RecordError
+from .strict import RecordError
 
 __all__ = [
     "MAX_CROP_BYTES",
@@ -22,8 +20,6 @@ __all__ = [
     "labels_text_bytes",
     "labels_text_shape",
     "labels_to_text",
-    "mask_from_record",
-    "mask_to_record",
     "mask_to_runs",
     "runs_to_mask",
 ]
@@ -31,7 +27,6 @@ __all__ = [
 # Far above any object or stroke; a record that announces more is refused before memory is taken.
 MAX_MASK_PIXELS = 1 << 28
 MAX_CROP_BYTES = 1 << 31
-_MAX_PLACE = 1 << 40
 # deflate cannot shrink further than this, so an announced size says how much text there must be.
 _MAX_RATIO = 1100
 _INTEGERS = frozenset(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))
@@ -83,38 +78,6 @@ def runs_to_mask(runs: list[int], shape: tuple[int, int]) -> npt.NDArray[np.bool
         )
     is_set = np.arange(len(runs)) % 2 == 1
     return np.repeat(is_set, np.asarray(runs, np.int64)).reshape(height, width)
-
-
-def mask_to_record(mask: PlaneMask) -> dict[str, Any]:
-    """Return a mask as an object for JSON: the crop's place, its shape and its run lengths."""
-    height, width = mask.crop.shape
-    if mask.crop.size > MAX_MASK_PIXELS:
-        raise RecordError(
-            f"a mask of {height} x {width} px cannot be stored; expected at most "
-            f"{MAX_MASK_PIXELS} px"
-        )
-    return {
-        "row": int(mask.row),
-        "column": int(mask.column),
-        "height": height,
-        "width": width,
-        "runs": mask_to_runs(mask.crop),
-    }
-
-
-def mask_from_record(node: Node) -> PlaneMask:
-    """Return the mask that `mask_to_record` gave this for; RecordError if it is none."""
-    parts = node.parts("row", "column", "height", "width", "runs")
-    runs = parts["runs"].value
-    if not isinstance(runs, list):
-        raise parts["runs"].error("a list of run lengths")
-    height, width = (parts[name].integer(0, MAX_MASK_PIXELS) for name in ("height", "width"))
-    try:
-        crop = runs_to_mask(runs, (height, width))
-    except RecordError as error:
-        raise RecordError(f"{node.place}: {error}") from error
-    row, column = (parts[name].integer(-_MAX_PLACE, _MAX_PLACE) for name in ("row", "column"))
-    return PlaneMask(row, column, crop)
 
 
 def labels_to_text(values: npt.NDArray[Any]) -> str:

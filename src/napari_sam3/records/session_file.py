@@ -4,28 +4,46 @@ from __future__ import annotations
 
 import gzip
 import os
+import reprlib
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from io import BufferedIOBase
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import ValidationInfo
+from typing_extensions import TypedDict
 
 from napari_sam3.core.operations import Operation
 from napari_sam3.images.identity import ImageIdentity
 from sam3.errors import Sam3Error
 from sam3.files import write_whole
 
-from .checks import Node, RecordError, dump, parse
-from .operations import (
+from .schema import (
+    IDENTITY,
     MAX_UNPACKED_BYTES,
+    OPERATION,
     SCHEMA_VERSION,
+    IdentityPart,
+    OperationPart,
     check_version,
-    operation_from_record,
-    operation_to_record,
+    plain,
     unpacked_bytes,
 )
-from .parts import MakeKey, as_it_is, identity_from_record, identity_to_record
+from .strict import (
+    LIST,
+    Int,
+    MakeKey,
+    Parts,
+    RecordError,
+    Schema,
+    Text,
+    as_it_is,
+    dump,
+    parse,
+    record,
+)
 
 __all__ = ["MAX_SESSION_BYTES", "SessionFile", "SessionFileError", "read_session", "write_session"]
 
@@ -52,6 +70,23 @@ class SessionFile:
 
     image: ImageIdentity
     operations: tuple[Operation, ...]
+
+
+@record
+class _SessionRecord(TypedDict):
+    format: Text
+    version: Int
+    image: IdentityPart
+    operations: Annotated[tuple[OperationPart, ...], LIST]
+
+
+def _session(parts: _SessionRecord, _: ValidationInfo) -> SessionFile:
+    return SessionFile(parts["image"], parts["operations"])
+
+
+_SESSION: Schema[SessionFile] = Schema(
+    Annotated[SessionFile, Parts(_SessionRecord, _session)], "the session", plain
+)
 
 
 def write_session(
@@ -87,14 +122,14 @@ def write_session(
         If the file exists, would be too large to be read, or cannot be written.
     """
     path = Path(path)
-    record: dict[str, Any] = {
+    session: dict[str, Any] = {
         "format": FORMAT,
         "version": SCHEMA_VERSION,
-        "image": identity_to_record(image),
-        "operations": [operation_to_record(operation) for operation in operations],
+        "image": IDENTITY.write(image),
+        "operations": [OPERATION.write(operation) for operation in operations],
     }
-    content = dump(record, "the session")
-    size = _unpacked(record["operations"])
+    content = dump(session, "the session")
+    size = _unpacked(session["operations"])
     if len(content) > MAX_SESSION_BYTES or size > MAX_UNPACKED_BYTES:
         raise SessionFileError(
             f"the session takes {len(content)} bytes, and {size} of masks and labels; more than "
@@ -145,18 +180,16 @@ def read_session(path: str | os.PathLike[str], make_key: MakeKey = as_it_is) -> 
             "choose a file that napari-sam3 wrote"
         )
     try:
-        node = parse(content, "the session")
-        if not isinstance(node.value, dict) or node.value.get("format") != FORMAT:
-            raise node.error(f"a {FORMAT}")
-        check_version(Node(node.value.get("version"), "the session's version"))
-        parts = node.parts("format", "version", "image", "operations")
-        if (size := _unpacked(parts["operations"].value)) > MAX_UNPACKED_BYTES:
+        session = parse(content, "the session")
+        if not isinstance(session, dict) or session.get("format") != FORMAT:
+            raise RecordError(f"it is {reprlib.repr(session)}; expected a {FORMAT}")
+        check_version(session.get("version"), "the session's version")
+        if (size := _unpacked(session.get("operations"))) > MAX_UNPACKED_BYTES:
             raise RecordError(
                 f"its masks and labels would take {size} bytes of memory; expected at most "
                 f"{MAX_UNPACKED_BYTES}"
             )
-        operations = [operation_from_record(one, make_key) for one in parts["operations"].items()]
-        return SessionFile(identity_from_record(parts["image"]), tuple(operations))
+        return _SESSION.read(session, make_key)
     except RecordError as error:
         raise SessionFileError(f"{str(path)!r} is no {FORMAT} to read: {error}") from error
 

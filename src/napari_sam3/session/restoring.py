@@ -25,7 +25,7 @@ from napari_sam3.core.operations import Operation
 from napari_sam3.core.planes import PlaneIndex
 from napari_sam3.labels.edits import LabelEdit
 from napari_sam3.labels.targets import LabelTarget, check_id_fits
-from napari_sam3.records.operations import StoredWrite
+from napari_sam3.records.packed import PackedWrite
 
 if TYPE_CHECKING:
     from napari_sam3.records.recovery import Restored
@@ -126,7 +126,7 @@ def plan_restore(
     RecordError
         If pixels cannot be unpacked.
     """
-    planes: dict[PlaneIndex, list[StoredWrite]] = defaultdict(list)
+    planes: dict[PlaneIndex, list[PackedWrite]] = defaultdict(list)
     for write in restored.stored:
         for plane in _planes_of(write):
             planes[plane].append(write)
@@ -152,7 +152,7 @@ class _Canvas:
     touched: Bools
 
     @classmethod
-    def of(cls, plane: PlaneIndex, writes: Iterable[StoredWrite]) -> _Canvas:
+    def of(cls, plane: PlaneIndex, writes: Iterable[PackedWrite]) -> _Canvas:
         """Paint the writes of a plane one over the other."""
         todo = list(writes)
         bounds = [_bounds(write)[-2:] for write in todo]
@@ -161,7 +161,7 @@ class _Canvas:
         values, touched = np.zeros(size, np.int64), np.zeros(size, bool)
         for write in todo:
             spans = _bounds(write)
-            whole = write.unpack().values.reshape([stop - start for start, stop in spans])
+            whole = write.values.reshape([stop - start for start, stop in spans])
             lead = zip(plane.index, spans, strict=False)
             part = whole[tuple(at - start for at, (start, _) in lead)]
             inside = tuple(
@@ -330,17 +330,18 @@ def _index(plane: object) -> PlaneIndex:
     return plane
 
 
-def _bounds(write: StoredWrite) -> list[tuple[int, int]]:
+def _bounds(write: PackedWrite) -> list[tuple[int, int]]:
     """Return the first and one past the last px of a write along each axis of the labels."""
     plane = _index(write.plane)
     fixed = dict(zip(plane.other_axes, plane.index, strict=True))
-    free = dict(zip(plane.axes, (write.rows, write.columns), strict=True))
+    spans = [(part.start, part.stop) for part in write.region]
+    free = dict(zip(plane.axes, spans, strict=True))
     return [
         free[axis] if axis in free else (fixed[axis], fixed[axis] + 1) for axis in range(plane.ndim)
     ]
 
 
-def _planes_of(write: StoredWrite) -> Iterator[PlaneIndex]:
+def _planes_of(write: PackedWrite) -> Iterator[PlaneIndex]:
     """Yield the planes of the last two axes that a write lies on, whatever its own plane is."""
     lead = _bounds(write)[:-2]
     axes = len(lead), len(lead) + 1

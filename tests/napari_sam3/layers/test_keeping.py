@@ -20,9 +20,8 @@ from napari_sam3.core.planes import PlaneIndex
 from napari_sam3.layers.bind import Binding
 from napari_sam3.layers.features import METADATA
 from napari_sam3.layers.journaling import identify_layer
-from napari_sam3.records.checks import Node
-from napari_sam3.records.operations import object_from_record
 from napari_sam3.records.recovery import find_journals
+from napari_sam3.records.schema import OBJECT
 from sam3.predictor import Predictor
 
 Image = npt.NDArray[np.uint8]
@@ -122,7 +121,7 @@ def test_what_was_accepted_is_noted_with_the_labels(predictor: Predictor, blobs:
         assert row["points"] == 2
         stored = json.loads(json.dumps(binding.labels.metadata[METADATA]))
         assert len(stored["objects"]) == len(objects)
-        read = object_from_record(Node(stored["objects"]["2 on the plane"], "2"))
+        read = OBJECT.read(stored["objects"]["2 on the plane"])
         assert read.prompts == objects[2].prompts
         while binding.session.can_undo:
             binding.undo()

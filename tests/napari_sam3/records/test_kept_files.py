@@ -15,8 +15,8 @@ from napari_sam3.batch.output import BatchFolder, folder_beside
 from napari_sam3.batch.sources import ImageSource
 from napari_sam3.batch.unit_records import Records, position_of
 from napari_sam3.labels.painting import paint
-from napari_sam3.records.operations import operation_to_record
 from napari_sam3.records.recovery import read_journal
+from napari_sam3.records.schema import OPERATION
 from napari_sam3.records.session_file import SessionFileError, read_session
 from tests.napari_sam3.batch_samples import pixels, stack
 from tests.napari_sam3.kept_files import BATCHES, IMAGE, KEPT, changes, operations, question
@@ -42,7 +42,7 @@ def test_a_session_file_holds_what_was_done(kept: Path, name: str) -> None:
 def test_operations_are_written_with_the_same_bytes(kept: Path) -> None:
     text = (kept / "session.json").read_text("ascii")
     for operation in operations():
-        written = json.dumps(operation_to_record(operation), separators=(",", ":"))
+        written = json.dumps(OPERATION.write(operation), separators=(",", ":"))
         assert written in text
 
 

@@ -22,30 +22,20 @@ from napari_sam3.core.prompts import PromptSet
 from napari_sam3.core.rendering import Rendering
 from napari_sam3.images.identity import ImageIdentity
 from napari_sam3.layers.plane_source import PlaneKey
-from napari_sam3.records.checks import Node, RecordError, dump, parse
-from napari_sam3.records.operations import (
+from napari_sam3.records.packed import PackedWrite
+from napari_sam3.records.schema import (
+    DRAFT,
+    FIELD,
+    IDENTITY,
+    KEY,
+    OBJECT,
+    OPERATION,
+    PROMPTS,
+    RENDERING,
+    WRITE,
     check_version,
-    object_from_record,
-    object_to_record,
-    operation_from_record,
-    operation_to_record,
-    write_from_record,
-    write_to_record,
 )
-from napari_sam3.records.parts import (
-    draft_from_record,
-    draft_to_record,
-    field_from_record,
-    field_to_record,
-    identity_from_record,
-    identity_to_record,
-    key_from_record,
-    key_to_record,
-    prompts_from_record,
-    prompts_to_record,
-    rendering_from_record,
-    rendering_to_record,
-)
+from napari_sam3.records.strict import RecordError, dump, parse
 from tests.napari_sam3.record_samples import (
     drafts,
     keys,
@@ -59,7 +49,7 @@ from tests.napari_sam3.record_samples import (
 )
 
 PLANE = PlaneIndex((1, 2), (7,))
-OBJECT = AcceptedObject(
+ACCEPTED = AcceptedObject(
     id=3,
     plane=PLANE,
     bbox=(2, 3, 10, 12),
@@ -82,34 +72,38 @@ OBJECT = AcceptedObject(
     category="nucleus",
     time="2025-02-03T04:05:06+00:00",
 )
-WRITE = LabelWrite(PLANE, (slice(2, 5), slice(3, 7)), np.arange(12, dtype=np.uint16).reshape(3, 4))
-ACCEPT = Operation("accept", PLANE, (OBJECT,), policy="inside")
-PAINT = Operation("paint", PLANE, writes=(WRITE,))
+WRITTEN = LabelWrite(
+    PLANE, (slice(2, 5), slice(3, 7)), np.arange(12, dtype=np.uint16).reshape(3, 4)
+)
+ACCEPT = Operation("accept", PLANE, (ACCEPTED,), policy="inside")
+PAINT = Operation("paint", PLANE, writes=(WRITTEN,))
 
 
 WRONG: list[Any] = [{"a": 1}, float("nan"), float("inf"), 1 << 2000, True, "x" * 5000, [[[]]]]
 
 
-def through_json(record: Any) -> Node:
+def through_json(record: Any) -> Any:
     return parse(dump(record, "record"), "record")
 
 
 @given(operations())
 @settings(deadline=None)
 def test_every_operation_comes_back(operation: Operation) -> None:
-    assert same(operation_from_record(through_json(operation_to_record(operation))), operation)
+    assert same(OPERATION.read(through_json(OPERATION.write(operation))), operation)
 
 
 @given(objects())
 @settings(deadline=None)
 def test_every_object_comes_back(accepted: AcceptedObject) -> None:
-    assert same(object_from_record(through_json(object_to_record(accepted))), accepted)
+    assert same(OBJECT.read(through_json(OBJECT.write(accepted))), accepted)
 
 
 @given(writes())
 @settings(deadline=None)
 def test_every_write_comes_back(write: LabelWrite) -> None:
-    assert same(write_from_record(through_json(write_to_record(write))).unpack(), write)
+    packed = WRITE.read(through_json(WRITE.write(write)))
+    assert isinstance(packed, PackedWrite)
+    assert same(packed.unpack(), write)
 
 
 @given(drafts, prompt_sets(), model_fields, renderings, keys)
@@ -117,32 +111,32 @@ def test_every_write_comes_back(write: LabelWrite) -> None:
 def test_every_part_comes_back(
     draft: Draft, prompts: PromptSet, field: Field, rendering: Rendering, key: Hashable
 ) -> None:
-    assert same(draft_from_record(through_json(draft_to_record(draft))), draft)
-    assert same(prompts_from_record(through_json(prompts_to_record(prompts))), prompts)
-    assert same(field_from_record(through_json(field_to_record(field))), field)
-    assert same(rendering_from_record(through_json(rendering_to_record(rendering))), rendering)
-    assert same(key_from_record(through_json(key_to_record(key))), key)
+    assert same(DRAFT.read(through_json(DRAFT.write(draft))), draft)
+    assert same(PROMPTS.read(through_json(PROMPTS.write(prompts))), prompts)
+    assert same(FIELD.read(through_json(FIELD.write(field))), field)
+    assert same(RENDERING.read(through_json(RENDERING.write(rendering))), rendering)
+    assert same(KEY.read(through_json(KEY.write(key))), key)
 
 
 def test_values_of_numpy_are_stored_as_what_they_are_equal_to() -> None:
     values: dict[str, Any] = {
         "id": np.uint32(3),
         "score": np.float32(0.3),
-        "bbox": tuple(np.array(OBJECT.bbox)),
+        "bbox": tuple(np.array(ACCEPTED.bbox)),
         "area": np.int64(40),
         "plane": tuple(np.arange(2)),
     }
-    odd = replace(OBJECT, **values)
-    back = object_from_record(through_json(object_to_record(odd)))
-    assert (back.id, back.bbox, back.area, back.plane) == (3, OBJECT.bbox, 40, (0, 1))
+    odd = replace(ACCEPTED, **values)
+    back = OBJECT.read(through_json(OBJECT.write(odd)))
+    assert (back.id, back.bbox, back.area, back.plane) == (3, ACCEPTED.bbox, 40, (0, 1))
     assert back.score == float(np.float32(0.3))
     assert type(back.score) is float
 
 
 def test_a_key_of_a_layer_is_stored_as_its_plane_and_made_anew_by_the_reader() -> None:
-    record = key_to_record(PlaneKey("the layer of that day", PLANE))
+    record = KEY.write(PlaneKey("the layer of that day", PLANE))
     assert record == {"axes": [1, 2], "index": [7]}
-    key = key_from_record(Node(record, "key"), lambda plane: PlaneKey("today's layer", plane))
+    key = KEY.read(record, lambda plane: PlaneKey("today's layer", plane), place="key")
     assert key == PlaneKey("today's layer", PLANE)
 
 
@@ -152,14 +146,14 @@ def test_the_reader_makes_all_keys_of_an_operation() -> None:
         plane: PlaneIndex
 
     for operation in (ACCEPT, PAINT):
-        back = operation_from_record(through_json(operation_to_record(operation)), Mine)
+        back = OPERATION.read(through_json(OPERATION.write(operation)), Mine)
         planes = [back.plane, *(o.plane for o in back.objects), *(w.plane for w in back.writes)]
         assert planes == [Mine(PLANE)] * 2
 
 
 def test_an_identity_comes_back_with_its_name() -> None:
     identity = ImageIdentity("Zellen 細胞 \udcff", (3, 40, 50), "uint16", "ab")
-    back = identity_from_record(through_json(identity_to_record(identity)))
+    back = IDENTITY.read(through_json(IDENTITY.write(identity)))
     assert same(back, identity)
 
 
@@ -184,7 +178,7 @@ def changed(record: Any, path: tuple[Any, ...], change: Callable[[Any, Any], Non
 
 @pytest.mark.parametrize("operation", [ACCEPT, PAINT], ids=["accept", "paint"])
 def test_a_value_of_the_wrong_type_is_refused_wherever_it_stands(operation: Operation) -> None:
-    record = operation_to_record(operation)
+    record = OPERATION.write(operation)
     refused = 0
     for path in paths(record)[1:]:
         for wrong in WRONG:
@@ -193,32 +187,32 @@ def test_a_value_of_the_wrong_type_is_refused_wherever_it_stands(operation: Oper
                 owner[key] = value
 
             with pytest.raises(RecordError, match="operation"):
-                operation_from_record(Node(changed(record, path, put), "operation"))
+                OPERATION.read(changed(record, path, put), place="operation")
             refused += 1
     assert refused > 100
 
 
 @pytest.mark.parametrize("operation", [ACCEPT, PAINT], ids=["accept", "paint"])
 def test_a_missing_or_an_unknown_name_is_refused_wherever_it_stands(operation: Operation) -> None:
-    record = operation_to_record(operation)
+    record = OPERATION.write(operation)
     for path in paths(record):
         if path and isinstance(path[-1], str):
             lacking = changed(record, path, lambda owner, key: owner.pop(key))
             with pytest.raises(RecordError, match=f"lacks '{path[-1]}'"):
-                operation_from_record(Node(lacking, "operation"))
+                OPERATION.read(lacking, place="operation")
             more = changed(record, path, lambda owner, key: owner.update(surprise=1))
             with pytest.raises(RecordError, match="unknown 'surprise'"):
-                operation_from_record(Node(more, "operation"))
+                OPERATION.read(more, place="operation")
 
 
 def test_a_complaint_names_the_place_and_what_was_expected() -> None:
-    record = operation_to_record(ACCEPT)
+    record = OPERATION.write(ACCEPT)
     record["objects"][0]["draft"]["turns"][0]["prompts"]["points"][0][1] = "low"
     with pytest.raises(
         RecordError,
         match=r"op\.objects\[0\]\.draft\.turns\[0\]\.prompts\.points\[0\]\[1\] is 'low'",
     ):
-        operation_from_record(Node(record, "op"))
+        OPERATION.read(record, place="op")
 
 
 @pytest.mark.parametrize(
@@ -243,17 +237,17 @@ def test_a_complaint_names_the_place_and_what_was_expected() -> None:
 def test_values_that_contradict_each_other_are_refused(
     change: Callable[[Any], None], match: str
 ) -> None:
-    record = operation_to_record(ACCEPT)
+    record = OPERATION.write(ACCEPT)
     change(record)
     with pytest.raises(RecordError, match=match):
-        operation_from_record(Node(record, "operation"))
+        OPERATION.read(record, place="operation")
 
 
 def test_labels_must_have_the_shape_of_their_region() -> None:
-    record = operation_to_record(PAINT)
+    record = OPERATION.write(PAINT)
     record["writes"][0]["rows"] = [2, 6]
-    with pytest.raises(RecordError, match=r"writes\[0\]\.labels"):
-        operation_from_record(Node(record, "operation"))
+    with pytest.raises(RecordError, match=r"writes\[0\]: the labels"):
+        OPERATION.read(record, place="operation")
 
 
 @pytest.mark.parametrize(
@@ -278,22 +272,22 @@ def test_labels_must_have_the_shape_of_their_region() -> None:
 )
 def test_what_could_not_be_read_again_is_not_stored(name: str, value: Any) -> None:
     with pytest.raises(RecordError):
-        object_to_record(replace(OBJECT, **{name: value}))
+        OBJECT.write(replace(ACCEPTED, **{name: value}))
 
 
 @pytest.mark.parametrize(
     "bad",
     [
-        replace(WRITE, region=(slice(None), slice(0, 4))),
-        replace(WRITE, region=(slice(0, 6, 2), slice(0, 4))),
-        replace(WRITE, region=(slice(0, 3), slice(0, 5))),
-        replace(WRITE, region=(slice(-3, 0), slice(0, 4))),
-        replace(WRITE, values=np.zeros((3, 4))),
+        replace(WRITTEN, region=(slice(None), slice(0, 4))),
+        replace(WRITTEN, region=(slice(0, 6, 2), slice(0, 4))),
+        replace(WRITTEN, region=(slice(0, 3), slice(0, 5))),
+        replace(WRITTEN, region=(slice(-3, 0), slice(0, 4))),
+        replace(WRITTEN, values=np.zeros((3, 4))),
     ],
 )
 def test_a_write_without_place_or_labels_is_not_stored(bad: LabelWrite) -> None:
     with pytest.raises(RecordError):
-        write_to_record(bad)
+        WRITE.write(bad)
 
 
 def test_operations_of_no_kind_are_not_stored() -> None:
@@ -304,21 +298,21 @@ def test_operations_of_no_kind_are_not_stored() -> None:
         replace(ACCEPT, labels=(1 << 70,)),
     ):
         with pytest.raises(RecordError):
-            operation_to_record(bad)
+            OPERATION.write(bad)
 
 
 @pytest.mark.parametrize("version", [0, 2, "1", None, 1.0, True])
 def test_other_versions_are_refused(version: Any) -> None:
     with pytest.raises(RecordError, match="version 1 only"):
-        check_version(Node(version, "the version"))
-    check_version(Node(1, "the version"))
+        check_version(version, "the version")
+    check_version(1, "the version")
 
 
 @pytest.mark.parametrize(
     "content", [b"", b"\x89PNG\r\n", b"{", b"[" * 100_000, b"9" * 10_000, b'"\xff"', b"nul"]
 )
 def test_what_is_no_json_is_refused(content: bytes) -> None:
-    with pytest.raises(RecordError, match="no JSON"):
+    with pytest.raises(RecordError, match="not valid JSON"):
         parse(content, "the file")
 
 

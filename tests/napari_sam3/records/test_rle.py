@@ -15,16 +15,15 @@ from hypothesis import strategies as st
 
 from napari_sam3.core.masks import PlaneMask
 from napari_sam3.records import rle
-from napari_sam3.records.checks import Node, RecordError
 from napari_sam3.records.rle import (
     labels_from_text,
     labels_text_shape,
     labels_to_text,
-    mask_from_record,
-    mask_to_record,
     mask_to_runs,
     runs_to_mask,
 )
+from napari_sam3.records.schema import MASK
+from napari_sam3.records.strict import RecordError
 from tests.napari_sam3.record_samples import crops, masks, plane_masks, same
 
 
@@ -47,7 +46,7 @@ def test_every_mask_comes_back(mask: npt.NDArray[np.bool_]) -> None:
 @given(plane_masks)
 @settings(deadline=None)
 def test_every_mask_of_a_plane_comes_back(mask: PlaneMask) -> None:
-    back = mask_from_record(Node(mask_to_record(mask), "mask"))
+    back = MASK.read(MASK.write(mask))
     assert same(back, mask)
     assert not back.crop.flags.writeable
 
@@ -76,9 +75,7 @@ def test_a_mask_of_absurd_size_is_refused_before_it_takes_memory() -> None:
     with pytest.raises(RecordError, match="at most"):
         runs_to_mask([1 << 50], (1 << 25, 1 << 25))
     with pytest.raises(RecordError, match=r"mask\.height"):
-        mask_from_record(
-            Node({"row": 0, "column": 0, "height": 1 << 60, "width": 1, "runs": [1]}, "mask")
-        )
+        MASK.read({"row": 0, "column": 0, "height": 1 << 60, "width": 1, "runs": [1]})
     assert tracemalloc.get_traced_memory()[1] < 1 << 20
     tracemalloc.stop()
 

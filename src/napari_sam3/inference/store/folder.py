@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from napari_sam3.records.checks import parse
+from napari_sam3.records.strict import parse
 from sam3.errors import Sam3Error
 from sam3.files import read_bounded, write_whole
 
@@ -170,7 +170,7 @@ def _read_root(path: Path) -> dict[str, Any] | None:
     """Return what a store's root file says of it; None where there is no store."""
     for name, keys in ((_ROOT, (_ABOUT,)), (_OLD_ROOT, ("attributes", _ABOUT))):
         try:
-            about = parse(read_bounded(path / name, MAX_JSON_BYTES), name).value
+            about = parse(read_bounded(path / name, MAX_JSON_BYTES), name)
             for key in keys:
                 about = about[key]
         except (FileNotFoundError, NotADirectoryError, KeyError, TypeError, ValueError):

@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from napari_sam3.core.rendering import Rendering
-from napari_sam3.records.checks import RecordError
+from napari_sam3.records.strict import RecordError
 
 if TYPE_CHECKING:
     from sam3.model.click_model import EncodedImage

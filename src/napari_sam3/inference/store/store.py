@@ -17,7 +17,7 @@ import platformdirs
 from pydantic import ValidationError
 
 from napari_sam3.core.rendering import Rendering
-from napari_sam3.records.checks import RecordError
+from napari_sam3.records.strict import RecordError
 from sam3.errors import FeaturesError
 from sam3.files import write_whole
 

@@ -1,0 +1,420 @@
+"""The schema of what is kept on disk: operations and all they consist of, as JSON.
+
+Nothing is written that cannot be read again. Files name the version of the schema once, at their
+start.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Hashable
+from contextlib import suppress
+from dataclasses import fields, is_dataclass, replace
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import AfterValidator, Field, PlainValidator, TypeAdapter, ValidationInfo
+from typing_extensions import TypedDict
+
+from napari_sam3.core import fields as core_fields
+from napari_sam3.core.drafts import Draft, Turn
+from napari_sam3.core.masks import PlaneMask
+from napari_sam3.core.objects import AcceptedObject
+from napari_sam3.core.operations import Kind, LabelWrite, Operation, Policy
+from napari_sam3.core.planes import PlaneIndex
+from napari_sam3.core.prompts import PromptSet
+from napari_sam3.core.rendering import Rendering
+from napari_sam3.images.identity import ImageIdentity
+
+from .packed import PackedWrite
+from .rle import (
+    MAX_MASK_PIXELS,
+    labels_text_bytes,
+    labels_text_shape,
+    labels_to_text,
+    mask_to_runs,
+    runs_to_mask,
+)
+from .strict import (
+    FIXED,
+    LIST,
+    Count,
+    Int,
+    Parts,
+    RecordError,
+    Schema,
+    Text,
+    reading,
+    record,
+)
+
+__all__ = [
+    "DRAFT",
+    "FIELD",
+    "IDENTITY",
+    "KEY",
+    "MASK",
+    "MAX_UNPACKED_BYTES",
+    "OBJECT",
+    "OPERATION",
+    "PROMPTS",
+    "RENDERING",
+    "SCHEMA_VERSION",
+    "WRITE",
+    "IdentityPart",
+    "LevelPart",
+    "MaskPart",
+    "OperationPart",
+    "PromptsPart",
+    "Shape",
+    "WritePart",
+    "check_version",
+    "plain",
+    "unpacked_bytes",
+]
+
+SCHEMA_VERSION = 1
+#: Most that the masks and labels of a journal or a session file may take in memory once read; what
+#: holds more was never in memory to be written.
+MAX_UNPACKED_BYTES = 1 << 33
+
+_MAX_PX, _MAX_AXES, _MAX_LEVEL, _MAX_POINTS, _MAX_LABELS_TEXT = 1 << 40, 64, 64, 1 << 16, 1 << 31
+
+# ------------------------------------------------------------------ numbers
+
+
+def _span(span: tuple[int, int]) -> tuple[int, int]:
+    if span[0] > span[1]:
+        raise ValueError("the first pixel and one past the last")
+    return span
+
+
+def _box(box: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+    if box[0] > box[2] or box[1] > box[3]:
+        raise ValueError("(row, column, row, column), first and one past the last")
+    return box
+
+
+def _labels_text(value: Any) -> str:
+    if not isinstance(value, str) or len(value) > _MAX_LABELS_TEXT:
+        raise ValueError("labels as text")
+    return value
+
+
+_Px = Annotated[int, Field(strict=True, ge=0, le=_MAX_PX)]
+_Span = Annotated[tuple[_Px, _Px], FIXED, AfterValidator(_span)]
+_Pair = Annotated[tuple[float, float], FIXED]
+_Points = Annotated[tuple[_Pair, ...], Field(strict=False, max_length=_MAX_POINTS, fail_fast=True)]
+_Ints = Annotated[tuple[Int, ...], LIST]
+LevelPart = Annotated[int, Field(strict=True, ge=-_MAX_LEVEL, le=_MAX_LEVEL)]
+Shape = Annotated[tuple[_Px, ...], Field(strict=False, max_length=_MAX_AXES)]
+
+# ------------------------------------------------------------------ planes
+
+
+@record
+class _PlaneRecord(TypedDict):
+    axes: Annotated[tuple[Count, Count], FIXED]
+    index: Annotated[tuple[Count, ...], Field(strict=False, max_length=_MAX_AXES)]
+
+
+def _plane(parts: _PlaneRecord, info: ValidationInfo) -> Hashable:
+    (rows, columns), index = parts["axes"], parts["index"]
+    if not rows < columns < len(index) + 2 <= _MAX_AXES:
+        raise ValueError("two ascending axes and a position on each other one")
+    key: Hashable = reading(info).make_key(PlaneIndex((rows, columns), index))
+    return key
+
+
+_PLANE: TypeAdapter[Hashable] = TypeAdapter(Annotated[Hashable, Parts(_PlaneRecord, _plane)])
+_OTHER_KEYS = {
+    kind: TypeAdapter[Hashable](declared)
+    for kind, declared in ((list, _Ints), (str, Text), (int, Int))
+}
+
+
+def _key(value: Any, info: ValidationInfo) -> Hashable:
+    adapter = _PLANE if isinstance(value, dict) else _OTHER_KEYS.get(type(value))
+    if adapter is None:
+        raise ValueError("a plane: axes and index, a list of integers, a text or an integer")
+    return adapter.validate_python(value, context=info.context)
+
+
+_Key = Annotated[Hashable, PlainValidator(_key)]
+
+# ------------------------------------------------------------------ images
+
+
+@record
+class _IdentityRecord(TypedDict):
+    name: Text
+    shape: Shape
+    dtype: Text
+    digest: Text
+
+
+@record
+class _RenderingRecord(TypedDict):
+    channels: Annotated[tuple[Text, ...], LIST]
+    limits: Annotated[tuple[_Pair, ...], LIST]
+
+
+@record
+class _FieldRecord(TypedDict):
+    level: LevelPart
+    rows: _Span
+    columns: _Span
+    pad_rows: Annotated[tuple[_Px, _Px], FIXED]
+    pad_columns: Annotated[tuple[_Px, _Px], FIXED]
+
+
+IdentityPart = Annotated[ImageIdentity, Parts(_IdentityRecord)]
+_RenderingPart = Annotated[Rendering, Parts(_RenderingRecord)]
+_FieldPart = Annotated[core_fields.Field, Parts(_FieldRecord)]
+
+# ------------------------------------------------------------------ prompts and objects
+
+
+@record
+class _PromptsRecord(TypedDict):
+    """Points, box and outline in SAM's (x, y) order, in px of the plane."""
+
+    points: _Points
+    labels: _Ints
+    box: Annotated[tuple[float, float, float, float], FIXED] | None
+    outline: _Points
+
+
+PromptsPart = Annotated[PromptSet, Parts(_PromptsRecord)]
+
+
+@record
+class _MaskRecord(TypedDict):
+    """The place of the crop, its shape, and its run lengths (`rle.mask_to_runs`)."""
+
+    row: Annotated[int, Field(strict=True, ge=-_MAX_PX, le=_MAX_PX)]
+    column: Annotated[int, Field(strict=True, ge=-_MAX_PX, le=_MAX_PX)]
+    height: Annotated[int, Field(strict=True, ge=0, le=MAX_MASK_PIXELS)]
+    width: Annotated[int, Field(strict=True, ge=0, le=MAX_MASK_PIXELS)]
+    runs: list[Any]  # checked as a whole, which is faster
+
+
+def _mask(parts: _MaskRecord, _: ValidationInfo) -> PlaneMask:
+    crop = runs_to_mask(parts["runs"], (parts["height"], parts["width"]))
+    return PlaneMask(parts["row"], parts["column"], crop)
+
+
+MaskPart = Annotated[PlaneMask, Parts(_MaskRecord, _mask)]
+
+
+@record
+class _TurnRecord(TypedDict):
+    prompts: PromptsPart
+    choice: Count | None
+
+
+@record
+class _DraftRecord(TypedDict):
+    number: Int
+    turns: Annotated[
+        tuple[Annotated[Turn, Parts(_TurnRecord)], ...],
+        Field(strict=False, max_length=_MAX_POINTS, fail_fast=True),
+    ]
+    seed: MaskPart | None
+    label: Int | None
+
+
+@record
+class _ObjectRecord(TypedDict):
+    id: Int
+    plane: _Key
+    bbox: Annotated[tuple[_Px, _Px, _Px, _Px], FIXED, AfterValidator(_box)]
+    area: Count
+    score: float
+    draft: Annotated[Draft, Parts(_DraftRecord)]
+    field: _FieldPart
+    candidate: Count
+    level: LevelPart | None
+    typical_size: float | None
+    model: Text
+    fingerprint: Text
+    precision: Text
+    rendering: _RenderingPart
+    category: Text
+    time: Text
+
+
+def _object(parts: _ObjectRecord, _: ValidationInfo) -> AcceptedObject:
+    y0, x0, y1, x1 = parts["bbox"]
+    if parts["area"] > (y1 - y0) * (x1 - x0):
+        raise RecordError(
+            f"the area is {parts['area']} px; expected at most the {(y1 - y0) * (x1 - x0)} px of "
+            "the bounding box. The record is damaged"
+        )
+    return AcceptedObject(**parts)
+
+
+_ObjectPart = Annotated[AcceptedObject, Parts(_ObjectRecord, _object)]
+
+# ------------------------------------------------------------------ pixels and operations
+
+
+@record
+class _WriteRecord(TypedDict):
+    plane: _Key
+    rows: _Span
+    columns: _Span
+    labels: Annotated[str, PlainValidator(_labels_text)]
+
+
+def _write(parts: _WriteRecord, _: ValidationInfo) -> PackedWrite:
+    rows, columns = parts["rows"], parts["columns"]
+    shape = labels_text_shape(parts["labels"])
+    if shape != (rows[1] - rows[0], columns[1] - columns[0]):
+        raise RecordError(
+            f"the labels are {shape[0]} x {shape[1]} px; expected those of rows {rows} and "
+            f"columns {columns}. The record is damaged"
+        )
+    return PackedWrite(parts["plane"], (slice(*rows), slice(*columns)), parts["labels"])
+
+
+WritePart = Annotated[PackedWrite, Parts(_WriteRecord, _write)]
+
+
+@record
+class _OperationRecord(TypedDict):
+    kind: Kind
+    plane: _Key
+    objects: Annotated[tuple[_ObjectPart, ...], LIST]
+    labels: _Ints
+    policy: Policy
+    writes: Annotated[tuple[WritePart, ...], LIST]
+
+
+def _operation(parts: _OperationRecord, info: ValidationInfo) -> Operation:
+    """Make an operation whose pixels are known to be readable; those of a batch stay packed."""
+    operation = Operation(**parts)
+    if not reading(info).unpack:
+        return operation
+    writes = tuple(write.unpack() for write in parts["writes"])
+    return operation if operation.kind == "batch" else replace(operation, writes=writes)
+
+
+OperationPart = Annotated[Operation, Parts(_OperationRecord, _operation)]
+
+# ------------------------------------------------------------------ both ways
+
+
+def plain(value: Any) -> Any:
+    """Return a value as dicts, lists, texts and numbers: what its record consists of.
+
+    Of the key of a plane that has a `PlaneIndex` as its ``plane``, such as `PlaneKey`, only that
+    is kept: layers have other names in the next process. Numbers of numpy become Python's own.
+    """
+    if value is None or isinstance(value, str | float | bool):
+        return value
+    if isinstance(value, dict):
+        return {name: plain(part) for name, part in value.items()}
+    if isinstance(value, np.floating):
+        return float(value)
+    if isinstance(value, tuple | list):
+        return [int(item) if isinstance(item, bool) else plain(item) for item in value]
+    if isinstance(value, PlaneMask):
+        return _mask_record(value)
+    if isinstance(value, LabelWrite):
+        return _write_record(value)
+    if not isinstance(value, AcceptedObject | Operation):
+        plane = getattr(value, "plane", None)
+        if isinstance(plane, PlaneIndex):
+            return plain(plane)
+    if is_dataclass(value):
+        return {part.name: plain(getattr(value, part.name)) for part in fields(value)}
+    return operator.index(value)
+
+
+KEY: Schema[Hashable] = Schema(_Key, "the plane", plain)
+IDENTITY: Schema[ImageIdentity] = Schema(IdentityPart, "the image", plain)
+PROMPTS: Schema[PromptSet] = Schema(PromptsPart, "the prompts", plain)
+MASK: Schema[PlaneMask] = Schema(MaskPart, "the mask", plain)
+DRAFT: Schema[Draft] = Schema(Annotated[Draft, Parts(_DraftRecord)], "the draft", plain)
+FIELD: Schema[core_fields.Field] = Schema(_FieldPart, "the field", plain)
+RENDERING: Schema[Rendering] = Schema(_RenderingPart, "the rendering", plain)
+OBJECT: Schema[AcceptedObject] = Schema(_ObjectPart, "the object", plain)
+WRITE: Schema[LabelWrite] = Schema(WritePart, "the labels written", plain)
+OPERATION: Schema[Operation] = Schema(OperationPart, "the operation", plain)
+
+
+def check_version(version: Any, place: str) -> None:
+    """Refuse what another version of the schema wrote.
+
+    Raises
+    ------
+    RecordError
+        Naming both versions.
+    """
+    if type(version) is not int or version != SCHEMA_VERSION:
+        raise RecordError(
+            f"{place} is {version!r:.40}; this napari-sam3 reads version "
+            f"{SCHEMA_VERSION} only. Use the napari-sam3 that wrote it, or a newer one"
+        )
+
+
+def unpacked_bytes(operation: Any) -> int:
+    """Return how much memory the masks and labels of an operation's record take once read.
+
+    Each is bounded, but a short file can announce very many. Labels that stay packed (those of a
+    batch) count as they are. What is not a record counts nothing: reading it fails.
+
+    Parameters
+    ----------
+    operation : object
+        From `OPERATION.write`, or from anybody.
+    """
+    total = 0
+    for accepted in _list_of_dicts(operation, "objects"):
+        draft = accepted.get("draft")
+        seed = draft.get("seed") if isinstance(draft, dict) else None
+        sides: list[Any] = []
+        if isinstance(seed, dict):
+            sides = [seed.get("height"), seed.get("width")]
+        if sides and all(type(side) is int and side >= 0 for side in sides):
+            total += sides[0] * sides[1]
+    packed = isinstance(operation, dict) and operation.get("kind") == "batch"
+    for write in _list_of_dicts(operation, "writes"):
+        with suppress(RecordError, KeyError, TypeError):
+            text = write["labels"]
+            total += len(text) if packed else labels_text_bytes(text)
+    return total
+
+
+def _list_of_dicts(value: Any, name: str) -> list[dict[str, Any]]:
+    items = value.get(name) if isinstance(value, dict) else None
+    return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+
+
+def _mask_record(mask: PlaneMask) -> dict[str, Any]:
+    height, width = mask.crop.shape
+    if mask.crop.size > MAX_MASK_PIXELS:
+        raise RecordError(
+            f"a mask of {height} x {width} px cannot be stored; expected at most "
+            f"{MAX_MASK_PIXELS} px"
+        )
+    return {
+        "row": int(mask.row),
+        "column": int(mask.column),
+        "height": height,
+        "width": width,
+        "runs": mask_to_runs(mask.crop),
+    }
+
+
+def _write_record(write: LabelWrite) -> dict[str, Any]:
+    rows, columns = write.region
+    if not {rows.step, columns.step} <= {None, 1}:
+        raise ValueError(f"{write.region} leaves pixels out")
+    return {
+        "plane": plain(write.plane),
+        "rows": [operator.index(rows.start), operator.index(rows.stop)],
+        "columns": [operator.index(columns.start), operator.index(columns.stop)],
+        "labels": write.text if isinstance(write, PackedWrite) else labels_to_text(write.values),
+    }

@@ -1,0 +1,256 @@
+"""Records on disk as JSON: how their parts are declared, checked and written.
+
+A record is declared as a ``TypedDict`` under `record`; `Parts` says what is made of it. pydantic
+checks that there are exactly the declared names, of the declared types, and only finite numbers.
+JSON is read and written by the standard library, which keeps lone surrogates (names of files may
+hold them on Linux) and writes floats as earlier versions did, so that checksums stay the same.
+"""
+
+from __future__ import annotations
+
+import json
+import reprlib
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Annotated, Any, Generic, TypeVar
+
+from pydantic import (
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    PlainValidator,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    with_config,
+)
+from pydantic_core import CoreSchema, ErrorDetails, core_schema
+
+from napari_sam3.core.planes import PlaneIndex
+from sam3.errors import Sam3Error
+
+__all__ = [
+    "FIXED",
+    "LIST",
+    "MAX_ITEMS",
+    "Count",
+    "Int",
+    "MakeKey",
+    "Parts",
+    "Reading",
+    "RecordError",
+    "Schema",
+    "Text",
+    "as_it_is",
+    "dump",
+    "parse",
+    "reading",
+    "record",
+]
+
+T = TypeVar("T")
+MakeKey = Callable[[PlaneIndex], Hashable]
+
+MAX_ITEMS = 1 << 24
+MAX_TEXT = 1 << 12
+_INT64, _UINT64 = -(1 << 63), (1 << 64) - 1
+_DAMAGED = "The record is damaged, or was made by another version of napari-sam3"
+
+
+class RecordError(Sam3Error, ValueError):
+    """A record that cannot be stored, or is not what this version stores."""
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or len(value) > MAX_TEXT:
+        raise ValueError(f"a text of at most {MAX_TEXT} characters")
+    return value
+
+
+#: Declares a record: a TypedDict with exactly these names, all of exactly these types.
+record = with_config(ConfigDict(strict=True, extra="forbid", allow_inf_nan=False))
+#: Lists of JSON are tuples here: of any length, or of a fixed one.
+LIST = Field(strict=False, max_length=MAX_ITEMS, fail_fast=True)
+FIXED = Field(strict=False)
+Int = Annotated[int, Field(strict=True, ge=_INT64, le=_UINT64)]
+Count = Annotated[int, Field(strict=True, ge=0, le=_UINT64)]
+#: pydantic's own check of texts refuses lone surrogates.
+Text = Annotated[str, PlainValidator(_text)]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How records are read.
+
+    Parameters
+    ----------
+    make_key : callable
+        Makes the key of a plane from a `PlaneIndex`.
+    unpack : bool
+        Unpack labels; without it they stay packed, whatever the operation.
+    """
+
+    make_key: MakeKey
+    unpack: bool = True
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Says what a value is made of; for use in ``Annotated[Value, Parts(...)]``.
+
+    Parameters
+    ----------
+    declared : type
+        The record: what is checked.
+    make : callable, optional
+        Called with the checked record and pydantic's `ValidationInfo`, returns the value. A
+        `ValueError` says what was expected instead. By default the type is called with the
+        parts by name.
+    """
+
+    declared: Any
+    make: Callable[[Any, ValidationInfo], Any] | None = None
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        """Return pydantic's rule: check the record, then make the value."""
+        make = self.make or (lambda parts, _: source(**parts))
+        return core_schema.with_info_after_validator_function(
+            make, handler.generate_schema(self.declared)
+        )
+
+
+def reading(info: ValidationInfo) -> Reading:
+    """Return how a record is read, within a function of its `Parts`."""
+    assert isinstance(info.context, Reading)
+    return info.context
+
+
+def as_it_is(plane: PlaneIndex) -> PlaneIndex:
+    """Return a plane as its own key."""
+    return plane
+
+
+@dataclass(frozen=True)
+class Schema(Generic[T]):
+    """Converts values of a type to records and back.
+
+    Parameters
+    ----------
+    declared : type
+        The type, ``Annotated`` with its `Parts`.
+    place : str
+        What a value is called in messages, such as ``the operation``.
+    plain : callable
+        Called with a value, returns it as dicts, lists, texts and numbers.
+    """
+
+    declared: Any
+    place: str
+    plain: Callable[[Any], Any]
+
+    @cached_property
+    def _adapter(self) -> TypeAdapter[T]:
+        return TypeAdapter(self.declared)
+
+    def read(self, value: Any, make_key: MakeKey = as_it_is, place: str = "") -> T:
+        """Return the value of a record.
+
+        Parameters
+        ----------
+        value : object
+            As `json` gives it.
+        make_key : callable
+            Makes the key of a plane from a `PlaneIndex`, such as `PlaneSource.key`.
+        place : str
+            Where the record stands, for messages; such as ``line 3``.
+
+        Raises
+        ------
+        RecordError
+            Naming the place in the record, its value, and what was expected.
+        """
+        return self._checked(value, Reading(make_key), place or self.place)
+
+    def write(self, value: T) -> Any:
+        """Return the record of a value, which `json` can write.
+
+        Raises
+        ------
+        RecordError
+            If it could not be read again.
+        """
+        try:
+            plain = self.plain(value)
+        except RecordError:
+            raise
+        except (AttributeError, OverflowError, TypeError, ValueError) as error:
+            raise RecordError(f"{self.place} cannot be stored: {error}") from error
+        # What was read has numbers of the declared types: a float where an integer was given.
+        return self.plain(self._checked(plain, Reading(as_it_is, unpack=False), self.place))
+
+    def _checked(self, value: Any, reading: Reading, place: str) -> T:
+        try:
+            return self._adapter.validate_python(value, context=reading)
+        except ValidationError as error:
+            raise _complaint(error.errors(include_url=False), place) from error
+
+
+def dump(value: Any, place: str) -> bytes:
+    """Return a record as ASCII JSON on one line.
+
+    Raises
+    ------
+    RecordError
+        If it holds something that JSON has no form for, such as NaN.
+    """
+    try:
+        return json.dumps(value, allow_nan=False, separators=(",", ":")).encode("ascii")
+    except (TypeError, ValueError) as error:
+        raise RecordError(f"{place} cannot be stored: {error}") from error
+
+
+def parse(content: bytes, place: str) -> Any:
+    """Read JSON.
+
+    Raises
+    ------
+    RecordError
+        If it is not valid.
+    """
+    try:
+        return json.loads(content)
+    # A number of ten thousand digits is a ValueError; brackets without end, a RecursionError.
+    except (ValueError, RecursionError) as error:
+        raise RecordError(
+            f"{place} is not valid JSON ({error}); expected a file written by napari-sam3"
+        ) from error
+
+
+def _complaint(errors: list[ErrorDetails], place: str) -> RecordError:
+    """Return what is wrong first, in the words of the project."""
+    first = errors[0]
+    inner = first["loc"]
+    if first["type"] in ("missing", "extra_forbidden"):
+        same = [error for error in errors if error["loc"][:-1] == inner[:-1]]
+        lacking = [f"lacks {e['loc'][-1]!r}" for e in same if e["type"] == "missing"]
+        unknown = [
+            f"has an unknown {reprlib.repr(e['loc'][-1])}"
+            for e in same
+            if e["type"] == "extra_forbidden"
+        ]
+        what = " and ".join([*lacking, *unknown[:3]])
+        return RecordError(f"{place}{_steps(inner[:-1])} {what}. {_DAMAGED}")
+    where, reason = place + _steps(inner), first.get("ctx", {}).get("error")
+    if isinstance(reason, Sam3Error):
+        return RecordError(f"{where}: {reason}")
+    expected = str(reason or first["msg"].removeprefix("Input should be "))
+    return RecordError(
+        f"{where} is {reprlib.repr(first['input'])}; expected {expected}. {_DAMAGED}"
+    )
+
+
+def _steps(inner: tuple[int | str, ...]) -> str:
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in inner)
