@@ -156,7 +156,13 @@ class EmbeddingCache:
             return problem
 
     def encode_field(
-        self, region: Field, plane: PlaneImage, predictor: Predictor, control: Control
+        self,
+        region: Field,
+        plane: PlaneImage,
+        predictor: Predictor,
+        control: Control,
+        *,
+        keep_trunk: bool = False,
     ) -> ImageFeatures:
         """Return the features of a field, reading and encoding it if they are not held.
 
@@ -173,6 +179,9 @@ class EmbeddingCache:
             Encodes them.
         control : Control
             Told the progress.
+        keep_trunk : bool
+            Keep the trunk's map as well, which the concept detector needs. Features that were
+            made without it are made again.
 
         Returns
         -------
@@ -188,14 +197,14 @@ class EmbeddingCache:
         """
         control.report("encoding")
         key = self._known_key(region, plane, predictor)
-        features = self._find(key, predictor) if key is not None else None
+        features = self._find(key, predictor, keep_trunk) if key is not None else None
         if key is None or features is None:
             pixels = region.extract(plane)
             key = embedding_key(pixels, predictor)
             self._remember_key(key, region, plane, predictor)
-            features = self._find(key, predictor)
+            features = self._find(key, predictor, keep_trunk)
             if features is None:
-                features = _encode(pixels, predictor, control)
+                features = _encode(pixels, predictor, control, keep_trunk)
                 self.put(key, features)
         # It may also have been encoded before there was a store.
         self._store(key, features, plane, predictor)
@@ -209,7 +218,7 @@ class EmbeddingCache:
             self._entries.clear()
             self._nbytes = 0
 
-    def _find(self, key: str, predictor: Predictor) -> ImageFeatures | None:
+    def _find(self, key: str, predictor: Predictor, keep_trunk: bool) -> ImageFeatures | None:
         """Look in memory, then in the store."""
         features, store = self.get(key), self.store
         if features is None and store is not None:
@@ -217,6 +226,8 @@ class EmbeddingCache:
             if stored is not None:
                 features = stored.to(predictor.device)
                 self.put(key, features)
+        if features is not None and keep_trunk and features.trunk is None:
+            return None
         return features
 
     def _store(
@@ -264,11 +275,13 @@ def store_features(
     )
 
 
-def _encode(pixels: npt.NDArray[np.uint8], predictor: Predictor, control: Control) -> ImageFeatures:
+def _encode(
+    pixels: npt.NDArray[np.uint8], predictor: Predictor, control: Control, keep_trunk: bool
+) -> ImageFeatures:
     def progress(share: float) -> None:
         if control.abandoned:
             raise EncodingStopped
         control.report("encoding", share)
 
     logger.debug("encoding a field of %s px", pixels.shape[:2])
-    return predictor.encode(pixels, progress)
+    return predictor.encode(pixels, progress, keep_trunk=keep_trunk)

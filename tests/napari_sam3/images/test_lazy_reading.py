@@ -74,10 +74,16 @@ class NotingCache(EmbeddingCache):
         self.asked: set[Field] = set()
 
     def encode_field(
-        self, region: Field, plane: PlaneImage, predictor: Predictor, control: Control
+        self,
+        region: Field,
+        plane: PlaneImage,
+        predictor: Predictor,
+        control: Control,
+        *,
+        keep_trunk: bool = False,
     ) -> ImageFeatures:
         self.asked.add(region)
-        return super().encode_field(region, plane, predictor, control)
+        return super().encode_field(region, plane, predictor, control, keep_trunk=keep_trunk)
 
 
 class Calm:

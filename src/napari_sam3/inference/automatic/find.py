@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from sam3.predictor import Predictor
 
 __all__ = ["AutomaticSettings", "Found", "Seed"]
-__all__ += ["find_objects", "merge_found", "paint_order", "stability"]
+__all__ += ["Part", "click", "find_objects", "merge_found", "paint_order", "seed_batches"]
+__all__ += ["stability"]
 
 
 def find_objects(
@@ -68,13 +69,10 @@ def find_objects(
     region = region or (slice(0, plane.shape[0]), slice(0, plane.shape[1]))
     seeds = find_seeds(plane, predictor.config, settings, region)
     found: list[Found] = []
-    for level, batch in _batches(seeds, plane.shape, predictor, settings):
-        drafts = tuple(
-            Draft(number, (Turn(PromptSet(((seed.x, seed.y),), (1,))),))
-            for number, seed in enumerate(batch)
-        )
-        question = Question(plane, drafts, level=level, highest=level + settings.levels_up)
-        answers = answer(question, predictor, cache, control)
+    batches = list(seed_batches(seeds, plane.shape, predictor, settings.level))
+    for done, (field, batch) in enumerate(batches):
+        part = Part(control, done / len(batches), 1 / len(batches))
+        answers = click(batch, plane, field, predictor, cache, part, settings.levels_up)
         if answers is None:
             return None
         for seed, one in zip(batch, answers, strict=True):
@@ -99,22 +97,74 @@ def stability(candidate: Candidate, field: Field, offset: float) -> float:
     return inner / max(1, outer)
 
 
-def _batches(
+def click(
+    seeds: Sequence[Seed],
+    plane: PlaneImage,
+    field: Field,
+    predictor: Predictor,
+    cache: EmbeddingCache,
+    control: Control,
+    levels_up: int,
+) -> tuple[ObjectPrediction, ...] | None:
+    """Click on each seed of a field for itself; None once the control is cancelled."""
+    drafts = tuple(
+        Draft(number, (Turn(PromptSet(((seed.x, seed.y),), (1,))),))
+        for number, seed in enumerate(seeds)
+    )
+    question = Question(plane, drafts, level=field.level, highest=field.level + levels_up)
+    return answer(question, predictor, cache, control)
+
+
+def seed_batches(
     seeds: Sequence[Seed],
     shape: tuple[int, int],
     predictor: Predictor,
-    settings: AutomaticSettings,
-) -> Iterator[tuple[int, list[Seed]]]:
-    """Give the seeds of a field together, field by field, few enough for one call."""
+    level: int | None,
+    typical_size: float | None = None,
+) -> Iterator[tuple[Field, list[Seed]]]:
+    """Yield the seeds of a field together, field by field, few enough for one call."""
     groups: dict[Field, list[Seed]] = {}
     for seed in seeds:
-        click = PromptSet(((seed.x, seed.y),), (1,))
-        field = choose_field(shape, click, predictor.config, settings.level)
+        place = PromptSet(((seed.x, seed.y),), (1,))
+        field = choose_field(shape, place, predictor.config, level, typical_size)
         groups.setdefault(field, []).append(seed)
     for field in sorted(groups, key=lambda one: (one.level, one.rows, one.columns)):
         group = groups[field]
         for start in range(0, len(group), LARGEST_BATCH):
-            yield field.level, group[start : start + LARGEST_BATCH]
+            yield field, group[start : start + LARGEST_BATCH]
+
+
+class Part:
+    """The control of one part of a job, which reports progress of the whole.
+
+    Parameters
+    ----------
+    control : Control
+        That of the whole job.
+    start, share : float
+        Where the part begins, and how much of the whole it is, in 0..1.
+    """
+
+    def __init__(self, control: Control, start: float, share: float) -> None:
+        self._control, self._start, self._share = control, start, share
+        self._done = 0.0
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the answer is no longer wanted."""
+        return self._control.cancelled
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether nothing at all is wanted any more."""
+        return self._control.abandoned
+
+    def report(self, stage: str, fraction: float | None = None) -> None:
+        """Report a stage of the part as a share of the whole, which never falls."""
+        # Encoding takes about half of the time where a field has to be encoded first.
+        done = 0.5 * (fraction or 0.0) if stage == "encoding" else 0.5
+        self._done = max(self._done, done)
+        self._control.report(stage, self._start + self._share * self._done)
 
 
 def _usable(

@@ -1,0 +1,139 @@
+"""What an object looks like to the model: its features averaged over a mask, size and contrast."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage, sparse
+
+from napari_sam3.core.fields import Field
+from napari_sam3.core.masks import PlaneMask
+from napari_sam3.core.rendering import PlaneImage
+
+if TYPE_CHECKING:
+    from sam3.features import ImageFeatures
+
+__all__ = ["Appearance", "describe"]
+
+#: Width of the ring around an object that its contrast is measured against, as a share of the
+#: object's diameter.
+_RING = 0.3
+_LEAST_RING, _LARGEST_RING = 2, 12
+
+Vector = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Appearance:
+    """Plain numbers that can be compared across fields, planes and images.
+
+    Attributes
+    ----------
+    features : tuple of ndarray, shapes (C,), (C / 4,), (C / 8,)
+        The model's maps, coarse to fine, averaged over the mask.
+    area : float
+        In px of the plane.
+    extent : tuple of float
+        Height and width in px of the bounding box.
+    solidity : float
+        Share of the bounding box that the mask fills, 0 to 1.
+    colour, ring, texture : ndarray of float32, shape (3,)
+        Mean of the object, mean of the ring around it, and standard deviation within the
+        object, for red, green and blue in 0..1.
+    """
+
+    features: tuple[Vector, ...]
+    area: float
+    extent: tuple[float, float]
+    solidity: float
+    colour: Vector
+    ring: Vector
+    texture: Vector
+
+
+def describe(
+    masks: Sequence[PlaneMask], plane: PlaneImage, field: Field, features: ImageFeatures
+) -> list[Appearance]:
+    """Describe objects that lie in a field.
+
+    Parameters
+    ----------
+    masks : sequence of PlaneMask
+        None of them empty.
+    plane : PlaneImage
+        Where their colours are read.
+    field : Field
+        Region that was encoded.
+    features : ImageFeatures
+        Of that field.
+    """
+    if not masks:
+        return []
+    pooled = [
+        _pool(masks, field, features_map[0].float().cpu().numpy())
+        for features_map in features.encoded
+    ]
+    pixels = plane.region(slice(*field.rows), slice(*field.columns))
+    return [
+        _describe(mask, pixels, field, tuple(level[index] for level in pooled))
+        for index, mask in enumerate(masks)
+    ]
+
+
+def _pool(masks: Sequence[PlaneMask], field: Field, values: Vector) -> Vector:
+    """Average a map (C, g, g) over masks: (N, C)."""
+    channels, height, width = values.shape
+    cells, rows = [], []
+    for index, mask in enumerate(masks):
+        ys, xs = np.nonzero(mask.crop)
+        y = (ys + mask.row + 0.5 - field.origin[0]) * height / field.encoded_shape[0]
+        x = (xs + mask.column + 0.5 - field.origin[1]) * width / field.encoded_shape[1]
+        at = np.clip(y, 0, height - 1).astype(np.int64) * width
+        at += np.clip(x, 0, width - 1).astype(np.int64)
+        cells.append(at)
+        rows.append(np.full(len(at), index))
+    where, which = np.concatenate(cells), np.concatenate(rows)
+    counts = sparse.coo_matrix(
+        (np.ones(len(where), np.float32), (which, where)), (len(masks), height * width)
+    ).tocsr()
+    sums = counts @ values.reshape(channels, -1).T
+    return np.asarray(sums / np.maximum(1, counts.sum(axis=1)), np.float32)
+
+
+def _describe(
+    mask: PlaneMask, pixels: npt.NDArray[np.uint8], field: Field, pooled: tuple[Vector, ...]
+) -> Appearance:
+    area = mask.area
+    width = int(np.clip(_RING * np.sqrt(area), _LEAST_RING, _LARGEST_RING))
+    y0, x0, y1, x1 = mask.bbox
+    rows = slice(max(field.rows[0], y0 - width), min(field.rows[1], y1 + width))
+    columns = slice(max(field.columns[0], x0 - width), min(field.columns[1], x1 + width))
+    inside = mask.within((rows, columns))
+    # A square is near enough to a disc, and its maximum filter is separable.
+    ring = ndimage.maximum_filter(inside, size=2 * width + 1) & ~inside
+    top, left = field.rows[0], field.columns[0]
+    step = pixels.shape[0] / field.shape[0], pixels.shape[1] / field.shape[1]
+    seen = pixels[
+        _scaled(rows, top, step[0], inside.shape[0])[:, None],
+        _scaled(columns, left, step[1], inside.shape[1])[None],
+    ].astype(np.float32) / np.float32(255)
+    body = seen[inside]
+    around = seen[ring] if ring.any() else body
+    return Appearance(
+        features=pooled,
+        area=float(area),
+        extent=(float(y1 - y0), float(x1 - x0)),
+        solidity=area / max(1, mask.crop.size),
+        colour=body.mean(axis=0),
+        ring=around.mean(axis=0),
+        texture=body.std(axis=0),
+    )
+
+
+def _scaled(span: slice, origin: int, step: float, count: int) -> npt.NDArray[np.int64]:
+    """Return the pixels read that stand for a span of the plane."""
+    return np.asarray((np.arange(count) + span.start - origin) * step, np.float64).astype(np.int64)

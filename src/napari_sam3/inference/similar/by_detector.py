@@ -1,0 +1,96 @@
+"""Find everything on a plane that the concept detector takes for what the examples show."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari_sam3.core.fields import Field, fields_of_level, top_level, touches_inner_border
+from napari_sam3.core.masks import Region
+from napari_sam3.core.rendering import PlaneImage
+from napari_sam3.inference.automatic.find import Part
+from napari_sam3.inference.automatic.seeds import Seed
+from napari_sam3.inference.automatic.settings import AutomaticSettings
+from napari_sam3.inference.automatic.suppression import Found, suppress
+from napari_sam3.inference.cache import Control, EmbeddingCache
+
+from .examples import Concept
+
+if TYPE_CHECKING:
+    from sam3.concepts.detector import Detector
+
+__all__ = ["find_by_detector"]
+
+# Examples larger than this share of a field are searched for a level up.
+_LARGEST_SHARE = 1 / 3
+
+
+def find_by_detector(
+    plane: PlaneImage,
+    detector: Detector,
+    cache: EmbeddingCache,
+    control: Control,
+    concept: Concept,
+    region: Region,
+    least_score: float,
+) -> tuple[Found, ...] | None:
+    """Ask the detector on each field that meets a region.
+
+    Fields overlap by half; an instance that its field cuts off is taken from a neighbouring one
+    that holds it whole, and one that two fields hold is kept once.
+
+    Parameters
+    ----------
+    plane, detector, cache, control, concept, region
+        As for :func:`find_similar`; of instances outside the region none is returned.
+    least_score : float
+        Instances that score less are not drawn.
+
+    Returns
+    -------
+    tuple of Found, or None
+        The best first; None if the control was cancelled.
+    """
+    fields = _fields(plane.shape, detector, concept, region)
+    found: list[Found] = []
+    for done, field in enumerate(fields):
+        part = Part(control, done / len(fields), 1 / len(fields))
+        features = cache.encode_field(field, plane, detector.predictor, part, keep_trunk=True)
+        if control.cancelled:
+            return None
+        part.report("predicting")
+        answered = detector.find(features, concept.text, examples=concept.tokens)
+        instances = answered.above(least_score)
+        for crop, score in zip(instances.crops(), instances.scores, strict=True):
+            mask = field.paste(crop.pixels, crop.row, crop.column)
+            if mask.is_empty or touches_inner_border(mask, field, plane.shape):
+                continue
+            y0, x0, y1, x1 = mask.bbox
+            middle = Seed((y0 + y1 - 1) / 2, (x0 + x1 - 1) / 2)
+            if _holds(region, middle):
+                found.append(Found(mask, float(score), 1.0, middle, field.level))
+    return None if control.cancelled else suppress(found, AutomaticSettings())
+
+
+def _fields(
+    shape: tuple[int, int], detector: Detector, concept: Concept, region: Region
+) -> list[Field]:
+    """Return the fields that meet a region, of a level that suits the examples."""
+    config = detector.predictor.config
+    level, top = config.default_level, top_level(shape, config.resolution)
+    size = concept.typical_size
+    while size and level < top and size > _LARGEST_SHARE * config.resolution * 2.0**level:
+        level += 1
+    rows, columns = region
+    return [
+        one
+        for one in fields_of_level(shape, config.resolution, min(level, top))
+        if one.rows[0] < rows.stop
+        and rows.start < one.rows[1]
+        and one.columns[0] < columns.stop
+        and columns.start < one.columns[1]
+    ]
+
+
+def _holds(region: Region, at: Seed) -> bool:
+    rows, columns = region
+    return bool(rows.start <= at.y < rows.stop and columns.start <= at.x < columns.stop)

@@ -1,0 +1,255 @@
+"""What is searched for: objects that are wanted, and others that are not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_sam3.core.drafts import Draft, Turn
+from napari_sam3.core.fields import Field, choose_field
+from napari_sam3.core.masks import PlaneMask
+from napari_sam3.core.prompts import Box, PromptSet
+from napari_sam3.core.rendering import PlaneImage
+from napari_sam3.inference.answers import answer
+from napari_sam3.inference.cache import Control, EmbeddingCache
+from napari_sam3.inference.questions import Question
+from sam3.errors import PromptError
+
+from .appearance import Appearance, describe
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from sam3.concepts.detector import Detector
+    from sam3.predictor import Predictor
+
+__all__ = ["Concept", "Example", "learn_concept"]
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """An object on a plane that was labelled or boxed.
+
+    Parameters
+    ----------
+    mask : PlaneMask
+        Its pixels, or those within a box around it.
+    wanted : bool
+        False for what must not be found.
+    boxed : bool
+        Whether the mask is a box, in which the model has yet to tell the object from the ground.
+    """
+
+    mask: PlaneMask
+    wanted: bool = True
+    boxed: bool = False
+
+    @classmethod
+    def from_box(cls, box: Box, shape: tuple[int, int], wanted: bool = True) -> Example:
+        """Make an example of a box (x0, y0, x1, y1) in px of a plane of ``shape`` (H, W).
+
+        Raises
+        ------
+        sam3.errors.PromptError
+            If the box has no area or lies outside the plane.
+        """
+        x0, y0, x1, y1 = box
+        if not (np.isfinite(box).all() and x0 < x1 and y0 < y1):
+            raise PromptError(
+                f"the example box has no area: {list(box)}. Expected x0 < x1 and y0 < y1; draw "
+                "it around an object."
+            )
+        corners = ((x0, y0), (x1, y0), (x1, y1), (x0, y1))
+        mask = PlaneMask.from_outline(corners, shape)
+        if mask.is_empty:
+            raise PromptError(
+                f"the example box lies outside the plane: {list(box)}. Expected a box within "
+                f"{shape[1]} x {shape[0]} px; draw it around an object."
+            )
+        return cls(mask, wanted, boxed=True)
+
+    @property
+    def bounds(self) -> Box:
+        """(x0, y0, x1, y1) in px, for the choice of a field."""
+        y0, x0, y1, x1 = self.mask.bbox
+        return float(x0), float(y0), float(x1 - 1), float(y1 - 1)
+
+    @property
+    def extent(self) -> float:
+        """Longer side in px."""
+        return float(max(self.mask.crop.shape))
+
+
+@dataclass(frozen=True, eq=False)
+class Concept:
+    """What a search needs to know of its examples; no image is needed any more.
+
+    Parameters
+    ----------
+    wanted, unwanted : tuple of Appearance
+        What the examples look like.
+    tokens : tuple of Tensor, each of shape (N, C)
+        The examples as the concept detector reads them; empty without one.
+    text : str, optional
+        Name of what is searched for, for the concept detector.
+    """
+
+    wanted: tuple[Appearance, ...] = ()
+    unwanted: tuple[Appearance, ...] = ()
+    tokens: tuple[Tensor, ...] = field(default=(), repr=False)
+    text: str | None = None
+
+    @classmethod
+    def joined(cls, parts: Iterable[Concept]) -> Concept:
+        """Join the examples of several planes or images."""
+        parts = tuple(parts)
+        texts = [one.text for one in parts if one.text is not None]
+        return cls(
+            tuple(one for part in parts for one in part.wanted),
+            tuple(one for part in parts for one in part.unwanted),
+            tuple(one for part in parts for one in part.tokens),
+            texts[-1] if texts else None,
+        )
+
+    @property
+    def typical_size(self) -> float | None:
+        """Median of the longer sides in px of what is wanted."""
+        sizes = [max(one.extent) for one in self.wanted]
+        return float(np.median(sizes)) if sizes else None
+
+    @property
+    def radii(self) -> tuple[float, float]:
+        """Smallest and largest radius in px of discs as large as what is wanted."""
+        radii = [float(np.sqrt(one.area / np.pi)) for one in self.wanted]
+        return min(radii), max(radii)
+
+
+def learn_concept(
+    examples: Sequence[Example],
+    plane: PlaneImage,
+    predictor: Predictor,
+    cache: EmbeddingCache,
+    control: Control,
+    detector: Detector | None = None,
+) -> Concept | None:
+    """Learn what the examples on a plane look like, to be used on any plane.
+
+    Parameters
+    ----------
+    examples : sequence of Example
+        On this plane.
+    plane : PlaneImage
+        Where they are.
+    predictor, cache, control
+        As for :func:`napari_sam3.inference.automatic.find.find_objects`.
+    detector : Detector, optional
+        Encodes the examples as well, if it is there.
+
+    Returns
+    -------
+    Concept, or None
+        None if the control was cancelled.
+
+    Raises
+    ------
+    sam3.errors.PromptError
+        If an example is empty or lies outside the plane.
+    """
+    for example in examples:
+        _check_place(example, plane.shape)
+    outlined = _outlined(examples, plane, predictor, cache, control)
+    if outlined is None:
+        return None
+    examples = outlined
+    # All examples are seen at one scale, which is the one that is searched at.
+    sizes = [one.extent for one in examples if one.wanted]
+    typical = float(np.median(sizes)) if sizes else None
+    groups: dict[Field, list[Example]] = {}
+    for example in examples:
+        groups.setdefault(example_field(example, plane.shape, predictor, typical), []).append(
+            example
+        )
+    parts = []
+    for place, group in groups.items():
+        features = cache.encode_field(
+            place, plane, predictor, control, keep_trunk=detector is not None
+        )
+        if control.cancelled:
+            return None
+        control.report("predicting")
+        looks = describe([one.mask for one in group], plane, place, features)
+        pairs = list(zip(group, looks, strict=True))
+        tokens: tuple[Tensor, ...] = ()
+        if detector is not None:
+            boxes = [_box_in(place, one) for one in group]
+            labels = [one.wanted for one in group]
+            tokens = (detector.encode_examples(features, boxes, labels),)
+        parts.append(
+            Concept(
+                tuple(look for one, look in pairs if one.wanted),
+                tuple(look for one, look in pairs if not one.wanted),
+                tokens,
+            )
+        )
+    return Concept.joined(parts)
+
+
+def example_field(
+    example: Example, shape: tuple[int, int], predictor: Predictor, typical_size: float | None
+) -> Field:
+    """Choose the field in which an example is seen as a click on it would be."""
+    return choose_field(shape, _Place(example.bounds), predictor.config, None, typical_size)
+
+
+def _outlined(
+    examples: Sequence[Example],
+    plane: PlaneImage,
+    predictor: Predictor,
+    cache: EmbeddingCache,
+    control: Control,
+) -> list[Example] | None:
+    """Ask the model what the object in each box is; None once the control is cancelled."""
+    prompts = [PromptSet(box=one.bounds) if one.boxed else None for one in examples]
+    drafts = tuple(
+        Draft(number, (Turn(one),)) for number, one in enumerate(prompts) if one is not None
+    )
+    answers = answer(Question(plane, drafts), predictor, cache, control) if drafts else ()
+    if answers is None:
+        return None
+    masks = {one.draft.number: one.mask for one in answers if not one.mask.is_empty}
+    return [
+        replace(one, mask=masks.get(number, one.mask), boxed=False)
+        for number, one in enumerate(examples)
+    ]
+
+
+@dataclass(frozen=True)
+class _Place:
+    """An example as `choose_field` looks at a click."""
+
+    bounds: Box
+    extent: float | None = None
+
+
+def _box_in(place: Field, example: Example) -> list[float]:
+    """Return the corners (x0, y0, x1, y1) of an example in its field, pixels' edges included."""
+    y0, x0, y1, x1 = example.mask.bbox
+    row, column = place.origin
+    return [x0 - column, y0 - row, x1 - column, y1 - row]
+
+
+def _check_place(example: Example, shape: tuple[int, int]) -> None:
+    y0, x0, y1, x1 = example.mask.bbox
+    if example.mask.is_empty or not example.mask.crop.any():
+        raise PromptError(
+            "an example has no pixels. Expected a labelled object or a box with an area; choose "
+            "another example."
+        )
+    if y0 < 0 or x0 < 0 or y1 > shape[0] or x1 > shape[1]:
+        raise PromptError(
+            f"an example lies outside the plane: rows {y0} to {y1}, columns {x0} to {x1}. "
+            f"Expected {shape[0]} x {shape[1]} px at most; choose labels made for this image."
+        )

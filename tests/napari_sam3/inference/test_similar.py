@@ -1,0 +1,250 @@
+"""Objects like the examples are found, wherever the examples are, and others are not."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from napari_sam3.core.fields import fields_of_level
+from napari_sam3.core.masks import PlaneMask
+from napari_sam3.core.planes import plane_from_array
+from napari_sam3.images.plane_image import ArrayPlane
+from napari_sam3.inference.automatic.find import Found, merge_found
+from napari_sam3.inference.automatic.settings import AutomaticSettings
+from napari_sam3.inference.cache import EmbeddingCache
+from napari_sam3.inference.similar.examples import Concept, Example, learn_concept
+from napari_sam3.inference.similar.search import LEAST_SCORE, find_similar, shown
+from sam3 import Predictor, load_predictor
+from sam3.concepts.detector import Detector, load_detector
+from sam3.errors import PromptError
+from tests.sam3.tiny_detector import save_tiny_detector
+
+SHAPE = (200, 200)
+DISCS = [(30, 40), (30, 100), (30, 160), (90, 40), (90, 160), (150, 100)]
+SMALL = [(60, 70), (90, 100), (150, 40), (150, 160), (180, 70)]
+
+
+class Control:
+    """Hear of progress, and want an end after so many reports."""
+
+    def __init__(self, stop_after: int | None = None) -> None:
+        self.shares: list[float] = []
+        self.stop_after = stop_after
+
+    @property
+    def cancelled(self) -> bool:
+        return self.stop_after is not None and len(self.shares) >= self.stop_after
+
+    abandoned = False
+
+    def report(self, stage: str, fraction: float | None = None) -> None:
+        if fraction is not None:
+            self.shares.append(fraction)
+
+
+def scene(seed: int) -> tuple[ArrayPlane, npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+    """Return large bright discs and small grey ones, and the labels of either."""
+    rows, columns = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    light = np.random.default_rng(seed).normal(30, 4, SHAPE)
+    labels = []
+    for places, radius, value in ((DISCS, 15, 200), (SMALL, 8, 110)):
+        truth = np.zeros(SHAPE, np.int32)
+        for number, (row, column) in enumerate(places, start=1):
+            truth[(rows - row) ** 2 + (columns - column) ** 2 < radius**2] = number
+        light[truth > 0] += value - 30
+        labels.append(truth)
+    plane = plane_from_array(np.clip(light, 0, 255).astype(np.uint8))
+    return ArrayPlane(plane), labels[0], labels[1]
+
+
+@pytest.fixture(scope="module")
+def embedded() -> Predictor:
+    return load_predictor("tiny", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def cache() -> EmbeddingCache:
+    return EmbeddingCache(limit_bytes=500_000_000)
+
+
+@pytest.fixture(scope="module")
+def detector(tmp_path_factory: pytest.TempPathFactory) -> Detector:
+    path = tmp_path_factory.mktemp("weights") / "detector.safetensors"
+    save_tiny_detector(path)
+    return load_detector(path, "cpu")
+
+
+def examples(labels: npt.NDArray[np.int32], *numbers: int, wanted: bool = True) -> list[Example]:
+    return [Example(PlaneMask.from_array(labels == number), wanted) for number in numbers]
+
+
+def centres(found: tuple[Found, ...]) -> set[tuple[int, int]]:
+    """Return the middles of masks, rounded to 10 px."""
+    boxes = [one.mask.bbox for one in found]
+    return {(round((a + c) / 20) * 10, round((b + d) / 20) * 10) for a, b, c, d in boxes}
+
+
+def search(
+    chosen: list[Example], on: ArrayPlane, at: ArrayPlane, model: Predictor, cache: EmbeddingCache
+) -> tuple[Found, ...]:
+    concept = learn_concept(chosen, on, model, cache, Control())
+    assert concept is not None
+    found = find_similar(at, model, cache, Control(), concept)
+    assert found is not None
+    return found
+
+
+def assert_apart(found: tuple[Found, ...], places: list[tuple[int, int]]) -> None:
+    """All places are found, and score higher by 0.2 than anything else."""
+    assert centres(found[: len(places)]) == set(places)
+    last = found[len(places) - 1].score
+    assert last > 0.7
+    assert all(one.score < last - 0.2 for one in found[len(places) :])
+
+
+def test_all_of_the_kind_are_found_and_none_of_the_other(
+    embedded: Predictor, cache: EmbeddingCache
+) -> None:
+    plane, large, small = scene(0)
+    found = search(examples(large, 1), plane, plane, embedded, cache)
+    assert_apart(found, DISCS)
+    assert [one.score for one in found] == sorted((one.score for one in found), reverse=True)
+    found = search(examples(small, 1, 2), plane, plane, embedded, cache)
+    assert_apart(found, SMALL)
+    assert all(LEAST_SCORE <= one.score <= 1 for one in found)
+
+
+def test_examples_of_another_image_find_the_same(
+    embedded: Predictor, cache: EmbeddingCache
+) -> None:
+    plane, large, _ = scene(0)
+    other, _, _ = scene(1)
+    found = search(examples(large, 1, 4), plane, other, embedded, cache)
+    assert_apart(found, DISCS)
+
+
+def test_a_box_serves_as_an_example(embedded: Predictor, cache: EmbeddingCache) -> None:
+    plane, _, _ = scene(0)
+    box = Example.from_box((24.0, 14.0, 56.0, 46.0), SHAPE)
+    assert_apart(search([box], plane, plane, embedded, cache), DISCS)
+
+
+def test_unwanted_examples_push_their_kind_down(embedded: Predictor, cache: EmbeddingCache) -> None:
+    plane, large, small = scene(0)
+    both = examples(large, 1) + examples(small, 1)
+    without = search(both, plane, plane, embedded, cache)
+    rejected = [*examples(large, 1, 2), *examples(small, 1, 2, wanted=False)]
+    rejecting = search(rejected, plane, plane, embedded, cache)
+    assert centres(shown(rejecting, 0.5)) == set(DISCS)
+    assert set(SMALL) & centres(shown(without, 0.3))
+
+
+def test_tiles_together_find_what_the_whole_does(
+    embedded: Predictor, cache: EmbeddingCache
+) -> None:
+    plane, large, _ = scene(0)
+    concept = learn_concept(examples(large, 1, 2), plane, embedded, cache, Control())
+    assert concept is not None
+    whole = find_similar(plane, embedded, cache, Control(), concept)
+    halves = [
+        find_similar(plane, embedded, cache, Control(), concept, (rows, slice(0, 200)))
+        for rows in (slice(0, 100), slice(100, 200))
+    ]
+    together = merge_found([half or () for half in halves], AutomaticSettings())
+    assert centres(shown(together, 0.5)) == centres(shown(whole or (), 0.5))
+
+
+def test_progress_moves_and_a_search_can_be_cancelled(
+    embedded: Predictor, cache: EmbeddingCache
+) -> None:
+    plane, large, _ = scene(0)
+    concept = learn_concept(examples(large, 1), plane, embedded, cache, Control())
+    assert concept is not None
+    control = Control()
+    assert find_similar(plane, embedded, cache, control, concept) is not None
+    assert control.shares == sorted(control.shares)
+    assert len(set(control.shares)) > 2
+    assert find_similar(plane, embedded, cache, Control(stop_after=2), concept) is None
+
+
+def test_an_image_without_any_instance_gives_nothing(
+    embedded: Predictor, cache: EmbeddingCache
+) -> None:
+    plane, large, _ = scene(0)
+    blank = ArrayPlane(np.full((*SHAPE, 3), 90, np.uint8))
+    assert shown(search(examples(large, 1), plane, blank, embedded, cache), 0.5) == ()
+
+
+def test_bad_examples_are_refused(embedded: Predictor, cache: EmbeddingCache) -> None:
+    plane, large, _ = scene(0)
+    with pytest.raises(PromptError, match="no example of what is wanted"):
+        find_similar(plane, embedded, cache, Control(), Concept())
+    for box, message in (
+        ((10.0, 10.0, 10.0, 40.0), "has no area"),
+        ((float("nan"), 0.0, 5.0, 5.0), "has no area"),
+        ((300.0, 300.0, 320.0, 330.0), "outside the plane"),
+    ):
+        with pytest.raises(PromptError, match=message):
+            Example.from_box(box, SHAPE)
+    empty = Example(PlaneMask.from_array(np.zeros(SHAPE, bool)))
+    outside = Example(PlaneMask(190, 190, np.ones((20, 20), bool)))
+    for example, message in ((empty, "has no pixels"), (outside, "lies outside the plane")):
+        with pytest.raises(PromptError, match=message):
+            learn_concept([example], plane, embedded, cache, Control())
+    only_unwanted = learn_concept(
+        examples(large, 1, wanted=False), plane, embedded, cache, Control()
+    )
+    assert only_unwanted is not None
+    with pytest.raises(PromptError, match="no example of what is wanted"):
+        find_similar(plane, embedded, cache, Control(), only_unwanted)
+
+
+def test_the_detector_is_asked_where_there_is_one(detector: Detector) -> None:
+    plane, large, small = scene(0)
+    other, _, _ = scene(1)
+    cache = EmbeddingCache(limit_bytes=500_000_000)
+    chosen = [*examples(large, 1), *examples(small, 1, wanted=False)]
+    concept = learn_concept(chosen, plane, detector.predictor, cache, Control(), detector)
+    assert concept is not None
+    assert sum(len(tokens) for tokens in concept.tokens) == 2
+    # A part of the other image that is one field.
+    part = ArrayPlane(other.region(slice(0, 120), slice(0, 120)))
+    found = find_similar(part, detector.predictor, cache, Control(), concept, detector=detector)
+    assert found is not None
+    # On a plane of one field the answers are the detector's own, none twice.
+    features = detector.encode(part.region(slice(0, 120), slice(0, 120)))
+    direct = detector.find(features, examples=concept.tokens)
+    scores = {round(float(score), 4) for score in direct.scores}
+    assert found or not (direct.scores > LEAST_SCORE).any()
+    assert all(round(one.score, 4) in scores for one in found)
+    assert (
+        find_similar(
+            other, detector.predictor, cache, Control(stop_after=1), concept, detector=detector
+        )
+        is None
+    )
+
+
+def test_features_for_clicks_are_made_again_with_the_trunk(detector: Detector) -> None:
+    plane, _, _ = scene(0)
+    field = fields_of_level(plane.shape, detector.predictor.config.resolution, 0)[0]
+    cache = EmbeddingCache(limit_bytes=500_000_000)
+    clicks = cache.encode_field(field, plane, detector.predictor, Control())
+    assert clicks.trunk is None
+    kept = cache.encode_field(field, plane, detector.predictor, Control(), keep_trunk=True)
+    assert kept.trunk is not None
+    again = cache.encode_field(field, plane, detector.predictor, Control())
+    assert again is kept
+
+
+def test_a_concept_can_be_sent_to_another_process(embedded: Predictor) -> None:
+    plane, large, _ = scene(0)
+    concept = learn_concept(examples(large, 1), plane, embedded, EmbeddingCache(), Control())
+    sent = pickle.dumps(concept)
+    assert len(sent) < 10_000
+    again = pickle.loads(sent)
+    assert concept is not None
+    assert again.wanted[0].area == concept.wanted[0].area == examples(large, 1)[0].mask.area
