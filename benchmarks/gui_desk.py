@@ -73,7 +73,8 @@ class Desk:
     def __post_init__(self) -> None:
         """Put clocks on the session, its thread and the canvas."""
         session = self.widget.session
-        self._submit, session._submit = session._submit, self._timed
+        predictions = session._parts.predictions
+        self._submit, predictions._submit = predictions._submit, self._timed
         # Connected after the binding, hence told after the preview has taken the mask.
         session.prediction_changed.connect(self._on_prediction)
         canvas: Any = self.viewer.window._qt_viewer.canvas

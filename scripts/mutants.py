@@ -22,7 +22,7 @@ ROOT = Path(__file__).parent.parent
 GOAL = 0.85
 MUTMUT = str(Path(sys.executable).parent / "mutmut")
 PLUGIN = "tests/napari_sam3"
-OF_SESSION = "session session_commands session_jobs history ledger batch_steps"
+OF_SESSION = "session session_commands session_jobs history objects batch_steps"
 OF_CURATING = "curating curating_records"
 SESSION = [f"{PLUGIN}/session/test_{name}.py" for name in f"{OF_SESSION} {OF_CURATING}".split()]
 SESSION.append(f"{PLUGIN}/labels/test_edits.py")
@@ -41,10 +41,18 @@ MODULES = {
         f"{PLUGIN}/core/test_field_examples.py",
         f"{PLUGIN}/core/test_fields.py",
     ],
-    "napari_sam3/session/session": SESSION,
-    "napari_sam3/session/accepting": SESSION,
-    "napari_sam3/session/objects": SESSION,
-    "napari_sam3/session/curating": SESSION,
+    **{
+        f"napari_sam3/session/{name}": SESSION
+        for name in [
+            "accepting",
+            "changes",
+            "curating",
+            "drafts",
+            "history",
+            "objects",
+            "prompting",
+        ]
+    },
 }
 #: Imported once, and not for each change: `-p` imports any module.
 PRELOADED = (

@@ -15,7 +15,7 @@ from napari_sam3.core.operations import LabelWrite, Policy
 
 from .targets import LabelTarget, check_id_fits
 
-__all__ = ["Edit", "LabelEdit", "mask_of_label", "write_object"]
+__all__ = ["Edit", "LabelEdit", "find_mask_of_label", "mask_of_label", "write_object"]
 
 # Rows looked at together when a label is searched for in a plane.
 _BAND = 1024
@@ -192,6 +192,14 @@ def mask_of_label(target: LabelTarget, label: int) -> PlaneMask:
     """
     if label == 0:
         raise LabelError("0 is the background and no label; choose a label that is on this plane")
+    mask = find_mask_of_label(target, label)
+    if mask is None:
+        raise LabelError(f"there is no label {label} on this plane; click on one that is there")
+    return mask
+
+
+def find_mask_of_label(target: LabelTarget, label: int) -> PlaneMask | None:
+    """Find all pixels of a label on a plane; None if there are none."""
     height, width = target.shape
     found: list[PlaneMask] = []
     for start in range(0, height, _BAND):
@@ -200,7 +208,7 @@ def mask_of_label(target: LabelTarget, label: int) -> PlaneMask:
         if not part.is_empty:
             found.append(part)
     if not found:
-        raise LabelError(f"there is no label {label} on this plane; click on one that is there")
+        return None
     region = around(found)
     whole = np.zeros([part.stop - part.start for part in region], bool)
     for part in found:

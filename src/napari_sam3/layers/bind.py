@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from napari_sam3.inference.models import model_loader
+from napari_sam3.session.options import Mode
 from napari_sam3.session.session import LabelingSession
-from napari_sam3.session.state import Mode
 
 from .binding import Binding
 from .gestures import KEYS

@@ -16,7 +16,7 @@ from napari_sam3.core.rendering import Rendering
 from napari_sam3.layers.label_layer import image_shape
 from napari_sam3.layers.layer_set import images_in
 from napari_sam3.layers.plane_source import ChannelChoice
-from napari_sam3.session.state import Mode
+from napari_sam3.session.options import Mode
 
 from .controls import Items
 from .panel import Panel

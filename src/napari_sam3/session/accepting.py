@@ -1,184 +1,213 @@
-"""The steps of a session: what is in hand changes, labels are written, and both can be undone."""
+"""Masks written into labels as accepted objects: now, once they are there, or made again."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
-from contextlib import ExitStack
-from typing import Literal
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
+from itertools import groupby
 
-from napari_sam3.core.drafts import Draft, Hand
+from napari_sam3.core.drafts import Hand
+from napari_sam3.core.errors import LabelError, NothingThereError
+from napari_sam3.core.masks import PlaneMask
 from napari_sam3.core.objects import AcceptedObject
-from napari_sam3.core.operations import LabelChange, Operation
-from napari_sam3.inference.answers import ObjectPrediction
-from napari_sam3.labels.edits import Edit
-from sam3.errors import ImageError, Sam3Error
+from napari_sam3.core.operations import Operation, Policy
+from napari_sam3.core.prompts import PromptSet
+from napari_sam3.core.rendering import Rendering
+from napari_sam3.inference.answers import ObjectPrediction, Question
+from napari_sam3.labels.edits import find_mask_of_label, write_object
+from sam3.errors import Sam3Error
 
-from .jobs import Job, Outcome, Plane
-from .objects import Ours, Step, last_step
-from .predictions import Predicting
+from .changes import Changes
+from .drafts import DraftsByPlane
+from .events import SessionEvents
+from .history import History, Step
+from .jobs import Outcome, Plane
+from .predictions import Predictions
 
-__all__ = ["History"]
+__all__ = ["Accepting", "drawn_region"]
+
+NO_MASK = "there is no mask to accept; click on an object first"
 
 
-class History(Predicting):
-    """The part of `LabelingSession` that takes steps, forwards and back."""
+class Accepting:
+    """Accepts drafts: each becomes an object of the labels.
 
-    def undo(self, ours: Ours | None = None) -> Hashable | None:
-        """Take the last step back: labels, objects and prompts are what they were.
+    Parameters
+    ----------
+    changes : Changes
+        Takes the steps.
+    events : SessionEvents
+        Told of accepted objects, and of those that could not be written.
+    drafts : DraftsByPlane
+        What is accepted.
+    history : History
+        Notes objects and steps.
+    predictions : Predictions
+        Give the masks that are still to come.
+    """
 
-        Planes that a batch wrote in a row are one step.
+    def __init__(
+        self,
+        changes: Changes,
+        events: SessionEvents,
+        drafts: DraftsByPlane,
+        history: History,
+        predictions: Predictions,
+    ) -> None:
+        self._changes, self._events = changes, events
+        self._drafts, self._history, self._predictions = drafts, history, predictions
 
-        Parameters
-        ----------
-        ours : callable, optional
-            Called with the plane and the label image (None for prompts) of a step; steps for which
-            it is False are passed over.
+    def accept(self) -> AcceptedObject | None:
+        """Write the masks of all drafts into the labels and start the next object.
+
+        If masks are still being predicted, they are written as soon as they are there. A draft
+        that cannot be written stays, while the others are accepted.
 
         Returns
         -------
-        hashable or None
-            Key of the plane it happened on (of several, the present one if it is among them);
-            None if there was nothing to undo.
+        AcceptedObject or None
+            The last one written; None if the masks are still to come.
 
         Raises
         ------
         LabelError
-            If the labels it wrote to are gone; the step stays.
+            If there is no mask, it is empty, no pixel is free, or the dtype has no next id.
         """
-        keys: list[Hashable] = []
-        while step := self._ledger.undo(ours):
-            if step.job is not None:
-                self._queue.cancel(step.job)
-            other = last_step(self._ledger.done, ours)
-            more = other is not None and other.joins(step)
-            self._show_step(step, step.before, "undo", more=more)
-            keys.append(step.key)
-            if not more:
-                break
-        return self._nearest(keys)
-
-    def redo(self, ours: Ours | None = None) -> Hashable | None:
-        """Do the step again that was undone last; takes, returns and raises like `undo`."""
-        keys: list[Hashable] = []
-        while step := self._ledger.redo(ours):
-            other = last_step(self._ledger.undone, ours)
-            more = other is not None and other.joins(step)
-            self._show_step(step, step.after, "redo", more=more)
-            for one in step.added if step.batch is None else ():
-                self.accepted.emit(one)
-            keys.append(step.key)
-            if not more:
-                break
-        return self._nearest(keys)
-
-    def _nearest(self, keys: Sequence[Hashable]) -> Hashable | None:
-        """Return the plane to look at, out of those that changed."""
-        return self.plane_key if self.plane_key in keys else (keys or [None])[-1]
-
-    def predict(self) -> ObjectPrediction | None:
-        """Ask for masks; see `LabelingSession`."""
-        raise NotImplementedError
-
-    # ----------------------------------------------------------------- inside
-
-    def _need_plane(self) -> Plane:
-        if self._plane is None:
-            raise ImageError("there is no image to work on; open an image and choose it first")
-        return self._plane
-
-    def _change_plane(self, plane: Plane | None) -> None:
-        self._stop_plain(abandon=True)
-        self._plane = plane
-        if plane is not None and self._images.get(plane.key) is not plane.image:
-            # Masks of these pixels are not known, even if the plane was here before.
-            for draft in self.hand.drafts:
-                self._predictions.pop(draft.number, None)
-            kept = {key: image for key, image in self._images.items() if key in self._hands}
-            self._images = {**kept, plane.key: plane.image}
-        self.plane_changed.emit(self.plane_key)
-        self._tell_prediction()
-
-    def _unanswered(self, hand: Hand) -> tuple[Draft, ...]:
-        """Drafts that say where their object is, and have no mask for their present prompts."""
-        drafts = (draft for draft in hand.drafts if draft.has_target)
-        return tuple(draft for draft in drafts if self._answer_to(draft) is None)
-
-    def _awaited(self, hand: Hand) -> Job | None:
-        """Return the request that will answer everything in hand, if it is on its way."""
-        job = self._queue.newest
-        if job is None or job.question is None:
-            return None
-        asked = {draft.number: draft for draft in job.question.drafts}
-        covered = all(
-            draft.number in asked and draft.same_as(asked[draft.number])
-            for draft in self._unanswered(hand)
-        )
-        return job if covered else None
-
-    def _step(self, key: Hashable, before: Hand, after: Hand) -> Step:
-        held = tuple(one for draft in before.drafts if (one := self._answer_to(draft)) is not None)
-        return Step(key, before, after, held, policy=self.policy, category=self.category)
-
-    def _change_hand(self, key: Hashable, hand: Hand) -> None:
-        before = self.hand_on(key)
-        if not hand.same_as(before):
-            self._ledger.push(self._step(key, before, hand))
-        self._put_hand(key, hand)
-
-    def _curate(
-        self, plane: Plane, operation: Operation, edits: Iterable[Edit], gone: Iterable[int] = ()
-    ) -> Step:
-        """Write edits as a step to be finished; objects in hand made of gone labels are dropped."""
-        before = after = self.hand_on(plane.key)
-        for draft in before.drafts:
-            if draft.label in set(gone):
-                after = after.without(draft.number)
-        step = self._step(plane.key, before, after)
-        step.operation, step.source = operation, plane.labels.source
-        for edit in edits:
-            edit.apply()
-            step.edits.append(edit)
-        return step
-
-    def _finish_step(self, step: Step, *, more: bool = False) -> None:
-        self._ledger.push(step)
+        drafts, plane = self._drafts, self._drafts.need_plane()
+        hand = drafts.here
+        wanted = tuple(draft for draft in hand.drafts if draft.has_target)
+        if not wanted:
+            raise NothingThereError(NO_MASK)
+        if drafts.without_mask(hand) and self._predictions.awaited(hand) is None:
+            self._predictions.predict()
+        step, job = self._changes.begin(plane.key, Hand()), self._predictions.awaited(hand)
+        results: list[AcceptedObject] = []
+        errors: list[Sam3Error] = []
+        if not drafts.without_mask(hand):
+            masks = [mask for draft in wanted if (mask := drafts.mask_of(draft)) is not None]
+            results, errors = self._write_all(step, plane, masks)
+        elif job is not None:
+            step.job, job.kept = job, partial(self._fill, step, plane)
+        else:
+            raise NothingThereError(NO_MASK)
+        self._history.push(step)
         try:
-            self._put_hand(step.key, step.after)
-        finally:
-            self._tell_labels(step, "do", more=more)
-        if step.key == self.plane_key:
-            self._tell_prediction()
+            drafts.put(plane.key, step.after)
+            drafts.tell_masks()
+        finally:  # a listener that fails keeps nobody from hearing what was written
+            self._tell(step, results, errors)
+        return results[-1] if results else None
 
-    def _write(
+    def make_again(self, objects: Sequence[AcceptedObject], policy: Policy) -> None:
+        """Predict objects of the plane again from what they were made of, and write them.
+
+        Parameters
+        ----------
+        objects : sequence of AcceptedObject
+            They keep their ids.
+        policy : {"keep", "overwrite", "inside"}
+            In force when they were accepted.
+
+        Raises
+        ------
+        sam3.errors.Sam3Error
+            If a mask cannot be made, or not be written; nothing has changed then.
+        """
+        plane = self._drafts.need_plane()
+        step = self._changes.begin(plane.key)
+        step.policy = policy
+        predictions = [
+            prediction
+            for (level, size), alike in groupby(objects, lambda one: (one.level, one.typical_size))
+            for prediction in self._predictions.answer_now(
+                Question(plane.image, tuple(one.draft for one in alike), (), level, size)
+            )
+        ]
+        written = []
+        for known, prediction in zip(objects, predictions, strict=True):
+            step.category = known.category
+            try:
+                accepted = self._write(step, plane, prediction, known.id)
+            except LabelError:
+                self._history.revert(step)
+                raise
+            written += [accepted] if accepted is not None else []
+        step.operation = Operation("accept", plane.key, objects=tuple(written), policy=policy)
+        self._changes.finish(step)
+        for accepted in written:
+            self._events.accepted.emit(accepted)
+
+    def cancel(self) -> None:
+        """Give the prompts back of objects that wait for their masks."""
+        for step in self._history.awaiting:
+            self._take_back(step)
+
+    # ----------------------------------------------------- masks that come later
+
+    def _fill(self, step: Step, plane: Plane, outcome: Outcome) -> BaseException | None:
+        """Write objects that were accepted before their masks were there; return what failed."""
+        error = outcome.error
+        if outcome.predictions is not None:
+            try:
+                self._write_later(step, plane, outcome.predictions)
+            except Sam3Error as refused:
+                error = refused
+        if error is not None:
+            self._take_back(step)
+        return error
+
+    def _write_later(
+        self, step: Step, plane: Plane, predictions: Sequence[ObjectPrediction]
+    ) -> None:
+        found = {one.draft.number: one for one in (*step.predictions, *predictions)}
+        masks = [found[draft.number] for draft in step.before.drafts if draft.number in found]
+        step.job, step.predictions = None, tuple(masks)
+        results, errors = self._write_all(step, plane, masks)
+        hand = self._drafts.on(step.key)
+        for draft in step.after.drafts:
+            hand = hand.with_draft(draft)
+        try:
+            self._drafts.put(step.key, hand)
+        finally:
+            self._tell(step, results, errors)
+
+    def _take_back(self, step: Step) -> None:
+        """Give prompts back whose objects were not written, unless others took their place."""
+        self._history.drop(step)
+        if not self._drafts.on(step.key).drafts:
+            self._drafts.put(step.key, step.before)
+
+    # ----------------------------------------------------------------- writing
+
+    def _write_all(
         self, step: Step, plane: Plane, predictions: Iterable[ObjectPrediction]
     ) -> tuple[list[AcceptedObject], list[Sam3Error]]:
-        """Write masks; those that cannot be written stay in hand. Raises if none can be.
+        """Write masks; drafts that cannot be written stay. Raises if none can be.
 
         Returns
         -------
         (list of AcceptedObject, list of Sam3Error)
             What was written, and the first error of the others, if any.
         """
-        predictor = self.predictor
         results: list[AcceptedObject] = []
         errors: list[Sam3Error] = []
         unchanged = False
         for prediction in predictions:
-            if not prediction.predicted:  # taken up and left as it is
+            if not prediction.predicted:  # reopened and left as it is
                 unchanged = True
                 continue
-            assert predictor is not None, "a mask came from a predictor"
             try:
-                rendering = plane.image.rendering
-                one = self._ledger.write(step, prediction, plane.labels, predictor, rendering)
+                accepted = self._write(step, plane, prediction)
             except Sam3Error as error:
                 errors.append(error)
                 step.after = step.after.with_draft(prediction.draft)
                 continue
-            if one is None:
+            if accepted is None:
                 unchanged = True
             else:
-                results.append(one)
+                results.append(accepted)
         if errors and not results and not unchanged:
             raise errors[0]
         if step.edits:
@@ -187,73 +216,92 @@ class History(Predicting):
             )
         return results, errors[:1]
 
-    def _tell_accepted(
+    def _write(
+        self, step: Step, plane: Plane, prediction: ObjectPrediction, label: int | None = None
+    ) -> AcceptedObject | None:
+        """Write a mask and note it in a step, under a given id or the next free one.
+
+        Returns
+        -------
+        AcceptedObject or None
+            None if an object that was reopened stays as it is.
+
+        Raises
+        ------
+        LabelError
+            If it cannot be written; nothing has changed then.
+        """
+        labels, objects, draft = plane.labels, self._history.objects, prediction.draft
+        rendering = plane.image.rendering  # read before anything is written: it may fail
+        step.source = labels.source
+        earlier = None if draft.label is None else objects.find(labels, draft.label)
+        fresh = label is None and draft.label is None
+        if label is None:
+            label = draft.label if draft.label is not None else objects.free_id(labels)
+        edit = write_object(
+            labels,
+            prediction.mask,
+            label,
+            step.policy,
+            allowed=drawn_region(prediction.prompts, labels.shape),
+            replaced=None if draft.label is None else find_mask_of_label(labels, draft.label),
+        )
+        if edit is None:
+            return None
+        step.apply(edit)
+        objects.use_up(labels, label)
+        mask = prediction.mask
+        written = PlaneMask.from_array(labels.read(mask.region) == label, mask.row, mask.column)
+        category = step.category or (earlier.category if earlier else "")
+        accepted = replace(
+            self._describe(step, prediction, rendering, written), id=label, category=category
+        )
+        step.fresh |= {label} if fresh else set()
+        self._history.exchange(step, [earlier] if earlier else [], [(accepted, written)])
+        return accepted
+
+    def _describe(
+        self, step: Step, prediction: ObjectPrediction, rendering: Rendering, written: PlaneMask
+    ) -> AcceptedObject:
+        """Describe an object that was written; its id and class are still to be given."""
+        predictor = self._predictions.predictor
+        assert predictor is not None, "a mask came from a predictor"
+        return AcceptedObject(
+            id=0,
+            plane=step.key,
+            bbox=written.bbox,
+            area=written.area,
+            score=prediction.score,
+            draft=prediction.draft,
+            field=prediction.field,
+            candidate=prediction.index,
+            level=prediction.level,
+            typical_size=prediction.typical_size,
+            model=predictor.config.name,
+            fingerprint=predictor.fingerprint,
+            precision=str(predictor.dtype).removeprefix("torch."),
+            rendering=rendering,
+            category="",
+            time=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        )
+
+    def _tell(
         self, step: Step, results: Iterable[AcceptedObject], errors: Iterable[Sam3Error]
     ) -> None:
         """Tell what was accepted, and why the rest was not, once the step can be undone."""
-        self._tell_labels(step, "do")
+        self._changes.tell(step)
         for error in errors:
-            self.failed.emit(error)
-        for one in results:
-            self.accepted.emit(one)
+            self._events.failed.emit(error)
+        for accepted in results:
+            self._events.accepted.emit(accepted)
 
-    def _fill_step(self, job: Job, step: Step, outcome: Outcome) -> None:
-        """Write what was accepted before its masks were there."""
-        assert job.plane is not None
-        found = {one.draft.number: one for one in (*step.predictions, *(outcome.predictions or ()))}
-        masks = [found[draft.number] for draft in step.before.drafts if draft.number in found]
-        step.job, step.predictions = None, tuple(masks)
-        try:
-            results, errors = self._write(step, job.plane, masks)
-        except Sam3Error as error:
-            job.error = error
-            return
-        hand = self.hand_on(step.key)
-        for draft in step.after.drafts:
-            hand = hand.with_draft(draft)
-        try:
-            self._put_hand(step.key, hand)
-        finally:
-            self._tell_accepted(step, results, errors)
 
-    def _take_back(self, step: Step) -> None:
-        """Hand prompts back whose objects were not written, unless others took their place."""
-        self._ledger.drop(step)
-        if not self.hand_on(step.key).drafts:
-            self._put_hand(step.key, step.before)
-
-    def _show_step(
-        self, step: Step, hand: Hand, direction: Literal["undo", "redo"], *, more: bool
-    ) -> None:
-        """Show what is in hand after undo or redo, with its masks or by asking for them anew."""
-        try:
-            self._tell_labels(step, direction, more=more)
-        finally:
-            self._show_hand_of(step, hand, direction)
-
-    def _show_hand_of(self, step: Step, hand: Hand, direction: Literal["undo", "redo"]) -> None:
-        here = step.key == self.plane_key
-        if here:
-            self._stop_plain()
-        self._put_hand(step.key, hand)
-        if direction == "undo":
-            kept = (one for one in step.predictions if hand.get(one.draft.number) is not None)
-            self._put_predictions(tuple(kept))
-        if here:
-            self._tell_prediction()
-            if self._unanswered(hand) and self._model is not None:
-                self.predict()
-
-    def _tell_labels(
-        self, step: Step, direction: Literal["do", "undo", "redo"], *, more: bool = False
-    ) -> None:
-        operation = step.operation
-        if operation is not None:
-            now = operation.writes if direction == "do" and operation.writes else step.writes()
-            self.labels_changed.emit(LabelChange(operation, direction, now, more))
-
-    def _tell_all(self, steps: Sequence[Step]) -> None:
-        """Tell of several steps that belong together, of each even if a listener fails."""
-        with ExitStack() as todo:
-            for step in reversed(steps):  # the last one put in is called first
-                todo.callback(self._tell_labels, step, "do", more=step is not steps[-1])
+def drawn_region(prompts: PromptSet, shape: tuple[int, int]) -> PlaneMask | None:
+    """Return the outline or box that was drawn around an object."""
+    if prompts.outline:
+        return PlaneMask.from_outline(prompts.outline, shape)
+    box = prompts.clipped(shape).box
+    if box is None:
+        return None
+    x0, y0, x1, y1 = box
+    return PlaneMask.from_outline([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], shape)

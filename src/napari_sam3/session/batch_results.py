@@ -1,8 +1,8 @@
-"""What a batch found, written into labels plane by plane: one step to whoever takes it back."""
+"""What a batch found, or a journal left, written into labels: one step to be undone."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -21,8 +21,11 @@ from napari_sam3.labels.edits import LabelEdit
 from napari_sam3.labels.targets import LabelTarget, check_id_fits
 from napari_sam3.records.packed import PackedWrite
 
-from .curating import Curating
-from .objects import Step, drawn_region
+from .accepting import drawn_region
+from .changes import Changes
+from .drafts import DraftsByPlane
+from .history import History, Step
+from .options import SessionOptions
 
 if TYPE_CHECKING:
     from napari_sam3.core.objects import Instance
@@ -33,7 +36,7 @@ if TYPE_CHECKING:
 
     from .restoring import RestoreResult, Start
 
-__all__ = ["BatchSteps", "BatchWriting"]
+__all__ = ["BatchResults", "BatchWriting"]
 
 # Labels are looked at in pieces of this side, so that planes of any size can be written.
 PIECE = 2048
@@ -65,10 +68,28 @@ class BatchWriting:
     ids: dict[int, int] = field(default_factory=dict)
 
 
-class BatchSteps(Curating):
-    """The part of `LabelingSession` that takes in what a batch found."""
+class BatchResults:
+    """Writes objects that were not made by a person's prompts, each plane a step of its own.
 
-    def begin_batch(self, labels: LabelTarget) -> BatchWriting:
+    Parameters
+    ----------
+    options : SessionOptions
+        Policy, class and level of what is written.
+    changes : Changes
+        Takes the steps.
+    drafts : DraftsByPlane
+        Give the current plane, and numbers for the objects.
+    history : History
+        Notes objects and steps.
+    """
+
+    def __init__(
+        self, options: SessionOptions, changes: Changes, drafts: DraftsByPlane, history: History
+    ) -> None:
+        self._options, self._changes, self._drafts = options, changes, drafts
+        self._history, self._objects = history, history.objects
+
+    def begin(self, labels: LabelTarget) -> BatchWriting:
         """Begin to write what a batch finds; its ids follow the largest one in the labels.
 
         Parameters
@@ -76,10 +97,11 @@ class BatchSteps(Curating):
         labels : LabelTarget
             Any plane of the label image.
         """
-        first = self._ledger.highest(labels)
-        return BatchWriting(first, self.policy, self.category, self.level)
+        options = self._options
+        first = self._objects.highest(labels)
+        return BatchWriting(first, options.policy, options.category, options.level)
 
-    def write_batch(
+    def write(
         self,
         batch: BatchWriting,
         key: Hashable,
@@ -115,56 +137,28 @@ class BatchSteps(Curating):
         LabelError
             If the labels are gone or cannot hold the ids; nothing has changed then.
         """
-        from napari_sam3.labels.painting import paint_plane
-
-        height, width = labels.shape
-        news = sorted({one.id for one in objects} - batch.ids.keys())
-        ids = dict(batch.ids)
-        # Labels may have been accepted, or written by others, since the plane before.
-        highest = self._ledger.highest(labels) if news else 0
-        for number in news:
-            ids[number] = highest = max(highest + 1, batch.first + number)
-        check_id_fits(max((ids[one.id] for one in objects), default=0), labels.dtype)
+        ids = self._number(batch, labels, objects)
         numbered = [
-            replace(one, id=ids[one.id], mask=_cut(one, batch.policy, (height, width)))
+            replace(one, id=ids[one.id], mask=_cut(one, batch.policy, labels.shape))
             for one in objects
         ]
-        step = self._step(key, self.hand_on(key), self.hand_on(key))
+        wanted = [one for one in numbered if not one.mask.is_empty]
+        step = self._changes.begin(key)
         step.source, step.batch = labels.source, batch
         step.policy, step.category = batch.policy, batch.category
-
-        def note(region: Region, painted: npt.NDArray[Any]) -> None:
-            if not painted.any():
-                return
-            values = labels.read(region)
-            if batch.policy != "overwrite":
-                painted[values != 0] = 0  # so that what is measured is what is written
-            np.copyto(values, painted, casting="unsafe", where=painted != 0)
-            edit = LabelEdit.between(labels, region, values)
-            if edit is not None:
-                step.edits.append(edit)
-
-        wanted = [one for one in numbered if not one.mask.is_empty]
-        extents = paint_plane(wanted, (height, width), (PIECE, PIECE), note)
-        for edit in step.edits:
-            edit.apply()
         accepted = [
             self._describe(one, extent, step, predictor, rendering, batch)
-            for one, extent in zip(wanted, extents, strict=True)
+            for one, extent in zip(wanted, _paint(step, labels, wanted), strict=True)
             if extent.area
         ]
         # An id of which nothing is to be seen yet may be given to another object meanwhile.
         written = {one.id for one in accepted}
-        step.fresh |= {ids[one] for one in news} & written
+        step.fresh |= {label for one, label in ids.items() if one not in batch.ids} & written
         batch.ids.update((one, label) for one, label in ids.items() if label in written)
-        self._keep_batch(step, labels, accepted)
+        self._keep(step, labels, accepted)
         return tuple(accepted)
 
-    def end_batch(self) -> None:
-        """Tell that no more planes of a batch are to come."""
-        self.batch_ended.emit()
-
-    def batch_again(self, operation: Operation, batch: Hashable) -> None:
+    def write_again(self, operation: Operation, batch: Hashable) -> None:
         """Write on the present plane what a batch left there.
 
         Parameters
@@ -179,7 +173,7 @@ class BatchSteps(Curating):
         LabelError
             If it does not lie on the plane.
         """
-        plane = self._need_plane()
+        plane = self._drafts.need_plane()
         height, width = plane.shape
         for write in operation.writes:
             rows, columns = write.region
@@ -188,14 +182,13 @@ class BatchSteps(Curating):
                     f"a batch wrote up to row {rows.stop} and column {columns.stop}, but the "
                     f"plane has {height} x {width} px; choose the image it was made for"
                 )
-        step = self._step(plane.key, self.hand, self.hand)
+        step = self._changes.begin(plane.key)
         step.source, step.batch, step.policy = plane.labels.source, batch, operation.policy
         for write in operation.writes:
             edit = LabelEdit.between(plane.labels, write.region, write.values)
             if edit is not None:
-                edit.apply()
-                step.edits.append(edit)
-        self._keep_batch(step, plane.labels, operation.objects)
+                step.apply(edit)
+        self._keep(step, plane.labels, operation.objects)
 
     def restore(
         self, restored: Restored, target_of: Callable[[PlaneIndex], LabelTarget], start: Start
@@ -223,23 +216,24 @@ class BatchSteps(Curating):
         """
         from .restoring import plan_restore
 
-        plan = plan_restore(restored, target_of, self._ledger.highest, start)
+        plan = plan_restore(restored, target_of, self._objects.highest, start)
         batch, steps = object(), []
         for plane in plan.planes:
             labels, key = plane.target, plane.target.key
-            step = self._step(key, self.hand_on(key), self.hand_on(key))
+            step = self._changes.begin(key)
             step.source, step.batch, step.policy = labels.source, batch, "keep"
             step.fresh = set(plan.fresh)
             if plane.edit is not None:
-                plane.edit.apply()
-                step.edits.append(plane.edit)
+                step.apply(plane.edit)
             # An object that was accepted here as well keeps what is known of it.
-            news = [pair for pair in plane.objects if self._ledger.find(labels, pair[0].id) is None]
-            self._ledger.exchange(step, (), news)
+            news = [
+                pair for pair in plane.objects if self._objects.find(labels, pair[0].id) is None
+            ]
+            self._history.exchange(step, (), news)
             objects = tuple(one for one, _ in news)
             if not step.edits and not objects:
                 continue
-            self._ledger.use_up(labels, max((one.id for one in objects), default=0))
+            self._objects.use_up(labels, max((one.id for one in objects), default=0))
             writes = step.writes() or tuple(_pixels_of(labels, one) for one in objects)
             step.operation = Operation(
                 "batch" if objects else "paint",
@@ -248,19 +242,31 @@ class BatchSteps(Curating):
                 policy="keep",
                 writes=tuple(PackedWrite.of(write) for write in writes),
             )
-            self._ledger.push(step)
+            self._history.push(step)
             steps.append(step)
-        self._tell_all(steps)
+        self._changes.tell_all(steps)
         return plan.result
 
-    def _keep_batch(
-        self, step: Step, labels: LabelTarget, accepted: Sequence[AcceptedObject]
-    ) -> None:
+    def _number(
+        self, batch: BatchWriting, labels: LabelTarget, objects: Iterable[Instance]
+    ) -> dict[int, int]:
+        """Return the label of each id of the batch, with those of objects that are new."""
+        present = {one.id for one in objects}
+        ids = dict(batch.ids)
+        news = sorted(present - ids.keys())
+        # Labels may have been accepted, or written by others, since the plane before.
+        highest = self._objects.highest(labels) if news else 0
+        for number in news:
+            ids[number] = highest = max(highest + 1, batch.first + number)
+        check_id_fits(max((ids[number] for number in present), default=0), labels.dtype)
+        return ids
+
+    def _keep(self, step: Step, labels: LabelTarget, accepted: Sequence[AcceptedObject]) -> None:
         if not accepted or not step.edits:
             return
-        self._ledger.use_up(labels, max(one.id for one in accepted))
+        self._objects.use_up(labels, max(one.id for one in accepted))
         pairs = [(one, _written(labels, one)) for one in accepted]
-        self._ledger.exchange(step, (), pairs)
+        self._history.exchange(step, (), pairs)
         step.operation = Operation(
             "batch",
             step.key,
@@ -268,7 +274,7 @@ class BatchSteps(Curating):
             policy=step.policy,
             writes=tuple(PackedWrite.of(write) for write in step.writes()),
         )
-        self._finish_step(step, more=True)
+        self._changes.finish(step, more=True)
 
     def _describe(
         self,
@@ -287,7 +293,7 @@ class BatchSteps(Curating):
             bbox=extent.bbox,
             area=extent.area,
             score=one.score,
-            draft=Draft(self.new_number(), turns),
+            draft=Draft(self._drafts.new_number(), turns),
             field=Field(0, (y0, y1), (x0, x1)),
             candidate=0,
             level=batch.level,
@@ -299,6 +305,29 @@ class BatchSteps(Curating):
             category=batch.category,
             time=datetime.now(UTC).isoformat(timespec="milliseconds"),
         )
+
+
+def _paint(step: Step, labels: LabelTarget, objects: Sequence[Instance]) -> Sequence[Extent]:
+    """Write objects into labels as a part of a step; returns what is to be seen of each."""
+    from napari_sam3.labels.painting import paint_plane
+
+    edits: list[LabelEdit] = []
+
+    def note(region: Region, painted: npt.NDArray[Any]) -> None:
+        if not painted.any():
+            return
+        values = labels.read(region)
+        if step.policy != "overwrite":
+            painted[values != 0] = 0  # so that what is measured is what is written
+        np.copyto(values, painted, casting="unsafe", where=painted != 0)
+        edit = LabelEdit.between(labels, region, values)
+        if edit is not None:
+            edits.append(edit)
+
+    extents = paint_plane(objects, labels.shape, (PIECE, PIECE), note)
+    for edit in edits:
+        step.apply(edit)
+    return extents
 
 
 def _cut(one: Instance, policy: Policy, shape: tuple[int, int]) -> PlaneMask:

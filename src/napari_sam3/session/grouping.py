@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from napari_sam3.core.drafts import Draft, Hand
 from napari_sam3.core.prompts import PromptSet
 
-from .state import Mode
+from .options import Mode
 
 __all__ = ["PromptRow", "group_rows"]
 

@@ -6,19 +6,23 @@ import threading
 from collections import deque
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
+import numpy as np
+import numpy.typing as npt
+
+from napari_sam3.core.errors import LabelError
 from napari_sam3.core.fields import Field
+from napari_sam3.core.planes import PlaneIndex
 from napari_sam3.core.rendering import PlaneImage
+from napari_sam3.images.plane_image import ArrayPlane
 from napari_sam3.inference.answers import ObjectPrediction, Question, answer
 from napari_sam3.inference.cache import EmbeddingCache, EncodingStopped
 from napari_sam3.inference.models import Loader, loaded, once
-from napari_sam3.labels.targets import LabelTarget
+from napari_sam3.labels.targets import ArrayTarget, LabelTarget
 
 if TYPE_CHECKING:
     from sam3.predictor import Predictor
-
-    from .objects import Step
 
 __all__ = ["Job", "JobQueue", "Outcome", "Plane", "Report", "Submit"]
 __all__ += ["loaded", "once", "run_now", "work"]
@@ -34,6 +38,35 @@ class Plane:
     key: Hashable
     image: PlaneImage
     labels: LabelTarget
+
+    def __post_init__(self) -> None:
+        """Check that image and labels fit together."""
+        if self.labels.shape != self.image.shape:
+            raise LabelError(
+                f"the labels have shape {self.labels.shape}, but the image plane "
+                f"{self.image.shape}; choose labels made for this image"
+            )
+
+    @classmethod
+    def of(
+        cls,
+        key: Hashable,
+        image: PlaneImage | npt.NDArray[np.uint8],
+        labels: LabelTarget | npt.NDArray[Any],
+    ) -> Plane:
+        """Take arrays as well; labels may be a whole stack if the key is a `PlaneIndex`.
+
+        Raises
+        ------
+        sam3.errors.ImageError, LabelError
+            If the pixels are no plane, or the labels do not have the plane's shape.
+        """
+        if isinstance(image, np.ndarray):
+            image = ArrayPlane(image)
+        if isinstance(labels, np.ndarray):
+            inside = key if isinstance(key, PlaneIndex) and labels.ndim > 2 else None
+            labels = ArrayTarget(labels, key, inside)
+        return cls(key, image, labels)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -99,16 +132,20 @@ class Job:
         What to predict; None only loads the model or encodes ahead.
     ahead : Field, optional
         Region of the plane to encode before anybody asks for it.
-    step : Step, optional
-        Set when the user accepted objects before their masks were there. Such a job is never
-        dropped for a newer one.
+    first : bool
+        Of fields encoded ahead, the one that a click on the plane is likely to wait for.
+    kept : callable, optional
+        Called with the outcome in place of showing it, and returns what went wrong with that, if
+        anything: set when objects were accepted before their masks were there. Such a job is
+        never dropped for a newer one.
     """
 
     generation: int
     plane: Plane | None = None
     question: Question | None = None
     ahead: Field | None = None
-    step: Step | None = None
+    first: bool = False
+    kept: Callable[[Outcome], BaseException | None] | None = None
     error: BaseException | None = None
     _cancelled: threading.Event = field(default_factory=threading.Event)
     _abandoned: threading.Event = field(default_factory=threading.Event)
@@ -189,7 +226,7 @@ class JobQueue:
         """The request whose answer will be shown, if it is still to come."""
         jobs = [*([self.running] if self.running else []), *self._waiting]
         last = jobs[-1] if jobs else None
-        return last if last and not last.cancelled and last.step is None else None
+        return last if last and not last.cancelled and last.kept is None else None
 
     def add(self, job: Job) -> None:
         """Put a job in; it replaces plain ones that came before."""
@@ -199,8 +236,8 @@ class JobQueue:
 
     def cancel_plain(self, *, abandon: bool = False) -> None:
         """Drop every job that was not accepted."""
-        self._waiting = deque(job for job in self._waiting if job.step is not None)
-        if self.running is not None and self.running.step is None:
+        self._waiting = deque(job for job in self._waiting if job.kept is not None)
+        if self.running is not None and self.running.kept is None:
             self.running.cancel(abandon=abandon)
 
     def stop_ahead(self, wanted: Field | None) -> None:

@@ -1,38 +1,39 @@
-"""The commands of labelling. No napari, no Qt, no layers."""
+"""Interactive labelling: the commands, state and events of a session. No napari, no Qt."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from napari_sam3.core.drafts import Draft, Hand
-from napari_sam3.core.errors import LabelError, NothingThereError
+from napari_sam3.core.drafts import Hand
 from napari_sam3.core.objects import AcceptedObject
-from napari_sam3.core.planes import PlaneIndex
+from napari_sam3.core.operations import Operation, Policy
 from napari_sam3.core.prompts import PromptSet
 from napari_sam3.core.rendering import PlaneImage
-from napari_sam3.images.plane_image import ArrayPlane
 from napari_sam3.inference.answers import ObjectPrediction
-from napari_sam3.inference.models import Loader, once
-from napari_sam3.labels.targets import ArrayTarget, LabelTarget
-from sam3.errors import PromptError, Sam3Error
+from napari_sam3.inference.cache import EmbeddingCache
+from napari_sam3.inference.models import Loader
+from napari_sam3.labels.targets import LabelTarget
 
-from .batch_results import BatchSteps
-from .jobs import Job, Plane
-from .objects import Ledger
-from .state import IDLE, UInt8Image
+from .history import Ours, last_step
+from .jobs import Plane, Submit, run_now
+from .options import Mode, SessionOptions
+from .parts import SessionParts
+from .predictions import IDLE
 
 if TYPE_CHECKING:
     from sam3.predictor import Predictor
 
+
 __all__ = ["IDLE", "AcceptedObject", "LabelingSession"]
 
+UInt8Image = npt.NDArray[np.uint8]
 
-class LabelingSession(BatchSteps):
+
+class LabelingSession:
     """Label the objects of one plane after another.
 
     Commands are called on the thread that made the session; all changes of state and all events
@@ -46,58 +47,235 @@ class LabelingSession(BatchSteps):
         Runs predictions; at once by default. With the default, `predict` raises what went wrong.
     cache : EmbeddingCache, optional
         Features of fields already encoded; may be shared.
-    mode : {"one", "many"}
-        Whether one object is in hand at a time, or as many as there are boxes and foreground
-        clicks; may be changed at any time.
-    policy : {"keep", "overwrite", "inside"}
-        Whether pixels of other labels are left alone or taken over on accepting, or only
-        background inside the drawn box or outline is written; may be changed at any time.
-    level : int, optional
-        Pin the pyramid level of fields instead of choosing it by prompts and object size.
-    look_ahead : int
-        Fields of a plane to encode before they are asked for, when there is nothing else to do.
+    mode, policy, level, look_ahead
+        Options to begin with; see `SessionOptions`.
 
     Attributes
     ----------
-    category : str
-        Class of the objects accepted from now on; empty for none.
-    paused : bool
-        Encode nothing ahead for now, because the thread of `submit` has other things to do.
-    plane_changed : Signal
-        (key or None) after another plane was set.
-    prompts_changed : Signal
-        (key) after the objects in hand on a plane, or their prompts, changed.
-    prediction_changed : Signal
-        (ObjectPrediction or None) after masks in hand changed; the current object's is passed.
-    accepted : Signal
-        (AcceptedObject) after an object was written.
-    labels_changed : Signal
-        (LabelChange) after labels were written, by a command, a person's stroke, undo or redo.
-    batch_ended : Signal
-        After the last plane of a batch was written.
-    busy_changed : Signal
-        (stage) "idle", "loading model", "encoding" or "predicting".
-    progress_changed : Signal
-        (stage, share done or None, seconds left or None) while there is something to wait for.
-    failed : Signal
-        (exception) after a prediction or a delayed accept went wrong.
+    options : SessionOptions
+        Mode, policy, level, category and look-ahead; each may be changed at any time, here or as
+        an attribute of the session. ``options.events`` tell of changes.
+    cache : EmbeddingCache
+        Features of fields already encoded.
+    plane_changed, drafts_changed, prompts_changed, prediction_changed, accepted, labels_changed, \
+batch_ended, busy_changed, progress_changed, failed : Signal
+        See `SessionEvents`.
     """
 
-    # ------------------------------------------------------------ model and plane
+    def __init__(
+        self,
+        predictor: Predictor | Loader | None = None,
+        *,
+        submit: Submit = run_now,
+        cache: EmbeddingCache | None = None,
+        mode: Mode = "one",
+        policy: Policy = "keep",
+        level: int | None = None,
+        look_ahead: int = 0,
+    ) -> None:
+        self.options = SessionOptions(mode, policy, level, "", look_ahead)
+        self.cache = cache if cache is not None else EmbeddingCache()
+        self._parts = SessionParts.make(predictor, submit, self.cache, self.options)
+        events = self._parts.events
+        self.plane_changed = events.plane_changed
+        self.drafts_changed = events.drafts_changed
+        self.prompts_changed = events.prompts_changed
+        self.prediction_changed = events.prediction_changed
+        self.accepted = events.accepted
+        self.labels_changed = events.labels_changed
+        self.batch_ended = events.batch_ended
+        self.busy_changed = events.busy_changed
+        self.progress_changed = events.progress_changed
+        self.failed = events.failed
+        # Commands that other rooms and replay use.
+        self.new_number, self.draft_at = self._parts.drafts.new_number, self._parts.drafts.at
+        self.paint, self.note_edit = self._parts.curating.paint, self._parts.curating.note_edit
+        self.make_again = self._parts.accepting.make_again
+        batch = self._parts.batch
+        self.begin_batch, self.write_batch = batch.begin, batch.write
+        self.batch_again, self.restore = batch.write_again, batch.restore
+
+    # ----------------------------------------------------------------- options
+
+    @property
+    def mode(self) -> Mode:
+        """Whether one object is made at a time, or many; see `SessionOptions`."""
+        return self.options.mode
+
+    @mode.setter
+    def mode(self, mode: Mode) -> None:
+        self.options.mode = mode
+
+    @property
+    def policy(self) -> Policy:
+        """What is done about pixels of other labels; see `SessionOptions`."""
+        return self.options.policy
+
+    @policy.setter
+    def policy(self, policy: Policy) -> None:
+        self.options.policy = policy
+
+    @property
+    def level(self) -> int | None:
+        """Pyramid level, where it is pinned."""
+        return self.options.level
+
+    @level.setter
+    def level(self, level: int | None) -> None:
+        self.options.level = level
+
+    @property
+    def category(self) -> str:
+        """Class of the objects accepted from now on; empty for none."""
+        return self.options.category
+
+    @category.setter
+    def category(self, category: str) -> None:
+        self.options.category = category
+
+    @property
+    def look_ahead(self) -> int:
+        """Fields of a plane to encode before they are asked for."""
+        return self.options.look_ahead
+
+    @look_ahead.setter
+    def look_ahead(self, look_ahead: int) -> None:
+        self.options.look_ahead = look_ahead
+
+    @property
+    def paused(self) -> bool:
+        """Whether nothing is encoded ahead, because the thread has other things to do."""
+        return self._parts.look_ahead.paused
+
+    @paused.setter
+    def paused(self, paused: bool) -> None:
+        self._parts.look_ahead.paused = paused
+
+    @property
+    def beside(self) -> Callable[[], Sequence[PlaneImage]] | None:
+        """Returns the images of neighbouring planes, the next to be looked at."""
+        return self._parts.look_ahead.neighbours
+
+    @beside.setter
+    def beside(self, neighbours: Callable[[], Sequence[PlaneImage]] | None) -> None:
+        self._parts.look_ahead.neighbours = neighbours
+
+    # ------------------------------------------------------------------- state
+
+    @property
+    def predictor(self) -> Predictor | None:
+        """The predictor, once it is loaded."""
+        return self._parts.predictions.predictor
+
+    @property
+    def model(self) -> Predictor | Loader | None:
+        """The predictor, or what loads it, once, on the thread of `submit`."""
+        return self._parts.predictions.model
+
+    @property
+    def plane_key(self) -> Hashable | None:
+        """Key of the current plane."""
+        return self._parts.drafts.key
+
+    @property
+    def plane_shape(self) -> tuple[int, int] | None:
+        """(height, width) of the current plane in px."""
+        plane = self._parts.drafts.plane
+        return plane.shape if plane else None
+
+    @property
+    def pixels(self) -> UInt8Image | None:
+        """The current plane (H x W x 3) as the model sees it; read for this."""
+        plane = self._parts.drafts.plane
+        return plane.image.region(slice(None), slice(None)) if plane else None
+
+    @property
+    def hand(self) -> Hand:
+        """All drafts on the current plane: objects not yet accepted."""
+        return self._parts.drafts.here
+
+    def hand_on(self, key: Hashable) -> Hand:
+        """All drafts on any plane."""
+        return self._parts.drafts.on(key)
+
+    def all_hands(self) -> dict[Hashable, Hand]:
+        """Drafts on every plane that has some."""
+        return self._parts.drafts.all()
+
+    @property
+    def prompts(self) -> PromptSet:
+        """Prompts of the current draft on the current plane."""
+        return self.prompts_on(self.plane_key)
+
+    def prompts_on(self, key: Hashable) -> PromptSet:
+        """Prompts of the current draft on any plane."""
+        draft = self.hand_on(key).draft
+        return draft.prompts if draft is not None else PromptSet()
+
+    @property
+    def prediction(self) -> ObjectPrediction | None:
+        """The mask of the current draft."""
+        return self._parts.drafts.current_mask
+
+    @property
+    def predictions(self) -> tuple[ObjectPrediction, ...]:
+        """The masks of all drafts that have one."""
+        return self._parts.drafts.masks_of(self.hand)
+
+    @property
+    def shown(self) -> tuple[ObjectPrediction, ...]:
+        """The masks to show: of each draft the last one known, until the next is there."""
+        return self._parts.drafts.shown
+
+    @property
+    def objects(self) -> tuple[AcceptedObject, ...]:
+        """Objects accepted so far and not undone."""
+        return self._parts.objects.all()
+
+    def objects_in(self, source: Hashable) -> tuple[AcceptedObject, ...]:
+        """Objects in one label image; see `LabelTarget.source`."""
+        return self._parts.objects.within(source)
+
+    @property
+    def operations(self) -> tuple[Operation, ...]:
+        """Everything that was done to labels so far and not undone."""
+        return self._parts.history.operations
+
+    @property
+    def stage(self) -> str:
+        """What is going on: "idle", "loading model", "encoding" or "predicting"."""
+        return self._parts.predictions.stage
+
+    @property
+    def busy(self) -> bool:
+        """Whether a prediction runs or waits."""
+        return self._parts.predictions.busy
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether there is a step to undo."""
+        return bool(self._parts.history.done)
+
+    @property
+    def can_redo(self) -> bool:
+        """Whether there is a step to redo."""
+        return bool(self._parts.history.undone)
+
+    def has_step(self, ours: Ours, *, undone: bool = False) -> bool:
+        """Whether there is a step to undo, or to redo if `undone`; see `Changes.undo`."""
+        history = self._parts.history
+        return last_step(history.undone if undone else history.done, ours) is not None
+
+    # --------------------------------------------------------- model and plane
 
     def set_predictor(self, predictor: Predictor | Loader | None) -> None:
         """Use another model: a predictor, or a function without arguments that loads one."""
-        self._queue.cancel_plain(abandon=True)
-        self._model = once(predictor)
-        self._predictions.clear()
-        self._tell_prediction()
+        self._parts.predictions.use(predictor)
 
     def prepare(self) -> None:
         """Load the model, and encode what is likely to be clicked on, ahead of the first click."""
-        if self._model is not None and self.predictor is None and not self.busy:
-            self._queue.add(Job(self._generation, self._plane))
-        else:
-            self._look_ahead()
+        if not self._parts.predictions.load():
+            self._parts.look_ahead.go_on()
 
     def set_plane(
         self,
@@ -105,7 +283,7 @@ class LabelingSession(BatchSteps):
         key: Hashable,
         labels: LabelTarget | npt.NDArray[Any],
     ) -> None:
-        """Make a plane the current one. Objects in hand are kept for each plane.
+        """Make a plane the current one. Drafts are kept for each plane.
 
         Parameters
         ----------
@@ -123,195 +301,89 @@ class LabelingSession(BatchSteps):
         sam3.errors.ImageError, LabelError
             If the pixels are no such array, or the labels do not have the plane's shape.
         """
-        image = ArrayPlane(plane) if isinstance(plane, np.ndarray) else plane
-        if isinstance(labels, np.ndarray):
-            inside = key if isinstance(key, PlaneIndex) and labels.ndim > 2 else None
-            target: LabelTarget = ArrayTarget(labels, key, inside)
-        else:
-            target = labels
-        if target.shape != image.shape:
-            raise LabelError(
-                f"the labels have shape {target.shape}, but the image plane {image.shape}; "
-                "choose labels made for this image"
-            )
-        self._change_plane(Plane(key, image, target))
+        self._change_plane(Plane.of(key, plane, labels))
 
     def clear_plane(self) -> None:
         """Have no plane, e.g. because its image is gone. Objects and history stay."""
-        if self._plane is not None:
+        if self._parts.drafts.plane is not None:
             self._change_plane(None)
 
-    # ------------------------------------------------------------------ prompts
+    def _change_plane(self, plane: Plane | None) -> None:
+        self._parts.predictions.stop(abandon=True)
+        self._parts.drafts.go_to(plane)
+
+    # ----------------------------------------------------------------- prompts
 
     def set_prompts(self, prompts: PromptSet) -> None:
-        """Replace the prompts of the current object in hand. A step that can be undone.
-
-        Raises
-        ------
-        sam3.errors.PromptError
-            If a prompt lies outside the plane; nothing changes then.
-        """
-        plane, hand = self._need_plane(), self.hand
-        prompts.check_inside(plane.shape)
-        draft = hand.draft
-        if draft is None:
-            draft = Draft(self.new_number())
-        self._change_hand(plane.key, _with_prompts(hand, draft.asked(prompts)))
+        """Replace the prompts of the current draft; see `Prompting.set_prompts`."""
+        self._parts.prompting.set_prompts(prompts)
 
     def set_objects(
         self, objects: Mapping[int, PromptSet] | Iterable[PromptSet], current: int | None = None
     ) -> None:
-        """Replace the prompts of all objects in hand. A step that can be undone.
-
-        Parameters
-        ----------
-        objects : mapping from int to PromptSet, or iterable of PromptSet
-            Prompts by the numbers of the objects (see `new_number`), or of new objects. Labels
-            that were taken up again stay in hand without prompts.
-        current : int, optional
-            Number of the object that becomes the current one.
-
-        Raises
-        ------
-        sam3.errors.PromptError
-            If a prompt lies outside the plane; nothing changes then.
-        """
-        plane, before = self._need_plane(), self.hand
-        if not isinstance(objects, Mapping):
-            objects = {self.new_number(): prompts for prompts in objects}
-        for prompts in objects.values():
-            prompts.check_inside(plane.shape)
-        numbers = dict.fromkeys([*(draft.number for draft in before.drafts), *objects])
-        hand, changed = Hand(), None
-        for number in numbers:
-            held = before.get(number)
-            draft = (held or Draft(number)).asked(objects.get(number, PromptSet()))
-            changed = changed if draft is held else number
-            hand = _with_prompts(hand, draft)
-        wanted = (current, changed, before.current, hand.current)
-        current = next((number for number in wanted if hand.get(number) is not None), None)
-        self._change_hand(plane.key, replace(hand, current=current))
+        """Replace the prompts of all drafts, by number; see `Prompting.set_objects`."""
+        self._parts.prompting.set_objects(objects, current)
 
     def predict(self) -> ObjectPrediction | None:
-        """Ask for the masks of all objects in hand that have none.
-
-        Returns
-        -------
-        ObjectPrediction or None
-            The current object's mask if it was predicted at once; None if it is still to come, or
-            if there are no prompts, which clears the mask.
-
-        Raises
-        ------
-        sam3.errors.PromptError
-            If there are only background clicks.
-        sam3.errors.Sam3Error
-            If there is no image or model; with the default `submit`, whatever went wrong.
-        """
-        plane, hand = self._need_plane(), self.hand
-        asked = self._unanswered(hand)
-        job = None
-        if asked:
-            if self._model is None:
-                raise Sam3Error("no model is set; choose one, or call set_predictor first")
-            job = self._ask(plane, asked)
-        else:
-            self._stop_plain()
-        # Shown before the answer is there: what is in hand now may have no mask any more.
-        self._tell_prediction()
-        if job is not None and job.error is not None:
-            raise job.error
-        draft = hand.draft
-        if draft is not None and not draft.has_target:
-            raise PromptError(
-                f"background clicks alone ({len(draft.prompts.points)} so far) do not say where "
-                "the object is; add a foreground click (left button) or a box"
-            )
-        return self.prediction
+        """Request the masks of all drafts that have none; see `Predictions.predict`."""
+        return self._parts.predictions.predict()
 
     def choose(self, index: int) -> None:
-        """Take another of the masks that the model offers for the current object in hand."""
-        held, draft = self.prediction, self.hand.draft
-        offered = len(held.candidates) if held is not None else 0
-        if held is None or draft is None or not 0 <= index < offered:
-            raise PromptError(f"there is no mask {index}; the model offers {offered}, from 0")
-        if index == held.index:
-            return
-        chosen = draft.chosen(index)
-        self._put_predictions((replace(held, draft=chosen, index=index),))
-        self._put_hand(self.plane_key, self.hand.with_draft(chosen))
-        self._tell_prediction()
+        """Take another of the masks that the model offers for the current draft."""
+        self._parts.prompting.choose(index)
 
     def reject(self) -> None:
-        """Drop the current object in hand, with its prompts. A step that can be undone."""
-        plane = self._need_plane()
-        self._stop_plain()
-        self._change_hand(plane.key, self.hand.without(self.hand.current))
-        self._tell_prediction()
-        if self._unanswered(self.hand):
-            self.predict()
+        """Withdraw the current draft, with its prompts. A step that can be undone."""
+        self._parts.prompting.reject()
 
-    # ------------------------------------------------------------------- labels
+    # ------------------------------------------------------------------ labels
 
     def accept(self) -> AcceptedObject | None:
-        """Write the masks of all objects in hand into the labels and start the next object.
+        """Write the masks of all drafts into the labels and start the next object.
 
-        If masks are still being predicted, they are written as soon as they are there. An object
-        that cannot be written stays in hand, while the others are accepted.
-
-        Returns
-        -------
-        AcceptedObject or None
-            The last one written; None if the masks are still to come.
-
-        Raises
-        ------
-        LabelError
-            If there is no mask, it is empty, no pixel is free, or the dtype has no next id.
+        If masks are still being predicted, they are written as soon as they are there. A draft
+        that cannot be written stays, while the others are accepted; see `Accepting.accept`.
         """
-        plane, hand = self._need_plane(), self.hand
-        wanted = tuple(draft for draft in hand.drafts if draft.has_target)
-        if not wanted:
-            raise NothingThereError("there is no mask to accept; click on an object first")
-        if self._unanswered(hand) and self._awaited(hand) is None:
-            self.predict()
-        step, job = self._step(plane.key, hand, Hand()), self._awaited(hand)
-        results: list[AcceptedObject] = []
-        errors: list[Sam3Error] = []
-        if not self._unanswered(hand):
-            masks = [self._predictions[draft.number] for draft in wanted]
-            results, errors = self._write(step, plane, masks)
-        elif job is not None:
-            step.job, job.step = job, step
-        else:
-            raise NothingThereError("there is no mask to accept; click on an object first")
-        self._ledger.push(step)
-        try:
-            self._put_hand(plane.key, step.after)
-            self._tell_prediction()
-        finally:  # a listener that fails keeps nobody from hearing what was written
-            self._tell_accepted(step, results, errors)
-        return results[-1] if results else None
+        return self._parts.accepting.accept()
+
+    def take_up(self, label: int) -> None:
+        """Reopen a label: make it a draft, as it was made; see `Curating.reopen`."""
+        self._parts.curating.reopen(label)
+
+    def delete(self, label: int) -> None:
+        """Make a label of the plane background. Can be undone."""
+        self._parts.curating.delete(label)
+
+    def merge(self, labels: Sequence[int]) -> None:
+        """Make labels of the plane one; the first id is kept. Can be undone."""
+        self._parts.curating.merge(labels)
+
+    def split(self, label: int, ids: Sequence[int] = ()) -> tuple[int, ...]:
+        """Split a label of the plane; returns the ids of its parts. See `Curating.split`."""
+        return self._parts.curating.split(label, ids)
+
+    def end_batch(self) -> None:
+        """Tell that no more planes of a batch are to come."""
+        self.batch_ended.emit()
+
+    # ---------------------------------------------------------- undo, and the end
+
+    def undo(self, ours: Ours | None = None) -> Hashable | None:
+        """Take the last step back, and return the key of its plane; see `Changes.undo`."""
+        return self._parts.changes.undo(ours)
+
+    def redo(self, ours: Ours | None = None) -> Hashable | None:
+        """Do the step again that was undone last; like `undo`."""
+        return self._parts.changes.redo(ours)
 
     def cancel(self) -> None:
         """Stop predicting; prompts, labels and the masks last shown stay."""
-        for step in [step for step in self._ledger.done if step.job is not None]:
-            self._take_back(step)
-        self._queue.cancel_all()
-        self._generation += 1
+        self._parts.accepting.cancel()
+        self._parts.predictions.cancel_all()
 
     def close(self) -> None:
         """Drop all work and features. No event is sent any more."""
-        self._closed = True
-        self._queue.cancel_all()
-        self._ledger = Ledger()
-        self.cache.clear()
-        self._plane = None
-        self._predictions.clear()
-
-
-def _with_prompts(hand: Hand, draft: Draft) -> Hand:
-    """Put a draft into a hand, or drop it if nothing is left of it."""
-    if draft.prompts.is_empty and draft.seed is None:
-        return hand.without(draft.number)
-    return hand.with_draft(draft)
+        self._parts.predictions.close()
+        self._parts.history.clear()
+        self._parts.drafts.plane = None
+        self._parts.drafts.forget_masks()

@@ -152,11 +152,11 @@ def test_the_contrast_of_a_store_is_offered(
     desk.hand.click((20, 20))
     desk.settle()
     assert encoded == []
-    assert desk.session._plane.image.rendering.limits == ((10.0, 100.0),)
+    assert desk.session._parts.drafts.plane.image.rendering.limits == ((10.0, 100.0),)
     # It is of this store and not remembered for others.
     assert read_settings().contrast == "image"
     write_setting("prefetch", True)
-    assert desk.session._plane.image.rendering.limits == ((10.0, 100.0),)
+    assert desk.session._parts.drafts.plane.image.rendering.limits == ((10.0, 100.0),)
 
 
 def test_channels_of_a_store_that_the_image_has_not_are_refused(

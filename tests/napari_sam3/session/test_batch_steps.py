@@ -228,7 +228,7 @@ def test_memory_of_a_batch_is_a_share_of_its_labels(predictor: Predictor) -> Non
     labels = np.zeros((1, 1000, 1000), np.uint32)
     run = Run(predictor, labels)
     run.write(0, *(box(n, 40 * (n // 20), 40 * (n % 20), 30) for n in range(1, 400)))
-    (step,) = run.session._ledger.done
+    (step,) = run.session._parts.history.done
     edits: tuple[Any, ...] = tuple(step.edits)
     writes: tuple[Any, ...] = run.session.operations[0].writes
     assert {edit.before for edit in edits} == {0}, "one number where all pixels share it"

@@ -79,7 +79,7 @@ class SessionMachine(RuleBasedStateMachine):
 
     @property
     def depth(self) -> int:
-        return len(self.session._ledger.done)
+        return len(self.session._parts.history.done)
 
     def attempt(self, command: Callable[[], Any]) -> Any:
         """Do something; an error of ours has changed no label."""

@@ -157,7 +157,7 @@ def test_work_for_a_replaced_model_is_given_up(predictor: Predictor, blobs: Imag
     later = Later()
     session, _, _ = make(predictor, blobs, submit=later)
     click(session, CLICK)
-    running = session._queue.running
+    running = session._parts.predictions.queue.running
     assert running is not None
     session.set_predictor(predictor)
     assert running.abandoned

@@ -17,8 +17,9 @@ from napari_sam3.core.prompts import PromptSet
 from napari_sam3.core.rendering import Rendering
 from napari_sam3.images.plane_image import ArrayPlane
 from napari_sam3.labels.targets import ArrayTarget
+from napari_sam3.session.history import KEPT_PREDICTIONS, History, Step
 from napari_sam3.session.jobs import Job
-from napari_sam3.session.objects import KEPT_PREDICTIONS, RECENT_OBJECTS, Ledger, Step
+from napari_sam3.session.objects import RECENT_OBJECTS, ObjectRegistry
 from napari_sam3.session.session import LabelingSession
 from sam3.predictor import Predictor
 from tests.napari_sam3.session.test_session import BOX, CLICK, OTHER, click, make
@@ -40,10 +41,10 @@ def sized(one: AcceptedObject, number: int, height: int, width: int) -> Accepted
     return replace(one, id=number, bbox=(30, 50, 30 + height, 50 + width))
 
 
-def hold(ledger: Ledger, objects: list[AcceptedObject], source: str) -> None:
-    """Have a ledger know objects of a label image."""
-    step = Step("plane", Hand(), Hand(), source=source)
-    ledger.exchange(step, [], [(one, None) for one in objects])
+def hold(registry: ObjectRegistry, objects: list[AcceptedObject], source: str) -> None:
+    """Have a registry know objects of a label image."""
+    for one in objects:
+        registry.add(source, one, None)
 
 
 # ------------------------------------------------------------------ objects
@@ -97,31 +98,32 @@ def test_an_object_that_was_moved_is_no_longer_the_one_that_was_written(
 ) -> None:
     target = ArrayTarget(np.zeros((20, 20), np.uint8), "plane")
     crop = np.ones((4, 5), bool)
-    ledger, mask = Ledger(), PlaneMask.from_array(crop, 3, 6)
-    ledger.exchange(step_on(target), [], [(accepted, mask)])
-    assert ledger.is_as_written(target, accepted.id, PlaneMask.from_array(crop, 3, 6))
-    assert not ledger.is_as_written(target, accepted.id, PlaneMask.from_array(crop, 4, 6))
-    assert not ledger.is_as_written(target, accepted.id, PlaneMask.from_array(crop[1:], 3, 6))
-    assert not ledger.is_as_written(target, accepted.id + 1, mask)
+    registry, mask = ObjectRegistry(), PlaneMask.from_array(crop, 3, 6)
+    registry.add(target.source, accepted, mask)
+    assert registry.is_as_written(target, accepted.id, PlaneMask.from_array(crop, 3, 6))
+    assert not registry.is_as_written(target, accepted.id, PlaneMask.from_array(crop, 4, 6))
+    assert not registry.is_as_written(target, accepted.id, PlaneMask.from_array(crop[1:], 3, 6))
+    assert not registry.is_as_written(target, accepted.id + 1, mask)
 
 
 def test_objects_are_told_apart_by_label_image_and_plane(accepted: AcceptedObject) -> None:
-    ledger = Ledger()
+    registry = ObjectRegistry()
     first, second = accepted, replace(accepted, id=2)
     elsewhere = replace(accepted, plane="other")
-    hold(ledger, [first, elsewhere], "labels")
-    hold(ledger, [second], "others")
-    assert ledger.objects == (first, elsewhere, second)
-    assert ledger.objects_in("labels") == (first, elsewhere)
-    assert ledger.objects_in("others") == (second,)
+    hold(registry, [first, elsewhere], "labels")
+    hold(registry, [second], "others")
+    assert registry.all() == (first, elsewhere, second)
+    assert registry.within("labels") == (first, elsewhere)
+    assert registry.within("others") == (second,)
 
 
 def test_an_object_that_is_gone_already_can_go_once_more(accepted: AcceptedObject) -> None:
     target = ArrayTarget(np.zeros((5, 5), np.uint8), "plane")
-    ledger, step = Ledger(), step_on(target)
-    ledger.exchange(step, [accepted], [])
+    history = History(ObjectRegistry())
+    step = Step("plane", Hand(), Hand(), source=target.source)
+    history.exchange(step, [accepted], [])
     assert step.removed == [accepted]
-    assert not ledger.objects
+    assert not history.objects.all()
 
 
 def test_objects_taken_away_are_away_again_after_undo_and_redo(
@@ -140,57 +142,53 @@ def test_objects_taken_away_are_away_again_after_undo_and_redo(
 
 
 def test_the_typical_size_is_the_median_of_the_newest_objects(accepted: AcceptedObject) -> None:
-    ledger = Ledger()
-    assert ledger.typical_size() is None
+    registry = ObjectRegistry()
+    assert registry.typical_size() is None
     old = [sized(accepted, 100 + i, 900, 900) for i in range(RECENT_OBJECTS)]
-    hold(ledger, old, "labels")
+    hold(registry, old, "labels")
     high = [sized(accepted, 1 + i, 40, 7) for i in range(RECENT_OBJECTS // 2)]
     wide = [sized(accepted, 50 + i, 6, 20) for i in range(RECENT_OBJECTS // 2)]
-    hold(ledger, [*high, *wide], "labels")
-    assert ledger.typical_size() == 30.0
+    hold(registry, [*high, *wide], "labels")
+    assert registry.typical_size() == 30.0
 
 
 # ---------------------------------------------------------------------- ids
 
 
 def test_ids_are_used_up_in_each_label_image_by_itself() -> None:
-    ledger = Ledger()
+    registry = ObjectRegistry()
     one, other = (ArrayTarget(np.zeros((5, 5), np.uint16)) for _ in range(2))
-    ledger.use_up(one, 9)
-    ledger.use_up(one, 3)
-    ledger.use_up(other, 4)
-    ledger.use_up(other, 5)
-    assert (ledger.highest(one), ledger.highest(other)) == (9, 5)
-    assert [ledger.next_id(one), ledger.next_id(one), ledger.next_id(other)] == [10, 11, 6]
+    registry.use_up(one, 9)
+    registry.use_up(one, 3)
+    registry.use_up(other, 4)
+    registry.use_up(other, 5)
+    assert (registry.highest(one), registry.highest(other)) == (9, 5)
+    assert [registry.next_id(one), registry.next_id(one), registry.next_id(other)] == [10, 11, 6]
     other.array[2, 2] = 70
-    assert ledger.next_id(other) == 71
+    assert registry.next_id(other) == 71
 
 
 # -------------------------------------------------------------------- steps
 
 
-def step_on(target: ArrayTarget) -> Step:
-    return Step("plane", Hand(), Hand(), source=target.source)
-
-
 def test_only_the_newest_steps_keep_masks(predictor: Predictor, blobs: Image) -> None:
     session, _, _ = make(predictor, blobs)
     prediction = click(session, CLICK)
-    ledger = Ledger()
+    history = History(ObjectRegistry())
     for _ in range(KEPT_PREDICTIONS + 5):
-        ledger.push(Step("plane", Hand(), Hand(), predictions=(prediction,)))
-    kept = [bool(step.predictions) for step in ledger.done]
+        history.push(Step("plane", Hand(), Hand(), predictions=(prediction,)))
+    kept = [bool(step.predictions) for step in history.done]
     assert kept == [False] * 5 + [True] * KEPT_PREDICTIONS
 
 
 def test_a_step_that_came_to_nothing_is_dropped_once(predictor: Predictor, blobs: Image) -> None:
-    ledger = Ledger()
+    history = History(ObjectRegistry())
     first, second = (Step("plane", Hand(), Hand(), job=Job(1)) for _ in range(2))
-    ledger.push(first)
-    ledger.push(second)
-    ledger.drop(first)
-    ledger.drop(first)
-    assert ledger.done == [second]
+    history.push(first)
+    history.push(second)
+    history.drop(first)
+    history.drop(first)
+    assert history.done == [second]
     assert first.job is None
 
 

@@ -1,0 +1,191 @@
+"""Changes of drafts and labels: taken as steps, told to listeners, undone and redone."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Sequence
+from contextlib import ExitStack
+from typing import Literal
+
+from napari_sam3.core.drafts import Hand
+from napari_sam3.core.operations import LabelChange, Operation
+from napari_sam3.labels.edits import Edit
+
+from .drafts import DraftsByPlane
+from .events import SessionEvents
+from .history import History, Ours, Step, last_step
+from .jobs import Plane
+from .options import SessionOptions
+from .predictions import Predictions
+
+__all__ = ["Changes"]
+
+Direction = Literal["do", "undo", "redo"]
+
+
+class Changes:
+    """Everything that changes drafts or labels goes through here, so that it can be undone.
+
+    Parameters
+    ----------
+    options : SessionOptions
+        Policy and class that a step is taken with.
+    events : SessionEvents
+        Told of labels that changed.
+    drafts : DraftsByPlane
+        Changed by a step.
+    history : History
+        Keeps the steps.
+    predictions : Predictions
+        Make the masks again that undo brings back.
+    """
+
+    def __init__(
+        self,
+        options: SessionOptions,
+        events: SessionEvents,
+        drafts: DraftsByPlane,
+        history: History,
+        predictions: Predictions,
+    ) -> None:
+        self._options, self._events = options, events
+        self._drafts, self._history, self._predictions = drafts, history, predictions
+
+    # ------------------------------------------------------------------- steps
+
+    def begin(self, key: Hashable, after: Hand | None = None) -> Step:
+        """Begin a step on a plane, which ends with other drafts if any are given."""
+        before = self._drafts.on(key)
+        return Step(
+            key,
+            before,
+            before if after is None else after,
+            self._drafts.masks_of(before),
+            policy=self._options.policy,
+            category=self._options.category,
+        )
+
+    def begin_edit(
+        self, plane: Plane, operation: Operation, edits: Iterable[Edit], gone: Iterable[int] = ()
+    ) -> Step:
+        """Begin a step by writing edits; drafts made of labels that are gone are dropped."""
+        after = self._drafts.on(plane.key)
+        for draft in after.drafts:
+            if draft.label in set(gone):
+                after = after.without(draft.number)
+        step = self.begin(plane.key, after)
+        step.operation, step.source = operation, plane.labels.source
+        for edit in edits:
+            step.apply(edit)
+        return step
+
+    def finish(self, step: Step, *, more: bool = False) -> None:
+        """End a step: it can be undone from now on, and listeners are told.
+
+        Parameters
+        ----------
+        step : Step
+            From `begin` or `begin_edit`.
+        more : bool
+            Others of the same kind are likely to follow; see `LabelChange`.
+        """
+        self._history.push(step)
+        try:
+            self._drafts.put(step.key, step.after)
+        finally:
+            self.tell(step, more=more)
+        if step.key == self._drafts.key:
+            self._drafts.tell_masks()
+
+    def change_drafts(self, hand: Hand) -> None:
+        """Replace the drafts of the current plane, as a step."""
+        key = self._drafts.key
+        if not hand.same_as(self._drafts.here):
+            self._history.push(self.begin(key, hand))
+        self._drafts.put(key, hand)
+
+    def tell(self, step: Step, direction: Direction = "do", *, more: bool = False) -> None:
+        """Tell what a step did to labels, if it did anything."""
+        operation = step.operation
+        if operation is not None:
+            now = operation.writes if direction == "do" and operation.writes else step.writes()
+            self._events.labels_changed.emit(LabelChange(operation, direction, now, more))
+
+    def tell_all(self, steps: Sequence[Step]) -> None:
+        """Tell of several steps that belong together, of each even if a listener fails."""
+        with ExitStack() as todo:
+            for step in reversed(steps):  # the last one put in is called first
+                todo.callback(self.tell, step, more=step is not steps[-1])
+
+    # ----------------------------------------------------------- undo and redo
+
+    def undo(self, ours: Ours | None = None) -> Hashable | None:
+        """Take the last step back: labels, objects and prompts are what they were.
+
+        Planes that a batch wrote in a row are one step.
+
+        Parameters
+        ----------
+        ours : callable, optional
+            Called with the plane and the label image (None for prompts) of a step; steps for which
+            it is False are passed over.
+
+        Returns
+        -------
+        hashable or None
+            Key of the plane it happened on (of several, the present one if it is among them);
+            None if there was nothing to undo.
+
+        Raises
+        ------
+        LabelError
+            If the labels it wrote to are gone; the step stays.
+        """
+        keys: list[Hashable] = []
+        while step := self._history.undo(ours):
+            if step.job is not None:
+                self._predictions.queue.cancel(step.job)
+            other = last_step(self._history.done, ours)
+            more = other is not None and other.joins(step)
+            self._show(step, step.before, "undo", more=more)
+            keys.append(step.key)
+            if not more:
+                break
+        return self._nearest(keys)
+
+    def redo(self, ours: Ours | None = None) -> Hashable | None:
+        """Do the step again that was undone last; takes, returns and raises like `undo`."""
+        keys: list[Hashable] = []
+        while step := self._history.redo(ours):
+            other = last_step(self._history.undone, ours)
+            more = other is not None and other.joins(step)
+            self._show(step, step.after, "redo", more=more)
+            for accepted in step.added if step.batch is None else ():
+                self._events.accepted.emit(accepted)
+            keys.append(step.key)
+            if not more:
+                break
+        return self._nearest(keys)
+
+    def _nearest(self, keys: Sequence[Hashable]) -> Hashable | None:
+        """Return the plane to look at, out of those that changed."""
+        return self._drafts.key if self._drafts.key in keys else (keys or [None])[-1]
+
+    def _show(self, step: Step, hand: Hand, direction: Direction, *, more: bool) -> None:
+        """Show drafts after undo or redo, with the masks that are known, and request the others."""
+        try:
+            self.tell(step, direction, more=more)
+        finally:
+            self._show_drafts(step, hand, direction)
+
+    def _show_drafts(self, step: Step, hand: Hand, direction: Direction) -> None:
+        here = step.key == self._drafts.key
+        if here:
+            self._predictions.stop()
+        self._drafts.put(step.key, hand)
+        if direction == "undo":
+            kept = (one for one in step.predictions if hand.get(one.draft.number) is not None)
+            self._drafts.keep_masks(kept)
+        if here:
+            self._drafts.tell_masks()
+            if self._drafts.without_mask(hand) and self._predictions.model is not None:
+                self._predictions.predict()

@@ -1,0 +1,204 @@
+"""Objects that are being made: their prompts and masks, plane by plane."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass
+
+from napari_sam3.core.drafts import Draft, Hand
+from napari_sam3.core.rendering import PlaneImage
+from napari_sam3.inference.answers import ObjectPrediction
+from sam3.errors import ImageError
+
+from .events import SessionEvents
+from .jobs import Plane
+from .options import SessionOptions
+
+__all__ = ["DraftsByPlane", "DraftsChange"]
+
+
+@dataclass(frozen=True, eq=False)
+class DraftsChange:
+    """Drafts of a plane that changed, or of which another one is the current one.
+
+    Parameters
+    ----------
+    key : hashable
+        Key of the plane.
+    before, after : Hand
+        All drafts of the plane.
+    """
+
+    key: Hashable
+    before: Hand
+    after: Hand
+
+    @property
+    def changed(self) -> tuple[int, ...]:
+        """Numbers of the drafts that are new, gone, or have other prompts."""
+        numbers = dict.fromkeys(
+            draft.number for hand in (self.before, self.after) for draft in hand.drafts
+        )
+        pairs = ((number, self.before.get(number), self.after.get(number)) for number in numbers)
+        return tuple(
+            number
+            for number, old, new in pairs
+            if old is None or new is None or old.prompts != new.prompts
+        )
+
+
+class DraftsByPlane:
+    """Objects not yet accepted, each with the mask known for it, and the plane they are made on.
+
+    The one truth about prompts: all else shows it, and is told of a change by `drafts_changed`.
+
+    Parameters
+    ----------
+    options : SessionOptions
+        A pinned level makes masks of other levels outdated.
+    events : SessionEvents
+        Told of planes, prompts and masks that changed.
+    """
+
+    def __init__(self, options: SessionOptions, events: SessionEvents) -> None:
+        self._options, self._events = options, events
+        self._hands: dict[Hashable, Hand] = {}
+        self._masks: dict[int, ObjectPrediction] = {}
+        self._images: dict[Hashable, PlaneImage] = {}
+        self._numbers = 0
+        self._told: tuple[Hashable, ...] = (None, None)
+        self.plane: Plane | None = None
+
+    # ------------------------------------------------------------------ planes
+
+    @property
+    def key(self) -> Hashable | None:
+        """Key of the current plane."""
+        return self.plane.key if self.plane else None
+
+    def need_plane(self) -> Plane:
+        """Return the current plane, or raise ImageError."""
+        if self.plane is None:
+            raise ImageError("there is no image to work on; open an image and choose it first")
+        return self.plane
+
+    def go_to(self, plane: Plane | None) -> None:
+        """Make another plane the current one; masks of other pixels are forgotten."""
+        self.plane = plane
+        if plane is not None and self._images.get(plane.key) is not plane.image:
+            # Masks of these pixels are not known, even if the plane was here before.
+            for draft in self.here.drafts:
+                self._masks.pop(draft.number, None)
+            kept = {key: image for key, image in self._images.items() if key in self._hands}
+            self._images = {**kept, plane.key: plane.image}
+        self._events.plane_changed.emit(self.key)
+        self.tell_masks()
+
+    # ------------------------------------------------------------------ drafts
+
+    @property
+    def here(self) -> Hand:
+        """All drafts on the current plane."""
+        return self.on(self.key)
+
+    def on(self, key: Hashable) -> Hand:
+        """Return all drafts on any plane."""
+        return self._hands.get(key, Hand())
+
+    def all(self) -> dict[Hashable, Hand]:
+        """Return the drafts of every plane that has some."""
+        return dict(self._hands)
+
+    def new_number(self) -> int:
+        """Return a number for a new draft."""
+        self._numbers += 1
+        return self._numbers
+
+    def put(self, key: Hashable, hand: Hand) -> None:
+        """Replace all drafts of a plane, and tell if that changed anything."""
+        before = self.on(key)
+        if hand.drafts:
+            self._hands[key] = hand
+        else:
+            self._hands.pop(key, None)
+            self._images.pop(key, None)
+        if hand.same_as(before) and hand.current == before.current:
+            return
+        for draft in before.drafts:
+            if hand.get(draft.number) is None:
+                self._masks.pop(draft.number, None)
+        try:
+            self._events.drafts_changed.emit(DraftsChange(key, before, hand))
+        finally:
+            self._events.prompts_changed.emit(key)
+
+    # ------------------------------------------------------------------- masks
+
+    @property
+    def known_masks(self) -> tuple[ObjectPrediction, ...]:
+        """All masks that may serve as mask prompts of later turns."""
+        return tuple(self._masks.values())
+
+    def keep_masks(self, predictions: Iterable[ObjectPrediction]) -> None:
+        """Keep masks, each in place of an earlier one of its draft."""
+        self._masks |= {one.draft.number: one for one in predictions}
+
+    def forget_masks(self) -> None:
+        """Forget all masks, as when another model is used."""
+        self._masks.clear()
+
+    def mask_of(self, draft: Draft) -> ObjectPrediction | None:
+        """Return the mask of a draft if it answers its present prompts."""
+        held = self._masks.get(draft.number)
+        # A mask of another pinned level is none for the present one; a label as it is has no level.
+        current = held is not None and (not held.predicted or held.level == self._options.level)
+        if held is not None and current and draft.same_as(held.draft):
+            return held
+        if draft.seed is not None and not draft.turns:
+            self.keep_masks((ObjectPrediction.of_label(draft, draft.seed),))
+            return self._masks[draft.number]
+        return None
+
+    def masks_of(self, hand: Hand) -> tuple[ObjectPrediction, ...]:
+        """Return the masks of all drafts that have one for their present prompts."""
+        found = (self.mask_of(draft) for draft in hand.drafts)
+        return tuple(prediction for prediction in found if prediction is not None)
+
+    def without_mask(self, hand: Hand) -> tuple[Draft, ...]:
+        """Return the drafts that say where their object is and lack a mask."""
+        drafts = (draft for draft in hand.drafts if draft.has_target)
+        return tuple(draft for draft in drafts if self.mask_of(draft) is None)
+
+    @property
+    def current_mask(self) -> ObjectPrediction | None:
+        """The mask of the current draft."""
+        draft = self.here.draft
+        return self.mask_of(draft) if draft is not None else None
+
+    @property
+    def shown(self) -> tuple[ObjectPrediction, ...]:
+        """The masks to show: of each draft the last one known, until the next is there."""
+        drafts = (draft for draft in self.here.drafts if draft.has_target)
+        found = (self.mask_of(draft) or self._masks.get(draft.number) for draft in drafts)
+        return tuple(prediction for prediction in found if prediction is not None)
+
+    def at(self, row: float, column: float) -> Draft | None:
+        """Return the draft whose mask, or else whose box, holds a place of the plane."""
+        for prediction in self.shown:
+            if prediction.mask.covers(row, column):
+                return self.here.get(prediction.draft.number)
+        for draft in self.here.drafts:
+            box = draft.prompts.box
+            if box is not None and box[0] <= column <= box[2] and box[1] <= row <= box[3]:
+                return draft
+        return None
+
+    def tell_masks(self) -> None:
+        """Tell that the masks to show changed, if they did."""
+        shown = self.shown
+        told = (*shown, self.here.current if len(shown) > 1 else None, self.key)
+        before, self._told = self._told, told
+        if len(told) != len(before) or any(
+            a is not b and a != b for a, b in zip(told, before, strict=True)
+        ):
+            self._events.prediction_changed.emit(self.current_mask)

@@ -1,0 +1,121 @@
+"""Fields encoded before anybody asks for them, while there is nothing else to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from napari_sam3.core.field_grid import fields_over
+from napari_sam3.core.fields import Field, choose_field
+from napari_sam3.core.prompts import PromptSet
+from napari_sam3.core.rendering import PlaneImage
+
+from .drafts import DraftsByPlane
+from .jobs import Plane
+from .objects import ObjectRegistry
+from .options import SessionOptions
+from .predictions import Predictions
+
+if TYPE_CHECKING:
+    from sam3.predictor import Predictor
+
+__all__ = ["LookAhead"]
+
+# Fields of places further off, in sides of a field, are not encoded ahead.
+_NEAR_FIELDS = 3
+SLOW_ENCODING = 5.0  # seconds
+
+
+class LookAhead:
+    """Encodes the fields of a plane, and of its neighbours, that a click is likely to need.
+
+    Parameters
+    ----------
+    options : SessionOptions
+        How many, and a pinned level.
+    drafts : DraftsByPlane
+        Know the current plane.
+    objects : ObjectRegistry
+        The next click is likely to be near the last object, and as large.
+    predictions : Predictions
+        Do the work.
+
+    Attributes
+    ----------
+    neighbours : callable or None
+        Returns the images of the planes that are likely to be looked at next.
+    paused : bool
+        Encode nothing for now, because the thread has other things to do.
+    """
+
+    def __init__(
+        self,
+        options: SessionOptions,
+        drafts: DraftsByPlane,
+        objects: ObjectRegistry,
+        predictions: Predictions,
+    ) -> None:
+        self._options, self._drafts, self._objects = options, drafts, objects
+        self._predictions = predictions
+        self._plane: Plane | None = None
+        self._done: set[tuple[PlaneImage, Field]] = set()
+        self.neighbours: Callable[[], Sequence[PlaneImage]] | None = None
+        self.paused = False
+
+    def go_on(self, failed: bool = False) -> None:
+        """Encode the next field near where the user works, as long as nothing else is to do.
+
+        Fields of the plane come first, then the same places on its neighbours.
+        """
+        plane, predictor = self._drafts.plane, self._predictions.predictor
+        if plane is None or predictor is None or failed or not self._may_run():
+            return
+        if self._plane is not plane:
+            self._plane, self._done = plane, set()
+        if len(self._done) >= self._limit():
+            return
+        fields = self._near_fields(plane, predictor)
+        neighbours = self.neighbours() if self.neighbours is not None else ()
+        wanted = [(plane.image, field) for field in fields]
+        wanted += [(image, fields[0]) for image in neighbours if image.shape == plane.shape]
+        for image, field in wanted:
+            if (image, field) not in self._done:
+                self._done.add((image, field))
+                ahead = Plane(plane.key, image, plane.labels)
+                self._predictions.encode_ahead(ahead, field, first=len(self._done) == 1)
+                return
+
+    def _may_run(self) -> bool:
+        queue, cache = self._predictions.queue, self._predictions.cache
+        idle = not queue.busy and queue.running is None
+        room = cache.nbytes <= cache.limit_bytes / 2
+        return bool(self._options.look_ahead) and not self.paused and idle and room
+
+    def _limit(self) -> int:
+        """Return how many fields of a plane are encoded ahead."""
+        # A model that takes seconds for a field is kept to the one that is needed first.
+        slow = (self._predictions.seconds_to_encode or 0) > SLOW_ENCODING
+        return 1 if slow else self._options.look_ahead
+
+    def _near_fields(self, plane: Plane, predictor: Predictor) -> list[Field]:
+        """Fields of the level at which a click would start, the nearest to the last one first."""
+        height, width = plane.shape
+        recent = [one.bbox for one in self._objects.all()[-1:] if one.plane == plane.key]
+        y, x = (height - 1) / 2, (width - 1) / 2
+        if recent:
+            y, x = (recent[0][0] + recent[0][2]) / 2, (recent[0][1] + recent[0][3]) / 2
+        click = PromptSet(((x, y),), (1,))
+        size = self._objects.typical_size()
+        first = choose_field(plane.shape, click, predictor.config, self._options.level, size)
+        reach = _NEAR_FIELDS * max(first.shape)
+
+        def distance(field: Field) -> float:
+            return max(abs(sum(field.rows) / 2 - y), abs(sum(field.columns) / 2 - x))
+
+        rows, columns = (
+            (max(0, int(middle) - reach), min(length, int(middle) + reach))
+            for middle, length in ((y, height), (x, width))
+        )
+        resolution = predictor.config.resolution
+        fields = fields_over(plane.shape, resolution, first.level, rows, columns)
+        return [first, *sorted(fields, key=distance)]

@@ -1,0 +1,97 @@
+"""The parts of a session, put together.
+
+    options, events
+        drafts    objects made now, by plane
+        objects   accepted objects         history   steps done and undone
+            predictions   ask the model    look_ahead   while it is idle
+                changes   take steps, undo and redo them
+                    prompting, accepting, curating, batch   the commands
+
+A part is handed those above it, and knows none of those below it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from napari_sam3.inference.cache import EmbeddingCache
+from napari_sam3.inference.models import Loader
+
+from .accepting import Accepting
+from .batch_results import BatchResults
+from .changes import Changes
+from .curating import Curating
+from .drafts import DraftsByPlane
+from .events import SessionEvents
+from .history import History
+from .jobs import Submit
+from .look_ahead import LookAhead
+from .objects import ObjectRegistry
+from .options import SessionOptions
+from .predictions import Predictions
+from .prompting import Prompting
+
+if TYPE_CHECKING:
+    from sam3.predictor import Predictor
+
+__all__ = ["SessionParts"]
+
+
+@dataclass(frozen=True, eq=False)
+class SessionParts:
+    """What a session has; each part is documented by its class."""
+
+    options: SessionOptions
+    events: SessionEvents
+    drafts: DraftsByPlane
+    objects: ObjectRegistry
+    history: History
+    predictions: Predictions
+    look_ahead: LookAhead
+    changes: Changes
+    prompting: Prompting
+    accepting: Accepting
+    curating: Curating
+    batch: BatchResults
+
+    @classmethod
+    def make(
+        cls,
+        model: Predictor | Loader | None,
+        submit: Submit,
+        cache: EmbeddingCache,
+        options: SessionOptions,
+    ) -> SessionParts:
+        """Make all parts, each from those it needs."""
+        events = SessionEvents()
+        drafts = DraftsByPlane(options, events)
+        objects = ObjectRegistry()
+        history = History(objects)
+        predictions = Predictions(
+            model,
+            submit=submit,
+            cache=cache,
+            options=options,
+            events=events,
+            drafts=drafts,
+            objects=objects,
+        )
+        look_ahead = LookAhead(options, drafts, objects, predictions)
+        predictions.when_idle = look_ahead.go_on
+        changes = Changes(options, events, drafts, history, predictions)
+        accepting = Accepting(changes, events, drafts, history, predictions)
+        return cls(
+            options,
+            events,
+            drafts,
+            objects,
+            history,
+            predictions,
+            look_ahead,
+            changes,
+            Prompting(changes, drafts, predictions),
+            accepting,
+            Curating(options, changes, drafts, history, accepting),
+            BatchResults(options, changes, drafts, history),
+        )
