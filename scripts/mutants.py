@@ -26,6 +26,7 @@ OF_SESSION = "session session_commands session_jobs history objects batch_steps"
 OF_CURATING = "curating curating_records"
 SESSION = [f"{PLUGIN}/session/test_{name}.py" for name in f"{OF_SESSION} {OF_CURATING}".split()]
 SESSION.append(f"{PLUGIN}/labels/test_edits.py")
+SESSION_PARTS = "accepting changes curating drafts history objects prompting"
 #: Each module, and the tests that have to notice.
 MODULES = {
     "sam3/prompts": ["tests/sam3/test_prompts.py"],
@@ -41,18 +42,7 @@ MODULES = {
         f"{PLUGIN}/core/test_field_examples.py",
         f"{PLUGIN}/core/test_fields.py",
     ],
-    **{
-        f"napari_sam3/session/{name}": SESSION
-        for name in [
-            "accepting",
-            "changes",
-            "curating",
-            "drafts",
-            "history",
-            "objects",
-            "prompting",
-        ]
-    },
+    **{f"napari_sam3/session/{name}": SESSION for name in SESSION_PARTS.split()},
 }
 #: Imported once, and not for each change: `-p` imports any module.
 PRELOADED = (

@@ -8,7 +8,6 @@ from scripts.house import Measure, find_circles, find_upward, measure_house, roo
 
 #: Not reached yet. What is struck from here stays reached.
 OPEN = {
-    "napari_sam3: lines of a function, largest",
     "napari_sam3: circles",
 }
 
