@@ -196,6 +196,12 @@ def _memory() -> None:
         raise torch.OutOfMemoryError("out of memory")
 
 
+def _option() -> None:
+    from napari_sam3 import LabelingSession
+
+    LabelingSession().policy = "replace"  # type: ignore[assignment]
+
+
 def _preset() -> None:
     from sam3.config import get_preset
 
@@ -301,7 +307,10 @@ def _replay() -> None:
 
 #: What causes each class of errors; those that are missing here need another machine or a fault.
 CAUSES: dict[str, tuple[Cause, ...]] = {
-    "ConfigError": (Cause("name a model that there is not", _preset),),
+    "ConfigError": (
+        Cause("name a model that there is not", _preset),
+        Cause("set an option of a session to what is no choice", _option),
+    ),
     "ImageError": (
         Cause("name an image that is not there", lambda: _open_image("cells.tif")),
         Cause("open values that are no image", _open_values),

@@ -27,7 +27,7 @@ class Sam3Error(Exception):
 
 
 class ConfigError(Sam3Error, ValueError):
-    """A model configuration or preset name that does not exist or does not hold together."""
+    """A configuration, preset or option that does not exist or does not hold together."""
 
 
 class ImageError(Sam3Error, ValueError):

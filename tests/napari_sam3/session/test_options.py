@@ -36,7 +36,7 @@ def test_each_option_has_a_signal_and_a_name_on_the_session() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_change_is_told_once_whoever_makes_it(name: str) -> None:
-    session, told = LabelingSession(), []
+    session, told = LabelingSession(), list[Any]()
     getattr(session.options.events, name).connect(told.append)
     setattr(session, name, OTHERS[name])
     assert getattr(session.options, name) == OTHERS[name]
@@ -49,7 +49,7 @@ def test_a_change_is_told_once_whoever_makes_it(name: str) -> None:
 
 @pytest.mark.parametrize(("name", "value"), [("mode", "two"), ("policy", ""), ("policy", None)])
 def test_an_unknown_choice_is_refused_and_changes_nothing(name: str, value: Any) -> None:
-    session, told = LabelingSession(mode="many", policy="inside"), []
+    session, told = LabelingSession(mode="many", policy="inside"), list[Any]()
     getattr(session.options.events, name).connect(told.append)
     for owner in (session, session.options):
         with pytest.raises(ConfigError, match=rf"no such {name}: {value!r}\. Expected one of '"):
