@@ -2,9 +2,9 @@
 # A COCO file whose annotation ids start at 0 gives a perfect prediction an average precision of 0.56.
 #
 # Guess:    annotation ids only have to be unique, so `enumerate` is fine; a perfect result scores 1.
-# Truth:    COCOeval writes the id of the matched annotation into a table in which 0 means "no match".
-#           The object with id 0 is found, and then counted as a false positive. With four objects and
-#           the best-scoring prediction on that object, AP falls from 1.0 to 0.56; nothing is printed.
+# Truth:    COCOeval writes the id of the matched annotation into a table in which 0 means "no match". The
+#           object with id 0 is found, and then counted as a false positive. With four objects and the
+#           best-scoring prediction on that object, AP falls from 1.0 to 0.56; nothing is printed.
 # Matters:  exporters written by hand number objects from 0, and label images with few cells per field
 #           lose the most. The score looks like a model that is bad, not like a file that is wrong.
 # Instead:  number annotations from 1 (image and category ids may be 0).

@@ -2,11 +2,11 @@
 # mahotas sums the brightness of an object in the image's own pixel type, and wraps around.
 #
 # Guess:    labeled_sum(image, labels) widens small integers, as numpy.sum and scipy.ndimage.sum do.
-# Truth:    the sum has the image's type. 400 pixels of 200 in uint8 sum to 128 instead of 80000; a
-#           16-bit object of 400 x 400 pixels wraps as well; a boolean image, summed to count pixels,
-#           gives True. labeled_max and labeled_size are right, and so is a float image.
-# Matters:  total fluorescence per cell is the commonest measure there is. The wrapped numbers look
-#           like noise rather than like an error, and small, dim cells keep their right values.
+# Truth:    the sum has the image's type. 400 pixels of 200 in uint8 sum to 128 instead of 80000; a 16-bit
+#           object of 400 x 400 pixels wraps as well; a boolean image, summed to count pixels, gives True.
+#           labeled_max and labeled_size are right, and so is a float image.
+# Matters:  total fluorescence per cell is the commonest measure there is. The wrapped numbers look like
+#           noise rather than like an error, and small, dim cells keep their right values.
 # Instead:  mahotas.labeled_sum(image.astype(float), labels), or scipy.ndimage.sum_labels.
 # Seen:     mahotas 1.4.19, scipy 1.17.1, numpy 2.4.6, on 2026-11-28.
 set -euo pipefail

@@ -2,8 +2,8 @@
 # Where two napari shapes overlap, to_labels() gives the pixels to the shape that is hidden.
 #
 # Guess:    the label image looks like the canvas: the shape drawn last lies on top and wins.
-# Truth:    the canvas shows the last shape, a click hits the last shape, but to_labels() writes the
-#           first one over it. After move_to_front() of the lower shape both change sides together.
+# Truth:    the canvas shows the last shape, a click hits the last shape, but to_labels() writes the first
+#           one over it. After move_to_front() of the lower shape both change sides together.
 # Matters:  people outline touching cells one after the other, and cut the overlap by drawing the next
 #           cell over the last. The exported labels have the cut on the wrong cell.
 # Instead:  to_masks() and combine them in the order of the layer's z_index yourself, or avoid overlap.

@@ -5,8 +5,8 @@
 # Truth:    anything but uint8 and uint16 is clipped to uint8: all objects from 255 on become one object,
 #           and a negative "ignore" label becomes background. The call returns True and a warning goes to
 #           the log. int32 is what cv2.connectedComponents itself returns. As TIFF the same array is kept.
-# Matters:  PNG label images are what the 2-D challenges and trainers ask for. With up to 254 objects in
-#           a test image nothing is seen.
+# Matters:  PNG label images are what the 2-D challenges and trainers ask for. With up to 254 objects in a
+#           test image nothing is seen.
 # Instead:  check the largest id and write labels.astype(np.uint16), or write TIFF.
 # Seen:     opencv-python-headless 5.0.0.93, numpy 2.4.6, on 2026-11-28.
 set -euo pipefail

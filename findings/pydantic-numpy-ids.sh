@@ -2,12 +2,12 @@
 # A large NumPy label id passes a pydantic "int" field and comes out as another number.
 #
 # Guess:    an `int` field takes np.int64(9007199254740993) and keeps it, as int() does.
-# Truth:    the field returns 9007199254740992, without a warning. A NumPy integer is not a Python int,
-#           so pydantic takes its value as a float, which holds whole numbers exactly only up to 2**53.
-#           The same number as a Python int is kept. A uint64 above 2**63 raises, but for small ids
-#           all is well, so tests with ids 1, 2, 3 never see it.
-# Matters:  ids made from hashes, or packed as (frame, object), are this large. Two objects become one
-#           in every record, table or sidecar file that goes through such a model.
+# Truth:    the field returns 9007199254740992, without a warning. A NumPy integer is not a Python int, so
+#           pydantic takes its value as a float, which holds whole numbers exactly only up to 2**53. The
+#           same number as a Python int is kept. A uint64 above 2**63 raises, but for small ids all is
+#           well, so tests with ids 1, 2, 3 never see it.
+# Matters:  ids made from hashes, or packed as (frame, object), are this large. Two objects become one in
+#           every record, table or sidecar file that goes through such a model.
 # Instead:  hand over int(label) or array.tolist(), or declare the field strict: that refuses NumPy
 #           integers of every size, at the first test.
 # Seen:     pydantic 2.14.4, numpy 2.4.6, Python 3.11, on 2026-11-28.

@@ -3,11 +3,11 @@
 #
 # Guess:    distance_transform_edt of an image that is all object is infinite (or an error, or zero).
 # Truth:    it returns finite, smooth, lopsided numbers: the distance to an imaginary pixel at row -1,
-#           column 0. return_indices gives that pixel, which indexes the last row. The largest
-#           distance, the "centre" of the object, is then a corner. The package edt gives infinity.
+#           column 0. return_indices gives that pixel, which indexes the last row. The largest distance,
+#           the "centre" of the object, is then a corner. The package edt gives infinity.
 # Matters:  crops around one object, tiles inside a large nucleus and masks of confluent tissue are all
-#           object. A click placed, or a seed for a watershed, at the deepest pixel lands in the corner
-#           of the tile, and the result depends on the tiling.
+#           object. A click placed, or a seed for a watershed, at the deepest pixel lands in the corner of
+#           the tile, and the result depends on the tiling.
 # Instead:  pad by one pixel of background before the transform, or test mask.all() first.
 # Seen:     scipy 1.17.1, edt 3.1.2, numpy 2.4.6, on 2026-11-28.
 set -euo pipefail

@@ -2,12 +2,12 @@
 # An object one plane thick in a z-stack has infinite solidity and a convex hull of no volume.
 #
 # Guess:    a 5 x 5 square in one plane of a stack is convex: solidity 1, hull of 25 voxels, as in 2-D.
-# Truth:    regionprops gives area_convex 0 and solidity inf with a QHull warning, a minor axis of 0,
-#           and feret_diameter_max raises ValueError "Surface level must be within volume data range"
-#           for a message, which ends the whole table. The same object in 2-D gives 25, 1.0 and a Feret
+# Truth:    regionprops gives area_convex 0 and solidity inf with a QHull warning, a minor axis of 0, and
+#           feret_diameter_max raises ValueError "Surface level must be within volume data range" for a
+#           message, which ends the whole table. The same object in 2-D gives 25, 1.0 and a Feret
 #           diameter. As soon as the object has a second plane, everything is finite.
-# Matters:  the first thing anybody labels in a stack is one plane. Filters such as "solidity > 0.9"
-#           keep exactly these objects, and the mean of the column is inf.
+# Matters:  the first thing anybody labels in a stack is one plane. Filters such as "solidity > 0.9" keep
+#           exactly these objects, and the mean of the column is inf.
 # Instead:  measure single-plane objects in 2-D, or ask for them with np.ptp of the coordinates first.
 # Seen:     scikit-image 0.26.0, scipy 1.17.1, numpy 2.4.6, on 2026-11-28.
 set -euo pipefail

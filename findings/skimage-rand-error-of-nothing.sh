@@ -3,13 +3,13 @@
 #
 # Guess:    adapted_rand_error(truth, empty) is 1, the worst value; precision and recall are 0.
 # Truth:    background of the truth is left out, but label 0 of the prediction is an object like any
-#           other. An empty image is therefore one object that covers everything: its error equals that
-#           of "the whole image is one cell", with recall 1. With a single true object the empty
-#           prediction is perfect: error 0. The other way round, an empty truth gives NaN.
-# Matters:  the measure is used to rank models on sparse fields of view, where a model that finds
-#           nothing wins. A mean over images with one empty truth is NaN.
-# Instead:  count missed objects beside it (matched objects, average precision), and leave out or score
-#           by hand the images without objects.
+#           other. An empty image is therefore one object that covers everything: its error equals that of
+#           "the whole image is one cell", with recall 1. With a single true object the empty prediction
+#           is perfect: error 0. The other way round, an empty truth gives NaN.
+# Matters:  the measure is used to rank models on sparse fields of view, where a model that finds nothing
+#           wins. A mean over images with one empty truth is NaN.
+# Instead:  count missed objects beside it (matched objects, average precision), and leave out or score by
+#           hand the images without objects.
 # Seen:     scikit-image 0.26.0, numpy 2.4.6, on 2026-11-28.
 set -euo pipefail
 work=$(mktemp -d)

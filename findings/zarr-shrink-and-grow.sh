@@ -3,12 +3,12 @@
 #
 # Guess:    resize() to fewer planes drops the rest; after growing again the new planes hold the fill
 #           value, as they do in HDF5.
-# Truth:    only whole chunks outside the new shape are deleted. The chunk that the new edge cuts
-#           through keeps its old contents, which are visible again as soon as the array grows. Of
-#           planes 7 to 12, two come back and four are zero. With shards it is the whole shard.
-#           TensorStore does the same, so reading with another library does not help.
-# Matters:  a label stack cropped to the frames that were annotated and later extended (a longer movie,
-#           an append) shows stale objects in frames that nobody labelled.
+# Truth:    only whole chunks outside the new shape are deleted. The chunk that the new edge cuts through
+#           keeps its old contents, which are visible again as soon as the array grows. Of planes 7 to 12,
+#           two come back and four are zero. With shards it is the whole shard. TensorStore does the same,
+#           so reading with another library does not help.
+# Matters:  a label stack cropped to the frames that were annotated and later extended (a longer movie, an
+#           append) shows stale objects in frames that nobody labelled.
 # Instead:  write the fill value over the part to drop before resize(), or make a new array.
 # Seen:     zarr 3.1.6, tensorstore 0.1.86, h5py 3.16.0, numpy 2.4.6, on 2026-11-28.
 set -euo pipefail
