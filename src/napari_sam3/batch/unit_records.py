@@ -7,9 +7,8 @@ import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
-from pydantic import ValidationInfo
 from typing_extensions import TypedDict
 
 from napari_sam3.core.objects import Instance
@@ -19,9 +18,9 @@ from napari_sam3.labels.painting import Extent
 from napari_sam3.records.lines import encode_line
 from napari_sam3.records.schema import LevelPart, MaskPart, PromptsPart, plain
 from napari_sam3.records.strict import (
-    FIXED,
     LIST,
     Count,
+    Number,
     Parts,
     RecordError,
     Schema,
@@ -37,6 +36,7 @@ from .results import BatchError
 
 __all__ = ["Painted", "Records", "name_of", "position_of"]
 
+T = TypeVar("T")
 # What a plane or a tile gave, as text.
 MAX_RECORD_BYTES = 1 << 30
 _FIRST = b'{"sum":"'
@@ -47,9 +47,9 @@ _ROOMS = ("found", "forward", "backward", "tiles", "painted")
 @record
 class _FoundRecord(TypedDict):
     mask: MaskPart
-    score: float
-    stability: float
-    seed: Annotated[tuple[float, float, float | None], FIXED]
+    score: Number
+    stability: Number
+    seed: Annotated[Seed, Parts(tuple[Number, Number, Number | None], lambda at, _: Seed(*at))]
     level: LevelPart
 
 
@@ -57,7 +57,7 @@ class _FoundRecord(TypedDict):
 class _InstanceRecord(TypedDict):
     id: Count
     mask: MaskPart
-    score: float
+    score: Number
     prompts: PromptsPart
     steps: Count
     ended: Text
@@ -67,41 +67,20 @@ class _InstanceRecord(TypedDict):
 class _Line(TypedDict):
     id: Count
     area: Count
-    centroid: Annotated[tuple[float, float], FIXED]
-    bbox: Annotated[tuple[Count, Count, Count, Count], FIXED]
-    score: float
+    centroid: tuple[Number, Number]
+    bbox: tuple[Count, Count, Count, Count]
+    score: Number
     points: Count
     boxes: Count
 
 
-def _found(parts: _FoundRecord, _: ValidationInfo) -> Found:
-    mask, score, stability = parts["mask"], parts["score"], parts["stability"]
-    return Found(mask, score, stability, Seed(*parts["seed"]), parts["level"])
-
-
 @record
-class _Objects(TypedDict):
+class _Unit(TypedDict, Generic[T]):
     made_from: Text
-    items: Annotated[tuple[Annotated[Instance, Parts(_InstanceRecord)], ...], LIST]
+    items: Annotated[tuple[T, ...], LIST]
 
 
-@record
-class _Founds(TypedDict):
-    made_from: Text
-    items: Annotated[tuple[Annotated[Found, Parts(_FoundRecord, _found)], ...], LIST]
-
-
-@record
-class _Painted(TypedDict):
-    made_from: Text
-    items: Annotated[tuple[_Line, ...], LIST]
-
-
-_Unit = _Objects | _Founds | _Painted
-U = TypeVar("U", _Objects, _Founds, _Painted)
-
-
-def _plain(unit: _Unit) -> dict[str, Any]:
+def _plain(unit: _Unit[Any]) -> dict[str, Any]:
     items = [
         {**plain(item), "seed": plain((item.seed.y, item.seed.x, item.seed.size))}
         if isinstance(item, Found)
@@ -111,9 +90,13 @@ def _plain(unit: _Unit) -> dict[str, Any]:
     return {"made_from": unit["made_from"], "items": plain(items)}
 
 
-_OBJECTS: Schema[_Objects] = Schema(_Objects, "the objects of a unit", _plain)
-_FOUND: Schema[_Founds] = Schema(_Founds, "what was found in a tile", _plain)
-_PAINTED: Schema[_Painted] = Schema(_Painted, "how a plane was painted", _plain)
+_OBJECTS: Schema[_Unit[Instance]] = Schema(
+    _Unit[Annotated[Instance, Parts(_InstanceRecord)]], "the objects of a unit", _plain
+)
+_FOUND: Schema[_Unit[Found]] = Schema(
+    _Unit[Annotated[Found, Parts(_FoundRecord)]], "what was found in a tile", _plain
+)
+_PAINTED: Schema[_Unit[_Line]] = Schema(_Unit[_Line], "how a plane was painted", _plain)
 
 
 @dataclass(frozen=True)
@@ -195,8 +178,7 @@ class Records:
         self, room: str, name: str, objects: Iterable[Instance], made_from: str = ""
     ) -> None:
         """Keep the objects of a unit; raises BatchError."""
-        unit: _Objects = {"made_from": made_from, "items": tuple(objects)}
-        self._write(room, name, _OBJECTS, unit)
+        self._write(room, name, _OBJECTS, made_from, objects)
 
     def found(self, name: str) -> tuple[Found, ...] | None:
         """Return what was found in a tile; None if it is not done."""
@@ -205,8 +187,7 @@ class Records:
 
     def put_found(self, name: str, found: Iterable[Found]) -> None:
         """Keep what was found in a tile; raises BatchError."""
-        unit: _Founds = {"made_from": "", "items": tuple(found)}
-        self._write("tiles", name, _FOUND, unit)
+        self._write("tiles", name, _FOUND, "", found)
 
     def names(self, room: str) -> list[str]:
         """Return the names of all records of a kind, in no order."""
@@ -245,10 +226,11 @@ class Records:
                 painted.extents, painted.scores, painted.prompts, strict=True
             )
         )
-        unit: _Painted = {"made_from": painted.made_from, "items": lines}
-        self._write("painted", name, _PAINTED, unit)
+        self._write("painted", name, _PAINTED, painted.made_from, lines)
 
-    def _read(self, kind: str, name: str, made_from: str | None, schema: Schema[U]) -> U | None:
+    def _read(
+        self, kind: str, name: str, made_from: str | None, schema: Schema[_Unit[T]]
+    ) -> _Unit[T] | None:
         """Return a whole record, made from certain things or (None) from any."""
         try:
             line = read_bounded(self._file(kind, name), MAX_RECORD_BYTES)
@@ -263,7 +245,10 @@ class Records:
             return None
         return unit if made_from in (None, unit["made_from"]) else None
 
-    def _write(self, room: str, name: str, schema: Schema[U], unit: U) -> None:
+    def _write(
+        self, room: str, name: str, schema: Schema[_Unit[T]], made_from: str, items: Iterable[T]
+    ) -> None:
+        unit: _Unit[T] = {"made_from": made_from, "items": tuple(items)}
         body = dump(schema.write(unit), f"{room} {name}")
         path = self._file(room, name)
         try:

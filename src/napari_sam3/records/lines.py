@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO
 
-from pydantic import ValidationInfo
 from typing_extensions import TypedDict
 
 from napari_sam3.images.identity import ImageIdentity
@@ -82,13 +81,8 @@ class _HeaderRecord(TypedDict):
     time: Text
 
 
-def _header(parts: _HeaderRecord, _: ValidationInfo) -> JournalHeader:
-    image, shape, dtype = parts["image"], parts["shape"], parts["dtype"]
-    return JournalHeader(image, shape, dtype, parts["start"], parts["time"])
-
-
 _HEADER: Schema[JournalHeader] = Schema(
-    Annotated[JournalHeader, Parts(_HeaderRecord, _header)],
+    Annotated[JournalHeader, Parts(_HeaderRecord)],
     "the journal's first line",
     lambda header: {"format": FORMAT, "version": SCHEMA_VERSION, **plain(header)},
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from contextlib import suppress
 from typing import Any
 
 import numpy.typing as npt
@@ -10,9 +11,14 @@ import numpy.typing as npt
 from napari_sam3.core.masks import Region
 from napari_sam3.core.operations import LabelWrite
 
-from .rle import labels_from_text, labels_to_text
+from .rle import labels_from_text, labels_text_bytes, labels_to_text
+from .strict import RecordError
 
-__all__ = ["PackedWrite"]
+__all__ = ["MAX_UNPACKED_BYTES", "PackedWrite", "unpacked_bytes"]
+
+#: Most that the masks and labels of a journal or a session file may take in memory once read; what
+#: holds more was never in memory to be written.
+MAX_UNPACKED_BYTES = 1 << 33
 
 
 class PackedWrite(LabelWrite):
@@ -47,3 +53,36 @@ class PackedWrite(LabelWrite):
     def unpack(self) -> LabelWrite:
         """Return it with its pixels; RecordError if they are damaged."""
         return LabelWrite(self.plane, self.region, self.values)
+
+
+def unpacked_bytes(operation: Any) -> int:
+    """Return how much memory the masks and labels of an operation's record take once read.
+
+    Each is bounded, but a short file can announce very many. Labels that stay packed (those of a
+    batch) count as they are. What is not a record counts nothing: reading it fails.
+
+    Parameters
+    ----------
+    operation : object
+        From `schema.OPERATION`, or from anybody.
+    """
+    total = 0
+    for accepted in _list_of_dicts(operation, "objects"):
+        draft = accepted.get("draft")
+        seed = draft.get("seed") if isinstance(draft, dict) else None
+        sides: list[Any] = []
+        if isinstance(seed, dict):
+            sides = [seed.get("height"), seed.get("width")]
+        if sides and all(type(side) is int and side >= 0 for side in sides):
+            total += sides[0] * sides[1]
+    packed = isinstance(operation, dict) and operation.get("kind") == "batch"
+    for write in _list_of_dicts(operation, "writes"):
+        with suppress(RecordError, KeyError, TypeError):
+            text = write["labels"]
+            total += len(text) if packed else labels_text_bytes(text)
+    return total
+
+
+def _list_of_dicts(value: Any, name: str) -> list[dict[str, Any]]:
+    items = value.get(name) if isinstance(value, dict) else None
+    return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []

@@ -21,8 +21,8 @@ from napari_sam3.images.identity import ImageIdentity
 from .folder import JournalError, default_folder, journals_in
 from .lines import MAX_JOURNAL_BYTES, JournalHeader, LineReader
 from .locks import is_held
-from .packed import PackedWrite
-from .schema import MAX_UNPACKED_BYTES, OperationPart, WritePart, plain, unpacked_bytes
+from .packed import MAX_UNPACKED_BYTES, PackedWrite, unpacked_bytes
+from .schema import OperationPart, WritePart, plain
 from .strict import LIST, MakeKey, RecordError, Schema, as_it_is, record
 
 __all__ = ["CrashedJournal", "Restored", "discard_journal", "find_journals", "read_journal"]

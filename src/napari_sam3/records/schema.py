@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Hashable
-from contextlib import suppress
 from dataclasses import fields, is_dataclass, replace
 from typing import Annotated, Any
 
@@ -29,17 +28,16 @@ from napari_sam3.images.identity import ImageIdentity
 from .packed import PackedWrite
 from .rle import (
     MAX_MASK_PIXELS,
-    labels_text_bytes,
     labels_text_shape,
     labels_to_text,
     mask_to_runs,
     runs_to_mask,
 )
 from .strict import (
-    FIXED,
     LIST,
     Count,
     Int,
+    Number,
     Parts,
     RecordError,
     Schema,
@@ -54,7 +52,6 @@ __all__ = [
     "IDENTITY",
     "KEY",
     "MASK",
-    "MAX_UNPACKED_BYTES",
     "OBJECT",
     "OPERATION",
     "PROMPTS",
@@ -70,13 +67,9 @@ __all__ = [
     "WritePart",
     "check_version",
     "plain",
-    "unpacked_bytes",
 ]
 
 SCHEMA_VERSION = 1
-#: Most that the masks and labels of a journal or a session file may take in memory once read; what
-#: holds more was never in memory to be written.
-MAX_UNPACKED_BYTES = 1 << 33
 
 _MAX_PX, _MAX_AXES, _MAX_LEVEL, _MAX_POINTS, _MAX_LABELS_TEXT = 1 << 40, 64, 64, 1 << 16, 1 << 31
 
@@ -102,20 +95,20 @@ def _labels_text(value: Any) -> str:
 
 
 _Px = Annotated[int, Field(strict=True, ge=0, le=_MAX_PX)]
-_Span = Annotated[tuple[_Px, _Px], FIXED, AfterValidator(_span)]
-_Pair = Annotated[tuple[float, float], FIXED]
-_Points = Annotated[tuple[_Pair, ...], Field(strict=False, max_length=_MAX_POINTS, fail_fast=True)]
+_Span = Annotated[tuple[_Px, _Px], AfterValidator(_span)]
+_Pair = tuple[Number, Number]
+_Points = Annotated[tuple[_Pair, ...], Field(max_length=_MAX_POINTS, fail_fast=True)]
 _Ints = Annotated[tuple[Int, ...], LIST]
 LevelPart = Annotated[int, Field(strict=True, ge=-_MAX_LEVEL, le=_MAX_LEVEL)]
-Shape = Annotated[tuple[_Px, ...], Field(strict=False, max_length=_MAX_AXES)]
+Shape = Annotated[tuple[_Px, ...], Field(max_length=_MAX_AXES)]
 
 # ------------------------------------------------------------------ planes
 
 
 @record
 class _PlaneRecord(TypedDict):
-    axes: Annotated[tuple[Count, Count], FIXED]
-    index: Annotated[tuple[Count, ...], Field(strict=False, max_length=_MAX_AXES)]
+    axes: tuple[Count, Count]
+    index: Annotated[tuple[Count, ...], Field(max_length=_MAX_AXES)]
 
 
 def _plane(parts: _PlaneRecord, info: ValidationInfo) -> Hashable:
@@ -164,8 +157,8 @@ class _FieldRecord(TypedDict):
     level: LevelPart
     rows: _Span
     columns: _Span
-    pad_rows: Annotated[tuple[_Px, _Px], FIXED]
-    pad_columns: Annotated[tuple[_Px, _Px], FIXED]
+    pad_rows: tuple[_Px, _Px]
+    pad_columns: tuple[_Px, _Px]
 
 
 IdentityPart = Annotated[ImageIdentity, Parts(_IdentityRecord)]
@@ -181,7 +174,7 @@ class _PromptsRecord(TypedDict):
 
     points: _Points
     labels: _Ints
-    box: Annotated[tuple[float, float, float, float], FIXED] | None
+    box: tuple[Number, Number, Number, Number] | None
     outline: _Points
 
 
@@ -218,7 +211,7 @@ class _DraftRecord(TypedDict):
     number: Int
     turns: Annotated[
         tuple[Annotated[Turn, Parts(_TurnRecord)], ...],
-        Field(strict=False, max_length=_MAX_POINTS, fail_fast=True),
+        Field(max_length=_MAX_POINTS, fail_fast=True),
     ]
     seed: MaskPart | None
     label: Int | None
@@ -228,14 +221,14 @@ class _DraftRecord(TypedDict):
 class _ObjectRecord(TypedDict):
     id: Int
     plane: _Key
-    bbox: Annotated[tuple[_Px, _Px, _Px, _Px], FIXED, AfterValidator(_box)]
+    bbox: Annotated[tuple[_Px, _Px, _Px, _Px], AfterValidator(_box)]
     area: Count
-    score: float
+    score: Number
     draft: Annotated[Draft, Parts(_DraftRecord)]
     field: _FieldPart
     candidate: Count
     level: LevelPart | None
-    typical_size: float | None
+    typical_size: Number | None
     model: Text
     fingerprint: Text
     precision: Text
@@ -357,39 +350,6 @@ def check_version(version: Any, place: str) -> None:
             f"{place} is {version!r:.40}; this napari-sam3 reads version "
             f"{SCHEMA_VERSION} only. Use the napari-sam3 that wrote it, or a newer one"
         )
-
-
-def unpacked_bytes(operation: Any) -> int:
-    """Return how much memory the masks and labels of an operation's record take once read.
-
-    Each is bounded, but a short file can announce very many. Labels that stay packed (those of a
-    batch) count as they are. What is not a record counts nothing: reading it fails.
-
-    Parameters
-    ----------
-    operation : object
-        From `OPERATION.write`, or from anybody.
-    """
-    total = 0
-    for accepted in _list_of_dicts(operation, "objects"):
-        draft = accepted.get("draft")
-        seed = draft.get("seed") if isinstance(draft, dict) else None
-        sides: list[Any] = []
-        if isinstance(seed, dict):
-            sides = [seed.get("height"), seed.get("width")]
-        if sides and all(type(side) is int and side >= 0 for side in sides):
-            total += sides[0] * sides[1]
-    packed = isinstance(operation, dict) and operation.get("kind") == "batch"
-    for write in _list_of_dicts(operation, "writes"):
-        with suppress(RecordError, KeyError, TypeError):
-            text = write["labels"]
-            total += len(text) if packed else labels_text_bytes(text)
-    return total
-
-
-def _list_of_dicts(value: Any, name: str) -> list[dict[str, Any]]:
-    items = value.get(name) if isinstance(value, dict) else None
-    return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
 
 
 def _mask_record(mask: PlaneMask) -> dict[str, Any]:

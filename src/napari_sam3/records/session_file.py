@@ -12,7 +12,6 @@ from io import BufferedIOBase
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import ValidationInfo
 from typing_extensions import TypedDict
 
 from napari_sam3.core.operations import Operation
@@ -20,16 +19,15 @@ from napari_sam3.images.identity import ImageIdentity
 from sam3.errors import Sam3Error
 from sam3.files import write_whole
 
+from .packed import MAX_UNPACKED_BYTES, unpacked_bytes
 from .schema import (
     IDENTITY,
-    MAX_UNPACKED_BYTES,
     OPERATION,
     SCHEMA_VERSION,
     IdentityPart,
     OperationPart,
     check_version,
     plain,
-    unpacked_bytes,
 )
 from .strict import (
     LIST,
@@ -80,12 +78,8 @@ class _SessionRecord(TypedDict):
     operations: Annotated[tuple[OperationPart, ...], LIST]
 
 
-def _session(parts: _SessionRecord, _: ValidationInfo) -> SessionFile:
-    return SessionFile(parts["image"], parts["operations"])
-
-
 _SESSION: Schema[SessionFile] = Schema(
-    Annotated[SessionFile, Parts(_SessionRecord, _session)], "the session", plain
+    Annotated[SessionFile, Parts(_SessionRecord)], "the session", plain
 )
 
 

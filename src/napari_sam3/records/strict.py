@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import reprlib
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Annotated, Any, Generic, TypeVar
 
@@ -31,11 +31,11 @@ from napari_sam3.core.planes import PlaneIndex
 from sam3.errors import Sam3Error
 
 __all__ = [
-    "FIXED",
     "LIST",
     "MAX_ITEMS",
     "Count",
     "Int",
+    "Number",
     "MakeKey",
     "Parts",
     "Reading",
@@ -68,11 +68,11 @@ def _text(value: Any) -> str:
     return value
 
 
-#: Declares a record: a TypedDict with exactly these names, all of exactly these types.
-record = with_config(ConfigDict(strict=True, extra="forbid", allow_inf_nan=False))
-#: Lists of JSON are tuples here: of any length, or of a fixed one.
-LIST = Field(strict=False, max_length=MAX_ITEMS, fail_fast=True)
-FIXED = Field(strict=False)
+#: Declares a record: a TypedDict with exactly these names.
+record = with_config(ConfigDict(extra="forbid"))
+#: Lists of JSON are tuples here, the only type that is converted.
+LIST = Field(max_length=MAX_ITEMS, fail_fast=True)
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Int = Annotated[int, Field(strict=True, ge=_INT64, le=_UINT64)]
 Count = Annotated[int, Field(strict=True, ge=0, le=_UINT64)]
 #: pydantic's own check of texts refuses lone surrogates.
@@ -106,7 +106,7 @@ class Parts:
     make : callable, optional
         Called with the checked record and pydantic's `ValidationInfo`, returns the value. A
         `ValueError` says what was expected instead. By default the type is called with the
-        parts by name.
+        parts by name, without those that it does not have.
     """
 
     declared: Any
@@ -116,7 +116,8 @@ class Parts:
         self, source: Any, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
         """Return pydantic's rule: check the record, then make the value."""
-        make = self.make or (lambda parts, _: source(**parts))
+        names = [part.name for part in fields(source)] if self.make is None else []
+        make = self.make or (lambda parts, _: source(**{name: parts[name] for name in names}))
         return core_schema.with_info_after_validator_function(
             make, handler.generate_schema(self.declared)
         )

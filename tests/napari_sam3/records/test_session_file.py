@@ -22,8 +22,8 @@ from napari_sam3.core.planes import PlaneIndex
 from napari_sam3.images.identity import ImageIdentity
 from napari_sam3.layers.plane_source import PlaneKey
 from napari_sam3.records import session_file
-from napari_sam3.records.packed import PackedWrite
-from napari_sam3.records.schema import OPERATION, unpacked_bytes
+from napari_sam3.records.packed import PackedWrite, unpacked_bytes
+from napari_sam3.records.schema import OPERATION
 from napari_sam3.records.session_file import SessionFileError, read_session, write_session
 from tests.napari_sam3.journal_writer import accepted
 from tests.napari_sam3.record_samples import operations, same
