@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy.typing as npt
@@ -44,6 +44,23 @@ class LabelWrite:
     plane: Hashable
     region: Region
     values: npt.NDArray[Any] = field(repr=False)
+
+    def updated(self, later: LabelWrite) -> LabelWrite:
+        """Return the region as it is after a later write on the same plane."""
+        pairs = list(zip(self.region, later.region, strict=True))
+        spans = [(max(a.start, b.start), min(a.stop, b.stop)) for a, b in pairs]
+        if any(start >= stop for start, stop in spans):
+            return self
+        mine, theirs = (
+            tuple(
+                slice(start - part.start, stop - part.start)
+                for (start, stop), part in zip(spans, region, strict=True)
+            )
+            for region in (self.region, later.region)
+        )
+        values = self.values.copy()
+        values[mine] = later.values[theirs]
+        return replace(self, values=values)
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,14 @@ from napari_sam3.core.operations import LabelWrite, Policy
 
 from .targets import LabelTarget, check_id_fits
 
-__all__ = ["Edit", "LabelEdit", "find_mask_of_label", "mask_of_label", "write_object"]
+__all__ = [
+    "Edit",
+    "LabelEdit",
+    "WrittenObject",
+    "find_mask_of_label",
+    "mask_of_label",
+    "write_object",
+]
 
 # Rows looked at together when a label is searched for in a plane.
 _BAND = 1024
@@ -64,19 +71,22 @@ class LabelEdit:
 
     @classmethod
     def between(
-        cls, target: LabelTarget, region: Region, after: npt.NDArray[Any]
+        cls,
+        target: LabelTarget,
+        region: Region,
+        after: npt.NDArray[Any],
+        before: npt.NDArray[Any] | None = None,
     ) -> LabelEdit | None:
-        """Work out what would be written to make a region `after`; None if nothing changes."""
-        before = target.read(region)
+        """Work out what would be written to make a region `after`; None if nothing changes.
+
+        The region is read, unless what it holds `before` is given.
+        """
+        before = target.read(region) if before is None else before
         after = after.astype(before.dtype, copy=False)
         changed = PlaneMask.from_array(before != after, region[0].start, region[1].start)
         if changed.is_empty:
             return None
-        inner = tuple(
-            slice(part.start - outer.start, part.stop - outer.start)
-            for part, outer in zip(changed.region, region, strict=True)
-        )
-        crop = changed.crop
+        inner, crop = _relative(changed.region, region), changed.crop
         return cls(
             target,
             changed.region,
@@ -114,6 +124,25 @@ class LabelEdit:
         return np.frombuffer(zlib.decompress(kept), self.dtype).reshape(shape)
 
 
+@dataclass(frozen=True, eq=False)
+class WrittenObject:
+    """An object that was just written.
+
+    Parameters
+    ----------
+    edit : LabelEdit
+        What changed; it was applied.
+    mask : PlaneMask
+        The pixels that the object has now.
+    write : LabelWrite
+        The region that changed, as it is now.
+    """
+
+    edit: LabelEdit
+    mask: PlaneMask
+    write: LabelWrite
+
+
 def write_object(
     target: LabelTarget,
     mask: PlaneMask,
@@ -122,8 +151,8 @@ def write_object(
     *,
     allowed: PlaneMask | None = None,
     replaced: PlaneMask | None = None,
-) -> LabelEdit | None:
-    """Work out what writing an object would change, without writing.
+) -> WrittenObject | None:
+    """Write an object. The region around it is read once and written once.
 
     Parameters
     ----------
@@ -144,13 +173,14 @@ def write_object(
 
     Returns
     -------
-    LabelEdit or None
-        None if an object that was taken up again stays as it is.
+    WrittenObject or None
+        None if an object that was reopened stays as it is.
 
     Raises
     ------
     LabelError
-        If the mask is empty, has no free pixel under the policy, or the id does not fit.
+        If the mask is empty, has no free pixel under the policy, or the id does not fit; nothing
+        is written then.
     """
     if mask.is_empty:
         raise LabelError(
@@ -160,7 +190,8 @@ def write_object(
     check_id_fits(label, target.dtype)
     parts = [mask] if replaced is None or replaced.is_empty else [mask, replaced]
     region = around(parts)
-    values = target.read(region)
+    before = target.read(region)
+    values = before.copy()
     if replaced is not None:
         values[replaced.within(region) & (values == label)] = 0
     free = mask.within(region)
@@ -179,7 +210,13 @@ def write_object(
             'drawn region; undo those first, or choose the policy "overwrite"'
         )
     values[free] = label
-    return LabelEdit.between(target, region, values)
+    edit = LabelEdit.between(target, region, values, before)
+    if edit is None:
+        return None
+    now = values[_relative(edit.region, region)].copy()
+    target.write(edit.region, now)
+    whole = PlaneMask.from_array(values == label, region[0].start, region[1].start)
+    return WrittenObject(edit, whole, LabelWrite(target.key, edit.region, now))
 
 
 def mask_of_label(target: LabelTarget, label: int) -> PlaneMask:
@@ -214,6 +251,14 @@ def find_mask_of_label(target: LabelTarget, label: int) -> PlaneMask | None:
     for part in found:
         whole |= part.within(region)
     return PlaneMask.from_array(whole, region[0].start, region[1].start)
+
+
+def _relative(inner: Region, outer: Region) -> Region:
+    """Return the slices of a region within an array of the pixels of another one around it."""
+    (rows, columns), (top, left) = inner, (part.start for part in outer)
+    return slice(rows.start - top, rows.stop - top), slice(
+        columns.start - left, columns.stop - left
+    )
 
 
 def _compact(values: npt.NDArray[Any], changed: npt.NDArray[np.bool_]) -> int | bytes:

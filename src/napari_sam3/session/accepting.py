@@ -238,7 +238,7 @@ class Accepting:
         fresh = label is None and draft.label is None
         if label is None:
             label = draft.label if draft.label is not None else objects.free_id(labels)
-        edit = write_object(
+        written = write_object(
             labels,
             prediction.mask,
             label,
@@ -246,18 +246,16 @@ class Accepting:
             allowed=drawn_region(prediction.prompts, labels.shape),
             replaced=None if draft.label is None else find_mask_of_label(labels, draft.label),
         )
-        if edit is None:
+        if written is None:
             return None
-        step.apply(edit)
+        step.note(written)
         objects.use_up(labels, label)
-        mask = prediction.mask
-        written = PlaneMask.from_array(labels.read(mask.region) == label, mask.row, mask.column)
         category = step.category or (earlier.category if earlier else "")
         accepted = replace(
-            self._describe(step, prediction, rendering, written), id=label, category=category
+            self._describe(step, prediction, rendering, written.mask), id=label, category=category
         )
         step.fresh |= {label} if fresh else set()
-        self._history.exchange(step, [earlier] if earlier else [], [(accepted, written)])
+        self._history.exchange(step, [earlier] if earlier else [], [(accepted, written.mask)])
         return accepted
 
     def _describe(

@@ -11,7 +11,7 @@ from napari_sam3.core.masks import PlaneMask
 from napari_sam3.core.objects import AcceptedObject
 from napari_sam3.core.operations import LabelWrite, Operation, Policy
 from napari_sam3.inference.answers import ObjectPrediction
-from napari_sam3.labels.edits import Edit, LabelEdit, find_mask_of_label
+from napari_sam3.labels.edits import Edit, LabelEdit, WrittenObject, find_mask_of_label
 
 from .jobs import Job
 from .objects import ObjectRegistry
@@ -71,6 +71,7 @@ class Step:
     job: Job | None = None
     source: Hashable = None
     batch: Hashable = None
+    _known: list[LabelWrite] = field(default_factory=list, init=False, repr=False)
 
     def joins(self, other: Step) -> bool:
         """Whether both are undone together."""
@@ -81,8 +82,19 @@ class Step:
         edit.apply()
         self.edits.append(edit)
 
+    def note(self, written: WrittenObject) -> None:
+        """Take an object that was written as a part of the step."""
+        self.edits.append(written.edit)
+        self._known = [*(write.updated(written.write) for write in self._known), written.write]
+
     def writes(self) -> tuple[LabelWrite, ...]:
-        """Return all regions that were touched, as they are now."""
+        """Return all regions that were touched, as they are now.
+
+        What was just written is known, once; later it is read, since others may have changed it.
+        """
+        known, self._known = tuple(self._known), []
+        if known and len(known) == len(self.edits):
+            return known
         return tuple(write for edit in self.edits for write in edit.writes())
 
 

@@ -52,12 +52,13 @@ def test_any_edits_undone_in_order_leave_no_trace(kind: str, data: st.DataObject
         if data.draw(st.booleans()) and (np.asarray(array[:]) == label).any():
             replaced = mask_of_label(target, label)
         try:
-            edit = write_object(target, mask, label, policy, replaced=replaced)
+            written = write_object(target, mask, label, policy, replaced=replaced)
         except LabelError:
             continue
-        if edit is not None:
-            edit.apply()
-            done.append(edit)
+        if written is not None:
+            done.append(written.edit)
+            assert np.array_equal(written.write.values, target.read(written.write.region))
+            assert (target.read(written.mask.region)[written.mask.crop] == label).all()
             if policy == "overwrite":
                 assert (target.read(mask.region)[mask.crop] == label).all()
     end = np.array(array[:])
