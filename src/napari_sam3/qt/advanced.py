@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +43,7 @@ from .text.panel import CHANNELS, CHOICES, NO_CHANNEL
 __all__ = ["Advanced"]
 
 THUMBNAIL = 128
+ComboName = Literal["policy", "level", "contrast", "device"]
 
 
 class Advanced(Fold):
@@ -49,11 +51,14 @@ class Advanced(Fold):
 
     Attributes
     ----------
-    changed : Signal
-        (name, value) The user changed "policy", "level", "contrast", "device", "channels" (a
-        tuple of data, one for grey and three for red, green, blue), "category" (a name),
-        "classes" (tuple of LabelClass), "points" or "boxes" (a layer or OWN_LAYER), "journal",
-        "class_colors", "field_outline" or "store" (bool), or asked for a "store_folder".
+    policy_chosen, level_chosen, device_chosen : Signal
+        (value) of a combo box.
+    contrast_chosen : Signal
+        (name, or a Rendering that a store was made with)
+    channels_chosen : Signal
+        (tuple of data) one for grey, three for red, green and blue.
+    points_chosen, boxes_chosen : Signal
+        (layer or OWN_LAYER)
     combos : dict
         The combo boxes of "policy", "level", "contrast" and "device".
     points, boxes : LayerChoice
@@ -62,7 +67,13 @@ class Advanced(Fold):
     store_folder : QPushButton
     """
 
-    changed = Signal(str, object)
+    policy_chosen = Signal(str)
+    level_chosen = Signal(object)
+    contrast_chosen = Signal(object)
+    device_chosen = Signal(str)
+    channels_chosen = Signal(object)
+    points_chosen = Signal(object)
+    boxes_chosen = Signal(object)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(panel_text.ADVANCED.title, panel_text.ADVANCED.tooltip, parent)
@@ -91,16 +102,16 @@ class Advanced(Fold):
     # ------------------------------------------------------------------ values in
 
     def offer(self, name: str, offered: bool) -> None:
-        """Show or hide the row of a control: a name of `changed`, or "memory", "thumbnail"."""
+        """Show or hide the row of a control: such as "level", "memory" or "thumbnail"."""
         for part in self._rows[name]:
             part.setVisible(offered)
 
-    def offer_items(self, name: str, values: tuple[Any, ...]) -> None:
+    def offer_items(self, name: ComboName, values: tuple[Any, ...]) -> None:
         """Leave out the items of a combo box that are not among values."""
         items = [item for item in CHOICES[name][2] if item[1] in values]
         put_items(self.combos[name], items, self.combos[name].currentData())
 
-    def show_value(self, name: str, value: Any) -> None:
+    def show_value(self, name: ComboName | Literal["journal"], value: Any) -> None:
         """Show a value of "policy", "level", "contrast", "device" or "journal"."""
         if name == "journal":
             with signals_blocked(self.journal):
@@ -203,27 +214,27 @@ class Advanced(Fold):
         self.fill(inner)
 
     def _connect(self) -> None:
-        for name, combo in self.combos.items():
-            combo.activated.connect(partial(self._on_combo, name))
+        combos: tuple[tuple[ComboName, Any], ...] = (
+            ("policy", self.policy_chosen),
+            ("level", self.level_chosen),
+            ("contrast", self.contrast_chosen),
+            ("device", self.device_chosen),
+        )
+        for name, signal in combos:
+            combo = self.combos[name]
+            combo.activated.connect(partial(_pass_on, combo.itemData, signal))
+        for choice, signal in ((self.points, self.points_chosen), (self.boxes, self.boxes_chosen)):
+            choice.native.activated.connect(partial(_pass_on, choice.data, signal))
         for combo in self.channels.values():
             combo.activated.connect(self._on_channels)
-        self.points.native.activated.connect(partial(self._on_layer, "points"))
-        self.boxes.native.activated.connect(partial(self._on_layer, "boxes"))
-        self.classes.chosen.connect(partial(self.changed.emit, "category"))
-        self.classes.edited.connect(partial(self.changed.emit, "classes"))
-        self.journal.toggled.connect(partial(self.changed.emit, "journal"))
-        for name in ("class_colors", "field_outline", "store"):
-            getattr(self, name).toggled.connect(partial(self.changed.emit, name))
-        self.store_folder.clicked.connect(partial(self.changed.emit, "store_folder"))
-
-    def _on_combo(self, name: str, index: int) -> None:
-        self.changed.emit(name, self.combos[name].itemData(index))
-
-    def _on_layer(self, name: str, index: int) -> None:
-        self.changed.emit(name, getattr(self, name).data(index))
 
     def _on_channels(self, _index: int) -> None:
         data = tuple(combo.currentData() for combo in self.channels.values())
         given = [one for one in data if one is not None]
         if given:
-            self.changed.emit("channels", data if len(given) > 1 else tuple(given))
+            self.channels_chosen.emit(data if len(given) > 1 else tuple(given))
+
+
+def _pass_on(data: Callable[[int], Any], signal: Any, index: int) -> None:
+    """Emit what stands at the place of a list that the user chose."""
+    signal.emit(data(index))

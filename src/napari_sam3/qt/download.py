@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 
@@ -18,6 +18,7 @@ __all__ = ["DownloadJob"]
 # Qt is told of progress no more often than this, in seconds.
 PAUSE = 0.1
 Download = Callable[..., Path]
+News = Literal["progressed", "succeeded", "failed"]
 
 
 class _StoppedError(Sam3Error):
@@ -96,17 +97,18 @@ class DownloadJob(QObject):
         self._told = now
         came, passed = done - self._first, now - self._started
         left = (total - done) * passed / came if total and came > 0 else None
-        self._tell("progressed", (done / total if total else None, left))
+        self._tell("progressed", done / total if total else None, left)
 
-    def _tell(self, what: str, news: object) -> None:
+    def _tell(self, what: News, *news: object) -> None:
         # The window may be gone by now, and the Qt object with it.
         with suppress(RuntimeError):
             self._news.emit(what, news)
 
-    def _on_news(self, what: str, news: Any) -> None:
-        if self._stopped.is_set():
-            return
-        if what == "progressed":
-            self.progressed.emit(*news)
-        else:
-            getattr(self, what).emit(news)
+    def _on_news(self, what: News, news: tuple[Any, ...]) -> None:
+        signals: dict[News, Any] = {
+            "progressed": self.progressed,
+            "succeeded": self.succeeded,
+            "failed": self.failed,
+        }
+        if not self._stopped.is_set():
+            signals[what].emit(*news)

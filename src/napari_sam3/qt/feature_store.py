@@ -60,7 +60,8 @@ class Storing:
         )  # fmt: skip
         self._wanted: tuple[Path, int] | None = None
         self._info: StoreInfo | None = None
-        self._advanced.changed.connect(self._on_changed)
+        self._advanced.store.toggled.connect(self._on_store)
+        self._advanced.store_folder.clicked.connect(self._on_folder)
         # What is stored is counted when somebody looks.
         self._advanced.toggled.connect(self._on_toggled)
         self._stop_watching = watch(self._follow)
@@ -95,18 +96,18 @@ class Storing:
         if unfolded:
             self.refresh()
 
-    def _on_changed(self, name: str, value: Any) -> None:
-        if name == "store":
-            write_setting("store", value)
+    def _on_store(self, used: bool) -> None:
+        write_setting("store", used)
+        self._follow()
+
+    def _on_folder(self, _checked: bool = False) -> None:
+        folder = QFileDialog.getExistingDirectory(
+            self._advanced, STORE_DIALOG, str(_folder(read_settings()))
+        )
+        if folder:
+            write_setting("store_folder", folder)
+            write_setting("store", True)
             self._follow()
-        elif name == "store_folder":
-            folder = QFileDialog.getExistingDirectory(
-                self._advanced, STORE_DIALOG, str(_folder(read_settings()))
-            )
-            if folder:
-                write_setting("store_folder", folder)
-                write_setting("store", True)
-                self._follow()
 
     def _follow(self) -> None:
         """Do as the settings say."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
-from psygnal import Signal
+from psygnal import Signal, SignalInstance
 
 from napari_sam3.core.classes import LabelClass
 from napari_sam3.core.errors import LayerError
@@ -36,7 +36,6 @@ LOOK_AHEAD = 12
 LONGEST_CHANNEL_AXIS = 8
 # Seconds.
 WORTH_SHOWING, SHOWN_EVERY, WORTH_STOPPING = 0.5, 0.1, 2.0
-REMEMBERED = {"policy", "contrast", "device", "classes", "journal"}
 
 
 class Options:
@@ -88,20 +87,22 @@ class Options:
         self.show_device("")
         self.show_channels(())
         self._advanced.show_value("device", self.device)
-        self._advanced.show_value("level", session.level)
         self._advanced.unfold(settings.advanced_open)
         self._take(settings)
-        self._advanced.changed.connect(self._on_changed)
-        self._advanced.toggled.connect(self._on_toggled)
+        self._show_level(session.level)
+        self._connect_controls()
+        for signal, show in self._shown_options():
+            signal.connect(show)
         panel.next_mask.clicked.connect(self._on_next_mask)
-        panel.mode_chosen.connect(self._on_mode)
         panel.stop_work.clicked.connect(self._on_stop)
         session.progress_changed.connect(self._on_progress)
         self._stop_watching = watch(lambda: self._take(read_settings()))
 
     def close(self) -> None:
-        """Follow the Preferences no longer."""
+        """Follow the Preferences and the session no longer."""
         self._stop_watching()
+        for signal, show in self._shown_options():
+            signal.disconnect(show)
 
     @property
     def prompt_layers(self) -> dict[str, Any]:
@@ -126,7 +127,6 @@ class Options:
         self._rendering.pop("channels", None)
         self.show_channels(channel_items(binding))
         self._hand_on_classes()
-        binding.class_changed.connect(self._show_class)
         if self._rendering.get("contrast", "image") != "image":
             self._guard(lambda: binding.set_rendering(**self._rendering))
         binding.show_field(self._advanced.field_outline.isChecked())
@@ -140,11 +140,11 @@ class Options:
         else:
             count = len(prediction.candidates)
             self._panel.show_candidates(prediction.index, count, prediction.score)
-        self._panel.show_mode(session.mode)
+        self._show_mode(session.mode)
         fits = takes_prompts(binding)
-        for name in ("points", "boxes"):
-            chosen = self._prompt_layers.get(name, OWN_LAYER)
-            getattr(self._advanced, name).show(chosen, fits)
+        layers, advanced = self._prompt_layers, self._advanced
+        advanced.points.show(layers.get("points", OWN_LAYER), fits)
+        advanced.boxes.show(layers.get("boxes", OWN_LAYER), fits)
         self._show_numbers()
 
     # ------------------------------------------------------------------ inside
@@ -152,13 +152,14 @@ class Options:
     def _take(self, settings: Settings) -> None:
         """Do as the settings say; the device and the model wait for the next time."""
         self._session.cache.limit_bytes = settings.cache_limit_mb * MEGABYTE
-        self._session.look_ahead = LOOK_AHEAD if settings.prefetch else 0
-        self._session.policy = cast(Policy, settings.policy)
+        options = self._session.options
+        options.look_ahead = LOOK_AHEAD if settings.prefetch else 0
+        options.policy = cast(Policy, settings.policy)
         self._panel.show_keys(settings.keys)
         binding = self._binding()
         if binding is not None:
             binding.set_keys(settings.keys)
-        self._advanced.show_value("policy", settings.policy)
+        self._show_policy(options.policy)
         self._advanced.show_value("journal", settings.journal)
         if settings.contrast != self._contrast:
             self._contrast = settings.contrast
@@ -168,7 +169,7 @@ class Options:
 
     def _show_classes(self, classes: tuple[LabelClass, ...]) -> None:
         self._advanced.show_classes(classes)
-        self._session.category = self._advanced.classes.current
+        self._session.options.category = self._advanced.classes.current
         self._hand_on_classes()
 
     def _hand_on_classes(self) -> None:
@@ -190,51 +191,83 @@ class Options:
 
     # ------------------------------------------------------------- user's choices
 
-    def _on_changed(self, name: str, value: Any) -> None:
-        if name in REMEMBERED and not isinstance(value, Rendering):
-            write_setting(name, value)
-        getattr(self, f"_set_{name}", lambda value: None)(value)
+    def _connect_controls(self) -> None:
+        """Have what the user chooses set an option of the session, or of the binding."""
+        advanced = self._advanced
+        advanced.policy_chosen.connect(self._on_policy)
+        advanced.level_chosen.connect(self._on_level)
+        advanced.classes.chosen.connect(self._on_category)
+        advanced.classes.edited.connect(self._on_classes)
+        advanced.class_colors.toggled.connect(self._on_class_colors)
+        advanced.device_chosen.connect(self._on_device)
+        advanced.points_chosen.connect(partial(self._on_layer, "points"))
+        advanced.boxes_chosen.connect(partial(self._on_layer, "boxes"))
+        advanced.contrast_chosen.connect(self._on_contrast)
+        advanced.channels_chosen.connect(self._on_channels)
+        advanced.field_outline.toggled.connect(self._on_field_outline)
+        advanced.journal.toggled.connect(partial(write_setting, "journal"))
+        advanced.toggled.connect(self._on_toggled)
+        self._panel.mode_chosen.connect(self._on_mode)
 
-    def _set_policy(self, value: Policy) -> None:
-        self._session.policy = value
+    def _shown_options(self) -> tuple[tuple[SignalInstance, Callable[[Any], None]], ...]:
+        """Return the options of the session and what shows each, whoever set it."""
+        events = self._session.options.events
+        return (
+            (events.mode, self._show_mode),
+            (events.policy, self._show_policy),
+            (events.level, self._show_level),
+            (events.category, self._show_category),
+        )
 
-    def _set_level(self, value: int | None) -> None:
-        self._session.level = value
+    def _show_mode(self, mode: Mode) -> None:
+        self._panel.show_mode(mode)
+
+    def _show_policy(self, policy: Policy) -> None:
+        self._advanced.show_value("policy", policy)
+
+    def _show_level(self, level: int | None) -> None:
+        self._advanced.show_value("level", level)
+
+    def _show_category(self, name: str) -> None:
+        classes = self._advanced.classes
+        if name != classes.current:
+            self._advanced.show_classes(classes.classes, name)
+
+    def _on_policy(self, policy: Policy) -> None:
+        write_setting("policy", policy)
+        self._session.options.policy = policy
+
+    def _on_level(self, level: int | None) -> None:
+        self._session.options.level = level
         if self._session.prompts.has_target:
             self._guard(self._session.predict)
 
-    def _set_category(self, value: str) -> None:
-        self._session.category = value
+    def _on_category(self, name: str) -> None:
+        self._session.options.category = name
 
-    def _show_class(self, name: str) -> None:
-        self._advanced.show_classes(self._advanced.classes.classes, name)
-
-    def _set_classes(self, value: tuple[LabelClass, ...]) -> None:
+    def _on_classes(self, classes: tuple[LabelClass, ...]) -> None:
+        write_setting("classes", classes)
         self._hand_on_classes()
 
-    def _set_class_colors(self, value: bool) -> None:
+    def _on_class_colors(self, _shown: bool) -> None:
         self._hand_on_classes()
 
-    def _set_device(self, value: str) -> None:
+    def _on_device(self, value: str) -> None:
+        write_setting("device", value)
         self.device = value
         self.show_device("")
         self.device_chosen.emit(value)
 
-    def _set_points(self, value: Any) -> None:
-        self._set_layer("points", value)
-
-    def _set_boxes(self, value: Any) -> None:
-        self._set_layer("boxes", value)
-
-    def _set_layer(self, name: str, value: Any) -> None:
+    def _on_layer(self, name: Literal["points", "boxes"], value: Any) -> None:
         if value == OWN_LAYER:
             self._prompt_layers.pop(name, None)
         else:
             self._prompt_layers[name] = value
         self.layers_chosen.emit()
 
-    def _set_contrast(self, value: str | Rendering) -> None:
+    def _on_contrast(self, value: str | Rendering) -> None:
         if not isinstance(value, Rendering):
+            write_setting("contrast", value)
             self._contrast = value
             self._render(contrast=value)
             return
@@ -247,14 +280,14 @@ class Options:
         channels = tuple(items[name] if name else None for name in value.channels)
         self.show_channels(tuple(items.items()), channels)
         self._rendering["contrast"] = value.limits
-        self._set_channels(channels)
+        self._on_channels(channels)
 
-    def _set_field_outline(self, value: bool) -> None:
+    def _on_field_outline(self, value: bool) -> None:
         binding = self._binding()
         if binding is not None:
             binding.show_field(value)
 
-    def _set_channels(self, value: tuple[Any, ...]) -> None:
+    def _on_channels(self, value: tuple[Any, ...]) -> None:
         layers = {layer.unique_id: layer for layer in self._images()}
         choices = tuple(
             None if one is None else ChannelChoice(layers[one[0]], one[1], one[2]) for one in value
@@ -298,7 +331,7 @@ class Options:
             self._panel.show_progress(describe_stage(self._session), fraction, seconds_left)
 
     def _on_mode(self, mode: Mode) -> None:
-        self._session.mode = mode
+        self._session.options.mode = mode
 
 
 def _refuse_channels(missing: list[str], there: tuple[str, ...]) -> None:

@@ -28,10 +28,13 @@ from qtpy.QtWidgets import (
 from napari_sam3.core.classes import ClassError, LabelClass
 from napari_sam3.qt.advanced import Advanced
 from napari_sam3.qt.controls import LayerChoice
+from napari_sam3.qt.options import Options
 from napari_sam3.qt.panel import Panel
-from napari_sam3.qt.settings import PLUGIN, read_settings
+from napari_sam3.qt.settings import PLUGIN, read_settings, write_setting
 from napari_sam3.qt.text.panel import OWN_LAYER
 from napari_sam3.qt.text.status import deleted_layers, time_left
+from napari_sam3.session.options import SessionOptions
+from napari_sam3.session.session import LabelingSession
 
 Pixels = npt.NDArray[np.uint8]
 LEFT = Qt.MouseButton.LeftButton
@@ -181,7 +184,17 @@ def test_the_fold_tells_what_the_user_chose_and_nothing_else(qtbot: Any) -> None
     fold = Advanced()
     qtbot.addWidget(fold)
     told: list[tuple[str, Any]] = []
-    fold.changed.connect(lambda name, value: told.append((name, value)))
+    for name, signal in (
+        ("policy", fold.policy_chosen),
+        ("level", fold.level_chosen),
+        ("device", fold.device_chosen),
+        ("contrast", fold.contrast_chosen),
+        ("journal", fold.journal.toggled),
+        ("category", fold.classes.chosen),
+        ("classes", fold.classes.edited),
+        ("channels", fold.channels_chosen),
+    ):
+        signal.connect(lambda value, name=name: told.append((name, value)))
     fold.show_value("policy", "overwrite")
     fold.show_value("journal", True)
     fold.show_classes((LabelClass("cell", "#ff0000"),))
@@ -198,12 +211,37 @@ def test_the_fold_tells_what_the_user_chose_and_nothing_else(qtbot: Any) -> None
     ]
 
 
+def test_options_are_shown_whoever_sets_them_and_set_by_their_controls(qtbot: Any) -> None:
+    panel, session = Panel(), LabelingSession()
+    qtbot.addWidget(panel)
+    classes = (LabelClass("cell", "#ff0000"), LabelClass("nucleus", "#00ff00"))
+    write_setting("classes", classes)
+    shown = Options(panel, session, lambda: None, lambda run: run(), read_settings())
+    advanced, chosen = panel.advanced, session.options
+    session.mode, session.policy, session.level = "many", "inside", 1
+    session.category = "nucleus"
+    assert panel.modes["many"].isChecked()
+    assert [advanced.combos[name].currentData() for name in ("policy", "level")] == ["inside", 1]
+    assert advanced.classes.current == "nucleus"
+    panel.modes["one"].click()
+    advanced.combos["policy"].setCurrentIndex(advanced.combos["policy"].findData("overwrite"))
+    advanced.combos["policy"].activated.emit(advanced.combos["policy"].currentIndex())
+    pick(advanced.combos["level"], "2x finer")
+    pick(advanced.classes.combo, "cell")
+    assert chosen == SessionOptions("one", "overwrite", -1, "cell", chosen.look_ahead)
+    assert read_settings().policy == "overwrite"
+    shown.close()
+    session.mode = "many"
+    assert panel.modes["one"].isChecked(), "once closed, it follows the session no longer"
+
+
 def test_classes_are_added_by_typing_and_keep_their_colours(qtbot: Any) -> None:
     fold = Advanced()
     qtbot.addWidget(fold)
     fold.show_classes((LabelClass("cell", "#ff0000"),))
     told: list[tuple[str, Any]] = []
-    fold.changed.connect(lambda name, value: told.append((name, value)))
+    fold.classes.edited.connect(lambda value: told.append(("classes", value)))
+    fold.classes.chosen.connect(lambda value: told.append(("category", value)))
     line: Any = fold.classes.combo.lineEdit()
     line.selectAll()
     QTest.keyClicks(line, "nucleus")  # type: ignore[call-arg, arg-type]
