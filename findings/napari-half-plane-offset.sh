@@ -6,8 +6,9 @@
 # Truth:    the plane is found by rounding half to even: at 0.5, 1.5, 2.5, 3.5 napari shows planes 0, 2,
 #           2, 4. For labels moved by +0.5 the steps of the image show label planes 1, 1, 3, 3, 5, 5 of 6:
 #           half of them twice, the others never.
-# Matters:  half-plane offsets are what coarser levels of an OME-Zarr and binned stacks have. An annotator
-#           scrolls through the whole stack and paints on half of it; every second plane stays empty.
+# Matters:  half-plane offsets are what stacks binned by two in z have, and coarser levels of an OME-Zarr.
+#           An annotator scrolls through the whole stack and paints on half of it; every second plane
+#           stays empty.
 # Instead:  a whole number of planes as translate in labels to be edited, or resample the labels.
 # Seen:     napari 0.9.2, numpy 2.4.6, on 2026-11-28 (without a window).
 set -euo pipefail

@@ -4,10 +4,9 @@
 # Guess:    both libraries follow ImageJ's format, so 2.5 comes back as 2.5.
 # Truth:    read-roi gives 2. The file holds whole and sub-pixel coordinates, and a bit that says that the
 #           second kind counts. read-roi uses them only if no other option bit is set beside it; roifile
-#           sets two more by default, as ImageJ does for labels and overlays. All corners move up and to
-#           the left, by up to a pixel, and are ints.
+#           sets two more by default. All corners move up and to the left, by up to a pixel, and are ints.
 # Matters:  outlines exported at pixel edges or centres, the usual way out of a label image, shift and
-#           shrink; read-roi is what most older notebooks use for RoiSet.zip.
+#           shrink; read-roi is what many notebooks use for RoiSet.zip.
 # Instead:  read with roifile (coordinates()), or write with that one option only.
 # Seen:     roifile 2026.2.10, read-roi 1.6.0, numpy 2.4.6, on 2026-11-28.
 set -euo pipefail

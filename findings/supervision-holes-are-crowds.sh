@@ -3,7 +3,7 @@
 #
 # Guess:    as_coco() writes an object with a hole as run lengths and otherwise like the others.
 # Truth:    it sets iscrowd to 1 for it. In COCO that means "an uncountable group": evaluation takes it
-#           out of the truth and forgives every detection inside it, and most trainers skip it. A model
+#           out of the truth and forgives every detection inside it, and many trainers skip it. A model
 #           that finds only the simple cell of the two has a recall of 1 (at an overlap of 0.5). (The
 #           docstring does say so.)
 # Matters:  rings, membranes, cells around a vacuole and cells cut in two by a gap are ordinary objects.
