@@ -27,8 +27,9 @@ __all__ = [
 ]
 
 DONE, SOME_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
-# On something that is no terminal, progress is told so often.
+# How often progress is shown, at most: in a stream that is not a terminal, and on a terminal.
 _SECONDS_BETWEEN_LINES = 10.0
+_SECONDS_ON_A_TERMINAL = 0.2
 EXIT_CODES = """\
 exit codes:
   0    done
@@ -109,10 +110,19 @@ def contrast_limits(text: str) -> tuple[float, float]:
 
 
 class ProgressLine:
-    """Tells progress on the error stream: on one line of a terminal, or now and then."""
+    """Progress on the error stream: on one line of a terminal, or now and then.
+
+    Attributes
+    ----------
+    on_terminal : bool
+        Whether the stream is a terminal.
+    pause : float
+        Seconds between two updates of something that changes very often.
+    """
 
     def __init__(self) -> None:
         self.on_terminal = sys.stderr.isatty()
+        self.pause = _SECONDS_ON_A_TERMINAL if self.on_terminal else _SECONDS_BETWEEN_LINES
         self._shown = -_SECONDS_BETWEEN_LINES
         self._open = False
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from sam3.errors import CheckpointError, CheckpointNotFoundError
 
-from .common import DONE, add_json_option, agreed, print_json, raw
+from .common import DONE, ProgressLine, add_json_option, agreed, print_json, raw
 
 __all__ = ["add_arguments", "run"]
 
@@ -29,8 +29,6 @@ The released weights of SAM 3 are 3.5 GB, made by Meta, and come under Meta's SA
 the licence of this program: read it at huggingface.co/facebook/sam3, where access is granted. Your
 Hugging Face account is told to the server.
 """
-_SECONDS_BETWEEN_LINES = 10.0
-_SECONDS_ON_A_TERMINAL = 0.2
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -159,27 +157,18 @@ class _ByteCounter:
     """Shows bytes on the error stream: on one line of a terminal, or now and then."""
 
     def __init__(self, done: str) -> None:
-        self._done = done
-        self._terminal = sys.stderr.isatty()
+        self._done, self._line = done, ProgressLine()
         self._shown = time.monotonic()
-        self._open = False
 
     def show(self, done: int, total: int | None) -> None:
-        pause = _SECONDS_ON_A_TERMINAL if self._terminal else _SECONDS_BETWEEN_LINES
         now = time.monotonic()
-        if now - self._shown < pause:
-            return
-        self._shown = now
-        of = "" if not total else f" of {_size(total)}"
-        start, end = ("\r", "") if self._terminal else ("", "\n")
-        text = f"{start}{_size(done)}{of} {self._done}    "
-        print(text.rstrip() if end else text, end=end, file=sys.stderr, flush=True)
-        self._open = self._terminal
+        if now - self._shown >= self._line.pause:
+            self._shown = now
+            of = "" if not total else f" of {_size(total)}"
+            self._line.show(f"{_size(done)}{of} {self._done}", now, finished=False)
 
     def end(self) -> None:
-        if self._open:
-            print(file=sys.stderr)
-            self._open = False
+        self._line.end()
 
 
 def _size(nbytes: int) -> str:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from sam3.predictor import ImageFeatures, Predictor
     from sam3.preprocess.transforms import UndrawnMask
 
-__all__ = ["Candidate", "ObjectPrediction", "Question", "answer"]
+__all__ = ["answer"]
 
 #: Below this score a click is asked about again with more of the image around it. Where an object
 #: fills the whole field there is nothing to see of it; such masks score 0.2 to 0.55 with the

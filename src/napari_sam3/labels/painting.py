@@ -11,6 +11,8 @@ import numpy.typing as npt
 
 from napari_sam3.core.masks import Region
 
+from .measure import Measure, measure
+
 if TYPE_CHECKING:
     from napari_sam3.core.objects import Instance
 
@@ -82,23 +84,19 @@ def paint_plane(
     tuple of Extent
         One for each object, in their order.
     """
-    sums = {one.id: np.zeros(3, np.int64) for one in objects}
-    boxes: dict[int, npt.NDArray[np.int64]] = {}
+    measured = {one.id: Measure() for one in objects}
     cells = _by_cell(objects, chunk)
     for region in _pieces(shape, chunk):
         inside = cells.get((region[0].start // chunk[0], region[1].start // chunk[1]), [])
         labels = paint(inside, region)
         write(region, labels)
         for one in inside:
-            _measure(one, labels, region, sums, boxes)
+            measured[one.id] += _measure(one, labels, region)
     extents = []
     for one in objects:
-        area, row, column = (int(value) for value in sums[one.id])
-        centroid = (
-            (row / area, column / area) if area else (float(one.mask.row), float(one.mask.column))
-        )
-        y0, x0, y1, x1 = boxes.get(one.id, np.zeros(4, np.int64)).tolist()
-        extents.append(Extent(one.id, area, centroid, (y0, x0, y1, x1)))
+        seen = measured[one.id]
+        centroid = seen.centroid if seen.area else (float(one.mask.row), float(one.mask.column))
+        extents.append(Extent(one.id, seen.area, centroid, seen.bbox))
     return tuple(extents)
 
 
@@ -123,21 +121,9 @@ def _by_cell(
     return cells
 
 
-def _measure(
-    one: Instance,
-    labels: UInt32Array,
-    region: Region,
-    sums: dict[int, npt.NDArray[np.int64]],
-    boxes: dict[int, npt.NDArray[np.int64]],
-) -> None:
+def _measure(one: Instance, labels: UInt32Array, region: Region) -> Measure:
+    """Measure what is to be seen of an object in a piece of its plane."""
     y0, x0, y1, x1 = one.mask.bbox
     top, left = max(y0 - region[0].start, 0), max(x0 - region[1].start, 0)
     window = labels[top : max(0, y1 - region[0].start), left : max(0, x1 - region[1].start)]
-    rows, columns = np.nonzero(window == one.id)
-    if not rows.size:
-        return
-    rows, columns = rows + top + region[0].start, columns + left + region[1].start
-    sums[one.id] += (rows.size, rows.sum(), columns.sum())
-    box = np.array([rows.min(), columns.min(), rows.max() + 1, columns.max() + 1])
-    old = boxes.get(one.id, box)
-    boxes[one.id] = np.concatenate([np.minimum(old[:2], box[:2]), np.maximum(old[2:], box[2:])])
+    return measure(window == one.id, top + region[0].start, left + region[1].start)

@@ -9,9 +9,9 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import numpy.typing as npt
 
+from .measure import measure
 from .output_files import replacing
 
 if TYPE_CHECKING:
@@ -71,18 +71,16 @@ class ObjectRow:
             That plane's place on every axis before rows and columns.
         """
         y0, x0, y1, x1 = accepted.bbox
-        rows, columns = np.nonzero(labels[y0:y1, x0:x1] == accepted.id)
-        if rows.size:
-            centroid = y0 + float(rows.mean()), x0 + float(columns.mean())
-            y1, x1 = y0 + int(rows.max()) + 1, x0 + int(columns.max()) + 1
-            y0, x0 = y0 + int(rows.min()), x0 + int(columns.min())
+        measured = measure(labels[y0:y1, x0:x1] == accepted.id, y0, x0)
+        if measured.area:
+            centroid, (y0, x0, y1, x1) = measured.centroid, measured.bbox
         else:  # erased by hand since
             centroid = (y0 + y1 - 1) / 2, (x0 + x1 - 1) / 2
         return cls(
             id=accepted.id,
             plane=" ".join(str(at) for at in position),
             score=round(accepted.score, 4),
-            area=int(rows.size),
+            area=measured.area,
             centroid_y=round(centroid[0], 2),
             centroid_x=round(centroid[1], 2),
             x0=x0,

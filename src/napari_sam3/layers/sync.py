@@ -10,7 +10,7 @@ from psygnal import Signal
 
 from napari_sam3.core.errors import LayerError
 from napari_sam3.images.plane_image import RenderedPlane
-from napari_sam3.inference.answers import ObjectPrediction
+from napari_sam3.inference.questions import ObjectPrediction
 
 from .clicking import Clicking
 from .features import Bookkeeping

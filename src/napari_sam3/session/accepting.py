@@ -15,7 +15,7 @@ from napari_sam3.core.objects import AcceptedObject
 from napari_sam3.core.operations import Operation, Policy
 from napari_sam3.core.prompts import PromptSet
 from napari_sam3.core.rendering import Rendering
-from napari_sam3.inference.answers import ObjectPrediction, Question
+from napari_sam3.inference.questions import ObjectPrediction, Question
 from napari_sam3.labels.edits import find_mask_of_label, write_object
 from sam3.errors import Sam3Error
 

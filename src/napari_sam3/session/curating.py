@@ -9,7 +9,7 @@ from napari_sam3.core.drafts import Draft
 from napari_sam3.core.masks import PlaneMask
 from napari_sam3.core.objects import AcceptedObject
 from napari_sam3.core.operations import LabelWrite, Operation
-from napari_sam3.inference.answers import ObjectPrediction
+from napari_sam3.inference.questions import ObjectPrediction
 from napari_sam3.labels.curation import delete_label, merge_labels, split_label
 from napari_sam3.labels.edits import Edit, LabelEdit, mask_of_label
 

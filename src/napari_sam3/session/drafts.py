@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from napari_sam3.core.drafts import Draft, Hand
 from napari_sam3.core.rendering import PlaneImage
-from napari_sam3.inference.answers import ObjectPrediction
+from napari_sam3.inference.questions import ObjectPrediction
 from sam3.errors import ImageError
 
 from .events import SessionEvents

@@ -10,7 +10,7 @@ from napari_sam3.core.errors import LabelError
 from napari_sam3.core.masks import PlaneMask
 from napari_sam3.core.objects import AcceptedObject
 from napari_sam3.core.operations import LabelWrite, Operation, Policy
-from napari_sam3.inference.answers import ObjectPrediction
+from napari_sam3.inference.questions import ObjectPrediction
 from napari_sam3.labels.edits import Edit, LabelEdit, WrittenObject, find_mask_of_label
 
 from .jobs import Job

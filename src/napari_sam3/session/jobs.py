@@ -16,9 +16,10 @@ from napari_sam3.core.fields import Field
 from napari_sam3.core.planes import PlaneIndex
 from napari_sam3.core.rendering import PlaneImage
 from napari_sam3.images.plane_image import ArrayPlane
-from napari_sam3.inference.answers import ObjectPrediction, Question, answer
+from napari_sam3.inference.answers import answer
 from napari_sam3.inference.cache import EmbeddingCache, EncodingStopped
 from napari_sam3.inference.models import Loader, loaded, once
+from napari_sam3.inference.questions import ObjectPrediction, Question
 from napari_sam3.labels.targets import ArrayTarget, LabelTarget
 
 if TYPE_CHECKING:

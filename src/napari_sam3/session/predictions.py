@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from napari_sam3.core.drafts import Draft, Hand
 from napari_sam3.core.fields import Field, choose_field
-from napari_sam3.inference.answers import ObjectPrediction, Question
 from napari_sam3.inference.cache import EmbeddingCache
 from napari_sam3.inference.models import Loader, loaded, once
+from napari_sam3.inference.questions import ObjectPrediction, Question
 from sam3.errors import PromptError, Sam3Error
 
 from .drafts import DraftsByPlane

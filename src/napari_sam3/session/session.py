@@ -13,9 +13,9 @@ from napari_sam3.core.objects import AcceptedObject
 from napari_sam3.core.operations import Operation, Policy
 from napari_sam3.core.prompts import PromptSet
 from napari_sam3.core.rendering import PlaneImage
-from napari_sam3.inference.answers import ObjectPrediction
 from napari_sam3.inference.cache import EmbeddingCache
 from napari_sam3.inference.models import Loader
+from napari_sam3.inference.questions import ObjectPrediction
 from napari_sam3.labels.targets import LabelTarget
 
 from .history import Ours, last_step

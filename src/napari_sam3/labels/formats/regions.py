@@ -14,6 +14,7 @@ import numpy as np
 from napari_sam3.core.axes import ImageAxes
 from napari_sam3.core.masks import PlaneMask
 from napari_sam3.core.plain_values import plain
+from napari_sam3.labels.measure import measure
 from napari_sam3.labels.output_files import ExportError, replacing
 
 from .label_planes import Position, check_labels, objects, plane_positions
@@ -21,7 +22,6 @@ from .object_table import ObjectTable, plane_text
 
 __all__ = ["region_rows", "write_regions"]
 
-_MEASURES = ("area", "centroid", "bbox")
 _BATCH = 4096
 
 Write = Callable[[Sequence[Mapping[str, Any]]], None]
@@ -30,7 +30,7 @@ Write = Callable[[Sequence[Mapping[str, Any]]], None]
 def region_rows(
     labels: Any, *, axes: ImageAxes | None = None, table: ObjectTable | None = None
 ) -> Iterator[dict[str, Any]]:
-    """Measure all objects by `skimage.measure.regionprops_table`.
+    """Measure all objects of a label image.
 
     Parameters
     ----------
@@ -110,11 +110,8 @@ def write_regions(
 
 
 def _measure(label: int, mask: PlaneMask, position: Position, axes: ImageAxes) -> dict[str, Any]:
-    from skimage.measure import regionprops_table
-
-    found = regionprops_table(mask.crop.view(np.uint8), properties=_MEASURES)
-    y, x = float(found["centroid-0"][0]) + mask.row, float(found["centroid-1"][0]) + mask.column
-    area, (top, left, bottom, right) = int(found["area"][0]), mask.bbox
+    measured = measure(mask.crop, mask.row, mask.column)
+    area, (y, x), (top, left, bottom, right) = measured.area, measured.centroid, measured.bbox
     place = [start + step * at for start, step, at in zip(
         axes.translate, axes.scale, (*position, y, x), strict=True
     )]  # fmt: skip
