@@ -6,6 +6,7 @@
             predictions   ask the model    look_ahead   while it is idle
                 changes   take steps, undo and redo them
                     prompting, accepting, curating, batch   the commands
+                        finding   searches; what they found is written by batch
 
 A part is handed those above it, and knows none of those below it.
 """
@@ -24,6 +25,7 @@ from .changes import Changes
 from .curating import Curating
 from .drafts import DraftsByPlane
 from .events import SessionEvents
+from .finding import Finding
 from .history import History
 from .jobs import Submit
 from .look_ahead import LookAhead
@@ -54,6 +56,7 @@ class SessionParts:
     accepting: Accepting
     curating: Curating
     batch: BatchResults
+    finding: Finding
 
     @classmethod
     def make(
@@ -81,6 +84,16 @@ class SessionParts:
         predictions.when_idle = look_ahead.go_on
         changes = Changes(options, events, drafts, history, predictions)
         accepting = Accepting(changes, events, drafts, history, predictions)
+        batch = BatchResults(options, changes, drafts, history)
+        finding = Finding(
+            submit,
+            cache=cache,
+            events=events,
+            drafts=drafts,
+            objects=objects,
+            predictions=predictions,
+            batch=batch,
+        )
         return cls(
             options,
             events,
@@ -93,5 +106,6 @@ class SessionParts:
             Prompting(changes, drafts, predictions),
             accepting,
             Curating(options, changes, drafts, history, accepting),
-            BatchResults(options, changes, drafts, history),
+            batch,
+            finding,
         )

@@ -57,6 +57,8 @@ class LabelingSession:
         an attribute of the session. ``options.events`` tell of changes.
     cache : EmbeddingCache
         Features of fields already encoded.
+    finding : Finding
+        Searches for objects, and the candidates that they found on the plane.
     plane_changed, drafts_changed, prompts_changed, prediction_changed, accepted, labels_changed, \
 batch_ended, busy_changed, progress_changed, failed : Signal
         See `SessionEvents`.
@@ -94,6 +96,8 @@ batch_ended, busy_changed, progress_changed, failed : Signal
         batch = self._parts.batch
         self.begin_batch, self.write_batch = batch.begin, batch.write
         self.batch_again, self.restore = batch.write_again, batch.restore
+        self.finding = self._parts.finding
+        self.find_similar = self.finding.find_similar
 
     # ----------------------------------------------------------------- options
 
@@ -383,6 +387,7 @@ batch_ended, busy_changed, progress_changed, failed : Signal
 
     def close(self) -> None:
         """Drop all work and features. No event is sent any more."""
+        self._parts.finding.clear()
         self._parts.predictions.close()
         self._parts.history.clear()
         self._parts.drafts.plane = None

@@ -8,19 +8,19 @@ __all__ = ["BIAS", "NEGATIVE", "WEIGHTS"]
 #: and what it exceeds a factor of two by; of shape; of colour, of the ring's colour, of texture
 #: and of contrast; then the IoU that the model predicts and the root of the stability.
 WEIGHTS = (
-    -0.901,
-    -1.655,
-    -0.295,
-    -1.971,
-    0.310,
-    -1.431,
-    -2.193,
-    -9.224,
-    -8.300,
-    -0.483,
-    2.172,
-    0.931,
+    -0.373,
+    -1.375,
+    -0.032,
+    -1.438,
+    -0.265,
+    -2.264,
+    -2.768,
+    -7.530,
+    -4.834,
+    -2.487,
+    1.803,
+    1.076,
 )
-BIAS = 2.498
+BIAS = 1.961
 #: Loss per unit by which an unwanted example is nearer than a wanted one.
 NEGATIVE = 1.0
