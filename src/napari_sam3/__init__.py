@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from .layers.binding import Binding
     from .qt.widget import SegmentWidget
     from .records.session_file import read_session, write_session
-    from .session.replaying import replay_into
+    from .session.replay import replay_into
     from .session.session import LabelingSession
 
 __all__ = [
@@ -97,7 +97,7 @@ _HOMES = {
     "paint_order": "inference.automatic.suppression",
     "plane_from_array": "core.planes",
     "read_session": "records.session_file",
-    "replay_into": "session.replaying",
+    "replay_into": "session.replay",
     "write_labels": "labels.formats.tiff",
     "write_session": "records.session_file",
     "write_table": "labels.table",

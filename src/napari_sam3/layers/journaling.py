@@ -16,7 +16,7 @@ from napari_sam3.images.identity import ImageIdentity, identify
 from napari_sam3.records.journal import Journal, JournalError
 from napari_sam3.records.recovery import discard_journal, read_journal
 from napari_sam3.records.session_file import read_session, write_session
-from napari_sam3.session.replaying import replay_into
+from napari_sam3.session.replay import replay_into
 
 from .layer_data import pixels_of
 from .plane_source import PlaneKey

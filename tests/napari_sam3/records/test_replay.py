@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,39 +16,40 @@ from napari_sam3.core.objects import AcceptedObject
 from napari_sam3.core.operations import (
     LabelWrite,
     Operation,
-    Policy,
     ReplayError,
     check_operation,
     objects_in_effect,
 )
-from napari_sam3.core.rendering import Rendering
-from napari_sam3.session.replay import replay
+from napari_sam3.core.planes import plane_from_array
+from napari_sam3.core.rendering import PlaneImage, Rendering
+from napari_sam3.images.plane_image import ArrayPlane
+from napari_sam3.labels.targets import ArrayTarget, LabelTarget
+from napari_sam3.session.replay import replay_into
+from napari_sam3.session.session import LabelingSession
 from tests.napari_sam3.record_samples import operations
 
 
-class Recording:
-    """Does nothing but note what it was told."""
+class Stack:
+    """A session without a model, and two planes of labels."""
 
     def __init__(self) -> None:
-        self.calls: list[tuple[Any, ...]] = []
+        self.session = LabelingSession()
+        self.labels = {key: np.zeros((6, 8), np.uint8) for key in "pq"}
+        self.labels["q"][1, 1:3], self.labels["q"][4, 5:7] = 2, 2
+        self.said: list[tuple[str, Hashable]] = []
+        self.session.labels_changed.connect(
+            lambda change: self.said.append((change.operation.kind, change.operation.plane))
+        )
 
-    def accept(self, objects: Sequence[AcceptedObject], policy: Policy) -> None:
-        self.calls.append(("accept", objects, policy))
+    def plane(self, key: Hashable) -> tuple[PlaneImage, LabelTarget]:
+        if key not in self.labels:
+            raise OSError(f"no plane {key}")
+        labels = self.labels[str(key)]
+        image = ArrayPlane(plane_from_array(np.zeros(labels.shape)))
+        return image, ArrayTarget(labels, key)
 
-    def delete(self, plane: Hashable, labels: Sequence[int]) -> None:
-        self.calls.append(("delete", plane, labels))
-
-    def merge(self, plane: Hashable, labels: Sequence[int]) -> None:
-        self.calls.append(("merge", plane, labels))
-
-    def split(self, plane: Hashable, labels: Sequence[int]) -> None:
-        self.calls.append(("split", plane, labels))
-
-    def paint(self, writes: Sequence[LabelWrite]) -> None:
-        self.calls.append(("paint", writes))
-
-    def batch(self, operation: Operation) -> None:
-        self.calls.append(("batch", operation))
+    def replay(self, some: Iterable[Operation]) -> int:
+        return replay_into(self.session, some, self.plane)
 
 
 def made(label: int, plane: Hashable = "p") -> AcceptedObject:
@@ -80,35 +80,56 @@ def accept(*labels: int, plane: Hashable = "p") -> Operation:
     return Operation("accept", plane, tuple(made(label, plane) for label in labels))
 
 
+def paint(plane: str, row: int, label: int) -> Operation:
+    """Return a stroke of 1 x 2 px at the left border."""
+    region = slice(row, row + 1), slice(0, 2)
+    values = np.full((1, 2), label, np.uint8)
+    return Operation("paint", plane, writes=(LabelWrite(plane, region, values),))
+
+
 def test_each_operation_goes_to_its_command_in_order() -> None:
-    first, paint = accept(1, 2), Operation("paint", "p", writes=(WRITE,))
-    do = Recording()
-    done = replay(
+    stack = Stack()
+    done = stack.replay(
         [
-            replace(first, policy="inside"),
-            Operation("delete", "p", labels=(1,)),
-            paint,
-            Operation("split", "q", labels=(2, 3, 4)),
-            Operation("merge", "q", labels=(3, 4)),
-        ],
-        do,
+            paint("p", 2, 7),
+            paint("p", 3, 9),
+            Operation("delete", "p", labels=(7,)),
+            Operation("split", "q", labels=(2, 5)),
+            paint("q", 0, 4),
+            Operation("merge", "q", labels=(5, 4)),
+        ]
     )
-    assert done == 5
-    assert do.calls == [
-        ("accept", first.objects, "inside"),
-        ("delete", "p", (1,)),
-        ("paint", paint.writes),
-        ("split", "q", (2, 3, 4)),
-        ("merge", "q", (3, 4)),
+    assert done == 6
+    assert [kind for kind, _ in stack.said] == [
+        *["paint", "paint", "delete", "split", "paint", "merge"]
     ]
+    assert [plane for _, plane in stack.said] == list("pppqqq")
+    p, q = stack.labels["p"], stack.labels["q"]
+    assert sorted(set(p.flat)) == [0, 9]
+    assert (q[0, :2] == 5).all()
+    assert sorted(set(q.flat)) == [0, 2, 5]
+
+
+def test_a_batch_on_several_planes_is_one_step_again() -> None:
+    stack = Stack()
+    writes = [paint(plane, 2, label).writes for plane, label in (("p", 7), ("q", 8))]
+    objects = [made(7, "p"), made(8, "q")]
+    steps = [
+        Operation("batch", one.plane, (one,), writes=write)
+        for one, write in zip(objects, writes, strict=True)
+    ]
+    assert stack.replay(steps) == 2
+    assert [one.id for one in stack.session.objects] == [7, 8]
+    stack.session.undo()
+    assert not stack.session.objects
+    assert not stack.labels["p"].any()
 
 
 @given(st.lists(operations(), max_size=4))
 @settings(deadline=None)
 def test_whatever_is_stored_can_be_done_again(some: list[Operation]) -> None:
-    do = Recording()
-    assert replay(iter(some), do) == len(some)
-    assert [call[0] for call in do.calls] == [operation.kind for operation in some]
+    for number, operation in enumerate(some):
+        check_operation(operation, number)
 
 
 @pytest.mark.parametrize(
@@ -132,23 +153,22 @@ def test_whatever_is_stored_can_be_done_again(some: list[Operation]) -> None:
     ],
 )
 def test_nothing_is_done_if_one_operation_cannot_be(bad: Operation, match: str) -> None:
-    do = Recording()
+    stack = Stack()
     with pytest.raises(ReplayError, match=f"operation 1 .*{match}"):
-        replay([accept(1), bad], do)
-    assert do.calls == []
+        stack.replay([paint("p", 2, 7), bad])
+    assert not stack.labels["p"].any()
+    assert not stack.said
     with pytest.raises(ReplayError, match="operation 0"):
         check_operation(bad)
 
 
-def test_what_the_target_raises_comes_through() -> None:
-    class Full(Recording):
-        def delete(self, plane: Hashable, labels: Sequence[int]) -> None:
-            raise OSError("full")
-
-    do = Full()
-    with pytest.raises(OSError, match="full"):
-        replay([accept(1), Operation("delete", "p", labels=(1,)), accept(2)], do)
-    assert len(do.calls) == 1
+def test_what_goes_wrong_on_the_way_comes_through() -> None:
+    stack = Stack()
+    some = [paint("p", 2, 7), Operation("delete", "gone", labels=(1,)), paint("p", 3, 8)]
+    with pytest.raises(OSError, match="no plane gone"):
+        stack.replay(some)
+    assert stack.said == [("paint", "p")]
+    assert sorted(set(stack.labels["p"].flat)) == [0, 7]
 
 
 def test_objects_in_effect_are_those_not_deleted_merged_away_or_made_anew() -> None:

@@ -22,7 +22,7 @@ from napari_sam3.records.journal import Journal
 from napari_sam3.records.packed import PackedWrite
 from napari_sam3.records.recovery import read_journal
 from napari_sam3.records.session_file import read_session, write_session
-from napari_sam3.session.replaying import replay_into
+from napari_sam3.session.replay import replay_into
 from napari_sam3.session.session import LabelingSession
 from sam3.predictor import Predictor
 from tests.napari_sam3.batch_samples import question, stack

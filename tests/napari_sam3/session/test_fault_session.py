@@ -32,7 +32,7 @@ from napari_sam3.images.plane_image import ArrayPlane
 from napari_sam3.labels.targets import ArrayTarget
 from napari_sam3.records.journal import Journal
 from napari_sam3.records.recovery import read_journal
-from napari_sam3.session.replaying import replay_into
+from napari_sam3.session.replay import replay_into
 from sam3.config import get_preset
 from sam3.errors import Sam3Error
 from sam3.model_builder import build_click_model
