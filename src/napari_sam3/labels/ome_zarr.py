@@ -49,7 +49,8 @@ class LabelImage:
     """An OME-Zarr image of labels on the disk.
 
     It is valid from its first moment, with one level; `finish` adds the coarser ones. Several
-    processes may write to it at once, each whole chunks of its own.
+    processes may write to it at once, each whole chunks of its own, or whole shards where another
+    program made it with shards.
 
     Parameters
     ----------
