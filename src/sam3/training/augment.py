@@ -231,9 +231,9 @@ def relight(
         middle = planes.mean()
         planes = (planes - middle) * math.exp(rng.normal(0, 0.3)) + middle + rng.normal(0, 0.06)
     if rng.random() < 0.15:
-        ramp = np.linspace(-1, 1, planes.shape[1], dtype=np.float32)
+        down, along = (np.linspace(-1, 1, n, dtype=np.float32) for n in planes.shape[1:])
         slope = rng.normal(0, 0.25, 2).astype(np.float32)
-        planes = planes * (1 + slope[0] * ramp[:, None] + slope[1] * ramp)
+        planes = planes * (1 + slope[0] * down[:, None] + slope[1] * along)
     planes = _recolour(planes.astype(np.float32), rng)
     if rng.random() < 0.15:
         sigma = rng.uniform(0.4, 1.6)

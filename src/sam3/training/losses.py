@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from sam3.model.mask_decoder import RawMasks
 
-__all__ = ["DenseHead", "dense_loss", "mask_iou", "prompt_loss", "soft_targets"]
+__all__ = ["DenseHead", "dense_loss", "mask_iou", "mask_losses", "prompt_loss", "soft_targets"]
 
 _OTHERS_WEIGHT = 0.15  # of the three masks, what those that are not the best weigh
 _SCORE_WEIGHT = 2.0
@@ -55,7 +55,7 @@ def prompt_loss(
     """
     logits = raw.logits.float()
     expanded = target[:, None].expand_as(logits)
-    each = _mask_losses(logits, expanded)
+    each = mask_losses(logits, expanded)
     three = each[:, 1:]
     best = three.min(1).values
     masks = each[:, 0] + best + _OTHERS_WEIGHT * (three.mean(1) - best)
@@ -78,7 +78,7 @@ def prompt_loss(
     }
 
 
-def _mask_losses(logits: Tensor, target: Tensor) -> Tensor:
+def mask_losses(logits: Tensor, target: Tensor) -> Tensor:
     """Cross-entropy, its class-balanced form, and Dice loss of each mask (B, C)."""
     entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none").flatten(-2)
     probability, share = logits.sigmoid().flatten(-2), target.flatten(-2)

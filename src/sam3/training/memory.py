@@ -1,0 +1,319 @@
+"""Train a memory for a click model that stays as it is: ``python -m sam3.training.memory``.
+
+The trunk is frozen, so the features of each clip are computed once and kept in the run's folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import csv
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sam3.config import MemoryConfig
+from sam3.model.click_model import ClickModel, EncodedImage
+from sam3.training.clips import Clip, ClipMaker
+from sam3.training.losses import soft_targets
+from sam3.training.memory_model import ClipBatch, MemoryTraining, fresh_memory
+from sam3.weights import load as checkpoint
+
+__all__ = ["MEMORY", "ClipStore", "MemorySettings", "train_memory"]
+
+_LOG = logging.getLogger(__name__)
+_SEED_STRIDE = 1_000_003
+_STATE_FILE, _WEIGHTS_FILE = "state.pt", "weights.safetensors"
+MEMORY = MemoryConfig(
+    channels=64, layers=2, mlp_hidden=256, fuser_layers=1, frames=3, pointers=4, conditioning=4
+)
+"""Sizes of the embedded model's memory."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemorySettings:
+    """Settings of a run.
+
+    Parameters
+    ----------
+    steps, seed : int
+    learning_rate : float
+        Rises over `warmup` steps, stays, and falls to zero over the last `cooldown` share.
+    warmup : int
+    cooldown : float
+    ema : float
+        Decay of the moving average of the weights, which is what is saved.
+    bfloat16 : bool
+        Run the network under autocast to bfloat16: two thirds of the time on processors with it.
+    clips, objects : int
+        Clips a step, and objects of each.
+    frames, crop : int
+        Of a clip: its number of frames, and their side in px of the model's input.
+    first_pool, pool : int
+        Clips made before the first step, and in all; one is made every second step.
+    """
+
+    steps: int = 2000
+    seed: int = 0
+    learning_rate: float = 1e-3
+    warmup: int = 40
+    cooldown: float = 0.4
+    ema: float = 0.99
+    bfloat16: bool = False
+    clips: int = 5
+    objects: int = 3
+    frames: int = 4
+    crop: int = 224
+    first_pool: int = 60
+    pool: int = 1500
+
+    def rate(self, step: int) -> float:
+        """Return the learning rate of a step."""
+        fall = (self.steps - step) / max(1.0, self.cooldown * self.steps)
+        return self.learning_rate * min(1.0, (step + 1) / self.warmup, max(fall, 0.0))
+
+
+class ClipStore:
+    """Clips with their features, made when first wanted and kept in a folder.
+
+    Parameters
+    ----------
+    maker : ClipMaker
+    model : ClickModel
+        Encodes frames.
+    folder : Path
+    objects : int
+        At most so many of each clip.
+    """
+
+    def __init__(self, maker: ClipMaker, model: ClickModel, folder: Path, objects: int) -> None:
+        self._maker, self._model, self._folder, self._objects = maker, model, folder, objects
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def load(self, number: int) -> dict[str, Tensor]:
+        """Return the tensors of a clip."""
+        path = self._folder / f"{number:06d}.pt"
+        if not path.exists():
+            tensors = self._encode(self._maker.make(number, self._objects))
+            part = path.with_suffix(".part")
+            torch.save(tensors, part)
+            part.replace(path)
+        found: dict[str, Tensor] = torch.load(path, weights_only=True)
+        return found
+
+    def _encode(self, clip: Clip) -> dict[str, Tensor]:
+        images = torch.from_numpy(clip.images).float() / 127.5 - 1
+        with torch.inference_mode():
+            parts = [self._model.encode(image[None]) for image in images]
+        encoded = [torch.cat(part) for part in zip(*parts, strict=True)]
+        size = 4 * encoded[0].shape[-1]
+        labels = torch.from_numpy(clip.labels)
+        masks = torch.stack([labels == label for label in clip.objects], 1)
+        tensors = dict(zip(EncodedImage._fields, encoded, strict=True))
+        tensors["targets"] = soft_targets(masks, size)
+        tensors["foreground"] = soft_targets(labels[:1] > 0, size)[0]
+        return {name: tensor.half().clone() for name, tensor in tensors.items()}
+
+    def batch(self, numbers: Sequence[int]) -> ClipBatch:
+        """Put clips together."""
+        clips = [{k: v.float() for k, v in self.load(number).items()} for number in numbers]
+        joined = [torch.stack([clip[name] for clip in clips], 1) for name in EncodedImage._fields]
+        frames = [EncodedImage(*(part[t] for part in joined)) for t in range(len(joined[0]))]
+        counts = torch.tensor([clip["targets"].shape[1] for clip in clips])
+        index = torch.arange(len(clips)).repeat_interleave(counts)
+        targets = torch.cat([clip["targets"] for clip in clips], 1)
+        return ClipBatch(
+            frames, index, targets, torch.stack([clip["foreground"] for clip in clips])[index]
+        )
+
+
+def train_memory(
+    settings: MemorySettings,
+    out: Path,
+    *,
+    data: Path,
+    init: Path,
+    stop_after: int | None = None,
+    save_every: int = 50,
+) -> Path:
+    """Train a memory, or resume a run.
+
+    Parameters
+    ----------
+    settings : MemorySettings
+    out : Path
+        Folder for the state, the features, the log and the weights.
+    data : Path
+        Folder of npz files with stacks and images.
+    init : Path
+        Weights of the click model.
+    stop_after : int, optional
+        Step to stop at, to be resumed later.
+    save_every : int
+        Steps.
+
+    Returns
+    -------
+    Path
+        The weights file: the click model and its memory.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    run = _MemoryRun(settings, out, data, init)
+    last = min(stop_after or settings.steps, settings.steps)
+    while run.step < last:
+        run.advance()
+        if run.step % save_every == 0 or run.step == last:
+            run.save()
+    return out / _WEIGHTS_FILE
+
+
+class _MemoryRun:
+    """State of a training run."""
+
+    def __init__(self, settings: MemorySettings, out: Path, data: Path, init: Path) -> None:
+        self.settings, self.out = settings, out
+        model = checkpoint.load(init)
+        memory = fresh_memory(replace(model.config, memory=MEMORY), settings.seed)
+        self.network = MemoryTraining(model, memory)
+        maker = ClipMaker(data, seed=settings.seed, frames=settings.frames, crop=settings.crop)
+        self.store = ClipStore(maker, model, out / "cache", settings.objects)
+        _fit_norm(self.network, self.store.batch(range(min(8, settings.first_pool))))
+        self.trained = [p for p in self.network.parameters() if p.requires_grad]
+        self.average = copy.deepcopy(self.network).requires_grad_(False)
+        self.optimizer = torch.optim.AdamW(self.trained, weight_decay=0.01)
+        self.step, self.figures = 0, list[dict[str, float]]()
+        if (out / _STATE_FILE).exists():
+            state = torch.load(out / _STATE_FILE, weights_only=True)
+            self.network.load_state_dict(state["network"])
+            self.average.load_state_dict(state["average"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.step = int(state["step"])
+            _LOG.info("resumed at step %d", self.step)
+        self.clock = time.perf_counter()
+
+    def advance(self) -> None:
+        """Take one optimiser step."""
+        settings, step = self.settings, self.step
+        made = min(settings.pool, settings.first_pool + step // 2)
+        rng = np.random.default_rng((settings.seed, step))
+        batch = self.store.batch(rng.choice(made, settings.clips, replace=False).tolist())
+        generator = torch.Generator().manual_seed(settings.seed * _SEED_STRIDE + step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = settings.rate(step)
+        with torch.autocast("cpu", torch.bfloat16, enabled=settings.bfloat16):
+            loss, found = self.network(batch, generator)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.trained, 1.0)
+        self.step += 1
+        if not norm.isfinite():
+            _LOG.warning("step %d: infinite gradients, left out", self.step)
+            return
+        self.optimizer.step()
+        decay = min(settings.ema, (self.step + 1) / (self.step + 10))
+        pairs = zip(self.average.parameters(), self.network.parameters(), strict=True)
+        with torch.no_grad():
+            for ours, theirs in pairs:
+                if theirs.requires_grad:
+                    ours.lerp_(theirs, 1 - decay)
+        figures = {name: float(value) for name, value in found.items()}
+        self.figures.append({"loss": float(loss.detach())} | figures)
+
+    def save(self) -> None:
+        """Log figures since the last time; write the state to resume from, and the average."""
+        seconds = (time.perf_counter() - self.clock) / max(1, len(self.figures))
+        _log(self.out / "log.csv", self.step, self.figures, seconds)
+        self.figures, self.clock = [], time.perf_counter()
+        state = {
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+        }
+        part = self.out / f"{_STATE_FILE}.part"
+        torch.save(state, part)
+        part.replace(self.out / _STATE_FILE)
+        checkpoint.save(
+            self.average.model,
+            self.out / _WEIGHTS_FILE,
+            memory=self.average.memory,
+            dtype=torch.float16,
+            metadata={"licence": "BSD-3-Clause", "training_step": str(self.step)},
+        )
+
+
+def _fit_norm(network: MemoryTraining, batch: ClipBatch) -> None:
+    """Start with a last norm that hands features on nearly as they are."""
+    frame = EncodedImage(*(part[batch.clip] for part in batch.frames[0]))
+    wanted = network.teacher(frame, torch.zeros_like(batch.targets[0])).transpose(0, 1).flatten(1)
+    norm = network.memory.attention.norm
+    with torch.no_grad():
+        given = torch.nn.functional.layer_norm(
+            frame.embedding.permute(0, 2, 3, 1), (len(norm.weight),)
+        )
+        given = given.flatten(0, 2).T
+        x, y = given - given.mean(1, keepdim=True), wanted - wanted.mean(1, keepdim=True)
+        norm.weight.copy_((x * y).sum(1) / x.square().sum(1))
+        norm.bias.copy_(wanted.mean(1) - norm.weight * given.mean(1))
+
+
+def _log(path: Path, step: int, figures: list[dict[str, float]], seconds: float) -> None:
+    if not figures:
+        return
+    found = {name: np.array([one[name] for one in figures]) for name in figures[0]}
+    # Where no object is gone, say, there is nothing to be right about.
+    known = {name: values[~np.isnan(values)] for name, values in found.items()}
+    mean = {name: float(values.mean()) for name, values in known.items() if len(values)}
+    row = {"step": step, "seconds_per_step": round(seconds, 3)} | {
+        name: round(mean.get(name, np.nan), 4) for name in found
+    }
+    new = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, list(row))
+        if new:
+            writer.writeheader()
+        writer.writerow(row)
+    _LOG.info("%s", " ".join(f"{name}={value}" for name, value in row.items()))
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    defaults = MemorySettings()
+    parser = argparse.ArgumentParser(prog="python -m sam3.training.memory", description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="folder for weights and log")
+    parser.add_argument("--data", type=Path, required=True, help="folder of npz with stacks")
+    parser.add_argument("--init", type=Path, default=checkpoint.embedded_weights())
+    parser.add_argument("--steps", type=int, default=defaults.steps)
+    parser.add_argument("--stop-after", type=int, help="step to stop at, to be resumed later")
+    parser.add_argument("--learning-rate", type=float, default=defaults.learning_rate)
+    parser.add_argument("--clips", type=int, default=defaults.clips, help="in a step")
+    parser.add_argument("--seed", type=int, default=defaults.seed)
+    parser.add_argument("--bfloat16", action="store_true", help="autocast to bfloat16")
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    torch.set_num_threads(arguments.threads)
+    settings = MemorySettings(
+        steps=arguments.steps,
+        learning_rate=arguments.learning_rate,
+        clips=arguments.clips,
+        seed=arguments.seed,
+        bfloat16=arguments.bfloat16,
+    )
+    print(
+        train_memory(
+            settings, arguments.out, data=arguments.data, init=arguments.init,
+            stop_after=arguments.stop_after,
+        )
+    )  # fmt: skip
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
