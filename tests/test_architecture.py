@@ -68,7 +68,7 @@ def test_the_click_path_does_without_the_detector() -> None:
 def test_detecting_loads_no_compiler() -> None:
     """Boxes are pooled by torchvision's operator, without its modules, which load Triton."""
     loaded = run_python(
-        "import sys, torch; from sam3.model.roi_align import roi_align\n"
+        "import sys, torch; from sam3.model.box_operators import roi_align\n"
         "pooled = roi_align(torch.ones(1, 2, 9, 9), torch.tensor([[1.0, 1, 5, 5]]), 7)\n"
         "assert pooled.shape == (1, 2, 7, 7) and (pooled == 1).all()\n"
         "import sam3.concepts.detector; print(*set(sys.modules) & {'triton', 'torchvision'})"

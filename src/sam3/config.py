@@ -184,6 +184,21 @@ class DetectorConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ProposalConfig:
+    """Sizes of the proposal head, which tells where objects are before anybody has clicked.
+
+    Parameters
+    ----------
+    coarse, middle, fine : int
+        Channels at one, two and four times the token grid.
+    """
+
+    coarse: int = 96
+    middle: int = 64
+    fine: int = 32
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelConfig:
     """Everything that fixes the shape of a SAM 3 click model.
 
@@ -209,6 +224,8 @@ class ModelConfig:
         is, rather than with the single one. For whoever asks; the decoder gives either.
     detector : DetectorConfig, optional
         Sizes of the concept detector, where the model has one.
+    proposals : ProposalConfig, optional
+        Sizes of the proposal head, where the model has one.
     """
 
     name: str
@@ -222,6 +239,7 @@ class ModelConfig:
     memory: MemoryConfig | None = None
     three_after_correction: bool = False
     detector: DetectorConfig | None = None
+    proposals: ProposalConfig | None = None
 
     def __post_init__(self) -> None:
         if self.resolution <= 0 or self.resolution % self.trunk.patch_size:
@@ -290,16 +308,22 @@ class ModelConfig:
             data["trunk"] = _build(TrunkConfig, data["trunk"])
             data["prompt_encoder"] = _build(PromptEncoderConfig, data["prompt_encoder"])
             data["decoder"] = _build(DecoderConfig, data["decoder"])
-            if data.get("memory") is not None:  # files written before there was one lack it
-                data["memory"] = _build(MemoryConfig, data["memory"])
-            if data.get("detector") is not None:
-                data["detector"] = _build(DetectorConfig, data["detector"])
+            for name, kind in _OPTIONAL_PARTS.items():
+                if data.get(name) is not None:  # files written before there was one lack it
+                    data[name] = _build(kind, data[name])
             return cls(**data)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ConfigError(
                 f"the stored model configuration cannot be read ({error}); "
                 "the file was written by another version or is damaged."
             ) from error
+
+
+_OPTIONAL_PARTS: Mapping[str, type[Any]] = {
+    "memory": MemoryConfig,
+    "detector": DetectorConfig,
+    "proposals": ProposalConfig,
+}
 
 
 def _build(cls: type[_T], data: Mapping[str, Any]) -> _T:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -19,6 +18,8 @@ from sam3.features import ImageFeatures
 from sam3.model.click_model import ClickModel, EncodedImage
 from sam3.model.image_sides import ImageSides
 from sam3.model.mask_decoder import ImageSide
+from sam3.model.proposal_head import ProposalHead
+from sam3.prediction import Prediction
 from sam3.preprocess.mask_output import MaskKind, empty_masks, write_masks
 from sam3.preprocess.transforms import image_to_model, rgb_image, to_model_frame
 from sam3.prompts import Prompts, check_prompts
@@ -28,32 +29,13 @@ from sam3.runtime.quantization import quantize_trunk
 from sam3.runtime.running import running
 from sam3.runtime.torch_state import own_defaults
 from sam3.weights import load as checkpoint
+from sam3.weights.proposals import load_proposal_head
 
 __all__ = ["ImageFeatures", "Prediction", "Predictor", "load_predictor"]
 
 _GPU_BATCH = 4
 _GPU_OBJECTS = 32  # decoded at once; more cost memory and save little
 _CLAMP = 32.0  # previous logits are handed out, and taken back, within +-32
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """Masks for one or more prompted objects; all arrays get a leading B for B > 1 objects.
-
-    Attributes
-    ----------
-    masks : ndarray of bool, shape (C, H, W)
-        At the image's size; float32 logits where these were asked for. C is 3 or 1. Where crops
-        were asked for, an array of :class:`sam3.preprocess.transforms.MaskCrop` of shape (C,).
-    scores : ndarray of float32, shape (C,)
-        Predicted intersection over union.
-    logits : ndarray of float32, shape (C, L, L)
-        Low-resolution logits within +-32, to be given back as ``mask_input``.
-    """
-
-    masks: npt.NDArray[Any]
-    scores: npt.NDArray[np.float32]
-    logits: npt.NDArray[np.float32]
 
 
 class Predictor:
@@ -73,6 +55,8 @@ class Predictor:
     fingerprint : str, optional
         That of the weights, where it is known already, as from
         :func:`sam3.weights.load.load_with_fingerprint`.
+    proposal_head : ProposalHead, optional
+        Of the same weights; :func:`sam3.proposals.propose` finds objects with it.
 
     Attributes
     ----------
@@ -94,9 +78,11 @@ class Predictor:
         device: str | torch.device = "auto",
         precision: Precision = "auto",
         fingerprint: str | None = None,
+        proposal_head: ProposalHead | None = None,
     ) -> None:
         with own_defaults():
             self.model = model.to(choose_device(device)).eval()
+            self.proposal_head = proposal_head and proposal_head.to(self.device).eval()
             self.precision = precision
             self.fingerprint = fingerprint or checkpoint.fingerprint(model)
             self._image_sides = ImageSides(model)
@@ -394,4 +380,4 @@ def load_predictor(
         )
     path = checkpoint.embedded_weights() if name_or_path == "tiny" else name_or_path
     model, fingerprint = checkpoint.load_with_fingerprint(path, resolution=resolution)
-    return Predictor(model, chosen, precision, fingerprint)
+    return Predictor(model, chosen, precision, fingerprint, load_proposal_head(path))

@@ -33,6 +33,7 @@ __all__ = [
     "field_spans",
     "fields_of_level",
     "mask_logits",
+    "most_central_field",
     "resample_logits",
     "top_level",
     "touches_inner_border",
@@ -219,7 +220,7 @@ def choose_field(
         level = _starting_level(prompts, config, typical_size)
     level = min(max(level, FINEST_LEVEL), top)
     while True:
-        field = _most_central(plane_shape, prompts.bounds, config.resolution, level)
+        field = most_central_field(plane_shape, prompts.bounds, config.resolution, level)
         if level >= top or field_holds(field, prompts, plane_shape):
             return field
         level += 1
@@ -344,7 +345,8 @@ def _starting_level(prompts: HasPlace, config: FieldSizes, typical_size: float |
     return level
 
 
-def _most_central(shape: Shape, bounds: Box, resolution: int, level: int) -> Field:
+def most_central_field(shape: Shape, bounds: Box, resolution: int, level: int) -> Field:
+    """Return the field of a level in which ``bounds`` (x0, y0, x1, y1) lie most centrally."""
     side = field_side(resolution, level)
     x0, y0, x1, y1 = bounds
     rows = central_span(field_spans(shape[0], side), (y0 + y1) / 2)

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from sam3.config import DetectorConfig
 from sam3.model.attention import PreNormLayer
+from sam3.model.box_operators import roi_align
 from sam3.model.box_ops import box_cxcywh_to_xyxy
-from sam3.model.roi_align import roi_align
 from sam3.model.sine import sine_features
 
 __all__ = ["GeometryEncoder"]

@@ -18,6 +18,7 @@ __all__ = [
     "MULTIPLEX_DROPPED",
     "OFFICIAL_DROPPED",
     "OWN_DETECTOR_PREFIX",
+    "OWN_PROPOSAL_PREFIX",
     "TRANSFORMERS_DROPPED",
     "Source",
     "concatenate",
@@ -70,6 +71,7 @@ MULTIPLEX_DROPPED: Mapping[str, str] = {
 """The same for ``sam3.1_multiplex.pt``, of which only the click head is known."""
 
 OWN_DETECTOR_PREFIX = "detector."
+OWN_PROPOSAL_PREFIX = "proposals."
 """In front of the concept detector's parameters in files of our own format."""
 
 

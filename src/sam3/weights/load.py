@@ -34,6 +34,7 @@ from sam3.weights.keys import (
     MULTIPLEX_DROPPED,
     OFFICIAL_DROPPED,
     OWN_DETECTOR_PREFIX,
+    OWN_PROPOSAL_PREFIX,
     TRANSFORMERS_DROPPED,
     Source,
     multiplex_table,
@@ -45,6 +46,7 @@ from sam3.weights.memory_keys import MEMORY_PREFIXES, OWN_MEMORY_PREFIX
 if TYPE_CHECKING:
     from sam3.model.detector_model import DetectorModel
     from sam3.model.memory import Memory
+    from sam3.model.proposal_head import ProposalHead
 
 __all__ = [
     "CheckpointInfo",
@@ -61,7 +63,11 @@ __all__ = [
 
 _LOG = logging.getLogger(__name__)
 _CONFIG_KEY = "sam3_config"
-_OWN_DROPPED = {OWN_MEMORY_PREFIX: "video memory", OWN_DETECTOR_PREFIX: "concept detector"}
+_OWN_DROPPED = {
+    OWN_MEMORY_PREFIX: "video memory",
+    OWN_DETECTOR_PREFIX: "concept detector",
+    OWN_PROPOSAL_PREFIX: "proposal head",
+}
 
 
 @dataclass(frozen=True)
@@ -187,6 +193,7 @@ def save(
     metadata: Mapping[str, str] | None = None,
     memory: Memory | None = None,
     detector: DetectorModel | None = None,
+    proposals: ProposalHead | None = None,
 ) -> None:
     """Write a model in our own format, its configuration in the metadata.
 
@@ -204,6 +211,8 @@ def save(
         Of a tracker, into the same file.
     detector : DetectorModel, optional
         The concept detector of the same trunk, into the same file.
+    proposals : ProposalHead, optional
+        For the features of the same trunk, into the same file.
     """
     state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
     state |= {k: state[k].to(dtype) for k, _ in model.named_parameters()}
@@ -211,8 +220,13 @@ def save(
         model.config,
         memory=None if memory is None else memory.config,
         detector=None if detector is None else detector.config.detector,
+        proposals=None if proposals is None else proposals.config,
     )
-    for part, prefix in ((memory, OWN_MEMORY_PREFIX), (detector, OWN_DETECTOR_PREFIX)):
+    for part, prefix in (
+        (memory, OWN_MEMORY_PREFIX),
+        (detector, OWN_DETECTOR_PREFIX),
+        (proposals, OWN_PROPOSAL_PREFIX),
+    ):
         tensors = part.state_dict() if part is not None else {}
         state |= {prefix + k: v.detach().cpu().contiguous().to(dtype) for k, v in tensors.items()}
     content = serialize(state, {**(metadata or {}), _CONFIG_KEY: config.to_json()})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +27,8 @@ from napari_sam3.inference.cache import EmbeddingCache
 from napari_sam3.inference.questions import Candidate
 from napari_sam3.layers.sample_data import make_nuclei
 from sam3 import Predictor, load_predictor
-from sam3.errors import PromptError
+from sam3.errors import ConfigError, PromptError
+from sam3.model_builder import random_predictor
 
 
 class Undisturbed:
@@ -131,6 +133,50 @@ def test_objects_on_the_corners_of_tiles_are_one_label_each(
         for tile in tiles(shape, 110)
     ]
     assert np.mean(labels == label(shape, merge_found(bigger))) > 0.999
+
+
+def test_the_model_proposes_its_own_seeds(embedded: Predictor, cache: EmbeddingCache) -> None:
+    image, truth = make_nuclei((1, 200, 180), count=16, seed=4, radii=(8, 14))
+    plane = ArrayPlane(plane_from_array(image[0]))
+    proposed = find_objects(plane, embedded, cache, Undisturbed())
+    blobs = find_objects(plane, embedded, cache, Undisturbed(), AutomaticSettings(seeds="blobs"))
+    assert proposed
+    assert blobs
+    assert all(0 <= one.seed.y < 200 and 0 <= one.seed.x < 180 for one in proposed)
+    by_proposals, by_blobs = (
+        match_labels(truth[0], label(plane.shape, one)) for one in (proposed, blobs)
+    )
+    assert by_proposals.f1 >= by_blobs.f1
+    none = find_objects(plane, embedded, cache, Undisturbed(), AutomaticSettings(min_proposal=1.0))
+    assert none == ()
+
+
+def test_an_object_larger_than_a_field_is_proposed_on_a_higher_level(
+    embedded: Predictor, cache: EmbeddingCache
+) -> None:
+    plane, truth = discs((500, 480), [(250, 250), (30, 40)], radius=18)
+    large, large_truth = discs((500, 480), [(250, 240)], radius=130)
+    for one_plane, one_truth in ((plane, truth), (large, large_truth)):
+        found = find_objects(one_plane, embedded, cache, Undisturbed())
+        assert found is not None
+        assert match_labels(one_truth, label(one_plane.shape, found)).f1 == 1
+
+
+def test_models_without_proposals_are_asked_on_blobs(cache: EmbeddingCache) -> None:
+    predictor = random_predictor()
+    plane, _ = discs((100, 100), [(50, 50)], radius=12)
+    anything = AutomaticSettings(min_score=0, min_stability=0, max_share=1)
+    assert find_objects(plane, predictor, cache, Undisturbed(), anything) is not None
+    with pytest.raises(ConfigError, match="has no proposal head"):
+        find_objects(plane, predictor, cache, Undisturbed(), replace(anything, seeds="proposals"))
+
+
+def test_finding_stops_when_it_is_cancelled(embedded: Predictor) -> None:
+    class Cancelled(Undisturbed):
+        cancelled = True
+
+    plane, _ = discs((100, 100), [(50, 50)], radius=12)
+    assert find_objects(plane, embedded, EmbeddingCache(), Cancelled()) is None
 
 
 def test_a_mask_cut_off_by_its_field_is_asked_one_level_up(
@@ -247,13 +293,13 @@ def test_stability_is_measured_around_the_mask_alone() -> None:
 
 def test_settings_that_cannot_be_used_are_refused() -> None:
     wrong: dict[str, dict[str, object]] = {
-        "choose one of blobs, grid, both": {"seeds": "dots"},
+        "choose one of auto, proposals, blobs, grid, both": {"seeds": "dots"},
         "min_score is 1.2; give a share": {"min_score": 1.2},
         "grid is 0; give at least 1": {"grid": 0},
         "blob_radii are 9 and 4 px": {"blob_radii": (9, 4)},
         "max_area is 5 px, less than": {"max_area": 5},
         "must be greater than 0": {"stability_offset": 0},
-        "there is no setting 'sedes'; there are seeds, grid": {"sedes": "grid"},
+        "there is no setting 'sedes'; there are seeds, min_proposal": {"sedes": "grid"},
         "cannot be used": {"grid": "many"},
     }
     for message, values in wrong.items():

@@ -17,6 +17,8 @@ from napari_sam3.inference.answers import LARGEST_BATCH, answer
 from napari_sam3.inference.cache import Control, EmbeddingCache
 from napari_sam3.inference.questions import Candidate, ObjectPrediction, Question
 
+from .parts import Part
+from .proposed import proposed_seeds
 from .seeds import Seed, find_seeds
 from .settings import AutomaticSettings
 from .suppression import Found, merge_found, paint_order, suppress
@@ -67,17 +69,39 @@ def find_objects(
     """
     settings = settings or AutomaticSettings()
     region = region or (slice(0, plane.shape[0]), slice(0, plane.shape[1]))
-    seeds = find_seeds(plane, predictor.config, settings, region)
+    batches = (
+        proposed_seeds(plane, predictor, cache, control, settings, region)
+        if _by_proposals(predictor, settings)
+        else _chosen_seeds(plane, predictor, control, settings, region)
+    )
     found: list[Found] = []
-    batches = list(seed_batches(seeds, plane.shape, predictor, settings.level))
-    for done, (field, batch) in enumerate(batches):
-        part = Part(control, done / len(batches), 1 / len(batches))
+    for part, field, batch in batches:
         answers = click(batch, plane, field, predictor, cache, part, settings.levels_up)
         if answers is None:
             return None
         for seed, one in zip(batch, answers, strict=True):
             found += _usable(seed, one, plane.shape, settings)
-    return suppress(found, settings)
+    return None if control.cancelled else suppress(found, settings)
+
+
+def _by_proposals(predictor: Predictor, settings: AutomaticSettings) -> bool:
+    if settings.seeds == "auto":
+        return predictor.proposal_head is not None
+    return settings.seeds == "proposals"
+
+
+def _chosen_seeds(
+    plane: PlaneImage,
+    predictor: Predictor,
+    control: Control,
+    settings: AutomaticSettings,
+    region: Region,
+) -> Iterator[tuple[Part, Field, list[Seed]]]:
+    """Give the blobs or grid points of one field after another."""
+    seeds = find_seeds(plane, predictor.config, settings, region)
+    batches = list(seed_batches(seeds, plane.shape, predictor, settings.level))
+    for done, (field, batch) in enumerate(batches):
+        yield Part(control, done / len(batches), 1 / len(batches)), field, batch
 
 
 def stability(candidate: Candidate, field: Field, offset: float) -> float:
@@ -132,39 +156,6 @@ def seed_batches(
         group = groups[field]
         for start in range(0, len(group), LARGEST_BATCH):
             yield field, group[start : start + LARGEST_BATCH]
-
-
-class Part:
-    """The control of one part of a job, which reports progress of the whole.
-
-    Parameters
-    ----------
-    control : Control
-        That of the whole job.
-    start, share : float
-        Where the part begins, and how much of the whole it is, in 0..1.
-    """
-
-    def __init__(self, control: Control, start: float, share: float) -> None:
-        self._control, self._start, self._share = control, start, share
-        self._done = 0.0
-
-    @property
-    def cancelled(self) -> bool:
-        """Whether the answer is no longer wanted."""
-        return self._control.cancelled
-
-    @property
-    def abandoned(self) -> bool:
-        """Whether nothing at all is wanted any more."""
-        return self._control.abandoned
-
-    def report(self, stage: str, fraction: float | None = None) -> None:
-        """Report a stage of the part as a share of the whole, which never falls."""
-        # Encoding takes about half of the time where a field has to be encoded first.
-        done = 0.5 * (fraction or 0.0) if stage == "encoding" else 0.5
-        self._done = max(self._done, done)
-        self._control.report(stage, self._start + self._share * self._done)
 
 
 def _usable(

@@ -1,4 +1,4 @@
-"""Where to click when everything is to be found: a regular grid, and blobs of the plane."""
+"""Where to click when everything is to be found: where the model proposes, on blobs, on a grid."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Seed:
     y, x : float
         In px of the plane.
     size : float, optional
-        Diameter in px of the blob there; None for a point of the grid.
+        Longer side in px of the blob or object there; None for a point of the grid.
     """
 
     y: float
@@ -58,7 +58,7 @@ def find_seeds(
         Rows and columns, with start and stop.
     """
     found: list[Seed] = []
-    if settings.seeds in ("blobs", "both"):
+    if settings.seeds in ("auto", "blobs", "both"):
         found += blob_seeds(plane, settings, region)
     if settings.seeds in ("grid", "both"):
         found += grid_seeds(plane.shape, config, settings, region)

@@ -9,7 +9,15 @@ from sam3.errors import PromptError
 
 __all__ = ["AutomaticSettings", "SeedKind"]
 
-SeedKind = Literal["blobs", "grid", "both"]
+_SHARES = (
+    "min_proposal",
+    "min_score",
+    "min_stability",
+    "duplicate_iou",
+    "containment",
+    "max_share",
+)
+SeedKind = Literal["auto", "proposals", "blobs", "grid", "both"]
 
 
 @dataclass(frozen=True)
@@ -22,9 +30,12 @@ class AutomaticSettings:
 
     Parameters
     ----------
-    seeds : {"blobs", "grid", "both"}
-        Where it is clicked: on blobs brighter or darker than what is around them, on a regular
-        grid, or on both.
+    seeds : {"auto", "proposals", "blobs", "grid", "both"}
+        Where it is clicked: where the model itself proposes an object, on blobs brighter or darker
+        than what is around them, on a regular grid, or on both of these. ``"auto"`` takes
+        proposals of models that make them, and blobs with others.
+    min_proposal : float
+        Least score of a proposal, 0 to 1.
     grid : int
         Grid points along the side of a field.
     blob_radii : tuple of float
@@ -59,7 +70,8 @@ class AutomaticSettings:
         If a value cannot be used.
     """
 
-    seeds: SeedKind = "blobs"
+    seeds: SeedKind = "auto"
+    min_proposal: float = 0.3
     grid: int = 12
     blob_radii: tuple[float, float] = (4.0, 24.0)
     blob_contrast: float = 0.05
@@ -80,7 +92,14 @@ class AutomaticSettings:
             raise PromptError(
                 f"seeds is {self.seeds!r}; choose one of {', '.join(get_args(SeedKind))}"
             )
-        for name in ("min_score", "min_stability", "duplicate_iou", "containment", "max_share"):
+        for name in (
+            "min_proposal",
+            "min_score",
+            "min_stability",
+            "duplicate_iou",
+            "containment",
+            "max_share",
+        ):
             value = getattr(self, name)
             if not 0 <= value <= 1:
                 raise PromptError(f"{name} is {value}; give a share from 0 to 1")

@@ -1,8 +1,8 @@
-"""RoI-align by torchvision's compiled operator, without torchvision's Python modules.
+"""Operations on boxes by torchvision's compiled operators, without its Python modules.
 
 ``import torchvision.ops`` loads torch's compiler and with it Triton. Triton's LLVM next to the
 LLVM of Mesa's OpenGL ends a process that shows a viewer, so only the library of operators is
-loaded, when a detector first pools a box.
+loaded, when the first box is looked at.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-__all__ = ["roi_align"]
+__all__ = ["nms", "roi_align"]
 
 
 def roi_align(features: Tensor, boxes: Tensor, side: int) -> Tensor:
@@ -38,6 +38,25 @@ def roi_align(features: Tensor, boxes: Tensor, side: int) -> Tensor:
         features.float(), rows, 1.0, side, side, -1, False
     )
     return pooled
+
+
+def nms(boxes: Tensor, scores: Tensor, iou: float) -> Tensor:
+    """Keep, of boxes that overlap by more than an IoU, the one of the highest score.
+
+    Parameters
+    ----------
+    boxes : Tensor, shape (N, 4)
+        x0, y0, x1, y1.
+    scores : Tensor, shape (N,)
+    iou : float
+
+    Returns
+    -------
+    Tensor of int64, shape (K,)
+        Rows of the boxes that are kept, the best first.
+    """
+    _load_operators()
+    return torch.ops.torchvision.nms(boxes.float(), scores.float(), iou)  # type: ignore[no-any-return]
 
 
 def _load_operators() -> None:

@@ -1,0 +1,111 @@
+"""Seeds that the model proposes itself, one for each object it expects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from napari_sam3.core.field_grid import fields_over
+from napari_sam3.core.fields import Field, most_central_field, top_level
+from napari_sam3.core.masks import Region
+from napari_sam3.core.prompts import Box
+from napari_sam3.core.rendering import PlaneImage
+from napari_sam3.inference.answers import LARGEST_BATCH
+from napari_sam3.inference.cache import Control, EmbeddingCache
+
+from .parts import Part
+from .seeds import Seed
+from .settings import AutomaticSettings
+
+if TYPE_CHECKING:
+    from sam3.features import ImageFeatures
+    from sam3.predictor import Predictor
+
+__all__ = ["proposed_seeds"]
+
+#: Longer side of objects as a share of the field's: those above are left to the next level, those
+#: below to the one before. Between them, both propose.
+LARGEST, SMALLEST = 0.5, 0.2
+
+
+def proposed_seeds(
+    plane: PlaneImage,
+    predictor: Predictor,
+    cache: EmbeddingCache,
+    control: Control,
+    settings: AutomaticSettings,
+    region: Region,
+) -> Iterator[tuple[Part, Field, list[Seed]]]:
+    """Give the seeds of one field after another, until the control is cancelled.
+
+    Parameters
+    ----------
+    plane : PlaneImage
+        The plane.
+    predictor : Predictor
+        With a proposal head.
+    cache, control
+        As for :func:`napari_sam3.inference.automatic.find.find_objects`.
+    settings : AutomaticSettings
+        Levels, and the least score.
+    region : tuple of slice
+        Rows and columns in which the seeds lie.
+
+    Yields
+    ------
+    (Part, Field, list of Seed)
+        With the part of the job that the field is.
+    """
+    resolution = predictor.config.resolution
+    rows, columns = region
+    levels = _levels(plane.shape, predictor, settings)
+    spans = (rows.start, rows.stop), (columns.start, columns.stop)
+    grids = [fields_over(plane.shape, resolution, level, *spans) for level in levels]
+    fields, total = chain.from_iterable(grids), sum(map(len, grids))
+    for done, field in enumerate(fields):
+        part = Part(control, done / total, 1 / total)
+        features = cache.encode_field(field, plane, predictor, part)
+        if control.cancelled:
+            return
+        seeds = [
+            seed
+            for seed in _seeds(field, predictor, features, settings.min_proposal)
+            if rows.start <= seed.y < rows.stop and columns.start <= seed.x < columns.stop
+            if _suits(seed, field, field.level == levels[0], field.level == levels[-1])
+            if most_central_field(plane.shape, _place(seed), resolution, field.level) == field
+        ]
+        for start in range(0, len(seeds), LARGEST_BATCH):
+            yield part, field, seeds[start : start + LARGEST_BATCH]
+
+
+def _levels(
+    shape: tuple[int, int], predictor: Predictor, settings: AutomaticSettings
+) -> tuple[int, ...]:
+    """Return the levels that are looked at, the finest first."""
+    top = top_level(shape, predictor.config.resolution)
+    if settings.level is not None:
+        return (min(settings.level, top),)
+    first = min(predictor.config.default_level, top)
+    return tuple(range(first, min(first + 1 + settings.levels_up, top) + 1))
+
+
+def _seeds(
+    field: Field, predictor: Predictor, features: ImageFeatures, least: float
+) -> Iterator[Seed]:
+    from sam3.proposals import propose  # torch is not waited for until it is needed
+
+    found = propose(predictor, features, least)
+    row, column = field.origin
+    for (x0, y0, x1, y1), (x, y) in zip(found.boxes.tolist(), found.points.tolist(), strict=True):
+        yield Seed(row + y, column + x, 1 + max(x1 - x0, y1 - y0))
+
+
+def _suits(seed: Seed, field: Field, finest: bool, coarsest: bool) -> bool:
+    """Tell whether an object is neither too large nor too small for a level's fields."""
+    share = (seed.size or 0) / max(field.encoded_shape)
+    return (coarsest or share <= LARGEST) and (finest or share >= SMALLEST)
+
+
+def _place(seed: Seed) -> Box:
+    return seed.x, seed.y, seed.x, seed.y

@@ -1,0 +1,354 @@
+"""Train the proposal head on the features of a finished model, which stays as it is.
+
+Crops are encoded once and kept on disk, so that the head alone is computed at each step.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import math
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+from scipy import ndimage
+from torch import Tensor
+from torch.nn import functional as F
+
+from sam3.config import ProposalConfig
+from sam3.errors import Sam3Error
+from sam3.model.proposal_head import ProposalHead, Proposals
+from sam3.predictor import Predictor, load_predictor
+from sam3.training.data import CropSampler, load_real, scene_pool
+from sam3.weights import load as checkpoint
+from sam3.weights.memory import load_memory
+
+__all__ = ["ProposalSettings", "Targets", "proposal_loss", "targets_of", "train_proposals"]
+
+_LOG = logging.getLogger(__name__)
+_SHARD = 40  # crops
+_SHARDS_AT_ONCE = 12  # crops are shuffled among so many, as more would not fit into memory
+_EMPTY_EVERY = 25  # crops; all others hold an object
+_RING = 9  # cells: around objects of partly labelled images, background is sure this far
+_INSIDE = 0.25  # score of a cell from which its box counts
+_SCORE_WEIGHT, _LOG_WEIGHT = 4.0, 0.2
+_EMA = 0.995
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProposalSettings:
+    """Everything that decides the outcome of a run.
+
+    Parameters
+    ----------
+    crops : int
+        Crops that are encoded.
+    steps, batch : int
+        Optimiser steps, and crops in each.
+    learning_rate, weight_decay : float
+        Of AdamW; the rate falls by a cosine.
+    seed : int
+        Of crops, weights and order.
+    real_fraction : float
+        Share of crops from real images, where these are given.
+    scenes : int
+        Made scenes in the pool.
+    """
+
+    crops: int = 6400
+    steps: int = 4000
+    batch: int = 8
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.02
+    seed: int = 0
+    real_fraction: float = 0.8
+    scenes: int = 700
+
+
+class Targets(NamedTuple):
+    """What the head is to say of B crops.
+
+    Attributes
+    ----------
+    scores : Tensor, shape (B, n, n)
+        Distance of each cell to the edge of its object, as a share of the largest there.
+    sides : Tensor, shape (B, 4, n, n)
+        Distances to the sides of its object's box, in px of the crop.
+    known : Tensor, shape (B, n, n)
+        1 where it is known whether there is an object.
+    """
+
+    scores: Tensor
+    sides: Tensor
+    known: Tensor
+
+
+def targets_of(labels: NDArray[np.integer], cells: int, *, complete: bool) -> Targets:
+    """Make the targets of a crop.
+
+    Parameters
+    ----------
+    labels : ndarray of int, shape (S, S)
+        Objects of the crop, 0 for background. One that touches its border goes on beyond it.
+    cells : int
+        Cells n along a side.
+    complete : bool
+        Whether all objects are labelled; else only what lies close to one is known.
+    """
+    side = len(labels)
+    centres = (np.arange(cells) + 0.5) * side / cells
+    scores, boxes = np.zeros(labels.shape, np.float32), np.zeros((4, *labels.shape), np.float32)
+    for number, place in enumerate(ndimage.find_objects(labels), start=1):
+        if place is None:
+            continue
+        inside = labels[place] == number
+        beyond = [(int(axis.start > 0), int(axis.stop < side)) for axis in place]
+        edged = np.pad(inside, beyond)
+        if any(not pad for pair in beyond for pad in pair):
+            edged = np.pad(edged, [(1 - a, 1 - b) for a, b in beyond], mode="edge")
+        depth = ndimage.distance_transform_edt(edged)[1:-1, 1:-1]
+        scores[place][inside] = (depth / depth.max())[inside]
+        rows, columns = place
+        box = np.array([columns.start, rows.start, columns.stop, rows.stop], np.float32)
+        boxes[(slice(None), *place)][:, inside] = box[:, None]
+    index = centres.astype(np.int64)
+    score, box = scores[np.ix_(index, index)], boxes[:, index][:, :, index]
+    x, y = np.meshgrid(centres, centres)
+    sides = np.stack([x - box[0], y - box[1], box[2] - x, box[3] - y]).clip(0.5)
+    objects = torch.from_numpy(labels[np.ix_(index, index)] > 0).float()
+    known = F.max_pool2d(objects[None], _RING, 1, _RING // 2)[0]
+    return Targets(
+        torch.from_numpy(score),
+        torch.from_numpy(sides.astype(np.float32)),
+        torch.ones_like(known) if complete else known,
+    )
+
+
+def proposal_loss(found: Proposals, targets: Targets) -> tuple[Tensor, float]:
+    """Loss of proposals, and the mean IoU of their boxes.
+
+    Cross-entropy of the scores above its least value, and of the boxes of inner cells one minus
+    the IoU with a share of the error of the sides' logarithms; the mean over crops.
+    """
+    wanted, sides, known = targets
+    least = F.binary_cross_entropy(wanted, wanted, reduction="none")
+    entropy = F.binary_cross_entropy_with_logits(found.scores, wanted, reduction="none") - least
+    score_loss = _weighted(entropy, known)
+    weights = wanted * (wanted > _INSIDE)
+    smaller = torch.minimum(found.sides, sides)
+    shared = (smaller[:, 0] + smaller[:, 2]) * (smaller[:, 1] + smaller[:, 3])
+    iou = shared / (_area(found.sides) + _area(sides) - shared)
+    away = (found.sides.log() - sides.log()).abs().mean(1)
+    box_loss = _weighted(1 - iou + _LOG_WEIGHT * away, weights)
+    return (_SCORE_WEIGHT * score_loss + box_loss).mean(), float(
+        _weighted(iou.detach(), weights).mean()
+    )
+
+
+def _area(sides: Tensor) -> Tensor:
+    return (sides[:, 0] + sides[:, 2]) * (sides[:, 1] + sides[:, 3])
+
+
+def _weighted(values: Tensor, weights: Tensor) -> Tensor:
+    """Mean by weight of each crop."""
+    return (values * weights).flatten(1).sum(1) / weights.flatten(1).sum(1).clamp(min=1)
+
+
+def train_proposals(
+    settings: ProposalSettings,
+    out: Path,
+    *,
+    weights: str | Path = "tiny",
+    data: Path | None = None,
+    stop_after: int | None = None,
+    save_every: int = 100,
+) -> Path:
+    """Train a head for the features of `weights`; a run that was cut off goes on.
+
+    Parameters
+    ----------
+    settings : ProposalSettings
+    out : Path
+        Folder of the encoded crops, the state and ``weights.safetensors``: those of `weights`
+        with the head.
+    weights : str or Path
+        Weights whose features are learnt from.
+    data : Path, optional
+        As for :func:`sam3.training.sources.load_real`.
+    stop_after : int, optional
+        Step to stop at, to be resumed later.
+    save_every : int
+        Steps.
+
+    Returns
+    -------
+    Path
+        The weights.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    predictor = load_predictor(weights, device="cpu")
+    config = replace(predictor.config, proposals=ProposalConfig())
+    shards = list(_encoded(settings, out, predictor, data))
+    torch.manual_seed(settings.seed)
+    head = ProposalHead(config)
+    average = {name: value.clone() for name, value in head.state_dict().items()}
+    optimiser = torch.optim.AdamW(
+        head.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+    )
+    state, first = out / "state.pt", 0
+    if state.exists():
+        saved = torch.load(state, weights_only=True)
+        head.load_state_dict(saved["head"])
+        optimiser.load_state_dict(saved["optimiser"])
+        average, first = saved["average"], saved["step"]
+    last = min(settings.steps, stop_after or settings.steps)
+    for step, batch in zip(range(first, last), _batches(shards, settings, first), strict=False):
+        rate = settings.learning_rate * (0.5 + 0.5 * math.cos(math.pi * step / settings.steps))
+        for group in optimiser.param_groups:
+            group["lr"] = rate * min(1.0, (step + 1) / 50)
+        loss, iou = proposal_loss(head(*batch[:3]), Targets(*batch[3:]))
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(head.parameters(), 1.0)
+        optimiser.step()
+        decay = min(_EMA, (step + 1) / (step + 10))
+        for name, value in head.state_dict().items():
+            average[name].lerp_(value, 1 - decay)
+        if (step + 1) % save_every == 0 or step + 1 == last:
+            _LOG.info("step %d: loss %.4f, IoU of boxes %.3f", step + 1, float(loss.detach()), iou)
+            parts = {"head": head.state_dict(), "optimiser": optimiser.state_dict()}
+            aside = state.with_suffix(".part")
+            torch.save({**parts, "average": average, "step": step + 1}, aside)
+            aside.replace(state)
+    head.load_state_dict(average)
+    file = checkpoint.embedded_weights() if weights == "tiny" else weights
+    path = out / "weights.safetensors"
+    checkpoint.save(
+        predictor.model,
+        path,
+        dtype=torch.float16,
+        metadata={"licence": "BSD-3-Clause"},
+        memory=load_memory(file) if config.memory else None,
+        proposals=head,
+    )
+    return path
+
+
+_PARTS = ("embedding", "middle", "fine", *Targets._fields)
+
+
+def _encoded(
+    settings: ProposalSettings, out: Path, predictor: Predictor, data: Path | None
+) -> Iterator[Path]:
+    """Encode crops into shards of float16, those that are missing."""
+    folder = out / "features"
+    folder.mkdir(exist_ok=True)
+    sampler: CropSampler | None = None
+    for number in range(math.ceil(settings.crops / _SHARD)):
+        path = folder / f"{number:05d}.safetensors"
+        if not path.exists():
+            if sampler is None:
+                scenes = scene_pool(settings.scenes, settings.seed, out / "cache")
+                sampler = CropSampler(
+                    load_real(data)[0],
+                    scenes,
+                    seed=settings.seed,
+                    real_fraction=settings.real_fraction,
+                )
+            crops = range(number * _SHARD, (number + 1) * _SHARD)
+            rows = [_encode_crop(sampler, crop, predictor) for crop in crops]
+            tensors = {
+                name: torch.stack([row[i] for row in rows]).half() for i, name in enumerate(_PARTS)
+            }
+            aside = path.with_suffix(".part")
+            save_file(tensors, aside)
+            aside.replace(path)
+            _LOG.info("encoded %d crops", crops.stop)
+        yield path
+
+
+def _encode_crop(sampler: CropSampler, step: int, predictor: Predictor) -> tuple[Tensor, ...]:
+    side, cells = predictor.config.resolution, predictor.config.mask_size
+    if step % _EMPTY_EVERY:
+        batch = sampler.batch(step, images=1, prompts=1, crop=side)
+        images, labels, complete = batch.images, batch.labels[0].numpy(), bool(batch.complete[0])
+    else:
+        images, complete = _empty_crop(step, side), True
+        labels = np.zeros((side, side), np.int32)
+    with torch.inference_mode():
+        encoded = predictor.model.encode(images.float() / 127.5 - 1)
+    return (*(tensor[0] for tensor in encoded), *targets_of(labels, cells, complete=complete))
+
+
+def _empty_crop(seed: int, side: int) -> Tensor:
+    """Make a crop (1, 3, side, side) of ground: even or slanted light, and noise of any grain."""
+    rng = np.random.default_rng(seed)
+    noise = ndimage.gaussian_filter(rng.normal(size=(side, side)), rng.choice([0, 0.7, 1.5, 3]))
+    noise *= rng.uniform(0, 30) / max(noise.std(), 1e-6)
+    slope = np.add.outer(*(np.linspace(-1, 1, side) * rng.normal(0, 15) for _ in range(2)))
+    grey = np.clip(rng.uniform(5, 250) + slope + noise, 0, 255).astype(np.uint8)
+    return torch.from_numpy(grey).expand(1, 3, -1, -1)
+
+
+def _batches(
+    shards: list[Path], settings: ProposalSettings, first: int
+) -> Iterator[tuple[Tensor, ...]]:
+    """Give batches without end, shuffled; the n-th is the same wherever a run was cut off."""
+    group: list[dict[str, Tensor]] = []
+    held: tuple[int, int] | None = None
+    count = math.ceil(len(shards) / _SHARDS_AT_ONCE)
+    each = _SHARD * min(_SHARDS_AT_ONCE, len(shards)) // settings.batch
+    for step in range(first, 1 << 40):
+        turn, place = divmod(step, each)
+        epoch, part = divmod(turn, count)
+        rng = np.random.default_rng((settings.seed, epoch))
+        order = rng.permutation(len(shards))
+        if held != (epoch, part):
+            chosen = [
+                order[i % len(order)]
+                for i in range(part * _SHARDS_AT_ONCE, (part + 1) * _SHARDS_AT_ONCE)
+            ]
+            group = [load_file(shards[i]) for i in dict.fromkeys(chosen)]
+            held = epoch, part
+        crops = np.random.default_rng((settings.seed, epoch, part)).permutation(
+            len(group) * _SHARD
+        )[place * settings.batch : (place + 1) * settings.batch]
+        picked = [divmod(int(crop), _SHARD) for crop in crops]
+        yield tuple(
+            torch.stack([group[shard][name][row] for shard, row in picked]).float()
+            for name in _PARTS
+        )
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    defaults = ProposalSettings()
+    parser = argparse.ArgumentParser(prog="python -m sam3.training.proposals", description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="folder for features and weights")
+    parser.add_argument("--weights", default="tiny", help="whose features are learnt from")
+    parser.add_argument("--data", type=Path, help="npz of real images, or a folder of them")
+    parser.add_argument("--crops", type=int, default=defaults.crops)
+    parser.add_argument("--steps", type=int, default=defaults.steps)
+    parser.add_argument("--seed", type=int, default=defaults.seed)
+    arguments = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    settings = ProposalSettings(crops=arguments.crops, steps=arguments.steps, seed=arguments.seed)
+    try:
+        print(
+            train_proposals(settings, arguments.out, weights=arguments.weights, data=arguments.data)
+        )
+    except Sam3Error as error:
+        print(f"sam3.training.proposals: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

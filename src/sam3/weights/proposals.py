@@ -1,0 +1,42 @@
+"""Read the proposal head from a weights file: strictly, and none of the other tensors."""
+
+from __future__ import annotations
+
+import os
+
+from sam3.model.proposal_head import ProposalHead
+from sam3.model.unfilled import unfilled
+from sam3.weights.keys import OWN_PROPOSAL_PREFIX, Source
+from sam3.weights.load import opened, read_state
+
+__all__ = ["load_proposal_head"]
+
+
+def load_proposal_head(path: str | os.PathLike[str]) -> ProposalHead | None:
+    """Read the proposal head of a weights file; None where it has none, as the released files.
+
+    Parameters
+    ----------
+    path : path-like
+        As for :func:`sam3.weights.load.load`.
+
+    Returns
+    -------
+    ProposalHead or None
+        In evaluation mode, float32, on the CPU.
+
+    Raises
+    ------
+    CheckpointNotFoundError, CheckpointError
+        As :func:`sam3.weights.load.load`.
+    """
+    with opened(path) as (info, file):
+        if info.config.proposals is None:
+            return None
+        head = unfilled(ProposalHead, info.config)
+        table = {n: Source((OWN_PROPOSAL_PREFIX + n,)) for n in head.state_dict()}
+        expected = [name for name in file.tensors if name.startswith(OWN_PROPOSAL_PREFIX)]
+        state, _ = read_state(info, head, table, expected, file)
+    head.load_state_dict(state, strict=True, assign=True)
+    head.requires_grad_(False)
+    return head.eval()
