@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from sam3.adapters import apply_adapter, find_base, is_adapter, read_adapter
 from sam3.config import ModelConfig
 from sam3.errors import CheckpointNotFoundError, FeaturesError, PromptError
 from sam3.features import ImageFeatures
@@ -346,7 +347,8 @@ def load_predictor(
     ----------
     name_or_path : str or path-like
         ``"tiny"`` for the embedded model, or a weights file: the released ``sam3.pt`` or
-        ``model.safetensors``, or one written by this project.
+        ``model.safetensors``, or one written by this project; or an adapter, whose base weights
+        are the embedded ones or lie beside it.
     device : str or torch.device
         ``"auto"`` picks CUDA, then MPS, then the CPU.
     precision : {"auto", "float32", "bfloat16", "int8"}
@@ -379,5 +381,11 @@ def load_predictor(
             'path of that file; or use the embedded model "tiny".'
         )
     path = checkpoint.embedded_weights() if name_or_path == "tiny" else name_or_path
+    adapter = read_adapter(path) if is_adapter(path) else None
+    if adapter is not None:
+        path = find_base(adapter, path)
     model, fingerprint = checkpoint.load_with_fingerprint(path, resolution=resolution)
+    if adapter is not None:
+        apply_adapter(model, fingerprint, adapter)
+        fingerprint = checkpoint.fingerprint(model)
     return Predictor(model, chosen, precision, fingerprint, load_proposal_head(path))

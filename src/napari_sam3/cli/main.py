@@ -15,6 +15,7 @@ from . import batch as batch_command
 from . import doctor as doctor_command
 from . import export as export_command
 from . import info as info_command
+from . import learn as learn_command
 from . import models as models_command
 from . import precompute as precompute_command
 from . import segment as segment_command
@@ -46,12 +47,13 @@ COMMANDS: tuple[tuple[str, ModuleType, str], ...] = (
         "encode an image ahead, so that clicks are answered at once",
     ),
     ("export", export_command, "write labels for ImageJ, QuPath, COCO, or as a table"),
+    ("learn", learn_command, "learn from your labels, for better clicks on such images"),
     ("info", info_command, "say what an image, a weights file or an embedding store is"),
     ("models", models_command, "list models, download the released one, verify a file"),
     ("doctor", doctor_command, "versions, memory and device, and a test whether they work"),
 )
-WITH_MODEL = ("segment", "batch", "precompute", "demo")
-OVERWRITING = ("segment", "batch", "export", "demo")
+WITH_MODEL = ("segment", "batch", "precompute", "learn", "demo")
+OVERWRITING = ("segment", "batch", "export", "learn", "demo")
 EXAMPLES = """\
 examples:
   napari-sam3 demo

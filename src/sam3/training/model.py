@@ -59,11 +59,16 @@ class TrainingModel(nn.Module):
         The model to train.
     seed : int
         Seed of the head's weights.
+    dense_weight : float
+        Weight of the side losses.
     """
 
-    def __init__(self, model: ClickModel, *, seed: int = 0) -> None:
+    def __init__(
+        self, model: ClickModel, *, seed: int = 0, dense_weight: float = _DENSE_WEIGHT
+    ) -> None:
         super().__init__()
         self.model = model
+        self.dense_weight = dense_weight
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.dense_head = DenseHead(model.config.channels // 4)
@@ -95,7 +100,7 @@ class TrainingModel(nn.Module):
         prompts = batch.objects.shape[1]
         images = batch.images.float() / 127.5 - 1
         encoded = model.encode(images)
-        loss = _DENSE_WEIGHT * dense_loss(
+        loss = self.dense_weight * dense_loss(
             self.dense_head(encoded.middle), batch.labels, batch.complete
         )
         high_res = tuple(

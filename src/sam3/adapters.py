@@ -1,0 +1,172 @@
+"""What a model has learnt from somebody's labels, kept apart from the weights it was learnt on.
+
+The trunk's linear layers get changes of low rank (Hu et al., LoRA, 2021); the parts that answer
+prompts, small beside it, are kept whole. An adapter is put into the weights when they are loaded,
+so that everything after that, quantisation included, works on one plain model.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as serialize
+from torch import Tensor, nn
+
+from sam3.errors import CheckpointError
+from sam3.files import write_whole
+from sam3.model.click_model import ClickModel
+from sam3.weights import load as checkpoint
+
+__all__ = ["Adapter", "apply_adapter", "find_base", "is_adapter", "read_adapter", "save_adapter"]
+
+_KEY = "sam3_adapter"
+_VERSION = 1
+_UP, _DOWN, _WHOLE = "up.", "down.", "whole."
+
+
+@dataclass(frozen=True, eq=False)
+class Adapter:
+    """Changes to the weights of one model.
+
+    Attributes
+    ----------
+    base : str
+        Name of the base weights: ``"tiny"``, or the name of their file.
+    fingerprint : str
+        That of the base weights.
+    low_rank : mapping of str to (Tensor, Tensor)
+        By parameter, U (out, r) and D (r, in): U D is added to it.
+    whole : mapping of str to Tensor
+        Parameters that are replaced.
+    about : mapping
+        The card: what it was learnt from and how well it did, as JSON holds it.
+    """
+
+    base: str
+    fingerprint: str
+    low_rank: Mapping[str, tuple[Tensor, Tensor]]
+    whole: Mapping[str, Tensor]
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+
+def is_adapter(path: str | os.PathLike[str]) -> bool:
+    """Tell whether a file is an adapter; False for anything else, or if there is none."""
+    return _KEY in _metadata(Path(path))
+
+
+def save_adapter(adapter: Adapter, path: str | os.PathLike[str]) -> None:
+    """Write an adapter as float16, under a temporary name first."""
+    tensors = {_WHOLE + name: value for name, value in adapter.whole.items()}
+    for name, (up, down) in adapter.low_rank.items():
+        tensors |= {_UP + name: up, _DOWN + name: down}
+    about = {
+        "version": _VERSION,
+        "base": adapter.base,
+        "fingerprint": adapter.fingerprint,
+        "about": dict(adapter.about),
+    }
+    state = {name: t.detach().cpu().half().contiguous() for name, t in tensors.items()}
+    write_whole(Path(path), serialize(state, {_KEY: json.dumps(about)}))
+
+
+def read_adapter(path: str | os.PathLike[str]) -> Adapter:
+    """Read an adapter.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is none, or damaged.
+    """
+    path = Path(path)
+    try:
+        about = json.loads(_metadata(path)[_KEY])
+        if about["version"] != _VERSION:
+            raise CheckpointError(
+                f"the adapter {path} has the version {about['version']}. Expected {_VERSION}. "
+                "Learn it again with this version of the package."
+            )
+        with safe_open(path, "pt") as file:
+            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+        ups, downs, whole = (
+            {n.removeprefix(part): t for n, t in tensors.items() if n.startswith(part)}
+            for part in (_UP, _DOWN, _WHOLE)
+        )
+        low_rank = {name: (up, downs[name]) for name, up in ups.items()}
+        return Adapter(about["base"], about["fingerprint"], low_rank, whole, about["about"])
+    except (KeyError, TypeError, ValueError, SafetensorError, OSError) as error:
+        if isinstance(error, CheckpointError):
+            raise
+        raise CheckpointError(
+            f"{path} cannot be read as an adapter ({error}). Expected a file that "
+            "`napari-sam3 learn` wrote. Copy it again, or learn it again."
+        ) from error
+
+
+def find_base(adapter: Adapter, path: str | os.PathLike[str]) -> Path:
+    """Return the file of an adapter's base weights: the embedded ones, or one beside the adapter.
+
+    Raises
+    ------
+    CheckpointError
+        If there is no such file.
+    """
+    if adapter.base == "tiny":
+        return checkpoint.embedded_weights()
+    base = Path(path).parent / adapter.base
+    if not base.is_file():
+        raise CheckpointError(
+            f"the adapter {path} belongs to the weights {adapter.base} ({adapter.fingerprint}). "
+            f"Expected them beside it, as {base}. Put a copy or a link there."
+        )
+    return base
+
+
+def apply_adapter(model: ClickModel, fingerprint: str, adapter: Adapter) -> None:
+    """Put an adapter into a model.
+
+    Parameters
+    ----------
+    model : ClickModel
+        Filled with the base weights; its parameters are replaced.
+    fingerprint : str
+        Of these weights.
+    adapter : Adapter
+
+    Raises
+    ------
+    CheckpointError
+        If the adapter was learnt on other weights, or does not fit the model.
+    """
+    if fingerprint != adapter.fingerprint:
+        raise CheckpointError(
+            f"the adapter was learnt on the weights {adapter.fingerprint} ({adapter.base}), these "
+            f"are {fingerprint} ({model.config.name}). Load it with its own, or learn it again."
+        )
+    parameters = dict(model.named_parameters())
+    changed: dict[str, Tensor] = dict(adapter.whole)
+    for name, (up, down) in adapter.low_rank.items():
+        if name in parameters:
+            changed[name] = parameters[name].detach() + (up @ down).to(parameters[name].device)
+    for name, value in changed.items():
+        if name not in parameters or parameters[name].shape != value.shape:
+            raise CheckpointError(
+                f"the adapter changes {name} of shape {tuple(value.shape)}, which the model "
+                f"{model.config.name!r} does not have. Learn it again with this version."
+            )
+        owner, _, last = name.rpartition(".")
+        parameter = nn.Parameter(value.to(parameters[name]).clone(), requires_grad=False)
+        setattr(model.get_submodule(owner), last, parameter)
+
+
+def _metadata(path: Path) -> Mapping[str, str]:
+    try:
+        with safe_open(path, "pt") as file:
+            return file.metadata() or {}
+    except (SafetensorError, OSError):
+        return {}

@@ -1,0 +1,208 @@
+"""What is learnt from labels is kept in an adapter, and used wherever weights are."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+
+from sam3 import Predictor, load_predictor
+from sam3.adapters import Adapter, is_adapter, read_adapter, save_adapter
+from sam3.errors import CheckpointError, TrainingError, UnsupportedError
+from sam3.model_builder import random_predictor
+from sam3.training.learn import LearnProgress, LearnSettings, _kept_aside, _write, learn
+from sam3.training.sources import Sample
+from sam3.weights import load as checkpoint
+
+QKV, FC1, TOKEN = (
+    "trunk.blocks.1.attn.qkv.weight",
+    "trunk.blocks.2.mlp.fc1.weight",
+    "no_memory_embed",
+)
+IMAGE = np.random.default_rng(3).integers(0, 255, (120, 140), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def embedded() -> Predictor:
+    return load_predictor("tiny", device="cpu")
+
+
+def adapter_for(predictor: Predictor, *, base: str = "tiny") -> Adapter:
+    generator = torch.Generator().manual_seed(0)
+    state = predictor.model.state_dict()
+
+    def thin(name: str) -> tuple[torch.Tensor, torch.Tensor]:
+        out, into = state[name].shape
+        return (
+            torch.randn(out, 4, generator=generator),
+            torch.randn(4, into, generator=generator) / 20,
+        )
+
+    return Adapter(
+        base,
+        predictor.fingerprint,
+        {QKV: thin(QKV), FC1: thin(FC1)},
+        {TOKEN: state[TOKEN] + 0.25},
+        {"objects": 7},
+    )
+
+
+def logits(predictor: Predictor) -> npt.NDArray[np.float32]:
+    return predictor.predict(predictor.encode(IMAGE), [[60, 50]], [1]).logits
+
+
+def test_an_adapter_changes_the_answer_where_the_product_asks(
+    embedded: Predictor, tmp_path: Path
+) -> None:
+    path = tmp_path / "mine.safetensors"
+    adapter = adapter_for(embedded)
+    save_adapter(adapter, path)
+    assert is_adapter(path)
+    assert read_adapter(path).about == {"objects": 7}
+    changed = load_predictor(path, device="cpu")
+    assert changed.fingerprint != embedded.fingerprint
+    assert changed.fingerprint == checkpoint.fingerprint(changed.model)
+    before, after = embedded.model.state_dict(), changed.model.state_dict()
+    up, down = adapter.low_rank[QKV]
+    torch.testing.assert_close(after[QKV], before[QKV] + up @ down, rtol=0, atol=1e-2)
+    torch.testing.assert_close(after[TOKEN], before[TOKEN] + 0.25, rtol=0, atol=1e-3)
+    assert {n for n in before if not torch.equal(before[n], after[n])} == {QKV, FC1, TOKEN}
+    assert np.abs(logits(changed) - logits(embedded)).max() > 0.1
+
+
+def test_an_adapter_works_with_rounded_weights(embedded: Predictor, tmp_path: Path) -> None:
+    path = tmp_path / "mine.safetensors"
+    save_adapter(adapter_for(embedded), path)
+    try:
+        plain, rounded = (load_predictor(one, "cpu", "int8") for one in ("tiny", path))
+    except UnsupportedError as error:
+        pytest.skip(str(error))
+    assert np.abs(logits(rounded) - logits(plain)).max() > 0.1
+
+
+def test_an_adapter_of_other_weights_is_refused(embedded: Predictor, tmp_path: Path) -> None:
+    path = tmp_path / "mine.safetensors"
+    save_adapter(replace(adapter_for(embedded), fingerprint="0123456789abcdef"), path)
+    with pytest.raises(CheckpointError, match=f"0123456789abcdef.*{embedded.fingerprint}"):
+        load_predictor(path, device="cpu")
+
+
+def test_the_base_lies_beside_the_adapter(tmp_path: Path) -> None:
+    predictor = random_predictor()
+    path = tmp_path / "mine.safetensors"
+    save_adapter(adapter_for(predictor, base="base.safetensors"), path)
+    with pytest.raises(CheckpointError, match="Expected them beside it"):
+        load_predictor(path, device="cpu")
+    checkpoint.save(predictor.model, tmp_path / "base.safetensors")
+    assert load_predictor(path, device="cpu").fingerprint != predictor.fingerprint
+
+
+def test_damaged_adapters_are_refused(embedded: Predictor, tmp_path: Path) -> None:
+    path = tmp_path / "mine.safetensors"
+    adapter = adapter_for(embedded)
+    save_adapter(replace(adapter, whole={TOKEN: torch.zeros(3)}), path)
+    with pytest.raises(CheckpointError, match="does not have"):
+        load_predictor(path, device="cpu")
+    save_adapter(adapter, path)
+    path.write_bytes(path.read_bytes()[:-100])
+    assert not is_adapter(path)
+    with pytest.raises(CheckpointError):
+        load_predictor(path, device="cpu")
+    assert not is_adapter(tmp_path / "absent")
+
+
+def half_discs(count: int, seed: int) -> Sample:
+    """Bright discs of which the left half is labelled, which no model takes for an object."""
+    rng = np.random.default_rng(seed)
+    image, labels = rng.normal(50, 5, (180, 180)), np.zeros((180, 180), np.int32)
+    rows, columns = np.mgrid[:180, :180]
+    places = [(y, x) for y in range(30, 180, 40) for x in range(30, 180, 40)][:count]
+    for number, (y, x) in enumerate(places, 1):
+        disc = (rows - y) ** 2 + (columns - x) ** 2 < 15**2
+        image[disc] = 160 + rng.normal(0, 5, disc.sum())
+        labels[disc & (columns < x)] = number
+    pixels = np.repeat(image.clip(0, 255).astype(np.uint8)[..., None], 3, axis=2)
+    return Sample(pixels, labels, f"discs {seed}", "learnt", "learnt")
+
+
+def test_objects_kept_aside_are_not_learnt_from() -> None:
+    samples = [half_discs(9, 0), half_discs(6, 1)]
+    learnt_from, asked, (objects, aside) = _kept_aside(samples, seed=0)
+    assert (objects, aside) == (12, 3) == (15 - len(asked), len(asked))
+    assert sum(len(np.unique(one.labels)) - 1 for one in learnt_from) == objects
+    by_name = {one.name: one for one in learnt_from}
+    for sample, number in asked:
+        assert not by_name[sample.name].labels[sample.labels == number].any()
+        assert not by_name[sample.name].complete, "what is unlabelled may be an object"
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_too_few_objects_are_refused(count: int, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=f"{count} objects can be learnt from"):
+        learn([half_discs(count, 0)], tmp_path / "mine.safetensors")
+    whole = replace(half_discs(0, 0), labels=np.ones((180, 180), np.int32))
+    with pytest.raises(TrainingError, match="0 objects"):
+        learn([whole], tmp_path / "mine.safetensors")
+
+
+QUICK = LearnSettings(minutes=1.0, seconds_between=12, images=2, crop=112, patience=3)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_clicks_get_better(tmp_path: Path) -> None:
+    path = tmp_path / "mine.safetensors"
+    outcome = learn([half_discs(16, 0), half_discs(16, 1)], path, device="cpu", settings=QUICK)
+    assert outcome.path == path
+    assert outcome.after > outcome.before + 0.03
+    about = read_adapter(path).about
+    assert about["click_iou_after"] == pytest.approx(outcome.after, abs=1e-3)
+    assert about["kept_aside"] == outcome.kept_aside == 6
+    assert path.stat().st_size < 8_000_000
+    assert load_predictor(path, device="cpu").fingerprint != load_predictor("tiny").fingerprint
+
+
+def test_ended_at_once_nothing_is_left_behind(tmp_path: Path) -> None:
+    told: list[LearnProgress] = []
+
+    def stop(progress: LearnProgress) -> bool:
+        told.append(progress)
+        return False
+
+    settings = replace(QUICK, learning_rate=0.0)
+    outcome = learn(
+        [half_discs(4, 0)],
+        tmp_path / "a.safetensors",
+        device="cpu",
+        settings=settings,
+        progress=stop,
+    )
+    assert len(told) == outcome.steps == 1
+    assert outcome.path is None
+    assert outcome.after == outcome.before
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_that_cannot_be_written_to_is_named(embedded: Predictor, tmp_path: Path) -> None:
+    told: list[LearnProgress] = []
+
+    def tell(progress: LearnProgress) -> bool:
+        told.append(progress)
+        return True
+
+    with pytest.raises(TrainingError, match=r"absent/mine\.safetensors cannot be written"):
+        learn(
+            [half_discs(4, 0)],
+            tmp_path / "absent" / "mine.safetensors",
+            progress=tell,
+        )
+    assert not told, "nobody waits for what cannot be kept"
+    occupied = tmp_path / "folder.safetensors"
+    occupied.mkdir()
+    with pytest.raises(TrainingError, match="cannot be written"):
+        _write(adapter_for(embedded), occupied)
+    assert list(tmp_path.iterdir()) == [occupied], "no part of it is left behind"
