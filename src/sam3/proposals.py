@@ -40,7 +40,7 @@ class BoxProposals:
 
 
 def propose(
-    predictor: Predictor, features: ImageFeatures, least_score: float = 0.3
+    predictor: Predictor, features: ImageFeatures, least_score: float = 0.4
 ) -> BoxProposals:
     """Propose the boxes of all objects of an encoded image.
 

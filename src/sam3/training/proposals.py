@@ -22,7 +22,7 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional as F
 
-from sam3.config import ProposalConfig
+from sam3.config import ModelConfig, ProposalConfig
 from sam3.errors import Sam3Error
 from sam3.model.proposal_head import ProposalHead, Proposals
 from sam3.predictor import Predictor, load_predictor
@@ -40,6 +40,7 @@ _RING = 9  # cells: around objects of partly labelled images, background is sure
 _INSIDE = 0.25  # score of a cell from which its box counts
 _SCORE_WEIGHT, _LOG_WEIGHT = 4.0, 0.2
 _EMA = 0.995
+_WARMUP = 50  # steps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,37 +197,8 @@ def train_proposals(
     predictor = load_predictor(weights, device="cpu")
     config = replace(predictor.config, proposals=ProposalConfig())
     shards = list(_encoded(settings, out, predictor, data))
-    torch.manual_seed(settings.seed)
+    average = _train(settings, config, shards, out / "state.pt", stop_after, save_every)
     head = ProposalHead(config)
-    average = {name: value.clone() for name, value in head.state_dict().items()}
-    optimiser = torch.optim.AdamW(
-        head.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
-    )
-    state, first = out / "state.pt", 0
-    if state.exists():
-        saved = torch.load(state, weights_only=True)
-        head.load_state_dict(saved["head"])
-        optimiser.load_state_dict(saved["optimiser"])
-        average, first = saved["average"], saved["step"]
-    last = min(settings.steps, stop_after or settings.steps)
-    for step, batch in zip(range(first, last), _batches(shards, settings, first), strict=False):
-        rate = settings.learning_rate * (0.5 + 0.5 * math.cos(math.pi * step / settings.steps))
-        for group in optimiser.param_groups:
-            group["lr"] = rate * min(1.0, (step + 1) / 50)
-        loss, iou = proposal_loss(head(*batch[:3]), Targets(*batch[3:]))
-        optimiser.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(head.parameters(), 1.0)
-        optimiser.step()
-        decay = min(_EMA, (step + 1) / (step + 10))
-        for name, value in head.state_dict().items():
-            average[name].lerp_(value, 1 - decay)
-        if (step + 1) % save_every == 0 or step + 1 == last:
-            _LOG.info("step %d: loss %.4f, IoU of boxes %.3f", step + 1, float(loss.detach()), iou)
-            parts = {"head": head.state_dict(), "optimiser": optimiser.state_dict()}
-            aside = state.with_suffix(".part")
-            torch.save({**parts, "average": average, "step": step + 1}, aside)
-            aside.replace(state)
     head.load_state_dict(average)
     file = checkpoint.embedded_weights() if weights == "tiny" else weights
     path = out / "weights.safetensors"
@@ -239,6 +211,49 @@ def train_proposals(
         proposals=head,
     )
     return path
+
+
+def _train(
+    settings: ProposalSettings,
+    config: ModelConfig,
+    shards: list[Path],
+    state: Path,
+    stop_after: int | None,
+    save_every: int,
+) -> dict[str, Tensor]:
+    """Train a head, or go on; returns the moving average of its parameters."""
+    torch.manual_seed(settings.seed)
+    head = ProposalHead(config)
+    average = {name: value.clone() for name, value in head.state_dict().items()}
+    optimiser = torch.optim.AdamW(
+        head.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+    )
+    first = 0
+    if state.exists():
+        saved = torch.load(state, weights_only=True)
+        head.load_state_dict(saved["head"])
+        optimiser.load_state_dict(saved["optimiser"])
+        average, first = saved["average"], saved["step"]
+    last = min(settings.steps, stop_after or settings.steps)
+    for step, batch in zip(range(first, last), _batches(shards, settings, first), strict=False):
+        rate = settings.learning_rate * (0.5 + 0.5 * math.cos(math.pi * step / settings.steps))
+        for group in optimiser.param_groups:
+            group["lr"] = rate * min(1.0, (step + 1) / _WARMUP)
+        loss, iou = proposal_loss(head(*batch[:3]), Targets(*batch[3:]))
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(head.parameters(), 1.0)
+        optimiser.step()
+        decay = min(_EMA, (step + 1) / (step + 10))
+        for name, value in head.state_dict().items():
+            average[name].lerp_(value, 1 - decay)
+        if (step + 1) % save_every == 0 or step + 1 == last:
+            _LOG.info("step %d: loss %.4f, IoU of boxes %.3f", step + 1, loss.detach(), iou)
+            parts = {"head": head.state_dict(), "optimiser": optimiser.state_dict()}
+            aside = state.with_suffix(".part")
+            torch.save({**parts, "average": average, "step": step + 1}, aside)
+            aside.replace(state)
+    return average
 
 
 _PARTS = ("embedding", "middle", "fine", *Targets._fields)

@@ -71,7 +71,7 @@ class AutomaticSettings:
     """
 
     seeds: SeedKind = "auto"
-    min_proposal: float = 0.3
+    min_proposal: float = 0.4
     grid: int = 12
     blob_radii: tuple[float, float] = (4.0, 24.0)
     blob_contrast: float = 0.05
