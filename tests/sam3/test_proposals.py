@@ -70,8 +70,10 @@ def test_every_nucleus_gets_one_box(embedded: Predictor) -> None:
     assert len(fewer.scores) == (found.scores >= 0.6).sum()
 
 
-def test_an_empty_image_has_no_proposals(embedded: Predictor) -> None:
-    found = propose(embedded, embedded.encode(np.full((60, 80), 90, np.uint8)))
+@pytest.mark.parametrize(("light", "noise"), [(10, 0), (40, 6), (90, 15)])
+def test_ground_alone_has_no_proposals(embedded: Predictor, light: int, noise: int) -> None:
+    grey = np.random.default_rng(0).normal(light, noise, (200, 224)).clip(0, 255)
+    found = propose(embedded, embedded.encode(grey.astype(np.uint8)))
     assert found.boxes.shape == (0, 4)
     assert found.points.shape == (0, 2)
     assert len(found.scores) == 0
