@@ -1,4 +1,4 @@
-"""Whole stacks, series and slides: the same question asked of many planes, and kept on disk."""
+"""Whole stacks, series and slides: one question for many planes, with results on disk."""
 
 from napari_sam3.core.objects import Instance
 from napari_sam3.inference.tracking.carry import CarryRules

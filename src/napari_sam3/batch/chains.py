@@ -33,7 +33,7 @@ class ChainStep:
     known : bool
         Whether it was done in an earlier run.
     asked : bool
-        Whether the model was asked now; neither, where there is nothing to be carried.
+        Whether the model predicted now; false where there is nothing to propagate.
     error : ImageError, optional
         Why the plane could not be read. Objects are carried on across it.
     """
@@ -56,11 +56,11 @@ def sweep(
     bench : Workbench
         Does the steps. The records of planes with prompts have to be there.
     stack : sequence of tuple of int
-        Planes in the order in which they are gone through.
+        Planes in order.
     room : {"forward", "backward"}
         Name of the records.
     load : callable
-        Reads a plane; told which one may be next.
+        Reads a plane; called with it and the next one.
     """
     state: State = {}
     for at, position in enumerate(stack):

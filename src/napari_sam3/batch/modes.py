@@ -1,4 +1,4 @@
-"""The four ways to ask for objects on many planes."""
+"""The four kinds of question for many planes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Placed:
         return tuple(position for position in every if self.prompts.on(position))
 
     def to_json(self) -> dict[str, Any]:
-        """Return what is asked as plain values."""
+        """Return the question as plain values."""
         return {"mode": "placed", "prompts": _prompts(self.prompts)}
 
 
@@ -55,13 +55,13 @@ class Repeated:
         return Placed(BatchPrompts(dict.fromkeys(every, self.objects)))
 
     def to_json(self) -> dict[str, Any]:
-        """Return what is asked as plain values."""
+        """Return the question as plain values."""
         return {"mode": "repeated", "prompts": _objects(self.objects)}
 
 
 @dataclass(frozen=True)
 class Carried:
-    """Objects followed from plane to plane, outward from those with prompts, both ways.
+    """Objects propagated from plane to plane, in both directions from those with prompts.
 
     Parameters
     ----------
@@ -69,10 +69,10 @@ class Carried:
         An object may have prompts on several planes: between two of them each plane is taken
         from the nearer one.
     axis : int
-        Axis of the image along which it is gone, one before rows and columns; by default the
-        last of these.
+        Axis of the image along which objects are propagated, one before rows and columns; by
+        default the last of these.
     rules : CarryRules
-        How objects are asked for, and where they end.
+        Rules for the prompts on the next plane, and for an end.
     """
 
     prompts: BatchPrompts
@@ -80,7 +80,7 @@ class Carried:
     rules: CarryRules = field(default_factory=CarryRules)
 
     def stacks(self, every: Sequence[Position]) -> tuple[tuple[Position, ...], ...]:
-        """Divide planes into stacks that are gone through one by one, each in ascending order.
+        """Divide planes into stacks, each in ascending order.
 
         Raises
         ------
@@ -90,7 +90,7 @@ class Carried:
         leading = len(every[0]) if every else 0
         if not -leading <= self.axis < leading:
             raise PromptError(
-                f"objects cannot be carried along axis {self.axis} of an image with {leading} "
+                f"objects cannot be propagated along axis {self.axis} of an image with {leading} "
                 "axes before rows and columns; choose one of these"
             )
         axis = self.axis % leading
@@ -103,7 +103,7 @@ class Carried:
         return tuple(sorted(with_prompts))
 
     def to_json(self) -> dict[str, Any]:
-        """Return what is asked as plain values."""
+        """Return the question as plain values."""
         rules = {**asdict(self.rules), "parts": list(self.rules.parts)}
         return {
             "mode": "carried",
@@ -115,12 +115,12 @@ class Carried:
 
 @dataclass(frozen=True)
 class Automatic:
-    """Every object there is.
+    """All objects.
 
     Parameters
     ----------
     settings : AutomaticSettings
-        What is looked for.
+        How to search.
     tile : int
         Side in px of the tiles in which planes are worked on that are larger. Objects on their
         borders are found once, and whole.
@@ -130,12 +130,12 @@ class Automatic:
     tile: int = 2048
 
     def __post_init__(self) -> None:
-        """Refuse tiles of no size."""
+        """Check the tile size."""
         if self.tile < 1:
-            raise PromptError(f"tiles of {self.tile} px hold nothing; give at least 1")
+            raise PromptError(f"the tile size is {self.tile} px; expected at least 1")
 
     def to_json(self) -> dict[str, Any]:
-        """Return what is asked as plain values."""
+        """Return the question as plain values."""
         return {"mode": "automatic", "settings": self.settings.to_json(), "tile": self.tile}
 
 

@@ -1,4 +1,4 @@
-"""The output of a batch: labels as OME-Zarr, and beside them what was asked and what is done."""
+"""The output of a batch: labels as OME-Zarr, with its question and records in a folder."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def folder_beside(output: str | os.PathLike[str]) -> Path:
 
 
 class BatchFolder:
-    """The output of one batch, begun or gone on with.
+    """The output of one batch, new or resumed.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ class BatchFolder:
         Folder of the labels. Without one, records are kept in a temporary folder as long as the
         batch runs, so that memory does not grow, and no labels are written.
     question : mapping
-        What is asked, as plain values under ``image``, ``model``, ``mode`` and others.
+        The question, as plain values under ``image``, ``model``, ``mode`` and others.
     shape : sequence of int
         Of the labels.
     axes : ImageAxes
@@ -57,19 +57,19 @@ class BatchFolder:
     version : str, optional
         Of OME-Zarr.
     overwrite : bool
-        Begin anew, whatever is there.
+        Replace an existing output.
 
     Attributes
     ----------
     records : Records
-        What is done.
+        The records of finished units.
     resumed : bool
-        Whether an earlier run is gone on with.
+        Whether an earlier run is resumed.
 
     Raises
     ------
     BatchError
-        If something else was asked before, or another process is at it, or it cannot be written.
+        If the output has another question, is in use by another process, or cannot be written.
     sam3.errors.Sam3Error
         If the labels cannot be made or opened.
     """
@@ -103,11 +103,11 @@ class BatchFolder:
 
     @property
     def manifest(self) -> Path:
-        """The file that says what was asked."""
+        """The file with the question."""
         return self.path / "manifest.json"
 
     def close(self) -> None:
-        """Let others write."""
+        """Release the output to other processes."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -115,7 +115,7 @@ class BatchFolder:
             self._temporary.cleanup()
 
     def finish(self, positions: Sequence[Position]) -> None:
-        """Build the coarser levels, and tell what is known of each label; may be repeated."""
+        """Build the coarser levels, and write the properties of labels; may be repeated."""
         if self.output is None:
             return
         known: dict[int, dict[str, Any]] = {}
@@ -206,7 +206,7 @@ class BatchFolder:
         self._lock = descriptor
 
     def _remove(self) -> None:
-        """Forget an earlier batch, what was asked first, so that no half of it is gone on with."""
+        """Delete an earlier batch, its question first, so that half of it cannot be resumed."""
         self.manifest.unlink(missing_ok=True)
         for entry in list(self.path.iterdir()):
             if entry.is_dir():
@@ -222,7 +222,7 @@ class BatchFolder:
             known, version = dict(content["question"]), content["version"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise BatchError(
-                f"{str(self.manifest)!r} is damaged, so that it is not known what was asked; "
+                f"{str(self.manifest)!r} is damaged, so that the batch cannot be resumed; "
                 "choose another output or overwrite it (--overwrite)"
             ) from error
         if content.get("format") != FORMAT or version != VERSION:
@@ -235,8 +235,8 @@ class BatchFolder:
         different = sorted(name for name in {*known, *asked} if known.get(name) != asked.get(name))
         if different:
             raise BatchError(
-                f"{str(self.output)!r} was begun with {_differences(different, known, asked)}; "
-                "ask the same to go on, choose another output, or overwrite it (--overwrite)"
+                f"{str(self.output)!r} was started with {_differences(different, known, asked)}; "
+                "give the same options to resume, change the output or overwrite it (--overwrite)"
             )
 
 

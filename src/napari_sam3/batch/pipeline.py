@@ -42,7 +42,7 @@ class ReadAhead(Generic[Key, Read]):
         return future.result()
 
     def close(self) -> None:
-        """Wait for what is being read, and read no more."""
+        """Wait for the present read, and start no other."""
         self._ahead = None
         self._pool.shutdown(wait=True, cancel_futures=True)
 
@@ -53,7 +53,7 @@ class WriteBehind(Generic[Result]):
     Parameters
     ----------
     depth : int
-        How many may wait; beyond, whoever puts in one more waits, so that memory does not grow.
+        Length of the queue; `put` blocks when it is full, so that memory does not grow.
     """
 
     def __init__(self, depth: int = 3) -> None:
@@ -62,7 +62,7 @@ class WriteBehind(Generic[Result]):
         self._waiting: deque[Future[Result]] = deque()
 
     def put(self, write: Callable[[], Result]) -> Iterator[Result]:
-        """Have something written, and give what is written by now; raises what writing raised."""
+        """Queue a write, and return those finished by now; raises errors of earlier writes."""
         self._waiting.append(self._pool.submit(write))
         while self._waiting and (self._waiting[0].done() or len(self._waiting) > self._depth):
             yield self._waiting.popleft().result()
@@ -73,5 +73,5 @@ class WriteBehind(Generic[Result]):
             yield self._waiting.popleft().result()
 
     def close(self) -> None:
-        """Write what is being written, and nothing that waits behind it."""
+        """Finish the present write, and drop those that wait."""
         self._pool.shutdown(wait=True, cancel_futures=True)

@@ -12,7 +12,7 @@ __all__ = ["BatchControl", "Pace"]
 
 
 class BatchControl:
-    """Told the progress, and asked whether to go on; from any thread.
+    """Reports the progress and cancels a batch; from any thread.
 
     Parameters
     ----------
@@ -22,7 +22,7 @@ class BatchControl:
     Attributes
     ----------
     cancelled : bool
-        Set by `cancel`: the batch ends within one block of the encoder, and keeps what is done.
+        Set by `cancel`: the batch ends within one block of the encoder, and keeps finished units.
     progress : Progress
         The latest.
     """
@@ -38,7 +38,7 @@ class BatchControl:
         return self.cancelled
 
     def cancel(self) -> None:
-        """End the batch. What is done is kept, and the same call goes on from there."""
+        """Cancel the batch. Finished units are kept, and the same call resumes it."""
         self.cancelled = True
 
     def report(self, stage: str, fraction: float | None = None) -> None:
@@ -60,7 +60,7 @@ class BatchControl:
 
 
 class Pace:
-    """Measures from the first time it is told how far a batch is; what was skipped took no time."""
+    """Measures the rate of a batch from the first update; skipped units take no time."""
 
     def __init__(self) -> None:
         self._begun: tuple[float, int] | None = None

@@ -103,7 +103,9 @@ def write_prompts(
             raise PromptError(f"a CSV such as {path.name!r} holds no outlines; write a .json file")
         text = _csv_text(rows, leading)
     else:
-        raise PromptError(f"{path.name!r} is no table of prompts; name it .csv or .json")
+        raise PromptError(
+            f"{path.name!r} is not a table of prompts; expected a name that ends in .csv or .json"
+        )
     try:
         write_whole(path, text.encode())
     except OSError as error:
@@ -129,14 +131,14 @@ def _csv_rows(text: str, name: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
             values = zip(header, (field.strip() for field in fields), strict=True)
             yield place, {column: value for column, value in values if value != ""}
     except csv.Error as error:
-        raise PromptError(f"{name}, line {reader.line_num} is no CSV ({error})") from error
+        raise PromptError(f"{name}, line {reader.line_num} is not valid CSV ({error})") from error
 
 
 def _json_rows(text: str, name: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     try:
         rows = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise PromptError(f"{name} is no JSON ({error})") from error
+        raise PromptError(f"{name} is not valid JSON ({error})") from error
     if not isinstance(rows, list):
         raise PromptError(f"{name} holds {type(rows).__name__}; expected a list of prompts")
     for i, row in enumerate(rows, start=1):
@@ -212,7 +214,7 @@ def _prompt(values: Mapping[str, Any], place: str) -> PromptSet:
     except PromptError as error:
         raise PromptError(_once(place, str(error))) from error
     except (TypeError, ValueError) as error:
-        raise PromptError(f"{place}: outline is no list of (x, y): {error}") from error
+        raise PromptError(f"{place}: outline is not a list of (x, y): {error}") from error
     found = ", ".join(f"{name} {values[name]}" for name in (*click, *box)) or "neither"
     raise PromptError(
         f"{place} has {found}; expected a click (x, y, and polarity if it is background) or a box "

@@ -120,7 +120,7 @@ class BatchPrompts:
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is no prompt at all."""
+        """Whether there is no prompt."""
         return not self.planes
 
     @property
@@ -137,7 +137,7 @@ class BatchPrompts:
         return BatchPrompts({one: self.planes[one] for one in positions if one in self.planes})
 
     def rows(self) -> Iterator[PromptEntry]:
-        """Give the prompts one by one, plane by plane and object by object, the box first."""
+        """Yield the prompts one by one, by plane and object, the box first."""
         for position, objects in self.planes.items():
             for number, prompts in objects.items():
                 if prompts.box is not None:
@@ -237,7 +237,7 @@ def _positions(values: npt.ArrayLike, ndim: int, name: str) -> npt.NDArray[np.fl
         return np.zeros((0, ndim))
     if array.ndim != 2 or array.shape[1] != ndim or not np.isfinite(array).all():
         raise PromptError(
-            f"{name} of shape {array.shape} are no positions in an image of {ndim} axes; expected "
+            f"{name} of shape {array.shape} are not positions in an image of {ndim} axes; expected "
             f"finite numbers, N x {ndim}"
         )
     return array.round(DECIMALS)

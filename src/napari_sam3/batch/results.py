@@ -21,7 +21,7 @@ __all__ = ["BatchError", "PlaneResult", "Progress", "masks_digest"]
 
 
 class BatchError(Sam3Error, RuntimeError):
-    """A batch that cannot be begun, gone on with, or written."""
+    """A batch that cannot be started, resumed or written."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class PlaneResult:
     skipped : bool
         Everything was there from an earlier run.
     error : Sam3Error, optional
-        Why the plane is missing; the batch goes on with the others.
+        Why the plane is missing; the batch continues with the others.
     """
 
     plane: PlaneIndex

@@ -39,10 +39,10 @@ def check_dask(address: str, image: ImageSource, model: ModelSource, output: Any
     if address.startswith("local:"):
         count = address.removeprefix("local:")
         if not count.isdecimal() or int(count) < 1:
-            raise BatchError(f"{address!r} is no number of processes; expected such as local:4")
+            raise BatchError(f"{address!r} is not a number of processes; expected e.g. local:4")
     elif "://" not in address:
         raise BatchError(
-            f"{address!r} is no Dask scheduler; expected local:N for N processes on this machine, "
+            f"{address!r} is not a Dask scheduler; expected local:N for N processes on this host "
             "or an address such as tcp://host:8786"
         )
     if image.path is None:
@@ -79,7 +79,7 @@ def connect(address: str) -> Iterator[Any]:
             stack.enter_context(client)
         except (OSError, TimeoutError) as error:
             raise BatchError(
-                f"there is no Dask scheduler at {address!r} ({error}); check the address, or use "
+                f"no Dask scheduler at {address!r} ({error}); check the address, or use "
                 "local:N for N processes on this machine"
             ) from error
         yield client
@@ -250,7 +250,7 @@ def _about(job: BatchJob, position: Position | None) -> BatchJob:
 
 
 def _result_of(future: Any) -> Any:
-    """Wait for a task; whatever ends it is raised as an error of ours."""
+    """Wait for a task; its failure is raised as an error of this package."""
     try:
         return future.result()
     except Sam3Error:
@@ -262,7 +262,7 @@ def _result_of(future: Any) -> Any:
 def _failed(error: Exception) -> BatchError:
     from distributed import KilledWorker
 
-    go_on = "the same command goes on from what is done"
+    go_on = "run the same command again to resume"
     if isinstance(error, KilledWorker):
         return BatchError(
             f"the worker processes died at a task on Dask, {error.last_worker.address} the last. "

@@ -44,14 +44,14 @@ def run_here(
     positions : sequence of tuple of int
         Planes, in the order in which they are done.
     control : BatchControl
-        Told the progress, and asked whether to go on.
+        Called with the progress; cancels the run.
     cache : EmbeddingCache, optional
         Features from before.
 
     Yields
     ------
     PlaneResult
-        Each plane once it is written. Once the control is cancelled, those that were in hand.
+        Each plane once it is written. Once the control is cancelled, those in progress.
     """
     bench = Workbench(job, control, cache) if cache is not None else Workbench(job, control)
     control.begin(count_units(bench, positions))

@@ -56,7 +56,7 @@ def segment(
 
     Reading, the model and writing overlap, and memory does not grow with the number of planes.
     Stop at any time by closing the generator, by no longer asking it, or by the control: with an
-    output, the same call goes on from there.
+    output, the same call resumes it.
 
     Parameters
     ----------
@@ -64,17 +64,17 @@ def segment(
         A file or OME-Zarr; anything with ``shape``, ``dtype`` and indexing (numpy, dask, zarr),
         rows and columns last, or 3 or 4 colours after them; or a `LazyImage`.
     mode : Placed, Repeated, Carried or Automatic
-        What is looked for.
+        The question.
     model : str, path, Predictor or callable
         A name or weights file, a loaded model, or a function that loads one.
     planes : iterable of sequence of int, optional
         Positions on the axes before rows and columns; by default all planes. Prompts on others
         are left out.
     output : path, optional
-        OME-Zarr of labels to write. Beside it, in ``<output>.batch``, stands what was asked and
-        what is done.
+        OME-Zarr of labels to write. The folder ``<output>.batch`` next to it holds the question
+        and the records.
     overwrite : bool
-        Begin anew, whatever the output is.
+        Replace an existing output.
     rgb : bool, optional
         Whether the last axis of an array holds colours, or the samples of a file are colours. By
         default what file or names of axes say. An array without names whose last axis has a
@@ -92,7 +92,7 @@ def segment(
     cache : EmbeddingCache, optional
         Features from before, perhaps with a store; not emptied.
     control : BatchControl, optional
-        To cancel from another thread, and to hear of the progress.
+        Cancels from another thread, and is called with the progress.
     dask : str, optional
         ``local:N`` for N processes, or the address of a scheduler, such as ``tcp://host:8786``.
         Image and model are then given by paths, and an output is needed.
@@ -101,7 +101,7 @@ def segment(
     ------
     PlaneResult
         Each plane once it is written; those of an earlier run, too, with `skipped`. One that
-        cannot be read comes with its `error`, and the batch goes on.
+        cannot be read comes with its `error`, and the batch continues.
 
     Raises
     ------
@@ -147,7 +147,7 @@ def _choose(image: LazyImage, planes: Iterable[Sequence[int]] | None) -> tuple[P
         return all_positions(image)
     chosen = sorted({tuple(int(at) for at in position) for position in planes})
     for position in chosen:
-        plane_of(image, position)  # refuses what is not there
+        plane_of(image, position)  # raises for planes that do not exist
     return tuple(chosen)
 
 
@@ -161,7 +161,7 @@ def _positions(
         mode.prompts.check_inside(shape)
         if mode.prompts.at(chosen).is_empty:
             raise BatchError(
-                f"there is no prompt on the planes chosen ({len(chosen)}); give a click or a box "
+                f"no prompt on the chosen planes ({len(chosen)}); give a click or a box "
                 "on one of them"
             )
     if isinstance(mode, Placed):

@@ -62,7 +62,7 @@ class ImageSource:
             return cls(image=image)
         if not hasattr(image, "shape") or not hasattr(image, "dtype") or len(image.shape) < 2:
             raise BatchError(
-                f"{type(image).__name__} is no image; expected a path, an array of at least two "
+                f"{type(image).__name__} is not an image; expected a path, an array of at least 2 "
                 "axes, or a LazyImage"
             )
         return cls(image=LazyImage.of(image, rgb=rgb))
@@ -100,7 +100,7 @@ class ModelSource:
     device : str
         "auto", "cpu", "cuda" or "mps".
     loader : callable, optional
-        Gives the model, if it is known to this process only.
+        Returns the model, if only this process has it.
     """
 
     name: str = "tiny"
@@ -118,7 +118,9 @@ class ModelSource:
             return cls(loader=lambda: model)
         if callable(model):
             return cls(loader=model)
-        raise BatchError(f"{model!r} is no model; expected a name, a weights file or a predictor")
+        raise BatchError(
+            f"{model!r} is not a model; expected a name, a weights file or a predictor"
+        )
 
     @property
     def is_portable(self) -> bool:

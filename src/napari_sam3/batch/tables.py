@@ -15,7 +15,7 @@ __all__ = ["read_objects"]
 
 
 def read_objects(output: str | os.PathLike[str]) -> Iterator[ObjectRow]:
-    """Give each object of each plane that is done, plane by plane, without reading pixels.
+    """Yield each object of each finished plane, without reading pixels.
 
     Parameters
     ----------
@@ -25,18 +25,18 @@ def read_objects(output: str | os.PathLike[str]) -> Iterator[ObjectRow]:
     Yields
     ------
     ObjectRow
-        As the object is to be seen: without the pixels that others have. Those of which nothing
-        is to be seen are left out.
+        The visible part of the object, without pixels that others cover. Objects without visible
+        pixels are left out.
 
     Raises
     ------
     BatchError
-        If there are no records beside the labels.
+        If the labels have no records.
     """
     folder = folder_beside(output)
     if not (folder / "manifest.json").exists():
         raise BatchError(
-            f"there are no records in {str(folder)!r}; expected the output of a batch with the "
+            f"no records in {str(folder)!r}; expected the output of a batch with the "
             "folder beside it"
         )
     records = Records(folder)

@@ -1,4 +1,4 @@
-"""What each unit of work gave, as small files that are whole or not there."""
+"""Records of the units of a batch, each in a file that is complete or absent."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from .results import BatchError
 __all__ = ["Painted", "Records", "name_of", "position_of"]
 
 T = TypeVar("T")
-# What a plane or a tile gave, as text.
+# Largest record of a plane or a tile.
 MAX_RECORD_BYTES = 1 << 30
 _FIRST = b'{"sum":"'
 _BODY_AT = len(_FIRST) + 8 + len(b'","body":')
@@ -101,18 +101,18 @@ _PAINTED: Schema[_Unit[_Line]] = Schema(_Unit[_Line], "how a plane was painted",
 
 @dataclass(frozen=True)
 class Painted:
-    """That a plane of labels was written.
+    """The record of a plane of labels that was written.
 
     Parameters
     ----------
     made_from : str
         Digest of the objects that were painted.
     extents : tuple of Extent
-        What is to be seen of them.
+        Their visible parts.
     scores : tuple of float
         Their scores.
     prompts : tuple of (int, int)
-        Numbers of clicks and boxes that each of them was asked by.
+        Numbers of clicks and boxes of each of them.
     """
 
     made_from: str
@@ -146,7 +146,7 @@ class Records:
         self.path = path
 
     def tidy(self) -> None:
-        """Delete files that a killed process had in hand."""
+        """Delete partly written files of killed processes."""
         for room in _ROOMS:
             for partial in (self.path / room).glob(".*.partial"):
                 partial.unlink(missing_ok=True)
@@ -157,11 +157,11 @@ class Records:
             shutil.rmtree(self.path / room)
 
     def has(self, room: str, name: str) -> bool:
-        """Whether there is a record, whatever it was made from."""
+        """Whether there is a record, valid or outdated."""
         return self._file(room, name).exists()
 
     def forget(self, room: str, name: str) -> None:
-        """Delete a record that no longer says the truth."""
+        """Delete an outdated record."""
         self._file(room, name).unlink(missing_ok=True)
 
     def objects(
@@ -257,7 +257,7 @@ class Records:
         except OSError as error:
             raise BatchError(
                 f"{str(path)!r} cannot be written ({error.strerror or error}); free some space, "
-                "then the same command goes on from there"
+                "then run the same command again to resume"
             ) from error
 
     def _file(self, room: str, name: str) -> Path:

@@ -77,7 +77,7 @@ class BatchJob:
     level : int, optional
         Pyramid level, pinned.
     run : str
-        Tells runs apart, so that nothing of an earlier one is taken for this one's.
+        Identifies the run, so that results of an earlier one are not used for it.
     """
 
     image: ImageSource
@@ -145,7 +145,7 @@ class Workbench:
             return ArrayPlane(rendered.region(slice(0, height), slice(0, width)), limits)
         except ImageError:
             raise
-        except Exception as error:  # whatever reads the file raises what it likes
+        except Exception as error:  # readers of files raise errors of any kind
             reason = (str(error) or type(error).__name__).splitlines()[0]
             raise ImageError(f"{plane_index(position)} cannot be read ({reason})") from error
 
@@ -230,7 +230,7 @@ class Workbench:
         except OSError as error:
             raise BatchError(
                 f"{str(self.job.output)!r} cannot be written ({error.strerror or error}); free "
-                "some space, then the same command goes on from there"
+                "some space, then run the same command again to resume"
             ) from error
         self.records.put_painted(name, Painted.of(objects, extents, made_from))
         return True
@@ -247,7 +247,7 @@ class Workbench:
         )
 
     def forget(self) -> None:
-        """Give up the features of a plane that is not come back to."""
+        """Evict the features of a plane that is finished."""
         self.cache.clear()
 
     def _while_wanted(self, ask: Callable[[], T | None]) -> T:

@@ -56,7 +56,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "-o", "--output", required=True, metavar="LABELS.zarr", type=Path, help="OME-Zarr to write"
     )
     command.add_argument(
-        "--mode", choices=MODES, default="placed", help="what is looked for (default: placed)"
+        "--mode", choices=MODES, default="placed", help="kind of question (default: placed)"
     )
     command.add_argument("--prompts", metavar="TABLE", type=Path, help="CSV or JSON of prompts")
     command.add_argument(
@@ -88,7 +88,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def _add_how_and_where(command: argparse.ArgumentParser) -> None:
-    """Add how the image is looked at, where the work is done, and what is written besides."""
+    """Add options for the image, the device and further outputs."""
     command.add_argument("--level", type=int, help="how finely to look; by default chosen")
     command.add_argument(
         "--contrast",
@@ -105,7 +105,7 @@ def _add_how_and_where(command: argparse.ArgumentParser) -> None:
         "--ome-version", choices=("0.5", "0.4"), default=None, help="of OME-Zarr (default: 0.5)"
     )
     command.add_argument(
-        "--table", metavar="CSV", type=Path, help="table of all objects to write besides"
+        "--table", metavar="CSV", type=Path, help="also write a table of all objects"
     )
 
 
@@ -167,7 +167,7 @@ def _results(
 
 
 def _hush_dask() -> None:
-    """Leave out what the parts of Dask tell each other."""
+    """Silence Dask's own log messages."""
     import importlib.util
     import logging
 
@@ -192,7 +192,7 @@ def _report(
         again = " without --overwrite" if arguments.overwrite else ""
         print(
             f"{arguments.prog}: interrupted after {done.done} of {done.total} units; the same "
-            f"command{again} goes on from there",
+            f"command{again} resumes it",
             file=sys.stderr,
         )
     if arguments.json:

@@ -40,7 +40,7 @@ exit codes:
 
 
 class Parser(argparse.ArgumentParser):
-    """Say what is wrong in one line, without the usage in front of it."""
+    """Print an error in one line, without the usage."""
 
     def error(self, message: str) -> NoReturn:
         """Print the message and end the program with the code for bad input."""

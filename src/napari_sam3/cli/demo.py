@@ -47,7 +47,7 @@ class Take:
     clicks : tuple of places
         Left clicks, on the object.
     away : tuple of places
-        Right clicks, beside it.
+        Right clicks, outside the object.
     box : pair of places, optional
         Corners to drag between.
     """
@@ -154,7 +154,7 @@ def _open(model: str, device: str) -> tuple[napari.Viewer, SegmentWidget]:
 
 
 def _label_coins(folder: Path, model: str, device: str) -> list[ObjectRow]:
-    """Label the coins, leave one in hand, and write the files."""
+    """Label the coins, leave one not accepted, and write the files."""
     from .robot import Robot
 
     viewer, widget = _open(model, device)
@@ -190,7 +190,7 @@ class Person:
         session.failed.connect(self._failures.append)
 
     def show(self, take: Take) -> None:
-        """Give all prompts of one object, and wait for its mask."""
+        """Place all prompts of one object, and wait for its mask."""
         if take.box is not None:
             self._hand.drag(*take.box)
         for place in take.clicks:

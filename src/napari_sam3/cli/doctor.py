@@ -1,4 +1,4 @@
-"""The command `napari-sam3 doctor`: what is here, what would be used, and whether it works."""
+"""The command `napari-sam3 doctor`: versions, devices and a self-test."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Say what is here and test it; returns the exit code."""
+    """Print the environment and test it; returns the exit code."""
     about: dict[str, Any] = {
         "system": _system(),
         "versions": _versions(),

@@ -41,13 +41,13 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "-o", "--output", required=True, metavar="OUT", type=Path, help="file or folder to write"
     )
     command.add_argument(
-        "--format", choices=list(FORMATS), metavar="FORMAT", help="if the name does not tell it"
+        "--format", choices=list(FORMATS), metavar="FORMAT", help="if the name has no known ending"
     )
     command.add_argument(
         "--table",
         metavar="TABLE",
         type=Path,
-        help="CSV or Parquet of what is known of each object: id, plane, class, score and others; "
+        help="CSV or Parquet of properties of objects: id, plane, class, score and others; "
         "by default what an OME-Zarr keeps of it",
     )
     command.add_argument("--ome-version", choices=("0.5", "0.4"), help="of OME-Zarr (default: 0.5)")

@@ -39,7 +39,7 @@ COMMANDS: tuple[tuple[str, ModuleType, str], ...] = (
     (
         "batch",
         batch_command,
-        "segment many planes, or tiles of a large one; goes on where it stopped",
+        "segment many planes, or tiles of a large one; can be interrupted and resumed",
     ),
     (
         "precompute",
@@ -123,7 +123,7 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument(
                 "--overwrite", action="store_true", help="replace files that exist already"
             )
-        command.add_argument("-v", "--verbose", action="store_true", help="say what is being done")
+        command.add_argument("-v", "--verbose", action="store_true", help="report each step")
         command.set_defaults(prog=command.prog)
     return parser
 

@@ -27,7 +27,7 @@ examples:
 CONSENT = """\
 The released weights of SAM 3 are 3.5 GB, made by Meta, and come under Meta's SAM License, not under
 the licence of this program: read it at huggingface.co/facebook/sam3, where access is granted. Your
-Hugging Face account is told to the server.
+Hugging Face account is sent to the server.
 """
 
 
@@ -47,11 +47,11 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     verify.add_argument("--sha256", metavar="HEX", help="checksum that the file should have")
     for action in actions.choices.values():
         add_json_option(action)
-        action.add_argument("-v", "--verbose", action="store_true", help="say what is being done")
+        action.add_argument("-v", "--verbose", action="store_true", help="report each step")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do what is asked; returns the exit code."""
+    """Run the action; returns the exit code."""
     return {"list": _list, "download": _download, "verify": _verify}[arguments.action](arguments)
 
 
@@ -112,7 +112,7 @@ def _verify(arguments: argparse.Namespace) -> int:
 
     path = checkpoint.embedded_weights() if arguments.file == "tiny" else Path(arguments.file)
     if not path.is_file():
-        raise CheckpointNotFoundError(f"there is no weights file {str(path)!r}; check the path")
+        raise CheckpointNotFoundError(f"no weights file {str(path)!r}; check the path")
     digest = _sha256(path)
     wanted = (arguments.sha256 or "").strip().lower()
     if wanted and wanted != digest:

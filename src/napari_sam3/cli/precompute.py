@@ -38,7 +38,7 @@ examples:
   napari-sam3 precompute slide.ome.zarr -o slide.store --dry-run
       only say how many fields, hours and gigabytes it would be
 
-It may be interrupted at any time (Ctrl-C); the same command goes on where it stopped.
+It may be interrupted at any time (Ctrl-C); the same command resumes it.
 """
 
 
@@ -137,7 +137,7 @@ def _fill(
         done = last.done if last else 0
         print(
             f"{arguments.prog}: interrupted after {done} of {plan.fields} fields; the same "
-            "command goes on from there",
+            "command resumes it",
             file=sys.stderr,
         )
         return INTERRUPTED

@@ -84,7 +84,7 @@ class Robot:
         QApplication.processEvents()
 
     def rest(self) -> None:
-        """Let the application do what is due."""
+        """Process pending events."""
         QApplication.processEvents()
 
     def wait_until(self, done: Callable[[], bool], what: str, seconds: float = 120.0) -> None:

@@ -32,7 +32,7 @@ examples:
 
 X is the column and Y the row, in pixels from the centre of the first pixel, which is 0,0. Every
 --box and every foreground --point starts an object; a background --point (X,Y,0) belongs to the
-object before it. The labels have the image's shape; the name of the output tells the format
+object before it. The labels have the image's shape; the name of the output decides the format
 (.tif, .ome.tif, .zarr, .geojson and others, see napari-sam3 export --help).
 """
 
@@ -173,7 +173,7 @@ def _from_table(
         )
     leading = image.axes.names[:-2]
     if arguments.plane is not None:
-        # A table without planes means the one that is asked for.
+        # A table without planes refers to the chosen plane.
         try:
             planes = read_prompts(arguments.prompts, 0).planes
         except PromptError:
@@ -233,7 +233,7 @@ def _plane(text: str) -> tuple[int, ...]:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no plane; expected whole numbers such as 7 or 0,7"
+            f"{text!r} is not a plane; expected whole numbers such as 7 or 0,7"
         ) from None
 
 

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 START_SECONDS = 20.0
 QUIETLY = ("-nolisten", "tcp", "-noreset")
-# Qt must use X11 there, whatever the session outside would have it use.
+# Qt must use X11 there, also where the desktop uses Wayland.
 X11_ONLY = {"QT_QPA_PLATFORM": "xcb", "XDG_SESSION_TYPE": "x11"}
 OUTSIDE = ("DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY", *X11_ONLY)
 

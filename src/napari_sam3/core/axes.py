@@ -103,7 +103,7 @@ class ImageAxes:
         scale: Sequence[float] | None = None,
         translate: Sequence[float] | None = None,
     ) -> ImageAxes:
-        """Return axes with what is known of them, as files and layers tell it.
+        """Return axes with the properties that a file or layer gives.
 
         Parameters
         ----------

@@ -9,7 +9,7 @@ from sam3.errors import Sam3Error
 
 __all__ = ["PALETTE", "ClassError", "LabelClass", "format_classes", "next_color", "parse_classes"]
 
-# Told apart by colour-blind people too, on a light and on a dark ground.
+# Colours that colour-blind people can distinguish, on light and on dark backgrounds.
 PALETTE = ("#26a269", "#e66100", "#3584e4", "#e5a50a", "#c061cb", "#2ec2c2", "#e01b24", "#a2734c")
 _COLOR = re.compile(r"#[0-9a-f]{6}")
 
@@ -40,7 +40,7 @@ def parse_classes(text: str) -> tuple[LabelClass, ...]:
     Raises
     ------
     ClassError
-        If a name is empty or comes twice, or a colour is none.
+        If a name is empty or not unique, or a colour is not valid.
     """
     classes: list[LabelClass] = []
     for part in filter(None, (part.strip() for part in text.split(";"))):

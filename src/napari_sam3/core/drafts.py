@@ -1,4 +1,4 @@
-"""An object while it is made: its prompts turn by turn, and what it was started from."""
+"""Drafts: objects that are not accepted yet, with their prompts turn by turn."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ __all__ = ["Draft", "Hand", "Turn"]
 
 @dataclass(frozen=True)
 class Turn:
-    """All prompts of an object at one time, and the mask that was taken for them.
+    """All prompts of an object at one time, and the candidate chosen for them.
 
     Parameters
     ----------
     prompts : PromptSet
-        What was asked.
+        The prompts.
     choice : int, optional
         Candidate taken by the user; the one that scores best if None.
     """
@@ -28,18 +28,18 @@ class Turn:
 
 @dataclass(frozen=True, eq=False)
 class Draft:
-    """An object in hand. A mask depends on its draft alone, never on how fast prompts came.
+    """An object not yet accepted. Its mask depends on the draft alone, not on timing.
 
     Parameters
     ----------
     number : int
-        Tells the objects in hand of a session apart; never used twice.
+        Identifies the draft within a session; never reused.
     turns : tuple of Turn
         Oldest first; the last one is the present. Each turn's mask is the next one's mask prompt.
     seed : PlaneMask, optional
         Mask it was started from, the first turn's mask prompt.
     label : int, optional
-        Id of the accepted object that is taken up again.
+        Id of the accepted object that was reopened.
     """
 
     number: int
@@ -54,7 +54,7 @@ class Draft:
 
     @property
     def has_target(self) -> bool:
-        """Whether something says where the object is."""
+        """Whether a prompt or seed marks the object."""
         return self.seed is not None or self.prompts.has_target
 
     @property
@@ -114,7 +114,7 @@ class Draft:
 
 @dataclass(frozen=True, eq=False)
 class Hand:
-    """All objects in hand on one plane.
+    """All drafts on one plane.
 
     Parameters
     ----------
@@ -137,14 +137,14 @@ class Hand:
         return next((draft for draft in self.drafts if draft.number == number), None)
 
     def with_draft(self, draft: Draft) -> Hand:
-        """Return the hand with a draft added or replaced, as the current one."""
+        """Return the set with a draft added or replaced, as the current one."""
         if self.get(draft.number) is None:
             return Hand((*self.drafts, draft), draft.number)
         drafts = tuple(draft if one.number == draft.number else one for one in self.drafts)
         return Hand(drafts, draft.number)
 
     def without(self, number: int | None) -> Hand:
-        """Return the hand without a draft; the last one that is left becomes the current one."""
+        """Return the set without a draft; the last remaining one becomes the current one."""
         drafts = tuple(draft for draft in self.drafts if draft.number != number)
         if self.current != number:
             return Hand(drafts, self.current)

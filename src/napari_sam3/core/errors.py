@@ -1,4 +1,4 @@
-"""Errors of the plugin that a user can cause and mend."""
+"""Errors of the plugin that a user can cause and fix."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class LabelError(Sam3Error, ValueError):
 
 
 class NothingThereError(LabelError):
-    """A command met nothing to act on: no label under the mouse, or no mask to accept."""
+    """A command without a target: no label under the mouse, or no mask to accept."""
 
 
 class MissedError(PromptError):

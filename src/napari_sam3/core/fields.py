@@ -1,6 +1,6 @@
-"""Fields: which region of a plane is encoded, and how masks come back from it.
+"""Fields: the regions of a plane that are encoded, and the way back for masks.
 
-A model sees a square of ``resolution`` px, whatever it is given. A plane is therefore covered
+A model's input is a square of ``resolution`` px. A plane is therefore covered
 by square regions of side ``resolution * 2**level``: level 0 is 1:1, negative levels enlarge
 small objects, positive ones shrink large ones. Fields of a level overlap by half, so that every
 object smaller than half a field lies whole in one of them.
@@ -227,7 +227,7 @@ def choose_field(
 
 
 def field_holds(field: Field, prompts: HasPlace, plane_shape: Shape) -> bool:
-    """Tell whether all prompts lie in a field, away from the borders it has inside the plane."""
+    """Return whether all prompts lie in a field, away from its borders inside the plane."""
     x0, y0, x1, y1 = prompts.bounds
     return all(
         (start == 0 or low >= start + MARGIN_SHARE * (stop - start))
@@ -242,7 +242,7 @@ def field_holds(field: Field, prompts: HasPlace, plane_shape: Shape) -> bool:
 def touches_inner_border(
     mask: npt.NDArray[np.bool_] | PlaneMask, field: Field, plane_shape: Shape
 ) -> bool:
-    """Tell whether an object is cut off by its field rather than by the edge of the plane.
+    """Return whether an object is cut off by its field rather than by the edge of the plane.
 
     Parameters
     ----------

@@ -61,7 +61,7 @@ class PlaneMask:
         """
         from skimage.draw import polygon2mask
 
-        # Far corners would overflow where lines are crossed; the difference is no pixel.
+        # Far corners would overflow where lines are crossed; the difference is less than a pixel.
         xy = np.clip(np.asarray(corners, np.float64), -_FAR, _FAR)
         most = np.array([shape[1], shape[0]], np.float64)
         low = np.clip(np.floor(xy.min(axis=0)), 0, most).astype(int)

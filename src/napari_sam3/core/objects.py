@@ -16,7 +16,7 @@ __all__ = ["AcceptedObject", "Instance"]
 
 @dataclass(frozen=True, eq=False)
 class AcceptedObject:
-    """An object written into the labels, with everything needed to make it again.
+    """An object written into the labels, with everything needed to reproduce it.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ class AcceptedObject:
     score : float
         The model's estimate of the IoU of the whole mask.
     draft : Draft
-        What it was made of; without turns and seed for one that was carried here from another
+        Its prompts; without turns and seed for an object that was propagated from another
         plane.
     field : Field
         Region in which it was answered; for an object of a batch, that of its pixels.
@@ -88,11 +88,11 @@ class Instance:
     score : float
         The model's estimate of the IoU, about 0 to 1.
     prompts : PromptSet
-        What it was asked by; empty for one that was carried here from another plane.
+        Its prompts; empty for an object that was propagated from another plane.
     steps : int
         Planes since the one with its prompts.
     ended : str
-        Why it is followed no further, in which case it is not on this plane; "" otherwise.
+        Why propagation ended here, in which case it is not on this plane; "" otherwise.
     """
 
     id: int

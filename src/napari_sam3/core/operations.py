@@ -65,7 +65,7 @@ class LabelWrite:
 
 @dataclass(frozen=True, eq=False)
 class Operation:
-    """One thing that was done to labels.
+    """One change of labels.
 
     Parameters
     ----------
@@ -79,10 +79,10 @@ class Operation:
         Delete: the ids that are gone. Merge: the id that was kept, then the ones that became it.
         Split: the id that was split, then the new ones.
     policy : {"keep", "overwrite", "inside"}
-        Accept, batch: what was done about pixels of other labels.
+        Accept, batch: how pixels of other labels were treated.
     writes : tuple of LabelWrite
-        Paint: what a person's strokes left. Batch: what it left, since a mask carried here from
-        another plane cannot be made again here. Empty for all other kinds, which can be worked out.
+        Paint: the pixels of the user's strokes. Batch: the pixels written, since a mask
+        propagated from another plane cannot be reproduced here. Empty for all other kinds.
     """
 
     kind: Kind
@@ -95,20 +95,20 @@ class Operation:
 
 @dataclass(frozen=True, eq=False)
 class LabelChange:
-    """An operation that has just been done, undone or redone, and the pixels it left.
+    """An operation that has just been done, undone or redone, and the pixels it wrote.
 
     Parameters
     ----------
     operation : Operation
         Which.
     direction : {"do", "undo", "redo"}
-        What happened to it. Undone and redone operations are always the last one in effect, and
-        the last one undone.
+        What happened to it. Undo applies to the last operation in effect, redo to the last one
+        undone.
     writes : tuple of LabelWrite
-        Every region that was touched, as it is now.
+        Every region that was written, with its present labels.
     more : bool
-        Others of the same step follow, or are likely to: whoever only shows what is so may wait
-        for them, or for `batch_ended` of the session.
+        Other changes of the same step follow, or probably do; a listener that only displays the
+        labels may wait for them, or for `batch_ended` of the session.
     """
 
     operation: Operation
@@ -125,11 +125,11 @@ _MOST_LABELS = {"accept": 0, "paint": 0, "batch": 0}
 
 
 class ReplayError(Sam3Error, ValueError):
-    """An operation that says not enough, or contradicts itself, and so cannot be done again."""
+    """An operation that is incomplete or contradictory, and so cannot be replayed."""
 
 
 def check_operation(operation: Operation, number: int = 0) -> None:
-    """Refuse an operation that cannot be done again.
+    """Raise if an operation cannot be replayed.
 
     Raises
     ------
@@ -160,10 +160,10 @@ def check_operation(operation: Operation, number: int = 0) -> None:
 
 
 def objects_in_effect(operations: Iterable[Operation]) -> tuple[AcceptedObject, ...]:
-    """Return the accepted objects that are still there, in the order of acceptance.
+    """Return the accepted objects in effect, in the order of acceptance.
 
-    An object is gone once its label was deleted on its plane, was merged into another one, or was
-    accepted there anew.
+    An object is dropped once its label was deleted on its plane, merged into another label, or
+    accepted there again.
 
     Parameters
     ----------
@@ -183,5 +183,5 @@ def objects_in_effect(operations: Iterable[Operation]) -> tuple[AcceptedObject, 
 
 def _error(number: int, found: str, expected: str) -> ReplayError:
     return ReplayError(
-        f"operation {number} {found}; expected {expected}. It cannot be done again; leave it out"
+        f"operation {number} {found}; expected {expected}. It cannot be replayed; leave it out"
     )

@@ -1,4 +1,4 @@
-"""Values of tables as Python's own, and as JSON holds them."""
+"""Values of tables as Python types and as JSON."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _INTEGER = re.compile(r"\s*([+-]?[0-9]+)(\.0*)?\s*")
 
 
 def plain(value: Any) -> Any:
-    """Return a value as Python or pandas has it; None for what is missing (NaN, NaT, NA, "")."""
+    """Return a value as a Python or pandas type; None if it is missing (NaN, NaT, NA, "")."""
     if isinstance(value, str | int):
         return value if value != "" else None
     if value is None or isinstance(value, float):
@@ -39,7 +39,7 @@ def plain(value: Any) -> Any:
 
 
 def label_of(value: Any) -> int | None:
-    """Return a label, of whatever type a table has it; None if it is missing or none.
+    """Return a label from a table value of any type; None if it is missing or not a label.
 
     Numbers, and texts of numbers, count as labels if they are whole: 3, 3.0 and "3.0" are 3.
     """
@@ -55,9 +55,9 @@ def label_of(value: Any) -> int | None:
 
 
 def plane_of(value: Any) -> str:
-    """Return a plane as tables here have it, such as "0 3", of whatever type a table has it.
+    """Return a plane in the form of the tables, such as "0 3", from a value of any type.
 
-    What is no place (nothing, a name) is no plane, which is "": such a row is about all planes.
+    A value that is not a position (nothing, a name) gives "": such a row is about all planes.
     """
     value = plain(value)
     if isinstance(value, str):
@@ -88,12 +88,12 @@ def label_column(columns: Mapping[Any, Iterable[Any]], *first: str) -> str | Non
 
 
 def is_number(value: Any) -> bool:
-    """Return whether a value is a finite number; booleans are none."""
+    """Return whether a value is a finite number; booleans are not."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def json_value(value: Any) -> Any:
-    """Return a value as JSON holds it: dates in the way of ISO 8601, other things as text."""
+    """Return a value for JSON: dates in ISO 8601, other types as text."""
     if isinstance(value, Mapping):
         return {str(name): json_value(one) for name, one in value.items()}
     value = plain(value)

@@ -110,7 +110,7 @@ class PromptSet:
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is no prompt at all."""
+        """Whether there is no prompt."""
         return not self.points and self.box is None
 
     @property
@@ -236,12 +236,12 @@ def parse_polarity(value: Any) -> int:
     elif isinstance(value, bool | int | float | np.generic) and value in (0, 1):
         return int(value)
     raise PromptError(
-        f"{value!r} is no polarity; expected 'foreground' or 'background', True or False, 1 or 0"
+        f"{value!r} is not a polarity; expected 'foreground' or 'background', True or False, 1 or 0"
     )
 
 
 def on_plane(rows: FloatArray, plane: PlaneIndex) -> npt.NDArray[np.bool_]:
-    """Tell which n-D rows lie on a plane.
+    """Select the n-D rows that lie on a plane.
 
     Parameters
     ----------

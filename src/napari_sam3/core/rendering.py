@@ -37,11 +37,11 @@ class PlaneImage(Protocol):
 
     @property
     def rendering(self) -> Rendering:
-        """How it was turned to 8 bits; may have to look at the pixels first."""
+        """How it was converted to 8 bits; may have to sample pixels first."""
 
     @property
     def is_lazy(self) -> bool:
-        """Whether reading costs something, so that what was read should be remembered."""
+        """Whether reading is slow, so that pixels once read should be cached."""
 
     def region(self, rows: slice, columns: slice, step: int = 1) -> UInt8Plane:
         """Return the pixels (h x w x 3) of a region; only these are read.

@@ -18,7 +18,7 @@ from .reading import is_in_memory, read_pixels, sample_plane
 
 __all__ = ["ImageContrast", "channel_axes"]
 
-#: Planes looked at; more add time and little accuracy.
+#: Planes sampled; more add time and little accuracy.
 MOST_PLANES = 16
 #: Values taken of planes in memory.
 MOST_VALUES = 1_000_000
@@ -91,7 +91,7 @@ class ImageContrast:
         for plane in planes:
             try:
                 values.append(self._values(plane, len(planes)))
-            except ImageError as error:  # told by those who need that plane; others do without
+            except ImageError as error:  # reported when that plane is needed; others do without
                 failure = error
         if not values and failure is not None:
             raise failure

@@ -1,4 +1,4 @@
-"""What tells one image from another, however it is opened: its shape, its type and a sample."""
+"""The identity of an image, however it is opened: its shape, data type and a sample of pixels."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class ImageIdentity:
     Parameters
     ----------
     name : str
-        What it was called; no part of what makes images equal, since layers are renamed.
+        Its name; ignored in comparisons, since layers are renamed.
     shape : tuple of int
         At its finest level, channels of RGB included.
     dtype : str
@@ -119,7 +119,7 @@ def _read(data: Any, places: list[tuple[int | slice, ...]], name: str) -> list[n
             # All at once, so that a chunk with several blocks is read once.
             blocks = list(compute(*blocks))
         return [np.asarray(block) for block in blocks]
-    except Exception as error:  # whatever reads the file raises what it likes
+    except Exception as error:  # readers of files raise errors of any kind
         raise ImageError(
             f"the pixels of {name!r} cannot be read ({error}); open the image again"
         ) from error

@@ -149,7 +149,7 @@ def open_image(path: str | os.PathLike[str], *, rgb: bool | None = None) -> Lazy
     Raises
     ------
     sam3.errors.ImageError
-        If there is no such image, it cannot be opened, or it is not known whether it is in colour.
+        If the image does not exist, cannot be opened, or may or may not be in colour.
     """
     path = Path(path)
     if not path.exists():

@@ -38,7 +38,7 @@ def ome_part(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def version_of(attributes: Mapping[str, Any]) -> str:
-    """Return the version that new groups beside one with these attributes should have.
+    """Return the version for new groups next to one with these attributes.
 
     It need not be one that can be written; see `known_version`.
     """
@@ -102,7 +102,7 @@ def datasets(axes: ImageAxes, factors: Sequence[int]) -> list[dict[str, Any]]:
 
 
 def can_extend(attributes: Mapping[str, Any]) -> bool:
-    """Return whether coarser levels may be made: there are none, or they were made here."""
+    """Return whether coarser levels may be written: none exist, or this package wrote them."""
     entry = ome_part(attributes)["multiscales"][0]
     own = len(entry["datasets"]) == 1 or entry.get("type") == _METHOD
     known = version_of(attributes) in get_args(OmeVersion)
@@ -189,7 +189,7 @@ def _flat(steps: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 
 def known_version(version: str) -> OmeVersion:
-    """Return a version that can be written; ValueError if it is none."""
+    """Return a version that can be written; raises ValueError for others."""
     if version not in get_args(OmeVersion):
         raise ValueError(version)
     return cast(OmeVersion, version)

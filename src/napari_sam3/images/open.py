@@ -73,7 +73,7 @@ def has_colours(
     names: Sequence[str] | None = None,
     what: str = "the array",
 ) -> bool:
-    """Tell whether the last axis of an array holds colours.
+    """Return whether the last axis of an array holds colours.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def has_colours(
     colours = len(shape) >= 3 and shape[-1] in COLOURS
     if rgb and not colours:
         raise ImageError(
-            f"{what} is no image in colour: it has shape {shape}. Expected 3 or 4 values along "
+            f"{what} is not a colour image: it has shape {shape}. Expected 3 or 4 values along "
             "the last axis. Leave out rgb=True (--rgb)"
         )
     if rgb is not None:
@@ -133,11 +133,11 @@ def read_image(path: str | os.PathLike[str], *, rgb: bool | None = None) -> Load
     Raises
     ------
     sam3.errors.ImageError
-        If there is no such file, or it is no image that can be read.
+        If the file does not exist or is not a readable image.
     """
     path = Path(path)
     if not path.is_file():
-        raise ImageError(f"there is no image file {str(path)!r}; check the path")
+        raise ImageError(f"no image file {str(path)!r}; check the path")
     try:
         read = _read_tiff if path.suffix.lower() in TIFF_SUFFIXES else _read_other
         image = read(path, rgb)
@@ -220,7 +220,7 @@ def _read_other(path: Path, rgb: bool | None) -> LoadedImage:
         warnings.simplefilter("ignore")  # of the readers, about details of the format
         data = np.asarray(skimage.io.imread(path))
     if data.dtype == object or data.dtype.kind not in "buif":
-        raise ImageError(f"{str(path)!r} holds {data.dtype}, which are no pixels")
+        raise ImageError(f"{str(path)!r} holds {data.dtype}, which are not pixels")
     if data.ndim >= 3 and data.shape[-1] == 2:  # grey and alpha
         data = data[..., 0]
     # These formats hold 2-D images, alone or in sequence: what comes last are their colours.

@@ -38,7 +38,7 @@ from .reading import (
 
 __all__ = ["ArrayPlane", "Channel", "RenderedPlane"]
 
-# Regions of lazy data that take more are read in strips, where fewer pixels are asked for.
+# Regions of lazy data that take more are read in strips, where fewer pixels are requested.
 STRIP_BYTES = 64_000_000
 # A lazy plane with no level this small is not read for a thumbnail.
 GLANCE_PIXELS = 1 << 22
@@ -57,7 +57,7 @@ class ArrayPlane:
     Raises
     ------
     sam3.errors.ImageError
-        If it is no such array.
+        If the array has another shape or data type.
     """
 
     is_lazy = False
@@ -77,7 +77,7 @@ class ArrayPlane:
         return self._pixels.shape[0], self._pixels.shape[1]
 
     def region(self, rows: slice, columns: slice, step: int = 1) -> UInt8Plane:
-        """Return the pixels (h x w x 3) of a region, all of them whatever the step."""
+        """Return the pixels (h x w x 3) of a region, all of them at any step."""
         return self._pixels[rows, columns]
 
 
@@ -118,7 +118,7 @@ class Channel:
 
     @property
     def levels(self) -> Sequence[Any]:
-        """The pyramid, finest first; the data alone if it is none."""
+        """The pyramid, finest first; the data alone if they are not a pyramid."""
         return self.data if self.multiscale else (self.data,)
 
     @property
@@ -135,7 +135,7 @@ class Channel:
     def limits(self) -> ContrastLimits | None:
         """Return the values that become 0 and 255; see `napari_sam3.core.planes.find_limits`.
 
-        All pixels of an array in memory are looked at, and a sample of lazy data; see
+        All pixels of an array in memory are used, and a sample of lazy data; see
         `napari_sam3.images.reading.sample_plane`.
         """
         if isinstance(self.contrast, ImageContrast):
@@ -184,7 +184,7 @@ class Channel:
             part.indices(length) for part, length in zip((rows, columns), self.shape, strict=True)
         )
         high, wide = to_level(self.levels, level, self.plane, (top, bottom), (left, right))
-        # Where only every n-th pixel is asked for, a coarser level holds some of these only.
+        # Where only every n-th pixel is requested, a coarser level holds some of these only.
         down, along = (
             max(1, round(n * part / whole))
             for n, part, whole in zip((down, along), self.shape_at(level), self.shape, strict=True)

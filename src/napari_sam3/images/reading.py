@@ -22,7 +22,7 @@ Pixels = npt.NDArray[Any]
 #: Most bytes that a contrast is found from, and the bytes of chunks that may be read for them.
 SAMPLE_BYTES = 4_000_000
 READ_BYTES = 16_000_000
-# Blocks along each axis of a plane: enough to meet what there is, whatever the chunks weigh.
+# Blocks along each axis of a plane: enough to sample all content, with chunks of any size.
 FEWEST_BLOCKS, MOST_BLOCKS = 4, 16
 # A level with fewer pixels says too little about the brightest and the darkest ones.
 ENOUGH_PIXELS = 512 * 512
@@ -33,7 +33,7 @@ ROUNDING = 1.01
 
 
 def is_in_memory(data: Any) -> bool:
-    """Tell whether pixels cost nothing to read: a numpy array that no file lies behind."""
+    """Return whether pixels are in memory: a numpy array that is not a memory map."""
     if not isinstance(data, np.ndarray):
         return False
     base: Any = data
@@ -122,7 +122,7 @@ def sample_plane(
     name: str = "",
     planes: int = 1,
 ) -> Pixels:
-    """Return pixels from all over a plane, from which its contrast can be told.
+    """Return a sample of pixels of a plane, to find its contrast limits.
 
     All of a small plane, or of the coarsest level of a pyramid that is not too small; otherwise
     blocks on a regular grid, each from the middle of a chunk, so that few chunks are read. The
@@ -139,7 +139,7 @@ def sample_plane(
     name : str
         What to call the image.
     planes : int
-        How many planes are looked at, which share what may be read.
+        How many planes are sampled; they share the number of bytes.
 
     Returns
     -------

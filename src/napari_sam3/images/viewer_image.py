@@ -55,7 +55,7 @@ class SeenImage(LazyImage):
     channels : tuple of SeenChannel or None
         One, seen as grey or in colour, or up to three as red, green and blue; None is black.
     plane_axes : tuple of int
-        The two axes of the data that are shown as rows and columns. To whoever works on the image
+        The two axes of the data that are shown as rows and columns. To code that works on the image
         they are the last ones.
     look : mapping, optional
         Contrast and channels as plain values, where they are not what a file would get.

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["answer"]
 
-#: Below this score a click is asked about again with more of the image around it. Where an object
+#: Below this score a click is predicted again with more of the image around it. Where an object
 #: fills the whole field there is nothing to see of it; such masks score 0.2 to 0.55 with the
 #: embedded model, and those of objects that can be seen 0.8 and more.
 UNSURE = 0.6
@@ -40,7 +40,7 @@ UNSURE = 0.6
 MOST_CLIMBS = 2
 #: What an answer with more of the image must add to the score to be taken instead.
 SURER = 0.2
-#: Side in px of the largest field that is looked at because a mask was cut off by a smaller one.
+#: Side in px of the largest field used because a mask was cut off by a smaller one.
 #: A click on the ground of a slide would else end in a mask as large as the slide.
 LARGEST_CLIMB = 8192
 # Objects decoded in one call; more cost memory and save no time.
@@ -61,7 +61,7 @@ def answer(
     cache : EmbeddingCache
         Where the features of fields are kept.
     control : Control
-        Told the stages, and asked between them; once it is cancelled, None is returned.
+        Called with the stages; once it is cancelled, None is returned.
     """
     tasks = [_Task(question, draft, predictor) for draft in question.drafts]
     while todo := [task for task in tasks if task.open]:
@@ -82,7 +82,7 @@ _MaskPrompt = PlaneMask | tuple[Field, npt.NDArray[np.float32]] | None
 
 
 class _Task:
-    """One object on its way: which turn is asked next, and in which field."""
+    """State of one object: which turn is predicted next, and in which field."""
 
     def __init__(self, question: Question, draft: Draft, predictor: Predictor) -> None:
         self._question, self._draft, self._config = question, draft, predictor.config
@@ -111,7 +111,7 @@ class _Task:
 
     @property
     def open(self) -> bool:
-        """Whether there is a turn left to be asked."""
+        """Whether there is a turn left to predict."""
         return self._turn < len(self._draft.turns)
 
     def result(self) -> ObjectPrediction:
@@ -128,7 +128,7 @@ class _Task:
 
     @property
     def multimask(self) -> bool:
-        """Whether three masks are asked for.
+        """Whether three masks are requested.
 
         One click may mean a part or the whole. Anything more says which is meant, and the
         single-mask token answers it best, unless the model says that it does not.
@@ -158,7 +158,7 @@ class _Task:
         if self._best is not None and found.mask.is_empty:
             found, cut = self._best, False
         higher = self.region.level < self._highest
-        # What the model is unsure of is no reason to go on to the top of a slide.
+        # A low score alone must not climb to the top of a slide.
         if self._is_unsure(found) and self._best is None and (self._unsure or not cut):
             self._unsure.append(found)
             if higher and len(self._unsure) <= MOST_CLIMBS:
@@ -272,7 +272,7 @@ def _best(candidates: Sequence[Candidate]) -> int:
 def _candidate(
     task: _Task, undrawn: UndrawnMask, score: float, low: npt.NDArray[np.float32]
 ) -> Candidate:
-    """Return a candidate whose mask is drawn when it is asked for."""
+    """Return a candidate whose mask is computed at first access."""
     region, on_object = task.region, task.prompts.point_coords()[task.prompts.point_labels() == 1]
     logits = np.array(low[None])  # a copy, so that no whole batch is kept for one of its objects
 

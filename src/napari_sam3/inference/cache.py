@@ -48,14 +48,14 @@ class Control(Protocol):
 
     @property
     def cancelled(self) -> bool:
-        """Whether the answer is no longer wanted; features still may be."""
+        """Whether the answer is obsolete; features may still be needed."""
 
     @property
     def abandoned(self) -> bool:
         """Whether nothing at all is wanted any more."""
 
     def report(self, stage: str, fraction: float | None = None) -> None:
-        """Tell the stage, "encoding" or "predicting", and which share of it is done."""
+        """Report the stage, "encoding" or "predicting", and the share of it that is done."""
 
 
 def embedding_key(pixels: npt.NDArray[np.uint8], predictor: Predictor) -> str:
@@ -75,7 +75,7 @@ def embedding_key(pixels: npt.NDArray[np.uint8], predictor: Predictor) -> str:
 
 
 def _model_name(predictor: Predictor) -> tuple[object, ...]:
-    """Return all that features depend on besides pixels: weights, preset, input size, precision."""
+    """Return what features depend on except pixels: weights, preset, input size, precision."""
     model = predictor.fingerprint, predictor.config.to_json()
     return (*model, str(predictor.dtype), ENCODING_VERSION)
 
@@ -96,7 +96,7 @@ class EmbeddingCache:
         Most bytes to hold; by default a quarter of the memory that is free. The newest entry is
         kept even if it alone is larger.
     store : EmbeddingStore, optional
-        Where features are looked for that are not in memory, and kept. It may be exchanged or
+        Second cache, on disk, for features that are not in memory. It may be exchanged or
         taken away at any time.
 
     Attributes
@@ -138,7 +138,7 @@ class EmbeddingCache:
             return features
 
     def put(self, key: str, features: ImageFeatures) -> None:
-        """Keep features, giving up the ones used longest ago if there is no room."""
+        """Keep features, evicting the least recently used ones if there is no room."""
         with self._lock:
             old = self._entries.pop(key, None)
             if old is not None:
@@ -150,7 +150,7 @@ class EmbeddingCache:
                 self._nbytes -= dropped.nbytes
 
     def take_problem(self) -> StoreError | None:
-        """Return why the store is no longer written, once; None if nothing happened since."""
+        """Return why the store is no longer written, once; None otherwise."""
         with self._lock:
             problem, self._problem = self._problem, None
             return problem
@@ -178,7 +178,7 @@ class EmbeddingCache:
         predictor : Predictor
             Encodes them.
         control : Control
-            Told the progress.
+            Called with the progress.
         keep_trunk : bool
             Keep the trunk's map as well, which the concept detector needs. Features that were
             made without it are made again.
@@ -186,7 +186,7 @@ class EmbeddingCache:
         Returns
         -------
         ImageFeatures
-            Their size is the field's in px of the plane, whatever was read to make them.
+            Their size is the field's in px of the plane, at any step of reading.
 
         Raises
         ------
@@ -213,7 +213,7 @@ class EmbeddingCache:
         return features if features.size == size else replace(features, size=size)
 
     def clear(self) -> None:
-        """Give up everything in memory; the store stays as it is."""
+        """Evict everything from memory; the store stays unchanged."""
         with self._lock:
             self._entries.clear()
             self._nbytes = 0

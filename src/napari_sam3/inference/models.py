@@ -30,7 +30,7 @@ def model_loader(
     device : str
         "auto", "cpu", "cuda" or "mps".
     describe : callable, optional
-        Told where the model runs and why there, on the thread that loads it.
+        Called with a description of the device, on the thread that loads the model.
     """
 
     def load() -> Predictor:
@@ -56,12 +56,12 @@ def describe_predictor(predictor: Predictor | Loader) -> str:
 
 
 def loaded(model: Predictor | Loader | None) -> Predictor | None:
-    """Return the model if it is a predictor already; told without importing torch."""
+    """Return the model if it is a predictor already; does not import torch."""
     return cast("Predictor", model) if hasattr(model, "predict") else None
 
 
 def once(model: Predictor | Loader | None) -> Predictor | Loader | None:
-    """Have a model loaded once only, whoever asks for it: sessions and batches share it."""
+    """Return a loader that loads once, so that sessions and batches share the model."""
     return model if model is None or loaded(model) is not None else _Once(cast("Loader", model))
 
 

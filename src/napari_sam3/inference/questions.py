@@ -1,4 +1,4 @@
-"""What the model is asked, and what it offers: plain data, the same on any thread."""
+"""Questions to the model and its predictions: plain data, the same on any thread."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ class Candidate:
 
 @dataclass(frozen=True, eq=False)
 class ObjectPrediction:
-    """The mask of an object in hand.
+    """The mask of a draft.
 
     Parameters
     ----------
     draft : Draft
-        What was asked.
+        The draft that was predicted.
     field : Field
         Region in which it was answered.
     candidates : tuple of Candidate
@@ -66,7 +66,7 @@ class ObjectPrediction:
     typical_size : float, optional
         Longer side in px of the objects accepted before.
     predicted : bool
-        False for a label that was taken up again and has not been asked about yet.
+        False for a label that was reopened and has not been predicted yet.
     """
 
     draft: Draft
@@ -79,7 +79,7 @@ class ObjectPrediction:
 
     @classmethod
     def of_label(cls, draft: Draft, mask: PlaneMask, score: float = 1.0) -> ObjectPrediction:
-        """Show a label that was taken up as it is, before anything is predicted."""
+        """Show a reopened label as it is, before anything is predicted."""
         rows, columns = mask.region
         place = Field(0, (rows.start, rows.stop), (columns.start, columns.stop))
         shown = Candidate(mask, score, np.zeros((1, 0, 0), np.float32))
@@ -108,7 +108,7 @@ class ObjectPrediction:
 
 @dataclass(frozen=True, eq=False)
 class Question:
-    """Everything that predictions depend on, frozen when it is asked.
+    """Snapshot of everything that predictions depend on.
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ class Question:
     typical_size : float, optional
         Longer side in px of the objects accepted so far.
     highest : int, optional
-        Level above which a mask is not asked again, even if its field cuts it off.
+        Highest level at which a mask that its field cuts off is predicted again.
     """
 
     plane: PlaneImage = field(repr=False)

@@ -31,7 +31,7 @@ class SelfTest:
     agreement : float
         Share of pixels in the device's or the CPU's masks that are in both.
     repeats : bool
-        Whether the device gives the same masks when asked again.
+        Whether the device gives the same masks a second time.
     encode_s, predict_s : float
         Seconds to encode the image and to answer a click, the second time.
     """

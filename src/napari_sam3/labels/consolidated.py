@@ -23,7 +23,7 @@ _NO_COPY = {"kind": "inline", "must_understand": False, "metadata": {}}
 
 
 def attributes_of(folder: Path) -> dict[str, Any]:
-    """Return the attributes of the group in a folder, of zarr 2 or 3; none if it is no group."""
+    """Return the attributes of the group in a folder, of zarr 2 or 3; {} if it is no group."""
     found = _read(folder / _NEW).get("attributes") or _read(folder / ".zattrs")
     return found if isinstance(found, dict) else {}
 
@@ -31,13 +31,13 @@ def attributes_of(folder: Path) -> dict[str, Any]:
 def consolidated_groups(folder: Path) -> list[Path]:
     """Return the groups that keep a copy of a folder's metadata: itself, or folders above it."""
     folder = folder.absolute()
-    # What is still being made is no part of any group yet.
+    # A folder that is still being written is not part of a group yet.
     above = () if _UNFINISHED.fullmatch(folder.name) else folder.parents
     return [one for one in (folder, *above) if _has_copy(one)]
 
 
 def update_copies(groups: list[Path], folder: Path) -> None:
-    """Bring what upper groups keep of a folder in step with what is in the folder.
+    """Update the copies of a folder's metadata in the groups above it.
 
     Only the folder itself, what is below it, and the group that holds it are read again: the
     groups above may hold thousands of other images.

@@ -59,7 +59,7 @@ def split_label(
     label : int
         What to split.
     next_id : callable
-        Gives a new id with each call.
+        Returns a new id with each call.
 
     Returns
     -------
@@ -75,8 +75,8 @@ def split_label(
     parts = _separate_parts(mask) or _halves(mask)
     if len(parts) < 2:
         raise LabelError(
-            f"label {label} is one piece without a waist, so there is no place to cut it; take it "
-            "up again and put background clicks on what is not part of it"
+            f"label {label} is one piece without a waist, so there is no place to cut it; refine "
+            "it and put background clicks on what is not part of it"
         )
     parts.sort(key=lambda part: -part.area)
     ids = [label] + [next_id() for _ in parts[1:]]

@@ -24,7 +24,7 @@ __all__ = [
     "write_object",
 ]
 
-# Rows looked at together when a label is searched for in a plane.
+# Rows read at once when a label is searched for in a plane.
 _BAND = 1024
 
 
@@ -168,7 +168,7 @@ def write_object(
     allowed : PlaneMask, optional
         The drawn region.
     replaced : PlaneMask, optional
-        Where the object was so far, if it was taken up again; what it no longer covers becomes
+        Where the object was before, if it was reopened; pixels it no longer covers become
         background.
 
     Returns
@@ -184,7 +184,7 @@ def write_object(
     """
     if mask.is_empty:
         raise LabelError(
-            "the mask in hand is empty, so there is nothing to accept; add a foreground click or "
+            "the current mask is empty, so there is nothing to accept; add a foreground click or "
             "draw a box around the object"
         )
     check_id_fits(label, target.dtype)
@@ -236,7 +236,7 @@ def mask_of_label(target: LabelTarget, label: int) -> PlaneMask:
 
 
 def find_mask_of_label(target: LabelTarget, label: int) -> PlaneMask | None:
-    """Find all pixels of a label on a plane; None if there are none."""
+    """Return all pixels of a label on a plane; None if it has none."""
     height, width = target.shape
     found: list[PlaneMask] = []
     for start in range(0, height, _BAND):

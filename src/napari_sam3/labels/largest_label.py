@@ -19,14 +19,14 @@ METADATA = ("zarr.json", ".zarray", ".zattrs")
 class LargestLabel:
     """Finds the largest label without relying on what it was before.
 
-    Other tools and other widgets write to the same array and tell nobody, so that a number
+    Other tools and widgets write to the same array without notice, so that a number
     remembered from the last time may be given to a second object. Arrays in memory are read whole
     (about 5 ms for 16 million px of uint32). Zarr arrays are read chunk by chunk, and only those
-    chunks that were stored anew since the last question.
+    chunks that were rewritten since the last call.
     """
 
     def __init__(self) -> None:
-        # By the name of a chunk: what tells it from an older one, and its largest label.
+        # By the name of a chunk: its stamp, which changes with each write, and its largest label.
         self._chunks: dict[str, tuple[Any, int]] = {}
 
     def of(self, data: Any) -> int:
@@ -60,7 +60,7 @@ def _whole(data: Any) -> int:
 
 
 def _stamps(data: Any) -> dict[str, tuple[Any, tuple[slice, ...]]] | None:
-    """Return a stamp and the place of each stored chunk; None if they cannot be told apart."""
+    """Return a stamp and the place of each stored chunk; None if they cannot be distinguished."""
     if not type(data).__module__.startswith("zarr."):
         return None
     stored = _stored(data)
@@ -80,11 +80,11 @@ def _stamps(data: Any) -> dict[str, tuple[Any, tuple[slice, ...]]] | None:
 
 
 def _stored(data: Any) -> list[tuple[str, Any]] | None:
-    """List the chunks of a zarr array by name, each with what changes once it is stored anew."""
+    """List the chunks of a zarr array by name, each with a stamp that each write changes."""
     from zarr.storage import LocalStore, MemoryStore
 
     if isinstance(data.store, MemoryStore):
-        # The buffers themselves; a chunk stored anew is another one.
+        # The buffers themselves; a rewritten chunk has another buffer.
         buffers = getattr(data.store, "_store_dict", None)
         prefix = f"{data.path}/" if data.path else ""
         if buffers is None:

@@ -93,7 +93,7 @@ class LabelImage:
         To be called when all is written; it may be called again, after corrections or a kill. No
         more than a few chunks are in memory at a time. A pixel of a coarser level is the label
         that most of its four pixels have: labels are never mixed. The levels of another program
-        keep their names, places and number; their pixels are made anew.
+        keep their names, places and number; their pixels are written again.
 
         Parameters
         ----------
@@ -255,10 +255,10 @@ def open_labels(path: str | os.PathLike[str], *, read_only: bool = False) -> Lab
         (entry,) = ome_part(attributes)["multiscales"]
         array = group[entry["datasets"][0]["path"]]
         axes = axes_from_ome(attributes, array.ndim) or ImageAxes.default(array.ndim)
-    except Exception as error:  # zarr raises many kinds for what is no zarr
+    except Exception as error:  # zarr raises errors of many kinds for other files
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ImageError(
-            f"{str(path)!r} is no OME-Zarr label image ({reason}); check the path"
+            f"{str(path)!r} is not an OME-Zarr label image ({reason}); check the path"
         ) from error
     if array.dtype.kind not in "iu":
         raise ImageError(f"{str(path)!r} holds {array.dtype}; expected labels, which are integers")
@@ -325,7 +325,7 @@ def _list(path: Path, version: OmeVersion) -> None:
 
 
 def _set_ome(group: zarr.Group, part: dict[str, Any], version: str) -> None:
-    """Write a part of OME's metadata beside those that are there."""
+    """Write a part of OME's metadata and keep the others."""
     if version != "0.4":
         old: Any = group.attrs.get("ome", {})
         part = {"ome": {"version": version, **old, **part}}

@@ -52,7 +52,7 @@ def check_output(path: str | os.PathLike[str], *, overwrite: bool = False) -> Pa
 
 @contextmanager
 def replacing(path: str | os.PathLike[str], overwrite: bool) -> Iterator[Path]:
-    """Lend a file beside `path` that takes its place once it is complete."""
+    """Yield a temporary file next to `path` that replaces it once it is complete."""
     path = check_output(path, overwrite=overwrite)
     partial = path.with_name(f".{path.name}.partial")
     try:

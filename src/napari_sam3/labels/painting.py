@@ -23,7 +23,7 @@ UInt32Array = npt.NDArray[np.uint32]
 
 @dataclass(frozen=True)
 class Extent:
-    """What is to be seen of an object in the labels of a plane.
+    """The visible part of an object in the labels of a plane.
 
     Parameters
     ----------
@@ -122,7 +122,7 @@ def _by_cell(
 
 
 def _measure(one: Instance, labels: UInt32Array, region: Region) -> Measure:
-    """Measure what is to be seen of an object in a piece of its plane."""
+    """Measure the visible pixels of an object in a piece of its plane."""
     y0, x0, y1, x1 = one.mask.bbox
     top, left = max(y0 - region[0].start, 0), max(x0 - region[1].start, 0)
     window = labels[top : max(0, y1 - region[0].start), left : max(0, x1 - region[1].start)]

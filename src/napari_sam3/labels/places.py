@@ -18,7 +18,7 @@ __all__ = ["check_free", "check_place", "choose_version", "image_around", "open_
 
 
 def open_group(path: Path, mode: Any) -> zarr.Group:
-    """Open a zarr group as it is, whatever copies of its metadata say."""
+    """Open a zarr group from its own metadata, without consolidated copies."""
     import zarr
 
     return zarr.open_group(path, mode=mode, use_consolidated=False)
@@ -99,6 +99,6 @@ def check_free(path: Path, overwrite: bool) -> None:
         replaceable = False
     if not replaceable:  # the image itself, perhaps
         raise ExportError(
-            f"{str(path)!r} is no OME-Zarr label image, so it is not overwritten; choose another "
-            "name"
+            f"{str(path)!r} is not an OME-Zarr label image, so it is not overwritten; choose "
+            "another name"
         )

@@ -104,7 +104,7 @@ def halved(labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
     Notes
     -----
     The mode of four without sorting is W. Silversmith's COUNTLESS (2018): two equal pixels are a
-    mode, so a few comparisons tell it. Of two pairs the one with the first pixel is taken, and
+    mode, so a few comparisons are enough. Of two pairs the one with the first pixel is taken, and
     the first pixel where all differ.
     """
     odd = [(0, 0)] * (labels.ndim - 2) + [(0, length % 2) for length in labels.shape[-2:]]

@@ -25,12 +25,12 @@ __all__ = ["Journal", "JournalError"]
 
 logger = logging.getLogger(__name__)
 
-# How often, in shares of the limit, the folder is looked through while a journal grows.
+# The folder is pruned each time a journal has grown by this share of the limit.
 _PRUNE_SHARE = 16
 
 
 class Journal:
-    """Writes each change to a file that outlives the process, whatever ends it.
+    """Writes each change to a file that survives the process, even if it is killed.
 
     A file belongs to one journal of one process, which holds it until it is closed.
 
@@ -106,7 +106,7 @@ class Journal:
         if self.problem is not None:
             return
         if self._descriptor is None:
-            raise JournalError(f"the journal {str(self.path)!r} is closed; begin a new one")
+            raise JournalError(f"the journal {str(self.path)!r} is closed; open a new one")
         try:
             bodies = [dump(_change_to_record(change), "the change") for change in changes]
         except RecordError as error:
@@ -118,7 +118,7 @@ class Journal:
             prune(self._folder, self._limit_bytes)
 
     def close(self, *, discard: bool = False) -> None:
-        """End the journal; it is then no longer taken for one in use. Closing twice is fine.
+        """Close the journal, so that it no longer counts as in use. May be repeated.
 
         Parameters
         ----------
@@ -182,7 +182,7 @@ class Journal:
 def _change_to_record(change: LabelChange) -> dict[str, object]:
     """Return a change for JSON. Undo and redo name no operation: there is only one it can be."""
     if change.direction not in ("do", "undo", "redo"):
-        raise RecordError(f"the direction {change.direction!r} is none of do, undo and redo")
+        raise RecordError(f"the direction {change.direction!r} is not one of do, undo and redo")
     operation = change.operation if change.direction == "do" else None
     # What a person's stroke left is the operation itself; it is not written twice.
     shared = operation is not None and (

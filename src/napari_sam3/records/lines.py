@@ -33,7 +33,7 @@ _HEADER_BODY = b'{"format":"napari-sam3 journal"'
 
 @dataclass(frozen=True)
 class JournalHeader:
-    """What a journal belongs to.
+    """The image and the labels that a journal belongs to.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ class JournalHeader:
     dtype : str
         Of the labels.
     start : str
-        What the labels were when the journal began: "empty", or a digest of the caller's.
+        State of the labels when the journal was opened: "empty", or a digest.
     time : str
         When it began, ISO 8601 in UTC.
     """
@@ -117,13 +117,13 @@ class LineReader:
     header : JournalHeader or None
         None if the file ends within its first line.
     damaged : bool
-        Whether reading stopped at a line that is whole but wrong. A torn last line is no damage:
+        Whether reading stopped at a complete but invalid line. A torn last line is not damage:
         its change was never reported as written.
 
     Raises
     ------
     JournalError
-        If the file is no journal, or one of another version.
+        If the file is not a journal, or one of another version.
     """
 
     def __init__(self, file: BinaryIO, path: Path) -> None:
@@ -134,7 +134,7 @@ class LineReader:
         line = self._file.readline(MAX_LINE)
         if not line.endswith(b"\n"):
             if not _may_begin(line):
-                raise JournalError(f"{str(path)!r} is no {FORMAT}; choose another file")
+                raise JournalError(f"{str(path)!r} is not a {FORMAT}; choose another file")
             return
         try:
             self.header = JournalHeader.read(self._decode(line), self.place)
@@ -159,7 +159,7 @@ class LineReader:
         return f"line {self._number}"
 
     def stop(self, reason: Exception) -> None:
-        """Read no further, because the present line makes no sense."""
+        """Stop reading at the present line, which is not valid."""
         self.damaged = True
         logger.warning(
             "journal %s: what follows line %d is lost: %s", self._path, self._number - 1, reason
@@ -175,7 +175,7 @@ class LineReader:
 
 
 def _may_begin(line: bytes) -> bool:
-    """Tell whether a line without end can be the start of a journal's first one."""
+    """Return whether an incomplete line can be the start of a journal's first one."""
     end = _MIDDLE + _HEADER_BODY
     at = len(_START) + 8
     return _START.startswith(line[: len(_START)]) and (

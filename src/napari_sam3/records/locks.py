@@ -15,7 +15,7 @@ _ATTEMPTS, _PAUSE_S = 5, 0.01
 if sys.platform == "win32":
     import msvcrt
 
-    # Far behind any content: what is locked on Windows cannot be read by others.
+    # Far beyond the content: on Windows, others cannot read a locked range.
     _FAR = 1 << 40
 
     def _try(descriptor: int, shared: bool) -> bool:
@@ -66,7 +66,7 @@ def try_hold(descriptor: int) -> bool:
 
 
 def is_held(path: Path) -> bool:
-    """Tell whether a file is held, in this process or another one.
+    """Return whether a file is locked, by this process or another one.
 
     Raises
     ------

@@ -47,7 +47,7 @@ class CrashedJournal:
     operations : int
         Operations in effect.
     closed : bool
-        It was ended in good order, only not discarded; there was no crash.
+        It was closed but not discarded; there was no crash.
     """
 
     path: Path
@@ -59,7 +59,7 @@ class CrashedJournal:
 
 @dataclass(frozen=True, eq=False)
 class Restored:
-    """What a journal tells, up to its last whole line.
+    """The content of a journal, up to its last complete line.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ class Restored:
     damaged: bool
 
     def writes(self) -> Iterator[LabelWrite]:
-        """Give every change of pixels in order, unpacking one at a time."""
+        """Yield every change of pixels in order, unpacking one at a time."""
         return (write.unpack() for write in self.stored)
 
     def apply(self, write: WriteLabels) -> None:
@@ -124,7 +124,7 @@ class _History:
         elif self.undone:
             self.done.append(self.undone.pop())
         else:
-            raise RecordError("something is done again that was not undone")
+            raise RecordError("a change is redone that was not undone")
 
 
 def find_journals(
@@ -147,7 +147,7 @@ def find_journals(
     try:
         paths = journals_in(place, image)
     except OSError as error:
-        logger.warning("the journals in %s cannot be looked through: %s", place, error)
+        logger.warning("the journals in %s cannot be listed: %s", place, error)
         return []
     for path in reversed(paths):
         try:
@@ -168,7 +168,7 @@ def find_journals(
 def read_journal(path: str | os.PathLike[str], make_key: MakeKey = as_it_is) -> Restored:
     """Read a journal up to its last whole line.
 
-    A torn last line is passed over. Reading stops at a damaged line with a warning in the log.
+    A torn last line is skipped. Reading stops at a damaged line with a warning in the log.
 
     Parameters
     ----------
@@ -180,7 +180,7 @@ def read_journal(path: str | os.PathLike[str], make_key: MakeKey = as_it_is) -> 
     Raises
     ------
     JournalError
-        If the file cannot be opened, is no journal, or one of another version.
+        If the file cannot be opened, is not a journal, or is one of another version.
     """
     path = Path(path)
     history, stored, closed, unpacked = _History(), list[PackedWrite](), False, 0

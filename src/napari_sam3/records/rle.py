@@ -60,12 +60,12 @@ def runs_to_mask(runs: list[int], shape: tuple[int, int]) -> npt.NDArray[np.bool
     Raises
     ------
     RecordError
-        If the lengths are no such list, or do not add up to the shape.
+        If the lengths are not valid, or do not add up to the shape.
     """
     height, width = shape
     if height < 0 or width < 0 or height * width > MAX_MASK_PIXELS:
         raise RecordError(
-            f"a mask of {height} x {width} px is no mask of an object; expected at most "
+            f"a mask of {height} x {width} px is too large for an object; expected at most "
             f"{MAX_MASK_PIXELS} px. The record is damaged"
         )
     # Each length is checked before any sum, which could not overflow but would hide a sign.
@@ -90,7 +90,7 @@ def labels_to_text(values: npt.NDArray[Any]) -> str:
     Raises
     ------
     RecordError
-        If it is no 2-D array of integers, or too large.
+        If it is not a 2-D array of integers, or too large.
     """
     if values.ndim != 2 or values.dtype.name not in _INTEGERS or values.nbytes > MAX_CROP_BYTES:
         raise RecordError(
@@ -115,7 +115,7 @@ def labels_text_shape(text: str) -> tuple[int, int]:
     Raises
     ------
     RecordError
-        If it is no text of labels, or too short for what it announces.
+        If it is not a text of labels, or too short for the shape that it announces.
     """
     return _announced(text)[1]
 
@@ -148,7 +148,7 @@ def _announced(text: str) -> tuple[np.dtype[Any], tuple[int, int], str]:
     match = _TEXT.fullmatch(text)
     if match is None or match[1] not in _INTEGERS:
         raise RecordError(
-            f"{text[:40]!r} is no text of labels; expected 'dtype heightxwidth base64' with an "
+            f"{text[:40]!r} is not a text of labels; expected 'dtype heightxwidth base64' with an "
             "integer dtype"
         )
     dtype, height, width = np.dtype(match[1]), int(match[2]), int(match[3])

@@ -1,4 +1,4 @@
-"""Session files: everything that was done to the labels of an image, to be done again."""
+"""Session files: all changes of the labels of an image, for replay."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ _GZIP, _PIECE = b"\x1f\x8b", 1 << 20
 
 
 class SessionFileError(Sam3Error, OSError):
-    """A session file that cannot be written, should not be, or is something else."""
+    """A session file that cannot be read or written, or must not be overwritten."""
 
 
 @dataclass(frozen=True, eq=False)
 class SessionFile:
-    """What a session file holds.
+    """The content of a session file.
 
     Parameters
     ----------
@@ -145,7 +145,7 @@ def write_session(
 
 
 def read_session(path: str | os.PathLike[str], make_key: MakeKey = as_it_is) -> SessionFile:
-    """Read a session file, compressed or not, whatever its name.
+    """Read a session file, compressed or not; its name does not matter.
 
     Parameters
     ----------
@@ -157,7 +157,7 @@ def read_session(path: str | os.PathLike[str], make_key: MakeKey = as_it_is) -> 
     Raises
     ------
     SessionFileError
-        If the file cannot be read, is no session file, is too large, of another version, or
+        If the file cannot be read, is not a session file, is too large, of another version, or
         damaged.
     """
     path = Path(path)
@@ -185,7 +185,9 @@ def read_session(path: str | os.PathLike[str], make_key: MakeKey = as_it_is) -> 
             )
         return _SESSION.read(session, make_key)
     except RecordError as error:
-        raise SessionFileError(f"{str(path)!r} is no {FORMAT} to read: {error}") from error
+        raise SessionFileError(
+            f"{str(path)!r} is not a {FORMAT} of this version: {error}"
+        ) from error
 
 
 def _unpacked(operations: Any) -> int:
@@ -205,7 +207,7 @@ def _content(path: Path) -> bytes:
 
 def _bounded(file: BufferedIOBase) -> bytes:
     content = bytearray()
-    # In pieces: a read of the whole limit would take that much memory whatever the file's size.
+    # In pieces: a read of the whole limit would take that much memory for a file of any size.
     while len(content) <= MAX_SESSION_BYTES and (piece := file.read(_PIECE)):
         content += piece
     return bytes(content)

@@ -88,7 +88,7 @@ class Reading:
     make_key : callable
         Makes the key of a plane from a `PlaneIndex`.
     unpack : bool
-        Unpack labels; without it they stay packed, whatever the operation.
+        Unpack the labels of operations other than batches; otherwise all stay packed.
     """
 
     make_key: MakeKey
@@ -231,7 +231,7 @@ def parse(content: bytes, place: str) -> Any:
 
 
 def _complaint(errors: list[ErrorDetails], place: str) -> RecordError:
-    """Return what is wrong first, in the words of the project."""
+    """Return the first error of pydantic in the form of the project."""
     first = errors[0]
     inner = first["loc"]
     if first["type"] in ("missing", "extra_forbidden"):

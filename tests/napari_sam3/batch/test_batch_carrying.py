@@ -149,7 +149,7 @@ def test_an_object_that_ends_is_on_no_further_plane(predictor: Predictor) -> Non
         ({"parts": []}, "choose one or more"),
         ({"min_score": 2}, "min_score is 2; give 0 to 1"),
         ({"max_change": 0.5}, "max_change is 0.5; give 1 to inf"),
-        ({"min_scor": 0.5}, "there is no rule 'min_scor'; there are parts, slack"),
+        ({"min_scor": 0.5}, "unknown rule 'min_scor'; expected parts, slack"),
         ({"min_score": "high"}, "cannot be used"),
     ],
 )

@@ -232,7 +232,7 @@ def test_a_worker_that_dies_while_painting_is_told_in_words(image: Path, tmp_pat
         distributed.Client(cluster) as client,
     ):
         client.run(_die_while_painting, records)
-        with pytest.raises(BatchError, match=r"worker.*died.*memory.*goes on from"):
+        with pytest.raises(BatchError, match=r"worker.*died.*memory.*again to resume"):
             list(
                 segment(
                     image, asked("automatic"), "tiny", device="cpu", planes=[(2,)], output=output,
@@ -315,8 +315,8 @@ def test_what_cannot_be_done_on_dask_is_refused(image: Path, tmp_path: Path) -> 
     cases: list[tuple[Any, Any, dict[str, Any], str]] = [
         (stack(), "tiny", {"dask": "local:2", "output": output}, "give its path, not an array"),
         (image, "tiny", {"dask": "local:2"}, "give an output that all can reach"),
-        (image, "tiny", {"dask": "local:no", "output": output}, "'local:no' is no number"),
-        (image, "tiny", {"dask": "host", "output": output}, "'host' is no Dask scheduler"),
+        (image, "tiny", {"dask": "local:no", "output": output}, "'local:no' is not a number"),
+        (image, "tiny", {"dask": "host", "output": output}, "'host' is not a Dask scheduler"),
         (image, lambda: None, {"dask": "local:2", "output": output}, "give its name"),
     ]
     for data, model, options, message in cases:

@@ -348,7 +348,7 @@ def test_prompts_have_to_be_on_the_planes_chosen(predictor: Predictor) -> None:
         next(segment(stack(2), question("placed"), predictor))
     with pytest.raises(ImageError, match="lies outside the image"):
         next(segment(stack(2), question("repeated"), predictor, planes=[(2,)]))
-    with pytest.raises(BatchError, match="list is no image"):
+    with pytest.raises(BatchError, match="list is not an image"):
         next(segment([[1, 2]], question("repeated"), predictor))
 
 

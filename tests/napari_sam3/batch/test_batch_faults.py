@@ -123,7 +123,7 @@ def test_a_full_disk_ends_a_batch_with_a_message_and_it_goes_on_later(
     count, _, message = told.partition(" ")
     assert 1 <= int(count) < PLANES
     assert "cannot be written (File too large)" in message
-    assert "the same command goes on from there" in message
+    assert "run the same command again to resume" in message
     assert not list(folder_beside(output).rglob("*.partial"))
     results = list(segment(stack(), question("repeated"), predictor, output=output))
     assert sum(result.skipped for result in results) >= int(count)

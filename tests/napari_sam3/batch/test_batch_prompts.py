@@ -72,7 +72,7 @@ def test_without_ids_boxes_and_foreground_clicks_start_objects(tmp_path: Path) -
         ("t,z,x\n0,1,3\n", r"line 2 has x 3; expected a click .* or a box"),
         ("t,z,x,y,x0,y0,x1,y1\n0,1,3,4,1,1,9,9\n", r"line 2 has x 3, y 4, x0 1"),
         ("t,z,x0,y0,x1,y1\n0,1,3,4,3,9\n", r"line 2: a box of 0.0 x 5.0 px has no usable area"),
-        ("t,z,x,y,polarity\n0,1,3,4,maybe\n", r"line 2: 'maybe' is no polarity"),
+        ("t,z,x,y,polarity\n0,1,3,4,maybe\n", r"line 2: 'maybe' is not a polarity"),
         ("t,z,object,x,y\n0,1,0,3,4\n", r"line 2: object is 0; expected a number from 1"),
         ("t,z,object,x,y\n0,1,cell,3,4\n", r"line 2: object is 'cell'; expected a whole number"),
         ("t,z,x,y,colour\n0,1,3,4,red\n", r"line 2 has the unknown column 'colour'"),
@@ -97,7 +97,7 @@ def test_what_is_wrong_with_a_table_is_said_with_its_line(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "is no JSON"),
+        ("{", "is not valid JSON"),
         ("{}", "expected a list of prompts"),
         ("[3]", "prompt 1 is 3"),
         ('[{"x": true, "y": 1}]', "prompt 1: x is True; expected a number"),

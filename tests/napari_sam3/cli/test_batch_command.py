@@ -204,7 +204,7 @@ def test_an_interrupt_leaves_what_can_be_gone_on_with(folder: Path) -> None:
     running.send_signal(signal.SIGINT)
     _, err = running.communicate(timeout=60)
     assert running.returncode == 130
-    assert "the same command goes on from there" in err
+    assert "the same command resumes it" in err
     assert main(arguments) == 0
     whole = list(segment(folder / "stack.tif", question("repeated"), device="cpu"))
     for result in whole:

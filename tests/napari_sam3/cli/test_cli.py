@@ -81,7 +81,7 @@ def test_one_plane_of_a_stack(tmp_path: Path) -> None:
         (["--point", "9,4,0"], "comes before any object"),
         ([], "no prompt"),
         (["--point", "9,4", "--plane", "2"], "one plane only"),
-        (["--point", "9,4", "--plane", "x"], "'x' is no plane"),
+        (["--point", "9,4", "--plane", "x"], "'x' is not a plane"),
         (["--point", "9,4", "--model", "/no/weights.pt"], "/no/weights.pt"),
         (["--point", "9,4", "--device", "abacus"], "abacus"),
     ],

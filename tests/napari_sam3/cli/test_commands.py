@@ -222,9 +222,9 @@ def test_export(labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        (["-o", "l.bmp"], "tells no format"),
+        (["-o", "l.bmp"], "has no known ending"),
         (["-o", "l.zip", "--ome-version", "0.4"], "--ome-version is for the format ome-zarr"),
-        (["-o", "l.zip", "--table", "nothing.csv"], "'nothing.csv' is no table of objects"),
+        (["-o", "l.zip", "--table", "nothing.csv"], "'nothing.csv' is not a table of objects"),
         (["-o", "l.zip", "--format", "bmp"], "invalid choice"),
         (["-o", "there.zip"], "exists already"),
         (["-o", "there.zip/l.zip"], "cannot be written to"),
@@ -280,7 +280,7 @@ def test_info_of_weights_and_of_stores(
     (model,) = said["models"]
     assert model["fingerprint"] == weights["fingerprint"]
     _, err = run(capsys, "info", tmp_path / "nothing", code=2)
-    assert "there is no image" in err
+    assert "no image" in err
 
 
 def test_models_are_listed_and_verified(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -95,7 +95,7 @@ def test_any_other_polarity_is_an_error_that_quotes_it(value: Any) -> None:
     with pytest.raises(PromptError) as caught:
         parse_polarity(value)
     assert str(caught.value) == (
-        f"{value!r} is no polarity; expected 'foreground' or 'background', True or False, 1 or 0"
+        f"{value!r} is not a polarity; expected 'foreground' or 'background', True or False, 1 or 0"
     )
 
 

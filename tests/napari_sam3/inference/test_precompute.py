@@ -234,7 +234,7 @@ def test_ctrl_c_ends_the_command_with_a_store_to_go_on_with(tmp_path: Path, tiff
     running.send_signal(signal.SIGINT)
     _, err = running.communicate(timeout=60)
     assert running.returncode == 130
-    assert "the same command goes on from there" in err
+    assert "the same command resumes it" in err
     store = EmbeddingStore(output)
     assert all(store.get(about.key) is not None for about in store.stored())
     assert not list(output.glob(".*.partial"))

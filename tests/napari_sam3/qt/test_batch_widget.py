@@ -240,9 +240,9 @@ def test_a_plane_that_cannot_be_read_is_named_and_the_rest_done(
 def test_what_cannot_be_asked_is_said(open_bench: OpenBench) -> None:
     bench = open_bench()
     for method, expected in (
-        ("placed", "There is no prompt on the planes chosen (5)"),
+        ("placed", "No prompt on the chosen planes (5)"),
         ("repeated", "There is no click and no box on the plane shown"),
-        ("carried", "There is no prompt on the planes chosen (5)"),
+        ("carried", "No prompt on the chosen planes (5)"),
     ):
         assert not bench.do(method).any()
         assert bench.desk.status.startswith(expected)

@@ -1,4 +1,4 @@
-"""Find every object of a plane, or of a tile of it, without anybody clicking."""
+"""Find all objects of a plane, or of a tile of it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def find_objects(
 ) -> tuple[Found, ...] | None:
     """Find all objects of a plane, or those of a tile of it.
 
-    Each seed is asked as a single click with three masks, field by field; masks are kept by
+    Each seed is predicted as a single click with three masks, field by field; masks are kept by
     their predicted IoU and stability, and one of each object is left, as in the automatic masks
     of SAM (Kirillov et al. 2023).
 
@@ -54,9 +54,9 @@ def find_objects(
     cache : EmbeddingCache
         Where the features of fields are kept.
     control : Control
-        Told the stages, and asked between them; once it is cancelled, None is returned.
+        Called with the stages; once it is cancelled, None is returned.
     settings : AutomaticSettings, optional
-        What is looked for.
+        How to search.
     region : tuple of slice, optional
         Rows and columns (with start and stop) in which the seeds lie: the core of a tile, which
         overlaps no other one. Masks may go beyond it. The whole plane if left out.
@@ -110,7 +110,7 @@ def stability(candidate: Candidate, field: Field, offset: float) -> float:
     Parameters
     ----------
     candidate : Candidate
-        The mask and its low-resolution logits; these are looked at around the mask alone.
+        The mask and its low-resolution logits; only those around the mask are used.
     field : Field
         Where it was answered.
     offset : float
@@ -161,7 +161,7 @@ def seed_batches(
 def _usable(
     seed: Seed, found: ObjectPrediction, shape: tuple[int, int], settings: AutomaticSettings
 ) -> Iterator[Found]:
-    """Give the masks of an answer that may be an object."""
+    """Yield the masks of an answer that may be an object."""
     height, width = found.field.shape
     largest = settings.max_share * height * width
     if settings.max_area is not None:

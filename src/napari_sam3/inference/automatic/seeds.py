@@ -17,7 +17,7 @@ from .settings import AutomaticSettings
 
 __all__ = ["Seed", "blob_seeds", "find_seeds", "grid_seeds"]
 
-# Blobs are looked for piece by piece, so that memory does not grow with the plane.
+# Blobs are detected piece by piece, so that memory does not grow with the plane.
 BLOCK = 1024
 SIGMAS = 6
 # A Gaussian further out than this many sigmas changes nothing.
@@ -49,7 +49,7 @@ def find_seeds(
     Parameters
     ----------
     plane : PlaneImage
-        Read a little beyond the region where blobs are looked for.
+        Read with a margin around the region.
     config : FieldSizes
         The model's input size, and the level of fields.
     settings : AutomaticSettings
@@ -81,7 +81,7 @@ def grid_seeds(
 
 
 def blob_seeds(plane: PlaneImage, settings: AutomaticSettings, region: Region) -> tuple[Seed, ...]:
-    """Return the middles of blobs in a region, brighter or darker than what is around them.
+    """Return the centres of blobs in a region, brighter or darker than their surroundings.
 
     Extrema of the Laplacian of Gaussians over place and scale (Lindeberg 1998), found by
     scikit-image.

@@ -1,4 +1,4 @@
-"""What finding all objects of a plane depends on, besides the plane and the model."""
+"""Settings for finding all objects of a plane."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SeedKind = Literal["auto", "proposals", "blobs", "grid", "both"]
 
 @dataclass(frozen=True)
 class AutomaticSettings:
-    """How objects are looked for, and which masks count.
+    """How objects are searched for, and which masks count.
 
     The default values were chosen on the training images of the embedded model. Other weights
     score otherwise: SAM's authors took 0.88 for `min_score` and 0.95 for `min_stability` at an
@@ -39,7 +39,7 @@ class AutomaticSettings:
     grid : int
         Grid points along the side of a field.
     blob_radii : tuple of float
-        Smallest and largest radius in px of the blobs that are looked for.
+        Smallest and largest radius in px of the blobs that are detected.
     blob_contrast : float
         Response of a blob that counts: 0.02 finds faint ones, 0.1 only clear ones, if the plane
         spans 0 to 1.
@@ -62,7 +62,7 @@ class AutomaticSettings:
     level : int, optional
         Field level of the clicks, pinned; by default that at which clicks start.
     levels_up : int
-        How many levels up a mask is asked again that its field cuts off.
+        How many levels up a mask that its field cuts off is predicted again.
 
     Raises
     ------
@@ -134,13 +134,13 @@ class AutomaticSettings:
         Raises
         ------
         sam3.errors.PromptError
-            If there is no setting of a name, or a value cannot be used.
+            If a name is unknown, or a value is not valid.
         """
         names = [one.name for one in fields(cls)]
         unknown = sorted(set(values) - set(names))
         if unknown:
             raise PromptError(
-                f"there is no setting {', '.join(map(repr, unknown))}; there are {', '.join(names)}"
+                f"unknown setting {', '.join(map(repr, unknown))}; expected {', '.join(names)}"
             )
         given = dict(values)
         if "blob_radii" in given:

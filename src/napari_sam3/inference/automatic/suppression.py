@@ -106,7 +106,7 @@ def merge_found(
     Returns
     -------
     tuple of Found
-        Each object once, the best first, whatever the order of the tiles.
+        Each object once, the best first, independent of the order of the tiles.
     """
     together = (one for part in parts for one in part)
     return suppress(together, settings or AutomaticSettings())
@@ -172,7 +172,7 @@ class _Index:
         self._all.append((one, area))
 
     def near(self, mask: PlaneMask) -> Iterator[tuple[Found, int]]:
-        """Give each mask, with its area, whose box may meet that of another."""
+        """Yield each mask, with its area, whose box may overlap that of another."""
         numbers = {n for cell in self._touched(mask) for n in self._cells.get(cell, ())}
         for number in sorted(numbers):
             yield self._all[number]

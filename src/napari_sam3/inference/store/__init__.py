@@ -1,4 +1,4 @@
-"""Features on disk: the store, and what tells one."""
+"""Features on disk: the store, and a test for one."""
 
 from .folder import StoreError, is_store
 

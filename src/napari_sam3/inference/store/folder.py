@@ -31,14 +31,14 @@ _OLD_ROOT = "zarr.json"
 _ABOUT = "napari_sam3_store"
 _FIELD = re.compile(rf"[0-9a-f]{{32}}{re.escape(SUFFIX)}")
 _PARTIAL = ".*.partial"  # as `sam3.files.write_whole` names them
-# A field is written in less than a second; what is older was left by a killed process.
+# A field is written in less than a second; older ones were left by a killed process.
 _ABANDONED_S = 3600
 # Clean-up goes a little below the limit, so that it is not needed again at once.
 _PRUNE_TO = 0.9
 
 
 class StoreError(Sam3Error, OSError):
-    """A store that cannot be opened, read or written. Labelling goes on without it."""
+    """A store that cannot be opened, read or written. Labelling continues without it."""
 
 
 def is_store(path: Path) -> bool:
@@ -167,7 +167,7 @@ def prune(path: Path, limit_bytes: int, keep: Path) -> int:
 
 
 def _read_root(path: Path) -> dict[str, Any] | None:
-    """Return what a store's root file says of it; None where there is no store."""
+    """Return the content of a store's root file; None if it has none."""
     for name, keys in ((_ROOT, (_ABOUT,)), (_OLD_ROOT, ("attributes", _ABOUT))):
         try:
             about = parse(read_bounded(path / name, MAX_JSON_BYTES), name)

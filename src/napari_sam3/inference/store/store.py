@@ -147,7 +147,7 @@ class EmbeddingStore:
                 discard(file)
             return None
         if not self.read_only:
-            with contextlib.suppress(OSError):  # it only decides what is deleted first
+            with contextlib.suppress(OSError):  # it only decides which is evicted first
                 os.utime(file)
         return features
 
@@ -244,7 +244,7 @@ class EmbeddingStore:
     def _write(
         self, key: str, features: ImageFeatures, preset: str, precision: str, rendering: Rendering
     ) -> None:
-        features = replace(features, trunk=None).to("cpu")  # of use only while it is at hand
+        features = replace(features, trunk=None).to("cpu")  # useful only while in memory
         now = datetime.now(UTC).isoformat(timespec="seconds")
         try:
             about = StoredField(

@@ -1,4 +1,4 @@
-"""An object followed to the next plane: how it is asked for there, and when it has ended."""
+"""Propagation of objects to the next plane: the prompts there, and the rules for an end."""
 
 from __future__ import annotations
 
@@ -79,13 +79,13 @@ class CarryRules:
         Raises
         ------
         sam3.errors.PromptError
-            If there is no rule of a name, or a value cannot be used.
+            If a name is unknown, or a value is not valid.
         """
         names = [one.name for one in fields(cls)]
         unknown = sorted(set(values) - set(names))
         if unknown:
             raise PromptError(
-                f"there is no rule {', '.join(map(repr, unknown))}; there are {', '.join(names)}"
+                f"unknown rule {', '.join(map(repr, unknown))}; expected {', '.join(names)}"
             )
         given = dict(values)
         try:
@@ -126,14 +126,14 @@ def carry(
     """Follow objects to a plane, all of them together.
 
     The next mask depends on the previous one and on nothing else that the model had in mind, so
-    that a run which was ended goes on from the masks it wrote, with the same result.
+    that an interrupted run resumes from the masks it wrote, with the same result.
 
     Parameters
     ----------
     before : mapping from int to PlaneMask
         Masks on the plane before, none of them empty, by number.
     plane : PlaneImage
-        The plane they are looked for on.
+        The plane to predict on.
     rules : CarryRules
         How.
     predictor, cache, control
@@ -201,7 +201,7 @@ def deepest_point(mask: PlaneMask) -> tuple[int, int]:
 
 
 def why_ended(before: PlaneMask, now: PlaneMask, score: float, rules: CarryRules) -> str:
-    """Return why an object does not go on with a mask; "" if it does."""
+    """Return why an object ends at a mask; "" if it does not."""
     old, new = before.area, now.area
     if new < rules.min_area:
         return f"only {new} px were found"

@@ -87,7 +87,7 @@ def format_of(path: str | os.PathLike[str]) -> LabelFormat:
         return FORMATS["ome-zarr"]
     known = ", ".join(suffix for one in FORMATS.values() for suffix in one.suffixes)
     raise ExportError(
-        f"the name {str(path)!r} tells no format; let it end in one of {known}, or give --format"
+        f"the name {str(path)!r} has no known ending; use one of {known}, or give --format"
     )
 
 
@@ -104,7 +104,7 @@ def check_target(
     Raises
     ------
     ExportError
-        If the name tells no format, something is there, or the folder cannot be written to.
+        If the name has no known ending, the file exists, or the folder cannot be written to.
     """
     chosen = FORMATS[format] if format is not None else format_of(path)
     if chosen.name == "ome-zarr":
@@ -138,9 +138,9 @@ def export_labels(
     axes : ImageAxes, optional
         Names, units, scale and place of the axes; pixels if not given.
     table : ObjectTable, optional
-        What is known of each object besides.
+        Other properties of each object.
     overwrite : bool
-        Replace what is there.
+        Replace an existing file.
     **options
         Of single formats: ``version`` (OME-Zarr), ``object_type`` (GeoJSON), ``image_name`` (COCO).
 
@@ -152,9 +152,9 @@ def export_labels(
     Raises
     ------
     ExportError
-        If there is no such format, a library is missing, or it cannot be written.
+        If the format is unknown, a library is missing, or the file cannot be written.
     sam3.errors.ImageError
-        If it is no label image, or the format cannot hold it.
+        If it is not a label image, or the format cannot hold it.
     """
     if format is not None and format not in FORMATS:
         raise ExportError(f"there is no format {format!r}; choose one of {', '.join(FORMATS)}")

@@ -59,7 +59,7 @@ def write_coco(
     ExportError
         If it cannot be written.
     sam3.errors.ImageError
-        If it is no label image.
+        If it is not a label image.
     """
     check_labels(labels)
     table = (table or ObjectTable()).fitted(labels.shape)

@@ -58,7 +58,7 @@ def write_geojson(
     ExportError
         If it cannot be written.
     sam3.errors.ImageError
-        If it is no label image.
+        If it is not a label image.
     """
     check_labels(labels)
     axes = ImageAxes.default(labels.ndim) if axes is None else axes

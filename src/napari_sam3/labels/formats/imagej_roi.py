@@ -59,7 +59,7 @@ def write_imagej_rois(
     ExportError
         If roifile is not installed, the image is too large for ImageJ, or it cannot be written.
     sam3.errors.ImageError
-        If it is no label image.
+        If it is not a label image.
     """
     _need_roifile()
     check_labels(labels)

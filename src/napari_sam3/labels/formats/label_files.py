@@ -78,7 +78,7 @@ def _check_tiff(path: Path) -> None:
         with tifffile.TiffFile(path) as file:
             series = file.series[0]
             samples, letters = tiff_layout(series).samples, series.axes
-    except Exception:  # what is wrong with it is told where it is opened
+    except Exception:  # reported when it is opened
         return
     if samples in ("colours", "channels") and "S" in letters:
         raise _in_colour(path, f"{series.shape[letters.index('S')]} values")
@@ -118,7 +118,7 @@ def _frame(path: Path, frame: Any, rgb: bool | None) -> npt.NDArray[Any]:
 
 def _in_colour(path: Path, what: str) -> ImageError:
     return ImageError(
-        f"{str(path)!r} is no label image: it holds {what} in each pixel. Expected one whole "
+        f"{str(path)!r} is not a label image: it holds {what} in each pixel. Expected one whole "
         "number in each pixel, 0 where there is no object. Save it in grey or with a palette; if "
         "these are planes that were written as colours, say rgb=False (--no-rgb)"
     )

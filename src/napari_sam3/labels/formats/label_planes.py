@@ -1,4 +1,4 @@
-"""Label images of any kind, gone through plane by plane and object by object."""
+"""Label images of any kind, iterated plane by plane and object by object."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Box = tuple[int, int, int, int]
 
 
 def check_labels(labels: Any) -> None:
-    """Refuse what is no label image.
+    """Raise if data are not a label image.
 
     Parameters
     ----------

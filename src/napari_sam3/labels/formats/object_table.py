@@ -1,4 +1,4 @@
-"""What is known of each object besides its pixels: scores, numbers of prompts, classes."""
+"""Properties of objects other than their pixels: scores, numbers of prompts, classes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ObjectTable", "class_name", "plane_text"]
 
-#: What the pixels tell better.
+#: Columns that are measured from the pixels instead.
 MEASURED = (
     "id",
     "index",
@@ -119,7 +119,7 @@ class ObjectTable:
         Raises
         ------
         ExportError
-            If it is no such table.
+            If it is not a table of objects.
         """
         path = Path(path)
         try:
@@ -132,7 +132,7 @@ class ObjectTable:
         columns = {name: [line.get(name) for line in lines] for name in names}
         chosen = label_column(columns, "id")
         if chosen is None and lines:
-            has = "its column 'id' has values that are no labels" if "id" in columns else None
+            has = "its column 'id' has values that are not labels" if "id" in columns else None
             raise _no_table(path, has or "it has no column 'id'")
         return _gather(zip(columns[chosen] if chosen else (), lines, strict=False), chosen)
 
@@ -226,7 +226,7 @@ def _beside_pixels(line: Mapping[str, Any], label_name: str | None) -> dict[str,
 
 def _no_table(path: Path, why: str) -> ExportError:
     return ExportError(
-        f"{str(path)!r} is no table of objects ({why}); expected a CSV or Parquet file with a "
+        f"{str(path)!r} is not a table of objects ({why}); expected a CSV or Parquet file with a "
         "column 'id' (or 'label', 'label_value') of labels"
     )
 

@@ -85,7 +85,7 @@ def write_regions(
     ExportError
         If pyarrow, which Parquet needs, is not installed; or it cannot be written.
     sam3.errors.ImageError
-        If it is no label image.
+        If it is not a label image.
     """
     check_labels(labels)
     axes = ImageAxes.default(labels.ndim) if axes is None else axes

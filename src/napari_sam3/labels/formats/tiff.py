@@ -66,7 +66,7 @@ def write_labels(
     ExportError
         If the ids cannot be stored, the file exists, or the folder cannot be written to.
     sam3.errors.ImageError
-        If it is no label image.
+        If it is not a label image.
     """
     import tifffile
 
