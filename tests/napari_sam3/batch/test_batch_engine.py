@@ -342,7 +342,7 @@ def test_axes_before_rows_and_columns_may_be_many(predictor: Predictor, tmp_path
 
 
 def test_prompts_have_to_be_on_the_planes_chosen(predictor: Predictor) -> None:
-    with pytest.raises(BatchError, match=r"no prompt on the planes chosen \(2\)"):
+    with pytest.raises(BatchError, match=r"no prompt on the chosen planes \(2\)"):
         next(segment(stack(), question("placed"), predictor, planes=[(0,), (1,)]))
     with pytest.raises(PromptError, match="plane 2, which the image"):
         next(segment(stack(2), question("placed"), predictor))

@@ -104,7 +104,7 @@ def test_a_last_axis_of_3_or_4_is_asked_about(tmp_path: Path, colours: int) -> N
             assert (told.rgb, told.shape, told.axes) == (True, (20, 30), ImageAxes.default(2))
     image = open_image(tmp_path / "rgb.tif")
     assert (image.rgb, image.shape) == (True, (20, 30))
-    with pytest.raises(ImageError, match="no image in colour"):
+    with pytest.raises(ImageError, match="not a colour image"):
         open_image(tmp_path / "c.tif", rgb=True)
 
 

@@ -194,7 +194,7 @@ def test_an_array_that_may_be_in_colour_is_refused_with_both_ways_named(last: in
             assert (opened.rgb, opened.shape) == (True, (50, 40))
     for array in arrays((last, 50, 40)):
         assert ImageSource.of(array).open().shape == (last, 50, 40)
-        with pytest.raises(ImageError, match="no image in colour"):
+        with pytest.raises(ImageError, match="not a colour image"):
             ImageSource.of(array, True)
 
 

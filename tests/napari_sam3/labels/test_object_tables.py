@@ -155,8 +155,8 @@ def test_a_table_with_a_byte_order_mark(tmp_path: Path, encoding: str) -> None:
 
 def test_columns_that_hold_no_labels_are_refused(tmp_path: Path) -> None:
     for text, why in (
-        ("id\n1.5\n", "no labels"),
-        ("id\nx\n", "no labels"),
+        ("id\n1.5\n", "not labels"),
+        ("id\nx\n", "not labels"),
         ("a\n1\n", "column 'id'"),
     ):
         (tmp_path / "t.csv").write_text(text)

@@ -166,7 +166,7 @@ def test_only_label_images_are_replaced(tmp_path: Path) -> None:
     (tmp_path / "file.zarr").write_text("mine")
     (tmp_path / "folder").mkdir()
     for name in ("image.zarr", "file.zarr", "folder"):
-        with pytest.raises(ExportError, match=r"no OME-Zarr label image, so it is not overwritten"):
+        with pytest.raises(ExportError, match=r"not an OME-Zarr label image, so it is not overwritten"):
             create_labels(tmp_path / name, (30, 30), np.uint8, overwrite=True)
     assert not [one for one in tmp_path.iterdir() if one.name.startswith(".")]
 
@@ -201,7 +201,7 @@ def test_what_cannot_be_written_is_refused_before_anything_is(tmp_path: Path) ->
     (tmp_path / "file").write_text("")
     with pytest.raises(ExportError, match="could not be written"):
         create_labels(tmp_path / "file" / "a", (9, 9), np.uint8)
-    with pytest.raises(ImageError, match="no OME-Zarr label image"):
+    with pytest.raises(ImageError, match="not an OME-Zarr label image"):
         open_labels(tmp_path)
     assert [one.name for one in tmp_path.iterdir()] == ["file"]
 
