@@ -166,7 +166,9 @@ def test_only_label_images_are_replaced(tmp_path: Path) -> None:
     (tmp_path / "file.zarr").write_text("mine")
     (tmp_path / "folder").mkdir()
     for name in ("image.zarr", "file.zarr", "folder"):
-        with pytest.raises(ExportError, match=r"not an OME-Zarr label image, so it is not overwritten"):
+        with pytest.raises(
+            ExportError, match=r"not an OME-Zarr label image, so it is not overwritten"
+        ):
             create_labels(tmp_path / name, (30, 30), np.uint8, overwrite=True)
     assert not [one for one in tmp_path.iterdir() if one.name.startswith(".")]
 

@@ -124,7 +124,10 @@ class AutomaticSettings:
 
     def to_json(self) -> dict[str, object]:
         """Return plain values, from which `from_json` makes the same settings."""
-        values = {one.name: getattr(self, one.name) for one in fields(self)}
+        values = {setting.name: getattr(self, setting.name) for setting in fields(self)}
+        # Batches of versions without proposals have to find their question unchanged.
+        if self.seeds not in ("auto", "proposals") and self.min_proposal == type(self).min_proposal:
+            del values["min_proposal"]
         return {**values, "blob_radii": list(self.blob_radii)}
 
     @classmethod
