@@ -299,7 +299,7 @@ def test_settings_that_cannot_be_used_are_refused() -> None:
         "blob_radii are 9 and 4 px": {"blob_radii": (9, 4)},
         "max_area is 5 px, less than": {"max_area": 5},
         "must be greater than 0": {"stability_offset": 0},
-        "there is no setting 'sedes'; there are seeds, min_proposal": {"sedes": "grid"},
+        "unknown setting 'sedes'; expected seeds, min_proposal": {"sedes": "grid"},
         "cannot be used": {"grid": "many"},
     }
     for message, values in wrong.items():
