@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.measure import Fact, Skipped
 from benchmarks.stacks import NUCLEI, Stack, read_stacks
 from benchmarks.volumes import middle_boxes
 from napari_sam3.batch import BatchPrompts, Carried, segment
@@ -26,8 +27,10 @@ from napari_sam3.inference.tracking.ending import EndRules
 from napari_sam3.inference.tracking.propagate import ObjectPrompt, propagate
 from sam3 import Predictor, load_predictor
 from sam3.model.memory import Memory
+from sam3.weights.load import embedded_weights, inspect
+from sam3.weights.memory import load_memory
 
-__all__ = ["Followed", "carried", "measure", "table"]
+__all__ = ["Followed", "carried", "measure", "propagation_rows", "table"]
 
 Volume = npt.NDArray[np.bool_]
 Way = Callable[[Stack, Predictor], Mapping[int, Volume]]
@@ -168,6 +171,27 @@ def follow_all(
     return found
 
 
+def propagation_rows(predictor: Predictor, folder: Path | None) -> Iterator[Fact | Skipped]:
+    """Measure propagation beside the way before, for the report; `folder` holds stacks."""
+    what = "objects propagated through real stacks from a box each"
+    if folder is None:
+        yield Skipped(what, "no stacks were given; see --stacks")
+        return
+    found = follow_all(read_stacks(folder, "validation", 30), predictor, WAYS)
+    for way, everything in found.items():
+        nuclei = [one for one in everything if one.domain in NUCLEI]
+        for name, part in (("nuclei", nuclei), ("all objects", everything)):
+            iou, beyond = (
+                float(np.mean([getattr(one, figure) for one in part]))
+                for figure in ("iou", "beyond")
+            )
+            yield Fact(
+                f"{what}: {name}, *{way}*",
+                f"mean volume IoU {iou:.3f}",
+                f"{beyond:.2f} planes too many, {len(part)} objects",
+            )
+
+
 def main(argv: list[str] | None = None) -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -179,11 +203,15 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--ways", nargs="+", type=int, help="only these, by number from 0")
     arguments = parser.parse_args(argv)
     predictor = load_predictor(arguments.model, device="cpu")
+    every = dict(WAYS)
+    path = embedded_weights() if arguments.model == "tiny" else arguments.model
+    if inspect(path).config.memory is not None:
+        every["propagate, with memory"] = propagated(load_memory(path))
     stacks = read_stacks(arguments.data, arguments.side, arguments.objects)
     chosen = (one for one in stacks if not arguments.sets or one.domain in arguments.sets)
     ways = {
         name: way
-        for number, (name, way) in enumerate(WAYS.items())
+        for number, (name, way) in enumerate(every.items())
         if not arguments.ways or number in arguments.ways
     }
     found = follow_all(chosen, predictor, ways)

@@ -18,6 +18,7 @@ from benchmarks.gui import gui_rows
 from benchmarks.loading import loading_rows
 from benchmarks.measure import describe_machine
 from benchmarks.profile import profile_rows
+from benchmarks.propagation import propagation_rows
 from benchmarks.report import Line, Section, write_report
 from benchmarks.scaling import scaling_rows
 from benchmarks.slide import slide_rows, store_row
@@ -41,6 +42,7 @@ def main() -> None:
         "--shallow", action="store_true", help="the full-size model with 2 blocks only: a trial"
     )
     parser.add_argument("--data", type=Path, help="npz of real images with labels")
+    parser.add_argument("--stacks", type=Path, help="folder with npz of real stacks with labels")
     parser.add_argument("--every", type=int, default=1, help="take every n-th of these images")
     arguments = parser.parse_args()
     write_report(
@@ -72,6 +74,7 @@ def _comparison(arguments: argparse.Namespace, predictor: Predictor) -> Iterator
     yield equivalence_row(predictor, planes=2 if arguments.quick else 10)
     yield from batch_rows(predictor)
     yield from automatic_rows(predictor, arguments.data, every=arguments.every)
+    yield from propagation_rows(predictor, arguments.stacks)
     if not arguments.quick:
         config = _full_size(arguments)
         yield from full_size_rows(config, repeats=3, device=str(predictor.device))

@@ -41,7 +41,7 @@ FEATURES = (
 _GAP, _RING = 0.1, 0.35  # of the root of the area: between mask and ring, and its width
 _LEAST_RING = 2
 _MOST_PIXELS = 1 << 22  # of a region that is looked at; larger ones are thinned out
-_LEAST_SIGNAL, _LEAST_NOISE = 0.7, 2.0  # contrast over noise; grey levels
+_LEAST_SIGNAL, _LEAST_NOISE = 1.5, 2.0  # contrast over noise; grey levels
 _LEAST_CONTRAST = 2.0  # grey levels of 255; less on the prompted plane is no measure
 _PRESENCE_LIMIT = 6.0
 
