@@ -7,14 +7,17 @@ be made in the copy as well. zarr 2 keeps it in ``.zmetadata``, zarr 3 inside ``
 from __future__ import annotations
 
 import json
+import os
 import re
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from sam3.files import write_whole
 
-__all__ = ["attributes_of", "consolidated_groups", "update_copies"]
+__all__ = ["attributes_of", "changing", "consolidated_groups", "update_copies"]
 
 _UNFINISHED = re.compile(r"\..*\.partial")
 _OLD, _NEW = ".zmetadata", "zarr.json"
@@ -36,6 +39,37 @@ def consolidated_groups(folder: Path) -> list[Path]:
     return [one for one in (folder, *above) if _has_copy(one)]
 
 
+@contextmanager
+def changing(folder: Path) -> Iterator[None]:
+    """Change the metadata of a folder, and bring the copies in step, while no other process does.
+
+    The lock is that of the outermost group, whose metadata all inside it share. File systems
+    without locks, and Windows, which locks no folders, go without.
+    """
+    folder = folder.absolute()
+    shared = [one for one in (folder, *folder.parents) if _is_group(one)] or [folder.parent]
+    with _locked(shared[-1]):
+        copies = consolidated_groups(folder)
+        yield
+        update_copies(copies, folder)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def update_copies(groups: list[Path], folder: Path) -> None:
     """Update the copies of a folder's metadata in the groups above it.
 
@@ -52,6 +86,8 @@ def update_copies(groups: list[Path], folder: Path) -> None:
     """
     folder = folder.absolute()
     for group in reversed(groups):
+        if group == folder and not _is_group(folder):
+            continue
         between = [one for one in reversed(folder.parents) if group in one.parents]
         if not all(map(_is_group, between)):
             continue  # what the group cannot reach is not in its copy

@@ -29,7 +29,7 @@ from napari_sam3.images.ome_metadata import (
 )
 from sam3.errors import ImageError
 
-from .consolidated import consolidated_groups, update_copies
+from .consolidated import changing
 from .output_files import ExportError
 from .places import check_free, choose_version, image_around, open_group
 from .pyramid import add_level, coarser, refill
@@ -109,15 +109,14 @@ class LabelImage:
             If it cannot be written.
         """
         try:
-            copies = consolidated_groups(self.path)
             group: Any = open_group(self.path, "r+")
             attributes = dict(group.attrs)
             (entry,) = ome_part(attributes)["multiscales"]
             if can_extend(attributes):
                 # Until all levels are there, only the finest is announced.
                 finest = extended(entry, [])
-                _describe(group, {"multiscales": [finest]}, self.version, properties, colors)
-                update_copies(copies, self.path)
+                with changing(self.path):
+                    _describe(group, {"multiscales": [finest]}, self.version, properties, colors)
                 for old in entry["datasets"][1:]:
                     del group[old["path"]]
                 entry = extended(entry, self._make_levels(group))
@@ -125,8 +124,8 @@ class LabelImage:
                 levels = [group[one["path"]] for one in entry["datasets"]]
                 for fine, coarse in itertools.pairwise(levels):
                     refill(coarse, fine)
-            _describe(group, {"multiscales": [entry]}, self.version, properties, colors)
-            update_copies(copies, self.path)
+            with changing(self.path):
+                _describe(group, {"multiscales": [entry]}, self.version, properties, colors)
         except OSError as error:
             raise _unwritten(self.path, error) from error
 
@@ -211,22 +210,22 @@ def making_labels(
     image = image_around(path)
     chosen = choose_version(version, image)
     check_free(path, overwrite)
-    copies = consolidated_groups(path)
     partial = path.with_name(f".{secrets.token_hex(8)}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _make(partial, path, shape, np.dtype(dtype), axes, chunks, chosen, image is not None)
         yield open_labels(partial)
-        if path.exists():
-            old = path.with_name(f".{secrets.token_hex(8)}.old")
-            os.replace(path, old)
-            os.replace(partial, path)
-            shutil.rmtree(old)
-        else:
-            os.replace(partial, path)
-        if image is not None:
-            _list(path, chosen)
-        update_copies([one for one in copies if one != path.absolute()], path)
+        with changing(path):
+            check_free(path, overwrite)  # another process may have made it meanwhile
+            if path.exists():
+                old = path.with_name(f".{secrets.token_hex(8)}.old")
+                os.replace(path, old)
+                os.replace(partial, path)
+                shutil.rmtree(old)
+            else:
+                os.replace(partial, path)
+            if image is not None:
+                _list(path, chosen)
     except OSError as error:
         raise _unwritten(path, error) from error
     finally:

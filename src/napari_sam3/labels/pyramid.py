@@ -53,7 +53,7 @@ def refill(coarse: zarr.Array[Any], fine: zarr.Array[Any]) -> None:
     """Make the pixels of a level from those of the next finer one, a chunk at a time.
 
     Where it has half the rows and columns, by `halved`; in other pyramids, such as those that get
-    flatter too, each pixel is the one of the finer level that lies at its centre.
+    flatter too, each pixel is the mode of those that it covers, and no background in a tie.
     """
     half = (*fine.shape[:-2], *(-(-length // 2) for length in fine.shape[-2:]))
     for region in _chunks(coarse):
@@ -64,25 +64,47 @@ def refill(coarse: zarr.Array[Any], fine: zarr.Array[Any]) -> None:
             )
             pixels = halved(np.asarray(fine[(*region[:-2], rows, columns)]))
         else:
-            pixels = _centres(coarse, fine, region)
+            pixels = _modes(coarse, fine, region)
         # Nothing is written where nothing is and was.
         if pixels.any() or np.asarray(coarse[region]).any():
             coarse[region] = pixels
 
 
-def _centres(
+def _modes(
     coarse: zarr.Array[Any], fine: zarr.Array[Any], region: tuple[slice, ...]
 ) -> npt.NDArray[Any]:
+    """Return the mode of the pixels that each pixel of a region of the coarser level covers."""
     places = []
     for part, few, many in zip(region, coarse.shape, fine.shape, strict=True):
         # Lengths were rounded when the pyramid was made: 5 to 2 or 3 is a half.
         ratio = many / few
-        factor = round(ratio) if few in (many // round(ratio), -(-many // round(ratio))) else ratio
-        centres = (np.arange(part.start, part.stop) + 0.5) * factor
-        places.append(np.minimum(centres.astype(int), many - 1))
-    around = tuple(slice(int(one[0]), int(one[-1]) + 1) for one in places)
+        whole = max(round(ratio), 1)
+        factor = whole if few in (many // whole, -(-many // whole)) else ratio
+        edges = np.arange(part.start, part.stop + 1) * factor
+        first = np.minimum((edges[:-1] + 0.5).astype(int), many - 1)
+        last = np.clip((edges[1:] + 0.5).astype(int) - 1, first, many - 1)
+        steps = np.arange(int((last - first).max()) + 1)
+        # Where a block is shorter than others, its last pixel comes again.
+        places.append(np.minimum(first[:, None] + steps, last[:, None]))
+    around = tuple(slice(int(one.min()), int(one.max()) + 1) for one in places)
     pixels = np.asarray(fine[around])
-    return pixels[np.ix_(*(one - one[0] for one in places))]
+    pixels = pixels[np.ix_(*(one.ravel() - one.min() for one in places))]
+    pixels = pixels.reshape([length for one in places for length in one.shape])
+    ndim = len(places)
+    blocks = pixels.transpose(*range(0, 2 * ndim, 2), *range(1, 2 * ndim, 2))
+    return _mode(blocks.reshape(*blocks.shape[:ndim], -1))
+
+
+def _mode(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return the most frequent value along the last axis, the largest of several."""
+    values = np.sort(values, axis=-1)
+    best = values[..., 0].copy()
+    most, count = np.ones(best.shape, int), np.ones(best.shape, int)
+    for at in range(1, values.shape[-1]):
+        count = np.where(values[..., at] == values[..., at - 1], count + 1, 1)
+        better = count >= most
+        best[better], most[better] = values[..., at][better], count[better]
+    return best
 
 
 def _chunks(array: zarr.Array[Any]) -> Iterator[tuple[slice, ...]]:

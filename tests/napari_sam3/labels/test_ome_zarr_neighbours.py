@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime
 import json
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from napari_sam3.labels.formats.choice import check_target, export_labels
 from napari_sam3.labels.formats.object_table import ObjectTable
 from napari_sam3.labels.ome_zarr import create_labels, making_labels, open_labels
 from napari_sam3.labels.output_files import ExportError
+from napari_sam3.labels.pyramid import refill
 
 VERSIONS = ("0.5", "0.4")
 SHAPE = (4, 60, 80)
@@ -308,3 +311,82 @@ def test_properties_that_json_cannot_hold_become_text(tmp_path: Path, version: s
         assert "01:00:00" in first["took"]
         assert listed(place) == []
     assert open_labels(made.path).properties[1] == {"label-value": 2, "number": 5}
+
+
+MANY = """
+import sys
+from napari_sam3.labels.ome_zarr import create_labels
+print("ready", flush=True)
+sys.stdin.readline()
+for number in range(12):
+    create_labels(f"{sys.argv[1]}/labels/{sys.argv[2]}_{number}", (8, 8), "u2").finish()
+"""
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_processes_that_add_labels_at_once_keep_those_of_each_other(
+    tmp_path: Path, version: str
+) -> None:
+    create_labels(tmp_path / "i.zarr", (8, 8), "u1", version=version)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        zarr.consolidate_metadata(tmp_path / "i.zarr")
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-c", MANY, str(tmp_path / "i.zarr"), name],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for name in "ab"
+    ]
+    for worker in workers:
+        assert worker.stdout is not None
+        assert worker.stdout.readline() == "ready\n"
+    for worker in workers:
+        assert worker.stdin is not None
+        worker.stdin.write("\n")
+        worker.stdin.flush()
+    for worker in workers:
+        worker.communicate()
+        assert worker.returncode == 0
+    expected = {f"{name}_{number}" for name in "ab" for number in range(12)}
+    for copies in (False, True):
+        group: Any = zarr.open_group(tmp_path / "i.zarr", mode="r", use_consolidated=copies)
+        about: Any = dict(group["labels"].attrs)
+        assert set(about.get("ome", about)["labels"]) == expected
+        assert {name for name, _ in group["labels"].groups()} == expected
+
+
+@pytest.mark.parametrize(
+    ("fine", "coarse", "steps"),
+    [
+        ((30, 33), (10, 11), (3, 3)),
+        ((4, 16, 18), (2, 8, 9), (2, 2, 2)),
+        ((20, 31), (5, 8), (4, 4)),
+        ((12, 12), (12, 3), (1, 4)),
+    ],
+)
+def test_a_pixel_of_any_coarser_level_is_what_most_of_its_pixels_are(
+    fine: tuple[int, ...], coarse: tuple[int, ...], steps: tuple[int, ...]
+) -> None:
+    labels = np.random.default_rng(0).integers(0, 3, fine).astype("u2")
+    few = zarr.create_array({}, shape=coarse, chunks=(4,) * len(coarse), dtype="u2")
+    many = zarr.create_array({}, shape=fine, chunks=(4,) * len(fine), dtype="u2")
+    many[...] = labels
+    refill(few, many)
+    for place in np.ndindex(coarse):
+        block = tuple(slice(at * s, (at + 1) * s) for at, s in zip(place, steps, strict=True))
+        counts = np.bincount(labels[block].ravel())
+        assert few[place] == np.flatnonzero(counts == counts.max())[-1]
+
+
+def test_a_thin_object_stays_on_a_level_of_a_third(tmp_path: Path) -> None:
+    few = zarr.create_array({}, shape=(10, 10), chunks=(4, 4), dtype="u2")
+    many = zarr.create_array({}, shape=(30, 30), chunks=(9, 9), dtype="u2")
+    many[6:9, 6:8] = 5  # the middle of the block, and what is left of it
+    many[15:18, 15] = many[15:18, 17] = 6  # around the middle
+    many[24:27, 3:6] = 7
+    refill(few, many)
+    assert [few[at] for at in ((2, 2), (5, 5), (8, 1))] == [5, 6, 7]
+    assert np.count_nonzero(few[...]) == 3
