@@ -8,9 +8,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
+    from sam3.concepts.detector import Detector
     from sam3.predictor import Predictor
 
-__all__ = ["EMBEDDED", "Loader", "describe_predictor", "loaded", "model_loader", "once"]
+__all__ = ["EMBEDDED", "Loader", "describe_predictor", "detector_loader", "loaded"]
+__all__ += ["model_loader", "once"]
 
 Loader = Callable[[], "Predictor"]
 EMBEDDED = "tiny"
@@ -41,6 +43,28 @@ def model_loader(
         if describe is not None:
             describe(describe_device(device))
         return predictor
+
+    return load
+
+
+def detector_loader(path: str | os.PathLike[str]) -> Callable[[Predictor], Detector | None]:
+    """Return a function that loads, once, the concept detector of a predictor's own weights.
+
+    Parameters
+    ----------
+    path : path-like
+        Weights file that the predictor was loaded from; it is read when the detector is needed.
+    """
+    made: dict[str, Detector] = {}
+
+    def load(predictor: Predictor) -> Detector | None:
+        from sam3.concepts.detector import Detector
+        from sam3.weights.detector import load_detector_model
+
+        if predictor.fingerprint not in made:
+            model = load_detector_model(path, resolution=predictor.config.resolution)
+            made[predictor.fingerprint] = Detector(model, predictor)
+        return made[predictor.fingerprint]
 
     return load
 

@@ -12,6 +12,7 @@ from napari_sam3.images.viewer_image import SeenImage
 from napari_sam3.labels.targets import LabelTarget
 from sam3.errors import Sam3Error
 
+from .candidates import Candidates
 from .class_colors import Classes
 from .gestures import KEYS, Gestures, Place
 from .journaling import JournalKeeper
@@ -48,6 +49,8 @@ class Binding:
         The layers that belong together.
     sync : LayerSync
         Brings layers and session in step.
+    candidates : Candidates
+        What a search found on the plane shown.
     journal : JournalKeeper
         Writes what is done to disk.
     gestures : Gestures
@@ -80,12 +83,13 @@ class Binding:
         self._own_session, self._keys = own_session, keys
         self._classes = Classes(layers.labels, session)
         self._closed = False
-        self.commands = self._list_commands()
         reporting = Reporting(on_error)
         self._guard = reporting.guard
         self.sync = LayerSync(layers, session, contrast, reporting)
         self._plane = self.sync.plane
         self._pointed = PointedLabel(self._plane, session, reporting)
+        self.candidates = Candidates(layers, session, self._plane, reporting)
+        self.commands = self._list_commands()
         self.gestures = Gestures(self, layers, keys)
         self.journal = JournalKeeper(
             session,
@@ -94,10 +98,8 @@ class Binding:
             empty="labels" in layers.made,
             on_error=reporting.report,
         )
-        self.layers_lost, self.listening_changed = (
-            self.sync.layers_lost,
-            self.sync.listening_changed,
-        )
+        self.layers_lost = self.sync.layers_lost
+        self.listening_changed = self.sync.listening_changed
         self.class_changed = self._classes.changed
         self.merging_changed = self._pointed.merging_changed
         self.labels_restored = self.journal.restored
@@ -119,6 +121,7 @@ class Binding:
             "merge": self.merge,
             "split": self.split,
             "background": self.background,
+            **self.candidates.commands,
         }
 
     # ------------------------------------------------------------------ state
@@ -275,10 +278,7 @@ class Binding:
         contrast: Contrast | None = None,
         channels: Sequence[ChannelChoice | None] | None = None,
     ) -> None:
-        """Change how the model sees the image.
-
-        See `ShownPlane.set_rendering` for contrast and channels.
-        """
+        """Change how the model sees the image; see `ShownPlane.set_rendering`."""
         self._guard(lambda: self._plane.set_rendering(contrast, channels))
 
     def thumbnail(self, side: int = 128) -> npt.NDArray[np.uint8] | None:
@@ -346,6 +346,7 @@ class Binding:
         self._closed = True
         self.journal.close(discard=discard_journal)
         self._classes.close()
+        self.candidates.close()
         self.gestures.close()
         self.sync.close()
         self.layers.remove_tools()
@@ -363,8 +364,8 @@ class Binding:
     # ---------------------------------------------------- called by the gestures
 
     def ready_for_click(self, position: Place) -> bool:
-        """Whether a click at a world position can be taken; says why if not."""
-        return bool(self._guard(lambda: self._plane.takes_click(position)))
+        """Whether a click at a world position can be taken; one on a candidate drops that."""
+        return self.candidates.ready_for_click(position)
 
     def finish_object(self) -> bool:
         """Accept what is in hand, if there is anything; False if that was not possible."""

@@ -32,6 +32,8 @@ KEYS: Mapping[str, str] = MappingProxyType(
         "undo": "Control-Z",
         "redo": "Control-Shift-Z",
         "next_candidate": "W",
+        "find_similar": "Y",
+        "accept_candidates": "Shift-N",
         "refine": "G",
         "delete": "K",
         "merge": "J",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
 
-from napari_sam3.core.masks import PlaneMask, around
+from napari_sam3.core.masks import PlaneMask, Region, around
 from napari_sam3.core.planes import PlaneIndex
 
 from .label_layer import image_shape, place_on, placement
@@ -91,8 +92,17 @@ class Preview:
     def __init__(self, layer: Labels, image: Image) -> None:
         self.layer, self.image = layer, image
         self._shows = False
+        # Of hundreds of masks shown, most were shown before.
+        self._known: WeakKeyDictionary[PlaneMask, tuple[Any, npt.NDArray[np.uint8]]] = (
+            WeakKeyDictionary()
+        )
 
-    def show(self, masks: Iterable[tuple[PlaneMask, bool]], plane: PlaneIndex | None) -> None:
+    def show(
+        self,
+        masks: Iterable[tuple[PlaneMask, bool]],
+        plane: PlaneIndex | None,
+        cover: Region | None = None,
+    ) -> None:
         """Show masks on a plane in place of the last ones.
 
         Parameters
@@ -101,6 +111,8 @@ class Preview:
             Each with whether it is the current object's; later ones lie on top.
         plane : PlaneIndex, optional
             The plane; None shows nothing.
+        cover : tuple of slice, optional
+            Rows and columns that the array is to cover in any case, where masks come and go.
         """
         shown = [(mask, current) for mask, current in masks if not mask.is_empty]
         if plane is None or not shown:
@@ -110,7 +122,7 @@ class Preview:
             # The viewer's sliders and its view go by all layers, those that show nothing, too.
             place_on(self.layer, self.image)
             return
-        rows, columns = around([mask for mask, _ in shown])
+        rows, columns = cover or around([mask for mask, _ in shown])
         values = np.zeros((rows.stop - rows.start, columns.stop - columns.start), np.uint8)
         thickness = max(1, round(min(plane.shape_of(image_shape(self.image))) / 500))
         for mask, current in shown:
@@ -118,10 +130,18 @@ class Preview:
                 mask.row - rows.start : mask.bbox[2] - rows.start,
                 mask.column - columns.start : mask.bbox[3] - columns.start,
             ]
-            drawn = fill_and_outline(mask.crop, thickness, current=current)
+            drawn = self._drawn(mask, thickness, current)
             part[mask.crop] = drawn[mask.crop]
         self._place(values, plane, (rows.start, columns.start))
         self._shows = True
+
+    def _drawn(self, mask: PlaneMask, thickness: int, current: bool) -> npt.NDArray[np.uint8]:
+        """Return a mask's fill and outline, drawn once."""
+        known = self._known.get(mask)
+        if known is None or known[0] != (thickness, current):
+            known = (thickness, current), fill_and_outline(mask.crop, thickness, current=current)
+            self._known[mask] = known
+        return known[1]
 
     def _hide(self) -> None:
         data = self.layer.data

@@ -70,7 +70,7 @@ class Tools:
         if not self._keep:
             del self._viewer.layers[place]
             return
-        if role == "preview":
+        if role in ("preview", "candidates"):
             layer.data = np.zeros((1,) * layer.ndim, np.uint8)
         else:
             layer.editable = True

@@ -26,6 +26,7 @@ from napari_sam3.layers.gestures import KEYS
 from .advanced import Advanced
 from .batch_panel import BatchPanel
 from .controls import LayerChoice, Offer, add_row, form, make_combo, make_text, put_items, worded
+from .find_panel import FindPanel
 from .focus import KeysPass
 from .text import panel as panel_text
 from .text.panel import BUTTONS, MODES, describe_keys, how_to, title_with_key, tooltip_with_key
@@ -55,6 +56,8 @@ class Panel(QScrollArea):
     offer, question : Offer
         Questions with two answers, shown only when there are any: about what a crash left, and
         about the labels chosen.
+    finding : FindPanel
+        Searches of the plane, and their candidates.
     batch : BatchPanel
         The fold of batches, and how far one is.
     advanced : Advanced
@@ -92,7 +95,7 @@ class Panel(QScrollArea):
         self.stop = worded(QPushButton(), panel_text.STOP_DOWNLOAD)
         self.stop_work = worded(QPushButton(), panel_text.STOP_WORK)
         self.offer, self.question = Offer(), Offer()
-        self.batch, self.advanced = BatchPanel(), Advanced()
+        self.finding, self.batch, self.advanced = FindPanel(), BatchPanel(), Advanced()
         self._name_controls()
         inner = QWidget()
         self._lay_out(inner)
@@ -210,6 +213,7 @@ class Panel(QScrollArea):
             button.setToolTip(tooltip_with_key(BUTTONS[name].tooltip, shown.get(name)))
         key = shown.get("next_candidate")
         self.next_mask.setText(title_with_key(panel_text.NEXT_MASK.title, key))
+        self.finding.show_keys(shown.get("find_similar"), shown.get("accept_candidates"))
         self.how_to.setText(how_to(shown))
 
     # ------------------------------------------------------------------ inside
@@ -248,6 +252,7 @@ class Panel(QScrollArea):
             stack.addWidget(part)
         stack.addLayout(_row(self.candidate, self.next_mask))
         stack.addLayout(grid)
+        stack.addWidget(self.finding)
         stack.addWidget(self.how_to)
         stack.addWidget(self.batch)
         stack.addWidget(self.advanced)

@@ -24,6 +24,7 @@ from .batch_run import BatchRun
 from .closing import Closing
 from .crash_recovery import Safety
 from .feature_store import Storing
+from .find_run import FindRun
 from .model_menu import ModelMenu
 from .notices import Notices
 from .options import Options
@@ -60,14 +61,10 @@ class SegmentWidget(QWidget):
         The state; lives as long as the widget.
     binding : Binding or None
         The session's connection to the image chosen; None without one.
-    panel : Panel
-        The controls.
-    options : Options
-        The advanced ones, wired.
-    storing, batch : Storing, BatchRun
-        Encoded images on disk; many planes in one go.
-    models : ModelMenu
-        The choice of a model.
+    panel, options : Panel, Options
+        The controls, and the advanced ones, wired.
+    storing, batch, finding, models : Storing, BatchRun, FindRun, ModelMenu
+        Encoded images on disk; many planes in one go; searches; the choice of a model.
     """
 
     # From the thread that loads a model.
@@ -90,6 +87,9 @@ class SegmentWidget(QWidget):
         self.safety = Safety(self.panel, self.runner)
         self.storing = Storing(self.panel, self.session.cache, self.runner, self._on_error)
         self.batch = BatchRun(
+            self.panel, self.session, lambda: self.binding, self.runner, self._on_error
+        )
+        self.finding = FindRun(
             self.panel, self.session, lambda: self.binding, self.runner, self._on_error
         )
         self._model = self.models.current
@@ -147,6 +147,7 @@ class SegmentWidget(QWidget):
         self.options.device = device
         self._model = self.models.show_model(model)
         self.set_predictor(model_loader(self._model, device, self._tell_device))
+        self.finding.use(self._model)
 
     def set_predictor(self, predictor: Predictor | Loader) -> None:
         """Use a predictor, or a function that loads one."""
@@ -179,7 +180,7 @@ class SegmentWidget(QWidget):
         events = self.viewer.layers.events
         for emitter in (events.inserted, events.removed, events.renamed):
             emitter.disconnect(self._on_layers)
-        for part in (self.models, self.options, self.storing, self.batch):
+        for part in (self.models, self.options, self.storing, self.batch, self.finding):
             part.close()
         _release(self.session, self.runner)
 

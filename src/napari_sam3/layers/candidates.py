@@ -1,0 +1,143 @@
+"""Candidates of a search in a layer of their own: drawn, dropped by a click, accepted by a key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_sam3.core.masks import around
+
+from .gestures import Place
+from .label_layer import image_shape, placement
+from .preview import Preview, preview_colors
+
+if TYPE_CHECKING:
+    from napari.layers import Labels, Layer
+
+    from napari_sam3.session.session import LabelingSession
+
+    from .layer_set import LayerSet
+    from .reporting import Reporting
+    from .shown_plane import ShownPlane
+
+__all__ = ["CANDIDATES_NAME", "Candidates"]
+
+CANDIDATES_NAME = "SAM 3 candidates"
+
+
+class Candidates:
+    """Shows the candidates of a session on the plane shown.
+
+    Parameters
+    ----------
+    layers : LayerSet
+        Layers of the binding; the layer of candidates is there only while there are some.
+    session : LabelingSession
+        Has the candidates.
+    plane : ShownPlane
+        The plane shown.
+    reporting : Reporting
+        Where errors go.
+    """
+
+    def __init__(
+        self, layers: LayerSet, session: LabelingSession, plane: ShownPlane, reporting: Reporting
+    ) -> None:
+        self._layers, self._session, self._plane = layers, session, plane
+        self._guard = reporting.guard
+        self._preview: Preview | None = None
+        session.finding.changed.connect(self.show)
+
+    @property
+    def commands(self) -> Mapping[str, Callable[[], object]]:
+        """Commands of keys and buttons, by name."""
+        return {"find_similar": self.find_similar, "accept_candidates": self.accept}
+
+    @property
+    def layer(self) -> Labels | None:
+        """The layer, if it is in the viewer."""
+        made = self._preview.layer if self._preview is not None else None
+        return made if made is not None and self._layers.has(made) else None
+
+    def find_similar(self, text: str | None = None) -> None:
+        """Search the plane shown by the objects accepted on it, or by a name."""
+        self._on_plane(lambda: self._session.finding.find_similar(text=text))
+
+    def find_all(self) -> None:
+        """Search the plane shown for everything."""
+        self._on_plane(lambda: self._session.finding.find_all())
+
+    def accept(self) -> None:
+        """Accept all candidates shown, as one step."""
+        self._guard(self._session.finding.accept)
+
+    def ready_for_click(self, position: Place) -> bool:
+        """Whether a click at a world position is a prompt; one on a candidate drops that."""
+        return bool(
+            self._guard(lambda: not self.drop_at(position) and self._plane.takes_click(position))
+        )
+
+    def drop_at(self, position: Place) -> bool:
+        """Drop the candidate at a world position; False if there is none."""
+        finding = self._session.finding
+        if not finding.shown:
+            return False
+        row, column = self._plane.source.locate(position)
+        candidate = finding.at(float(row), float(column))
+        if candidate is not None:
+            finding.drop(candidate)
+        return candidate is not None
+
+    def show(self) -> None:
+        """Draw the candidates shown; the best lie on top."""
+        shown = self._session.finding.shown
+        if not shown and self.layer is None:
+            return
+        if self.layer is None:
+            self._preview = Preview(self._make(), self._layers.image)
+        assert self._preview is not None
+        kept = [one.mask for one in self._session.finding.candidates if not one.mask.is_empty]
+        # An array that has room for all of them is not made anew when the threshold moves.
+        self._preview.show(
+            ((one.mask, False) for one in reversed(shown)),
+            self._plane.index,
+            around(kept) if kept else None,
+        )
+
+    def close(self) -> None:
+        """Drop the candidates and take the layer away."""
+        self._session.finding.changed.disconnect(self.show)
+        self._session.finding.clear()
+        layer = self.layer
+        if layer is not None:
+            self._layers.tools.put_away("candidates", layer)
+        self._preview = None
+
+    def _on_plane(self, command: Callable[[], Any]) -> None:
+        def run() -> None:
+            self._plane.ensure()
+            command()
+
+        self._guard(run)
+
+    def _make(self) -> Labels:
+        layers = self._layers
+        selection = layers.viewer.layers.selection
+        active = selection.active
+
+        def make() -> Layer:
+            layer = layers.viewer.add_labels(
+                np.zeros((1,) * len(image_shape(layers.image)), np.uint8),
+                name=CANDIDATES_NAME,
+                colormap=preview_colors(),
+                opacity=1.0,
+                **placement(layers.image),
+            )
+            layer.editable = False
+            return layer
+
+        layer: Any = layers.tools.take("candidates", layers.image, make, {"name": CANDIDATES_NAME})
+        selection.active = active
+        return layer

@@ -1,0 +1,110 @@
+"""Searches of the widget: buttons and the slider wired to the session's candidates."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from napari_sam3.inference.models import EMBEDDED, detector_loader
+
+from .text.find import NONE_FOUND
+
+if TYPE_CHECKING:
+    from napari_sam3.layers.binding import Binding
+    from napari_sam3.session.session import LabelingSession
+
+    from .panel import Panel
+    from .workers import ThreadRunner
+
+__all__ = ["FindRun"]
+
+
+class FindRun:
+    """Drives the candidates of a session.
+
+    Parameters
+    ----------
+    panel : Panel
+        Has the controls.
+    session : LabelingSession
+        Searches.
+    binding : callable
+        Returns the session's connection to an image, or None.
+    runner : ThreadRunner
+        Looks into weights files.
+    failed : callable
+        Called with what went wrong.
+    """
+
+    def __init__(
+        self,
+        panel: Panel,
+        session: LabelingSession,
+        binding: Callable[[], Binding | None],
+        runner: ThreadRunner,
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        self._panel, self._finding, self._binding = panel, session.finding, binding
+        self._runner, self._model = runner, ""
+        self._closed = False
+        part = panel.finding
+        part.similar.clicked.connect(lambda: self._call("find_similar"))
+        part.everything.clicked.connect(lambda: self._call("find_all"))
+        part.name.returnPressed.connect(lambda: self._call("find_similar", part.name.text()))
+        part.accept.clicked.connect(lambda: self._call("accept"))
+        part.clear.clicked.connect(lambda: self._finding.clear())
+        part.stop.clicked.connect(lambda: self._finding.cancel())
+        part.threshold_chosen.connect(self._on_threshold)
+        self._finding.changed.connect(self._show)
+        self._finding.progress.connect(part.show_progress)
+        self._finding.ended.connect(self._on_ended)
+        self._finding.failed.connect(failed)
+
+    def use(self, model: str | os.PathLike[str]) -> None:
+        """Offer finding by name where the weights have a detector."""
+        self._model = os.fspath(model)
+        self._panel.finding.offer_names(False)
+        self._finding.detector_of = None
+        if self._model == EMBEDDED:
+            return
+        name, load = self._model, detector_loader(self._model)
+
+        def offer(found: Any) -> None:
+            if found is True and name == self._model and not self._closed:
+                self._finding.detector_of = load
+                self._panel.finding.offer_names(True)
+
+        self._runner.call(partial(_has_detector, name), offer)
+
+    def close(self) -> None:
+        """End what runs."""
+        self._closed = True
+        self._finding.cancel()
+
+    def _call(self, name: str, *values: Any) -> None:
+        binding = self._binding()
+        if binding is not None:
+            getattr(binding.candidates, name)(*values)
+
+    def _on_threshold(self, threshold: float) -> None:
+        self._finding.threshold = threshold
+
+    def _on_ended(self, count: int) -> None:
+        if count == 0 and not self._closed:
+            self._panel.show_status(NONE_FOUND)
+
+    def _show(self) -> None:
+        if self._closed:
+            return
+        finding, part = self._finding, self._panel.finding
+        if finding.running == part.stop.isHidden():
+            part.show_running(finding.running)
+        part.show_candidates(len(finding.shown), len(finding.candidates), finding.threshold)
+
+
+def _has_detector(path: str) -> bool:
+    from sam3.weights.detector import holds_detector
+
+    return holds_detector(path)

@@ -1,0 +1,146 @@
+"""Finding similar objects in the window: buttons, keys, slider and clicks."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QApplication
+
+from napari_sam3.core.masks import PlaneMask
+from napari_sam3.inference.automatic.seeds import Seed
+from napari_sam3.inference.automatic.suppression import Found
+from napari_sam3.layers.candidates import CANDIDATES_NAME
+from sam3 import load_predictor
+from tests.napari_sam3.conftest import Desk, OpenDesk
+
+PLACES = [(25, 25), (25, 75), (75, 25), (75, 75)]
+
+
+@pytest.fixture(scope="module")
+def embedded() -> Any:
+    return load_predictor("tiny", device="cpu")
+
+
+def picture() -> npt.NDArray[np.uint8]:
+    rows, columns = np.mgrid[:100, :100]
+    light = np.random.default_rng(0).normal(40, 3, (100, 100))
+    for row, column in PLACES:
+        light[(rows - row) ** 2 + (columns - column) ** 2 < 12**2] = 190
+    return np.clip(light, 0, 255).astype(np.uint8)
+
+
+def push(button: Any) -> None:
+    QTest.mouseClick(button, Qt.MouseButton.LeftButton)  # type: ignore[call-overload]
+    QApplication.processEvents()
+
+
+def candidates_layer(desk: Desk) -> Any:
+    return next((one for one in desk.viewer.layers if one.name == CANDIDATES_NAME), None)
+
+
+def test_the_others_are_found_thresholded_dropped_and_accepted(
+    open_desk: OpenDesk, embedded: Any
+) -> None:
+    desk = open_desk(picture(), model=embedded)
+    panel, finding = desk.widget.panel.finding, desk.session.finding
+    # Everything that starts a search is in the first view; a name needs a text encoder.
+    assert panel.similar.isVisible()
+    assert panel.everything.isVisible()
+    assert not panel.name.isVisible()
+    assert not panel.slider.isVisible()
+
+    assert desk.widget.wait(60)  # for what is encoded ahead, which has its own news
+    desk.hand.rest()
+    push(panel.similar)  # without an example: said, and nothing breaks
+    assert "no example" in desk.status
+    desk.hand.click((25, 25))
+    desk.settle()
+    desk.press("accept")
+    shares: list[float] = []
+    finding.progress.connect(shares.append)
+    desk.hand.type("Y")
+    desk.hand.wait_until(lambda: not finding.running and finding.candidates, "candidates", 60)
+    assert shares == sorted(shares)
+    assert panel.slider.isVisible()
+    assert not panel.progress.isVisible()
+    assert [finding.at(*place) is not None for place in PLACES] == [False, True, True, True]
+    layer = candidates_layer(desk)
+    assert layer is not None
+    assert layer.data.any()
+
+    panel.slider.setValue(100)
+    desk.hand.wait_until(lambda: not finding.shown, "the threshold")
+    assert not layer.data.any()
+    panel.slider.setValue(50)
+    desk.hand.wait_until(lambda: len(finding.shown) == 3, "the threshold")
+    assert layer.data.any()
+
+    points = len(desk.widget.binding.points.data)
+    desk.hand.click((75, 75))  # on a candidate: drops it, and is no prompt
+    assert finding.at(75, 75) is None
+    assert len(desk.widget.binding.points.data) == points
+    assert len(finding.shown) == 2
+
+    labels = desk.widget.binding.labels
+    before = np.array(labels.data)
+    push(panel.accept)
+    assert len(np.unique(labels.data)) == 4
+    assert not panel.slider.isVisible()
+    assert not layer.data.any()
+    desk.press("undo")
+    np.testing.assert_array_equal(labels.data, before)
+
+
+def test_a_search_is_stopped_and_the_window_stays_usable(
+    open_desk: OpenDesk, embedded: Any
+) -> None:
+    desk = open_desk(picture(), model=embedded)
+    panel, finding = desk.widget.panel.finding, desk.session.finding
+    push(panel.everything)
+    assert finding.running
+    assert panel.stop.isVisible()
+    push(panel.stop)
+    assert not finding.running
+    assert not panel.stop.isVisible()
+    push(panel.everything)
+    desk.hand.wait_until(lambda: not finding.running, "the search", 60)
+    assert len(finding.shown) == 4
+    push(panel.clear)
+    assert not finding.candidates
+
+
+def test_the_slider_redraws_500_candidates_within_50_ms(open_desk: OpenDesk) -> None:
+    desk = open_desk(np.zeros((1000, 1000), np.uint8))
+    finding, panel = desk.session.finding, desk.widget.panel.finding
+    desk.widget.binding.sync.renew_plane()
+    mask = np.ones((20, 20), bool)
+    found = tuple(
+        Found(
+            PlaneMask(40 * (n // 25), 40 * (n % 25), mask.copy()),
+            1 - n / 500,
+            1.0,
+            Seed(float(n), 0.0),
+        )
+        for n in range(500)
+    )
+    finding._put(found, 0.0)
+    QApplication.processEvents()
+    layer = candidates_layer(desk)
+    assert layer is not None
+    times = []
+    for value in (10, 90, 30, 70, 50):
+        start = time.perf_counter()
+        panel.slider.setValue(value)
+        QApplication.processEvents()
+        times.append(time.perf_counter() - start)
+        expected = sum(one.score >= value / 100 for one in found)
+        assert len(finding.shown) == expected
+        assert np.count_nonzero(layer.data) == 400 * expected
+    # Other work on the machine makes single ones slow.
+    assert min(times) < 0.05, times
