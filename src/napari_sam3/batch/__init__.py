@@ -3,12 +3,13 @@
 from napari_sam3.core.objects import Instance
 from napari_sam3.inference.tracking.carry import CarryRules
 
-from .modes import Automatic, Carried, Mode, Placed, Repeated
+from .modes import Automatic, Carried, Mode, Placed, Repeated, Similar
 from .progress import BatchControl
 from .prompt_files import read_prompts, write_prompts
 from .prompts import BatchPrompts, prompts_from_layers
 from .results import BatchError, PlaneResult, Progress
 from .segmenting import segment
+from .similar import concept_of_labels
 from .tables import read_objects
 
 #: The name that scripts know.
@@ -28,6 +29,8 @@ __all__ = [
     "PlaneResult",
     "Progress",
     "Repeated",
+    "Similar",
+    "concept_of_labels",
     "prompts_from_layers",
     "read_objects",
     "read_prompts",

@@ -1,4 +1,4 @@
-"""The four kinds of question for many planes."""
+"""The five kinds of question for many planes."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from typing import Any
 
 from napari_sam3.core.prompts import PromptSet
 from napari_sam3.inference.automatic.settings import AutomaticSettings
+from napari_sam3.inference.similar.examples import Concept
+from napari_sam3.inference.similar.search import DEFAULT_THRESHOLD
 from napari_sam3.inference.tracking.carry import CarryRules
 from napari_sam3.records.schema import PROMPTS
 from sam3.errors import PromptError
 
 from .prompts import BatchPrompts, Position
 
-__all__ = ["Automatic", "Carried", "Mode", "Placed", "Repeated"]
+__all__ = ["Automatic", "Carried", "Mode", "Placed", "Repeated", "Similar"]
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,46 @@ class Automatic:
         return {"mode": "automatic", "settings": self.settings.to_json(), "tile": self.tile}
 
 
-Mode = Placed | Repeated | Carried | Automatic
+@dataclass(frozen=True)
+class Similar(Automatic):
+    """Every object that resembles examples; planes are divided as for `Automatic`.
+
+    Parameters
+    ----------
+    concept : Concept
+        What is searched for, from `learn_concept` or `concept_of_labels`.
+    threshold : float
+        Least score of what counts, 0 to 1.
+    """
+
+    concept: Concept = field(default_factory=Concept)
+    threshold: float = DEFAULT_THRESHOLD
+
+    def __post_init__(self) -> None:
+        """Check that there is something to search for."""
+        super().__post_init__()
+        if not self.concept.wanted:
+            raise PromptError(
+                "there is no example of what is wanted. Expected at least one object; label one."
+            )
+        if not 0 <= self.threshold <= 1:
+            raise PromptError(
+                f"the least score is {self.threshold!r}. Expected a number from 0 to 1, such as "
+                "0.5."
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what is asked as plain values; the examples by a digest of what they look like."""
+        return {
+            "mode": "similar",
+            "examples": [len(self.concept.wanted), len(self.concept.unwanted)],
+            "digest": self.concept.digest(),
+            "threshold": self.threshold,
+            "tile": self.tile,
+        }
+
+
+Mode = Placed | Repeated | Carried | Automatic | Similar
 
 
 def _prompts(prompts: BatchPrompts) -> list[Any]:

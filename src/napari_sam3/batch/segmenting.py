@@ -63,7 +63,7 @@ def segment(
     image : path, array or LazyImage
         A file or OME-Zarr; anything with ``shape``, ``dtype`` and indexing (numpy, dask, zarr),
         rows and columns last, or 3 or 4 colours after them; or a `LazyImage`.
-    mode : Placed, Repeated, Carried or Automatic
+    mode : Placed, Repeated, Carried, Automatic or Similar
         The question.
     model : str, path, Predictor or callable
         A name or weights file, a loaded model, or a function that loads one.

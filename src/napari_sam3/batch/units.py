@@ -25,12 +25,13 @@ from napari_sam3.inference.answers import answer
 from napari_sam3.inference.automatic.find import Found, find_objects, merge_found, paint_order
 from napari_sam3.inference.cache import Control, EmbeddingCache, EncodingStopped
 from napari_sam3.inference.questions import Question
+from napari_sam3.inference.similar.search import find_similar, shown
 from napari_sam3.inference.tracking.carry import carry
 from napari_sam3.labels.ome_zarr import LabelImage, open_labels
 from napari_sam3.labels.painting import paint_plane
 from sam3.errors import ImageError
 
-from .modes import Automatic, Carried, Mode, Placed
+from .modes import Automatic, Carried, Mode, Placed, Similar
 from .prompts import Position
 from .results import BatchError, masks_digest
 from .sources import ImageSource, ModelSource
@@ -64,7 +65,7 @@ class BatchJob:
     ----------
     image : ImageSource
         What is segmented.
-    mode : Placed, Carried or Automatic
+    mode : Placed, Carried, Automatic or Similar
         How; `Repeated` is `Placed` here.
     model : ModelSource
         By what.
@@ -182,6 +183,12 @@ class Workbench:
         """Find all objects whose seed lies in a tile."""
         mode = self.job.mode
         assert isinstance(mode, Automatic)
+        if isinstance(mode, Similar):
+            return self._while_wanted(
+                lambda: find_similar(
+                    plane, self.predictor, self.cache, self.stop, mode.concept, region
+                )
+            )
         return self._while_wanted(
             lambda: find_objects(
                 plane, self.predictor, self.cache, self.stop, mode.settings, region
@@ -204,7 +211,10 @@ class Workbench:
             if found is None:
                 raise BatchError(f"the tile {name} is missing; run the same command again")
             parts.append(found)
-        merged = paint_order(merge_found(parts, mode.settings), mode.settings)
+        found_once = merge_found(parts, mode.settings)
+        if isinstance(mode, Similar):
+            found_once = shown(found_once, mode.threshold)
+        merged = paint_order(found_once, mode.settings)
         return tuple(
             Instance(
                 number, one.mask, float(one.score), PromptSet(((one.seed.x, one.seed.y),), (1,))

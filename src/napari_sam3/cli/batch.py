@@ -40,12 +40,14 @@ examples:
       the prompts of one plane on planes 0 to 99
   napari-sam3 batch slide.ome.zarr -o labels.zarr --mode automatic --dask local:4
       everything there is, by four processes
+  napari-sam3 batch stack.tif -o labels.zarr --mode similar --examples some.tif
+      everything that resembles the objects labelled in some.tif, a label image of the stack
 
 The table is CSV or JSON: plane, object, x, y and polarity of each click, or x0, y0, x1, y1 of each
 box; see docs/batch.md. It may be interrupted at any time (Ctrl-C, or worse): the same command goes
 on where it stopped. What is done stands in LABELS.zarr.batch.
 """
-MODES = "placed", "repeated", "carried", "automatic"
+MODES = "placed", "repeated", "carried", "automatic", "similar"
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -59,6 +61,22 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--mode", choices=MODES, default="placed", help="kind of question (default: placed)"
     )
     command.add_argument("--prompts", metavar="TABLE", type=Path, help="CSV or JSON of prompts")
+    command.add_argument(
+        "--examples",
+        metavar="LABELS",
+        type=Path,
+        help="labels of some objects of IMAGE, or of --examples-image, for the mode similar",
+    )
+    command.add_argument(
+        "--examples-image", metavar="IMAGE", type=Path, help="image of the examples, if another"
+    )
+    command.add_argument(
+        "--min-score",
+        metavar="SCORE",
+        type=float,
+        default=None,
+        help="least score of what counts in the mode similar, 0 to 1 (default: 0.5)",
+    )
     command.add_argument(
         "--planes",
         metavar="N-M[,N-M...]",
@@ -224,6 +242,8 @@ def _mode(image: LazyImage, arguments: argparse.Namespace, positions: Any) -> Mo
             raise PromptError("the mode automatic takes no prompts; leave out --prompts")
         settings = AutomaticSettings.from_json(arguments.settings)
         return Automatic(settings, **({} if arguments.tile is None else {"tile": arguments.tile}))
+    if arguments.mode == "similar":
+        return _similar(image, arguments)
     if arguments.prompts is None:
         raise PromptError(
             f"the mode {arguments.mode} needs --prompts, a table of clicks and boxes; or use "
@@ -238,6 +258,40 @@ def _mode(image: LazyImage, arguments: argparse.Namespace, positions: Any) -> Mo
     if arguments.mode == "placed":
         return Placed(prompts)
     return Carried(prompts, arguments.axis, CarryRules.from_json(arguments.settings))
+
+
+def _similar(image: LazyImage, arguments: argparse.Namespace) -> Mode:
+    """Describe the examples, which takes the model."""
+    from napari_sam3.batch import BatchControl, Similar, concept_of_labels
+    from napari_sam3.images.lazy import open_image
+    from sam3.predictor import load_predictor
+
+    if arguments.examples is None:
+        raise PromptError(
+            "the mode similar needs --examples, a label image with at least one object. Pass "
+            "one; or use --mode automatic."
+        )
+    if arguments.prompts is not None or arguments.settings:
+        raise PromptError("the mode similar takes no --prompts and no --settings; leave them out")
+    other = arguments.examples_image
+    shown = image if other is None else open_image(other, rgb=arguments.rgb)
+    labels = open_image(arguments.examples, rgb=False)
+    try:
+        data = labels.data[0] if labels.multiscale else labels.data
+        concept = concept_of_labels(
+            shown,
+            data,
+            load_predictor(arguments.model, arguments.device),
+            BatchControl(),
+            arguments.contrast,
+        )
+    finally:
+        labels.close()
+        if other is not None:
+            shown.close()
+    assert concept is not None, "nobody cancels it"
+    options = {"tile": arguments.tile, "threshold": arguments.min_score}
+    return Similar(concept=concept, **{k: v for k, v in options.items() if v is not None})
 
 
 def _one_plane(path: Path, leading: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -113,6 +114,17 @@ class Concept:
             tuple(one for part in parts for one in part.tokens),
             texts[-1] if texts else None,
         )
+
+    def digest(self) -> str:
+        """Return a name that is the same for the same examples, on any machine."""
+        digest = hashlib.blake2b(digest_size=16)
+        for sign, side in ((b"+", self.wanted), (b"-", self.unwanted)):
+            for one in side:
+                digest.update(sign + f"{one.area} {one.extent} {one.solidity:.6f}".encode())
+                for values in (*one.features, one.colour, one.ring, one.texture):
+                    digest.update(np.round(values, 3).astype("<f4").tobytes())
+        digest.update(repr(self.text).encode())
+        return digest.hexdigest()
 
     @property
     def typical_size(self) -> float | None:
