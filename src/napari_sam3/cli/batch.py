@@ -61,22 +61,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--mode", choices=MODES, default="placed", help="kind of question (default: placed)"
     )
     command.add_argument("--prompts", metavar="TABLE", type=Path, help="CSV or JSON of prompts")
-    command.add_argument(
-        "--examples",
-        metavar="LABELS",
-        type=Path,
-        help="labels of some objects of IMAGE, or of --examples-image, for the mode similar",
-    )
-    command.add_argument(
-        "--examples-image", metavar="IMAGE", type=Path, help="image of the examples, if another"
-    )
-    command.add_argument(
-        "--min-score",
-        metavar="SCORE",
-        type=float,
-        default=None,
-        help="least score of what counts in the mode similar, 0 to 1 (default: 0.5)",
-    )
+    _add_examples(command)
     command.add_argument(
         "--planes",
         metavar="N-M[,N-M...]",
@@ -103,6 +88,26 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     _add_how_and_where(command)
     add_rgb_option(command)
     add_json_option(command)
+
+
+def _add_examples(command: argparse.ArgumentParser) -> None:
+    """Add what the mode similar needs."""
+    command.add_argument(
+        "--examples",
+        metavar="LABELS",
+        type=Path,
+        help="labels of some objects of IMAGE, or of --examples-image, for the mode similar",
+    )
+    command.add_argument(
+        "--examples-image", metavar="IMAGE", type=Path, help="image of the examples, if another"
+    )
+    command.add_argument(
+        "--min-score",
+        metavar="SCORE",
+        type=float,
+        default=None,
+        help="least score of what counts in the mode similar, 0 to 1 (default: 0.5)",
+    )
 
 
 def _add_how_and_where(command: argparse.ArgumentParser) -> None:

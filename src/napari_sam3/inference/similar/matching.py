@@ -1,7 +1,7 @@
 """How likely a mask is an object like the examples, by what the model sees in both.
 
-A logistic regression on few quantities, fitted on training images by
-`python -m benchmarks.similar_fit`: at a score of 0.5, about as many are right as wrong.
+A logistic regression on few quantities, fitted on candidates of training images with known truth:
+at a score of 0.5, about as many are right as wrong.
 """
 
 from __future__ import annotations

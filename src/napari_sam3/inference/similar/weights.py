@@ -1,4 +1,4 @@
-"""Figures of the likelihood in `matching`, written by `python -m benchmarks.similar_fit`."""
+"""Figures of the likelihood in `matching`, fitted on 25 training images, 8 of them of two kinds."""
 
 from __future__ import annotations
 

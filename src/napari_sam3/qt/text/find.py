@@ -23,4 +23,4 @@ NONE_FOUND = "Nothing like it was found on this plane."
 
 def count(shown: int, kept: int, threshold: float) -> str:
     """Say how many candidates are shown, of how many, and above which score."""
-    return f"{shown} of {kept}, score ≥ {threshold:.2f}"
+    return f"{shown} of {kept} (≥ {threshold:.2f})"
