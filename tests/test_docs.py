@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from napari_sam3.batch import CarryRules
-from napari_sam3.batch.modes import Automatic, Carried, Placed, Repeated
+from napari_sam3.batch.modes import Automatic, Carried, Placed, Repeated, Similar
 from napari_sam3.cli.common import BAD_INPUT, DONE, INTERRUPTED, SOME_FAILED
 from napari_sam3.cli.main import _parser
 from napari_sam3.labels.formats.choice import FORMATS
@@ -86,5 +86,5 @@ def test_the_rules_are_named_with_their_defaults() -> None:
 
 def test_all_modes_are_described() -> None:
     named = re.findall(r"^\| (\w+) \| .+ \| .+ \|$", BATCH.split("## Tables")[0], re.MULTILINE)
-    modes = [mode.__name__.lower() for mode in (Placed, Repeated, Carried, Automatic)]
+    modes = [mode.__name__.lower() for mode in (Placed, Repeated, Carried, Automatic, Similar)]
     assert named[1:] == modes
