@@ -335,6 +335,7 @@ class Predictor:
         return running(what, self.device, half=half)
 
 
+@own_defaults()
 def load_predictor(
     name_or_path: str | os.PathLike[str] = "tiny",
     device: str | torch.device = "auto",

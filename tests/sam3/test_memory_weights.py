@@ -75,6 +75,17 @@ def test_official_and_3_1_files_fill_the_same(
     checkpoint.load(newer, config=SMALL)
 
 
+def test_a_memory_is_read_under_another_tools_inference_mode(
+    official: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    path = write(official, tmp_path / "sam3.pt")
+    with torch.inference_mode():
+        under = load_memory(path, config=SMALL).state_dict()
+    plain = load_memory(path, config=SMALL).state_dict()
+    assert all(torch.equal(value, under[name]) for name, value in plain.items())
+    assert not any(value.is_inference() for value in under.values())
+
+
 def test_memory_weights_are_not_needed_for_clicks(
     official: dict[str, torch.Tensor], tmp_path: Path
 ) -> None:

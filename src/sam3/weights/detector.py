@@ -9,6 +9,7 @@ from sam3.config import ModelConfig
 from sam3.errors import CheckpointError
 from sam3.model.detector_model import DetectorModel
 from sam3.model.unfilled import unfilled
+from sam3.runtime.torch_state import own_defaults
 from sam3.weights.detector_keys import (
     MULTIPLEX_DETECTOR_DROPPED,
     OFFICIAL_DETECTOR_DROPPED,
@@ -43,6 +44,7 @@ def holds_detector(path: str | os.PathLike[str]) -> bool:
         return _holds_detector(info, file)
 
 
+@own_defaults()
 def load_detector_model(
     path: str | os.PathLike[str],
     *,

@@ -9,6 +9,7 @@ from sam3.config import ModelConfig
 from sam3.errors import CheckpointError
 from sam3.model.memory import Memory
 from sam3.model.unfilled import unfilled
+from sam3.runtime.torch_state import own_defaults
 from sam3.weights.keys import Source
 from sam3.weights.load import CheckpointInfo, opened, read_state
 from sam3.weights.memory_keys import (
@@ -22,6 +23,7 @@ from sam3.weights.memory_keys import (
 __all__ = ["load_memory"]
 
 
+@own_defaults()
 def load_memory(
     path: str | os.PathLike[str],
     *,

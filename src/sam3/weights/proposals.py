@@ -6,12 +6,14 @@ import os
 
 from sam3.model.proposal_head import ProposalHead
 from sam3.model.unfilled import unfilled
+from sam3.runtime.torch_state import own_defaults
 from sam3.weights.keys import OWN_PROPOSAL_PREFIX, Source
 from sam3.weights.load import opened, read_state
 
 __all__ = ["load_proposal_head"]
 
 
+@own_defaults()
 def load_proposal_head(path: str | os.PathLike[str]) -> ProposalHead | None:
     """Read the proposal head of a weights file; None where it has none, as the released files.
 

@@ -337,7 +337,7 @@ def test_axes_before_rows_and_columns_may_be_many(predictor: Predictor, tmp_path
     assert {result.position[1] for result in along_t} == {0, 1}
     column = [result for result in along_t if result.position[1] == 0]
     assert {one.id for result in column for one in result.objects} == {2}
-    with pytest.raises(PromptError, match="carried along axis 2 of an image with 2 axes"):
+    with pytest.raises(PromptError, match="propagated along axis 2 of an image with 2 axes"):
         next(segment(image, Carried(prompts, 2), predictor))
 
 

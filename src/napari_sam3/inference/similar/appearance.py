@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage, sparse
 
 from napari_sam3.core.fields import Field
 from napari_sam3.core.masks import PlaneMask
@@ -86,6 +85,8 @@ def describe(
 
 def _pool(masks: Sequence[PlaneMask], field: Field, values: Vector) -> Vector:
     """Average a map (C, g, g) over masks: (N, C)."""
+    from scipy import sparse  # not waited for when the widget is opened
+
     channels, height, width = values.shape
     cells, rows = [], []
     for index, mask in enumerate(masks):
@@ -107,6 +108,8 @@ def _pool(masks: Sequence[PlaneMask], field: Field, values: Vector) -> Vector:
 def _describe(
     mask: PlaneMask, pixels: npt.NDArray[np.uint8], field: Field, pooled: tuple[Vector, ...]
 ) -> Appearance:
+    from scipy import ndimage
+
     area = mask.area
     width = int(np.clip(_RING * np.sqrt(area), _LEAST_RING, _LARGEST_RING))
     y0, x0, y1, x1 = mask.bbox
