@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AutomaticSettings", "Found", "Seed"]
 __all__ += ["Part", "click", "find_objects", "merge_found", "paint_order", "seed_batches"]
-__all__ += ["stability"]
+__all__ += ["stability", "usable"]
 
 
 def find_objects(
@@ -80,7 +80,7 @@ def find_objects(
         if answers is None:
             return None
         for seed, one in zip(batch, answers, strict=True):
-            found += _usable(seed, one, plane.shape, settings)
+            found += usable(seed, one, plane.shape, settings)
     return None if control.cancelled else suppress(found, settings)
 
 
@@ -158,7 +158,7 @@ def seed_batches(
             yield field, group[start : start + LARGEST_BATCH]
 
 
-def _usable(
+def usable(
     seed: Seed, found: ObjectPrediction, shape: tuple[int, int], settings: AutomaticSettings
 ) -> Iterator[Found]:
     """Yield the masks of an answer that may be an object."""

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from napari_sam3.core.fields import Field, touches_inner_border
+from napari_sam3.core.fields import Field
 from napari_sam3.core.masks import Region
 from napari_sam3.core.rendering import PlaneImage
-from napari_sam3.inference.automatic.find import Part, click, seed_batches, stability
-from napari_sam3.inference.automatic.seeds import Seed, find_seeds
+from napari_sam3.inference.automatic.find import Part, click, seed_batches, usable
+from napari_sam3.inference.automatic.seeds import find_seeds
 from napari_sam3.inference.automatic.settings import AutomaticSettings
 from napari_sam3.inference.automatic.suppression import Found, suppress
 from napari_sam3.inference.cache import Control, EmbeddingCache
-from napari_sam3.inference.questions import ObjectPrediction
 from sam3.errors import PromptError
 
 from .appearance import describe
@@ -94,8 +92,11 @@ def find_similar(
         answers = click(batch, plane, place, predictor, cache, part, settings.levels_up)
         if answers is None:
             return None
-        offers = list(_offers(batch, answers, plane.shape, settings))
-        for seen, group in _by_field(offers).items():
+        offers: dict[Field, list[Found]] = {}
+        for seed, answered in zip(batch, answers, strict=True):
+            for one in usable(seed, answered, plane.shape, settings):
+                offers.setdefault(answered.field, []).append(one)
+        for seen, group in offers.items():
             features = cache.encode_field(seen, plane, predictor, part)
             looks = describe([one.mask for one in group], plane, seen, features)
             qualities = [Quality(one.score, one.stability) for one in group]
@@ -127,41 +128,3 @@ def search_settings(concept: Concept) -> AutomaticSettings:
         max_area=max(1, round(max(areas) * _AREA_FACTOR)),
         max_share=0.6,
     )
-
-
-@dataclass(frozen=True, eq=False)
-class _Offer(Found):
-    """A mask that the model offers, and the field that it saw."""
-
-    place: Field = field(kw_only=True)
-
-
-def _offers(
-    seeds: Sequence[Seed],
-    answers: Sequence[ObjectPrediction],
-    shape: tuple[int, int],
-    settings: AutomaticSettings,
-) -> Iterator[_Offer]:
-    """Yield the masks that may be an object as large as the examples."""
-    for seed, answered in zip(seeds, answers, strict=True):
-        place = answered.field
-        largest = settings.max_share * place.shape[0] * place.shape[1]
-        largest = min(largest, settings.max_area or largest)
-        for candidate in answered.candidates:
-            if candidate.score < settings.min_score:
-                continue
-            mask = candidate.mask
-            if not settings.min_area <= mask.area <= largest:
-                continue
-            if touches_inner_border(mask, place, shape):
-                continue
-            stable = stability(candidate, place, settings.stability_offset)
-            if stable >= settings.min_stability:
-                yield _Offer(mask, candidate.score, stable, seed, place.level, place=place)
-
-
-def _by_field(offers: Sequence[_Offer]) -> dict[Field, list[_Offer]]:
-    groups: dict[Field, list[_Offer]] = {}
-    for one in offers:
-        groups.setdefault(one.place, []).append(one)
-    return groups
