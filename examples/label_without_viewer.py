@@ -23,6 +23,7 @@ from napari_sam3 import (
     ObjectRow,
     PlaneIndex,
     PromptSet,
+    describe_labels,
     format_table,
     identify,
     plane_from_array,
@@ -112,6 +113,7 @@ def save(session: LabelingSession, image: Array, labels: Array, folder: Path) ->
             folder / "session.json.gz",
             session.operations,
             identify(image, "stack"),
+            start=describe_labels(np.zeros_like(labels)),  # where a replay may write
             overwrite=True,
         ),
     }

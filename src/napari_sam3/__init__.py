@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .labels.formats.object_table import ObjectTable
     from .labels.formats.tiff import write_labels
     from .labels.ome_zarr import create_labels, open_labels
+    from .labels.start import describe_labels
     from .labels.table import ObjectRow, format_table, write_table
     from .labels.targets import ArrayTarget, LabelTarget
     from .layers.bind import bind
@@ -53,6 +54,7 @@ __all__ = [
     "SegmentWidget",
     "bind",
     "create_labels",
+    "describe_labels",
     "export_labels",
     "find_objects",
     "format_table",
@@ -87,6 +89,7 @@ _HOMES = {
     "SegmentWidget": "qt.widget",
     "bind": "layers.bind",
     "create_labels": "labels.ome_zarr",
+    "describe_labels": "labels.start",
     "export_labels": "labels.formats.choice",
     "find_objects": "inference.automatic.find",
     "format_table": "labels.table",

@@ -132,7 +132,7 @@ def question(name: str) -> Mode:
 def main(folder: Path) -> None:
     """Write one file of each kind."""
     folder.mkdir(parents=True)
-    write_session(folder / "session.json", operations(), IMAGE)
+    write_session(folder / "session.json", operations(), IMAGE, start="given 細胞")
     write_session(folder / "session.json.gz", operations(), IMAGE)
     with tempfile.TemporaryDirectory() as aside:
         journal = Journal(IMAGE, IMAGE.shape, np.int32, start="given 細胞", folder=aside)

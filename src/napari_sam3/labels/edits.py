@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -104,18 +106,30 @@ class LabelEdit:
         """Put back what was there, leaving pixels alone that others have changed since."""
         self._replace(self.after, self.before)
 
+    def ids(self) -> set[int]:
+        """Return the labels that lose or gain pixels, background included."""
+        changed = self._changed([part.stop - part.start for part in self.region])
+        sides = (self._labels(self.before), self._labels(self.after))
+        return {
+            label
+            for side in sides
+            for label in ((side,) if isinstance(side, int) else np.unique(side[changed]).tolist())
+        }
+
     def writes(self) -> tuple[LabelWrite, ...]:
         """Return the region, as it is now."""
         return (LabelWrite(self.target.key, self.region, self.target.read(self.region)),)
 
     def _replace(self, old: int | bytes, new: int | bytes) -> None:
         values = self.target.read(self.region)
-        bits = np.frombuffer(zlib.decompress(self.changed), np.uint8)
-        changed = np.unpackbits(bits, count=values.size).astype(bool).reshape(values.shape)
-        ours = changed & (values == self._labels(old))
+        ours = self._changed(values.shape) & (values == self._labels(old))
         will_be = self._labels(new)
         values[ours] = will_be[ours] if isinstance(will_be, np.ndarray) else will_be
         self.target.write(self.region, values)
+
+    def _changed(self, shape: Sequence[int]) -> npt.NDArray[np.bool_]:
+        bits = np.frombuffer(zlib.decompress(self.changed), np.uint8)
+        return np.unpackbits(bits, count=math.prod(shape)).astype(bool).reshape(shape)
 
     def _labels(self, kept: int | bytes) -> int | npt.NDArray[Any]:
         if isinstance(kept, int):

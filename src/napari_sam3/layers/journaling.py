@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Hashable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
-import numpy as np
 from psygnal import Signal
 
 from napari_sam3.core.errors import LabelError
-from napari_sam3.core.operations import LabelChange
+from napari_sam3.core.operations import LabelChange, ReplayError
 from napari_sam3.images.identity import ImageIdentity, identify
+from napari_sam3.labels.start import EMPTY, GIVEN, describe_labels, is_known
 from napari_sam3.records.journal import Journal, JournalError
 from napari_sam3.records.recovery import discard_journal, read_journal
 from napari_sam3.records.session_file import read_session, write_session
@@ -36,10 +35,8 @@ __all__ = ["JournalKeeper", "identify_layer"]
 
 MOST_HELD = 32
 FIRST = 100
-EMPTY: Final = "empty"
-GIVEN: Final = "given"
-#: Labels that take more bytes are not compared with those of a journal: it would take seconds.
-LARGEST_COMPARED = 1 << 31
+#: Labels that take fewer bytes are described at once, which takes some hundredths of a second.
+QUICKLY_DESCRIBED = 1 << 25
 
 
 def identify_layer(image: Image) -> ImageIdentity:
@@ -82,6 +79,8 @@ class JournalKeeper:
     ) -> None:
         self._session, self._source, self._store = session, source, store
         self._start: str = EMPTY if empty else GIVEN
+        if not session.operations_in(self._source_id):
+            session.starts[self._source_id] = self._start
         self._on_error = on_error
         self._journal: Journal | None = None
         # Who the image is may take a while to find out; nothing is lost meanwhile.
@@ -90,6 +89,13 @@ class JournalKeeper:
         self._held: list[LabelChange] = []
         # Before everybody else: a listener that fails keeps the later ones from hearing of it.
         session.labels_changed.connect(self._on_change, priority=FIRST)
+        if getattr(store.data, "nbytes", QUICKLY_DESCRIBED) < QUICKLY_DESCRIBED:
+            self.note_start()
+
+    @property
+    def _source_id(self) -> Hashable:
+        identity: Hashable = self._store.layer.unique_id
+        return identity
 
     @property
     def file(self) -> Journal | None:
@@ -147,9 +153,13 @@ class JournalKeeper:
         A journal that began with the labels of a file can be done again exactly on these labels,
         deletions and all, if they are known to be the same.
         """
-        if self._start == GIVEN and not self._waiting:
-            start = _describe_start(self._store.data)
-            self._start = GIVEN if self._waiting else start
+        if is_known(self._start) or self._waiting:
+            return
+        start = describe_labels(self._store.data)
+        if not self._waiting:
+            self._start = start
+            if not self._session.operations_in(self._source_id):
+                self._session.starts[self._source_id] = start
 
     def restore(self, path: str | os.PathLike[str]) -> RestoreResult:
         """Bring back what a journal holds, as one step of the session.
@@ -179,7 +189,7 @@ class JournalKeeper:
         if header is not None and header.start == EMPTY:
             start = EMPTY
         elif header is not None and header.start not in (GIVEN, EMPTY):
-            start = "same" if header.start == _describe_start(store.data) else GIVEN
+            start = "same" if header.start == describe_labels(store.data) else GIVEN
         result = self._session.restore(restored, store.plane, start)
         safe = self._journal is not None and self._journal.problem is None
         if safe and not (result.partly or result.left_out):
@@ -189,9 +199,11 @@ class JournalKeeper:
 
     def save_session(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write all that was done to labels of this image to a file; see `write_session`."""
-        ours = [one for one in self._session.operations if self._source.is_ours(one.plane)]
+        done = self._session.operations_in(self._source_id)
+        ours = [one for one in done if self._source.is_ours(one.plane)]
+        start = self._session.starts[self._source_id] if len(ours) == len(done) else GIVEN
         image = identify_layer(self._source.image)
-        write_session(path, ours, image, overwrite=overwrite)
+        write_session(path, ours, image, start=start, overwrite=overwrite)
 
     def replay(self, path: str | os.PathLike[str]) -> int:
         """Do again what a session file holds; returns the number of operations.
@@ -199,10 +211,30 @@ class JournalKeeper:
         Raises
         ------
         RecordError, ReplayError
-            If the file cannot be read, or an operation cannot be done.
+            If the file cannot be read, the labels are not those that the session began with, or
+            an operation cannot be done; nothing has changed then.
         """
         stored = read_session(path, self._source.key)
-        return replay_into(self._session, stored.operations, self._plane_by_key)
+        same = self._is_start(stored.start)
+        return replay_into(self._session, stored.operations, self._plane_by_key, same_start=same)
+
+    def _is_start(self, start: str) -> bool:
+        """Whether the labels are known to be those of a start; raises ReplayError if others."""
+        store = self._store
+        now = describe_labels(store.data)
+        if not is_known(now) and store.maximum() == 0:
+            now = EMPTY
+        if is_known(start) and now != start and (is_known(now) or start == EMPTY):
+            empty = "empty labels, as the session began with. Replay into a new labels layer"
+            given = (
+                "the labels that the session began with. Choose these, and undo what was done "
+                "to them since"
+            )
+            raise ReplayError(
+                f"the labels layer {store.layer.name!r} holds other labels than the session began "
+                f"with. Expected {empty if start == EMPTY else given}"
+            )
+        return is_known(now) and now == start
 
     def _plane_by_key(self, key: Hashable) -> tuple[PlaneImage, LabelTarget]:
         assert isinstance(key, PlaneKey)
@@ -231,13 +263,3 @@ class JournalKeeper:
             self._journal.append(*changes)
         except JournalError as error:
             self._on_error(error)
-
-
-def _describe_start(data: Any) -> str:
-    """Return what tells labels from all others; GIVEN if that would take too long."""
-    if not isinstance(data, np.ndarray) or data.nbytes > LARGEST_COMPARED:
-        return GIVEN
-    digest = hashlib.blake2b(repr((data.shape, data.dtype.str)).encode(), digest_size=16)
-    for part in data if data.ndim > 2 else (data,):
-        digest.update(np.ascontiguousarray(part).data)
-    return f"{GIVEN} {digest.hexdigest()}"

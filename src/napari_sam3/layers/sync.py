@@ -207,7 +207,8 @@ class LayerSync:
         axes = plane.axes if plane is not None else (ndim - 2, ndim - 1)
         stroke = Stroke(self.store, atoms, axes)
         painted = stroke.painted()
-        self._session.note_edit(stroke, painted[0].plane, painted)
+        source = self._layers.labels.unique_id
+        self._session.note_edit(stroke, painted[0].plane, painted, source)
 
     def _on_removed(self, event: Any) -> None:
         lost: Layer = event.value

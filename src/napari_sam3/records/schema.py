@@ -337,18 +337,21 @@ WRITE: Schema[LabelWrite] = Schema(WritePart, "the labels written", plain)
 OPERATION: Schema[Operation] = Schema(OperationPart, "the operation", plain)
 
 
-def check_version(version: Any, place: str) -> None:
-    """Refuse what another version of the schema wrote.
+def check_version(
+    version: Any, place: str, *, oldest: int = SCHEMA_VERSION, newest: int = SCHEMA_VERSION
+) -> None:
+    """Refuse what a version of the schema wrote that is not read.
 
     Raises
     ------
     RecordError
-        Naming both versions.
+        Naming the versions.
     """
-    if type(version) is not int or version != SCHEMA_VERSION:
+    if type(version) is not int or not oldest <= version <= newest:
+        read = f"version {newest} only" if oldest == newest else f"versions {oldest} to {newest}"
         raise RecordError(
-            f"{place} is {version!r:.40}; this napari-sam3 reads version "
-            f"{SCHEMA_VERSION} only. Use the napari-sam3 that wrote it, or a newer one"
+            f"{place} is {version!r:.40}; this napari-sam3 reads {read}. Use the "
+            "napari-sam3 that wrote it, or a newer one"
         )
 
 

@@ -10,8 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from io import BufferedIOBase
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NotRequired
 
+from pydantic import ValidationInfo
 from typing_extensions import TypedDict
 
 from napari_sam3.core.operations import Operation
@@ -23,7 +24,6 @@ from .packed import MAX_UNPACKED_BYTES, unpacked_bytes
 from .schema import (
     IDENTITY,
     OPERATION,
-    SCHEMA_VERSION,
     IdentityPart,
     OperationPart,
     check_version,
@@ -46,6 +46,9 @@ from .strict import (
 __all__ = ["MAX_SESSION_BYTES", "SessionFile", "SessionFileError", "read_session", "write_session"]
 
 FORMAT = "napari-sam3 session"
+#: The first version does not say what the labels were at first.
+OLDEST_VERSION, VERSION = 1, 2
+_UNKNOWN = "given"
 MAX_SESSION_BYTES = 1 << 29
 _GZIP, _PIECE = b"\x1f\x8b", 1 << 20
 
@@ -64,10 +67,14 @@ class SessionFile:
         Whose labels they were.
     operations : tuple of Operation
         In effect, net of undo, oldest first.
+    start : str
+        What the labels were before the first operation, from `describe_labels`; "given" if that is
+        not known.
     """
 
     image: ImageIdentity
     operations: tuple[Operation, ...]
+    start: str = _UNKNOWN
 
 
 @record
@@ -75,11 +82,16 @@ class _SessionRecord(TypedDict):
     format: Text
     version: Int
     image: IdentityPart
+    start: NotRequired[Text]
     operations: Annotated[tuple[OperationPart, ...], LIST]
 
 
+def _session(parts: _SessionRecord, _: ValidationInfo) -> SessionFile:
+    return SessionFile(parts["image"], parts["operations"], parts.get("start", _UNKNOWN))
+
+
 _SESSION: Schema[SessionFile] = Schema(
-    Annotated[SessionFile, Parts(_SessionRecord)], "the session", plain
+    Annotated[SessionFile, Parts(_SessionRecord, _session)], "the session", plain
 )
 
 
@@ -88,6 +100,7 @@ def write_session(
     operations: Iterable[Operation],
     image: ImageIdentity,
     *,
+    start: str = _UNKNOWN,
     overwrite: bool = False,
 ) -> Path:
     """Write a session file, whole or not at all.
@@ -100,6 +113,9 @@ def write_session(
         In effect, net of undo, oldest first.
     image : ImageIdentity
         Whose labels they were done to.
+    start : str
+        What the labels were before the first operation, from `describe_labels`, so that a replay
+        may change those that the session did not make.
     overwrite : bool
         Replace an existing file.
 
@@ -118,8 +134,9 @@ def write_session(
     path = Path(path)
     session: dict[str, Any] = {
         "format": FORMAT,
-        "version": SCHEMA_VERSION,
+        "version": VERSION,
         "image": IDENTITY.write(image),
+        "start": start,
         "operations": [OPERATION.write(operation) for operation in operations],
     }
     content = dump(session, "the session")
@@ -177,7 +194,8 @@ def read_session(path: str | os.PathLike[str], make_key: MakeKey = as_it_is) -> 
         session = parse(content, "the session")
         if not isinstance(session, dict) or session.get("format") != FORMAT:
             raise RecordError(f"it is {reprlib.repr(session)}; expected a {FORMAT}")
-        check_version(session.get("version"), "the session's version")
+        version = session.get("version")
+        check_version(version, "the session's version", oldest=OLDEST_VERSION, newest=VERSION)
         if (size := _unpacked(session.get("operations"))) > MAX_UNPACKED_BYTES:
             raise RecordError(
                 f"its masks and labels would take {size} bytes of memory; expected at most "

@@ -136,8 +136,7 @@ class Accepting:
             written += [accepted] if accepted is not None else []
         step.operation = Operation("accept", plane.key, objects=tuple(written), policy=policy)
         self._changes.finish(step)
-        for accepted in written:
-            self._events.accepted.emit(accepted)
+        self._changes.tell_accepted(written)
 
     def cancel(self) -> None:
         """Give the prompts back of objects that wait for their masks."""
@@ -290,8 +289,7 @@ class Accepting:
         self._changes.tell(step)
         for error in errors:
             self._events.failed.emit(error)
-        for accepted in results:
-            self._events.accepted.emit(accepted)
+        self._changes.tell_accepted(results)
 
 
 def drawn_region(prompts: PromptSet, shape: tuple[int, int]) -> PlaneMask | None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Literal
 
 from napari_sam3.core.drafts import Hand
+from napari_sam3.core.objects import AcceptedObject
 from napari_sam3.core.operations import LabelChange, Operation
 from napari_sam3.labels.edits import Edit
 
@@ -49,6 +51,8 @@ class Changes:
     ) -> None:
         self._options, self._events = options, events
         self._drafts, self._history, self._predictions = drafts, history, predictions
+        # What is to be told once all steps of `all_or_nothing` are taken.
+        self._held: list[Callable[[], object]] | None = None
 
     # ------------------------------------------------------------------- steps
 
@@ -108,13 +112,50 @@ class Changes:
         operation = step.operation
         if operation is not None:
             now = operation.writes if direction == "do" and operation.writes else step.writes()
-            self._events.labels_changed.emit(LabelChange(operation, direction, now, more))
+            change = LabelChange(operation, direction, now, more)
+            self._say(partial(self._events.labels_changed.emit, change))
+
+    def tell_accepted(self, objects: Iterable[AcceptedObject]) -> None:
+        """Tell of objects that were written."""
+        for accepted in objects:
+            self._say(partial(self._events.accepted.emit, accepted))
+
+    def _say(self, emit: Callable[[], object]) -> None:
+        if self._held is None:
+            emit()
+        else:
+            self._held.append(emit)
 
     def tell_all(self, steps: Sequence[Step]) -> None:
         """Tell of several steps that belong together, of each even if a listener fails."""
         with ExitStack() as todo:
             for step in reversed(steps):  # the last one put in is called first
                 todo.callback(self.tell, step, more=step is not steps[-1])
+
+    @contextmanager
+    def all_or_nothing(self) -> Iterator[Sequence[Step]]:
+        """Take steps that are one for undo, and told at the end; an error takes all of them back.
+
+        Yields the steps taken so far, this block's at the end.
+        """
+        done, plane = self._history.done, self._drafts.plane
+        roll_back, count, self._held = self._history.savepoint(), len(done), []
+        try:
+            yield done
+        except BaseException:
+            self._held = None
+            for step in reversed(roll_back()):
+                self._drafts.put(step.key, step.before)
+            if plane is not self._drafts.plane:
+                self._predictions.stop(abandon=True)
+                self._drafts.go_to(plane)
+            raise
+        held, self._held, together = self._held, None, object()
+        for step in done[count:]:
+            step.batch = together
+        with ExitStack() as todo:  # all is told, even if a listener fails
+            for emit in reversed(held):
+                todo.callback(emit)
 
     # ----------------------------------------------------------- undo and redo
 
@@ -159,8 +200,7 @@ class Changes:
             other = last_step(self._history.undone, ours)
             more = other is not None and other.joins(step)
             self._show(step, step.after, "redo", more=more)
-            for accepted in step.added if step.batch is None else ():
-                self._events.accepted.emit(accepted)
+            self.tell_accepted(step.added if step.batch is None else ())
             keys.append(step.key)
             if not more:
                 break

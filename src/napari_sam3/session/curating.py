@@ -154,10 +154,14 @@ class Curating:
         edit = LabelEdit.between(plane.labels, write.region, write.values)
         if edit is not None:
             edit.apply()
-            self.note_edit(edit, plane.key)
+            self.note_edit(edit, plane.key, source=plane.labels.source)
 
     def note_edit(
-        self, edit: Edit, key: Hashable, writes: tuple[LabelWrite, ...] | None = None
+        self,
+        edit: Edit,
+        key: Hashable,
+        writes: tuple[LabelWrite, ...] | None = None,
+        source: Hashable = None,
     ) -> None:
         """Take a change that somebody else made into the history, such as a painted stroke.
 
@@ -169,8 +173,11 @@ class Curating:
             A plane that was changed.
         writes : tuple of LabelWrite, optional
             What it leaves, where that cannot be read from the labels yet.
+        source : hashable
+            Identity of the label image, where it is known.
         """
         step = self._changes.begin(key)
+        step.source = source
         step.edits.append(edit)
         step.operation = Operation("paint", key, writes=writes or edit.writes())
         self._changes.finish(step)

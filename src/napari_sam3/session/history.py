@@ -111,11 +111,18 @@ class History:
         self.objects = objects
         self.done: list[Step] = []
         self.undone: list[Step] = []
+        #: By label image: what it held before the first step, from `describe_labels`.
+        self.starts: dict[Hashable, str] = {}
 
     @property
     def operations(self) -> tuple[Operation, ...]:
         """Everything that was done to labels and not undone, oldest first."""
         ours = (step.operation for step in self.done)
+        return tuple(operation for operation in ours if operation is not None)
+
+    def operations_in(self, source: Hashable) -> tuple[Operation, ...]:
+        """Return everything that was done to one label image and not undone."""
+        ours = (step.operation for step in self.done if step.source == source)
         return tuple(operation for operation in ours if operation is not None)
 
     @property
@@ -152,6 +159,21 @@ class History:
         self.undone.clear()
         if len(self.done) > KEPT_PREDICTIONS:
             self.done[-1 - KEPT_PREDICTIONS].predictions = ()
+
+    def savepoint(self) -> Callable[[], list[Step]]:
+        """Return a function that takes back all that was done since, and returns those steps."""
+        count, undone, ids = len(self.done), list(self.undone), self.objects.ids_used()
+
+        def roll_back() -> list[Step]:
+            steps = self.done[count:]
+            for step in reversed(steps):
+                self.revert(step)
+                self.done.remove(step)
+            self.undone[:] = undone
+            self.objects.reset_ids(ids)
+            return steps
+
+        return roll_back
 
     def drop(self, step: Step) -> None:
         """Take a step out that came to nothing."""

@@ -99,6 +99,14 @@ class ObjectRegistry:
         self._highest[labels.source] = label
         return label
 
+    def ids_used(self) -> dict[Hashable, int]:
+        """Return the largest id that was given in each label image."""
+        return dict(self._highest)
+
+    def reset_ids(self, used: dict[Hashable, int]) -> None:
+        """Make ids free again that were given since `ids_used`."""
+        self._highest = dict(used)
+
     def use_up(self, labels: LabelTarget, label: int) -> None:
         """Note that an id was given, and all below it."""
         self._highest[labels.source] = max(self._highest.get(labels.source, 0), label)

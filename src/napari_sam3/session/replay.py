@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 
 import numpy as np
 
 from napari_sam3.core.operations import Operation, ReplayError, check_operation
 from napari_sam3.core.rendering import PlaneImage
+from napari_sam3.labels.edits import LabelEdit
 from napari_sam3.labels.targets import LabelTarget
 
+from .history import Step
 from .session import LabelingSession
 
 __all__ = ["replay_into"]
@@ -18,10 +20,14 @@ __all__ = ["replay_into"]
 Planes = Callable[[Hashable], tuple[PlaneImage, LabelTarget]]
 
 
-def replay_into(session: LabelingSession, operations: Iterable[Operation], planes: Planes) -> int:
-    """Replay operations in a session, oldest first, each on its own plane.
-
-    All are checked before the first is done.
+def replay_into(
+    session: LabelingSession,
+    operations: Iterable[Operation],
+    planes: Planes,
+    *,
+    same_start: bool = False,
+) -> int:
+    """Replay operations in a session, oldest first: all of them, as one step for undo, or none.
 
     Objects are made anew by the session's model, from the prompts they were made of: with the same
     weights, precision and rendering the labels are the same.
@@ -33,7 +39,10 @@ def replay_into(session: LabelingSession, operations: Iterable[Operation], plane
     operations : iterable of Operation
         From `LabelingSession.operations`, a session file or a journal.
     planes : callable
-        Given the key of a plane, returns its image and its labels.
+        Called with the key of a plane, returns its image and its labels.
+    same_start : bool
+        The labels are known to be those that the operations began with. Otherwise no pixel may
+        change that belongs to a label which the operations did not make.
 
     Returns
     -------
@@ -44,19 +53,26 @@ def replay_into(session: LabelingSession, operations: Iterable[Operation], plane
     ------
     ReplayError
         If one of them cannot be done, the labels already hold an id that it gives, or pixels of
-        accepted objects would be overwritten; none has been done then.
+        other labels would change; none has been done then.
     sam3.errors.Sam3Error
-        If a plane is missing, or a mask cannot be made or written.
+        If a plane is missing, or a mask cannot be made or written; none has been done then.
     """
     todo = tuple(operations)
     for number, operation in enumerate(todo):
         check_operation(operation, number)
-    _check_free(session, todo, planes)
+    images = _label_images(todo, planes)
+    for labels, some in images.values():
+        _check_ids(session, labels, some)
+    ours = {source: _ids_made(labels, some) for source, (labels, some) in images.items()}
     batch: Hashable = None
-    for operation in todo:
-        # Planes in a row were one batch, or may as well have been.
-        batch = (batch or object()) if operation.kind == "batch" else None
-        _replay_one(session, operation, planes, batch)
+    with session.all_or_nothing() as steps:
+        for operation in todo:
+            # Planes in a row were one batch, or may as well have been.
+            batch = (batch or object()) if operation.kind == "batch" else None
+            count = len(steps)
+            _replay_one(session, operation, planes, batch)
+            if not same_start:
+                _check_changed(steps[count:], ours)
     return len(todo)
 
 
@@ -90,54 +106,62 @@ def _go_to(session: LabelingSession, key: Hashable, planes: Planes) -> None:
         session.set_plane(image, key, labels)
 
 
-def _check_free(
-    session: LabelingSession, operations: tuple[Operation, ...], planes: Planes
+def _label_images(
+    operations: tuple[Operation, ...], planes: Planes
+) -> dict[Hashable, tuple[LabelTarget, list[Operation]]]:
+    """Return the operations on each label image, with one of its planes; by `source`."""
+    touched = [{one.plane, *(write.plane for write in one.writes)} for one in operations]
+    targets = {key: planes(key)[1] for key in {key for keys in touched for key in keys}}
+    images: dict[Hashable, tuple[LabelTarget, list[Operation]]] = {}
+    for operation, keys in zip(operations, touched, strict=True):
+        for labels in {targets[key].source: targets[key] for key in keys}.values():
+            images.setdefault(labels.source, (labels, []))[1].append(operation)
+    return images
+
+
+def _check_ids(
+    session: LabelingSession, labels: LabelTarget, operations: Sequence[Operation]
 ) -> None:
-    """Refuse ids that are in use, and pixels of accepted objects: objects would become mixtures."""
-    made = {accepted.id for one in operations for accepted in one.objects}
-    named = made | {label for one in operations for label in one.labels}
-    taken = named & {accepted.id for accepted in session.objects}
+    """Refuse ids that are in use: objects would become mixtures."""
+    given = _ids_given(operations)
+    named = given | _ids_named(operations)
+    taken = named & {accepted.id for accepted in session.objects_in(labels.source)}
     if taken:
         raise _in_use("accepted objects with ids to be replayed", taken)
-    # Ids that the operations gave themselves: none of them stood in the labels they began with.
+    taken = {label for label in given if labels.holds(label)}
+    if taken:
+        raise _in_use("labels with ids to be replayed", taken)
+
+
+def _check_changed(steps: Iterable[Step], ours: Mapping[Hashable, frozenset[int]]) -> None:
+    """Refuse steps that changed pixels of other labels."""
+    edits = [edit for step in steps for edit in step.edits if isinstance(edit, LabelEdit)]
+    theirs = {label for edit in edits for label in edit.ids() - ours[edit.target.source]}
+    if theirs:
+        raise _in_use("other labels where pixels are to be replayed", theirs)
+
+
+def _ids_given(operations: Sequence[Operation]) -> set[int]:
+    """Return the ids that operations gave: the labels that they began with held none of them."""
     given = {one.id for op in operations for one in op.objects if one.draft.label is None}
-    given |= {label for one in operations if one.kind == "split" for label in one.labels[1:]}
-    if operations and given:
-        _, labels = planes(operations[0].plane)
-        taken = {label for label in given if labels.holds(label)}
-        if taken:
-            raise _in_use("labels with ids to be replayed", taken)
-    for operation in operations if session.objects else ():
-        _check_pixels(session, operation, planes)
+    return given | {label for one in operations if one.kind == "split" for label in one.labels[1:]}
 
 
-def _check_pixels(session: LabelingSession, operation: Operation, planes: Planes) -> None:
-    """Refuse to write over objects that were accepted in this session."""
-    for write in operation.writes:
-        _, labels = planes(write.plane)
-        ids = [accepted.id for accepted in session.objects_in(labels.source)]
-        now = labels.read(write.region)
-        # Pixels that keep their object are no loss; new pixels of its id are none of its own.
-        lost = (now != write.values) & (np.isin(now, ids) | np.isin(write.values, ids))
-        if lost.any():
-            both = {*now[lost].tolist(), *write.values[lost].tolist()}
-            raise _in_use("accepted objects where pixels are to be replayed", both & set(ids))
-    if operation.kind == "accept" and operation.policy == "overwrite":
-        # How far a mask reaches is known once it is predicted: all objects there are at risk.
-        _, labels = planes(operation.plane)
-        objects = session.objects_in(labels.source)
-        ids = [accepted.id for accepted in objects]
-        taken = {accepted.id for accepted in objects if accepted.plane == operation.plane}
-        for y0, x0, y1, x1 in (accepted.bbox for accepted in operation.objects):
-            now = labels.read((slice(y0, y1), slice(x0, x1)))
-            taken |= set(now[np.isin(now, ids)].tolist())
-        if taken:
-            raise _in_use("accepted objects on a plane to be overwritten", taken)
+def _ids_named(operations: Sequence[Operation]) -> set[int]:
+    made = {accepted.id for one in operations for accepted in one.objects}
+    return made | {label for one in operations for label in one.labels}
+
+
+def _ids_made(labels: LabelTarget, operations: Sequence[Operation]) -> frozenset[int]:
+    """Return the background, and the ids of operations that the labels do not hold yet."""
+    painted = (write.values for one in operations for write in one.writes)
+    ids = _ids_named(operations) | {int(label) for part in painted for label in np.unique(part)}
+    return frozenset({0} | {label for label in ids if label and not labels.holds(label)})
 
 
 def _in_use(what: str, labels: set[int]) -> ReplayError:
     names = ", ".join(map(str, sorted(labels)[:5])) + (", ..." if len(labels) > 5 else "")
     return ReplayError(
-        f"the labels already hold {what}: {names}. Replay into a new labels layer, or undo or "
-        "delete these first"
+        f"the labels already hold {what}: {names}. Expected the labels that the session began "
+        "with. Replay into a new labels layer, or undo or delete these first"
     )

@@ -96,6 +96,8 @@ batch_ended, busy_changed, progress_changed, failed : Signal
         batch = self._parts.batch
         self.begin_batch, self.write_batch = batch.begin, batch.write
         self.batch_again, self.restore = batch.write_again, batch.restore
+        history, self.all_or_nothing = self._parts.history, self._parts.changes.all_or_nothing
+        self.operations_in, self.starts = history.operations_in, history.starts
         self.finding = self._parts.finding
         self.find_similar = self.finding.find_similar
 

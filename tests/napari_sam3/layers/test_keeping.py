@@ -68,9 +68,11 @@ def test_a_session_file_makes_the_same_labels_again(
     with bind(other, predictor=predictor) as binding:
         assert binding.replay(tmp_path / "work.json") == len(kinds)
         assert np.array_equal(binding.labels.data, labels)
-        for _ in kinds:
-            binding.undo()
+        binding.undo()  # all of it is one step
         assert not binding.labels.data.any()
+        assert not binding.session.can_undo
+        binding.redo()
+        assert np.array_equal(binding.labels.data, labels)
 
 
 @pytest.mark.parametrize("there", ["id of another tool", "under a stroke", "to be overwritten"])

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from psygnal import EmitLoopError
 
 from napari_sam3.core.drafts import Draft
+from napari_sam3.core.errors import LabelError
 from napari_sam3.core.fields import Field
 from napari_sam3.core.objects import AcceptedObject
 from napari_sam3.core.operations import (
@@ -89,7 +91,8 @@ def paint(plane: str, row: int, label: int) -> Operation:
 
 def test_each_operation_goes_to_its_command_in_order() -> None:
     stack = Stack()
-    done = stack.replay(
+    done = replay_into(
+        stack.session,
         [
             paint("p", 2, 7),
             paint("p", 3, 9),
@@ -97,7 +100,9 @@ def test_each_operation_goes_to_its_command_in_order() -> None:
             Operation("split", "q", labels=(2, 5)),
             paint("q", 0, 4),
             Operation("merge", "q", labels=(5, 4)),
-        ]
+        ],
+        stack.plane,
+        same_start=True,
     )
     assert done == 6
     assert [kind for kind, _ in stack.said] == [
@@ -162,13 +167,77 @@ def test_nothing_is_done_if_one_operation_cannot_be(bad: Operation, match: str) 
         check_operation(bad)
 
 
-def test_what_goes_wrong_on_the_way_comes_through() -> None:
+def test_what_goes_wrong_on_the_way_comes_through_and_leaves_everything_as_it_was() -> None:
     stack = Stack()
+    image, labels = stack.plane("q")
+    stack.session.set_plane(image, "q", labels)
+    stack.session.delete(2)
+    stack.session.undo()
+    before = {key: labels.copy() for key, labels in stack.labels.items()}
+    stack.said.clear()
     some = [paint("p", 2, 7), Operation("delete", "gone", labels=(1,)), paint("p", 3, 8)]
     with pytest.raises(OSError, match="no plane gone"):
         stack.replay(some)
-    assert stack.said == [("paint", "p")]
-    assert sorted(set(stack.labels["p"].flat)) == [0, 7]
+    assert stack.said == []
+    assert all(np.array_equal(stack.labels[key], before[key]) for key in before)
+    assert stack.session.plane_key == "q"
+    assert not stack.session.can_undo
+    stack.session.redo()  # what was undone before can still be done again
+    assert not stack.labels["q"].any()
+
+
+def test_ids_of_a_replay_that_failed_are_free_again() -> None:
+    stack = Stack()
+    with pytest.raises(LabelError, match="no label 77"):
+        replay_into(
+            stack.session,
+            [Operation("split", "q", labels=(2, 50)), Operation("delete", "q", labels=(77,))],
+            stack.plane,
+            same_start=True,
+        )
+    image, labels = stack.plane("q")
+    stack.session.set_plane(image, "q", labels)
+    assert stack.session.split(2) == (2, 3)
+
+
+def test_a_replay_is_one_step_and_told_in_order_although_a_listener_fails() -> None:
+    stack = Stack()
+    heard: list[str] = []
+
+    def fail(change: object) -> None:
+        heard.append("fail")
+        raise OSError("a listener")
+
+    stack.session.labels_changed.connect(fail)
+    some = [paint("p", 2, 7), Operation("delete", "p", labels=(7,)), paint("q", 0, 9)]
+    with pytest.raises(EmitLoopError):
+        stack.replay(some)
+    assert [kind for kind, _ in stack.said] == ["paint", "delete", "paint"]
+    assert len(heard) == 3
+    stack.session.labels_changed.disconnect(fail)
+    stack.session.undo()
+    assert not stack.session.can_undo
+    assert not stack.labels["q"][0].any()
+
+
+@pytest.mark.parametrize("kind", ["delete", "merge", "split", "paint"])
+def test_labels_that_a_session_did_not_make_change_only_where_they_are_known(kind: str) -> None:
+    some = {
+        "delete": Operation("delete", "q", labels=(2,)),
+        "merge": Operation("merge", "q", labels=(3, 2)),
+        "split": Operation("split", "q", labels=(2, 5)),
+        "paint": paint("q", 1, 5),
+    }[kind]
+    stack = Stack()
+    stack.labels["q"][2, 0] = 3
+    before = stack.labels["q"].copy()
+    with pytest.raises(ReplayError, match=r"other labels .*: [23, ]+\. .* Replay into a new"):
+        stack.replay([paint("p", 2, 7), some])
+    assert np.array_equal(stack.labels["q"], before)
+    assert not stack.labels["p"].any()
+    done = replay_into(stack.session, [paint("p", 2, 7), some], stack.plane, same_start=True)
+    assert done == 2
+    assert not np.array_equal(stack.labels["q"], before)
 
 
 def test_objects_in_effect_are_those_not_deleted_merged_away_or_made_anew() -> None:

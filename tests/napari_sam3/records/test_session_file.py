@@ -43,6 +43,7 @@ def test_every_session_comes_back(some: list[Operation], name: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = write_session(Path(folder) / name, some, IMAGE)
         session = read_session(path)
+        assert session.start == "given"
         assert same(session.image, IMAGE)
         assert same(session.operations, tuple(some))
         assert (path.read_bytes()[:2] == b"\x1f\x8b") == name.lower().endswith(".gz")
@@ -96,7 +97,7 @@ def test_names_may_be_as_long_as_the_file_system_takes_and_of_any_letters(tmp_pa
         b"{}",
         b'{"format":"another"}',
         b"\xff\xfe\x00",
-        json.dumps({"format": session_file.FORMAT, "version": 2}).encode(),
+        json.dumps({"format": session_file.FORMAT, "version": 3}).encode(),
         json.dumps({"format": session_file.FORMAT, "version": 1}).encode(),
         gzip.compress(b"not JSON", mtime=0),  # the same bytes, and so name, at all times
     ],
