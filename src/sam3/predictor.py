@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -64,6 +65,8 @@ class Predictor:
     fingerprint : str
         Name of the weights; for ``"int8"`` another than for the weights as they are, so that
         features of both are never taken for one another.
+    weights : Path or None
+        File that :func:`load_predictor` read; of an adapter, that of its base weights.
 
     Raises
     ------
@@ -81,6 +84,7 @@ class Predictor:
         fingerprint: str | None = None,
         proposal_head: ProposalHead | None = None,
     ) -> None:
+        self.weights: Path | None = None
         with own_defaults():
             self.model = model.to(choose_device(device)).eval()
             self.proposal_head = proposal_head and proposal_head.to(self.device).eval()
@@ -389,4 +393,6 @@ def load_predictor(
     if adapter is not None:
         apply_adapter(model, fingerprint, adapter)
         fingerprint = checkpoint.fingerprint(model)
-    return Predictor(model, chosen, precision, fingerprint, load_proposal_head(path))
+    predictor = Predictor(model, chosen, precision, fingerprint, load_proposal_head(path))
+    predictor.weights = Path(path)
+    return predictor

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import InitVar, dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,7 +21,11 @@ if TYPE_CHECKING:
 
     from .followers import FoundMask
 
-__all__ = ["EndRules", "Trail"]
+    Load = Callable[[int], PlaneImage]
+
+__all__ = ["EMPTY", "EndRules", "Sighting", "Trail"]
+
+EMPTY = PlaneMask(0, 0, np.zeros((0, 0), bool))
 
 
 @dataclass(frozen=True)
@@ -72,56 +77,87 @@ _WEIGHTS = (1.96, 2.477, -1.642, 2.273, 0.898, 0.257, -1.879, 0.012, 0.695, 0.0,
 
 
 @dataclass(eq=False)
-class Trail:
-    """An object on its way: its last mask, and the one that it was shown by.
+class Sighting:
+    """A mask of an object on a plane, and how it stands out there once that is asked for.
 
     Attributes
     ----------
     mask : PlaneMask
-        The last that was taken.
+    plane : int
+        Index of the plane.
     """
 
     mask: PlaneMask
-    plane: InitVar[PlaneImage]
+    plane: int
+    _look: Look | None = None
+
+    def look(self, load: Load) -> Look:
+        """Return how the mask stands out, measured once; the plane may have to be read."""
+        if self._look is None:
+            self._look = look_at(self.mask, load(self.plane))
+        return self._look
+
+
+@dataclass(eq=False)
+class Trail:
+    """An object on its way: where it was shown, and where it was seen last.
+
+    Attributes
+    ----------
+    shown, last : Sighting
+    rules : EndRules
+    load : callable
+        Called with the index of a plane, returns it.
+    missed : int
+        Planes in a row without the object.
+    """
+
+    shown: Sighting
     rules: EndRules
+    load: Load
     missed: int = 0
-    prompted: tuple[PlaneMask, Look] = field(init=False)
-    before: tuple[PlaneMask, Look] = field(init=False)
+    last: Sighting = field(init=False)
 
-    def __post_init__(self, plane: PlaneImage) -> None:
-        """Measure the mask that the object was shown by, on its plane."""
-        self.before = self.prompted = self.mask, look_at(self.mask, plane)
+    def __post_init__(self) -> None:
+        """Begin where it was shown."""
+        self.last = self.shown
 
-    def judge(self, found: FoundMask, plane: PlaneImage) -> tuple[PlaneMask, str]:
+    @property
+    def mask(self) -> PlaneMask:
+        """The last mask that was taken."""
+        return self.last.mask
+
+    def judge(self, found: FoundMask, index: int, plane: PlaneImage) -> tuple[PlaneMask, str]:
         """Return the mask that is taken on a plane, maybe an empty one, and why it ended if so."""
-        reason = self._doubt(found, plane)
-        if not reason:
-            self.missed = 0
-            return self.mask, ""
-        self.missed += 1
-        return PlaneMask(
-            0, 0, np.zeros((0, 0), bool)
-        ), reason if self.missed > self.rules.gap else ""
+        look = None if self._is_flat else look_at(found.mask, plane) if found.mask.area else None
+        reason = self._doubt(found, look)
+        mask = EMPTY if reason else found.mask
+        self.follow(Sighting(mask, index, look))
+        return mask, reason if self.missed > self.rules.gap else ""
 
-    def _doubt(self, found: FoundMask, plane: PlaneImage) -> str:
-        """Say why a mask is not taken; take it otherwise."""
-        area = found.mask.area
-        if area < max(1, self.rules.min_area):
+    def follow(self, seen: Sighting) -> None:
+        """Take a mask, maybe an empty one, that was judged before."""
+        self.missed = self.missed + 1 if seen.mask.is_empty else 0
+        if not seen.mask.is_empty:
+            self.last = seen
+
+    @property
+    def _is_flat(self) -> bool:
+        """Whether contrast says nothing of the object."""
+        return self.rules.flat is not None and not self.shown.look(self.load).stands_out
+
+    def _doubt(self, found: FoundMask, look: Look | None) -> str:
+        """Say why a mask is not taken; "" if it is."""
+        rules, area = self.rules, found.mask.area
+        if area < max(1, rules.min_area):
             return f"only {area} px were found"
-        flat = self.rules.flat
-        if flat is not None and not self.prompted[1].stands_out:
-            reason = why_ended(self.mask, found.mask, found.score, flat)
-            if not reason:
-                self.mask = found.mask
-            return reason
-        look = look_at(found.mask, plane)
-        now = found.mask, look, found.score
-        features = evidence(now, self.before, self.prompted, found.presence)
+        if look is None:
+            assert rules.flat is not None
+            return why_ended(self.mask, found.mask, found.score, rules.flat)
+        before, shown = ((seen.mask, seen.look(self.load)) for seen in (self.last, self.shown))
+        features = evidence((found.mask, look, found.score), before, shown, found.presence)
         contrast = features[FEATURES.index("contrast")]
-        if self.rules.weights and contrast < self.rules.least_contrast:
+        if rules.weights and contrast < rules.least_contrast:
             return f"the contrast fell to {contrast:.0%} of that where it was shown"
-        chance = self.rules.probability(features)
-        if chance < self.rules.least:
-            return f"the evidence fell to {chance:.2f}"
-        self.mask, self.before = found.mask, (found.mask, look)
-        return ""
+        chance = rules.probability(features)
+        return f"the evidence fell to {chance:.2f}" if chance < rules.least else ""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sam3.tracking.session import TrackingSession
 
 __all__ = ["Follower", "FoundMask", "MaskFollower", "MemoryFollower", "Shown"]
+__all__ += ["follower_of"]
 
 _FIELD_SHARE = 0.33  # of a field's side that an object's longer side takes at most, at first
 
@@ -259,6 +260,20 @@ class MemoryFollower:
             session.draw(index, 0, features, torch.from_numpy(padded).float())
             session.commit(lambda _, features=features: features)  # type: ignore[misc]
         return session
+
+
+def follower_of(
+    predictor: Predictor,
+    cache: EmbeddingCache,
+    control: Control,
+    memory: Memory | None,
+    load: Callable[[int], PlaneImage],
+    length: int,
+) -> Follower:
+    """Return a follower that uses the memory, where there is one; see :class:`MemoryFollower`."""
+    if memory is None:
+        return MaskFollower(predictor, cache, control)
+    return MemoryFollower(predictor, cache, control, memory, load, length)
 
 
 @dataclass(frozen=True)

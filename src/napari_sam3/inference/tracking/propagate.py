@@ -21,8 +21,9 @@ from napari_sam3.inference.cache import EmbeddingCache
 from napari_sam3.inference.questions import Question
 from sam3.errors import ImageError, PromptError
 
-from .ending import EndRules, Trail
-from .followers import Follower, MaskFollower, MemoryFollower, Shown
+from .ending import EndRules
+from .followers import follower_of
+from .sweeps import PropagatedMask, Sweep, affected, loader
 
 if TYPE_CHECKING:
     from napari_sam3.core.rendering import PlaneImage
@@ -30,10 +31,14 @@ if TYPE_CHECKING:
     from sam3.model.memory import Memory
     from sam3.predictor import Predictor
 
-__all__ = ["Direction", "ObjectPrompt", "PropagatedMask", "affected", "propagate"]
+__all__ = ["Direction", "ObjectPrompt", "PassedOverError", "PlaneMasks", "PropagatedMask"]
+__all__ += ["affected", "propagate", "propagate_planes"]
 
 Direction = Literal["forward", "backward", "both"]
+#: Planes wanted, by object; None for all.
+Only = Mapping[int, Collection[int]] | None
 _CACHE_BYTES = 256_000_000
+_NOTHING = "nothing was found"
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,48 +61,6 @@ class ObjectPrompt:
     object_id: int
     prompts: PromptSet | None = None
     mask: PlaneMask | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class PropagatedMask:
-    """An object on a plane.
-
-    Attributes
-    ----------
-    plane, object_id : int
-    mask : PlaneMask
-        Empty on planes where it is not.
-    score : float
-        Predicted IoU.
-    ended : str
-        Why it ends before this plane; "" where it does not.
-    prompted : bool
-        Whether the plane has a prompt of the object.
-    """
-
-    plane: int
-    object_id: int
-    mask: PlaneMask
-    score: float
-    ended: str = ""
-    prompted: bool = False
-
-
-def affected(prompted: Collection[int], plane: int, length: int) -> range:
-    """Return the planes whose masks of an object depend on its prompt on a plane.
-
-    Parameters
-    ----------
-    prompted : collection of int
-        All planes with a prompt of the object.
-    plane : int
-        The one that was added, changed or is to be removed.
-    length : int
-        Number of planes.
-    """
-    before = max((other for other in prompted if other < plane), default=-1)
-    after = min((other for other in prompted if other > plane), default=length)
-    return range(before + 1, after)
 
 
 def propagate(
@@ -150,8 +113,49 @@ def propagate(
     PromptError
         If there is no prompt, one is empty, double, or outside the planes.
     ImageError
-        If a plane with a prompt cannot be read; at the end, if another could not, naming all of
-        these. They are passed over.
+        If a plane with a prompt cannot be read.
+    PassedOverError
+        At the end, if other planes could not be read, naming all of these.
+    """
+    found = propagate_planes(
+        planes,
+        prompts,
+        predictor,
+        memory=memory,
+        direction=direction,
+        rules=rules,
+        only=only,
+        cache=cache,
+        control=control,
+    )
+    return (one for plane in found for one in plane.masks)
+
+
+def propagate_planes(
+    planes: Sequence[PlaneImage],
+    prompts: Iterable[ObjectPrompt],
+    predictor: Predictor,
+    *,
+    memory: Memory | None = None,
+    direction: Direction = "both",
+    rules: EndRules | None = None,
+    only: range | Mapping[int, Collection[int]] | None = None,
+    cache: EmbeddingCache | None = None,
+    control: Control | None = None,
+) -> Iterator[PlaneMasks]:
+    """Propagate objects as :func:`propagate` does, and yield the masks of each plane together.
+
+    Parameters
+    ----------
+    planes, prompts, predictor, memory, direction, rules, cache, control
+        As for :func:`propagate`.
+    only : range, or mapping of int to collection of int, optional
+        Planes wanted, of all objects or by object.
+
+    Yields
+    ------
+    PlaneMasks
+        Planes that could not be read too, without masks.
     """
     given = _by_object(prompts, len(planes))
     if direction not in ("forward", "backward", "both"):
@@ -166,7 +170,9 @@ def propagate(
         cache if cache is not None else EmbeddingCache(_CACHE_BYTES),
         control if control is not None else _Uncontrolled(),
     )
-    return run.masks(given, direction, only if only is not None else range(len(planes)))
+    return run.run(
+        given, direction, dict.fromkeys(given, only) if isinstance(only, range) else only
+    )
 
 
 class _Uncontrolled:
@@ -178,9 +184,28 @@ class _Uncontrolled:
         """Take no notice."""
 
 
+@dataclass(frozen=True, eq=False)
+class PlaneMasks:
+    """What was found on a plane.
+
+    Attributes
+    ----------
+    plane : int
+        Index of the plane.
+    masks : tuple of PropagatedMask
+        None where the plane could not be read.
+    done : float
+        Share of the planes passed, 0 to 1.
+    """
+
+    plane: int
+    masks: tuple[PropagatedMask, ...]
+    done: float
+
+
 @dataclass(eq=False)
 class _Propagation:
-    """One call of :func:`propagate`."""
+    """One call of :func:`propagate_planes`."""
 
     planes: Sequence[PlaneImage]
     predictor: Predictor
@@ -190,31 +215,39 @@ class _Propagation:
     control: Control
     failures: dict[int, ImageError] = field(default_factory=dict)
 
-    def masks(
-        self, given: Mapping[int, Mapping[int, ObjectPrompt]], direction: Direction, only: range
-    ) -> Iterator[PropagatedMask]:
-        shown: dict[int, dict[int, tuple[PlaneMask, float]]] = {number: {} for number in given}
-        for index in sorted({index for one in given.values() for index in one}):
+    def __post_init__(self) -> None:
+        self._load = loader(self.planes)
+
+    def run(
+        self, given: Mapping[int, Mapping[int, ObjectPrompt]], direction: Direction, only: Only
+    ) -> Iterator[PlaneMasks]:
+        shown: dict[int, dict[int, PlaneMask]] = {number: {} for number in given}
+        prompted = sorted({index for one in given.values() for index in one})
+        _check_inside(given, self._load(prompted[0]).shape)
+        for index in prompted:
             asked = [one[index] for one in given.values() if index in one]
             found = self._prompted(index, asked)
             if found is None:
                 return
-            for number, (mask, score) in found.items():
-                shown[number][index] = mask, score
-                if index in only:
-                    yield PropagatedMask(
-                        index, number, mask, score, "" if mask.area else "nothing was found", True
-                    )
-        for reverse in (False, True):
-            if direction in ("both", "backward" if reverse else "forward"):
-                yield from self._sweep(shown, reverse, direction == "both", only)
+            for one in found:
+                shown[one.object_id][index] = one.mask
+            yield PlaneMasks(index, _wanted(found, only), 0.0)
+        sweeps = [
+            self._sweep_of(shown, reverse, direction, only)
+            for reverse in (False, True)
+            if direction in ("both", "backward" if reverse else "forward")
+        ]
+        total = max(1, sum(len(sweep.planned) for sweep in sweeps))
+        passed = 0
+        for sweep in sweeps:
+            for index, masks in self._follow(sweep):
+                passed += index in sweep.planned
+                yield PlaneMasks(index, _wanted(masks, only), passed / total)
         if self.failures and not self.control.cancelled:
             raise _unreadable(self.failures)
 
-    def _prompted(
-        self, index: int, asked: Sequence[ObjectPrompt]
-    ) -> dict[int, tuple[PlaneMask, float]] | None:
-        """Return masks and scores of objects on a plane with prompts; None once cancelled."""
+    def _prompted(self, index: int, asked: Sequence[ObjectPrompt]) -> list[PropagatedMask] | None:
+        """Return the masks of objects on a plane with prompts; None once cancelled."""
         found = {one.object_id: (one.mask, 1.0) for one in asked if one.mask is not None}
         drafts = tuple(
             Draft(one.object_id, (Turn(one.prompts),))
@@ -227,115 +260,66 @@ class _Propagation:
             if answers is None:
                 return None
             found |= {one.draft.number: (one.mask, one.score) for one in answers}
-        return None if self.control.cancelled else found
-
-    def _sweep(
-        self,
-        shown: Mapping[int, Mapping[int, tuple[PlaneMask, float]]],
-        reverse: bool,
-        halves: bool,
-        only: range,
-    ) -> Iterator[PropagatedMask]:
-        """Follow all objects in one direction."""
-        starts = _starts(shown, len(self.planes), reverse, halves, only)
-        follower = self._follower()
-        trails: dict[int, Trail] = {}
-        stops: dict[int, int] = {}
-        order = range(len(self.planes))
-        for index in reversed(order) if reverse else order:
-            active = [n for n in trails if index != stops[n]]
-            for number in [n for n in trails if n not in active]:
-                follower.end(number)
-                del trails[number]
-            if active:
-                found = self._step(follower, index, {n: trails[n] for n in active}, reverse)
-                if found is None:
-                    return
-                for result in found:
-                    if result.ended:
-                        follower.end(result.object_id)
-                        del trails[result.object_id]
-                    if result.plane in only:
-                        yield result
-            for number, stop, masks in starts.get(index, ()):
-                follower.begin(Shown(number, masks))
-                if self.control.cancelled:
-                    return
-                trails[number] = Trail(masks[index], self._load(index), self.rules)
-                stops[number] = stop
-
-    def _step(
-        self, follower: Follower, index: int, trails: Mapping[int, Trail], reverse: bool
-    ) -> list[PropagatedMask] | None:
-        """Follow objects to a plane; None once cancelled."""
-        try:
-            plane = self._load(index)
-            before = {number: trail.mask for number, trail in trails.items()}
-            found = follower.step(index, plane, before, reverse=reverse)
-        except ImageError as error:
-            self.failures[index] = error
-            return []
-        if found is None or self.control.cancelled:
+        if self.control.cancelled:
             return None
-        results = []
-        for number, one in found.items():
-            mask, ended = trails[number].judge(one, plane)
-            results.append(PropagatedMask(index, number, mask, one.score, ended))
-        return results
+        return [
+            PropagatedMask(index, number, mask, score, "" if mask.area else _NOTHING, True)
+            for number, (mask, score) in found.items()
+        ]
 
-    def _load(self, index: int) -> PlaneImage:
-        try:
-            return self.planes[index]
-        except ImageError:
-            raise
-        except Exception as error:  # any reader, with errors of any kind
-            raise ImageError(
-                f"plane {index} cannot be read: {error}. Check its file, or leave the plane out."
-            ) from error
-
-    def _follower(self) -> Follower:
-        if self.memory is None:
-            return MaskFollower(self.predictor, self.cache, self.control)
-        return MemoryFollower(
-            self.predictor, self.cache, self.control, self.memory, self._load, len(self.planes)
+    def _sweep_of(
+        self,
+        shown: Mapping[int, Mapping[int, PlaneMask]],
+        reverse: bool,
+        direction: Direction,
+        only: Only,
+    ) -> Sweep:
+        return Sweep(
+            shown,
+            follower_of(
+                self.predictor, self.cache, self.control, self.memory, self._load, len(self.planes)
+            ),
+            self._load,
+            self.rules,
+            len(self.planes),
+            reverse=reverse,
+            halves=direction == "both",
+            only=only,
         )
 
+    def _follow(self, sweep: Sweep) -> Iterator[tuple[int, list[PropagatedMask]]]:
+        """Follow all objects in one direction, plane by plane."""
+        for index in sweep.order:
+            found: list[PropagatedMask] = []
+            if sweep.active(index):
+                try:
+                    results = sweep.step(index)
+                except ImageError as error:
+                    self.failures[index], results = error, []
+                if results is None or self.control.cancelled:
+                    return
+                found = results
+            if index in sweep.planned:
+                yield index, found
+            sweep.begin(index)
+            if self.control.cancelled:
+                return
 
-_Start = tuple[int, int, dict[int, PlaneMask]]
+
+def _wanted(masks: Iterable[PropagatedMask], only: Only) -> tuple[PropagatedMask, ...]:
+    return tuple(one for one in masks if only is None or one.plane in only.get(one.object_id, ()))
 
 
-def _starts(
-    shown: Mapping[int, Mapping[int, tuple[PlaneMask, float]]],
-    length: int,
-    reverse: bool,
-    halves: bool,
-    only: range,
-) -> dict[int, list[_Start]]:
-    """Return by plane which objects start there: their ids, where they stop, and their masks.
-
-    A sweep stops before the next prompt, or half way to it where another one comes from there.
-    """
-    starts: dict[int, list[_Start]] = {}
-    step = -1 if reverse else 1
-    end = -1 if reverse else length
-    for number, masks in shown.items():
-        for index in masks:
-            if masks[index][0].is_empty:
-                continue
-            beyond = [other for other in masks if (other - index) * step > 0]
-            following = min(beyond, key=lambda other: abs(other - index), default=None)
-            stop = end if following is None else following
-            if following is not None and halves:
-                middle = (index + following) // 2  # the plane half way belongs to the lower prompt
-                stop = middle if reverse else middle + 1
-            wanted = range(min(index + step, stop - step), max(index + step, stop - step) + 1)
-            if stop == index + step or not set(wanted) & set(only):
-                continue
-            kept = {index: masks[index][0]}
-            if following is not None and not masks[following][0].is_empty:
-                kept[following] = masks[following][0]
-            starts.setdefault(index, []).append((number, stop, kept))
-    return starts
+def _check_inside(given: Mapping[int, Mapping[int, ObjectPrompt]], shape: tuple[int, int]) -> None:
+    """Refuse masks that reach beyond the planes."""
+    for one in (prompt for prompts in given.values() for prompt in prompts.values()):
+        top, left, bottom, right = one.mask.bbox if one.mask is not None else (0, 0, 0, 0)
+        if top < 0 or left < 0 or bottom > shape[0] or right > shape[1]:
+            raise PromptError(
+                f"the mask of object {one.object_id} on plane {one.plane} reaches from row {top}, "
+                f"column {left} to row {bottom}, column {right}. Expected one within the planes of "
+                f"{shape[0]} x {shape[1]} px. Give a mask of the shape of the plane."
+            )
 
 
 def _by_object(prompts: Iterable[ObjectPrompt], length: int) -> dict[int, dict[int, ObjectPrompt]]:
@@ -358,10 +342,26 @@ def _by_object(prompts: Iterable[ObjectPrompt], length: int) -> dict[int, dict[i
     return given
 
 
-def _unreadable(failures: Mapping[int, ImageError]) -> ImageError:
+class PassedOverError(ImageError):
+    """Planes that could not be read while objects were propagated across them.
+
+    Attributes
+    ----------
+    planes : tuple of int
+        Their indices.
+    """
+
+    def __init__(self, message: str, planes: Iterable[int] = ()) -> None:
+        super().__init__(message)
+        self.planes = tuple(planes)
+
+
+def _unreadable(failures: Mapping[int, ImageError]) -> PassedOverError:
     listing = "; ".join(str(failures[index]).split(". ")[0] for index in sorted(failures)[:5])
     more = f"; and {len(failures) - 5} more" if len(failures) > 5 else ""
-    return ImageError(
-        f"{len(failures)} planes were passed over: {listing}{more}. Expected readable planes. "
-        "Check them, or fill the gaps by hand."
+    count = "1 plane was" if len(failures) == 1 else f"{len(failures)} planes were"
+    return PassedOverError(
+        f"{count} passed over: {listing}{more}. Expected readable planes. "
+        "Check them, or fill the gaps by hand.",
+        sorted(failures),
     )

@@ -1,0 +1,35 @@
+"""The memory that belongs to a model, read from its weights once."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+if TYPE_CHECKING:
+    from sam3.model.memory import Memory
+    from sam3.predictor import Predictor
+
+__all__ = ["memory_of"]
+
+_known: WeakKeyDictionary[Predictor, Memory] = WeakKeyDictionary()
+_lock = threading.Lock()
+
+
+def memory_of(predictor: Predictor) -> Memory | None:
+    """Return the memory of the weights that a model was loaded from; None if they have none.
+
+    Raises
+    ------
+    sam3.errors.CheckpointError
+        If the weights file cannot be read any more.
+    """
+    path = predictor.weights
+    if predictor.config.memory is None or path is None:
+        return None
+    with _lock:
+        if predictor not in _known:
+            from sam3.weights.memory import load_memory
+
+            _known[predictor] = load_memory(path, resolution=predictor.config.resolution)
+        return _known[predictor]
