@@ -291,6 +291,20 @@ def _batch() -> None:
     list(segment(np.zeros((4, 32, 32), np.uint8), Placed(BatchPrompts({}))))
 
 
+def _passed_over() -> None:
+    from napari_sam3 import plane_from_array
+    from napari_sam3.core.masks import PlaneMask
+    from napari_sam3.images.plane_image import ArrayPlane
+    from napari_sam3.inference.tracking.ending import EndRules
+    from napari_sam3.inference.tracking.propagate import ObjectPrompt, propagate
+    from napari_sam3.session.stacks import Made
+
+    plane = ArrayPlane(plane_from_array(np.arange(64 * 64, dtype=np.uint16).reshape(64, 64)))
+    planes = Made(lambda index: [plane, plane][index], 3)
+    prompt = ObjectPrompt(1, 1, mask=PlaneMask(20, 20, np.ones((9, 9), bool)))
+    list(propagate(planes, [prompt], _predictor(), rules=EndRules()))
+
+
 def _store() -> None:
     from napari_sam3.inference.store.store import EmbeddingStore
 
@@ -345,6 +359,7 @@ CAUSES: dict[str, tuple[Cause, ...]] = {
         Cause("name a session file that is not there", _session_file),
         Cause("give a file that is no session", lambda: _session_file('{"a": 1}')),
     ),
+    "PassedOverError": (Cause("propagate across planes that cannot be read", _passed_over),),
     "RecordError": (Cause("give a record that somebody edited", _record),),
     "DisplayError": (Cause("run the demo without a display and without Xvfb", _screen),),
     "BatchError": (Cause("begin a batch without prompts", _batch),),

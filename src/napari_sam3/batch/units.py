@@ -12,15 +12,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
-
 from napari_sam3.core.drafts import Draft, Turn
 from napari_sam3.core.masks import PlaneMask, Region
 from napari_sam3.core.objects import Instance
 from napari_sam3.core.planes import ContrastLimits, PlaneIndex
 from napari_sam3.core.prompts import PromptSet
 from napari_sam3.core.rendering import PlaneImage
-from napari_sam3.images.plane_image import STRIP_BYTES, ArrayPlane
+from napari_sam3.images.plane_image import at_hand
 from napari_sam3.inference.answers import answer
 from napari_sam3.inference.automatic.find import Found, find_objects, merge_found, paint_order
 from napari_sam3.inference.cache import Control, EmbeddingCache, EncodingStopped
@@ -136,14 +134,7 @@ class Workbench:
         """Read a plane, or open it where it is large or a pyramid; raises ImageError."""
         image = self.job.image.open()
         try:
-            rendered = image.rendered(plane_index(position), self.job.contrast)
-            limits = rendered.rendering
-            height, width = rendered.shape
-            finest = image.data[0] if image.multiscale else image.data
-            nbytes = height * width * int(np.dtype(finest.dtype).itemsize) * (3 if image.rgb else 1)
-            if image.multiscale or nbytes > STRIP_BYTES:
-                return rendered
-            return ArrayPlane(rendered.region(slice(0, height), slice(0, width)), limits)
+            return at_hand(image.rendered(plane_index(position), self.job.contrast))
         except ImageError:
             raise
         except Exception as error:  # readers of files raise errors of any kind

@@ -36,7 +36,7 @@ from .reading import (
     to_level,
 )
 
-__all__ = ["ArrayPlane", "Channel", "RenderedPlane"]
+__all__ = ["ArrayPlane", "Channel", "RenderedPlane", "at_hand"]
 
 # Regions of lazy data that take more are read in strips, where fewer pixels are requested.
 STRIP_BYTES = 64_000_000
@@ -246,6 +246,18 @@ class RenderedPlane:
         return any(channel.is_lazy for channel in self._used)
 
     @property
+    def has_levels(self) -> bool:
+        """Whether a part of it is read from a pyramid."""
+        return any(channel.multiscale for channel in self._used)
+
+    @property
+    def pixel_bytes(self) -> int:
+        """Bytes of a pixel as it is read."""
+        return sum(
+            np.dtype(one.levels[0].dtype).itemsize * (3 if one.rgb else 1) for one in self._used
+        )
+
+    @property
     def is_ready(self) -> bool:
         """Whether a glance at the whole of it is cheap.
 
@@ -297,3 +309,11 @@ class RenderedPlane:
             if self._limits is None:
                 self._limits = tuple(c.limits() if c is not None else None for c in self._channels)
             return self._limits
+
+
+def at_hand(plane: RenderedPlane) -> RenderedPlane | ArrayPlane:
+    """Return a plane with its pixels, unless it is large or a pyramid; raises ImageError."""
+    height, width = plane.shape
+    if plane.has_levels or height * width * plane.pixel_bytes > STRIP_BYTES:
+        return plane
+    return ArrayPlane(plane.region(slice(0, height), slice(0, width)), plane.rendering)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +11,6 @@ import numpy.typing as npt
 
 from napari_sam3.core.drafts import Draft, Turn
 from napari_sam3.core.errors import LabelError
-from napari_sam3.core.fields import Field
 from napari_sam3.core.masks import PlaneMask, Region
 from napari_sam3.core.objects import AcceptedObject
 from napari_sam3.core.operations import LabelWrite, Operation, Policy
@@ -23,6 +21,7 @@ from napari_sam3.records.packed import PackedWrite
 
 from .accepting import drawn_region
 from .changes import Changes
+from .describing import describe_written
 from .drafts import DraftsByPlane
 from .history import History, Step
 from .options import SessionOptions
@@ -285,25 +284,18 @@ class BatchResults:
         rendering: Rendering,
         batch: BatchWriting,
     ) -> AcceptedObject:
-        y0, x0, y1, x1 = extent.bbox
         turns = () if one.prompts.is_empty else (Turn(one.prompts),)
-        return AcceptedObject(
-            id=one.id,
-            plane=step.key,
-            bbox=extent.bbox,
-            area=extent.area,
-            score=one.score,
-            draft=Draft(self._drafts.new_number(), turns),
-            field=Field(0, (y0, y1), (x0, x1)),
-            candidate=0,
+        return describe_written(
+            one.id,
+            step.key,
+            extent.bbox,
+            extent.area,
+            one.score,
+            Draft(self._drafts.new_number(), turns),
+            predictor,
+            rendering,
             level=batch.level,
-            typical_size=None,
-            model=predictor.config.name,
-            fingerprint=predictor.fingerprint,
-            precision=str(predictor.dtype).removeprefix("torch."),
-            rendering=rendering,
             category=batch.category,
-            time=datetime.now(UTC).isoformat(timespec="milliseconds"),
         )
 
 

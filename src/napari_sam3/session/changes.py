@@ -82,7 +82,7 @@ class Changes:
             step.apply(edit)
         return step
 
-    def finish(self, step: Step, *, more: bool = False) -> None:
+    def finish(self, step: Step, *, more: bool = False, behind: Step | None = None) -> None:
         """End a step: it can be undone from now on, and listeners are told.
 
         Parameters
@@ -91,8 +91,10 @@ class Changes:
             From `begin` or `begin_edit`.
         more : bool
             Others of the same kind are likely to follow; see `LabelChange`.
+        behind : Step, optional
+            See `History.push`.
         """
-        self._history.push(step)
+        self._history.push(step, behind)
         try:
             self._drafts.put(step.key, step.after)
         finally:
@@ -215,7 +217,9 @@ class Changes:
         try:
             self.tell(step, direction, more=more)
         finally:
-            self._show_drafts(step, hand, direction)
+            # Where a step did not change drafts, those of steps since then stay as they are.
+            unchanged = step.before is step.after
+            self._show_drafts(step, self._drafts.on(step.key) if unchanged else hand, direction)
 
     def _show_drafts(self, step: Step, hand: Hand, direction: Direction) -> None:
         here = step.key == self._drafts.key

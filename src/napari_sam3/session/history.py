@@ -153,9 +153,18 @@ class History:
             step.added.append(accepted)
             self.objects.add(step.source, accepted, mask)
 
-    def push(self, step: Step) -> None:
-        """Add a new step; what had been undone can no longer be redone."""
-        self.done.append(step)
+    def push(self, step: Step, behind: Step | None = None) -> None:
+        """Add a new step; what had been undone can no longer be redone.
+
+        Parameters
+        ----------
+        step : Step
+            The last one from now on.
+        behind : Step, optional
+            An earlier one that it continues: it goes right behind that, as long as it is there.
+        """
+        at = self.done.index(behind) + 1 if behind in self.done else len(self.done)
+        self.done.insert(at, step)
         self.undone.clear()
         if len(self.done) > KEPT_PREDICTIONS:
             self.done[-1 - KEPT_PREDICTIONS].predictions = ()

@@ -7,6 +7,7 @@
                 changes   take steps, undo and redo them
                     prompting, accepting, curating, batch   the commands
                         finding   searches; what they found is written by batch
+                        propagating   objects followed to other planes
 
 A part is handed those above it, and knows none of those below it.
 """
@@ -33,6 +34,7 @@ from .objects import ObjectRegistry
 from .options import SessionOptions
 from .predictions import Predictions
 from .prompting import Prompting
+from .propagating import Propagating
 
 if TYPE_CHECKING:
     from sam3.predictor import Predictor
@@ -57,6 +59,7 @@ class SessionParts:
     curating: Curating
     batch: BatchResults
     finding: Finding
+    propagating: Propagating
 
     @classmethod
     def make(
@@ -94,6 +97,18 @@ class SessionParts:
             predictions=predictions,
             batch=batch,
         )
+        propagating = Propagating(
+            options,
+            submit,
+            cache=cache,
+            events=events,
+            drafts=drafts,
+            history=history,
+            predictions=predictions,
+            look_ahead=look_ahead,
+            changes=changes,
+            accepting=accepting,
+        )
         return cls(
             options,
             events,
@@ -108,4 +123,5 @@ class SessionParts:
             Curating(options, changes, drafts, history, accepting),
             batch,
             finding,
+            propagating,
         )

@@ -59,6 +59,8 @@ class LabelingSession:
         Features of fields already encoded.
     finding : Finding
         Searches for objects, and the candidates that they found on the plane.
+    propagating : Propagating
+        Objects followed to other planes.
     plane_changed, drafts_changed, prompts_changed, prediction_changed, accepted, labels_changed, \
 batch_ended, busy_changed, progress_changed, failed : Signal
         See `SessionEvents`.
@@ -100,6 +102,8 @@ batch_ended, busy_changed, progress_changed, failed : Signal
         self.operations_in, self.starts = history.operations_in, history.starts
         self.finding = self._parts.finding
         self.find_similar = self.finding.find_similar
+        self.propagating = self._parts.propagating
+        self.propagate = self.propagating.propagate
 
     # ----------------------------------------------------------------- options
 
@@ -390,6 +394,7 @@ batch_ended, busy_changed, progress_changed, failed : Signal
     def close(self) -> None:
         """Drop all work and features. No event is sent any more."""
         self._parts.finding.clear()
+        self._parts.propagating.cancel()
         self._parts.predictions.close()
         self._parts.history.clear()
         self._parts.drafts.plane = None

@@ -194,13 +194,14 @@ class PlaneMasks:
         Index of the plane.
     masks : tuple of PropagatedMask
         None where the plane could not be read.
-    done : float
-        Share of the planes passed, 0 to 1.
+    done, each : float
+        Share of the planes passed, 0 to 1, and that of one plane.
     """
 
     plane: int
     masks: tuple[PropagatedMask, ...]
-    done: float
+    done: float = 0.0
+    each: float = 0.0
 
 
 @dataclass(eq=False)
@@ -231,7 +232,7 @@ class _Propagation:
                 return
             for one in found:
                 shown[one.object_id][index] = one.mask
-            yield PlaneMasks(index, _wanted(found, only), 0.0)
+            yield PlaneMasks(index, _wanted(found, only))
         sweeps = [
             self._sweep_of(shown, reverse, direction, only)
             for reverse in (False, True)
@@ -242,7 +243,7 @@ class _Propagation:
         for sweep in sweeps:
             for index, masks in self._follow(sweep):
                 passed += index in sweep.planned
-                yield PlaneMasks(index, _wanted(masks, only), passed / total)
+                yield PlaneMasks(index, _wanted(masks, only), passed / total, 1 / total)
         if self.failures and not self.control.cancelled:
             raise _unreadable(self.failures)
 

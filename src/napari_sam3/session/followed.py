@@ -1,0 +1,139 @@
+"""What is known of an object through a stack: where it was shown, and what was found from there."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+from napari_sam3.core.masks import PlaneMask
+from napari_sam3.core.objects import AcceptedObject
+from napari_sam3.core.operations import Operation
+from napari_sam3.inference.tracking.propagate import Direction
+from napari_sam3.inference.tracking.sweeps import affected
+from napari_sam3.labels.edits import find_mask_of_label
+from napari_sam3.labels.targets import LabelTarget
+
+from .objects import ObjectRegistry
+from .stacks import PlaneStack
+
+__all__ = ["FollowedObject", "follow_label", "mask_now"]
+
+
+@dataclass(eq=False)
+class FollowedObject:
+    """An object of a stack.
+
+    Attributes
+    ----------
+    label : int
+        Its id.
+    shown : dict of int to PlaneMask
+        Its masks on planes where a person showed it, by prompts, a brush, or other tools.
+    since : dict of int to str
+        When it was accepted there, as far as that is known.
+    found : dict of int to AcceptedObject
+        What was propagated from there, by plane.
+    category : str
+        Its class.
+    """
+
+    label: int
+    shown: dict[int, PlaneMask] = field(default_factory=dict)
+    since: dict[int, str] = field(default_factory=dict)
+    found: dict[int, AcceptedObject] = field(default_factory=dict)
+    category: str = ""
+
+    def outdated(self, length: int) -> set[int]:
+        """Return the planes that depend on what was shown since they were found.
+
+        All of them, if nothing was found yet.
+        """
+        planes: set[int] = set()
+        for plane in self.shown:
+            depending = affected(self.shown, plane, length)
+            since = self.since.get(plane)
+            times = [one.time for at, one in self.found.items() if at in depending]
+            if since is None or not any(time >= since for time in times):
+                planes |= set(depending)
+        return planes - self.shown.keys()
+
+    def reached(self, direction: Direction, length: int) -> set[int]:
+        """Return the planes that it can be propagated to."""
+        first, last = min(self.shown), max(self.shown)
+        planes = set(range(length)) - self.shown.keys()
+        if direction == "forward":
+            return {plane for plane in planes if plane > first}
+        if direction == "backward":
+            return {plane for plane in planes if plane < last}
+        return planes
+
+
+def follow_label(
+    label: int,
+    stack: PlaneStack,
+    objects: ObjectRegistry,
+    operations: Collection[Operation],
+    here: int,
+) -> FollowedObject:
+    """Gather what is known of a label.
+
+    Parameters
+    ----------
+    label : int
+        Its id.
+    stack : PlaneStack
+        Its planes.
+    objects : ObjectRegistry
+        Objects accepted or propagated before.
+    operations : collection of Operation
+        What was done to labels; where somebody painted, pixels may be anywhere.
+    here : int
+        The plane shown, on which it counts as shown if nothing is known of it.
+    """
+    one = FollowedObject(label)
+    painted = {
+        place
+        for operation in operations
+        if operation.kind == "paint"
+        for write in operation.writes
+        if (place := stack.place(write.plane)) is not None
+    }
+    source = stack.labels[here].source
+    known = {
+        place: accepted
+        for accepted in objects.within(source)
+        if accepted.id == label and (place := stack.place(accepted.plane)) is not None
+    }
+    for place in sorted(known.keys() | painted):
+        accepted, target = known.get(place), stack.labels[place]
+        mask = mask_now(target, label, None if place in painted else accepted)
+        if mask is None:
+            continue
+        as_written = objects.is_as_written(target, label, mask)
+        if accepted is None or not as_written or _was_shown(accepted):
+            one.shown[place] = mask
+            if accepted is not None and as_written:
+                one.since[place] = accepted.time
+        else:
+            one.found[place] = accepted
+        one.category = one.category or (accepted.category if accepted is not None else "")
+    if not one.shown:
+        mask = mask_now(stack.labels[here], label, None)
+        if mask is not None:
+            one.shown[here] = mask
+            one.found.pop(here, None)
+    return one
+
+
+def mask_now(target: LabelTarget, label: int, known: AcceptedObject | None) -> PlaneMask | None:
+    """Return the pixels of a label on a plane, or those where it was written; None without any."""
+    if known is None:
+        return find_mask_of_label(target, label)
+    top, left, bottom, right = known.bbox
+    values = target.read((slice(top, bottom), slice(left, right)))
+    mask = PlaneMask.from_array(values == label, top, left)
+    return None if mask.is_empty else mask
+
+
+def _was_shown(accepted: AcceptedObject) -> bool:
+    return bool(accepted.draft.turns) or accepted.draft.seed is not None

@@ -1,0 +1,217 @@
+"""Propagated masks written into labels: all planes of a run are one step of undo."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_sam3.core.drafts import Draft
+from napari_sam3.core.masks import PlaneMask, around
+from napari_sam3.core.operations import LabelWrite, Operation, Policy
+from napari_sam3.labels.edits import LabelEdit
+from napari_sam3.records.packed import PackedWrite
+
+from .describing import describe_written
+from .followed import FollowedObject, mask_now
+
+if TYPE_CHECKING:
+    from napari_sam3.core.rendering import Rendering
+    from napari_sam3.inference.tracking.propagate import PropagatedMask
+    from napari_sam3.labels.targets import LabelTarget
+    from sam3.predictor import Predictor
+
+    from .changes import Changes
+    from .drafts import DraftsByPlane
+    from .history import History, Step
+
+__all__ = ["PropagatedWrites"]
+
+# Labels of this many px are written in one go; objects far apart on larger planes, each alone.
+_MOST_PIXELS = 1 << 22
+
+
+@dataclass(eq=False)
+class PropagatedWrites:
+    """Writes what a run finds, plane by plane.
+
+    Parameters
+    ----------
+    changes : Changes
+        Takes the steps.
+    drafts : DraftsByPlane
+        Give numbers for the objects.
+    history : History
+        Notes objects and steps.
+    followed : mapping of int to FollowedObject
+        What is propagated, by label.
+    policy : {"keep", "overwrite", "inside"}
+        What is done about pixels of other labels; inside leaves them alone, too.
+
+    Attributes
+    ----------
+    planes : set of int
+        Planes on which something was found.
+    labels : set of int
+        Labels that were found anywhere.
+    """
+
+    changes: Changes
+    drafts: DraftsByPlane
+    history: History
+    followed: Mapping[int, FollowedObject]
+    policy: Policy
+    planes: set[int] = field(default_factory=set)
+    labels: set[int] = field(default_factory=set)
+    _last: Step | None = field(default=None, init=False)
+    _operations: list[Operation] = field(default_factory=list, init=False)
+
+    def __post_init__(self) -> None:
+        """Begin behind what was done until now."""
+        self._last = self.history.done[-1] if self.history.done else None
+
+    def holds(self, operation: Operation) -> bool:
+        """Whether an operation is one of this run."""
+        return any(one is operation for one in self._operations)
+
+    def write(
+        self,
+        plane: int,
+        target: LabelTarget,
+        masks: Iterable[PropagatedMask],
+        predictor: Predictor,
+        rendering: Rendering,
+    ) -> None:
+        """Write what was found on a plane, in the place of what was found there before.
+
+        Pixels that a person gave to an object stay: where it was shown, and where it has pixels
+        of which nothing is known.
+
+        Raises
+        ------
+        LabelError
+            If the labels are gone.
+        """
+        found = {one.object_id: one for one in masks if not one.prompted}
+        news = {label: one.mask for label, one in found.items()}
+        step = self._begin(target)
+        written = self._paint(step, plane, target, news)
+        if written:
+            accepted = [
+                (
+                    describe_written(
+                        label,
+                        step.key,
+                        mask.bbox,
+                        mask.area,
+                        found[label].score,
+                        Draft(self.drafts.new_number(), label=label),
+                        predictor,
+                        rendering,
+                        category=self.followed[label].category,
+                    ),
+                    mask,
+                )
+                for label, mask in written.items()
+            ]
+            self.planes.add(plane)
+            self.labels |= written.keys()
+            known = [self.followed[label].found.pop(plane, None) for label in written]
+            self.history.exchange(step, [one for one in known if one is not None], accepted)
+            objects = tuple(one for one, _ in accepted)
+            # What is found again just as it was before is noted as well, with the time.
+            writes = step.writes() or tuple(_as_is(target, mask) for mask in written.values())
+            packed = tuple(PackedWrite.of(write) for write in writes)
+            step.operation = Operation(
+                "batch", step.key, objects=objects, policy=self.policy, writes=packed
+            )
+            self._finish(step)
+        self.clear(plane, target, news.keys() - written.keys())
+
+    def clear(self, plane: int, target: LabelTarget, labels: Iterable[int]) -> None:
+        """Take away what was found of objects on a plane before; raises LabelError."""
+        for label in labels:
+            known = self.followed[label].found.pop(plane, None)
+            old = None if known is None else mask_now(target, label, known)
+            if known is None or old is None:
+                continue
+            values = target.read(old.region)
+            values[old.crop] = 0
+            edit = LabelEdit.between(target, old.region, values)
+            assert edit is not None
+            step = self._begin(target)
+            step.apply(edit)
+            step.operation = Operation("delete", step.key, labels=(label,))
+            self.history.exchange(step, [known], [])
+            self._finish(step)
+
+    def _paint(
+        self, step: Step, plane: int, target: LabelTarget, news: Mapping[int, PlaneMask]
+    ) -> dict[int, PlaneMask]:
+        """Write masks, and return what of them is to be seen."""
+        olds = {
+            label: old
+            for label in news
+            if (known := self.followed[label].found.get(plane)) is not None
+            and (old := mask_now(target, label, known)) is not None
+        }
+        wanted = {label: mask for label, mask in news.items() if not mask.is_empty}
+        if not wanted:
+            return {}
+        region = around(list(wanted.values()))
+        height, width = (part.stop - part.start for part in region)
+        groups = [wanted] if height * width <= _MOST_PIXELS else [{n: wanted[n]} for n in wanted]
+        written: dict[int, PlaneMask] = {}
+        for group in groups:
+            self._paint_group(step, target, group, olds, written)
+        return written
+
+    def _paint_group(
+        self,
+        step: Step,
+        target: LabelTarget,
+        news: Mapping[int, PlaneMask],
+        olds: Mapping[int, PlaneMask],
+        written: dict[int, PlaneMask],
+    ) -> None:
+        replaced = [olds[label] for label in news if label in olds]
+        region = around([*news.values(), *replaced])
+        before = target.read(region)
+        values = before.copy()
+        for label in news.keys() & olds.keys():
+            values[olds[label].within(region) & (values == label)] = 0
+        for label, mask in news.items():
+            if (values == label).any():  # a person's pixels
+                continue
+            free = mask.within(region)
+            taken = np.isin(values, list(written)) if self.policy == "overwrite" else values != 0
+            free &= ~taken
+            if free.any():
+                values[free] = label
+                written[label] = PlaneMask.from_array(free, region[0].start, region[1].start)
+        kept = [label for label in news.keys() & olds.keys() if label not in written]
+        for label in kept:  # taken away later, as a step that says so
+            values[olds[label].within(region) & (before == label)] = label
+        edit = LabelEdit.between(target, region, values, before)
+        if edit is not None:
+            step.apply(edit)
+
+    def _begin(self, target: LabelTarget) -> Step:
+        step = self.changes.begin(target.key)
+        step.source, step.batch, step.policy = target.source, self, self.policy
+        return step
+
+    def _finish(self, step: Step) -> None:
+        assert step.operation is not None
+        self._operations.append(step.operation)
+        # Behind the run's own steps, so that undo takes them back as one whatever was done since.
+        # Pixels that were taken from objects of the meantime come back in the order they went.
+        behind = None if self.policy == "overwrite" else self._last
+        self.changes.finish(step, more=True, behind=behind)
+        self._last = step
+
+
+def _as_is(target: LabelTarget, mask: PlaneMask) -> LabelWrite:
+    return LabelWrite(target.key, mask.region, target.read(mask.region))

@@ -1,0 +1,197 @@
+"""One run of propagation: found on whatever thread it runs, written on that of the session."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, cast
+
+from napari_sam3.core.rendering import Rendering
+from napari_sam3.inference.cache import EmbeddingCache, EncodingStopped
+from napari_sam3.inference.models import Loader, loaded
+from napari_sam3.inference.tracking.ending import EndRules
+from napari_sam3.inference.tracking.propagate import (
+    Direction,
+    ObjectPrompt,
+    PassedOverError,
+    PlaneMasks,
+)
+
+from .jobs import Outcome, Report
+from .propagated_writes import PropagatedWrites
+from .stacks import PlaneStack
+
+if TYPE_CHECKING:
+    from sam3.predictor import Predictor
+
+__all__ = ["PropagationResult", "PropagationRun"]
+
+
+@dataclass(frozen=True)
+class PropagationResult:
+    """What came of a run.
+
+    Attributes
+    ----------
+    labels : tuple of int
+        Objects that were found on other planes.
+    planes : int
+        Planes on which something was found.
+    stopped : bool
+        It was cancelled; what was found until then is in the labels.
+    undone : bool
+        It was cancelled by undo, which took everything back.
+    problem : PassedOverError, optional
+        Names the planes that could not be read.
+    """
+
+    labels: tuple[int, ...] = ()
+    planes: int = 0
+    stopped: bool = False
+    undone: bool = False
+    problem: PassedOverError | None = None
+
+
+@dataclass(eq=False)
+class PropagationRun:
+    """Objects on their way through a stack.
+
+    Parameters
+    ----------
+    stack : PlaneStack
+        The planes.
+    prompts : sequence of ObjectPrompt
+        Where objects are shown.
+    model : Predictor or callable
+        The model, or what loads it.
+    cache : EmbeddingCache
+        Features of fields already encoded.
+    direction : {"forward", "backward", "both"}
+        As for `propagate`.
+    rules : EndRules
+        Where objects end.
+    only : mapping of int to set of int
+        Planes wanted, by object.
+    writes : PropagatedWrites
+        Takes what is found.
+
+    Attributes
+    ----------
+    found : PlaneMasks, optional
+        What was found last; None after the end.
+    problem : PassedOverError, optional
+        Planes that could not be read.
+    error : BaseException, optional
+        What went wrong.
+    result : PropagationResult, optional
+        Once it ended.
+    """
+
+    stack: PlaneStack
+    prompts: Sequence[ObjectPrompt]
+    model: Predictor | Loader
+    cache: EmbeddingCache
+    direction: Direction
+    rules: EndRules
+    only: Mapping[int, set[int]]
+    writes: PropagatedWrites
+    found: PlaneMasks | None = None
+    problem: PassedOverError | None = None
+    error: BaseException | None = None
+    result: PropagationResult | None = None
+    _predictor: Predictor | None = None
+    _rendering: Rendering = field(default_factory=Rendering)
+    _results: Iterator[PlaneMasks] | None = None
+    _cancelled: threading.Event = field(default_factory=threading.Event)
+    _tell: Report | None = None
+    _passed: float = 0.0
+    _shown: float = 0.0
+    _each: float = 0.0
+    _plane: int = 0
+
+    # -------------------------------------------------- as the model's control
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether nothing more is wanted."""
+        return self._cancelled.is_set()
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether the features are not wanted either."""
+        return self.cancelled
+
+    def report(self, stage: str, fraction: float | None = None) -> None:
+        """Report progress within a plane."""
+        if self._tell is not None:
+            self._tell(stage, fraction)
+
+    def cancel(self) -> None:
+        """End it at the next field."""
+        self._cancelled.set()
+
+    # ------------------------------------------------------------- both threads
+
+    def find_next(self, report: Report) -> Outcome:
+        """Find objects on the next plane; never raises."""
+        self._tell = report
+        self.found = None
+        try:
+            if self._results is None:
+                predictor = loaded(self.model)
+                if predictor is None:
+                    report("loading model", None)
+                    predictor = cast("Loader", self.model)()
+                self._predictor = predictor
+                self._results = self._begin(predictor)
+            if not self.cancelled:
+                found = next(self._results, None)
+                if found is not None and any(not one.mask.is_empty for one in found.masks):
+                    self._rendering = self.stack.images[found.plane].rendering
+                self.found = found
+        except EncodingStopped:
+            pass
+        except BaseException as error:
+            return Outcome(self._predictor, error=error)
+        return Outcome(self._predictor)
+
+    def write(self) -> None:
+        """Write what was found last; after the end, take away what is not found any more."""
+        if self.found is not None:
+            assert self._predictor is not None
+            target = self.stack.labels[self.found.plane]
+            self.writes.write(
+                self.found.plane, target, self.found.masks, self._predictor, self._rendering
+            )
+            return
+        unread = set(self.problem.planes) if self.problem is not None else set()
+        for label, planes in self.only.items():
+            old = self.writes.followed[label].found
+            for plane in sorted(old.keys() & planes - unread):
+                self.writes.clear(plane, self.stack.labels[plane], [label])
+
+    def progress(self, share: float = 0.0) -> tuple[float, int]:
+        """Return which share of the planes is passed, with one of the next, and the last one."""
+        if self.found is not None:
+            self._passed = max(self._passed, self.found.done)
+            self._plane, self._each = self.found.plane, self.found.each
+        self._shown = max(self._shown, self._passed + share * self._each)
+        return min(self._shown, 1.0), self._plane
+
+    def _begin(self, predictor: Predictor) -> Iterator[PlaneMasks]:
+        # Not before: these import scipy and torch.
+        from napari_sam3.inference.tracking.memories import memory_of
+        from napari_sam3.inference.tracking.propagate import propagate_planes
+
+        return propagate_planes(
+            self.stack.images,
+            self.prompts,
+            predictor,
+            memory=memory_of(predictor),
+            direction=self.direction,
+            rules=self.rules,
+            only=self.only,
+            cache=self.cache,
+            control=self,
+        )

@@ -1,0 +1,157 @@
+"""The planes along an axis, in order: what objects are propagated through."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, Generic, TypeVar, overload
+
+import numpy.typing as npt
+
+from napari_sam3.core.errors import LabelError
+from napari_sam3.core.planes import PlaneIndex, check_position
+from napari_sam3.core.rendering import PlaneImage
+from napari_sam3.images.contrast import ImageContrast
+from napari_sam3.images.plane_image import Channel, RenderedPlane, at_hand
+from napari_sam3.labels.targets import ArrayTarget, LabelTarget
+from sam3.errors import PromptError
+
+__all__ = ["Made", "PlaneStack"]
+
+T = TypeVar("T")
+# Planes are asked for again soon, if at all.
+_KEPT = 4
+
+
+class Made(Sequence[T], Generic[T]):
+    """A sequence whose items are made when they are asked for; the last few are kept.
+
+    Parameters
+    ----------
+    make : callable
+        Called with an index, returns the item.
+    length : int
+        Number of items.
+    """
+
+    def __init__(self, make: Callable[[int], T], length: int) -> None:
+        self._make = lru_cache(_KEPT)(make)
+        self._length = length
+
+    def __len__(self) -> int:
+        """Return the number of items."""
+        return self._length
+
+    @overload
+    def __getitem__(self, index: int) -> T: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[T]: ...
+    def __getitem__(self, index: int | slice) -> T | list[T]:
+        """Return an item, or several."""
+        if isinstance(index, slice):
+            return [self._make(i) for i in range(self._length)[index]]
+        return self._make(range(self._length)[index])
+
+    def __iter__(self) -> Iterator[T]:
+        """Make one item after the other."""
+        return (self._make(index) for index in range(self._length))
+
+
+@dataclass(frozen=True, eq=False)
+class PlaneStack:
+    """Planes in order, each with its image and its labels, which name it.
+
+    Parameters
+    ----------
+    images : sequence of PlaneImage
+        Read from any thread, when their turn comes.
+    labels : sequence of LabelTarget
+        Planes of one label image, as many.
+    """
+
+    images: Sequence[PlaneImage]
+    labels: Sequence[LabelTarget]
+    _places: dict[Hashable, int] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Check that there are labels for each image."""
+        if len(self.images) != len(self.labels):
+            raise LabelError(
+                f"{len(self.images)} planes come with {len(self.labels)} planes of labels. "
+                "Expected as many. Give each plane its own."
+            )
+        places = {target.key: index for index, target in enumerate(self.labels)}
+        object.__setattr__(self, "_places", places)
+
+    @classmethod
+    def of(
+        cls,
+        image: Any,
+        labels: npt.NDArray[Any],
+        plane: PlaneIndex | None = None,
+        axis: int = 0,
+    ) -> PlaneStack:
+        """Take arrays: planes along an axis, each named by its `PlaneIndex`.
+
+        Parameters
+        ----------
+        image : array-like
+            Of grey values; anything with ``shape``, ``dtype`` and basic indexing. One contrast
+            is found for all planes.
+        labels : ndarray of integers
+            Of the same shape.
+        plane : PlaneIndex, optional
+            Any of the planes; the first of the last two axes by default.
+        axis : int
+            Axis of the image along which the others lie.
+
+        Raises
+        ------
+        sam3.errors.PromptError, LabelError
+            If there is no such axis beside those of the plane, or the labels do not fit.
+        """
+        shape = tuple(int(n) for n in image.shape)
+        if plane is None:
+            plane = PlaneIndex((len(shape) - 2, len(shape) - 1), (0,) * (len(shape) - 2))
+        check_position(shape, plane)
+        if labels.shape != shape:
+            raise LabelError(
+                f"the labels have shape {labels.shape}, but the image {shape}. Expected one shape. "
+                "Give labels made for this image."
+            )
+        indices = planes_along(plane, axis, shape)
+        contrast = ImageContrast(image)
+
+        def render(index: int) -> PlaneImage:
+            return at_hand(RenderedPlane(Channel(image, indices[index], contrast=contrast)))
+
+        targets = [ArrayTarget(labels, index, index) for index in indices]
+        return cls(Made(render, len(indices)), targets)
+
+    def __len__(self) -> int:
+        """Return the number of planes."""
+        return len(self.labels)
+
+    def place(self, key: Hashable) -> int | None:
+        """Return the index of a plane by its key; None if it is not among them."""
+        return self._places.get(key)
+
+
+def planes_along(plane: PlaneIndex, axis: int, shape: Sequence[int]) -> list[PlaneIndex]:
+    """Return all planes along an axis, the other axes as they are.
+
+    Raises
+    ------
+    sam3.errors.PromptError
+        If the axis is not one of those beside the plane.
+    """
+    if axis not in plane.other_axes:
+        offered = ", ".join(map(str, plane.other_axes)) or "none, since this image is one plane"
+        raise PromptError(
+            f"objects cannot be propagated along axis {axis} of an image of shape {tuple(shape)}. "
+            f"Expected one of the axes beside the plane: {offered}. Choose another one."
+        )
+    at = plane.other_axes.index(axis)
+    before, after = plane.index[:at], plane.index[at + 1 :]
+    return [PlaneIndex(plane.axes, (*before, i, *after)) for i in range(shape[axis])]

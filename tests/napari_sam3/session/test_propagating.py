@@ -1,0 +1,425 @@
+"""Propagating in a session: what is found, kept, redone, undone, cancelled and refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from napari_sam3.core.errors import LabelError, NothingThereError
+from napari_sam3.core.operations import LabelWrite, objects_in_effect
+from napari_sam3.core.planes import PlaneIndex
+from napari_sam3.core.prompts import PromptSet
+from napari_sam3.core.rendering import PlaneImage
+from napari_sam3.images.plane_image import ArrayPlane
+from napari_sam3.inference.tracking.ending import EndRules
+from napari_sam3.session.jobs import Outcome
+from napari_sam3.session.propagation_run import PropagationResult
+from napari_sam3.session.session import LabelingSession
+from napari_sam3.session.stacks import Made, PlaneStack
+from sam3 import Predictor, load_predictor
+from sam3.errors import ImageError, PromptError, Sam3Error
+from tests.napari_sam3.batch_samples import stack as wandering
+
+#: Random weights know no objects: nothing ends.
+ENDLESS = EndRules(min_area=1)
+PLANES, HERE = 6, 2
+
+
+@pytest.fixture(scope="module")
+def embedded() -> Predictor:
+    return load_predictor("tiny", device="cpu")
+
+
+@dataclass
+class Table:
+    """A session with a stack, on plane HERE."""
+
+    session: LabelingSession
+    image: npt.NDArray[Any]
+    labels: npt.NDArray[np.uint32]
+    stack: PlaneStack
+
+    def go_to(self, z: int) -> None:
+        key = PlaneIndex((1, 2), (z,))
+        self.session.set_plane(self.stack.images[z], key, self.stack.labels[z])
+
+    def show(self, z: int, box: tuple[float, float, float, float]) -> int:
+        """Accept an object by a box; returns its label."""
+        self.go_to(z)
+        self.session.set_prompts(PromptSet(box=box))
+        self.session.predict()
+        accepted = self.session.accept()
+        assert accepted is not None
+        return accepted.id
+
+    def propagate(self, *labels: int, **options: Any) -> PropagationResult:
+        options = {"stack": self.stack, "rules": ENDLESS} | options
+        found = self.session.propagate(labels or None, **options)
+        assert found is not None
+        return found
+
+    def planes(self, label: int) -> list[int]:
+        return [int(z) for z in np.flatnonzero((self.labels == label).any((1, 2)))]
+
+
+LEFT, RIGHT = (8.0, 8.0, 33.0, 32.0), (42.0, 22.0, 68.0, 50.0)
+
+
+@pytest.fixture
+def table(predictor: Predictor) -> Table:
+    """Return two discs that wander through six planes, and a small model of random weights."""
+    return make_table(LabelingSession(predictor), wandering(PLANES))
+
+
+def make_table(session: LabelingSession, image: npt.NDArray[Any]) -> Table:
+    labels = np.zeros(image.shape, np.uint32)
+    made = Table(session, image, labels, PlaneStack.of(image, labels))
+    made.go_to(HERE)
+    return made
+
+
+def test_an_object_is_found_on_all_of_its_planes_and_keeps_its_label(embedded: Predictor) -> None:
+    image = wandering(PLANES)
+    image[4:] = np.random.default_rng(1).integers(300, 500, image[4:].shape)  # it ends there
+    table = make_table(LabelingSession(embedded), image)
+    shares: list[float] = []
+    table.session.propagating.progress.connect(lambda share, _plane: shares.append(share))
+    table.session.set_prompts(PromptSet(box=LEFT))
+    table.session.predict()
+    result = table.propagate(rules=None)  # what is in hand is accepted first
+    assert result == PropagationResult((1,), 3)
+    assert table.planes(1) == [0, 1, 2, 3]
+    rows, columns = np.mgrid[:60, :80]
+    for z in range(4):
+        truth = (rows - 20) ** 2 + (columns - 20 - z) ** 2 < 11**2
+        ours = table.labels[z] == 1
+        assert (truth & ours).sum() / (truth | ours).sum() > 0.8
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
+    assert any(0 < share % 0.2 < 0.19 for share in shares), "within a plane, too"
+    assert table.session.propagating.remembers == (embedded.config.memory is not None)
+
+
+def test_it_is_one_step_of_undo_whatever_was_done_meanwhile(table: Table) -> None:
+    label = table.show(HERE, LEFT)
+    before = table.labels.copy()
+    session, clicked = table.session, []
+
+    def click(_share: float, _plane: int) -> None:
+        if not clicked:
+            session.set_prompts(PromptSet(((60.0, 10.0),), (1,)))
+            clicked.append(session.prompts)
+
+    session.propagating.progress.connect(click)
+    table.propagate(label)
+    assert table.planes(label) == list(range(PLANES))
+    after = table.labels.copy()
+    assert session.undo() == PlaneIndex((1, 2), (HERE,))  # the click
+    assert session.prompts.is_empty
+    np.testing.assert_array_equal(table.labels, after)
+    session.undo()
+    np.testing.assert_array_equal(table.labels, before)
+    assert session.prompts.is_empty
+    session.redo()
+    np.testing.assert_array_equal(table.labels, after)
+    session.redo()
+    assert session.prompts == clicked[0]
+
+
+@pytest.mark.parametrize("policy", ["keep", "overwrite", "inside"])
+def test_objects_of_others_keep_their_pixels_unless_they_are_to_be_overwritten(
+    policy: Any, table: Table
+) -> None:
+    table.labels[4, 10:30, 10:30] = 90
+    table.session.policy = policy
+    label = table.show(HERE, LEFT)
+    before = table.labels.copy()
+    table.propagate(label)
+    lost = int(((table.labels == label) & (before == 90)).sum())
+    assert (lost > 0) == (policy == "overwrite")
+    table.session.undo()
+    np.testing.assert_array_equal(table.labels, before)
+
+
+def test_a_correction_redoes_what_depends_on_it_alone(table: Table) -> None:
+    session = table.session
+    label = table.show(HERE, LEFT)
+    session.category = "nucleus"
+    table.propagate(label)
+    first = table.labels.copy()
+    known = {one.plane: one for one in session.objects}
+    table.go_to(4)
+    session.take_up(label)
+    session.set_prompts(PromptSet(((22.0, 20.0), (30.0, 28.0)), (1, 0)))
+    session.predict()
+    table.propagate()
+    # Plane 3 lies half way: it is found from plane 2, but depends on both.
+    assert {one.plane.index[0] for one in session.objects if one is known.get(one.plane)} == {
+        0, 1, HERE
+    }  # fmt: skip
+    for z in (0, 1, HERE):
+        np.testing.assert_array_equal(table.labels[z], first[z])
+    assert table.planes(label) == list(range(PLANES))
+    corrected = table.labels[4].copy()
+    session.undo()  # the planes that were redone
+    np.testing.assert_array_equal(table.labels[[0, 1, 2, 3, 5]], first[[0, 1, 2, 3, 5]])
+    np.testing.assert_array_equal(table.labels[4], corrected)
+    assert {one.plane: one.time for one in session.objects if one.plane.index != (4,)} == {
+        plane: one.time for plane, one in known.items() if plane.index != (4,)
+    }
+
+
+def test_what_is_not_found_any_more_is_taken_away(table: Table) -> None:
+    label = table.show(HERE, LEFT)
+    table.propagate(label)
+    before = table.labels.copy()
+    table.propagate(label, rules=EndRules(min_area=10**6))
+    assert table.planes(label) == [HERE]
+    assert [one.plane.index for one in table.session.objects] == [(HERE,)]
+    table.session.undo()
+    np.testing.assert_array_equal(table.labels, before)
+    assert len(table.session.objects) == PLANES
+
+
+def test_painting_is_a_correction_too_and_stays(table: Table) -> None:
+    session = table.session
+    label = table.show(HERE, LEFT)
+    table.propagate(label)
+    key = PlaneIndex((1, 2), (4,))
+    table.go_to(4)
+    painted = np.zeros((20, 20), np.uint32)
+    painted[5:15, 5:15] = label
+    session.paint(LabelWrite(key, (slice(10, 30), slice(10, 30)), painted))
+    wanted = table.labels[4].copy()
+    table.propagate()
+    np.testing.assert_array_equal(table.labels[4], wanted)
+
+
+def test_without_drafts_what_is_new_on_the_plane_is_propagated(table: Table) -> None:
+    first = table.show(HERE, LEFT)
+    assert table.propagate().labels == (first,)
+    second = table.show(HERE, RIGHT)
+    assert table.propagate().labels == (second,)
+    # Asked again, all of it is found again: there may be another direction.
+    table.session.undo()
+    assert table.planes(second) == [HERE]
+    assert table.propagate().labels == (second,)
+    assert table.propagate().labels == (first, second)
+
+
+def test_labels_from_elsewhere_are_propagated_as_they_are(table: Table) -> None:
+    table.labels[HERE, 10:30, 10:30] = 7
+    table.labels[0, 10:30, 10:30] = 7  # somebody had it there already
+    before = table.labels[[0, HERE]].copy()
+    assert table.propagate(direction="forward").labels == (7,)
+    assert table.planes(7) == [0, *range(HERE, PLANES)]
+    table.propagate(direction="backward")
+    np.testing.assert_array_equal(table.labels[[0, HERE]], before)
+    assert table.planes(7) == list(range(PLANES))
+
+
+def test_along_any_axis_of_an_image(predictor: Predictor) -> None:
+    image = np.stack([wandering(4), wandering(4)[::-1]], axis=1)  # t, z, y, x
+    labels = np.zeros(image.shape, np.uint32)
+    plane = PlaneIndex((2, 3), (1, 1))
+    session = LabelingSession(predictor)
+    for axis, found in ((0, labels[:, 1]), (1, labels[1])):
+        stack = PlaneStack.of(image, labels, plane, axis)
+        session.set_plane(stack.images[1], plane, stack.labels[1])
+        session.set_prompts(PromptSet(box=LEFT))
+        session.predict()
+        accepted = session.accept()
+        assert accepted is not None
+        session.propagate([accepted.id], stack=stack, rules=ENDLESS)
+        assert (found == accepted.id).any((1, 2)).all()
+        assert (labels == accepted.id).any((2, 3)).sum() == len(stack)
+        session.undo()
+        session.undo()
+    with pytest.raises(PromptError, match="along axis 2 .* beside the plane: 0, 1"):
+        PlaneStack.of(image, labels, plane, 2)
+
+
+@pytest.mark.parametrize("after", [1, 3])
+def test_cancelled_at_any_moment_what_is_done_stays_as_one_step(after: int, table: Table) -> None:
+    label = table.show(HERE, LEFT)
+    before, session, ended = table.labels.copy(), table.session, list[PropagationResult]()
+    steps = 0
+
+    def count(_share: float, _plane: int) -> None:
+        nonlocal steps
+        steps += 1
+        if steps > after:
+            session.propagating.cancel()
+
+    session.propagating.progress.connect(count)
+    session.propagating.ended.connect(ended.append)
+    session.propagate([label], stack=table.stack, rules=ENDLESS)
+    assert ended[0].stopped
+    assert ended[0].planes == after - 1 + (steps > after) or ended[0].planes <= after
+    assert HERE in table.planes(label)
+    assert len(table.planes(label)) == ended[0].planes + 1 < PLANES
+    assert not session.propagating.running
+    if ended[0].planes:
+        session.undo()
+    np.testing.assert_array_equal(table.labels, before)
+
+
+class Later:
+    """Runs work when it is told to, as a thread would."""
+
+    def __init__(self) -> None:
+        self.work: list[Callable[[], None]] = []
+
+    def __call__(self, work: Any, done: Callable[[Outcome], None], report: Any) -> None:
+        self.work.append(lambda: done(work(report)))
+
+    def run(self, times: int = 10**6) -> None:
+        while self.work and times:
+            self.work.pop(0)()
+            times -= 1
+
+
+def test_undo_while_it_runs_takes_everything_back_and_ends_it(predictor: Predictor) -> None:
+    later = Later()
+    table = make_table(LabelingSession(predictor, submit=later), wandering(PLANES))
+    session, ended = table.session, list[PropagationResult]()
+    session.propagating.ended.connect(ended.append)
+    session.set_prompts(PromptSet(box=LEFT))
+    session.predict()
+    # Before its mask is there: accepted and propagated as soon as it is.
+    assert session.propagate(stack=table.stack, rules=ENDLESS) is None
+    assert session.propagating.running
+    with pytest.raises(PromptError, match="being propagated already"):
+        session.propagate(stack=table.stack)
+    later.run(4)
+    assert len(table.planes(1)) > 1
+    session.undo()
+    assert table.planes(1) == [HERE]
+    assert [one.undone for one in ended] == [True]
+    later.run()
+    assert table.planes(1) == [HERE]
+    session.close()
+
+
+def test_an_accept_that_fails_propagates_nothing(predictor: Predictor) -> None:
+    later = Later()
+    table = make_table(LabelingSession(predictor, submit=later), wandering(PLANES))
+    session, failures = table.session, list[BaseException]()
+    session.failed.connect(failures.append)
+    session.set_prompts(PromptSet(box=LEFT))
+    session.predict()
+    session.propagate(stack=table.stack, rules=ENDLESS)
+    table.labels[HERE] = 5  # no pixel is free any more
+    later.run()
+    assert len(failures) == 1
+    assert not session.propagating.running
+    assert table.planes(1) == []
+    session.close()
+
+
+def with_planes(table: Table, change: Callable[[int, PlaneImage], PlaneImage]) -> PlaneStack:
+    images = table.stack.images
+    made = Made(lambda z: change(z, images[z]), len(images))
+    return PlaneStack(made, table.stack.labels)
+
+
+def unreadable(z: int, plane: PlaneImage) -> PlaneImage:
+    if z == 3:
+        raise OSError("the file is damaged")
+    return plane
+
+
+def smaller(z: int, plane: PlaneImage) -> PlaneImage:
+    return ArrayPlane(plane.region(slice(0, 20), slice(0, 20)).copy()) if z == 3 else plane
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [(unreadable, "the file is damaged"), (smaller, "plane 3 has 20 x 20 px")],
+)
+def test_planes_that_cannot_be_used_are_passed_over_and_named(
+    change: Any, message: str, table: Table
+) -> None:
+    label = table.show(HERE, LEFT)
+    table.propagate(label)
+    before = table.labels[3].copy()
+    result = table.propagate(label, stack=with_planes(table, change))
+    assert result.problem is not None
+    assert result.problem.planes == (3,)
+    assert message in str(result.problem)
+    assert table.planes(label) == list(range(PLANES)), "what was found there before stays"
+    np.testing.assert_array_equal(table.labels[3], before)
+
+
+def test_frames_of_different_dtypes_are_planes_like_any_other(table: Table) -> None:
+    from napari_sam3.core.planes import plane_from_array
+
+    def change(z: int, plane: PlaneImage) -> PlaneImage:
+        dtype = (np.uint8, np.uint16, np.float32)[z % 3]
+        grey = plane.region(slice(None), slice(None))[..., 0].astype(dtype)
+        return ArrayPlane(plane_from_array(grey, contrast=(0, 255)))
+
+    label = table.show(HERE, LEFT)
+    assert table.propagate(label, stack=with_planes(table, change)).planes == PLANES - 1
+
+
+def test_a_prompted_plane_that_cannot_be_read_is_an_error_and_changes_nothing(
+    table: Table,
+) -> None:
+    label = table.show(3, LEFT)
+    before, failures = table.labels.copy(), list[BaseException]()
+    table.session.propagating.failed.connect(failures.append)
+    with pytest.raises(ImageError, match="plane 3 cannot be read: the file is damaged"):
+        table.propagate(label, stack=with_planes(table, unreadable))
+    assert len(failures) == 1
+    np.testing.assert_array_equal(table.labels, before)
+    assert not table.session.propagating.running
+
+
+def test_what_cannot_be_propagated_is_refused(table: Table, predictor: Predictor) -> None:
+    session, stack = table.session, table.stack
+    with pytest.raises(NothingThereError, match="no object to propagate"):
+        session.propagate(stack=stack)
+    with pytest.raises(NothingThereError, match="no object to propagate"):
+        session.propagate([], stack=stack)
+    with pytest.raises(LabelError, match="no label 3 on this plane"):
+        session.propagate([3], stack=stack)
+    label = table.show(HERE, LEFT)
+    with pytest.raises(PromptError, match="no stack: None given"):
+        session.propagate([label])
+    with pytest.raises(PromptError, match="unknown direction: 'up'"):
+        session.propagate([label], stack=stack, direction="up")  # type: ignore[arg-type]
+    with pytest.raises(PromptError, match="the gap to bridge is -1"):
+        session.propagate([label], stack=stack, gap=-1)
+    with pytest.raises(LabelError, match="the labels have shape"):
+        PlaneStack.of(table.image, table.labels[1:])
+    with pytest.raises(LabelError, match="6 planes come with 5 planes of labels"):
+        PlaneStack(stack.images, stack.labels[1:])
+    other = PlaneStack(stack.images[:2], stack.labels[:2])
+    with pytest.raises(PromptError, match="not in the stack"):
+        session.propagate([label], stack=other)
+    session.set_predictor(None)
+    with pytest.raises(Sam3Error, match="no model is set"):
+        session.propagate([label], stack=stack)
+
+
+def test_operations_say_what_was_done_and_are_replayed(table: Table, predictor: Predictor) -> None:
+    from napari_sam3.session.replay import replay_into
+
+    session = table.session
+    label = table.show(HERE, LEFT)
+    table.propagate(label)
+    table.propagate(label, rules=EndRules(min_area=10**6), direction="backward")
+    assert len(objects_in_effect(session.operations)) == len(session.objects) == 4
+    other = make_table(LabelingSession(predictor), table.image)
+    replay_into(
+        other.session,
+        session.operations,
+        lambda key: (other.stack.images[key.index[0]], other.stack.labels[key.index[0]]),  # type: ignore[attr-defined]
+    )
+    np.testing.assert_array_equal(other.labels, table.labels)
