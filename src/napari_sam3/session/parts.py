@@ -97,31 +97,18 @@ class SessionParts:
             predictions=predictions,
             batch=batch,
         )
-        propagating = Propagating(
-            options,
-            submit,
-            cache=cache,
-            events=events,
-            drafts=drafts,
-            history=history,
-            predictions=predictions,
-            look_ahead=look_ahead,
-            changes=changes,
-            accepting=accepting,
-        )
-        return cls(
-            options,
-            events,
-            drafts,
-            objects,
-            history,
-            predictions,
-            look_ahead,
-            changes,
-            Prompting(changes, drafts, predictions),
-            accepting,
-            Curating(options, changes, drafts, history, accepting),
-            batch,
-            finding,
-            propagating,
-        )
+        moved = options, submit, cache, events, drafts, history, predictions, look_ahead, changes
+        propagating = Propagating(*moved, accepting)
+        prompting = Prompting(changes, drafts, predictions)
+        curating = Curating(options, changes, drafts, history, accepting)
+        asking = predictions, look_ahead, changes, prompting, accepting, curating, batch
+        return cls(options, events, drafts, objects, history, *asking, finding, propagating)
+
+    def close(self) -> None:
+        """Drop all work and features. No event is sent any more."""
+        self.finding.clear()
+        self.propagating.cancel()
+        self.predictions.close()
+        self.history.clear()
+        self.drafts.plane = None
+        self.drafts.forget_masks()

@@ -82,7 +82,6 @@ class Propagating:
         self,
         options: SessionOptions,
         submit: Submit,
-        *,
         cache: EmbeddingCache,
         events: SessionEvents,
         drafts: DraftsByPlane,

@@ -393,9 +393,4 @@ batch_ended, busy_changed, progress_changed, failed : Signal
 
     def close(self) -> None:
         """Drop all work and features. No event is sent any more."""
-        self._parts.finding.clear()
-        self._parts.propagating.cancel()
-        self._parts.predictions.close()
-        self._parts.history.clear()
-        self._parts.drafts.plane = None
-        self._parts.drafts.forget_masks()
+        self._parts.close()

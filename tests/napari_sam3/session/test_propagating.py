@@ -240,7 +240,7 @@ def test_along_any_axis_of_an_image(predictor: Predictor) -> None:
         assert (labels == accepted.id).any((2, 3)).sum() == len(stack)
         session.undo()
         session.undo()
-    with pytest.raises(PromptError, match="along axis 2 .* beside the plane: 0, 1"):
+    with pytest.raises(PromptError, match=r"along axis 2 .* beside the plane: 0, 1"):
         PlaneStack.of(image, labels, plane, 2)
 
 

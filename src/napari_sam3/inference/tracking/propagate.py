@@ -344,13 +344,7 @@ def _by_object(prompts: Iterable[ObjectPrompt], length: int) -> dict[int, dict[i
 
 
 class PassedOverError(ImageError):
-    """Planes that could not be read while objects were propagated across them.
-
-    Attributes
-    ----------
-    planes : tuple of int
-        Their indices.
-    """
+    """Planes that could not be read, in `planes`, while objects were propagated across them."""
 
     def __init__(self, message: str, planes: Iterable[int] = ()) -> None:
         super().__init__(message)
