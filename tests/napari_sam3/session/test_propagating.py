@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,13 +58,19 @@ class Table:
         return accepted.id
 
     def propagate(self, *labels: int, **options: Any) -> PropagationResult:
-        options = {"stack": self.stack, "rules": ENDLESS} | options
+        options.setdefault("stack", self.stack)
+        options.setdefault("rules", ENDLESS)
         found = self.session.propagate(labels or None, **options)
         assert found is not None
         return found
 
     def planes(self, label: int) -> list[int]:
         return [int(z) for z in np.flatnonzero((self.labels == label).any((1, 2)))]
+
+
+def z_of(key: Hashable) -> int:
+    assert isinstance(key, PlaneIndex)
+    return key.index[0]
 
 
 LEFT, RIGHT = (8.0, 8.0, 33.0, 32.0), (42.0, 22.0, 68.0, 50.0)
@@ -108,7 +114,7 @@ def test_an_object_is_found_on_all_of_its_planes_and_keeps_its_label(embedded: P
 def test_it_is_one_step_of_undo_whatever_was_done_meanwhile(table: Table) -> None:
     label = table.show(HERE, LEFT)
     before = table.labels.copy()
-    session, clicked = table.session, []
+    session, clicked = table.session, list[PromptSet]()
 
     def click(_share: float, _plane: int) -> None:
         if not clicked:
@@ -159,9 +165,8 @@ def test_a_correction_redoes_what_depends_on_it_alone(table: Table) -> None:
     session.predict()
     table.propagate()
     # Plane 3 lies half way: it is found from plane 2, but depends on both.
-    assert {one.plane.index[0] for one in session.objects if one is known.get(one.plane)} == {
-        0, 1, HERE
-    }  # fmt: skip
+    kept = {z_of(one.plane) for one in session.objects if one is known.get(one.plane)}
+    assert kept == {0, 1, HERE}
     for z in (0, 1, HERE):
         np.testing.assert_array_equal(table.labels[z], first[z])
     assert table.planes(label) == list(range(PLANES))
@@ -169,9 +174,8 @@ def test_a_correction_redoes_what_depends_on_it_alone(table: Table) -> None:
     session.undo()  # the planes that were redone
     np.testing.assert_array_equal(table.labels[[0, 1, 2, 3, 5]], first[[0, 1, 2, 3, 5]])
     np.testing.assert_array_equal(table.labels[4], corrected)
-    assert {one.plane: one.time for one in session.objects if one.plane.index != (4,)} == {
-        plane: one.time for plane, one in known.items() if plane.index != (4,)
-    }
+    times = {one.plane: one.time for one in session.objects if z_of(one.plane) != 4}
+    assert times == {plane: one.time for plane, one in known.items() if z_of(plane) != 4}
 
 
 def test_what_is_not_found_any_more_is_taken_away(table: Table) -> None:
@@ -180,7 +184,7 @@ def test_what_is_not_found_any_more_is_taken_away(table: Table) -> None:
     before = table.labels.copy()
     table.propagate(label, rules=EndRules(min_area=10**6))
     assert table.planes(label) == [HERE]
-    assert [one.plane.index for one in table.session.objects] == [(HERE,)]
+    assert [z_of(one.plane) for one in table.session.objects] == [HERE]
     table.session.undo()
     np.testing.assert_array_equal(table.labels, before)
     assert len(table.session.objects) == PLANES
@@ -420,6 +424,6 @@ def test_operations_say_what_was_done_and_are_replayed(table: Table, predictor: 
     replay_into(
         other.session,
         session.operations,
-        lambda key: (other.stack.images[key.index[0]], other.stack.labels[key.index[0]]),  # type: ignore[attr-defined]
+        lambda key: (other.stack.images[z_of(key)], other.stack.labels[z_of(key)]),
     )
     np.testing.assert_array_equal(other.labels, table.labels)
