@@ -23,6 +23,7 @@ from benchmarks.report import Line, Section, write_report
 from benchmarks.scaling import scaling_rows
 from benchmarks.slide import slide_rows, store_row
 from benchmarks.startup import startup_rows
+from benchmarks.tracking import tracking_rows
 from sam3 import Predictor, load_predictor
 from sam3.config import ModelConfig, get_preset
 from sam3.model_builder import build_click_model
@@ -75,6 +76,7 @@ def _comparison(arguments: argparse.Namespace, predictor: Predictor) -> Iterator
     yield from batch_rows(predictor)
     yield from automatic_rows(predictor, arguments.data, every=arguments.every)
     yield from propagation_rows(predictor, arguments.stacks)
+    yield from tracking_rows(predictor, arguments.stacks)
     if not arguments.quick:
         config = _full_size(arguments)
         yield from full_size_rows(config, repeats=3, device=str(predictor.device))

@@ -253,6 +253,12 @@ def _journal() -> None:
     read_journal("notes.txt")
 
 
+def _parents() -> None:
+    from napari_sam3.core.tracks import check_parents
+
+    check_parents({1: (0, 4), 2: (3, 6)}, {2: (1,)})
+
+
 def _setting() -> None:
     from napari_sam3.qt.settings import write_setting
 
@@ -353,6 +359,7 @@ CAUSES: dict[str, tuple[Cause, ...]] = {
         Cause("give a name that tells no format", lambda: _export("labels.xyz")),
     ),
     "ClassError": (Cause("give a class a colour that is none", _classes),),
+    "TrackError": (Cause("make an object the parent of one that is there with it", _parents),),
     "JournalError": (Cause("restore from a file that is no journal", _journal),),
     "SettingsError": (Cause("set what cannot be set", _setting),),
     "SessionFileError": (

@@ -77,6 +77,15 @@ def outputs(names: Names, said: str) -> None:
     assert "micrometer" in said
 
 
+def tracks(names: Names, said: str) -> None:
+    """The division goes through all formats."""
+    from napari_sam3 import read_tracks
+
+    for path in ("01_GT", "01_RES", "tracks.geff", "cells.tracks.csv"):
+        assert read_tracks(path).tracks.parents == {2: (1,), 3: (1,)}
+    assert "{2: (1,), 3: (1,)}" in said
+
+
 def large_images(names: Names, said: str) -> None:
     """Labels on the plane that was clicked on, and features on the disk."""
     assert names["labels"][3].any()
@@ -175,6 +184,7 @@ CHECKS = {
     "docs/labelling.md": labelling,
     "docs/large-images.md": large_images,
     "docs/outputs.md": outputs,
+    "docs/tracks.md": tracks,
     "docs/tutorials/cells.md": cells,
     "docs/tutorials/refine.md": refine,
     "docs/tutorials/script.md": script,

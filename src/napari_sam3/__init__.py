@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .labels.formats.choice import export_labels
     from .labels.formats.object_table import ObjectTable
     from .labels.formats.tiff import write_labels
+    from .labels.formats.tracks.choice import read_tracks
     from .labels.ome_zarr import create_labels, open_labels
     from .labels.start import describe_labels
     from .labels.table import ObjectRow, format_table, write_table
@@ -65,6 +66,7 @@ __all__ = [
     "paint_order",
     "plane_from_array",
     "read_session",
+    "read_tracks",
     "replay_into",
     "write_labels",
     "write_session",
@@ -100,6 +102,7 @@ _HOMES = {
     "paint_order": "inference.automatic.suppression",
     "plane_from_array": "core.planes",
     "read_session": "records.session_file",
+    "read_tracks": "labels.formats.tracks.choice",
     "replay_into": "session.replay",
     "write_labels": "labels.formats.tiff",
     "write_session": "records.session_file",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .common import DONE, add_json_option, print_json, raw
 
 if TYPE_CHECKING:
+    from napari_sam3.images.lazy import LazyImage
     from napari_sam3.labels.formats.object_table import ObjectTable
 
 __all__ = ["add_arguments", "run"]
@@ -23,6 +24,10 @@ examples:
       COCO, with the classes and scores of a table
   napari-sam3 export labels.zarr -o regions.parquet
       areas, centroids and boxes, in px and in the units of the image
+  napari-sam3 export labels.tif -o 01_RES --table objects.csv
+      masks and tracks for the Cell Tracking Challenge, with the column "parent" of a table
+  napari-sam3 export 01_RES -o tracks.geff
+      tracks of the Cell Tracking Challenge as a graph
 
 formats, and the names that mean them:
 """
@@ -30,18 +35,26 @@ formats, and the names that mean them:
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Describe the command's own arguments."""
-    from napari_sam3.labels.formats.choice import FORMATS
+    from napari_sam3.labels.formats.choice import ALL_FORMATS
 
     listing = [
-        f"  {one.name:12}{', '.join(one.suffixes):22}{one.meaning}" for one in FORMATS.values()
+        f"  {one.name:12}{', '.join(one.suffixes):22}{one.meaning}" for one in ALL_FORMATS.values()
     ]
     raw(command, EXAMPLES + "\n".join(listing) + "\n")
-    command.add_argument("labels", metavar="LABELS", type=Path, help="OME-Zarr, TIFF, .npy, others")
+    command.add_argument(
+        "labels",
+        metavar="LABELS",
+        type=Path,
+        help="OME-Zarr, TIFF, .npy, a folder of tracks, others",
+    )
     command.add_argument(
         "-o", "--output", required=True, metavar="OUT", type=Path, help="file or folder to write"
     )
     command.add_argument(
-        "--format", choices=list(FORMATS), metavar="FORMAT", help="if the name has no known ending"
+        "--format",
+        choices=list(ALL_FORMATS),
+        metavar="FORMAT",
+        help="if the name has no known ending",
     )
     command.add_argument(
         "--table",
@@ -68,15 +81,14 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write labels in another format; returns the exit code."""
-    from napari_sam3.labels.formats.choice import FORMATS, check_target, export_labels, format_of
-    from napari_sam3.labels.formats.label_files import open_label_file
+    from napari_sam3.labels.formats.choice import check_target, export_labels, format_of
     from napari_sam3.labels.formats.object_table import ObjectTable
 
     name = arguments.format or format_of(arguments.output).name
     options = _options(name, arguments)
     check_target(arguments.output, name, overwrite=arguments.overwrite)
-    table = ObjectTable.read(arguments.table) if arguments.table else _kept(arguments.labels)
-    image = open_label_file(arguments.labels, rgb=arguments.rgb)
+    image, kept = _open(arguments.labels, arguments.rgb)
+    table = ObjectTable.read(arguments.table) if arguments.table else kept
     try:
         written = export_labels(
             image.data[0] if image.multiscale else image.data,
@@ -92,8 +104,25 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json({"output": written, "format": name})
     else:
-        print(f"{FORMATS[name].name}: {written}")
+        print(f"{name}: {written}")
     return DONE
+
+
+def _open(path: Path, rgb: bool | None) -> tuple[LazyImage, ObjectTable | None]:
+    """Open labels, with what their file says about them."""
+    from napari_sam3.core.axes import ImageAxes
+    from napari_sam3.images.lazy import LazyImage
+    from napari_sam3.labels.formats.label_files import open_label_file
+    from napari_sam3.labels.formats.object_table import ObjectTable
+    from napari_sam3.labels.formats.tracks.choice import PARENT
+    from napari_sam3.labels.formats.tracks.ctc import is_ctc, read_ctc
+
+    if is_ctc(path):
+        labels, parents = read_ctc(path)
+        rows = {(n, ""): {PARENT: " ".join(map(str, many))} for n, many in parents.items()}
+        axes = ImageAxes.of("tzyx" if labels.ndim == 4 else "tyx")
+        return LazyImage(labels, loaded_whole=True, known_axes=axes), ObjectTable(rows)
+    return open_label_file(path, rgb=rgb), _kept(path)
 
 
 def _kept(labels: Path) -> ObjectTable | None:

@@ -9,6 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from napari_sam3.core.axes import ImageAxes
+from napari_sam3.labels.formats.tracks.choice import (
+    check_folder,
+    write_graph,
+    write_result,
+    write_rows,
+    write_truth,
+)
 from napari_sam3.labels.output_files import ExportError, check_output
 from napari_sam3.labels.places import check_free
 
@@ -20,7 +27,15 @@ from .ome_zarr import write_ome_zarr
 from .regions import write_regions
 from .tiff import write_labels
 
-__all__ = ["FORMATS", "LabelFormat", "check_target", "export_labels", "format_of"]
+__all__ = [
+    "ALL_FORMATS",
+    "FORMATS",
+    "TRACK_FORMATS",
+    "LabelFormat",
+    "check_target",
+    "export_labels",
+    "format_of",
+]
 
 
 @dataclass(frozen=True)
@@ -37,12 +52,15 @@ class LabelFormat:
         For whom, in a few words.
     write : callable
         See `export_labels`.
+    is_folder : bool
+        What it writes is a folder.
     """
 
     name: str
     suffixes: tuple[str, ...]
     meaning: str
     write: Callable[..., Path]
+    is_folder: bool = False
 
 
 def _tiff(path: Any, labels: Any, *, table: Any = None, **options: Any) -> Path:
@@ -66,6 +84,17 @@ FORMATS = {
         LabelFormat("parquet", (".parquet",), "table of regions, typed", write_regions),
     )
 }
+#: Of labels through time: an id is a track, and the option ``parents`` says which came from which.
+TRACK_FORMATS = {
+    one.name: one
+    for one in (
+        LabelFormat("ctc", ("_res",), "Cell Tracking Challenge, result", write_result, True),
+        LabelFormat("ctc-truth", ("_gt",), "the same, ground truth", write_truth, True),
+        LabelFormat("geff", (".geff",), "graph of tracks", write_graph, True),
+        LabelFormat("tracks", (".tracks.csv",), "table of tracks", write_rows),
+    )
+}
+ALL_FORMATS = FORMATS | TRACK_FORMATS
 
 
 def format_of(path: str | os.PathLike[str]) -> LabelFormat:
@@ -78,14 +107,14 @@ def format_of(path: str | os.PathLike[str]) -> LabelFormat:
     """
     name = Path(path).name.lower()
     fitting = [
-        (len(suffix), one) for one in FORMATS.values() for suffix in one.suffixes
+        (len(suffix), one) for one in ALL_FORMATS.values() for suffix in one.suffixes
         if name.endswith(suffix)
     ]  # fmt: skip
     if fitting:
         return max(fitting, key=lambda pair: pair[0])[1]
     if Path(path).parent.name == "labels":  # of an OME-Zarr image, where names have no suffix
         return FORMATS["ome-zarr"]
-    known = ", ".join(suffix for one in FORMATS.values() for suffix in one.suffixes)
+    known = ", ".join(suffix for one in ALL_FORMATS.values() for suffix in one.suffixes)
     raise ExportError(
         f"the name {str(path)!r} has no known ending; use one of {known}, or give --format"
     )
@@ -106,8 +135,10 @@ def check_target(
     ExportError
         If the name has no known ending, the file exists, or the folder cannot be written to.
     """
-    chosen = FORMATS[format] if format is not None else format_of(path)
-    if chosen.name == "ome-zarr":
+    chosen = ALL_FORMATS[format] if format is not None else format_of(path)
+    if chosen.is_folder:
+        check_folder(path, overwrite=overwrite)
+    elif chosen.name == "ome-zarr":
         check_free(Path(path), overwrite)
         # The folder is made and tried by a name that is free.
         check_output(Path(path).with_name(f".{Path(path).name}.partial"), overwrite=True)
@@ -134,7 +165,7 @@ def export_labels(
     path : str or path-like
         File or folder to write.
     format : str, optional
-        A name of `FORMATS`; by default that which the path's name means.
+        A name of `FORMATS` or `TRACK_FORMATS`; by default that which the path's name means.
     axes : ImageAxes, optional
         Names, units, scale and place of the axes; pixels if not given.
     table : ObjectTable, optional
@@ -142,7 +173,9 @@ def export_labels(
     overwrite : bool
         Replace an existing file.
     **options
-        Of single formats: ``version`` (OME-Zarr), ``object_type`` (GeoJSON), ``image_name`` (COCO).
+        Of single formats: ``version`` (OME-Zarr), ``object_type`` (GeoJSON), ``image_name`` (COCO);
+        ``parents`` of the formats of tracks: the parent of each label that has one, by default
+        what the table has in its column "parent".
 
     Returns
     -------
@@ -155,8 +188,10 @@ def export_labels(
         If the format is unknown, a library is missing, or the file cannot be written.
     sam3.errors.ImageError
         If it is not a label image, or the format cannot hold it.
+    napari_sam3.core.tracks.TrackError
+        If no axis is time, or the parents contradict the labels.
     """
-    if format is not None and format not in FORMATS:
-        raise ExportError(f"there is no format {format!r}; choose one of {', '.join(FORMATS)}")
-    chosen = FORMATS[format] if format is not None else format_of(path)
+    if format is not None and format not in ALL_FORMATS:
+        raise ExportError(f"there is no format {format!r}; choose one of {', '.join(ALL_FORMATS)}")
+    chosen = ALL_FORMATS[format] if format is not None else format_of(path)
     return chosen.write(path, labels, axes=axes, table=table, overwrite=overwrite, **options)

@@ -1,0 +1,157 @@
+"""Tracks written in a format and read from one, with the axis of time and the parents found."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+
+from napari_sam3.core.axes import ImageAxes
+from napari_sam3.core.plain_values import label_of
+from napari_sam3.core.tracks import TrackError, Tracks
+from napari_sam3.labels.formats.label_planes import check_labels
+from napari_sam3.labels.formats.object_table import ObjectTable
+from napari_sam3.labels.output_files import ExportError, check_output
+
+from .ctc import CtcKind, is_ctc, read_ctc, write_ctc
+from .geff import read_geff, write_geff
+from .measuring import time_axis, tracks_of
+from .table import read_track_table, write_track_table
+
+__all__ = [
+    "PARENT",
+    "TrackFile",
+    "check_folder",
+    "parents_in",
+    "read_tracks",
+    "write_graph",
+    "write_result",
+    "write_rows",
+    "write_truth",
+]
+
+#: Column of tables of objects that holds the parents of a track, separated by blanks.
+PARENT = "parent"
+ParentsLike = Mapping[int, int | Sequence[int]]
+
+
+@dataclass(frozen=True, eq=False)
+class TrackFile:
+    """What a file of tracks holds.
+
+    Parameters
+    ----------
+    tracks : Tracks
+        Ids, frames, places and parents.
+    labels : ndarray of integers, T x (Z x) H x W, optional
+        The pixels, where the format has them.
+    """
+
+    tracks: Tracks
+    labels: npt.NDArray[Any] | None = None
+
+
+def read_tracks(path: str | os.PathLike[str]) -> TrackFile:
+    """Read tracks of the Cell Tracking Challenge, GEFF, or a table.
+
+    Parameters
+    ----------
+    path : str or path-like
+        A folder such as ``01_RES``, ``01_GT`` or ``tracks.geff``, or a CSV with the columns
+        track_id, t, y and x, perhaps z and parent_id.
+
+    Raises
+    ------
+    sam3.errors.ImageError
+        If it is no such folder.
+    TrackError
+        If it is no table of tracks, or the tracks contradict each other.
+    """
+    path = Path(path)
+    if is_ctc(path):
+        labels, parents = read_ctc(path)
+        return TrackFile(tracks_of(labels, parents=parents), labels)
+    return TrackFile(read_geff(path) if path.is_dir() else read_track_table(path))
+
+
+def parents_in(table: ObjectTable | None) -> dict[int, tuple[int, ...]]:
+    """Return the parents that a table of objects names in its column "parent".
+
+    Raises
+    ------
+    TrackError
+        If a value in it is not an id, or several such with blanks between.
+    """
+    parents: dict[int, tuple[int, ...]] = {}
+    for (label, _), known in (table.rows if table is not None else {}).items():
+        texts = str(known.get(PARENT, "")).split()
+        found = [label_of(text) for text in texts]
+        if None in found:
+            raise TrackError(
+                f"the parent of label {label} is {known[PARENT]!r} in the table. Expected the id "
+                "of a label. Correct the column 'parent'"
+            )
+        several = tuple(one for one in found if one)
+        if several:
+            parents[label] = several
+    return parents
+
+
+def write_result(path: Path, labels: Any, **options: Any) -> Path:
+    """Write a result of the Cell Tracking Challenge; see `write_ctc`."""
+    return _write_ctc(path, labels, "result", **options)
+
+
+def write_truth(path: Path, labels: Any, **options: Any) -> Path:
+    """Write ground truth of the Cell Tracking Challenge; see `write_ctc`."""
+    return _write_ctc(path, labels, "truth", **options)
+
+
+def write_graph(path: Path, labels: Any, **options: Any) -> Path:
+    """Write a graph; see `write_geff`."""
+    return write_geff(path, labels, **_options(labels, **options))
+
+
+def write_rows(path: Path, labels: Any, **options: Any) -> Path:
+    """Write a table; see `write_track_table`."""
+    return write_track_table(path, labels, **_options(labels, **options))
+
+
+def check_folder(path: str | os.PathLike[str], *, overwrite: bool) -> None:
+    """Make sure, before any work is done, that a folder can be written; raises ExportError."""
+    path = Path(path)
+    if path.is_file():
+        raise ExportError(f"{str(path)!r} is a file; give the name of a folder")
+    if path.is_dir() and any(path.iterdir()) and not overwrite:
+        raise ExportError(f"{str(path)!r} exists already; choose another name or --overwrite it")
+    check_output(path.with_name(f".{path.name}.partial.txt"), overwrite=True)
+
+
+def _write_ctc(path: Path, labels: Any, kind: CtcKind, **options: Any) -> Path:
+    found = _options(labels, **options)
+    del found["axes"]
+    return write_ctc(path, labels, kind=kind, **found)
+
+
+def _options(
+    labels: Any,
+    *,
+    axes: ImageAxes | None = None,
+    table: ObjectTable | None = None,
+    parents: ParentsLike | None = None,
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Return the options of all formats; parents in the table are those if no others are given."""
+    check_labels(labels)
+    ndim = len(labels.shape)
+    axes = ImageAxes.default(ndim) if axes is None else axes
+    return {
+        "axis": time_axis(axes, labels.shape),
+        "axes": axes,
+        "parents": parents_in(table) if parents is None else parents,
+        "overwrite": overwrite,
+    }
