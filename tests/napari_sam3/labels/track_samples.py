@@ -54,6 +54,6 @@ def lineages(draw: st.DrawFn) -> tuple[Labels, Parents]:
     parents: Parents = {}
     for child in present:
         fitting = [one for one in present if last[one] == first[child] - 1]
-        if fitting and draw(st.booleans()):
+        if draw(st.booleans()) and fitting:
             parents[child] = (draw(st.sampled_from(fitting)),)
     return drawn(present), parents
