@@ -107,7 +107,7 @@ class Desk:
         self.hand.type(key)
         self.settle()
 
-    def _timed(self, work: Any, done: Any, report: Any) -> None:
+    def _timed(self, work: Any, done: Any, report: Any) -> Any:
         click = self._click
 
         def timed(tell: Any) -> Any:
@@ -118,7 +118,7 @@ class Desk:
                 click.started, click.answered = started, time.perf_counter()
             return outcome
 
-        self._submit(timed, done, report)
+        return self._submit(timed, done, report)
 
     def _on_prediction(self, prediction: Any) -> None:
         if prediction is not None and self._click.answered and not self._click.shown:

@@ -284,4 +284,5 @@ def _encode(
         control.report("encoding", share)
 
     logger.debug("encoding a field of %s px", pixels.shape[:2])
+    control.report("encoding", 0.0)
     return predictor.encode(pixels, progress, keep_trunk=keep_trunk)

@@ -138,6 +138,9 @@ class Gestures:
         if "Shift" in event.modifiers and not self._target.finish_object():
             yield from self._swallow()
             return
+        # Nothing in the scene is to have this press: vispy would draw everything once to find out
+        # what lies under the mouse, and napari the whole canvas again.
+        event.handled = True
         # Stays set until the next press: napari adds the point on release, after this.
         foreground = event.button == LEFT
         self._target.next_click(foreground)

@@ -176,8 +176,6 @@ class Preview:
         drawn[inside] = values
         if other:
             layer.data = data
-        else:
-            layer.refresh()
         # The layer's own translation comes after its other transforms: move it by what they make
         # of the corner. What `affine` adds on top applies to both alike.
         moved = np.asarray(image.data_to_world(origin)) - image.data_to_world(np.zeros(len(origin)))
@@ -185,7 +183,11 @@ class Preview:
         for name, value in placement(image).items():
             if name != "translate" and not np.array_equal(getattr(layer, name), value):
                 setattr(layer, name, value)
-        layer.translate = np.asarray(image.translate) + moved
+        place = np.asarray(image.translate) + moved
+        if not np.array_equal(layer.translate, place):
+            layer.translate = place  # napari draws the layer anew for that as well
+        elif not other:
+            layer.refresh()
 
     def _room(
         self, needed: tuple[int, ...], plane: PlaneIndex, whole: tuple[int, int]

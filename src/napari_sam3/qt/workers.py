@@ -6,9 +6,13 @@ import ctypes
 import logging
 import os
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
@@ -20,6 +24,10 @@ __all__ = ["ThreadRunner", "spare_a_core"]
 logger = logging.getLogger(__name__)
 
 Work = Callable[[Report], Outcome]
+
+#: Seconds for which the GUI thread may wait for an answer: nobody sees a window stand still for so
+#: short a time, and nothing else draws, or holds Python's lock, meanwhile.
+BLINK = 0.1
 
 
 @contextmanager
@@ -45,6 +53,30 @@ def give_back_memory() -> None:
             trim(0)
 
 
+@dataclass(eq=False)
+class _Call:
+    """A piece of work on its thread, and where its answer goes.
+
+    Parameters
+    ----------
+    work, done, report : callable
+        See `Submit`.
+    over : threading.Event
+        Set once there is no more to wait for: it is done, or says that it takes long.
+    outcome : Outcome, optional
+        The answer, once it is there.
+    taken : bool
+        Whether the answer was handed on.
+    """
+
+    work: Work
+    done: Callable[[Outcome], None]
+    report: Report
+    over: threading.Event = field(default_factory=threading.Event)
+    outcome: Outcome | None = None
+    taken: bool = False
+
+
 class ThreadRunner(QObject):
     """Runs one piece of work after another on one thread; a `Submit` for the viewer.
 
@@ -58,7 +90,7 @@ class ThreadRunner(QObject):
         Qt parent.
     """
 
-    _finished = Signal(object, object)
+    _finished = Signal(object)
     _reported = Signal(object, str, object)
 
     def __init__(self, parent: QObject | None = None) -> None:
@@ -66,17 +98,23 @@ class ThreadRunner(QObject):
         self._pool: ThreadPoolExecutor | None = None
         self._futures: set[Future[None]] = set()
         self._closed = False
+        # Whether the last answer that did not say it takes long took no more than a blink.
+        self._quick = True
         # Emitted on the worker's thread, received on the one this object lives on.
         self._finished.connect(self._on_finished)
         self._reported.connect(self._on_reported)
 
-    def __call__(self, work: Work, done: Callable[[Outcome], None], report: Report) -> None:
-        """Start work; returns at once."""
+    def __call__(
+        self, work: Work, done: Callable[[Outcome], None], report: Report
+    ) -> Callable[[], None]:
+        """Start work; returns at once, with a function that waits for its answer for a blink."""
         if self._pool is None:
             self._pool = ThreadPoolExecutor(1, thread_name_prefix="napari-sam3")
-        future = self._pool.submit(self._run, work, done, report)
+        call = _Call(work, done, report)
+        future = self._pool.submit(self._run, call)
         self._futures.add(future)
         future.add_done_callback(self._futures.discard)
+        return partial(self._wait_for, call)
 
     def call(self, function: Callable[[], Any], done: Callable[[Any], None]) -> None:
         """Run a function on the thread; its result, or what it raised, comes to `done`."""
@@ -103,22 +141,48 @@ class ThreadRunner(QObject):
             self._pool.shutdown(wait=False, cancel_futures=True)
             self._pool = None
 
-    def _run(self, work: Work, done: Callable[[Outcome], None], report: Report) -> None:
+    def _run(self, call: _Call) -> None:
+        started = time.thread_time()  # others may have the cores meanwhile
         try:
             with spare_a_core():
-                outcome = work(lambda *news: self._reported.emit(report, *news))
+                outcome = call.work(partial(self._tell, call))
         except BaseException as error:
             outcome = Outcome(error=error)
+        long = time.thread_time() - started > BLINK
+        if outcome.predictions is not None and not call.over.is_set():
+            self._quick = not long
+        call.outcome = outcome
+        call.over.set()
         # The window may be gone by now, and the Qt object with it.
         with suppress(RuntimeError):
-            self._finished.emit(done, outcome)
-        # Now, while the viewer draws the answer and nobody waits for this thread.
-        give_back_memory()
+            self._finished.emit(call)
+        # Now, while the viewer draws the answer and nobody waits for this thread. What a click
+        # took is needed again by the next one.
+        if long:
+            give_back_memory()
 
-    def _on_finished(self, done: Any, outcome: Any) -> None:
-        if not self._closed:
-            done(outcome)
+    def _tell(self, call: _Call, stage: str, fraction: float | None) -> None:
+        """Hand on how far work is; whatever can tell its share is not done within a blink."""
+        if fraction is not None or stage == "loading model":
+            call.over.set()
+        self._reported.emit(call, stage, fraction)
 
-    def _on_reported(self, report: Any, stage: str, fraction: float | None) -> None:
-        if not self._closed:
-            report(stage, fraction)
+    def _wait_for(self, call: _Call) -> None:
+        """Take the answer at once, if it comes within a blink; otherwise it comes as an event."""
+        if not self._quick:
+            return
+        call.over.wait(BLINK)
+        # What went wrong comes as an event in any case, and is told once.
+        if call.outcome is not None and call.outcome.error is None:
+            self._on_finished(call)
+
+    def _on_finished(self, call: _Call) -> None:
+        if not self._closed and not call.taken:
+            call.taken = True
+            assert call.outcome is not None, "it is done"
+            call.done(call.outcome)
+
+    def _on_reported(self, call: _Call, stage: str, fraction: float | None) -> None:
+        # An answer may be taken before the events that came on the way.
+        if not self._closed and not call.taken:
+            call.report(stage, fraction)

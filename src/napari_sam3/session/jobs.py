@@ -106,8 +106,11 @@ class Submit(Protocol):
         work: Callable[[Report], Outcome],
         done: Callable[[Outcome], None],
         report: Report,
-    ) -> None:
-        """Start the work."""
+    ) -> Callable[[], None] | None:
+        """Start the work; returns how to wait for its answer for a blink, where that is possible.
+
+        `done` may be called while the function that is returned runs.
+        """
 
 
 def run_now(

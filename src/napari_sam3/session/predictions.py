@@ -230,18 +230,23 @@ class Predictions:
         if model is None:
             self._finish(job, None, Outcome(error=Sam3Error("no model is set; choose one")))
             return
-        if self.predictor is None:
+        ready = self.predictor is not None
+        if not ready:
             # Before the work gets to say so itself, it has to import torch.
             self._report("loading model", None)
         if job.question is not None:
             # Only now: objects accepted ahead of this one have been written by now, so that the
             # same clicks give the same masks however fast they come.
             job.question = replace(job.question, typical_size=self._objects.typical_size())
-        self._submit(
+        wait_for_it = self._submit(
             lambda report: work(job, model, cache, report),
             lambda outcome: self._finish(job, model, outcome),
             self._report if job.ahead is None else partial(self._report_ahead, job),
         )
+        if wait_for_it is not None and ready and job.question is not None:
+            # Clicks on what is encoded are answered so soon that the click and its mask are drawn
+            # together, once; drawing the click meanwhile would make the mask wait for that.
+            wait_for_it()
 
     def _finish(self, job: Job, model: Predictor | Loader | None, outcome: Outcome) -> None:
         self.queue.finished()
