@@ -269,6 +269,7 @@ def _similar(image: LazyImage, arguments: argparse.Namespace) -> Mode:
     """Describe the examples, which takes the model."""
     from napari_sam3.batch import BatchControl, Similar, concept_of_labels
     from napari_sam3.images.lazy import open_image
+    from napari_sam3.labels.formats.label_files import open_label_file
     from sam3.predictor import load_predictor
 
     if arguments.examples is None:
@@ -280,7 +281,7 @@ def _similar(image: LazyImage, arguments: argparse.Namespace) -> Mode:
         raise PromptError("the mode similar takes no --prompts and no --settings; leave them out")
     other = arguments.examples_image
     shown = image if other is None else open_image(other, rgb=arguments.rgb)
-    labels = open_image(arguments.examples, rgb=False)
+    labels = open_label_file(arguments.examples)
     try:
         data = labels.data[0] if labels.multiscale else labels.data
         concept = concept_of_labels(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
@@ -19,9 +20,10 @@ from sam3.errors import ImageError
 
 from .contrast import ImageContrast, channel_axes
 from .ome_metadata import axes_from_ome, ome_part
-from .open import TIFF_SUFFIXES, has_colours, read_image
+from .open import has_colours, read_image
 from .plane_image import Channel, RenderedPlane
 from .tiff_axes import tiff_axes, tiff_layout
+from .tiff_file import open_tiff, tiff_of
 
 __all__ = ["LazyImage", "open_image"]
 
@@ -140,7 +142,9 @@ def open_image(path: str | os.PathLike[str], *, rgb: bool | None = None) -> Lazy
     ----------
     path : str or path-like
         A zarr array or OME-Zarr group (zarr 2 or 3), a .npy file, or a TIFF, which is
-        memory-mapped where its pixels are not compressed. Files of other kinds are read whole.
+        memory-mapped where its pixels are not compressed. Pages of one shape and data type are one
+        stack; where a TIFF holds images that differ, ``cells.tif/1`` is the second one. Files of
+        other kinds are read whole.
     rgb : bool, optional
         Whether 3 or 4 values of a pixel are its colours. By default what the file says. A .npy,
         or a zarr whose axes have no names, says nothing: with a last axis of 4 or less it is
@@ -152,7 +156,7 @@ def open_image(path: str | os.PathLike[str], *, rgb: bool | None = None) -> Lazy
         If the image does not exist, cannot be opened, or may or may not be in colour.
     """
     path = Path(path)
-    if not path.exists():
+    if not path.exists() and tiff_of(path) is None:
         raise ImageError(f"there is no image {str(path)!r}; check the path")
     try:
         image = _open(path, rgb)
@@ -173,8 +177,9 @@ def _open(path: Path, rgb: bool | None) -> LazyImage:
     suffix = path.suffix.lower()
     if suffix == ".npy":
         return _open_npy(path, rgb)
-    if suffix in TIFF_SUFFIXES:
-        opened = _open_tiff(path, rgb)
+    tiff = tiff_of(path)
+    if tiff is not None:
+        opened = _open_tiff(*tiff, rgb)
         if opened is not None:
             return opened
     image = read_image(path, rgb=rgb)
@@ -271,30 +276,28 @@ def _images_inside(group: Any, depth: int = 3) -> Iterator[str]:
             yield from (f"{name}/{path}" for path in _images_inside(child, depth - 1))
 
 
-def _open_tiff(path: Path, rgb: bool | None) -> LazyImage | None:
+def _open_tiff(path: Path, number: int | None, rgb: bool | None) -> LazyImage | None:
     """Open a TIFF; None if its axes have to be moved, for which it must be read."""
     import tifffile
     import zarr
 
-    with tifffile.TiffFile(path) as file:
-        series = file.series[0]
-        layout, levels = tiff_layout(series, rgb), len(series.levels)
-        colours, ndim = layout.samples == "colours", len(series.shape)
-        known: ImageAxes | None = tiff_axes(file, layout)
+    with ExitStack() as stack:
+        image = stack.enter_context(open_tiff(path, number))
+        layout = tiff_layout(image.series, rgb)
+        colours, ndim = layout.samples == "colours", len(image.series.shape)
+        known: ImageAxes | None = tiff_axes(image, layout)
         if known is not None and known.ndim != ndim - colours:
             known = None
         if not layout.in_order or ndim < 2 + colours:
             return None
-    if levels == 1:
-        try:
-            data = tifffile.memmap(path, mode="r")
-            return LazyImage(data, colours, loaded_whole=True, known_axes=known)
-        except ValueError:  # compressed, tiled, or in pieces
-            pass
-    store = tifffile.imread(path, aszarr=True)
-    try:
+        if image.number is not None and len(image.series.levels) == 1:
+            try:
+                data = tifffile.memmap(path, series=image.number, mode="r")
+                return LazyImage(data, colours, loaded_whole=True, known_axes=known)
+            except ValueError:  # compressed, tiled, or in pieces
+                pass
+        store = image.series.aszarr()
+        stack.callback(store.close)
+        store.origin = str(path)  # for errors; see `napari_sam3.images.reading.origin_of`
         data, pyramid = _levels(zarr.open(store, mode="r"), str(path))
-    except BaseException:
-        store.close()
-        raise
-    return LazyImage(data, colours, pyramid, not pyramid, store, known)
+        return LazyImage(data, colours, pyramid, not pyramid, stack.pop_all(), known)

@@ -20,10 +20,10 @@ from sam3.errors import ImageError
 from .contrast import ImageContrast, channel_axes
 from .plane_image import Channel
 from .tiff_axes import tiff_axes, tiff_layout
+from .tiff_file import open_tiff, tiff_of
 
 __all__ = ["LoadedImage", "has_colours", "plane_of", "read_image"]
 
-TIFF_SUFFIXES = {".tif", ".tiff", ".lsm", ".stk", ".qptiff", ".btf"}
 COLOURS = (3, 4)
 _COLOUR_NAMES = {"s", "c", "ch", "channel", "channels", "rgb", "rgba", "color", "colour", "band"}
 
@@ -120,7 +120,8 @@ def read_image(path: str | os.PathLike[str], *, rgb: bool | None = None) -> Load
     Parameters
     ----------
     path : str or path-like
-        TIFF and its relatives are read whole, with all planes; everything else by skimage.
+        TIFF and its relatives are read whole, with all planes; everything else by skimage. Where
+        a TIFF holds several images, ``cells.tif/1`` is the second one.
     rgb : bool, optional
         Whether 3 or 4 values of a pixel are its colours; by default as the file says. If not,
         they are planes, in front of rows and columns.
@@ -136,11 +137,11 @@ def read_image(path: str | os.PathLike[str], *, rgb: bool | None = None) -> Load
         If the file does not exist or is not a readable image.
     """
     path = Path(path)
-    if not path.is_file():
+    tiff = tiff_of(path)
+    if tiff is None and not path.is_file():
         raise ImageError(f"no image file {str(path)!r}; check the path")
     try:
-        read = _read_tiff if path.suffix.lower() in TIFF_SUFFIXES else _read_other
-        image = read(path, rgb)
+        image = _read_other(path, rgb) if tiff is None else _read_tiff(*tiff, rgb)
         if rgb and not image.rgb:
             image = LoadedImage(
                 image.data, has_colours(image.data.shape, rgb, what=repr(str(path)))
@@ -199,13 +200,10 @@ def plane_of(image: Shaped, position: Sequence[int] | None = None) -> PlaneIndex
     return PlaneIndex((len(leading), len(leading) + 1), chosen)
 
 
-def _read_tiff(path: Path, rgb: bool | None) -> LoadedImage:
-    import tifffile
-
-    with tifffile.TiffFile(path) as file:
-        series = file.series[0]
-        layout = tiff_layout(series, rgb)
-        data, axes = series.asarray().transpose(layout.order), tiff_axes(file, layout)
+def _read_tiff(path: Path, number: int | None, rgb: bool | None) -> LoadedImage:
+    with open_tiff(path, number) as image:
+        layout = tiff_layout(image.series, rgb)
+        data, axes = image.series.asarray().transpose(layout.order), tiff_axes(image, layout)
     if layout.samples == "alpha":
         data = data[..., 0]
     colours = layout.samples == "colours"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import os
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
@@ -14,7 +15,7 @@ from napari_sam3.core.planes import PlaneIndex, read_plane
 from sam3.errors import ImageError
 
 __all__ = ["Span", "chunk_rows", "is_in_memory", "level_for", "read_pixels", "sample_plane"]
-__all__ += ["shrink", "to_level"]
+__all__ += ["origin_of", "shrink", "to_level", "unreadable"]
 
 Span = tuple[int, int]
 Pixels = npt.NDArray[Any]
@@ -72,7 +73,7 @@ def read_pixels(
     except (ImageError, MemoryError):
         raise
     except Exception as error:  # every kind of storage raises what it likes
-        raise _unreadable(f"rows {rows[0]} to {rows[1] - 1}, columns {columns[0]} to "
+        raise unreadable(f"rows {rows[0]} to {rows[1] - 1}, columns {columns[0]} to "
                           f"{columns[1] - 1} of {plane}", data, name, error) from error  # fmt: skip
 
 
@@ -296,13 +297,37 @@ def _read_blocks(
         raise
     except Exception as error:
         where = f"a sample of {len(places)} blocks of {plane}"
-        raise _unreadable(where, data, name, error) from error
+        raise unreadable(where, data, name, error) from error
 
 
-def _unreadable(where: str, data: Any, name: str, error: Exception) -> ImageError:
+def origin_of(data: Any) -> str:
+    """Return the file or folder that an array is read from; "" where it is not known."""
+    store = getattr(data, "store", None)
+    names = (getattr(data, "filename", None), getattr(store, "origin", None),
+             getattr(store, "root", None))  # fmt: skip
+    return next((str(name) for name in names if isinstance(name, str | os.PathLike)), "")
+
+
+def unreadable(where: str, data: Any, name: str, error: Exception) -> ImageError:
+    """Return the error for pixels that cannot be read: where, of which file, why, and the remedy.
+
+    Parameters
+    ----------
+    where : str
+        Which pixels.
+    data : array-like
+        What they belong to.
+    name : str
+        What to call it, together with its file where that is known; may be empty.
+    error : Exception
+        Why they cannot be read.
+    """
     reason = (str(error) or type(error).__name__).splitlines()[0]
-    shape = tuple(int(n) for n in data.shape)
-    return ImageError(
-        f"{where} of {name or 'the image'} (shape {shape}) cannot be read: {reason}; check the "
-        "file or the connection and try again"
-    )
+    shape, file = tuple(int(n) for n in data.shape), origin_of(data)
+    remedy = "check the file or the connection and try again"
+    if isinstance(error, ImportError) or "imagecodecs" in reason:
+        remedy = "pip install imagecodecs, which reads more kinds of compression"
+    elif file and os.path.exists(file):
+        remedy = "the file is damaged or incomplete; copy or write it again"
+    called = " ".join(filter(None, (name, repr(file) if file else ""))) or "the image"
+    return ImageError(f"{where} of {called} (shape {shape}) cannot be read: {reason}; {remedy}")

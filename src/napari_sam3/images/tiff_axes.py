@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 from napari_sam3.core.axes import ImageAxes
 
+from .tiff_file import TiffImage
+
 __all__ = ["Samples", "TiffLayout", "tiff_axes", "tiff_layout"]
 
 Samples = Literal["one", "colours", "alpha", "channels"]
@@ -18,7 +20,7 @@ _ALPHA = {1, 2}  # extra samples: associated and unassociated alpha
 
 @dataclass(frozen=True)
 class TiffLayout:
-    """How the values of a TIFF's first series lie, by its own letters.
+    """How the values of a series of a TIFF lie, by its own letters.
 
     Parameters
     ----------
@@ -79,15 +81,15 @@ def _samples(series: Any, rgb: bool | None) -> Samples:
     return "colours" if in_colour and count in (3, 4) else "channels"
 
 
-def tiff_axes(file: Any, layout: TiffLayout) -> ImageAxes:
-    """Return the axes of a TIFF's first series, colours left out.
+def tiff_axes(image: TiffImage, layout: TiffLayout) -> ImageAxes:
+    """Return the axes of the image of a TIFF, colours left out.
 
     Parameters
     ----------
-    file : tifffile.TiffFile
+    image : TiffImage
         Open.
     layout : TiffLayout
-        Of the series.
+        Of its series.
 
     Returns
     -------
@@ -96,10 +98,10 @@ def tiff_axes(file: Any, layout: TiffLayout) -> ImageAxes:
     """
     letters = [letter.lower() for letter in layout.letters]
     sizes: Mapping[str, tuple[float, str | None]] = {}
-    if file.is_ome:
-        sizes = _ome_sizes(file)
-    elif file.is_imagej:
-        sizes = _imagej_sizes(file)
+    if image.file.is_ome:
+        sizes = _ome_sizes(image.file, image.number or 0)
+    elif image.file.is_imagej:
+        sizes = _imagej_sizes(image.file)
     return ImageAxes.of(
         _names(letters),
         scale=[sizes.get(letter, (1.0, None))[0] for letter in letters],
@@ -119,12 +121,12 @@ def _names(letters: list[str]) -> tuple[str, ...]:
     )
 
 
-def _ome_sizes(file: Any) -> dict[str, tuple[float, str | None]]:
+def _ome_sizes(file: Any, number: int) -> dict[str, tuple[float, str | None]]:
     import tifffile
 
     try:
         images = tifffile.xml2dict(file.ome_metadata)["OME"]["Image"]
-        pixels = (images[0] if isinstance(images, list) else images)["Pixels"]
+        pixels = (images[number] if isinstance(images, list) else images)["Pixels"]
     except Exception:  # damaged XML raises many kinds; the pixels can be read all the same
         return {}
     found: dict[str, tuple[float, str | None]] = {}

@@ -10,25 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_sam3.images.lazy import LazyImage, open_image
-from napari_sam3.images.open import TIFF_SUFFIXES
 from napari_sam3.images.tiff_axes import tiff_layout
+from napari_sam3.images.tiff_file import open_tiff, tiff_of
 from sam3.errors import ImageError
+
+from .lossy import is_lossy, is_lossy_tiff
 
 __all__ = ["open_label_file"]
 
-# Formats whose pixels Pillow gives as they are stored; other files are opened as images are.
-_RASTER_SUFFIXES = {
-    ".png",
-    ".bmp",
-    ".gif",
-    ".webp",
-    ".jpg",
-    ".jpeg",
-    ".jp2",
-    ".tga",
-    ".pgm",
-    ".ppm",
-}
 _ONE_VALUE = {"1", "L", "P", "I", "I;16", "I;16B", "I;16L", "I;16N", "F"}
 _WITH_ALPHA = {"LA", "La", "PA"}
 # Pillow stretches grey values of 2 and 4 bits to 0 to 255.
@@ -58,11 +47,11 @@ def open_label_file(path: str | os.PathLike[str], *, rgb: bool | None = None) ->
         If there is no such image, it cannot be opened, or it is in colour.
     """
     path = Path(path)
-    suffix = path.suffix.lower() if path.is_file() else ""
-    if suffix in _RASTER_SUFFIXES:
+    tiff = tiff_of(path)
+    if tiff is not None:
+        _check_tiff(path, *tiff, rgb)
+    elif path.is_file() and path.suffix.lower() != ".npy" and _is_picture(path):
         return LazyImage(_stored_values(path, rgb), loaded_whole=True)
-    if suffix in TIFF_SUFFIXES and rgb is None:
-        _check_tiff(path)
     image = open_image(path, rgb=rgb)
     if image.rgb:
         image.close()
@@ -70,26 +59,44 @@ def open_label_file(path: str | os.PathLike[str], *, rgb: bool | None = None) ->
     return image
 
 
-def _check_tiff(path: Path) -> None:
-    """Refuse a TIFF with several values in each pixel."""
-    import tifffile
-
+def _check_tiff(path: Path, file: Path, number: int | None, rgb: bool | None) -> None:
+    """Refuse a TIFF with several values in each pixel, or with values that are not exact."""
     try:
-        with tifffile.TiffFile(path) as file:
-            series = file.series[0]
+        with open_tiff(file, number) as image:
+            series = image.series
             samples, letters = tiff_layout(series).samples, series.axes
+            lossy = is_lossy_tiff(series.keyframe)
     except Exception:  # reported when it is opened
         return
-    if samples in ("colours", "channels") and "S" in letters:
+    if lossy:
+        raise _inexact(path)
+    if rgb is None and samples in ("colours", "channels") and "S" in letters:
         raise _in_colour(path, f"{series.shape[letters.index('S')]} values")
+
+
+def _is_picture(path: Path) -> bool:
+    """Return whether Pillow reads a file: it gives values as they are stored."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path):
+            return True
+    except UnidentifiedImageError:
+        return False
+    except Exception:  # a damaged file of a known kind; reported when its pixels are read
+        return True
 
 
 def _stored_values(path: Path, rgb: bool | None) -> npt.NDArray[Any]:
     from PIL import Image, ImageSequence
 
+    with path.open("rb") as file:
+        if is_lossy(file.read(1 << 16)):
+            raise _inexact(path)
     try:
         with Image.open(path) as image:
             frames = [_frame(path, frame, rgb) for frame in ImageSequence.Iterator(image)]
+        return frames[0] if len(frames) == 1 else np.stack(frames)
     except ImageError:
         raise
     except Exception as error:  # Pillow raises many kinds for damaged files
@@ -97,7 +104,6 @@ def _stored_values(path: Path, rgb: bool | None) -> npt.NDArray[Any]:
         raise ImageError(
             f"{str(path)!r} cannot be read as a label image ({reason}); check the file"
         ) from error
-    return frames[0] if len(frames) == 1 else np.stack(frames)
 
 
 def _frame(path: Path, frame: Any, rgb: bool | None) -> npt.NDArray[Any]:
@@ -114,6 +120,14 @@ def _frame(path: Path, frame: Any, rgb: bool | None) -> npt.NDArray[Any]:
     pixels = np.asarray(frame)
     factor = _STRETCHED.get(str(stored[0]), 1) if stored else 1
     return pixels // factor if factor > 1 else pixels
+
+
+def _inexact(path: Path) -> ImageError:
+    return ImageError(
+        f"{str(path)!r} is not a label image: its compression changes values (such as JPEG), so "
+        "that its ids are not those of the objects. Expected an exact copy. Save the labels again "
+        "as TIFF or PNG from where they come from"
+    )
 
 
 def _in_colour(path: Path, what: str) -> ImageError:

@@ -12,7 +12,8 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from napari_sam3.core.masks import PlaneMask
-from sam3.errors import ImageError
+from napari_sam3.images.reading import unreadable
+from sam3.errors import ImageError, Sam3Error
 
 __all__ = ["check_labels", "id_range", "objects", "plane_positions", "read_region"]
 
@@ -58,7 +59,13 @@ def read_region(
     labels: Any, position: Position, rows: slice = slice(None), columns: slice = slice(None)
 ) -> npt.NDArray[Any]:
     """Read a region of a plane, h x w; booleans become 0 and 1."""
-    pixels = np.asarray(labels[(*position, rows, columns)])
+    try:
+        pixels = np.asarray(labels[(*position, rows, columns)])
+    except (Sam3Error, MemoryError):
+        raise
+    except Exception as error:  # every decoder raises what it likes
+        at = f"plane {' '.join(map(str, position))}" if position else "the plane"
+        raise unreadable(at, labels, "the labels", error) from error
     return pixels.view(np.uint8) if pixels.dtype == np.bool_ else pixels
 
 

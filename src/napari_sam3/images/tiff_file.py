@@ -1,0 +1,235 @@
+"""Which pages of a TIFF are its image: its series, a stack of equal ones, or a chosen one."""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sam3.errors import ImageError
+
+__all__ = ["TiffImage", "open_tiff", "tiff_of"]
+
+_SUFFIXES = {".tif", ".tiff", ".lsm", ".stk", ".qptiff", ".btf", ".tf8", ".svs", ".ndpi", ".scn"}
+_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+#: Formats whose further series are thumbnails, labels of slides and the like.
+_FIRST_COUNTS = {"svs", "ndpi", "qpi", "philips", "bif", "avs", "lsm"}
+# Letters for the axis along which series are stacked: images, then those that mean nothing else.
+_STACKED = "IRAQ"
+# Series named in an error.
+MOST_NAMED = 5
+
+
+@dataclass(frozen=True, eq=False)
+class TiffImage:
+    """The image of an open TIFF.
+
+    Parameters
+    ----------
+    file : tifffile.TiffFile
+        Open.
+    series : tifffile.TiffPageSeries
+        Its pages. A stack of several series is a series of its own, without coarser levels.
+    number : int, optional
+        Which series of the file it is; None for a stack.
+    """
+
+    file: Any
+    series: Any
+    number: int | None
+
+
+def tiff_of(path: Path) -> tuple[Path, int | None] | None:
+    """Return the TIFF that a path means and the number of a series in it; None for other files.
+
+    A TIFF is known by its name or by its first bytes. ``cells.tif/1`` is the second series of
+    ``cells.tif``.
+    """
+    if _is_tiff(path):
+        return path, None
+    if path.name.isdecimal() and _is_tiff(path.parent):
+        return path.parent, int(path.name)
+    return None
+
+
+@contextmanager
+def open_tiff(path: Path, number: int | None = None) -> Iterator[TiffImage]:
+    """Open a TIFF and find its image, without reading pixels.
+
+    Pages that were written one by one, and other series of equal shape and data type, are one
+    stack, as in ImageJ. Coarser levels, masks and the thumbnails of slides do not count.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    number : int, optional
+        Which series, where the file holds several.
+
+    Raises
+    ------
+    sam3.errors.ImageError
+        If it holds images that differ and none is chosen, if it is cut short, or if a library is
+        missing that reads it.
+    """
+    import tifffile
+
+    with tifffile.TiffFile(path) as file:
+        image = _image(file, path, number)
+        _check_complete(file, image.series, path)
+        _check_codec(image.series.keyframe, path)
+        yield image
+
+
+def _is_tiff(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    if path.suffix.lower() in _SUFFIXES:
+        return True
+    try:
+        with path.open("rb") as file:
+            return file.read(4) in _MAGIC
+    except OSError:  # reported when it is opened
+        return False
+
+
+def _image(file: Any, path: Path, number: int | None) -> TiffImage:
+    found = list(file.series)
+    if number is not None:
+        if number >= len(found):
+            raise ImageError(
+                f"no image {number} in {str(path)!r}: it holds {_listed(path, range(len(found)))}. "
+                "Give the path of one of them"
+            )
+        return TiffImage(file, found[number], number)
+    numbers = [at for at, one in enumerate(found) if at == 0 or not _is_extra(one)]
+    if len(numbers) == 1 or found[0].kind in _FIRST_COUNTS:
+        return TiffImage(file, found[0], 0)
+    chosen = [found[at] for at in numbers]
+    stacked = _stacked(chosen)
+    if stacked is not None:
+        return TiffImage(file, stacked, None)
+    kinds = ", ".join(
+        dict.fromkeys(f"{one.dtype} {one.axes} {' x '.join(map(str, one.shape))}" for one in chosen)
+    )
+    raise ImageError(
+        f"{str(path)!r} holds {len(chosen)} images that differ: {kinds}. Expected pages of one "
+        f"shape and data type. Give the path of one of them: {_listed(path, numbers)}"
+    )
+
+
+def _is_extra(series: Any) -> bool:
+    """Return whether a series is a coarser level or a mask of another one."""
+    return bool(series.keyframe.is_reduced or series.keyframe.is_mask)
+
+
+def _listed(path: Path, numbers: Sequence[int]) -> str:
+    named = ", ".join(repr(f"{path}/{at}") for at in numbers[:MOST_NAMED])
+    return named + (", ..." if len(numbers) > MOST_NAMED else "")
+
+
+def _stacked(series: Sequence[Any]) -> Any:
+    """Return equal series as one, along a new first axis; None if they differ."""
+    import tifffile
+
+    first = series[0]
+    if len({(one.shape, one.dtype, one.axes) for one in series}) > 1:
+        return None
+    if any(one.transform is not None for one in series):
+        return None
+    pages = [page for one in series for page in one]
+    # Some files describe many planes by one page.
+    if len(pages) * math.prod(first.keyframe.shape) != len(series) * math.prod(first.shape):
+        return None
+    letter = next((letter for letter in _STACKED if letter not in first.axes), None)
+    if letter is None:
+        return None
+    shape = (len(series), *first.shape)
+    return tifffile.TiffPageSeries(pages, shape, first.dtype, letter + first.axes, squeeze=False)
+
+
+def _check_complete(file: Any, series: Any, path: Path) -> None:
+    """Refuse a file that ends before its pages do, or describes more of them than it holds."""
+    _check_chain(file, path)
+    described, held = _described(file), sum(math.prod(one.shape) for one in file.series)
+    if described > held:
+        raise _cut_short(path, f"it describes {described} values and holds {held}")
+    missing = sum(page is None for page in series)
+    if missing:
+        raise _cut_short(path, f"{missing} of its {len(series)} pages are missing")
+    if series.dataoffset is not None and not series.is_multifile:
+        _check_end(file, series.dataoffset + series.nbytes, path)
+        return
+    for page in series:
+        ends = (at + n for at, n in zip(page.dataoffsets, page.databytecounts, strict=False))
+        _check_end(page.parent, max(ends, default=0), path)
+
+
+def _check_end(file: Any, end: int, path: Path) -> None:
+    size = file.filehandle.size
+    if end > size:
+        raise _cut_short(path, f"its pixels reach to byte {end} of {size}")
+
+
+def _check_chain(file: Any, path: Path) -> None:
+    """Check that the last page is the last: each one says where the next one is."""
+    form, handle = file.tiff, file.filehandle
+    place = file.pages[-1].offset
+    handle.seek(place)
+    try:
+        (tags,) = struct.unpack(form.tagnoformat, handle.read(form.tagnosize))
+        handle.seek(place + form.tagnosize + tags * form.tagsize)
+        (following,) = struct.unpack(form.offsetformat, handle.read(form.offsetsize))
+    except struct.error:
+        following = -1
+    if following:
+        raise _cut_short(path, f"the page after its page {len(file.pages)} cannot be found")
+
+
+def _described(file: Any) -> int:
+    """Return how many values a file describes in a way that its pages do not bear out, else 0."""
+    from tifffile.tifffile import shaped_description_metadata
+
+    first, kind = file.pages.first, file.series[0].kind
+    try:
+        if file.is_imagej and kind != "imagej":
+            about = file.imagej_metadata or {}
+            planes = [int(about.get(name, 1)) for name in ("frames", "slices", "channels")]
+            size = int(math.prod(first.shape))
+            return max(math.prod(planes), int(about.get("images", 1))) * size
+        if first.is_shaped and kind != "shaped":
+            shape: Any = shaped_description_metadata(first.is_shaped)["shape"]
+            return int(math.prod(shape))
+    except (LookupError, TypeError, ValueError):  # no description that could be held against it
+        pass
+    return 0
+
+
+def _cut_short(path: Path, why: str) -> ImageError:
+    return ImageError(
+        f"{str(path)!r} is incomplete: {why}. Expected all pages. Copy or write the file again"
+    )
+
+
+def _check_codec(page: Any, path: Path) -> None:
+    import tifffile
+
+    try:
+        tifffile.TIFF.DECOMPRESSORS[page.compression]
+    except KeyError as error:
+        name = getattr(page.compression, "name", page.compression)
+        try:
+            import imagecodecs  # noqa: F401
+        except ImportError:
+            raise ImageError(
+                f"{str(path)!r} is compressed by {name}, which needs imagecodecs, and that is not "
+                "installed; pip install imagecodecs"
+            ) from error
+        raise ImageError(
+            f"{str(path)!r} is compressed by {name}, which cannot be read. Expected no "
+            "compression, or LZW, Deflate or Zstandard. Save the file again in one of these"
+        ) from error
