@@ -133,12 +133,14 @@ def operations(draw: st.DrawFn) -> Operation:
         objects=tuple(draw(st.lists(objects(key), min_size=1, max_size=2)))
         if kind in ("accept", "batch")
         else (),
-        labels=draw(labels) if kind in ("delete", "merge", "split") else (),
+        labels=draw(labels)[: {"link": 2, "unlink": 1}.get(kind)]
+        if kind in ("delete", "merge", "split", "link", "unlink")
+        else (),
         policy=draw(st.sampled_from(["keep", "overwrite", "inside"])),
         writes=tuple(
-            PackedWrite.of(write) if kind == "batch" else write
-            for write in draw(st.lists(writes(key), min_size=1, max_size=2))
+            PackedWrite.of(write) if kind in ("batch", "link") else write
+            for write in draw(st.lists(writes(key), min_size=int(kind != "link"), max_size=2))
         )
-        if kind in ("paint", "batch")
+        if kind in ("paint", "batch", "link")
         else (),
     )

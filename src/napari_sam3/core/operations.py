@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -20,11 +20,12 @@ __all__ = [
     "Policy",
     "ReplayError",
     "check_operation",
+    "links_in_effect",
     "objects_in_effect",
 ]
 
 Policy = Literal["keep", "overwrite", "inside"]
-Kind = Literal["accept", "delete", "merge", "split", "paint", "batch"]
+Kind = Literal["accept", "delete", "merge", "split", "paint", "batch", "link", "unlink"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +70,7 @@ class Operation:
 
     Parameters
     ----------
-    kind : {"accept", "delete", "merge", "split", "paint", "batch"}
+    kind : {"accept", "delete", "merge", "split", "paint", "batch", "link", "unlink"}
         What. A batch is an operation a plane.
     plane : hashable
         Key of the plane it was done on.
@@ -77,12 +78,14 @@ class Operation:
         Accept, batch: the objects written, in order.
     labels : tuple of int
         Delete: the ids that are gone. Merge: the id that was kept, then the ones that became it.
-        Split: the id that was split, then the new ones.
+        Split: the id that was split, then the new ones. Link: the parent, then its child, which
+        has other parents no more. Unlink: the child that has no parents any more.
     policy : {"keep", "overwrite", "inside"}
         Accept, batch: how pixels of other labels were treated.
     writes : tuple of LabelWrite
         Paint: the pixels of the user's strokes. Batch: the pixels written, since a mask
-        propagated from another plane cannot be reproduced here. Empty for all other kinds.
+        propagated from another plane cannot be reproduced here. Link: pixels of the parent that
+        became the child, a new id; there may be none. Empty for all other kinds.
     """
 
     kind: Kind
@@ -118,10 +121,17 @@ class LabelChange:
 
 
 # How many labels and which parts each kind has; see `Operation`.
-_FEWEST_LABELS = {"accept": 0, "delete": 1, "merge": 2, "split": 2, "paint": 0, "batch": 0}
-
-
-_MOST_LABELS = {"accept": 0, "paint": 0, "batch": 0}
+_FEWEST_LABELS: Mapping[str, int] = {
+    "accept": 0,
+    "delete": 1,
+    "merge": 2,
+    "split": 2,
+    "paint": 0,
+    "batch": 0,
+    "link": 2,
+    "unlink": 1,
+}
+_MOST_LABELS: Mapping[str, int] = {"accept": 0, "paint": 0, "batch": 0, "link": 2, "unlink": 1}
 
 
 class ReplayError(Sam3Error, ValueError):
@@ -149,7 +159,7 @@ def check_operation(operation: Operation, number: int = 0) -> None:
         (("accept", "batch"), "objects", operation.objects),
         (("paint", "batch"), "writes", operation.writes),
     ):
-        if bool(parts) != (kind in kinds):
+        if bool(parts) != (kind in kinds) and not (kind == "link" and name == "writes"):
             expected = "at least one" if kind in kinds else "none"
             raise _error(number, f"({kind}) comes with {len(parts)} {name}", expected)
     # A stroke of an n-D brush may lie on several planes.
@@ -178,7 +188,30 @@ def objects_in_effect(operations: Iterable[Operation]) -> tuple[AcceptedObject, 
         for accepted in operation.objects:
             objects.pop((accepted.plane, accepted.id), None)
             objects[accepted.plane, accepted.id] = accepted
+        for write in operation.writes if operation.kind == "link" else ():
+            parent, child = operation.labels
+            known = objects.pop((write.plane, parent), None)
+            if known is not None:
+                objects[write.plane, child] = replace(known, id=child)
     return tuple(objects.values())
+
+
+def links_in_effect(operations: Iterable[Operation]) -> dict[int, int]:
+    """Return the parent of each label that was linked to one.
+
+    Parameters
+    ----------
+    operations : iterable of Operation
+        Net of undo, oldest first.
+    """
+    links: dict[int, int] = {}
+    for operation in operations:
+        if operation.kind == "link":
+            parent, child = operation.labels
+            links[child] = parent
+        elif operation.kind == "unlink":
+            links.pop(operation.labels[0], None)
+    return links
 
 
 def _error(number: int, found: str, expected: str) -> ReplayError:

@@ -19,7 +19,15 @@ import numpy.typing as npt
 
 from sam3.errors import Sam3Error
 
-__all__ = ["Parents", "Span", "TrackError", "Tracks", "check_parents", "sound_parents"]
+__all__ = [
+    "Parents",
+    "Span",
+    "TrackError",
+    "Tracks",
+    "check_circle",
+    "check_parents",
+    "sound_parents",
+]
 
 #: The parents of each track that has any: one after a division, two where tracks merge.
 Parents = Mapping[int, tuple[int, ...]]
@@ -138,17 +146,22 @@ def check_parents(spans: Mapping[int, Span], parents: Parents) -> None:
             problem = _missing(spans, child, parent)
             if problem is not None:
                 raise TrackError(problem)
+    check_circle(parents)
+    for child, several in parents.items():
+        for parent in several:
+            problem = _contradiction(spans, child, parent)
+            if problem is not None:
+                raise TrackError(problem)
+
+
+def check_circle(parents: Parents) -> None:
+    """Refuse parents by which a track is its own ancestor; raises TrackError."""
     circle = _circle(parents)
     if circle:
         raise TrackError(
             f"the tracks {' -> '.join(map(str, circle))} are each other's parents, in a circle. "
             "Expected parents that end before their children begin. Take one of these links away"
         )
-    for child, several in parents.items():
-        for parent in several:
-            problem = _contradiction(spans, child, parent)
-            if problem is not None:
-                raise TrackError(problem)
 
 
 def sound_parents(spans: Mapping[int, Span], parents: Parents) -> dict[int, tuple[int, ...]]:

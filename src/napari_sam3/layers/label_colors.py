@@ -53,7 +53,8 @@ class ShownLabels:
     def _on_change(self, change: LabelChange) -> None:
         if not change.more:
             # A label that came from elsewhere is no object; its parts are.
-            split = change.operation.kind == "split" and change.direction != "undo"
+            made = change.operation.kind in ("split", "link")
+            split = made and change.direction != "undo"
             self._show(change.operation.labels if split else ())
 
     def _show(self, more: Iterable[int] = ()) -> None:

@@ -285,12 +285,13 @@ class _OperationRecord(TypedDict):
 
 
 def _operation(parts: _OperationRecord, info: ValidationInfo) -> Operation:
-    """Make an operation whose pixels are known to be readable; those of a batch stay packed."""
+    """Make an operation whose pixels are known to be readable; those of many planes stay packed."""
     operation = Operation(**parts)
     if not reading(info).unpack:
         return operation
     writes = tuple(write.unpack() for write in parts["writes"])
-    return operation if operation.kind == "batch" else replace(operation, writes=writes)
+    packed = operation.kind in ("batch", "link")
+    return operation if packed else replace(operation, writes=writes)
 
 
 OperationPart = Annotated[Operation, Parts(_OperationRecord, _operation)]

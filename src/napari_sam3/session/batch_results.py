@@ -243,8 +243,20 @@ class BatchResults:
             )
             self._history.push(step)
             steps.append(step)
+        steps += [step for link in plan.links if (step := self._link(*link, batch)) is not None]
         self._changes.tell_all(steps)
         return plan.result
+
+    def _link(self, labels: LabelTarget, parent: int, child: int, batch: Hashable) -> Step | None:
+        edit = self._history.links.edit(labels.source, child, (parent,))
+        if edit is None:
+            return None
+        step = self._changes.begin(labels.key)
+        step.source, step.batch = labels.source, batch
+        step.operation = Operation("link", labels.key, labels=(parent, child))
+        step.apply(edit)
+        self._history.push(step)
+        return step
 
     def _number(
         self, batch: BatchWriting, labels: LabelTarget, objects: Iterable[Instance]

@@ -14,6 +14,7 @@ from napari_sam3.inference.questions import ObjectPrediction
 from napari_sam3.labels.edits import Edit, LabelEdit, WrittenObject, find_mask_of_label
 
 from .jobs import Job
+from .links import Links
 from .objects import ObjectRegistry
 
 __all__ = ["History", "Ours", "Step", "last_step"]
@@ -109,6 +110,7 @@ class History:
 
     def __init__(self, objects: ObjectRegistry) -> None:
         self.objects = objects
+        self.links = Links()
         self.done: list[Step] = []
         self.undone: list[Step] = []
         #: By label image: what it held before the first step, from `describe_labels`.
@@ -135,6 +137,7 @@ class History:
         self.done.clear()
         self.undone.clear()
         self.objects.clear()
+        self.links.clear()
 
     def exchange(
         self,

@@ -29,6 +29,7 @@ from .events import SessionEvents
 from .finding import Finding
 from .history import History
 from .jobs import Submit
+from .lineage import Lineage
 from .look_ahead import LookAhead
 from .objects import ObjectRegistry
 from .options import SessionOptions
@@ -60,6 +61,7 @@ class SessionParts:
     batch: BatchResults
     finding: Finding
     propagating: Propagating
+    lineage: Lineage
 
     @classmethod
     def make(
@@ -102,7 +104,8 @@ class SessionParts:
         prompting = Prompting(changes, drafts, predictions)
         curating = Curating(options, changes, drafts, history, accepting)
         asking = predictions, look_ahead, changes, prompting, accepting, curating, batch
-        return cls(options, events, drafts, objects, history, *asking, finding, propagating)
+        more = finding, propagating, Lineage(changes, drafts, history)
+        return cls(options, events, drafts, objects, history, *asking, *more)
 
     def close(self) -> None:
         """Drop all work and features. No event is sent any more."""

@@ -92,6 +92,11 @@ def _replay_one(
             session.merge(labels)
         case "split":
             session.split(labels[0], labels[1:])
+        case "link":
+            tail = [planes(write.plane)[1] for write in operation.writes]
+            session.lineage.link(labels[0], labels[1], tail)
+        case "unlink":
+            session.lineage.unlink(labels[0])
         case "paint":  # a stroke of an n-D brush may lie on several planes
             for write in operation.writes:
                 _go_to(session, write.plane, planes)
@@ -144,7 +149,10 @@ def _check_changed(steps: Iterable[Step], ours: Mapping[Hashable, frozenset[int]
 def _ids_given(operations: Sequence[Operation]) -> set[int]:
     """Return the ids that operations gave: the labels that they began with held none of them."""
     given = {one.id for op in operations for one in op.objects if one.draft.label is None}
-    return given | {label for one in operations if one.kind == "split" for label in one.labels[1:]}
+    renamed = [
+        one for one in operations if one.kind == "split" or (one.kind == "link" and one.writes)
+    ]
+    return given | {label for one in renamed for label in one.labels[1:]}
 
 
 def _ids_named(operations: Sequence[Operation]) -> set[int]:

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from napari_sam3.core.errors import LabelError
 from napari_sam3.core.masks import PlaneMask, Region
 from napari_sam3.core.objects import AcceptedObject
-from napari_sam3.core.operations import Operation
+from napari_sam3.core.operations import Operation, links_in_effect
 from napari_sam3.core.planes import PlaneIndex
 from napari_sam3.labels.edits import LabelEdit
 from napari_sam3.labels.targets import LabelTarget, check_id_fits
@@ -91,11 +91,14 @@ class RestorePlan:
         Ids that the labels do not hold yet.
     result : RestoreResult
         What will have come of it.
+    links : tuple of (LabelTarget, int, int)
+        A plane of the labels, a parent and its child.
     """
 
     planes: tuple[RestoredPlane, ...]
     fresh: frozenset[int]
     result: RestoreResult
+    links: tuple[tuple[LabelTarget, int, int], ...] = ()
 
 
 def plan_restore(
@@ -140,7 +143,8 @@ def plan_restore(
     ]
     found += work.place_across(planes.keys(), target_of)
     kept = tuple(plane for plane in found if plane.edit is not None or plane.objects)
-    return RestorePlan(kept, work.fresh(), work.result(kept, target_of))
+    links = tuple(work.links(target_of))
+    return RestorePlan(kept, work.fresh(), work.result(kept, target_of), links)
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,6 +198,7 @@ class _Work:
         self.wanted: defaultdict[int, int] = defaultdict(int)
         self.placed: defaultdict[int, int] = defaultdict(int)
         self._free: Iterator[int] | None = None
+        self.linked = links_in_effect(operations)
 
     def compare(self, canvas: _Canvas, target: LabelTarget) -> None:
         """Note the labels of a plane, and those that stand there already, pixel by pixel."""
@@ -259,6 +264,20 @@ class _Work:
             for target in [target_of(_index(one.plane))]
         ]
 
+    def links(
+        self, target_of: Callable[[PlaneIndex], LabelTarget]
+    ) -> Iterator[tuple[LabelTarget, int, int]]:
+        """Yield the links whose labels come back, or stood there before."""
+        for one in self.operations:
+            if one.kind != "link" or self.linked.get(one.labels[1]) != one.labels[0]:
+                continue
+            target = target_of(_index(one.plane))
+            parent, child = (
+                self.ids.get(label, label if target.holds(label) else 0) for label in one.labels
+            )
+            if parent and child:
+                yield target, parent, child
+
     def fresh(self) -> frozenset[int]:
         """Return the ids that the labels do not hold yet."""
         return frozenset(self.ids.values()) - (self.seen if self.exact else self.there)
@@ -317,7 +336,8 @@ def _created(operations: Iterable[Operation]) -> set[int]:
     made: set[int] = set()
     for one in operations:
         made |= {accepted.id for accepted in one.objects if accepted.draft.label is None}
-        made |= set(one.labels[1:]) if one.kind == "split" else set()
+        if one.kind == "split" or (one.kind == "link" and one.writes):
+            made |= set(one.labels[1:])
     return made
 
 

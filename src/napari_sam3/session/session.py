@@ -57,6 +57,8 @@ class LabelingSession:
         an attribute of the session. ``options.events`` tell of changes.
     cache : EmbeddingCache
         Features of fields already encoded.
+    lineage : Lineage
+        Which label came from which.
     finding : Finding
         Searches for objects, and the candidates that they found on the plane.
     propagating : Propagating
@@ -102,7 +104,7 @@ batch_ended, busy_changed, progress_changed, failed : Signal
         self.operations_in, self.starts = history.operations_in, history.starts
         self.finding = self._parts.finding
         self.find_similar = self.finding.find_similar
-        self.propagating = self._parts.propagating
+        self.propagating, self.lineage = self._parts.propagating, self._parts.lineage
         self.propagate = self.propagating.propagate
 
     # ----------------------------------------------------------------- options
