@@ -243,7 +243,8 @@ class BatchResults:
             )
             self._history.push(step)
             steps.append(step)
-        steps += [step for link in plan.links if (step := self._link(*link, batch)) is not None]
+        linked = (self._link(*link, batch) for link in plan.links)
+        steps += [one for one in linked if one is not None]
         self._changes.tell_all(steps)
         return plan.result
 
