@@ -1,1 +1,1 @@
-"""The parts of SAM 3 that a click needs, as plain torch modules."""
+"""The networks of SAM 3 as plain torch modules: encoders, decoders, memory, concept detector."""

@@ -1,4 +1,4 @@
-"""Attention and the transformer layer that the parts of the concept detector share."""
+"""Attention and the transformer layer shared by the parts of the concept detector."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Attention(nn.Module):
         bias : Tensor, shape (B, heads, M, N), optional
             Added to the logits.
         causal : bool
-            Let each query see only the keys up to its own place.
+            Let each query attend to the keys up to its own position only.
 
         Returns
         -------
@@ -53,7 +53,7 @@ class Attention(nn.Module):
 
 
 class PreNormLayer(nn.Module):
-    """Self-attention, attention to something else, and an MLP, each with its norm before it."""
+    """Pre-norm self-attention, cross-attention and MLP."""
 
     def __init__(self, channels: int, heads: int, mlp_hidden: int) -> None:
         super().__init__()
@@ -75,14 +75,14 @@ class PreNormLayer(nn.Module):
         positions : Tensor, shape (M, C), optional
             Added to queries and keys of self-attention.
         keys, values : Tensor, shape (B, N, C)
-            Of the tokens to attend to.
+            Keys and values of the tokens to attend to.
 
         Returns
         -------
         Tensor, shape (B, M, C)
         """
         y = self.norm1(x)
-        placed = y if positions is None else y + positions
-        x = x + self.self_attn(placed, placed, y)
+        queries = y if positions is None else y + positions
+        x = x + self.self_attn(queries, queries, y)
         x = x + self.cross_attn(self.norm2(x), keys, values)
         return x + self.linear2(F.relu(self.linear1(self.norm3(x))))  # type: ignore[no-any-return]

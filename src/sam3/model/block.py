@@ -1,4 +1,4 @@
-"""The block of the image encoder: attention within windows or over the whole grid, then an MLP."""
+"""The block of the image encoder: windowed or global attention, then an MLP."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["GridAttention", "Block", "Mlp"]
 
 
 class GridAttention(nn.Module):
-    """Multi-head self-attention over the tokens of a window or of the whole grid."""
+    """Multi-head self-attention over the tokens of one window or of the whole grid."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -28,7 +28,7 @@ class GridAttention(nn.Module):
         x : Tensor, shape (B, N, C)
             Tokens.
         rope : Tensor, shape (2, N, C / heads / 2)
-            Rotations of queries and keys.
+            Rotations of the queries and keys.
 
         Returns
         -------
@@ -54,7 +54,7 @@ class Mlp(nn.Module):
 
 
 class Block(nn.Module):
-    """Pre-norm transformer block; `window` is None where attention is global."""
+    """Pre-norm transformer block; `window` is None for global attention."""
 
     def __init__(self, config: TrunkConfig, window: int | None) -> None:
         super().__init__()
@@ -79,7 +79,16 @@ class Block(nn.Module):
 
 
 def _split_windows(x: Tensor, window: int) -> Tensor:
-    """(B, H, W, C) -> (B * windows, window**2, C); the grid is zero-padded at right and bottom."""
+    """Split (B, H, W, C) into windows (B * windows, window**2, C), zero-padded right and bottom.
+
+    ::
+
+        +----+----+--+
+        | 0  | 1  | 2:      windows of one image, in row-major order;
+        +----+----+--+      the dots are padding
+        | 3  | 4  | 5:
+        +....+....+..+
+    """
     height, width = x.shape[1:3]
     pad_h, pad_w = -height % window, -width % window
     if pad_h or pad_w:
@@ -89,7 +98,7 @@ def _split_windows(x: Tensor, window: int) -> Tensor:
 
 
 def _join_windows(x: Tensor, window: int, height: int, width: int) -> Tensor:
-    """Undo :func:`_split_windows` and cut the padding away."""
+    """Undo :func:`_split_windows` and crop the padding."""
     rows, cols = -(-height // window), -(-width // window)
     x = x.unflatten(1, (window, window)).unflatten(0, (-1, rows, cols))
     x = x.transpose(2, 3).flatten(1, 2).flatten(2, 3)

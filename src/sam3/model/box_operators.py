@@ -1,8 +1,8 @@
-"""Operations on boxes by torchvision's compiled operators, without its Python modules.
+"""Box operations by torchvision's compiled operators, without its Python modules.
 
-``import torchvision.ops`` loads torch's compiler and with it Triton. Triton's LLVM next to the
-LLVM of Mesa's OpenGL ends a process that shows a viewer, so only the library of operators is
-loaded, when the first box is looked at.
+``import torchvision.ops`` loads torch's compiler and with it Triton. Triton's LLVM and the LLVM of
+Mesa's OpenGL crash a process that shows a viewer, so only the operator library is loaded, on first
+use.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ __all__ = ["nms", "roi_align"]
 
 
 def roi_align(features: Tensor, boxes: Tensor, side: int) -> Tensor:
-    """Pool the features in each box to a square, bilinearly.
+    """Pool the features in each box to a square by bilinear interpolation.
 
     Parameters
     ----------
     features : Tensor, shape (1, C, H, W)
     boxes : Tensor, shape (N, 4)
-        x0, y0, x1, y1 in cells of the map, whose first cell begins at 0.
+        x0, y0, x1, y1 in cells of the map, whose first cell starts at 0.
     side : int
         Side of the result.
 
@@ -41,7 +41,7 @@ def roi_align(features: Tensor, boxes: Tensor, side: int) -> Tensor:
 
 
 def nms(boxes: Tensor, scores: Tensor, iou: float) -> Tensor:
-    """Keep, of boxes that overlap by more than an IoU, the one of the highest score.
+    """Suppress boxes that overlap a box of higher score by more than an IoU.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def nms(boxes: Tensor, scores: Tensor, iou: float) -> Tensor:
     Returns
     -------
     Tensor of int64, shape (K,)
-        Rows of the boxes that are kept, the best first.
+        Indices of the boxes kept, highest score first.
     """
     _load_operators()
     return torch.ops.torchvision.nms(boxes.float(), scores.float(), iou)  # type: ignore[no-any-return]
@@ -69,5 +69,5 @@ def _load_operators() -> None:
                 torch.ops.load_library(library)
             if hasattr(torch.ops.torchvision, "roi_align"):
                 return
-    # Another layout than that of the wheels: torchvision knows where its library is.
+    # Not the layout of the wheels: torchvision itself knows where its library is.
     import torchvision.ops  # noqa: F401

@@ -1,4 +1,4 @@
-"""The whole of SAM 3 that answers clicks: encode an image once, then decode prompts."""
+"""The part of SAM 3 that segments by clicks: encode an image once, then decode prompts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["ClickModel", "EncodedImage"]
 
 
 class EncodedImage(NamedTuple):
-    """What the decoder needs of B images, with g the token grid and C the channels.
+    """The mask decoder's features of B images; g is the side of the token grid, C the channels.
 
     Attributes
     ----------
@@ -39,7 +39,7 @@ class ClickModel(nn.Module):
     Parameters
     ----------
     config : ModelConfig
-        Sizes of all parts.
+        Sizes of all networks.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -54,7 +54,7 @@ class ClickModel(nn.Module):
             patch_size=config.patch_size,
         )
         self.mask_decoder = MaskDecoder(config.decoder, config.channels)
-        # Videos put the memory of earlier frames here; a single image has none.
+        # Stands in for the memory of earlier frames, which a single image does not have.
         self.no_memory_embed = nn.Parameter(torch.zeros(1, 1, config.channels))
 
     def encode(
@@ -63,21 +63,21 @@ class ClickModel(nn.Module):
         progress: Progress | None = None,
         linears: Sequence[BlockLinears] | None = None,
     ) -> EncodedImage:
-        """Encode normalised images (B, 3, H, W) in [-1, 1]; the rest as for :class:`Trunk`."""
+        """Encode normalised images (B, 3, H, W) in [-1, 1]; other parameters as for the trunk."""
         return self.click_features(self.trunk(images, progress, linears))
 
     def click_features(self, trunk: Tensor) -> EncodedImage:
-        """Make of the trunk's map (B, width, g, g) what clicks need."""
+        """Compute the features for clicks from the trunk's feature map (B, width, g, g)."""
         decoder = self.mask_decoder
         fine, middle, coarse = self.neck(trunk, decoder.conv_s0, decoder.conv_s1)
         return EncodedImage(coarse, middle, fine)
 
     def without_memory(self, embedding: Tensor) -> Tensor:
-        """Add to an embedding (B, C, g, g) what stands for the memory that an image has not."""
+        """Add the stand-in for the memory of earlier frames to an embedding (B, C, g, g)."""
         return embedding + self.no_memory_embed.transpose(1, 2)[..., None]
 
     def image_side(self, features: EncodedImage) -> ImageSide:
-        """Do all of the decoding that depends on the image alone."""
+        """Compute the part of the decoding that depends on the image alone."""
         encoder = self.prompt_encoder
         return self.mask_decoder.image_side(
             self.without_memory(features.embedding),
@@ -115,7 +115,7 @@ class ClickModel(nn.Module):
         """
         encoder = self.prompt_encoder
         sparse, dense = encoder(coords, labels, mask)
-        plain = mask is None and not encoder.render_prompts
+        without_prompt = mask is None and not encoder.render_prompts
         return self.mask_decoder(  # type: ignore[no-any-return]
-            side, sparse, None if plain else dense, multimask=multimask
+            side, sparse, None if without_prompt else dense, multimask=multimask
         )

@@ -11,11 +11,11 @@ from sam3.model.layers import MultiLayerPerceptron
 
 __all__ = ["ConceptMasks", "ConceptScores"]
 
-_MOST_LOGIT = 12.0
+_LARGEST_LOGIT = 12.0
 
 
 class ConceptScores(nn.Module):
-    """Score each query by its likeness to the mean of the prompt's tokens."""
+    """Score each query by its similarity to the mean of the prompt's tokens."""
 
     def __init__(self, config: DetectorConfig, channels: int) -> None:
         super().__init__()
@@ -25,15 +25,15 @@ class ConceptScores(nn.Module):
         self.query_proj = nn.Linear(channels, channels)
 
     def forward(self, queries: Tensor, prompt: Tensor) -> Tensor:
-        """Return the logits (Q,), float32 within +-12, of queries (Q, C) and a prompt (P, C)."""
+        """Return the logits (Q,), float32 within +-12, for queries (Q, C) and a prompt (P, C)."""
         pooled = self.prompt_norm(self.prompt_mlp(prompt) + prompt).mean(0)
-        likeness = self.query_proj(queries).float() @ self.prompt_proj(pooled).float()
-        scaled: Tensor = likeness / queries.shape[1] ** 0.5
-        return scaled.clamp(-_MOST_LOGIT, _MOST_LOGIT)
+        similarity = self.query_proj(queries).float() @ self.prompt_proj(pooled).float()
+        scaled: Tensor = similarity / queries.shape[1] ** 0.5
+        return scaled.clamp(-_LARGEST_LOGIT, _LARGEST_LOGIT)
 
 
 class ConceptMasks(nn.Module):
-    """Draw a mask of each query, and one of the whole concept.
+    """Compute the mask of each query, and one of the whole concept.
 
     Source: Cheng et al., Per-Pixel Classification is Not All You Need (2021).
     """
@@ -49,7 +49,7 @@ class ConceptMasks(nn.Module):
         self.semantic = nn.Conv2d(channels, 1, 1)
 
     def pixels(self, image: Tensor, prompt: Tensor, middle: Tensor, fine: Tensor) -> Tensor:
-        """Make the map that masks are read from.
+        """Compute the map from which masks are read.
 
         Parameters
         ----------
@@ -72,10 +72,10 @@ class ConceptMasks(nn.Module):
         return x
 
     def forward(self, queries: Tensor, pixels: Tensor) -> Tensor:
-        """Return the logits (K, 4g, 4g), float32, of queries (K, C) on a map of `pixels`.
+        """Return the logits (K, 4g, 4g), float32, for queries (K, C) and a map of `pixels`.
 
-        A mask is the product of a query with a 1x1 convolution of the map. The convolution is
-        taken into the few queries instead of the many pixels.
+        A mask is the product of a query and a 1x1 convolution of the map. The convolution is
+        applied to the few queries instead of the many pixels.
         """
         embedded = self.query_mlp(queries)
         bias = self.instances.bias

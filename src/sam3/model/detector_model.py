@@ -1,4 +1,4 @@
-"""The concept detector on the trunk's map: text and example boxes in, all instances out."""
+"""The concept detector on the trunk's feature map: text and example boxes in, instances out."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["DetectorImage", "DetectorModel", "RawDetections"]
 
 
 class DetectorImage(NamedTuple):
-    """What the detector needs of one image, with g the token grid and C the channels.
+    """The detector's features of one image; g is the side of the token grid, C the channels.
 
     Attributes
     ----------
@@ -28,7 +28,7 @@ class DetectorImage(NamedTuple):
     middle : Tensor, shape (1, C, 2g, 2g)
     fine : Tensor, shape (1, C, 4g, 4g)
     positions : Tensor, shape (g * g, C)
-        Of the coarse cells.
+        Position embeddings of the coarse cells.
     """
 
     coarse: Tensor
@@ -43,13 +43,13 @@ class RawDetections(NamedTuple):
     Attributes
     ----------
     logits : Tensor, float32, shape (Q,)
-        Of each being an instance, if the concept is there at all.
+        Logits of being an instance, provided that the concept is present.
     presence : Tensor, float32, shape ()
-        Logit of the concept being there.
+        Logit of the concept being present.
     boxes : Tensor, float32, shape (Q, 4)
         Centre x, centre y, width and height in 0..1 of the image.
     queries : Tensor, shape (Q, C)
-        Features that masks are made from.
+        Features from which masks are computed.
     encoded : Tensor, shape (1, g * g, C)
         The image, encoded with its prompt.
     """
@@ -72,7 +72,7 @@ class DetectorModel(nn.Module):
     Parameters
     ----------
     config : ModelConfig
-        Sizes of all parts.
+        Sizes of all networks.
 
     Raises
     ------
@@ -101,24 +101,24 @@ class DetectorModel(nn.Module):
         self.masks = ConceptMasks(sizes, channels)
 
     def image(self, trunk: Tensor) -> DetectorImage:
-        """Make of the trunk's map (1, width, g, g) all that depends on the image alone."""
+        """Compute all features that depend on the image alone from the trunk's (1, width, g, g)."""
         fine, middle, coarse = self.neck(trunk)
         height, width = coarse.shape[-2:]
         positions = sine_map(height, width, self.config.channels, coarse.device)
         return DetectorImage(coarse, middle, fine, positions)
 
     def encode_boxes(self, image: DetectorImage, boxes: Tensor, labels: Tensor) -> Tensor:
-        """Encode example boxes; see :class:`sam3.model.geometry_encoder.GeometryEncoder`."""
+        """Encode example boxes as :class:`sam3.model.geometry_encoder.GeometryEncoder` does."""
         return self.geometry_encoder(image.coarse, image.positions, boxes, labels)  # type: ignore[no-any-return]
 
     def detect(self, image: DetectorImage, prompt: Tensor) -> RawDetections:
-        """Find all instances of a concept.
+        """Detect all instances of a concept.
 
         Parameters
         ----------
         image : DetectorImage
         prompt : Tensor, shape (P, C)
-            Tokens of text and examples, none of them padding.
+            Tokens of text and examples, without padding.
 
         Returns
         -------
@@ -129,10 +129,10 @@ class DetectorModel(nn.Module):
         for layer in self.fusion:
             x = layer(x, image.positions, tokens, tokens)
         height, width = image.coarse.shape[-2:]
-        found = self.decoder(x, image.positions, tokens, (height, width))
-        logits = self.scores(found.queries, prompt)
-        return RawDetections(logits, found.presence, found.boxes, found.queries, x)
+        decoded = self.decoder(x, image.positions, tokens, (height, width))
+        logits = self.scores(decoded.queries, prompt)
+        return RawDetections(logits, decoded.presence, decoded.boxes, decoded.queries, x)
 
     def pixels(self, image: DetectorImage, raw: RawDetections, prompt: Tensor) -> Tensor:
-        """Make the map (1, C, 4g, 4g) that masks are read from."""
+        """Compute the map (1, C, 4g, 4g) from which masks are read."""
         return self.masks.pixels(raw.encoded, prompt[None], image.middle, image.fine)

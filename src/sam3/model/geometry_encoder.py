@@ -1,4 +1,4 @@
-"""Example boxes as tokens of the prompt."""
+"""The encoder of example boxes into tokens of the prompt."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from sam3.model.sine import sine_features
 
 __all__ = ["GeometryEncoder"]
 
-_POOLED = 7  # side of a pooled box
+_POOLED = 7  # side of a pooled box in cells
 
 
 class GeometryEncoder(nn.Module):
-    """Encode example boxes by their place, their size and the features inside them.
+    """Encode example boxes by position, size and the features inside them.
 
     Parameters
     ----------
@@ -51,16 +51,16 @@ class GeometryEncoder(nn.Module):
         image : Tensor, shape (1, C, g, g)
             Its coarse features.
         positions : Tensor, shape (g * g, C)
-            Of its cells.
+            Position embeddings of its cells.
         boxes : Tensor, float32, shape (N, 4)
             Centre x, centre y, width and height in 0..1 of the image; N may be 0.
         labels : Tensor of int64, shape (N,)
-            1 for what is wanted, 0 for what is not.
+            1 for positive examples, 0 for negative ones.
 
         Returns
         -------
         Tensor, shape (N + 1, C)
-            A token per box, and one that is always there.
+            One token per box, and a last one that is always present.
         """
         tokens: Tensor = self.cls_embed
         if len(boxes):
@@ -73,7 +73,7 @@ class GeometryEncoder(nn.Module):
         return self.out_norm(x)[0]  # type: ignore[no-any-return]
 
     def _embed(self, image: Tensor, boxes: Tensor, labels: Tensor) -> Tensor:
-        """Sum of what is known of each box: (N, C)."""
+        """Sum the embeddings of each box: (N, C)."""
         normed = self.image_norm(image.movedim(1, -1)).movedim(-1, 1)
         height, width = image.shape[-2:]
         corners = box_cxcywh_to_xyxy(boxes) * boxes.new_tensor([width, height, width, height])

@@ -1,4 +1,4 @@
-"""What the decoder makes of an image alone, kept for the next click on the same image."""
+"""Cache of the decoder state that depends on an image alone, for the next click on that image."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ __all__ = ["ImageSides"]
 
 
 class ImageSides:
-    """The image side of the image asked about last.
+    """The image side of the image of the last prediction.
 
-    It is about twice as large as the features and made in a fraction of the time of a click, so
-    one is kept, and no longer than the features it was made of are. Features that are moved,
-    saved or counted know nothing of it.
+    It is about twice as large as the features, and computing it takes a fraction of a click. So
+    only one is cached, and dropped together with the features from which it was computed. It is
+    not part of the features when these are moved, saved or counted.
 
     Parameters
     ----------
     model : ClickModel
-        Makes them. A change of its weights is noticed.
+        Computes the image side. A change of its weights invalidates the cache.
     """
 
     def __init__(self, model: ClickModel) -> None:
@@ -36,9 +36,9 @@ class ImageSides:
         Parameters
         ----------
         encoded : EncodedImage
-            Of one image. Its tensors are known by their identity.
+            Of one image. The cache compares its tensors by identity.
         """
-        # Two threads may at worst both make it: what is read and written here is one reference.
+        # Two threads may at worst both compute it: the cache is a single reference.
         last, state = self._last, self._state(encoded)
         if last is not None and last[0]() is encoded.embedding and last[1] == state:
             return last[2]
@@ -52,7 +52,7 @@ class ImageSides:
             self._last = None
 
     def _state(self, encoded: EncodedImage) -> tuple[object, ...]:
-        """All that may change while an embedding stays the same tensor."""
+        """Collect all that may change while an embedding remains the same tensor."""
         model = self._model
         tensors = [*encoded, model.no_memory_embed]
         tensors += model.prompt_encoder.parameters(recurse=False)
@@ -64,5 +64,5 @@ class ImageSides:
 
 
 def _version(tensor: Tensor) -> tuple[int, int]:
-    """Tell tensors and their contents apart; those of inference mode do not count changes."""
+    """Identify a tensor and its contents; inference tensors do not count changes."""
     return tensor.data_ptr(), -1 if tensor.is_inference() else tensor._version

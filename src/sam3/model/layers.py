@@ -1,4 +1,4 @@
-"""Small layers that several parts share."""
+"""Small layers shared by several networks."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class LayerNorm2d(nn.Module):
 
 
 class MultiLayerPerceptron(nn.Module):
-    """Linear layers with ReLU between them."""
+    """Linear layers with a ReLU after each but the last."""
 
     def __init__(self, sizes: tuple[int, ...]) -> None:
         super().__init__()
         self.layers = nn.ModuleList(
-            nn.Linear(size, following) for size, following in pairwise(sizes)
+            nn.Linear(inputs, outputs) for inputs, outputs in pairwise(sizes)
         )
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""All that a tracker needs besides a click model: what it remembers, and how it recalls that.
+"""Memory of a tracker: encoding of masks, object pointers, and recall on a new frame.
 
 Source: Ravi et al., SAM 2 (2024).
 """
@@ -52,16 +52,16 @@ class Memory(nn.Module):
         self.mask_downsample = nn.Conv2d(1, 1, 4, stride=4)
         self._positions: dict[tuple[int, int, torch.device], Tensor] = {}
 
-    def remember(self, features: Tensor, logits: Tensor, seen: Tensor, *, hard: bool) -> Tensor:
+    def remember(self, features: Tensor, logits: Tensor, visible: Tensor, *, hard: bool) -> Tensor:
         """Encode the masks of B objects on a frame.
 
         Parameters
         ----------
         features : Tensor, shape (1, C, g, g)
-            Of the frame, as the neck made them.
+            Of the frame, from the neck.
         logits : Tensor, shape (B, 1, S, S)
             Mask logits at the model's input size.
-        seen : Tensor of bool, shape (B,)
+        visible : Tensor of bool, shape (B,)
             Whether the object is on the frame.
         hard : bool
             Threshold the masks, as on frames with a prompt; otherwise take their sigmoid.
@@ -72,26 +72,26 @@ class Memory(nn.Module):
         """
         masks = (logits > 0).to(logits.dtype) if hard else logits.sigmoid()
         memory = self.encoder(features, masks)
-        absent = (~seen).to(memory.dtype)[:, None, None, None]
+        absent = (~visible).to(memory.dtype)[:, None, None, None]
         return memory + absent * self.no_object[..., None, None]  # type: ignore[no-any-return]
 
-    def point(self, tokens: Tensor, seen: Tensor) -> Tensor:
-        """Turn the decoder's mask tokens (B, C) into object pointers (B, C)."""
-        return torch.where(seen[:, None], self.pointer_proj(tokens), self.no_pointer)
+    def point(self, tokens: Tensor, visible: Tensor) -> Tensor:
+        """Compute object pointers (B, C) from the decoder's mask tokens (B, C)."""
+        return torch.where(visible[:, None], self.pointer_proj(tokens), self.no_pointer)
 
     def recall(
         self,
         memories: Sequence[tuple[int, Tensor]],
         pointers: Sequence[tuple[float, Tensor]],
     ) -> Remembered:
-        """Gather memories and pointers of B objects as tokens.
+        """Assemble memory tokens from the memories and pointers of B objects.
 
         Parameters
         ----------
         memories : sequence of (int, Tensor of shape (B, memory channels, g, g))
-            With the index of each into the temporal positions.
+            Each with its index into the temporal position embeddings.
         pointers : sequence of (float, Tensor of shape (B, C))
-            With the distance in time of each, as a share of the longest.
+            Each with its distance in time, as a fraction of the longest.
 
         Returns
         -------
@@ -104,10 +104,10 @@ class Memory(nn.Module):
             tokens.append(memory.to(dtype).flatten(2).transpose(1, 2))
             positions.append(space.flatten(1).T[None] + self.frame_positions[index])
         if pointers:
-            together = torch.stack([pointer for _, pointer in pointers], dim=1)
-            parts = together.unflatten(2, (-1, self.config.channels))
-            distances = torch.tensor([d for d, _ in pointers], device=together.device)
-            times = sine_of_distances(distances, together.shape[2])
+            stacked = torch.stack([pointer for _, pointer in pointers], dim=1)
+            parts = stacked.unflatten(2, (-1, self.config.channels))
+            distances = torch.tensor([d for d, _ in pointers], device=stacked.device)
+            times = sine_of_distances(distances, stacked.shape[2])
             times = self.pointer_position_proj(times).repeat_interleave(parts.shape[2], 0)
             tokens.append(parts.flatten(1, 2).to(dtype))
             positions.append(times[None])
@@ -115,18 +115,18 @@ class Memory(nn.Module):
         return Remembered(torch.cat(tokens, 1), torch.cat(positions, 1), count)
 
     def condition(self, features: Tensor, remembered: Remembered) -> Tensor:
-        """Condition features (1, C, g, g) of a frame on what is remembered of B objects."""
+        """Condition features (1, C, g, g) of a frame on the memory of B objects."""
         positions = self.positions(features.shape[-1], features.shape[1])
         return self.attention(features, positions, remembered)  # type: ignore[no-any-return]
 
     def mask_prompt(self, masks: Tensor, grid: int) -> Tensor:
-        """Turn masks given by a person (B, 1, H, W) in 0..1 into mask prompts (B, 1, 4g, 4g)."""
+        """Downsample mask prompts (B, 1, H, W) in 0..1 for the prompt encoder: (B, 1, 4g, 4g)."""
         side = 16 * grid
         large = F.interpolate(masks, size=(side, side), mode="bilinear", antialias=True)
         return self.mask_downsample(large)  # type: ignore[no-any-return]
 
     def positions(self, grid: int, channels: int) -> Tensor:
-        """Sine positions (channels, grid, grid) on the device of the parameters."""
+        """Return sine positions (channels, grid, grid) on the device of the parameters."""
         key = grid, channels, self.no_object.device
         if key not in self._positions:
             with torch.inference_mode(False):

@@ -1,4 +1,4 @@
-"""Features of a frame, conditioned on what is remembered of an object.
+"""Attention that conditions the features of a frame on the memory of an object.
 
 Source: Ravi et al., SAM 2 (2024).
 
@@ -6,7 +6,7 @@ Source: Ravi et al., SAM 2 (2024).
 
     frame tokens --self-attention--cross-attention--MLP--> x 4 --norm--> conditioned tokens
                                         |
-              memories of frames (rotated by place) | pointer tokens (not rotated)
+              memories of frames (rotated by position) | pointer tokens (not rotated)
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _POSITION_SHARE = 0.1
 
 
 class Remembered:
-    """Tokens to attend to, N = F g**2 + P of them: those of F frames, then those of pointers.
+    """Memory tokens of objects, N = F g**2 + P: those of F frames, then the pointers.
 
     Parameters
     ----------
     tokens : Tensor, shape (B, N, memory channels)
     positions : Tensor, shape (1 or B, N, memory channels)
-        In space and time.
+        Embeddings of position and time.
     pointers : int
         Number P of pointer tokens.
     """
@@ -42,7 +42,7 @@ class Remembered:
 
 
 class SelfAttention(nn.Module):
-    """Attention of one head among the tokens of a frame."""
+    """Single-head attention among the tokens of a frame."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -52,13 +52,13 @@ class SelfAttention(nn.Module):
         self.out_proj = nn.Linear(channels, channels)
 
     def forward(self, x: Tensor, rope: Tensor) -> Tensor:
-        """Attend within tokens (B, M, C), of which queries and keys are rotated."""
+        """Attend within tokens (B, M, C), with rotated queries and keys."""
         q, k = apply_rope(self.q_proj(x), rope), apply_rope(self.k_proj(x), rope)
         return self.out_proj(_attend(q, k, self.v_proj(x)))  # type: ignore[no-any-return]
 
 
 class CrossAttention(nn.Module):
-    """Attention of one head from the tokens of a frame to what is remembered."""
+    """Single-head attention from the tokens of a frame to its memory."""
 
     def __init__(self, channels: int, memory_channels: int) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ class CrossAttention(nn.Module):
         self.out_proj = nn.Linear(channels, channels)
 
     def forward(self, x: Tensor, remembered: Remembered, rope: Tensor) -> Tensor:
-        """Attend from tokens (B, M, C)."""
+        """Attend from tokens (B, M, C) to the memory."""
         q = apply_rope(self.q_proj(x), rope)
         k = self.k_proj(remembered.keys)
         spatial = k.shape[1] - remembered.pointers
@@ -104,7 +104,7 @@ class MemoryLayer(nn.Module):
 
 
 class MemoryAttention(nn.Module):
-    """Condition the features of a frame on memories.
+    """Condition the features of a frame on memory.
 
     Parameters
     ----------
@@ -121,16 +121,16 @@ class MemoryAttention(nn.Module):
         self._rope: dict[tuple[int, torch.device], Tensor] = {}
 
     def forward(self, features: Tensor, positions: Tensor, remembered: Remembered) -> Tensor:
-        """Condition.
+        """Condition the features of one frame.
 
         Parameters
         ----------
         features : Tensor, shape (1 or B, C, g, g)
-            Of the frame, as the neck made them.
+            Of the frame, from the neck.
         positions : Tensor, shape (C, g, g)
             From :func:`sam3.model.sine_positions.sine_of_grid`.
         remembered : Remembered
-            Of B objects.
+            Memory of B objects.
 
         Returns
         -------
@@ -145,10 +145,10 @@ class MemoryAttention(nn.Module):
         return self.norm(x).transpose(1, 2).unflatten(2, (grid, grid))  # type: ignore[no-any-return]
 
     def _table(self, grid: int, channels: int, device: torch.device) -> Tensor:
-        """Table of rotations, kept per grid size."""
+        """Return the cached table of rotations for a grid."""
         key = grid, device
         if key not in self._rope:
-            # Not under inference_mode, so that a table made there can serve a training step too.
+            # Outside inference_mode, so that a table computed there also serves a training step.
             with torch.inference_mode(False):
                 self._rope[key] = axial_rope_table(grid, grid, channels).to(device)
         return self._rope[key]

@@ -1,4 +1,4 @@
-"""A frame's features and an object's mask on it -> a memory of the object.
+"""The memory encoder: features of a frame and an object's mask on it in, its memory out.
 
 Source: Ravi et al., SAM 2 (2024); the blocks are those of Liu et al., ConvNeXt (2022).
 """
@@ -14,12 +14,12 @@ from sam3.model.layers import LayerNorm2d
 
 __all__ = ["MemoryEncoder"]
 
-_HALVINGS = 4  # from 16 mask pixels to one token
+_HALVINGS = 4  # from 16 mask pixels to one token, along each axis
 _MASK_SCALE, _MASK_OFFSET = 20.0, -10.0
 
 
 class ConvNextBlock(nn.Module):
-    """Depthwise 7x7 convolution, norm and MLP with a scaled residual."""
+    """Depthwise 7x7 convolution, norm and MLP, with a scaled residual."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class ConvNextBlock(nn.Module):
 
 
 class MemoryEncoder(nn.Module):
-    """Encode masks together with the features of their frame.
+    """Encode masks with the features of their frame.
 
     Parameters
     ----------
@@ -70,9 +70,9 @@ class MemoryEncoder(nn.Module):
         Parameters
         ----------
         features : Tensor, shape (1 or B, C, g, g)
-            Of the frame, as the neck made them.
+            Of the frame, from the neck.
         masks : Tensor, shape (B, 1, S, S)
-            Probabilities in 0..1, at the model's input size or any other.
+            Probabilities in 0..1, of any size S.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""The feature pyramid over the trunk's map.
+"""The feature pyramid on top of the trunk.
 
 Source: the simple feature pyramid of Li et al. (2022).
 """
@@ -13,7 +13,7 @@ __all__ = ["Neck"]
 
 
 class Level(nn.Module):
-    """One level: upscaling by transposed convolutions, then 1x1 and 3x3 convolutions."""
+    """One level: transposed convolutions that upscale, then a 1x1 and a 3x3 convolution."""
 
     def __init__(self, width: int, channels: int, upscalings: int) -> None:
         super().__init__()
@@ -30,9 +30,9 @@ class Level(nn.Module):
     def forward(self, x: Tensor, then: nn.Conv2d | None = None) -> Tensor:
         """Map (B, width, H, W) to (B, channels, H * 2**upscalings, W * 2**upscalings).
 
-        Where a 1x1 convolution follows an upscaling or a convolution, both are linear, and are one
-        layer of their product: with half the arithmetic of the upscaling, and with an eighth of the
-        last convolution where a 1x1 convolution `then` keeps an eighth of the channels.
+        A convolution and the 1x1 convolution after it are both linear, so one layer with the
+        product of their weights replaces them. That halves the arithmetic of the upscaling; where
+        `then` keeps an eighth of the channels, the last convolution costs an eighth.
         """
         steps = list(self.upscale)
         for step in steps[:-1]:
@@ -51,7 +51,7 @@ class Level(nn.Module):
 
 
 def _with_1x1(weight: Tensor, bias: Tensor | None, then: nn.Conv2d) -> tuple[Tensor, Tensor]:
-    """Return weight (O, I, h, w) and bias (O,) of a layer with a 1x1 convolution after it."""
+    """Merge a layer and the 1x1 convolution after it into weight (O, I, h, w) and bias (O,)."""
     assert bias is not None
     assert then.bias is not None
     mix = then.weight[:, :, 0, 0]
@@ -59,7 +59,7 @@ def _with_1x1(weight: Tensor, bias: Tensor | None, then: nn.Conv2d) -> tuple[Ten
 
 
 class Neck(nn.Module):
-    """Three levels at 4, 2 and 1 times the token grid."""
+    """Three levels, at 4, 2 and 1 times the resolution of the token grid."""
 
     def __init__(self, width: int, channels: int) -> None:
         super().__init__()
@@ -71,19 +71,19 @@ class Neck(nn.Module):
         then_fine: nn.Conv2d | None = None,
         then_middle: nn.Conv2d | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Make the three maps.
+        """Compute the three feature maps.
 
         Parameters
         ----------
         x : Tensor, shape (B, width, h, w)
-            The trunk's map.
+            The trunk's feature map.
         then_fine, then_middle : nn.Conv2d, optional
-            The mask decoder's 1x1 convolutions of the two finer maps.
+            1x1 convolutions that the mask decoder applies to the two finer maps.
 
         Returns
         -------
         fine, middle, coarse : Tensor
-            At 4x, 2x and 1x the grid of `x`; the finer two after their 1x1 convolutions, if any.
+            At 4, 2 and 1 times the grid of `x`; the finer two after their 1x1 convolutions, if any.
         """
         fine, middle, coarse = self.levels
         return fine(x, then_fine), middle(x, then_middle), coarse(x)

@@ -1,4 +1,4 @@
-"""Points, boxes and previous masks -> embeddings for the mask decoder.
+"""Embeddings of points, boxes and previous masks for the mask decoder.
 
 Source: Kirillov et al., Segment Anything (2023); the Fourier features are those of Tancik et al.
 (2020).
@@ -19,27 +19,32 @@ __all__ = ["BACKGROUND", "BOX_END", "BOX_START", "FOREGROUND", "PADDING", "Promp
 PADDING, BACKGROUND, FOREGROUND, BOX_START, BOX_END = -1, 0, 1, 2, 3
 """Labels of sparse prompts: padding, background click, foreground click, corners of a box."""
 
-# How clicks and boxes are drawn into the mask-prompt channel, where the configuration asks for it:
-# logits at the centre of a click and inside a box, the width of a click in low-resolution pixels,
-# and the distance in these at which the logit has fallen by one. The embedded weights were trained
-# so.
+# How clicks and boxes are drawn into the mask-prompt channel, where the configuration sets
+# render_prompts, as the embedded weights were trained: logits at the centre of a click and inside
+# a box, the width of a click in low-resolution pixels, and the distance in these pixels at which
+# the logit has dropped by one.
 _CLICK_LOGIT, _BOX_LOGIT, _CLICK_SIGMA, _FALL_OFF = 6.0, 3.0, 1.4, 2.0
 
 
 def _beyond(offsets: Tensor, start: Tensor, end: Tensor) -> Tensor:
-    """How far each of S cells lies outside the box along one axis.
+    """Measure how far each of S cells lies outside the box along one axis.
+
+    ::
+
+            <--before--|   box   |--after-->
+        ...............|000000000|..........
 
     Parameters
     ----------
     offsets : Tensor, shape (B, N, S)
         From each prompt to each cell.
     start, end : Tensor of bool, shape (B, N)
-        Which prompt is the box's first corner and which its last, if any.
+        Marks the first and the last corner of the box among the prompts, if there is one.
 
     Returns
     -------
     Tensor, shape (B, S)
-        In cells, 0 within the box and where there is none.
+        In cells; 0 inside the box, and everywhere without a box.
     """
     before = (-0.5 - offsets).masked_fill(~start[..., None], 0)
     after = (offsets - 0.5).masked_fill(~end[..., None], 0)
@@ -47,7 +52,7 @@ def _beyond(offsets: Tensor, start: Tensor, end: Tensor) -> Tensor:
 
 
 class PromptEncoder(nn.Module):
-    """Encode prompts.
+    """Encode points, boxes and masks.
 
     Parameters
     ----------
@@ -85,14 +90,14 @@ class PromptEncoder(nn.Module):
         )
 
     def dense_positions(self, row: int = 0, column: int = 0, size: int | None = None) -> Tensor:
-        """Position embedding of the tokens of a square part of the grid.
+        """Return the position embedding of the tokens in a square part of the grid.
 
         Parameters
         ----------
         row, column : int
-            First token of the part; the whole grid by default.
+            First token of the part.
         size : int, optional
-            Side of the part, in tokens.
+            Side of the part in tokens; the whole grid by default.
 
         Returns
         -------
@@ -118,19 +123,21 @@ class PromptEncoder(nn.Module):
         Tensor, shape (B, N, channels)
         """
         positions = self._fourier((coords.float() + 0.5) / self.resolution)
-        known = self.point_embed[labels.clamp(min=0)]
+        label_embed = self.point_embed[labels.clamp(min=0)]
         padding = (labels == PADDING)[..., None]
-        return torch.where(padding, self.not_a_point.expand_as(known), positions + known)
+        return torch.where(
+            padding, self.not_a_point.expand_as(label_embed), positions + label_embed
+        )
 
     def encode_dense(self, mask: Tensor | None, size: int | None = None) -> Tensor:
-        """Embed a mask prompt, or the learned stand-in for none.
+        """Embed a mask prompt, or return the learned stand-in for no mask.
 
         Parameters
         ----------
         mask : Tensor, shape (B, 1, 4 * size, 4 * size), optional
             Logits.
         size : int, optional
-            Side of the token grid where there is no mask.
+            Side of the token grid if there is no mask.
 
         Returns
         -------
@@ -142,27 +149,27 @@ class PromptEncoder(nn.Module):
         return self.no_mask[:, :, None, None].expand(-1, -1, side, side)
 
     def draw(self, coords: Tensor, labels: Tensor, size: int) -> Tensor:
-        """Draw clicks and boxes as coarse logits.
+        """Draw clicks and boxes as low-resolution logits.
 
         Parameters
         ----------
         coords, labels
-            As for :meth:`encode_sparse`; corners of a box stand next to each other.
+            As for :meth:`encode_sparse`; the two corners of a box are adjacent.
         size : int
-            Side of the drawing, in low-resolution pixels (a quarter of a token).
+            Side of the drawing in low-resolution pixels (a quarter of a token).
 
         Returns
         -------
         Tensor, shape (B, 1, size, size)
-            Blobs at the clicks, positive for foreground; a plateau in the box, where there is one;
-            and a decline with the logarithm of the distance from the box or, without one, from the
+            Blobs at the clicks, positive for foreground; a plateau inside the box, if any; and a
+            decline with the logarithm of the distance from the box or, without a box, from the
             nearest foreground click.
         """
         cells = (coords.float() + 0.5) * (4 * self.grid / self.resolution)
         steps = torch.arange(size, dtype=torch.float32, device=coords.device) + 0.5
         off_x = steps - cells[..., 0, None]
         off_y = steps - cells[..., 1, None]
-        # Separable, so that one small product per object draws all of its clicks at once.
+        # Gaussians are separable: one small product per object draws all of its clicks at once.
         blob_x = torch.exp(off_x.square() / (-2 * _CLICK_SIGMA**2))
         blob_y = torch.exp(off_y.square() / (-2 * _CLICK_SIGMA**2))
         foreground = labels == FOREGROUND
@@ -199,8 +206,8 @@ class PromptEncoder(nn.Module):
         size : int, optional
             Side of the token grid; the nominal one by default.
         shift : Tensor, shape (2,), optional
-            (x, y) in pixels of the model's frame of the part that `coords` count from; training
-            encodes parts of the frame.
+            (x, y) in pixels of the model's frame: origin of the part of the frame to which
+            `coords` refer; training encodes parts of the frame.
 
         Returns
         -------
@@ -211,12 +218,12 @@ class PromptEncoder(nn.Module):
         if self.render_prompts:
             drawing = self.draw(coords, labels, 4 * side)
             mask = drawing if mask is None else mask + drawing
-        placed = coords if shift is None else coords + shift
-        return self.encode_sparse(placed, labels), self.encode_dense(mask, side)
+        in_frame = coords if shift is None else coords + shift
+        return self.encode_sparse(in_frame, labels), self.encode_dense(mask, side)
 
     def _fourier(self, coords: Tensor) -> Tensor:
-        """(..., 2) in [0, 1] -> (..., channels)."""
-        # Under a caller's autocast these few products would lose the place of a click.
+        """Map (..., 2) in [0, 1] to Fourier features (..., channels)."""
+        # A caller's autocast would make these products too inaccurate to locate a click.
         with torch.autocast(coords.device.type, enabled=False):
             angles = (2 * coords - 1) @ self.gaussian.float() * (2 * math.pi)
             return torch.cat([angles.sin(), angles.cos()], dim=-1)

@@ -1,8 +1,7 @@
-"""Where the objects of an image are, before anybody has clicked: a box and a score at every place.
+"""Dense object proposals before the first click: a box and a score at every cell.
 
-Sources: boxes at every place are those of Tian et al., FCOS (2019); the score of a place, its
-distance to the background as a share of the object's largest, that of Weigert et al., StarDist
-(2020).
+Sources: Tian et al., FCOS (2019), for boxes at every cell; Weigert et al., StarDist (2020), for the
+score, which is a cell's distance to the background as a fraction of the object's largest.
 """
 
 from __future__ import annotations
@@ -20,16 +19,26 @@ from sam3.model.layers import LayerNorm2d
 __all__ = ["Proposals", "ProposalHead"]
 
 _MIDDLE_LAYERS = 3
-_UNIT = 16.0  # px of the model's input at which a side is predicted as 0
+_UNIT = 16.0  # side in px of the model's input that is predicted as 0
 
 
 class Proposals(NamedTuple):
-    """What a head says of every cell of a grid four times as fine as the tokens'.
+    """Raw output of the head for every cell of a grid four times as fine as the tokens'.
+
+    ::
+
+         left   right
+        <------+->
+        +------|--+ ^
+        |      |  | | top
+        |------o--| +          o: centre of the cell
+        |      |  | | bottom
+        +---------+ v
 
     Attributes
     ----------
     scores : Tensor, shape (B, 4g, 4g)
-        Logits that the cell lies in the middle of an object.
+        Logits of the cell lying in the middle of an object.
     sides : Tensor, shape (B, 4, 4g, 4g)
         Distances from the cell's centre to the left, top, right and bottom of the object's box, in
         px of the model's input.
@@ -53,7 +62,7 @@ class _Residual(nn.Module):
 
 
 class ProposalHead(nn.Module):
-    """Propose a box at every place, from the features that clicks are answered with.
+    """Propose a box at every cell, from the features used for clicks.
 
     Parameters
     ----------
@@ -80,7 +89,7 @@ class ProposalHead(nn.Module):
         self.out = nn.Conv2d(fine, 5, 1)
 
     def forward(self, embedding: Tensor, middle: Tensor, fine: Tensor) -> Proposals:
-        """Look at B encoded images; see :class:`sam3.model.click_model.EncodedImage`."""
+        """Score B encoded images; see :class:`sam3.model.click_model.EncodedImage`."""
         x = self.to_middle(self.coarse(embedding))
         x = F.interpolate(x, scale_factor=2.0, mode="bilinear") + self.middle_in(middle)
         x = self.to_fine(self.middle(x))

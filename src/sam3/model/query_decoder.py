@@ -1,7 +1,7 @@
-"""The detector's decoder: queries that look at an image and refine a box each.
+"""The detector's decoder: queries that attend to an image and refine one box each.
 
-Sources: Carion et al. (2020), DETR; Liu et al. (2022), DAB-DETR, for the positions that follow the
-boxes; Lin et al. (2023), plain DETR with box-to-pixel bias.
+Sources: Carion et al. (2020), DETR; Liu et al. (2022), DAB-DETR, for queries whose positions follow
+their boxes; Lin et al. (2023), plain DETR with box-to-pixel bias.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from sam3.model.sine import sine_features
 
 __all__ = ["DecodedQueries", "QueryDecoder"]
 
-_LOGIT_MARGIN = 1e-3  # shares below it count as it in logits of boxes
+_LOGIT_MARGIN = 1e-3  # probabilities are clipped to it before the logit of boxes
 
 
 class DecodedQueries(NamedTuple):
-    """What the Q queries found on one image.
+    """Decoded queries of one image.
 
     Attributes
     ----------
     queries : Tensor, shape (Q, C)
-        Their features, for scores and masks.
+        Features for scores and masks.
     boxes : Tensor, float32, shape (Q, 4)
         Centre x, centre y, width and height in 0..1 of the image.
     presence : Tensor, float32, shape ()
-        Logit of whether the concept is anywhere on the image.
+        Logit of the concept being anywhere on the image.
     """
 
     queries: Tensor
@@ -42,7 +42,7 @@ class DecodedQueries(NamedTuple):
 
 
 class QueryLayer(nn.Module):
-    """Attention among the queries, to the prompt and to the image, and an MLP; norms follow."""
+    """Post-norm attention among queries, to the prompt and to the image, followed by an MLP."""
 
     def __init__(self, channels: int, heads: int, mlp_hidden: int) -> None:
         super().__init__()
@@ -65,16 +65,16 @@ class QueryLayer(nn.Module):
         values: Tensor,
         bias: Tensor,
     ) -> Tensor:
-        """Update the tokens x (1, 1 + Q, C), the first of which is for presence."""
-        placed = x + positions
-        x = self.self_norm(x + self.self_attn(placed, placed, x))
+        """Update the tokens x (1, 1 + Q, C), the first of which stands for presence."""
+        queries = x + positions
+        x = self.self_norm(x + self.self_attn(queries, queries, x))
         x = self.prompt_norm(x + self.prompt_attn(x + positions, prompt, prompt))
         x = self.image_norm(x + self.image_attn(x + positions, keys, values, bias=bias))
         return self.mlp_norm(x + self.linear2(F.relu(self.linear1(x))))  # type: ignore[no-any-return]
 
 
 class QueryDecoder(nn.Module):
-    """Find boxes on an image that has been encoded with its prompt.
+    """Find boxes on an image encoded with its prompt.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ class QueryDecoder(nn.Module):
         image : Tensor, shape (1, h * w, C)
             The image, encoded with its prompt.
         positions : Tensor, shape (h * w, C)
-            Of its cells.
+            Position embeddings of its cells.
         prompt : Tensor, shape (1, P, C)
         grid : tuple of int
             (h, w).
@@ -124,23 +124,30 @@ class QueryDecoder(nn.Module):
         boxes = self.reference_boxes.float().sigmoid()
         keys = image + positions
         for layer in self.layers:
-            # The presence token has no place and no bias: a row of zeros before the queries'.
-            places = F.pad(self._positions(boxes), (0, 0, 1, 0))
+            # The presence token has neither position nor bias: a row of zeros before the queries.
+            query_positions = F.pad(self._positions(boxes), (0, 0, 1, 0))
             bias = F.pad(self._box_bias(boxes, grid), (0, 0, 1, 0))
-            x = layer(x, places, prompt, keys, image, bias[None])
+            x = layer(x, query_positions, prompt, keys, image, bias[None])
             queries = self.norm(x[0, 1:])
             boxes = (self.box_head(queries).float() + _logit(boxes)).sigmoid()
         presence = self.presence_head(self.presence_norm(x[0, 0])).float()
         return DecodedQueries(queries, boxes, presence[0])
 
     def _positions(self, boxes: Tensor) -> Tensor:
-        """Positions (Q, C) of queries from their boxes."""
+        """Compute the positions (Q, C) of queries from their boxes."""
         half = self.query_embed.shape[1] // 2
         x, y, width, height = sine_features(boxes, half).unbind(-2)
         return self.position_head(torch.cat((y, x, width, height), -1))  # type: ignore[no-any-return]
 
     def _box_bias(self, boxes: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Bias (heads, Q, h * w) of attention to the image by where cells lie to each box."""
+        """Compute the bias (heads, Q, h * w) of attention to the image from cell positions.
+
+        ::
+
+            cell            x0          x1       the bias depends on the signed distances of a
+            |--------------->|           |       cell from both edges, along each axis alone
+            |--------------------------->|
+        """
         x0, y0, x1, y1 = box_cxcywh_to_xyxy(boxes).unbind(-1)
         parts = []
         for length, edges, head in (
@@ -156,7 +163,9 @@ class QueryDecoder(nn.Module):
         return bias.flatten(2)
 
 
-def _logit(shares: Tensor) -> Tensor:
+def _logit(probabilities: Tensor) -> Tensor:
     margin = _LOGIT_MARGIN
-    logits: Tensor = shares.clamp(min=margin).log() - (1 - shares).clamp(min=margin).log()
+    logits: Tensor = (
+        probabilities.clamp(min=margin).log() - (1 - probabilities).clamp(min=margin).log()
+    )
     return logits

@@ -15,7 +15,7 @@ __all__ = ["apply_rope", "axial_rope_table"]
 def axial_rope_table(
     height: int, width: int, head_dim: int, *, scale: float = 1.0, theta: float = 10000.0
 ) -> Tensor:
-    """Cosines and sines of the rotation of every channel pair at every token of a grid.
+    """Compute the rotations of all channel pairs at every token of a grid.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ def axial_rope_table(
     Returns
     -------
     Tensor, float32, shape (2, height * width, head_dim / 2)
-        Cosines, then sines; tokens in row-major order.
+        Cosines, then sines, with the tokens in row-major order.
     """
     frequencies = theta ** -(
         torch.arange(0, head_dim, 4, dtype=torch.float32, device="cpu") / head_dim

@@ -1,4 +1,4 @@
-"""Sine positions: the fixed encoding of coordinates in the concept detector."""
+"""Sine position embeddings of coordinates in the concept detector."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _TEMPERATURE = 10000.0
 
 
 def sine_features(values: Tensor, channels: int) -> Tensor:
-    """Encode numbers in 0..1, each as sines (even places) and cosines (odd) of falling frequency.
+    """Embed numbers in 0..1 by sines (even channels) and cosines (odd) of falling frequency.
 
     Parameters
     ----------
@@ -31,12 +31,12 @@ def sine_features(values: Tensor, channels: int) -> Tensor:
 
 
 def sine_map(height: int, width: int, channels: int, device: torch.device) -> Tensor:
-    """Encode the cells of a grid, half of the channels for y and half for x.
+    """Embed the cells of a grid: half of the channels for y, then half for x.
 
     Returns
     -------
     Tensor, float32, shape (height * width, channels)
-        Row by row.
+        Cells in row-major order.
     """
     rows, columns = (
         sine_features(torch.arange(1, n + 1, device=device) / (n + 1e-6), channels // 2)

@@ -17,20 +17,20 @@ _TEMPERATURE = 10000.0
 
 
 def _wavelengths(count: int) -> Tensor:
-    """Divisors of `count` channels; each pair of neighbours shares one."""
+    """Return the divisors of `count` channels, in equal pairs."""
     pairs = torch.arange(count, dtype=torch.float32).div(2, rounding_mode="floor")
     return _TEMPERATURE ** (2 * pairs / count)
 
 
 def sine_of_grid(grid: int, channels: int) -> Tensor:
-    """Return the position embedding of a square grid of tokens.
+    """Embed the positions of a square grid of tokens.
 
     Parameters
     ----------
     grid : int
         Side of the grid.
     channels : int
-        A multiple of 4: the first half of the channels holds y, the second x; sines and cosines
+        A multiple of 4: y in the first half of the channels, x in the second; sines and cosines
         alternate.
 
     Returns

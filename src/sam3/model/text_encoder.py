@@ -1,4 +1,4 @@
-"""The text encoder: a transformer over byte-pair tokens, in which each sees those before it.
+"""The text encoder: a causal transformer over byte-pair tokens.
 
 Source: Radford et al., Learning Transferable Visual Models From Natural Language Supervision
 (2021).
@@ -35,7 +35,7 @@ class TextBlock(nn.Module):
 
 
 class TextEncoder(nn.Module):
-    """Encode a text's tokens for the detector.
+    """Encode the tokens of a text for the detector.
 
     Parameters
     ----------
@@ -56,12 +56,12 @@ class TextEncoder(nn.Module):
     def forward(self, ids: Tensor) -> Tensor:
         """Encode one text.
 
-        Padding is not needed: attention is causal, so that what would follow changes nothing.
+        No padding is needed: attention is causal, so padding would not change the result.
 
         Parameters
         ----------
         ids : Tensor of int64, shape (N,)
-            At most as many as the context has places.
+            Token ids, at most as many as the context length.
 
         Returns
         -------

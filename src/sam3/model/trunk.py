@@ -18,12 +18,12 @@ from sam3.model.trunk_linears import BlockLinears, packed_linears
 
 __all__ = ["Progress", "Trunk"]
 
-#: Called with a share in 0..1.
+#: Called with the fraction that is done, 0 to 1.
 Progress = Callable[[float], None]
 
 
 class Trunk(nn.Module):
-    """Encode an image into one map of tokens.
+    """Encode images into one feature map each.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ class Trunk(nn.Module):
         Sizes.
     grid : int
         Side of the token grid at the model's nominal input size. Positions of global attention
-        are scaled by ``window / grid``, also for inputs that cover only a part of that grid.
+        are scaled by ``window / grid``, also for inputs smaller than that grid.
     """
 
     def __init__(self, config: TrunkConfig, *, grid: int) -> None:
@@ -63,9 +63,10 @@ class Trunk(nn.Module):
         images : Tensor, shape (B, 3, H, W)
             Pixels in [-1, 1]; H and W are multiples of the patch size.
         progress : callable, optional
-            Told after each block which share of them is done. What it raises ends the encoding.
+            Called after each block with the fraction of blocks done, 0 to 1. An exception that it
+            raises cancels the encoding.
         linears : sequence of BlockLinears, optional
-            In place of the linear layers of each block, on a CPU and without autograd.
+            Replacements for the linear layers of each block, on a CPU and without autograd.
 
         Returns
         -------
@@ -87,8 +88,8 @@ class Trunk(nn.Module):
             assert isinstance(block, Block)
             rope = whole if block.window is None else local
             if in_place:
-                ready = packed_linears(block) if linears is None else linears[number]
-                apply_in_place(block, x, rope, ready)
+                block_linears = packed_linears(block) if linears is None else linears[number]
+                apply_in_place(block, x, rope, block_linears)
             else:
                 x = block(x, rope)
             if progress is not None:
@@ -97,19 +98,19 @@ class Trunk(nn.Module):
         return features
 
     def compile_blocks(self) -> None:
-        """Compile the blocks at their first use: two compilations, as there are two kinds.
+        """Compile the blocks on first use: twice, once per kind of attention.
 
-        On a CPU in float32 blocks are worked on in place instead, which is faster.
+        On a CPU in float32 the blocks run in place instead, which is faster.
         """
         for block in self.blocks:
             block.compile()
 
     def _rope(self, height: int, width: int, scale: float, device: torch.device) -> Tensor:
-        """Table of rotations, kept per grid size; it is recomputed, never loaded."""
+        """Return the cached table of rotations for a grid; it is never part of a checkpoint."""
         key = (height, width, scale, device)
         if key not in self._tables:
             head_dim = self.config.width // self.config.heads
-            # Not under inference_mode, so that a table made there can serve a training step too.
+            # Outside inference_mode, so that a table computed there also serves a training step.
             with torch.inference_mode(False):
                 table = axial_rope_table(height, width, head_dim, scale=scale)
                 self._tables[key] = table.to(device)

@@ -1,8 +1,8 @@
-"""A block of the trunk on a CPU: the same arithmetic, window by window and in place.
+"""The trunk's block on a CPU: the same arithmetic, window by window and in place.
 
-A block as written down in :mod:`sam3.model.block` makes half a gigabyte of intermediates for an
-image of full size. Here each is made for a few hundred tokens, used while it is in the cache, and
-added to the tokens where they lie. What pads an image to whole windows is never multiplied.
+The block of :mod:`sam3.model.block` allocates half a gigabyte of intermediates for a full-size
+image. Here each intermediate covers a few hundred tokens, is used while it is in the cache, and is
+added to the tokens in place. The padding of incomplete windows is never multiplied.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from sam3.model.trunk_linears import BlockLinears
 
 __all__ = ["apply_in_place", "can_work_in_place"]
 
-#: Tokens that go through a layer together, about: few enough for the cache, and enough that the
-#: matrix products run at their full rate.
+#: Approximate number of tokens that pass a layer together: few enough for the cache, and enough
+#: for the full rate of matrix products.
 _TOGETHER = 576
 
 
 def can_work_in_place(x: Tensor) -> bool:
-    """Tell whether tokens `x` may be worked on by :func:`apply_in_place`."""
+    """Tell whether :func:`apply_in_place` supports the tokens `x`."""
     return (
         x.device.type == "cpu"
         and x.dtype == torch.float32
@@ -35,19 +35,19 @@ def can_work_in_place(x: Tensor) -> bool:
 
 
 def apply_in_place(block: Block, x: Tensor, rope: Tensor, linears: BlockLinears) -> None:
-    """Put tokens through a block.
+    """Apply a block to tokens.
 
     Parameters
     ----------
     block : Block
-        Gives the norms and the shape of the attention.
+        Supplies the norms and the shape of the attention.
     x : Tensor, float32, shape (B, H, W, C)
-        Contiguous tokens on the CPU, overwritten.
+        Contiguous tokens on the CPU, overwritten with the result.
     rope : Tensor, complex64, shape (N, C / heads / 2)
-        Rotations of queries and keys, with N the tokens of a window, or H * W for global
-        attention.
+        Rotations of the queries and keys; N is the number of tokens of a window, or H * W for
+        global attention.
     linears : BlockLinears
-        The block's own, ready to be used.
+        The block's packed linear layers.
     """
     rotations = rope[:, None]
     for image in x:
@@ -61,7 +61,14 @@ def apply_in_place(block: Block, x: Tensor, rope: Tensor, linears: BlockLinears)
 
 
 def _windows(image: Tensor, window: int) -> Iterator[Tensor]:
-    """Yield views (n, h, w, C) of tokens (H, W, C): windows of one size, side by side."""
+    """Yield views (n, h, w, C) of tokens (H, W, C): neighbouring windows of equal size.
+
+    ::
+
+        +----+----+--+      whole windows of a stripe together, then the narrow one
+        |   n=2   |n=1
+        +----+----+--+
+    """
     width = image.shape[1]
     whole = width // window
     step = max(1, _TOGETHER // window**2)
@@ -80,14 +87,14 @@ def _attend_in_windows(
     assert block.window is not None
     n, height, width, channels = windows.shape
     qkv = linears.qkv(block.norm1(windows).reshape(-1, channels)).view(n, height, width, -1)
-    cut = height < block.window or width < block.window
-    if cut:
-        # Padding is zero after the norm, so that its queries, keys and values are the biases.
+    incomplete = height < block.window or width < block.window
+    if incomplete:
+        # Padding is zero after the norm, so its queries, keys and values are the biases.
         whole = linears.qkv_bias.expand(n, block.window, block.window, -1).clone()
         whole[:, :height, :width] = qkv
         qkv = whole
     q, k, v = _rotated(qkv.flatten(1, 2), rotations, block.attn.heads)
-    if cut:
+    if incomplete:
         sides = (block.window, block.window)
         q = q.unflatten(2, sides)[:, :, :height, :width].flatten(2, 3)
     out = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(-1, channels)
@@ -109,9 +116,9 @@ def _attend_everywhere(
 
 
 def _rotated(qkv: Tensor, rotations: Tensor, heads: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return q, k and v (B, heads, N, C / heads) as views of `qkv` (B, N, 3 C), overwritten.
+    """Rotate `qkv` (B, N, 3 C) in place and return views q, k, v (B, heads, N, C / heads).
 
-    Adjacent channels are the two parts of a complex number, and the rotation is a product.
+    Two adjacent channels are a complex number, and a rotation is a complex product.
     """
     parts = qkv.unflatten(-1, (3 * heads, -1))
     turned = torch.view_as_complex(parts[:, :, : 2 * heads].unflatten(-1, (-1, 2)))

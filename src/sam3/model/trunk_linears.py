@@ -1,4 +1,4 @@
-"""The linear layers of a block, made ready for one pass over an image on a CPU."""
+"""The linear layers of a block, with weights packed for one pass over an image on a CPU."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ Apply = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class BlockLinears:
-    """What a block computes by matrix products, each from (N, in) to (N, out).
+    """The matrix products of a block, each from (N, in) to (N, out).
 
     Attributes
     ----------
     qkv, proj : callable
-        Of the attention.
+        Attention's projections.
     qkv_bias : Tensor, shape (3 C,)
-        What `qkv` makes of zeros.
+        The result of `qkv` for zeros.
     fc1 : callable
-        Of the MLP, with the GELU after it.
+        First layer of the MLP, with its GELU.
     fc2 : callable
-        Of the MLP; it may overwrite its input.
+        Second layer of the MLP; it may overwrite its input.
     """
 
     qkv: Apply
@@ -40,11 +40,11 @@ class BlockLinears:
 
 
 def packed_linears(block: Block) -> BlockLinears:
-    """Lay out the weights of a block as the fastest matrix product there is wants them.
+    """Pack the weights of a block for the fastest matrix product available.
 
-    Packing costs a hundredth of the block's time on an image of full size. So it is done for each
-    pass anew and dropped after the block: there is no second copy of the model, and none that
-    could be left behind when its parameters are trained, moved or loaded.
+    Packing takes a hundredth of the block's time on a full-size image. It is therefore repeated
+    for each pass and dropped after the block: the model is never held twice, and no packed copy
+    can go stale when parameters are trained, moved or loaded.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def packed_linears(block: Block) -> BlockLinears:
 def _packed(layer: nn.Linear, *, gelu: bool = False) -> Apply:
     if not _has_onednn() or type(layer) is not nn.Linear:
         return (lambda x: F.gelu(layer(x))) if gelu else layer
-    # oneDNN does fp32 products by a fifth faster than MKL on AMD's processors, and as fast on
+    # oneDNN computes float32 products a fifth faster than MKL on AMD processors, and as fast on
     # others. These are the operators that torch.compile calls on a CPU.
     operators, bias = torch.ops.mkldnn, layer.bias
     weight = operators._reorder_linear_weight(layer.weight.detach())

@@ -1,4 +1,4 @@
-"""A model that has shapes but no values yet, for weights that are about to come."""
+"""Models without parameter values, into which weights are then loaded."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _Module = TypeVar("_Module", bound=nn.Module)
 
 
 class _WithoutValues(TorchFunctionMode):
-    """Draws no first values.
+    """Skip the random initialisation of parameters.
 
-    On the device "meta" they would come to nothing, but drawing them there loads sympy and a good
-    part of torch's compiler, which takes half a second.
+    On the device "meta" it has no effect, but loads sympy and much of torch's compiler, which
+    takes half a second.
     """
 
     def __torch_function__(
@@ -38,11 +38,11 @@ class _WithoutValues(TorchFunctionMode):
 
 
 def unfilled(kind: Callable[[ModelConfig], _Module], config: ModelConfig) -> _Module:
-    """Return a module whose parameters and buffers are on the device "meta"."""
+    """Construct a module whose parameters and buffers are on the device "meta"."""
     with torch.device("meta"), _WithoutValues():
         return kind(config)
 
 
 def unfilled_model(config: ModelConfig) -> ClickModel:
-    """Return a click model whose parameters and buffers are on the device "meta"."""
+    """Construct a click model whose parameters and buffers are on the device "meta"."""
     return unfilled(ClickModel, config)
