@@ -1,8 +1,8 @@
-"""What a model has learnt from somebody's labels, kept apart from the weights it was learnt on.
+"""Adapters: changes to a model learnt from labels, stored apart from its weights.
 
-The trunk's linear layers get changes of low rank (Hu et al., LoRA, 2021); the parts that answer
-prompts, small beside it, are kept whole. An adapter is put into the weights when they are loaded,
-so that everything after that, quantisation included, works on one plain model.
+The linear layers of the trunk get changes of low rank (Hu et al., LoRA, 2021); the much smaller
+prompt encoder and mask decoder are replaced. An adapter is merged into the weights on loading, so
+that everything afterwards, including quantisation, works on an ordinary model.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ class Adapter:
     base : str
         Name of the base weights: ``"tiny"``, or the name of their file.
     fingerprint : str
-        That of the base weights.
+        Fingerprint of the base weights.
     low_rank : mapping of str to (Tensor, Tensor)
-        By parameter, U (out, r) and D (r, in): U D is added to it.
+        By parameter, U (out, r) and D (r, in); the change is U D.
     whole : mapping of str to Tensor
-        Parameters that are replaced.
+        Replacements of whole parameters.
     about : mapping
-        The card: what it was learnt from and how well it did, as JSON holds it.
+        Model card: the training data and the results, as JSON values.
     """
 
     base: str
@@ -56,23 +56,23 @@ class Adapter:
 
 
 def is_adapter(path: str | os.PathLike[str]) -> bool:
-    """Tell whether a file is an adapter; False for anything else, or if there is none."""
+    """Tell whether a file is an adapter; False if it does not exist."""
     return _KEY in _metadata(Path(path))
 
 
 def save_adapter(adapter: Adapter, path: str | os.PathLike[str]) -> None:
-    """Write an adapter as float16, under a temporary name first."""
+    """Write an adapter as float16, atomically."""
     tensors = {_WHOLE + name: value for name, value in adapter.whole.items()}
     for name, (up, down) in adapter.low_rank.items():
         tensors |= {_UP + name: up, _DOWN + name: down}
-    about = {
+    header = {
         "version": _VERSION,
         "base": adapter.base,
         "fingerprint": adapter.fingerprint,
         "about": dict(adapter.about),
     }
     state = {name: t.detach().cpu().half().contiguous() for name, t in tensors.items()}
-    write_whole(Path(path), serialize(state, {_KEY: json.dumps(about)}))
+    write_whole(Path(path), serialize(state, {_KEY: json.dumps(header)}))
 
 
 def read_adapter(path: str | os.PathLike[str]) -> Adapter:
@@ -81,14 +81,14 @@ def read_adapter(path: str | os.PathLike[str]) -> Adapter:
     Raises
     ------
     CheckpointError
-        If the file is none, or damaged.
+        If the file is damaged or not an adapter.
     """
     path = Path(path)
     try:
-        about = json.loads(_metadata(path)[_KEY])
-        if about["version"] != _VERSION:
+        header = json.loads(_metadata(path)[_KEY])
+        if header["version"] != _VERSION:
             raise CheckpointError(
-                f"the adapter {path} has the version {about['version']}. Expected {_VERSION}. "
+                f"the adapter {path} has the version {header['version']}. Expected {_VERSION}. "
                 "Learn it again with this version of the package."
             )
         with safe_open(path, "pt") as file:
@@ -98,18 +98,18 @@ def read_adapter(path: str | os.PathLike[str]) -> Adapter:
             for part in (_UP, _DOWN, _WHOLE)
         )
         low_rank = {name: (up, downs[name]) for name, up in ups.items()}
-        return Adapter(about["base"], about["fingerprint"], low_rank, whole, about["about"])
+        return Adapter(header["base"], header["fingerprint"], low_rank, whole, header["about"])
     except (KeyError, TypeError, ValueError, SafetensorError, OSError) as error:
         if isinstance(error, CheckpointError):
             raise
         raise CheckpointError(
             f"{path} cannot be read as an adapter ({error}). Expected a file that "
-            "`napari-sam3 learn` wrote. Copy it again, or learn it again."
+            "`napari-sam3 learn` wrote. Copy it again, or repeat the training."
         ) from error
 
 
 def find_base(adapter: Adapter, path: str | os.PathLike[str]) -> Path:
-    """Return the file of an adapter's base weights: the embedded ones, or one beside the adapter.
+    """Return the base weights of an adapter: the embedded ones, or a file in the same folder.
 
     Raises
     ------
@@ -121,31 +121,32 @@ def find_base(adapter: Adapter, path: str | os.PathLike[str]) -> Path:
     base = Path(path).parent / adapter.base
     if not base.is_file():
         raise CheckpointError(
-            f"the adapter {path} belongs to the weights {adapter.base} ({adapter.fingerprint}). "
-            f"Expected them beside it, as {base}. Put a copy or a link there."
+            f"the base weights of the adapter {path} are missing: {adapter.base} "
+            f"({adapter.fingerprint}). Expected them in the same folder, as {base}. Put a copy or "
+            "a link there."
         )
     return base
 
 
 def apply_adapter(model: ClickModel, fingerprint: str, adapter: Adapter) -> None:
-    """Put an adapter into a model.
+    """Merge an adapter into a model.
 
     Parameters
     ----------
     model : ClickModel
-        Filled with the base weights; its parameters are replaced.
+        With the base weights; its parameters are replaced.
     fingerprint : str
-        Of these weights.
+        Fingerprint of the base weights.
     adapter : Adapter
 
     Raises
     ------
     CheckpointError
-        If the adapter was learnt on other weights, or does not fit the model.
+        If the adapter was learnt on other weights or does not fit the model.
     """
     if fingerprint != adapter.fingerprint:
         raise CheckpointError(
-            f"the adapter was learnt on the weights {adapter.fingerprint} ({adapter.base}), these "
+            f"the adapter was learnt on the weights {adapter.fingerprint} ({adapter.base}). These "
             f"are {fingerprint} ({model.config.name}). Load it with its own, or learn it again."
         )
     parameters = dict(model.named_parameters())

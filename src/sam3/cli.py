@@ -1,4 +1,4 @@
-"""Command line of the model package: ``sam3 info FILE``."""
+"""Command line of the model package, ``sam3 info FILE``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["describe", "info", "main"]
 
 
 def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Load a weights file strictly and say what it is.
+    """Load a weights file strictly and describe its content.
 
     Parameters
     ----------
@@ -23,49 +23,49 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
     Returns
     -------
     dict
-        "file", "format", "model", "resolution" (side of the input in px), "parameters" (those
-        that clicks need), "tensors" (in the file) and "fingerprint".
+        "file", "format", "model", "resolution" (side of the input in px), "parameters" (their
+        number, for clicks only), "tensors" (their number in the file) and "fingerprint".
 
     Raises
     ------
     CheckpointNotFoundError, CheckpointError
-        If it is no weights file of this model, or not all of it is there.
+        If the file is missing, incomplete or made for another model.
     """
     from sam3.weights import load as checkpoint
 
     file = checkpoint.embedded_weights() if os.fspath(path) == "tiny" else path
-    found = checkpoint.inspect(file)
+    info = checkpoint.inspect(file)
     model = checkpoint.load(file)
     return {
-        "file": str(found.path),
-        "format": found.format,
-        "model": found.config.name,
-        "resolution": found.config.resolution,
+        "file": str(info.path),
+        "format": info.format,
+        "model": info.config.name,
+        "resolution": info.config.resolution,
         "parameters": sum(tensor.numel() for tensor in model.state_dict().values()),
-        "tensors": found.tensors,
+        "tensors": info.tensors,
         "fingerprint": checkpoint.fingerprint(model),
     }
 
 
 def info(path: str) -> str:
-    """Describe a weights file: format, model, parameters and fingerprint, a line each.
+    """Describe a weights file in one line each for format, model, parameters and fingerprint.
 
     Parameters and errors are those of :func:`describe`.
     """
-    about = describe(path)
+    content = describe(path)
     rows = {
-        "file": about["file"],
-        "format": about["format"],
-        "model": f"{about['model']}, input {about['resolution']} px",
-        "parameters": f"{about['parameters']:,} for clicks, in {about['tensors']} tensors of the "
-        "file",
-        "fingerprint": about["fingerprint"],
+        "file": content["file"],
+        "format": content["format"],
+        "model": f"{content['model']}, input {content['resolution']} px",
+        "parameters": f"{content['parameters']:,} for clicks, in {content['tensors']} tensors of "
+        "the file",
+        "fingerprint": content["fingerprint"],
     }
     return "\n".join(f"{name + ':':13}{value}" for name, value in rows.items())
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command; return its exit status."""
+    """Run the command line and return its exit status."""
     parser = argparse.ArgumentParser(prog="sam3", description="SAM 3 for interactive segmentation")
     commands = parser.add_subparsers(dest="command", required=True)
     command = commands.add_parser("info", help="describe a weights file")

@@ -1,4 +1,4 @@
-"""Sizes of the model as plain data. Nothing here imports torch."""
+"""Sizes of the models as plain data, importable without torch."""
 
 from __future__ import annotations
 
@@ -83,8 +83,8 @@ class PromptEncoderConfig:
     mask_channels : int
         Channels in the middle of the mask-prompt network.
     render_prompts : bool
-        Also draw clicks and boxes into the mask-prompt channel. Off in the released model; on in
-        the embedded one, which learns much faster where a prompt lies when it is shown so.
+        Also draw clicks and boxes into the mask-prompt channel. False for the released model;
+        true for the embedded one, which learns the positions of prompts much faster this way.
     """
 
     mask_channels: int = 16
@@ -124,17 +124,17 @@ class MemoryConfig:
     layers : int
         Layers of the memory attention.
     mlp_hidden : int
-        Hidden width of the MLP in each of these.
+        Hidden width of the MLP in each layer.
     fuser_layers : int
         Blocks that fuse a mask with the features of its frame.
     frames : int
-        Temporal positions of memories: one of frames with a prompt, the others of the frames just
-        tracked.
+        Temporal positions of memories: one for frames with a prompt, the others for the frames
+        tracked last.
     pointers : int
-        Object pointers that are attended to are those of fewer frames than this, besides those of
-        frames with a prompt.
+        Besides those of frames with a prompt, object pointers of fewer than this many frames are
+        attended to.
     conditioning : int
-        Frames with a prompt that are attended to, at most.
+        Maximum number of frames with a prompt that are attended to.
     """
 
     channels: int = 64
@@ -152,21 +152,21 @@ class MemoryConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class DetectorConfig:
-    """Sizes of the concept detector, which finds all instances of a text or of example boxes.
+    """Sizes of the concept detector, which finds all instances of a text or example boxes.
 
     Parameters
     ----------
     text_width, text_depth, text_heads, text_mlp_hidden : int
         Channels, blocks, attention heads and MLP width of the text encoder.
     vocabulary, context : int
-        Number of tokens there are, and the most that a text may have.
+        Number of distinct tokens, and maximum number of tokens of a text.
     geometry_depth, encoder_depth, decoder_depth : int
-        Layers of the transformers for example boxes, for the image with its prompt, and for the
+        Layers of the transformers for example boxes, for fusing image and prompt, and for the
         queries.
     heads, mlp_hidden : int
-        Attention heads and MLP width of these three.
+        Attention heads and MLP width of these three transformers.
     queries : int
-        Most instances that can be found on one image.
+        Maximum number of instances on one image.
     """
 
     text_width: int = 1024
@@ -185,12 +185,12 @@ class DetectorConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ProposalConfig:
-    """Sizes of the proposal head, which tells where objects are before anybody has clicked.
+    """Sizes of the proposal head, which finds objects before the first click.
 
     Parameters
     ----------
     coarse, middle, fine : int
-        Channels at one, two and four times the token grid.
+        Channels at 1, 2 and 4 times the resolution of the token grid.
     """
 
     coarse: int = 96
@@ -200,32 +200,32 @@ class ProposalConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """Everything that fixes the shape of a SAM 3 click model.
+    """Sizes that determine the shape of a SAM 3 model for clicks.
 
     Parameters
     ----------
     name : str
-        Name shown to people and stored with features.
+        Name shown to users and stored with features.
     resolution : int
         Side of the square model input, in pixels; a multiple of the patch size.
     channels : int
         Channels of the neck, the prompts and the decoder.
     trunk, prompt_encoder, decoder
-        Sizes of the parts.
+        Sizes of these networks.
     default_level : int
-        Pyramid level on which a click on a large plane starts: a region of
+        Pyramid level on which a click on a large plane starts: a field of
         ``resolution * 2**level`` image pixels is encoded.
     fill_hole_area : int
         Background components of at most this many low-resolution pixels are filled.
     memory : MemoryConfig, optional
-        Sizes of the tracker's memory; None where there is none.
+        Sizes of the tracker's memory, if the model has one.
     three_after_correction : bool
-        Whether clicks that correct a mask are best answered with three masks, as a first click
-        is, rather than with the single one. For whoever asks; the decoder gives either.
+        Whether three masks, as for a first click, are also better than a single one after clicks
+        that correct a mask. A recommendation to callers; the decoder predicts either.
     detector : DetectorConfig, optional
-        Sizes of the concept detector, where the model has one.
+        Sizes of the concept detector, if the model has one.
     proposals : ProposalConfig, optional
-        Sizes of the proposal head, where the model has one.
+        Sizes of the proposal head, if the model has one.
     """
 
     name: str
@@ -249,8 +249,8 @@ class ModelConfig:
             )
         if self.memory is not None and self.channels % self.memory.channels:
             raise ConfigError(
-                f"{self.channels} channels cannot be cut into memory tokens of "
-                f"{self.memory.channels}; expected a divisor."
+                f"{self.channels} channels cannot be split into memory tokens of "
+                f"{self.memory.channels}. Expected a divisor."
             )
 
     @property
@@ -266,10 +266,10 @@ class ModelConfig:
     @property
     def mask_size(self) -> int:
         """Side L of the low-resolution logits: four times the token grid."""
-        return 4 * self.grid
+        """Side L of the low-resolution logits, four times the token grid."""
 
     def with_resolution(self, resolution: int) -> ModelConfig:
-        """Return the same model for another square input.
+        """Return the configuration of the same model for another input size.
 
         Parameters
         ----------
@@ -279,43 +279,43 @@ class ModelConfig:
         Raises
         ------
         ConfigError
-            If it is not.
+            If the resolution is none of these.
         """
         low, high = _RESOLUTIONS
         if resolution % self.patch_size or not low <= resolution <= high:
             raise ConfigError(
-                f"resolution {resolution} is not possible; expected a multiple of "
+                f"the resolution is not supported: {resolution}. Expected a multiple of "
                 f"{self.patch_size} from {low} to {high}, such as {self.resolution}."
             )
         area = round(self.fill_hole_area * (resolution / self.resolution) ** 2)
         return replace(self, resolution=resolution, fill_hole_area=area)
 
     def to_json(self) -> str:
-        """Serialise to JSON, as stored in the metadata of our weight files."""
+        """Serialise to JSON for the metadata of our weights files."""
         return json.dumps(dataclasses.asdict(self), sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> ModelConfig:
-        """Read a configuration written by :meth:`to_json`.
+        """Parse a configuration written by :meth:`to_json`.
 
         Raises
         ------
         ConfigError
-            If the text is no such configuration.
+            If the text is not such a configuration.
         """
         try:
             data = json.loads(text)
             data["trunk"] = _build(TrunkConfig, data["trunk"])
             data["prompt_encoder"] = _build(PromptEncoderConfig, data["prompt_encoder"])
             data["decoder"] = _build(DecoderConfig, data["decoder"])
-            for name, kind in _OPTIONAL_PARTS.items():
-                if data.get(name) is not None:  # files written before there was one lack it
-                    data[name] = _build(kind, data[name])
+            for name, part in _OPTIONAL_PARTS.items():
+                if data.get(name) is not None:  # older files lack the entry
+                    data[name] = _build(part, data[name])
             return cls(**data)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ConfigError(
-                f"the stored model configuration cannot be read ({error}); "
-                "the file was written by another version or is damaged."
+                f"the stored model configuration cannot be read ({error}). The file was written "
+                "by another version or is damaged."
             ) from error
 
 
@@ -328,9 +328,9 @@ _OPTIONAL_PARTS: Mapping[str, type[Any]] = {
 
 def _build(cls: type[_T], data: Mapping[str, Any]) -> _T:
     names = {f.name for f in fields(cls)}  # type: ignore[arg-type]
-    unknown = set(data) - names
+    unknown = sorted(set(data) - names)
     if unknown:
-        raise ConfigError(f"unknown entries {sorted(unknown)} for {cls.__name__}.")
+        raise ConfigError(f"unknown entries for {cls.__name__}: {unknown}.")
     return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})
 
 
@@ -365,20 +365,20 @@ PRESETS: Mapping[str, ModelConfig] = {
         three_after_correction=True,
     ),
 }
-"""Named models: ``sam3`` is the released full size, ``tiny`` the one that ships."""
+"""Configurations by name: ``sam3`` is the released model, ``tiny`` the embedded one."""
 
 
 def get_preset(name: str) -> ModelConfig:
-    """Return the configuration called `name`.
+    """Return the configuration of a preset.
 
     Raises
     ------
     ConfigError
-        If there is none; the message lists the valid names.
+        If there is no such preset; the message lists the names.
     """
     try:
         return PRESETS[name]
     except KeyError:
         raise ConfigError(
-            f"unknown preset {name!r}; the presets are {', '.join(sorted(PRESETS))}."
+            f"unknown preset: {name!r}. Expected one of {', '.join(sorted(PRESETS))}."
         ) from None

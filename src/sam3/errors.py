@@ -23,11 +23,11 @@ __all__ = [
 
 
 class Sam3Error(Exception):
-    """Base of all errors raised on purpose by this project."""
+    """Base class of all errors that this project raises on purpose."""
 
 
 class ConfigError(Sam3Error, ValueError):
-    """A configuration, preset or option that does not exist or does not hold together."""
+    """A configuration, preset or option that does not exist or is inconsistent."""
 
 
 class ImageError(Sam3Error, ValueError):
@@ -35,7 +35,7 @@ class ImageError(Sam3Error, ValueError):
 
 
 class PromptError(Sam3Error, ValueError):
-    """Points, boxes or mask prompts of the wrong shape, label or place."""
+    """Points, boxes or mask prompts of the wrong shape, with a wrong label or out of bounds."""
 
 
 class CheckpointError(Sam3Error, ValueError):
@@ -55,15 +55,15 @@ class FeaturesError(Sam3Error, ValueError):
 
 
 class UnsupportedError(Sam3Error, NotImplementedError):
-    """A part of SAM 3 that this package does not have (yet)."""
+    """A part of SAM 3 that this package does not implement."""
 
 
 class TrainingError(Sam3Error, ArithmeticError):
-    """A training that came to nothing: its gradients are no numbers any more."""
+    """A training run that diverged: its gradients are not finite."""
 
 
 class DeviceError(Sam3Error, RuntimeError):
-    """A device that does not exist here or failed."""
+    """A device that does not exist or failed."""
 
 
 class DeviceMemoryError(DeviceError):

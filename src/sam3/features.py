@@ -1,4 +1,4 @@
-"""Encoded images, to be kept in memory, moved between devices, or saved."""
+"""Encoded images that can be kept in memory, moved between devices, and saved."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class ImageFeatures:
     size : tuple of int
         (height, width) of the image in pixels.
     fingerprint : str
-        Weights that made them.
+        Identifies the weights of the encoder.
     resolution : int
-        Side in pixels of the model's input that they were made at.
+        Side of the model's input in pixels.
     trunk : Tensor, shape (1, width, g, g), optional
-        The trunk's map, where it was kept for the concept detector.
+        The trunk's feature map, if it was kept for the concept detector.
     """
 
     encoded: EncodedImage
@@ -49,7 +49,7 @@ class ImageFeatures:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of memory the features take."""
+        """Memory that the features take, in bytes."""
         return sum(tensor.nbytes for tensor in self._tensors().values())
 
     def _tensors(self) -> dict[str, Tensor]:
@@ -63,23 +63,23 @@ class ImageFeatures:
         return ImageFeatures(moved, self.size, self.fingerprint, self.resolution, trunk)
 
     def to_bytes(self, metadata: Mapping[str, str] | None = None) -> bytes:
-        """Return the features as a safetensors file, in the precision computed.
+        """Serialise the features as a safetensors file, without changing their precision.
 
         Parameters
         ----------
         metadata : mapping of str to str, optional
-            Further entries for the metadata of the file.
+            Additional entries for the metadata of the file.
         """
-        about = {
+        header = {
             "size": self.size,
             "fingerprint": self.fingerprint,
             "resolution": self.resolution,
         }
         tensors = {k: t.cpu().contiguous() for k, t in self._tensors().items()}
-        return serialize(tensors, {**(metadata or {}), _METADATA_KEY: json.dumps(about)})
+        return serialize(tensors, {**(metadata or {}), _METADATA_KEY: json.dumps(header)})
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the features to a safetensors file, in the precision computed."""
+        """Write the features to a safetensors file, without changing their precision."""
         write_whole(Path(path), self.to_bytes())
 
     @classmethod
@@ -89,18 +89,18 @@ class ImageFeatures:
         Raises
         ------
         FeaturesError
-            If the file does not exist or is no such file.
+            If the file does not exist or holds no features.
         """
         try:
             with safe_open(path, framework="pt") as file:
-                about = json.loads((file.metadata() or {})[_METADATA_KEY])
+                header = json.loads((file.metadata() or {})[_METADATA_KEY])
                 encoded = EncodedImage(*(file.get_tensor(k) for k in EncodedImage._fields))
                 trunk = file.get_tensor(_TRUNK) if _TRUNK in file.keys() else None  # noqa: SIM118
-            height, width = about["size"]
+            height, width = header["size"]
             size = int(height), int(width)
-            return cls(encoded, size, about["fingerprint"], int(about["resolution"]), trunk)
+            return cls(encoded, size, header["fingerprint"], int(header["resolution"]), trunk)
         except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
             raise FeaturesError(
-                f"{os.fspath(path)} holds no image features ({error!r}); expected a file written "
+                f"{os.fspath(path)} holds no image features ({error!r}). Expected a file written "
                 "by ImageFeatures.save. Encode the image again."
             ) from error

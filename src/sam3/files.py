@@ -1,4 +1,4 @@
-"""Files written so that a reader never meets half of one, and read up to a limit."""
+"""Atomic writes and bounded reads of files."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 
 __all__ = ["read_bounded", "write_whole"]
 
-_PIECE = 1 << 20
+_CHUNK = 1 << 20
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write to a temporary name beside `path`, and rename it once it is on the disk."""
-    # A name of its own: two processes may write at once, and long names leave no room for more.
+    """Write to a temporary file in the same folder, sync it to disk, and rename it to `path`."""
+    # A random name: processes may write at the same time, and a long name could exceed the limit.
     partial = path.with_name(f".{secrets.token_hex(8)}.partial")
     try:
         with partial.open("xb") as file:
@@ -27,25 +27,25 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def read_bounded(path: Path, most: int) -> bytes:
-    """Read a file, unless it holds more than is expected of its kind.
+    """Read a file of at most a given size.
 
     Parameters
     ----------
     path : Path
         The file.
     most : int
-        Largest size in bytes.
+        Maximum size in bytes.
 
     Raises
     ------
     OSError
-        If it cannot be read, or is larger (EFBIG); no more than the limit is in memory then.
+        If the file cannot be read or is larger (EFBIG); it is never read beyond the maximum.
     """
     content = bytearray()
-    # In pieces: devices and pipes do not say how long they are.
+    # In chunks: devices and pipes do not report their size.
     with path.open("rb") as file:
-        while piece := file.read(_PIECE):
-            content += piece
+        while chunk := file.read(_CHUNK):
+            content += chunk
             if len(content) > most:
                 raise OSError(errno.EFBIG, f"it holds more than {most} bytes", str(path))
     return bytes(content)

@@ -1,4 +1,4 @@
-"""Build models from a preset, at random or from weights."""
+"""Construction of models with random weights, for training and tests."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _FOURIER_SCALES = (1.0, 2.0, 4.0, 8.0)
 
 
 def build_click_model(config: ModelConfig, *, seed: int = 0) -> ClickModel:
-    """Build a model with random weights, as training starts from them.
+    """Build a model with random weights, as the starting point of training.
 
     Parameters
     ----------
     config : ModelConfig
         Sizes.
     seed : int
-        Seed of the weights; the global random state is left alone.
+        Seed of the weights; the global random state is not changed.
 
     Returns
     -------
@@ -47,7 +47,7 @@ def build_click_model(config: ModelConfig, *, seed: int = 0) -> ClickModel:
                 nn.init.trunc_normal_(module.weight, std=0.02)
                 nn.init.zeros_(module.bias)
         nn.init.trunc_normal_(model.trunk.pos_embed, std=0.02)
-        # Attention of the decoder and the mask heads learn sooner from wider weights.
+        # Wider weights speed up the training of the decoder's attention and the mask heads.
         for module in model.mask_decoder.modules():
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
@@ -64,9 +64,9 @@ def build_detector_model(config: ModelConfig, *, seed: int = 0) -> DetectorModel
     Parameters
     ----------
     config : ModelConfig
-        Sizes, with those of a detector.
+        Sizes, including those of a detector.
     seed : int
-        Seed of the weights; the global random state is left alone.
+        Seed of the weights; the global random state is not changed.
 
     Returns
     -------
@@ -83,7 +83,7 @@ def build_detector_model(config: ModelConfig, *, seed: int = 0) -> DetectorModel
 
 
 def random_predictor(preset: str = "tiny", *, seed: int = 0, device: str = "cpu") -> Predictor:
-    """Return a predictor with random weights, for tests and measurements.
+    """Build a predictor with random weights, for tests and measurements.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def random_predictor(preset: str = "tiny", *, seed: int = 0, device: str = "cpu"
 
 
 def _low_frequency_patches(config: ModelConfig) -> Tensor:
-    """Patch embedding (width, 3, p, p) that starts from 2D cosines, the lowest first."""
+    """Initialise a patch embedding (width, 3, p, p) with 2D cosines, lowest frequency first."""
     p, width = config.patch_size, config.trunk.width
     steps = (torch.arange(p, dtype=torch.float32) + 0.5) * math.pi / p
     waves = torch.stack([(k * steps).cos() for k in range(p)])
@@ -111,7 +111,7 @@ def _low_frequency_patches(config: ModelConfig) -> Tensor:
     basis = basis / basis.flatten(1).norm(dim=1)[:, None, None]
     colours = torch.tensor([[1.0, 1, 1], [1, 0, -1], [1, -2, 1]], dtype=torch.float32)
     colours = colours / colours.norm(dim=1, keepdim=True)
-    # Two thirds of the channels look at brightness, the rest at the two colour differences.
+    # Two thirds of the channels encode brightness, the rest the two colour differences.
     grey = min(2 * width // 3, p * p)
     rest = -(-(width - grey) // 2)
     kernels = [colours[0][:, None, None] * basis[:grey, None]]
@@ -120,7 +120,7 @@ def _low_frequency_patches(config: ModelConfig) -> Tensor:
 
 
 def _spread_fourier_scales(gaussian: Tensor) -> None:
-    """Let the columns of the Fourier matrix (2, C) cover several scales."""
+    """Scale the columns of the Fourier matrix (2, C) to cover several frequencies."""
     scales = gaussian.new_tensor(_FOURIER_SCALES)
     scales = scales.repeat(-(-gaussian.shape[1] // len(_FOURIER_SCALES)))
     gaussian.mul_(scales[: gaussian.shape[1]])

@@ -1,4 +1,4 @@
-"""What a predictor answers."""
+"""The result of a prediction."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ __all__ = ["Prediction"]
 
 @dataclass(frozen=True)
 class Prediction:
-    """Masks for one or more prompted objects; all arrays get a leading B for B > 1 objects.
+    """Masks of one or more prompted objects; all arrays have a leading axis B if B > 1.
 
     Attributes
     ----------
     masks : ndarray of bool, shape (C, H, W)
-        At the image's size; float32 logits where these were asked for. C is 3 or 1. Where crops
-        were asked for, an array of :class:`sam3.preprocess.transforms.MaskCrop` of shape (C,).
+        At the image's size; float32 logits or an array (C,) of
+        :class:`sam3.preprocess.transforms.MaskCrop`, on request. C is 3 or 1.
     scores : ndarray of float32, shape (C,)
         Predicted intersection over union.
     logits : ndarray of float32, shape (C, L, L)
-        Low-resolution logits within +-32, to be given back as ``mask_input``.
+        Low-resolution logits, clipped to +-32, for use as ``mask_input``.
     """
 
     masks: npt.NDArray[Any]

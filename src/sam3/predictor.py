@@ -1,4 +1,4 @@
-"""The interactive predictor: encode an image once, then ask for masks as often as you like."""
+"""The interactive predictor: encode an image once, then predict any number of masks."""
 
 from __future__ import annotations
 
@@ -36,44 +36,44 @@ from sam3.weights.proposals import load_proposal_head
 __all__ = ["ImageFeatures", "Prediction", "Predictor", "load_predictor"]
 
 _GPU_BATCH = 4
-_GPU_OBJECTS = 32  # decoded at once; more cost memory and save little
-_CLAMP = 32.0  # previous logits are handed out, and taken back, within +-32
+_GPU_OBJECTS = 32  # decoded at once: more take memory and save little time
+_CLAMP = 32.0  # low-resolution logits are returned, and accepted, within +-32
 
 
 class Predictor:
-    """Answer clicks and boxes on encoded images.
+    """Predict masks from clicks and boxes on encoded images.
 
     Parameters
     ----------
     model : ClickModel
-        A filled model; it is moved to the device.
+        A model with weights; it is moved to the device.
     device : str or torch.device
         ``"auto"`` picks CUDA, then MPS, then the CPU.
     precision : {"auto", "float32", "bfloat16", "int8"}
-        Arithmetic of the network; prompts are always encoded in float32. ``"auto"`` is bfloat16
-        on CUDA devices of compute capability 8 and up, float32 elsewhere. A caller's autocast
-        changes nothing. ``"int8"`` is float32 but for the linear layers of the encoder, which it
-        rounds to 8 bits: CPU only, see :mod:`sam3.runtime.quantization`.
+        Precision of the network; prompts are always encoded in float32. ``"auto"`` is bfloat16
+        on CUDA devices of compute capability 8 and up, float32 elsewhere. A caller's autocast is
+        ignored. ``"int8"`` is float32 with the linear layers of the encoder rounded to 8 bits, on
+        the CPU only: see :mod:`sam3.runtime.quantization`.
     fingerprint : str, optional
-        That of the weights, where it is known already, as from
+        Fingerprint of the weights, if already computed, as by
         :func:`sam3.weights.load.load_with_fingerprint`.
     proposal_head : ProposalHead, optional
-        Of the same weights; :func:`sam3.proposals.propose` finds objects with it.
+        From the same weights, for :func:`sam3.proposals.propose`.
 
     Attributes
     ----------
     fingerprint : str
-        Name of the weights; for ``"int8"`` another than for the weights as they are, so that
-        features of both are never taken for one another.
+        Identifies the weights. It differs for ``"int8"``, so that features of both precisions are
+        never mixed up.
     weights : Path or None
-        File that :func:`load_predictor` read; of an adapter, that of its base weights.
+        File read by :func:`load_predictor`; for an adapter, that of its base weights.
 
     Raises
     ------
     ConfigError, DeviceError
-        If the precision is not possible on the device, or there is no such device.
+        If the device does not exist or does not support the precision.
     UnsupportedError
-        If the processor cannot do ``"int8"``.
+        If the processor does not support ``"int8"``.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class Predictor:
             self.precision = precision
             self.fingerprint = fingerprint or checkpoint.fingerprint(model)
             self._image_sides = ImageSides(model)
-            choose_precision(precision, self.device)  # a wrong name is refused at once
+            choose_precision(precision, self.device)  # fails early on an unknown name
             self._linears = None
             if precision == "int8":
                 self._linears = quantize_trunk(model.trunk)
@@ -109,7 +109,7 @@ class Predictor:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Arithmetic of the network on its device."""
+        """Data type in which the network computes on its device."""
         return choose_precision(self.precision, self.device)
 
     def encode(
@@ -126,11 +126,12 @@ class Predictor:
         image : PIL.Image.Image, ndarray or Tensor
             See :func:`sam3.preprocess.transforms.rgb_image`.
         progress : callable, optional
-            Told after each block of the encoder which share of them, in 0..1, is done. What it
-            raises ends the encoding and is passed on; the predictor stays usable.
+            Called after each block of the encoder with the fraction of blocks done, 0 to 1. An
+            exception that it raises cancels the encoding and propagates; the predictor stays
+            usable.
         keep_trunk : bool
-            Keep the trunk's map too, of which :class:`sam3.concepts.detector.Detector` finds
-            concepts.
+            Keep the trunk's feature map too, in which :class:`sam3.concepts.detector.Detector`
+            finds concepts.
 
         Returns
         -------
@@ -139,7 +140,7 @@ class Predictor:
         Raises
         ------
         ImageError
-            If it is no image that can be encoded.
+            If the image cannot be encoded.
         DeviceMemoryError
             If the device runs out of memory; the predictor stays usable.
         """
@@ -172,8 +173,8 @@ class Predictor:
         self, images: Sequence[Any], progress: Callable[[float], None] | None, keep_trunk: bool
     ) -> list[ImageFeatures]:
         pixels = [rgb_image(image) for image in images]
-        about = self.fingerprint, self.config.resolution
-        # Batching pays where many cores wait for work; on a CPU it only costs memory.
+        made_with = self.fingerprint, self.config.resolution
+        # Batches keep the many cores of a GPU busy; on a CPU they only take memory.
         step = 1 if self.device.type == "cpu" else _GPU_BATCH
         features: list[ImageFeatures] = []
         for start in range(0, len(pixels), step):
@@ -182,11 +183,11 @@ class Predictor:
                 side, device = self.config.resolution, self.device
                 inputs = [image_to_model(image, side, device) for image in part]
                 trunk = self.model.trunk(torch.cat(inputs), progress, self._linears)
-                together = self.model.click_features(trunk)
+                batch = self.model.click_features(trunk)
             for i, image in enumerate(part):
-                encoded = EncodedImage(*(t[i : i + 1] for t in together))
+                encoded = EncodedImage(*(t[i : i + 1] for t in batch))
                 kept = trunk[i : i + 1].contiguous() if keep_trunk else None
-                features.append(ImageFeatures(encoded, image.shape[:2], *about, trunk=kept))
+                features.append(ImageFeatures(encoded, image.shape[:2], *made_with, trunk=kept))
         return features
 
     def predict(
@@ -209,19 +210,19 @@ class Predictor:
         point_coords : array-like, shape (N, 2) or (B, N, 2), optional
             (x, y) in pixels of the image, pixel centres at integers.
         point_labels : array-like, shape (N,) or (B, N), optional
-            1 foreground, 0 background, -1 padding.
+            (x, y) in pixels of the image; pixel centres are at integers.
         box : array-like, shape (4,), (1, 4) or (B, 4), optional
             x0, y0, x1, y1 in pixels of the image.
         mask_input : array-like, shape (1, L, L) or (B, 1, L, L), optional
             Previous low-resolution logits of each object.
         multimask_output : bool
-            Return three masks an object, for prompts that may mean several things, or one.
+            Return three masks per object, for ambiguous prompts, instead of one.
         return_logits : bool
             Return masks as float32 logits instead of bool.
         crop : bool or "later"
-            Return each mask as its bounding box and the pixels in it. Nothing of the image's size
-            is made, however large the image is. With "later" not even these are made, but what
-            makes them: :class:`sam3.preprocess.transforms.UndrawnMask`.
+            Return each mask as its bounding box and the pixels in it, without any array of the
+            image's size. "later" defers even that: the masks are
+            :class:`sam3.preprocess.transforms.UndrawnMask`.
 
         Returns
         -------
@@ -230,8 +231,8 @@ class Predictor:
         Raises
         ------
         PromptError
-            If a prompt has the wrong shape or label or lies outside the image, or there is none;
-            if both crops and logits are asked for.
+            If a prompt has the wrong shape or label, lies outside the image, or is missing; or if
+            both crops and logits are requested.
         FeaturesError
             If the features were made with other weights or at another resolution.
         DeviceMemoryError
@@ -239,8 +240,8 @@ class Predictor:
         """
         if crop and return_logits:
             raise PromptError(
-                "crop=True and return_logits=True exclude each other: crops are bool. Use one of "
-                "them; `logits` of the prediction holds low-resolution logits in any case."
+                "crop=True and return_logits=True exclude each other, because crops are bool. "
+                "Use one of them: `logits` of the prediction holds low-resolution logits anyway."
             )
         self.check_features(features)
         prompts = check_prompts(
@@ -254,13 +255,13 @@ class Predictor:
         kind: MaskKind = "logits" if return_logits else "masks"
         if crop:
             kind = "undrawn" if crop == "later" else "crops"
-        found = self._predict(features, prompts, multimask_output, kind)
-        if prompts.objects == 1:
-            found = Prediction(found.masks[0], found.scores[0], found.logits[0])
-        return found
+        prediction = self._predict(features, prompts, multimask_output, kind)
+        if prompts.objects > 1:
+            return prediction
+        return Prediction(prediction.masks[0], prediction.scores[0], prediction.logits[0])
 
     def check_features(self, features: ImageFeatures) -> None:
-        """Refuse features that were made with other weights or at another resolution.
+        """Raise an error for features made with other weights or at another resolution.
 
         Raises
         ------
@@ -269,15 +270,15 @@ class Predictor:
         made_with = features.fingerprint, features.resolution
         if made_with != (self.fingerprint, self.config.resolution):
             raise FeaturesError(
-                f"the features were made with the weights {made_with[0]} at {made_with[1]} px, "
-                f"this predictor has {self.fingerprint} at {self.config.resolution} px; encode "
-                "the image again."
+                f"the features were made with the weights {made_with[0]} at {made_with[1]} px. "
+                f"Expected {self.fingerprint} at {self.config.resolution} px, as in this "
+                "predictor. Encode the image again."
             )
 
     def _predict(
         self, features: ImageFeatures, prompts: Prompts, multimask: bool, kind: MaskKind
     ) -> Prediction:
-        """Predict masks part by part into arrays (B, C, ...)."""
+        """Predict masks (B, C, ...) in parts."""
         shape = prompts.objects, 3 if multimask else 1
         cells = self.config.mask_size
         with self.running("predict masks"):
@@ -301,12 +302,12 @@ class Predictor:
                     fill_area=self.config.fill_hole_area,
                 )
 
-        # On a CPU an object at a time fits the caches best. Its result is then the same whatever
-        # else is asked for in the same call: within rounding, and with one thread to the last bit.
-        alone = self.device.type == "cpu"
-        step = 1 if alone else _GPU_OBJECTS
+        # On a CPU one object at a time fits the caches best. Its result is then independent of the
+        # other objects of the call: within rounding, and bit for bit with one thread.
+        on_cpu = self.device.type == "cpu"
+        step = 1 if on_cpu else _GPU_OBJECTS
         parts = [slice(start, start + step) for start in range(0, prompts.objects, step)]
-        if alone:
+        if on_cpu:
             on_all_cores(predict, parts)
         else:
             for part in parts:
@@ -316,7 +317,7 @@ class Predictor:
     def _decode(
         self, side: ImageSide, prompts: Prompts, size: tuple[int, int], multimask: bool
     ) -> tuple[Tensor, Tensor]:
-        """Low-resolution logits (B, C, L, L) and scores (B, C), float32."""
+        """Decode low-resolution logits (B, C, L, L) and scores (B, C), float32."""
         coords = to_model_frame(prompts.coords, size, self.config.resolution)
         mask = None
         if prompts.mask is not None:
@@ -333,7 +334,7 @@ class Predictor:
     def running(self, what: str, *, exact: bool = False) -> AbstractContextManager[None]:
         """Return the context in which the network runs; see :func:`sam3.runtime.running.running`.
 
-        What is no part of the model is `exact`: never in half precision.
+        With `exact`, for steps that are not part of the model, never in half precision.
         """
         half = self.dtype == torch.bfloat16 and not exact
         return running(what, self.device, half=half)
@@ -351,16 +352,16 @@ def load_predictor(
     Parameters
     ----------
     name_or_path : str or path-like
-        ``"tiny"`` for the embedded model, or a weights file: the released ``sam3.pt`` or
+        ``"tiny"`` for the embedded model; or a weights file, that is the released ``sam3.pt`` or
         ``model.safetensors``, or one written by this project; or an adapter, whose base weights
-        are the embedded ones or lie beside it.
+        are the embedded ones or in the same folder.
     device : str or torch.device
         ``"auto"`` picks CUDA, then MPS, then the CPU.
     precision : {"auto", "float32", "bfloat16", "int8"}
         See :class:`Predictor`.
     resolution : int, optional
         Side of the model's input in pixels, a multiple of 14 from 252 to 2016; by default that of
-        the weights, 1008 for the released ones.
+        the weights, which is 1008 for the released ones.
 
     Returns
     -------
@@ -369,19 +370,19 @@ def load_predictor(
     Raises
     ------
     CheckpointNotFoundError, CheckpointError
-        If there is no such file, or it is damaged or made for another model.
+        If the file does not exist, is damaged or was made for another model.
     DeviceError
-        If the device does not exist here.
+        If the device does not exist.
     ConfigError
-        If the resolution or precision is not possible.
+        If the resolution or the precision is not supported.
     UnsupportedError
-        If the processor cannot do ``"int8"``.
+        If the processor does not support ``"int8"``.
     """
     chosen = choose_device(device)
     choose_precision(precision, chosen)
     if name_or_path == "sam3":
         raise CheckpointNotFoundError(
-            "the released SAM 3 weights are not part of this package: request access at "
+            "the released SAM 3 weights are not part of this package. Request access at "
             "huggingface.co/facebook/sam3, download sam3.pt or model.safetensors, and give the "
             'path of that file; or use the embedded model "tiny".'
         )

@@ -1,4 +1,4 @@
-"""Check prompts and bring them into one form. Needs numpy only."""
+"""Validation of prompts and conversion to the form that the model takes, with numpy only."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PADDING, _BOX_START, _BOX_END = -1, 2, 3
 
 @dataclass(frozen=True)
 class Prompts:
-    """Prompts of B objects, checked and put together as the model takes them.
+    """Validated prompts of B objects.
 
     Attributes
     ----------
@@ -41,7 +41,7 @@ class Prompts:
         return len(self.coords)
 
     def part(self, objects: slice) -> Prompts:
-        """Return the prompts of some of the objects."""
+        """Return the prompts of a slice of the objects."""
         mask = None if self.mask is None else self.mask[objects]
         return Prompts(self.coords[objects], self.labels[objects], mask)
 
@@ -55,7 +55,7 @@ def check_prompts(
     size: tuple[int, int],
     mask_size: int,
 ) -> Prompts:
-    """Check the prompts of one call.
+    """Check and convert the prompts of one call.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def check_prompts(
     Raises
     ------
     PromptError
-        Naming the value, what was expected and what to do.
+            With the value, what was expected and what to do.
     """
     points = None
     if point_coords is not None or point_labels is not None:
@@ -90,12 +90,12 @@ def check_prompts(
         if value is not None
     }
     if not counts:
-        raise PromptError("no prompt was given; pass point_coords, box or mask_input.")
+        raise PromptError("no prompt was given. Pass point_coords, box or mask_input.")
     if len(set(counts.values())) > 1:
         listing = ", ".join(f"{name} {count}" for name, count in counts.items())
         raise PromptError(
-            f"the prompts are for different numbers of objects ({listing}); give each the same "
-            "leading axis B, padding missing points with label -1."
+            f"the prompts are for different numbers of objects: {listing}. Expected the same "
+            "leading axis B. Pad missing points with label -1."
         )
     return _join(points, boxes, mask, next(iter(counts.values())))
 
@@ -113,7 +113,8 @@ def _join(
     if points is not None:
         coords.append(points[0])
         labels.append(points[1])
-    if coords:  # a mask alone goes without any sparse prompt
+    # A mask alone is a prompt without points; with any point, the model expects a padding point.
+    if coords:
         coords.append(np.zeros((objects, 1, 2)))
         labels.append(np.full((objects, 1), _PADDING))
     else:
@@ -126,9 +127,9 @@ def _array(value: npt.ArrayLike, name: str) -> npt.NDArray[np.float64]:
     try:
         array = np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise PromptError(f"{name} is no array of numbers: {value!r}.") from error
+        raise PromptError(f"{name} is not an array of numbers: {value!r}.") from error
     if not np.isfinite(array).all():
-        raise PromptError(f"{name} holds NaN or infinity: {value!r}; give finite numbers.")
+        raise PromptError(f"{name} holds NaN or infinity: {value!r}. Expected finite numbers.")
     return array
 
 
@@ -138,30 +139,30 @@ def _points(
     if point_coords is None or point_labels is None:
         given = "point_coords" if point_labels is None else "point_labels"
         raise PromptError(
-            f"only {given} was given; point_coords and point_labels belong together: one label "
-            "(1 foreground, 0 background) a point."
+            f"only {given} was given. Expected both point_coords and point_labels, with one label "
+            "(1 foreground, 0 background) per point."
         )
     coords = _array(point_coords, "point_coords")
     labels = _array(point_labels, "point_labels")
     if coords.ndim not in (2, 3) or coords.shape[-1] != 2:
         raise PromptError(
-            f"point_coords has the shape {coords.shape}; expected (N, 2) for one object or "
-            "(B, N, 2) for B objects, each row (x, y)."
+            f"point_coords has the shape {coords.shape}. Expected (N, 2) for one object or "
+            "(B, N, 2) for B objects, with (x, y) in each row."
         )
     if labels.shape != coords.shape[:-1]:
         raise PromptError(
-            f"point_labels has the shape {labels.shape}, point_coords {coords.shape}; expected one "
-            f"label a point, shape {coords.shape[:-1]}."
+            f"point_labels has the shape {labels.shape} for point_coords of {coords.shape}. "
+            f"Expected one label per point: {coords.shape[:-1]}."
         )
     if coords.shape[-2] == 0 or coords.shape[0] == 0:
         raise PromptError(
-            f"point_coords has the shape {coords.shape} and holds no point; pass at least one, or "
-            "None."
+            f"point_coords is empty: shape {coords.shape}. Expected at least one point. Pass None "
+            "for no points."
         )
     bad = sorted(set(labels.ravel().tolist()) - {-1.0, 0.0, 1.0})
     if bad:
         raise PromptError(
-            f"point_labels holds {bad}; expected 1 (foreground), 0 (background) or -1 (padding)."
+            f"point_labels holds {bad}. Expected 1 (foreground), 0 (background) or -1 (padding)."
         )
     coords, labels = coords.reshape(-1, *coords.shape[-2:]), labels.reshape(-1, labels.shape[-1])
     _check_inside(coords[labels >= 0], size)
@@ -169,46 +170,47 @@ def _points(
 
 
 def _check_inside(points: npt.NDArray[np.float64], size: tuple[int, int]) -> None:
-    """Points may touch the border, up to one pixel outside."""
+    """Raise an error for points more than a pixel outside the image."""
     height, width = size
     outside = (points < -1).any(1) | (points[:, 0] > width) | (points[:, 1] > height)
     if outside.any():
         x, y = points[outside][0]
         raise PromptError(
             f"the point (x={x:g}, y={y:g}) lies outside the image of width {width} and height "
-            f"{height}; points are (x, y) in pixels, not (row, column)."
+            f"{height}. Expected (x, y) in pixels, not (row, column)."
         )
 
 
 def check_boxes(box: npt.ArrayLike, size: tuple[int, int]) -> npt.NDArray[np.float64]:
-    """Return boxes (4,) or (B, 4) of x0, y0, x1, y1 as (B, 4), their corners in order.
+    """Return boxes (4,) or (B, 4) of x0, y0, x1, y1 as (B, 4) with their corners in order.
 
     Raises
     ------
     PromptError
-        If one has no area or lies outside an image of this (height, width).
+        If a box has no area or lies outside the image of this (height, width).
     """
     boxes = _array(box, "box")
     if boxes.ndim not in (1, 2) or boxes.shape[-1] != 4 or boxes.size == 0:
         raise PromptError(
-            f"box has the shape {boxes.shape}; expected (4,) or (B, 4), each row x0, y0, x1, y1."
+            f"box has the shape {boxes.shape}. Expected (4,) or (B, 4), with x0, y0, x1, y1 in "
+            "each row."
         )
     corners = boxes.reshape(-1, 2, 2)
     ordered = np.sort(corners, axis=1)
     if (ordered != corners).any():
-        _LOG.info("box corners were swapped and have been put in order: %s", boxes.tolist())
+        _LOG.info("reordered the corners of boxes: %s", boxes.tolist())
     flat = (ordered[:, 0] == ordered[:, 1]).any(1)
     if flat.any():
         raise PromptError(
-            f"the box {corners[flat][0].ravel().tolist()} has no area; expected x0 < x1 and "
+            f"the box {corners[flat][0].ravel().tolist()} has no area. Expected x0 < x1 and "
             "y0 < y1."
         )
     limit = np.array([size[1], size[0]])
-    away = (ordered[:, 1] < 0).any(1) | (ordered[:, 0] > limit).any(1)
-    if away.any():
+    outside = (ordered[:, 1] < 0).any(1) | (ordered[:, 0] > limit).any(1)
+    if outside.any():
         raise PromptError(
-            f"the box {corners[away][0].ravel().tolist()} lies outside the image of width "
-            f"{size[1]} and height {size[0]}; boxes are x0, y0, x1, y1 in pixels."
+            f"the box {corners[outside][0].ravel().tolist()} lies outside the image of width "
+            f"{size[1]} and height {size[0]}. Expected x0, y0, x1, y1 in pixels."
         )
     return ordered.reshape(-1, 4)
 
@@ -221,6 +223,6 @@ def _mask(mask_input: Any, mask_size: int) -> npt.NDArray[np.float32]:
     if mask.ndim == 4 and mask.shape[1:] == expected and len(mask):
         return mask
     raise PromptError(
-        f"mask_input has the shape {mask.shape}; expected {expected} or B x {expected}: the "
-        "low-resolution logits of an earlier prediction, one mask an object."
+        f"mask_input has the shape {mask.shape}. Expected {expected} or B x {expected}: the "
+        "low-resolution logits of an earlier prediction, one mask per object."
     )

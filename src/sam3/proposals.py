@@ -1,4 +1,4 @@
-"""Boxes where the model expects objects, before anybody has clicked."""
+"""Proposals of objects on an encoded image, before the first click."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ _DUPLICATE_IOU = 0.6
 
 @dataclass(frozen=True, eq=False)
 class BoxProposals:
-    """Boxes of N objects of an image, those of the highest score first.
+    """Boxes of N objects of an image, in order of decreasing score.
 
     Attributes
     ----------
     boxes : ndarray of float64, shape (N, 4)
-        x0, y0, x1, y1 in pixels of the image, pixel centres at integers; within the image.
+        x0, y0, x1, y1 in pixels of the image, clipped to it; pixel centres are at integers.
     points : ndarray of float64, shape (N, 2)
-        (x, y) of a place well inside each object.
+        (x, y) of a point well inside each object.
     scores : ndarray of float32, shape (N,)
-        How far inside an object that place lies: 1 in its middle, 0 on the background.
+        Depth of that point in the object: 1 in its middle, 0 on the background.
     """
 
     boxes: npt.NDArray[np.float64]
@@ -42,19 +42,19 @@ class BoxProposals:
 def propose(
     predictor: Predictor, features: ImageFeatures, least_score: float = 0.4
 ) -> BoxProposals:
-    """Propose the boxes of all objects of an encoded image.
+    """Propose boxes for all objects of an encoded image.
 
-    Places whose score is the highest among their neighbours propose a box each; of boxes that
-    overlap by more than an IoU of 0.6, the best is kept.
+    Each local maximum of the score proposes a box; of boxes that overlap by more than an IoU of
+    0.6, the best is kept.
 
     Parameters
     ----------
     predictor : Predictor
-        Of weights with a proposal head, such as the embedded ones.
+        With a proposal head, as the embedded model has.
     features : ImageFeatures
         From its :meth:`~sam3.predictor.Predictor.encode`.
     least_score : float
-        Proposals below it are left out, 0 to 1.
+        Minimum score of a proposal, 0 to 1.
 
     Returns
     -------
@@ -73,8 +73,8 @@ def propose(
         )
     with predictor.running("propose objects"):
         encoded = features.to(predictor.device).encoded
-        found = head(encoded.embedding, encoded.middle, encoded.fine)
-    scores, sides = found.scores[0].float().sigmoid().cpu(), found.sides[0].float().cpu()
+        proposals = head(encoded.embedding, encoded.middle, encoded.fine)
+    scores, sides = proposals.scores[0].float().sigmoid().cpu(), proposals.sides[0].float().cpu()
     highest = F.max_pool2d(scores[None, None], 3, stride=1, padding=1)[0, 0]
     rows, columns = torch.nonzero((scores >= least_score) & (scores == highest), as_tuple=True)
     size = predictor.config.resolution
@@ -91,7 +91,7 @@ def propose(
 
 
 def _to_image(places: Tensor, size: tuple[int, int], side: int) -> npt.NDArray[np.float64]:
-    """Move (x, y) pairs from the model's input, edges at 0 and `side`, to pixels of the image."""
+    """Map (x, y) pairs from the model's input, with edges at 0 and `side`, to image pixels."""
     height, width = size
     pairs = places.double().numpy().reshape(-1, 2) * (np.array([width, height]) / side) - 0.5
     return np.clip(pairs, 0, [width - 1, height - 1]).reshape(places.shape)

@@ -1,4 +1,4 @@
-"""The public notebook's pictures of concepts. Plotting needs matplotlib, the extra ``plot``."""
+"""Plots of concepts as in the public notebook; they need matplotlib, the extra ``plot``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SHADE = 0.5  # opacity of masks
 
 
 def normalize_bbox(bbox: Tensor | Sequence[float], img_w: float, img_h: float) -> Tensor:
-    """Divide boxes (..., 4) in pixels, whose numbers are x, y, x, y, by the image's size."""
+    """Divide boxes (..., 4) of x, y, x, y in pixels by the size of the image."""
     boxes = torch.as_tensor(bbox, dtype=torch.float32)
     if boxes.shape[-1:] != (4,) or img_w <= 0 or img_h <= 0:
         raise PromptError(
@@ -89,7 +89,7 @@ def plot_results(img: Image.Image, results: ImageState) -> Figure:
 
 
 def _shaded(mask: Any, color: Sequence[float]) -> Any:
-    """Picture (H, W, 4) of a mask in one colour, transparent elsewhere."""
+    """Render a mask as an RGBA image (H, W, 4) in one colour, transparent elsewhere."""
     shade = np.zeros((*mask.shape, 4), np.float32)
     shade[mask] = (*color, _SHADE)
     return shade

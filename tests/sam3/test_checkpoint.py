@@ -155,7 +155,7 @@ def test_missing_tensors_are_counted_and_named(
     assert refused(path, config=SMALL) == (
         f"{path} does not fit the model {SMALL.name!r} (official naming): 17 tensors missing "
         f"({', '.join(lost[:5])}, ...); 0 tensors unknown. The file seems to lack the tracker, as "
-        "detector-only fine-tunes do; clicks need it."
+        "detector-only fine-tunes do. Clicks need it."
     )
 
 
@@ -165,8 +165,8 @@ def test_unknown_tensors_are_named(official: dict[str, torch.Tensor], tmp_path: 
     torch.save({**official, **dict.fromkeys(new, torch.zeros(1))}, path)
     assert refused(path, config=SMALL) == (
         f"{path} does not fit the model {SMALL.name!r} (official naming): 0 tensors missing; 5 "
-        f"tensors unknown ({', '.join(new)}). Its size may differ from the preset {SMALL.name!r}; "
-        "pass its configuration."
+        f"tensors unknown ({', '.join(new)}). Its sizes may differ from the preset {SMALL.name!r}. "
+        "Pass its configuration."
     )
 
 
@@ -199,12 +199,12 @@ def test_file_for_another_model(tmp_path: Path) -> None:
     path = tmp_path / "sam1.safetensors"
     save_file({f"image_encoder.{n}": torch.zeros(1) for n in "dbca"}, path)
     assert refused(path) == (
-        f"{path} is no SAM 3 weights file: of its 4 tensors none is named as in sam3.pt or "
+        f"{path} is not a SAM 3 weights file: none of its 4 tensors has a name from sam3.pt or "
         "model.safetensors (the first are image_encoder.a, image_encoder.b, image_encoder.c). SAM "
-        "1 and SAM 2 files do not fit; get sam3.pt from huggingface.co/facebook/sam3."
+        "1 and SAM 2 files do not fit. Get sam3.pt from huggingface.co/facebook/sam3."
     )
     save_file({}, path)
-    assert "of its 0 tensors none is named" in refused(path)
+    assert "none of its 0 tensors has a name" in refused(path)
     assert "(the first are absent)" in refused(path)
 
 
@@ -214,9 +214,10 @@ def test_missing_file_and_folder(tmp_path: Path) -> None:
         checkpoint.load(path)
     assert isinstance(caught.value, FileNotFoundError)
     assert str(caught.value) == (
-        f'there is no weights file {path}; check the path, or use the embedded model (name "tiny").'
+        f"the weights file does not exist: {path}. Check the path, or use the embedded model (name "
+        '"tiny").'
     )
-    assert refused(tmp_path) == f"{tmp_path} is a folder; give the weights file inside it."
+    assert refused(tmp_path) == f"{tmp_path} is a folder. Give the weights file inside it."
     with pytest.raises(CheckpointNotFoundError):
         checkpoint.inspect(path)
 
@@ -305,7 +306,7 @@ def test_damaged_configuration(tiny: ClickModel, tmp_path: Path) -> None:
 
 
 def test_unknown_preset_lists_the_valid_ones() -> None:
-    with pytest.raises(ConfigError, match="'huge'; the presets are sam3, tiny"):
+    with pytest.raises(ConfigError, match="'huge'. Expected one of sam3, tiny"):
         get_preset("huge")
 
 
@@ -316,4 +317,4 @@ def test_info_command(tiny: ClickModel, tmp_path: Path, capsys: pytest.CaptureFi
     assert "napari-sam3" in out
     assert checkpoint.fingerprint(tiny) in out
     assert main(["info", str(tmp_path / "absent.pt")]) == 2
-    assert "no weights file" in capsys.readouterr().err
+    assert "weights file does not exist" in capsys.readouterr().err

@@ -17,7 +17,7 @@ def test_a_cpu_says_that_nothing_better_was_found(device: str | torch.device) ->
 def test_a_gpu_is_named_with_its_precision() -> None:
     name = torch.cuda.get_device_name(0)
     assert describe_device().startswith(f"CUDA: {name}, ")
-    assert describe_device("cpu") == "CPU: chosen, though CUDA is there; float32"
+    assert describe_device("cpu") == "CPU: as requested, although CUDA is available; float32"
 
 
 def test_a_device_that_does_not_exist_is_refused() -> None:

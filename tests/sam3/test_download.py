@@ -111,7 +111,7 @@ def test_nothing_is_told_of_this_computer(hub: Hub, tmp_path: Path) -> None:
     [
         (401, "GatedRepo", "gated and you are not logged in"),
         (403, "GatedRepo", "your account has no access"),
-        (401, "RepoNotFound", "did not show facebook/sam3 to you"),
+        (401, "RepoNotFound", "does not show facebook/sam3 to you"),
         (501, "", "not on this computer|answered with an error"),
     ],
 )

@@ -138,7 +138,7 @@ def test_other_resolutions(resolution: int, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("resolution", [0, 100, 238, 2030])
 def test_impossible_resolutions(resolution: int) -> None:
-    with pytest.raises(ConfigError, match=f"resolution {resolution} is not possible"):
+    with pytest.raises(ConfigError, match=f"resolution is not supported: {resolution}"):
         get_preset("sam3").with_resolution(resolution)
 
 

@@ -95,7 +95,7 @@ def test_the_base_lies_beside_the_adapter(tmp_path: Path) -> None:
     predictor = random_predictor()
     path = tmp_path / "mine.safetensors"
     save_adapter(adapter_for(predictor, base="base.safetensors"), path)
-    with pytest.raises(CheckpointError, match="Expected them beside it"):
+    with pytest.raises(CheckpointError, match="Expected them in the same folder"):
         load_predictor(path, device="cpu")
     checkpoint.save(predictor.model, tmp_path / "base.safetensors")
     assert load_predictor(path, device="cpu").fingerprint != predictor.fingerprint

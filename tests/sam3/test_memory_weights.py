@@ -94,7 +94,7 @@ def test_memory_weights_are_not_needed_for_clicks(
     checkpoint.load(path, config=SMALL)
     with pytest.raises(CheckpointError, match=f"{len(lost)} tensors missing") as caught:
         load_memory(path, config=SMALL)
-    assert "The file seems to lack the memory of the tracker" in str(caught.value)
+    assert "The file seems to lack the tracker's memory" in str(caught.value)
 
 
 def test_unknown_and_misshapen_memory_weights_are_named(

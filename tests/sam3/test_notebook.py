@@ -121,7 +121,9 @@ def test_batch_of_images_of_different_sizes(model: Sam3ImageModel) -> None:
     assert [m.shape for m in masks] == [(3, 200, 300), (2, 3, 256, 180)]
     with pytest.raises(PromptError, match="box_batch has 1 entries for 2 images"):
         model.predict_inst_batch(batch, box_batch=boxes[:1])
-    with pytest.raises(PromptError, match="holds 2 images; use predict_inst_batch"):
+    with pytest.raises(
+        PromptError, match=r"holds 2 images\. Expected one\. Use predict_inst_batch"
+    ):
         model.predict_inst(batch, box=boxes[0])
 
 

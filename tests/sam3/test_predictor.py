@@ -151,7 +151,7 @@ def test_swapped_box_corners_are_put_right(
 
 
 def test_features_of_other_weights_are_refused(features: ImageFeatures) -> None:
-    with pytest.raises(FeaturesError, match="encode the image again"):
+    with pytest.raises(FeaturesError, match="Encode the image again"):
         random_predictor(seed=1).predict(features, **POINT)
 
 
@@ -163,7 +163,7 @@ def test_out_of_memory_is_typed_and_survived(
 
     with monkeypatch.context() as patch:
         patch.setattr(predictor.model.mask_decoder, "forward", exhausted)
-        with pytest.raises(DeviceMemoryError, match="ask for fewer objects"):
+        with pytest.raises(DeviceMemoryError, match="Request fewer objects"):
             predictor.predict(features, **POINT)
     assert predictor.predict(features, **POINT).masks.shape == (3, *SIZE)
 
@@ -196,7 +196,7 @@ def test_devices() -> None:
 
 
 def test_the_released_model_by_name_says_where_to_get_it() -> None:
-    with pytest.raises(FileNotFoundError, match=r"request access at.*facebook/sam3"):
+    with pytest.raises(FileNotFoundError, match=r"Request access at.*facebook/sam3"):
         load_predictor("sam3")
 
 

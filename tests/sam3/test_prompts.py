@@ -82,13 +82,12 @@ def test_masks_of_many_objects_stay_in_order() -> None:
     assert check(**POINT).part(slice(0, 1)).mask is None
 
 
-def test_swapped_corners_are_put_in_order_and_told(caplog: pytest.LogCaptureFixture) -> None:
+def test_swapped_corners_are_put_in_order_and_logged(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO", logger="sam3"):
         found = check(box=[[30, 2, 1, 40], [1, 2, 3, 4]])
     assert_same(found.coords[:, :2], [[[1, 2], [30, 40]], [[1, 2], [3, 4]]], np.float64)
     assert caplog.messages == [
-        "box corners were swapped and have been put in order: "
-        "[[30.0, 2.0, 1.0, 40.0], [1.0, 2.0, 3.0, 4.0]]"
+        "reordered the corners of boxes: [[30.0, 2.0, 1.0, 40.0], [1.0, 2.0, 3.0, 4.0]]"
     ]
     caplog.clear()
     with caplog.at_level("INFO", logger="sam3"):
@@ -106,8 +105,8 @@ def test_points_outside_are_named(place: tuple[float, float]) -> None:
     x, y = place
     message = refused(point_coords=[[1, 1], place, [500, 500]], point_labels=[1, 0, 1])
     assert message == (
-        f"the point (x={x:g}, y={y:g}) lies outside the image of width 70 and height 48; points "
-        "are (x, y) in pixels, not (row, column)."
+        f"the point (x={x:g}, y={y:g}) lies outside the image of width 70 and height 48. "
+        "Expected (x, y) in pixels, not (row, column)."
     )
 
 
@@ -128,7 +127,7 @@ def test_boxes_may_touch_the_border(box: list[int]) -> None:
 def test_boxes_outside_are_named(box: list[float]) -> None:
     values = [float(value) for value in box]
     assert refused(box=[[1, 2, 3, 4], box]) == (
-        f"the box {values} lies outside the image of width 70 and height 48; boxes are x0, y0, x1, "
+        f"the box {values} lies outside the image of width 70 and height 48. Expected x0, y0, x1, "
         "y1 in pixels."
     )
 
@@ -138,103 +137,107 @@ def test_boxes_without_area_are_named(box: list[int]) -> None:
     values = [float(value) for value in box]
     assert (
         refused(box=[[1, 2, 3, 4], box])
-        == f"the box {values} has no area; expected x0 < x1 and y0 < y1."
+        == f"the box {values} has no area. Expected x0 < x1 and y0 < y1."
     )
 
 
 TOGETHER = (
-    "point_coords and point_labels belong together: one label (1 foreground, 0 background) a point."
+    "Expected both point_coords and point_labels, with one label (1 foreground, 0 background) per "
+    "point."
 )
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
-    "none": ({}, "no prompt was given; pass point_coords, box or mask_input."),
-    "coords alone": ({"point_coords": [[1, 1]]}, f"only point_coords was given; {TOGETHER}"),
-    "labels alone": ({"point_labels": [1]}, f"only point_labels was given; {TOGETHER}"),
+    "none": ({}, "no prompt was given. Pass point_coords, box or mask_input."),
+    "coords alone": ({"point_coords": [[1, 1]]}, f"only point_coords was given. {TOGETHER}"),
+    "labels alone": ({"point_labels": [1]}, f"only point_labels was given. {TOGETHER}"),
     "one axis": (
         {"point_coords": [1, 2], "point_labels": [1]},
-        "point_coords has the shape (2,); expected (N, 2) for one object or (B, N, 2) for B "
-        "objects, each row (x, y).",
+        "point_coords has the shape (2,). Expected (N, 2) for one object or (B, N, 2) for B "
+        "objects, with (x, y) in each row.",
     ),
     "three coordinates": (
         {"point_coords": [[1, 2, 3]], "point_labels": [1]},
-        "point_coords has the shape (1, 3); expected (N, 2) for one object or (B, N, 2) for B "
-        "objects, each row (x, y).",
+        "point_coords has the shape (1, 3). Expected (N, 2) for one object or (B, N, 2) for B "
+        "objects, with (x, y) in each row.",
     ),
     "four axes": (
         {"point_coords": [[[[1, 2]]]], "point_labels": [[[1]]]},
-        "point_coords has the shape (1, 1, 1, 2); expected (N, 2) for one object or (B, N, 2) for "
-        "B objects, each row (x, y).",
+        "point_coords has the shape (1, 1, 1, 2). Expected (N, 2) for one object or (B, N, 2) for "
+        "B objects, with (x, y) in each row.",
     ),
     "no points": (
         {"point_coords": np.zeros((0, 2)), "point_labels": np.zeros(0)},
-        "point_coords has the shape (0, 2) and holds no point; pass at least one, or None.",
+        "point_coords is empty: shape (0, 2). Expected at least one point. Pass None "
+        "for no points.",
     ),
     "no objects": (
         {"point_coords": np.zeros((0, 3, 2)), "point_labels": np.zeros((0, 3))},
-        "point_coords has the shape (0, 3, 2) and holds no point; pass at least one, or None.",
+        "point_coords is empty: shape (0, 3, 2). Expected at least one point. Pass None "
+        "for no points.",
     ),
     "objects without points": (
         {"point_coords": np.zeros((3, 0, 2)), "point_labels": np.zeros((3, 0))},
-        "point_coords has the shape (3, 0, 2) and holds no point; pass at least one, or None.",
+        "point_coords is empty: shape (3, 0, 2). Expected at least one point. Pass None "
+        "for no points.",
     ),
     "labels shape": (
         {"point_coords": [[1, 2]], "point_labels": [1, 0]},
-        "point_labels has the shape (2,), point_coords (1, 2); expected one label a point, shape "
+        "point_labels has the shape (2,) for point_coords of (1, 2). Expected one label per point: "
         "(1,).",
     ),
     "labels": (
         {"point_coords": [[1, 2], [3, 4], [5, 6]], "point_labels": [7, -2, 1]},
-        "point_labels holds [-2.0, 7.0]; expected 1 (foreground), 0 (background) or -1 (padding).",
+        "point_labels holds [-2.0, 7.0]. Expected 1 (foreground), 0 (background) or -1 (padding).",
     ),
     "NaN": (
         {"point_coords": [[np.inf, 1]], "point_labels": [1]},
-        "point_coords holds NaN or infinity: [[inf, 1]]; give finite numbers.",
+        "point_coords holds NaN or infinity: [[inf, 1]]. Expected finite numbers.",
     ),
     "NaN label": (
         {"point_coords": [[1, 1]], "point_labels": [float("nan")]},
-        "point_labels holds NaN or infinity: [nan]; give finite numbers.",
+        "point_labels holds NaN or infinity: [nan]. Expected finite numbers.",
     ),
-    "text": ({"box": list("abcd")}, "box is no array of numbers: ['a', 'b', 'c', 'd']."),
+    "text": ({"box": list("abcd")}, "box is not an array of numbers: ['a', 'b', 'c', 'd']."),
     "ragged": (
         {"point_coords": [[1, 2], [3]], "point_labels": [1, 1]},
-        "point_coords is no array of numbers: [[1, 2], [3]].",
+        "point_coords is not an array of numbers: [[1, 2], [3]].",
     ),
     "three corners": (
         {"box": [1, 2, 3]},
-        "box has the shape (3,); expected (4,) or (B, 4), each row x0, y0, x1, y1.",
+        "box has the shape (3,). Expected (4,) or (B, 4), with x0, y0, x1, y1 in each row.",
     ),
     "nested boxes": (
         {"box": [[[1, 2, 3, 4]]]},
-        "box has the shape (1, 1, 4); expected (4,) or (B, 4), each row x0, y0, x1, y1.",
+        "box has the shape (1, 1, 4). Expected (4,) or (B, 4), with x0, y0, x1, y1 in each row.",
     ),
     "no boxes": (
         {"box": np.zeros((0, 4))},
-        "box has the shape (0, 4); expected (4,) or (B, 4), each row x0, y0, x1, y1.",
+        "box has the shape (0, 4). Expected (4,) or (B, 4), with x0, y0, x1, y1 in each row.",
     ),
     "mask of another size": (
         {"mask_input": np.zeros((1, 9, 9))},
-        "mask_input has the shape (1, 9, 9); expected (1, 8, 8) or B x (1, 8, 8): the "
-        "low-resolution logits of an earlier prediction, one mask an object.",
+        "mask_input has the shape (1, 9, 9). Expected (1, 8, 8) or B x (1, 8, 8): the "
+        "low-resolution logits of an earlier prediction, one mask per object.",
     ),
     "three masks an object": (
         {"mask_input": np.zeros((2, 3, 8, 8))},
-        "mask_input has the shape (2, 3, 8, 8); expected (1, 8, 8) or B x (1, 8, 8): the "
-        "low-resolution logits of an earlier prediction, one mask an object.",
+        "mask_input has the shape (2, 3, 8, 8). Expected (1, 8, 8) or B x (1, 8, 8): the "
+        "low-resolution logits of an earlier prediction, one mask per object.",
     ),
     "no masks": (
         {"mask_input": np.zeros((0, 1, 8, 8))},
-        "mask_input has the shape (0, 1, 8, 8); expected (1, 8, 8) or B x (1, 8, 8): the "
-        "low-resolution logits of an earlier prediction, one mask an object.",
+        "mask_input has the shape (0, 1, 8, 8). Expected (1, 8, 8) or B x (1, 8, 8): the "
+        "low-resolution logits of an earlier prediction, one mask per object.",
     ),
-    "masks of text": ({"mask_input": "a"}, "mask_input is no array of numbers: 'a'."),
+    "masks of text": ({"mask_input": "a"}, "mask_input is not an array of numbers: 'a'."),
     "two counts": (
         {"box": [[1, 1, 9, 9]] * 2, **POINT},
-        "the prompts are for different numbers of objects (point_coords 1, box 2); give each the "
-        "same leading axis B, padding missing points with label -1.",
+        "the prompts are for different numbers of objects: point_coords 1, box 2. Expected the "
+        "same leading axis B. Pad missing points with label -1.",
     ),
     "three counts": (
         {"box": [[1, 1, 9, 9]] * 2, "mask_input": MASK[None].repeat(3, 0), **POINT},
-        "the prompts are for different numbers of objects (point_coords 1, box 2, mask_input 3); "
-        "give each the same leading axis B, padding missing points with label -1.",
+        "the prompts are for different numbers of objects: point_coords 1, box 2, mask_input 3. "
+        "Expected the same leading axis B. Pad missing points with label -1.",
     ),
 }
 

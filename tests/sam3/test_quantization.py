@@ -78,7 +78,7 @@ def test_features_are_near_and_are_told_apart(exact: Predictor, rounded: Predict
     assert rounded.fingerprint == exact.fingerprint + "-int8" == second.fingerprint
     assert embedding_key(image, exact) != embedding_key(image, rounded)
     for predictor, features in ((exact, second), (rounded, first)):
-        with pytest.raises(FeaturesError, match="encode the image again"):
+        with pytest.raises(FeaturesError, match="Encode the image again"):
             predictor.predict(features, clicks[0], [1])
 
 
@@ -150,11 +150,13 @@ def test_what_the_notebook_builds_takes_the_precision() -> None:
 def test_other_devices_are_refused() -> None:
     model = build_click_model(load_predictor("tiny", device="cpu").config)
     if torch.cuda.is_available():
-        with pytest.raises(ConfigError, match='"int8" is for the CPU'):
+        with pytest.raises(ConfigError, match='"int8" does not run on the device'):
             Predictor(model, "cuda", "int8")
     predictor = Predictor(model, "cpu", "int8")
     predictor.model.to("meta")
-    with pytest.raises(ConfigError, match=r"the device is 'meta'; use device=\"cpu\""):
+    with pytest.raises(
+        ConfigError, match=r"the device 'meta'\. Expected the CPU\. Use device=\"cpu\""
+    ):
         predictor.encode(np.zeros((8, 8, 3), np.uint8))
 
 

@@ -210,11 +210,11 @@ class Broken:
 def test_bad_frames_are_left_out_and_named_at_the_end(tracker: Tracker, streamed: bool) -> None:
     if streamed:
         frames: Any = (SERIES[i] if i != 2 else SERIES[i][:10] for i in range(6))
-        named, left = ["1 frames were left out: frame 2 has the size 10 x 80"], [0, 1, 3, 4, 5]
+        named, left = ["1 frames were skipped: frame 2 has the size 10 x 80"], [0, 1, 3, 4, 5]
     else:
         frames, left = Broken(), [0, 1, 5]
         named = [
-            "3 frames were left out: frame 2 cannot be read: disk error",
+            "3 frames were skipped: frame 2 cannot be read: disk error",
             "frame 3 has the size 10 x 80",
             "frame 4 has the data type uint16",
         ]
@@ -235,11 +235,11 @@ def test_a_bad_frame_with_a_prompt_is_refused(tracker: Tracker) -> None:
     ("prompts", "message"),
     [
         ([FramePrompt(frame=0, object_id=1)], r"is empty. Expected clicks"),
-        ([mask_at(3)], r"no such frame: 3. Expected 0 to 2"),
-        ([mask_at(-1)], "no such frame: -1"),
+        ([mask_at(3)], r"the frame does not exist: 3. Expected 0 to 2"),
+        ([mask_at(-1)], "the frame does not exist: -1"),
         ([mask_at(0), click_at(0)], "two prompts on frame 0"),
         ([mask_at(0, 1, LEFT[1:])], r"shape \(59, 80\). Expected \(60, 80\)"),
-        ([FramePrompt(frame=0, object_id=1, mask=LEFT, box=[1, 1, 9, 9])], "a mask beside"),
+        ([FramePrompt(frame=0, object_id=1, mask=LEFT, box=[1, 1, 9, 9])], "both a mask"),
         ([FramePrompt(frame=0, object_id=1, box=np.ones((2, 4)) * [1, 1, 9, 9])], "2 objects"),
         ([FramePrompt(frame=0, object_id=1, points=[[900, 3]], labels=[1])], "outside the image"),
     ],
@@ -254,7 +254,7 @@ def test_wrong_directions(tracker: Tracker) -> None:
         tracker.track(SERIES, [mask_at(0)], direction="up")  # type: ignore[arg-type]
     with pytest.raises(PromptError, match="needs frames that can be indexed"):
         tracker.track(iter(SERIES), [mask_at(0)], direction="both")
-    with pytest.raises(PromptError, match=r"no such frame: 9. Expected 0 to 2"):
+    with pytest.raises(PromptError, match=r"the frame does not exist: 9. Expected 0 to 2"):
         list(tracker.track(iter(SERIES[:3]), [mask_at(0), mask_at(9)]))
     assert list(tracker.track(SERIES, [])) == []
 

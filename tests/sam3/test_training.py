@@ -306,7 +306,7 @@ def test_command_continues_from_shipped_weights(
     )
     assert 0 < change < 0.01
     assert main(["--out", str(out), "--init", str(tmp_path / "absent"), *arguments]) == 2
-    assert "no weights file" in capsys.readouterr().err
+    assert "weights file does not exist" in capsys.readouterr().err
 
 
 def test_rates_and_phases_follow_the_schedule() -> None:
@@ -346,4 +346,4 @@ def test_blended_weights_lie_between_and_the_best_are_written(
     for ours, theirs in zip(best.parameters(), shipped.parameters(), strict=True):
         assert torch.equal(ours, theirs), "equal to the last bit, but for the sign of zeros"
     assert blend.main([str(tmp_path / "absent"), *paths[1:]]) == 2
-    assert "no weights file" in capsys.readouterr().err
+    assert "weights file does not exist" in capsys.readouterr().err

@@ -83,27 +83,32 @@ def test_16_bit_images_use_the_whole_range() -> None:
 
 
 SHAPES = (
-    "cannot be encoded; expected height x width, or height x width x 1, 3 or 4 channels (torch "
+    "cannot be encoded. Expected height x width, or height x width x 1, 3 or 4 channels (torch "
     "tensors: channels first). Choose up to three channels."
 )
-KINDS = "cannot be encoded; convert it to uint8, uint16, bool or floating point."
-NO_NUMBER = "values that are NaN or infinite; replace them, for example with numpy.nan_to_num."
-RANGE = "rescale it, for example with skimage.exposure.rescale_intensity."
+KINDS = "cannot be encoded. Convert it to uint8, uint16, bool or floating point."
+NO_NUMBER = "values that are NaN or infinite. Replace them, for example with numpy.nan_to_num."
+RANGE = (
+    "Expected values in [0, 1]. Rescale it, for example with skimage.exposure.rescale_intensity."
+)
 REFUSED: dict[str, tuple[Any, str]] = {
     "two channels": (np.zeros((4, 4, 2), np.uint8), f"an image of shape (4, 4, 2) {SHAPES}"),
     "five channels": (np.zeros((4, 4, 5), np.uint8), f"an image of shape (4, 4, 5) {SHAPES}"),
     "a line": (np.zeros(4, np.uint8), f"an image of shape (4,) {SHAPES}"),
     "a stack": (np.zeros((2, 4, 4, 3), np.uint8), f"an image of shape (2, 4, 4, 3) {SHAPES}"),
-    "no rows": (np.zeros((0, 4)), "the image is empty (shape (0, 4)); give one with pixels."),
-    "no columns": (np.zeros((4, 0)), "the image is empty (shape (4, 0)); give one with pixels."),
+    "no rows": (np.zeros((0, 4)), "the image is empty: shape (0, 4). Expected at least one pixel."),
+    "no columns": (
+        np.zeros((4, 0)),
+        "the image is empty: shape (4, 0). Expected at least one pixel.",
+    ),
     "NaN": (np.array([[0.5, np.nan, np.inf]]), f"the image holds 2 {NO_NUMBER}"),
     "too bright": (
         np.array([[0.5, 300.25]]),
-        f"a floating-point image must lie in [0, 1], this one spans [0.5, 300.25]; {RANGE}",
+        f"the floating-point image spans [0.5, 300.25]. {RANGE}",
     ),
     "too dark": (
         np.array([[-0.5, 1]]),
-        f"a floating-point image must lie in [0, 1], this one spans [-0.5, 1]; {RANGE}",
+        f"the floating-point image spans [-0.5, 1]. {RANGE}",
     ),
     "complex": (np.zeros((4, 4), np.complex64), f"an image of data type complex64 {KINDS}"),
 }
@@ -117,7 +122,9 @@ def test_images_are_refused(image: Any, message: str) -> None:
 
 
 def test_what_is_no_array_is_refused() -> None:
-    with pytest.raises(ImageError, match=r"^a list is no image \(.*\); give an array of numbers.$"):
+    with pytest.raises(
+        ImageError, match=r"^a list is not an image \(.*\)\. Expected an array of numbers\.$"
+    ):
         rgb_image([[1, 2], [3]])
 
 
@@ -194,8 +201,8 @@ def test_masks_too_large_for_memory_are_refused() -> None:
     with pytest.raises(ImageError) as caught:
         crop_mask(logits, (100_000, 90_000))
     assert str(caught.value) == (
-        "the mask is about 100000 x 90000 px, which is too large; look at a smaller part of the "
-        "image, or segment a copy of lower resolution"
+        "the mask is too large: about 100000 x 90000 px. Zoom in on a smaller part of the image, "
+        "or segment a copy of lower resolution."
     )
     logits[:] = -1
     logits[10, 20] = 1

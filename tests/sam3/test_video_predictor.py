@@ -127,7 +127,7 @@ def test_objects_come_and_go_after_tracking_has_begun(predictor: Sam3VideoPredic
     left, updated = predictor.remove_object(state, 1)
     assert (left, [frame for frame, _ in updated]) == ([9], [0])
     assert predictor.remove_object(state, 1) == ([9], [])
-    with pytest.raises(PromptError, match="no such object: 1"):
+    with pytest.raises(PromptError, match="unknown object: 1"):
         predictor.remove_object(state, 1, strict=True)
     assert all(ids == [9] for _, ids, *_ in predictor.propagate_in_video(state))
 
@@ -136,8 +136,10 @@ def test_bad_input(predictor: Sam3VideoPredictor, tmp_path: Path) -> None:
     state = predictor.init_state(FRAMES)
     calls: dict[str, Callable[[], object]] = {
         "nothing to track": lambda: predictor.propagate_in_video(state),
-        "no such frame: 5": lambda: predictor.add_new_mask(state, 5, 1, LEFT),
-        "no such frame: -1": lambda: predictor.add_new_points(state, -1, 1, [[0, 0]], [1]),
+        "the frame does not exist: 5": lambda: predictor.add_new_mask(state, 5, 1, LEFT),
+        "the frame does not exist: -1": lambda: predictor.add_new_points(
+            state, -1, 1, [[0, 0]], [1]
+        ),
         "no prompt was given": lambda: predictor.add_new_points(state, 0, 1),
         "the mask has the shape": lambda: predictor.add_new_mask(state, 0, 1, LEFT.T),
         "another backbone": lambda: setattr(predictor, "backbone", None),
@@ -160,6 +162,6 @@ def test_bad_input(predictor: Sam3VideoPredictor, tmp_path: Path) -> None:
     predictor.add_new_mask(broken, 0, 1, LEFT)
     found: list[int] = []
     numbers = (frame for frame, *_ in predictor.propagate_in_video(broken))
-    with pytest.raises(ImageError, match="3 frames were left out"):
+    with pytest.raises(ImageError, match="3 frames were skipped"):
         found.extend(numbers)
     assert found == [0, 1, 5]

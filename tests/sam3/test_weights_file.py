@@ -89,7 +89,7 @@ def test_whole_numbers_are_refused(tiny: ClickModel, tmp_path: Path) -> None:
     state = {k: v.clone() for k, v in tiny.state_dict().items()}
     state["trunk.ln_pre.weight"] = torch.ones(192, dtype=torch.int64)
     save_file(state, tmp_path / "weights", {"sam3_config": TINY.to_json()})
-    with pytest.raises(CheckpointError, match=r"'trunk.ln_pre.weight' is of the kind I64.*F32"):
+    with pytest.raises(CheckpointError, match=r"'trunk.ln_pre.weight' has the data type I64.*F32"):
         checkpoint.load(tmp_path / "weights")
 
 
@@ -109,7 +109,7 @@ def test_a_file_cut_short_while_it_is_read_is_an_error(tmp_path: Path) -> None:
     with ExitStack() as stack:
         stored = open_weights(tmp_path / "file", stack).tensors["a"]
         os.truncate(tmp_path / "file", 3 * MEGABYTE)
-        with pytest.raises(CheckpointError, match=r"ends at byte 3145728.*cut short"):
+        with pytest.raises(CheckpointError, match=r"ends at byte 3145728.*truncated"):
             fill([(empty_parameter((MEGABYTE,)), [stored])])
 
 

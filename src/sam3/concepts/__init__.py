@@ -1,1 +1,1 @@
-"""Find all objects of a text or of example boxes."""
+"""Detection of all objects that match a text or example boxes."""

@@ -1,4 +1,4 @@
-"""Instances of a concept that were found on one image."""
+"""Detected instances of a concept on one image."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Detections:
     scores : ndarray of float32, shape (K,)
         In 0..1.
     boxes : ndarray of float32, shape (K, 4)
-        x0, y0, x1, y1 in pixels of the image. They are predicted apart from the masks and may
-        reach beyond the image.
+        x0, y0, x1, y1 in pixels of the image. They are predicted independently of the masks and
+        may extend beyond the image.
     logits : ndarray of float32, shape (K, L, L)
         Low-resolution logits of the masks.
     size : tuple of int
@@ -54,7 +54,7 @@ class Detections:
         return masks
 
     def crops(self) -> list[MaskCrop]:
-        """Draw the masks within their bounding boxes; nothing of the image's size is made."""
+        """Draw the masks within their bounding boxes, without arrays of the image's size."""
         crops: dict[int, MaskCrop] = {}
 
         def draw(index: int) -> None:
@@ -66,9 +66,9 @@ class Detections:
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
-    """The answers of all Q queries; a threshold makes :class:`Detections` of them.
+    """Predictions of all Q queries, from which a threshold selects :class:`Detections`.
 
-    Another threshold needs no new inference.
+    Changing the threshold needs no further inference.
 
     Attributes
     ----------
@@ -79,7 +79,7 @@ class Candidates:
     size : tuple of int
         (height, width) of the image.
     draw : callable
-        Makes low-resolution logits (K, L, L) of the queries with the given indices (K,).
+        Computes the low-resolution logits (K, L, L) of the queries with indices (K,).
     """
 
     scores: npt.NDArray[np.float32]
@@ -88,16 +88,16 @@ class Candidates:
     draw: Callable[[Tensor], Tensor]
 
     def above(self, threshold: float) -> Detections:
-        """Return the instances with a score above a threshold; there may be none.
+        """Return the instances with a score above a threshold, possibly none.
 
         Raises
         ------
         PromptError
             If the threshold is not within 0..1.
         """
-        chosen = np.flatnonzero(self.scores > np.float32(check_threshold(threshold)))
-        logits = self.draw(torch.from_numpy(chosen)).cpu().numpy()
-        return Detections(self.scores[chosen], self.boxes[chosen], logits, self.size)
+        indices = np.flatnonzero(self.scores > np.float32(check_threshold(threshold)))
+        logits = self.draw(torch.from_numpy(indices)).cpu().numpy()
+        return Detections(self.scores[indices], self.boxes[indices], logits, self.size)
 
 
 def check_threshold(threshold: float) -> float:
@@ -106,7 +106,7 @@ def check_threshold(threshold: float) -> float:
     Raises
     ------
     PromptError
-        If it is no number within 0..1.
+        If it is not a number in 0..1.
     """
     try:
         value = float(threshold)
@@ -114,7 +114,7 @@ def check_threshold(threshold: float) -> float:
         value = float("nan")
     if not 0 <= value <= 1:
         raise PromptError(
-            f"the confidence threshold is {threshold!r}. Expected a number from 0 to 1, such as "
+            f"invalid confidence threshold: {threshold!r}. Expected a number from 0 to 1, such as "
             "0.5."
         )
     return value

@@ -1,4 +1,4 @@
-"""The concept detector: all instances of a text, of example boxes, or of both on an image."""
+"""The concept detector: instances of a text, of example boxes, or of both on an image."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from sam3.weights.load import embedded_weights
 
 __all__ = ["Detector", "load_detector"]
 
-#: The text that stands for "what is in the boxes" where no other is given.
+#: Text prompt of the model for "the content of the boxes", used if no text is given.
 _BY_EXAMPLE = "visual"
-_TEXTS = 256  # encoded texts that are kept, of at most 32 kB each
+_TEXTS = 256  # cached texts, of at most 32 kB each
 
 
 class Detector:
@@ -38,11 +38,11 @@ class Detector:
     Parameters
     ----------
     model : DetectorModel
-        A filled model; it is moved to the predictor's device.
+        A model with weights; it is moved to the predictor's device.
     predictor : Predictor
-        Answers clicks with weights of the same file. It encodes images for both.
+        With weights of the same file. It encodes images for clicks and concepts.
     vocabulary : path-like, optional
-        That of the tokenizer, where it is not to be the one in the package.
+        Vocabulary of the tokenizer; by default the one in the package.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Detector:
 
     @cached_property
     def tokenizer(self) -> ConceptTokenizer:
-        """Tokenizer of texts, made when one is first used."""
+        """Tokenizer of texts, constructed on first use."""
         sizes = self.model.config.detector
         assert sizes is not None
         return ConceptTokenizer(self._vocabulary, context=sizes.context)
@@ -69,39 +69,39 @@ class Detector:
         return self.predictor.encode(image, progress, keep_trunk=True)
 
     def encode_text(self, text: str) -> Tensor:
-        """Encode a short noun phrase; the results are kept.
+        """Encode a short noun phrase; results are cached.
 
         Parameters
         ----------
         text : str
-            What to find, such as "nucleus". What does not fit the context is left out.
+            The concept, such as "nucleus". It is truncated to the context length.
 
         Returns
         -------
         Tensor, shape (N, C)
-            Tokens of a prompt.
+            Tokens for a prompt.
 
         Raises
         ------
         PromptError
-            If it is no string, or a blank one.
+            If it is blank or not a string.
         """
         ids = tuple(self.tokenizer.encode(text))
-        if len(ids) == 2:  # start and end
+        if len(ids) == 2:  # only start and end
             raise PromptError(
                 f"the text is blank: {text!r}. Expected a short noun phrase such as "
-                '"nucleus"; leave it out to search by example boxes alone.'
+                '"nucleus". Leave it out to search by example boxes alone.'
             )
-        kept = self._texts.get(ids)
-        if kept is None:
+        tokens = self._texts.get(ids)
+        if tokens is None:
             with self.predictor.running("encode a text"):
                 indices = torch.tensor(ids, device=self.predictor.device)
-                # The model was trained with id 0 masked: it stands for padding.
-                kept = self.model.text_encoder(indices)[indices != 0]
+                # The model was trained with id 0 masked, since it means padding.
+                tokens = self.model.text_encoder(indices)[indices != 0]
             while len(self._texts) >= _TEXTS:
                 del self._texts[next(iter(self._texts))]
-            self._texts[ids] = kept
-        return kept.to(self.predictor.device)
+            self._texts[ids] = tokens
+        return tokens.to(self.predictor.device)
 
     def encode_examples(
         self,
@@ -109,7 +109,7 @@ class Detector:
         boxes: npt.ArrayLike,
         labels: npt.ArrayLike | None = None,
     ) -> Tensor:
-        """Encode example boxes of one image, to be used there or on other images.
+        """Encode example boxes on one image, for a prompt on any image.
 
         Parameters
         ----------
@@ -118,19 +118,19 @@ class Detector:
         boxes : array-like, shape (4,) or (N, 4)
             x0, y0, x1, y1 in pixels of that image.
         labels : array-like of bool, shape (N,), optional
-            True (all, by default) for what is wanted, False for what is not.
+            True for positive examples (the default), False for negative ones.
 
         Returns
         -------
         Tensor, shape (N, C)
-            Tokens of a prompt.
+            Tokens for a prompt.
 
         Raises
         ------
         PromptError
             If a box has no area or lies outside, or the numbers of boxes and labels differ.
         FeaturesError
-            If the features are another model's, or made without the trunk's map.
+            If the features come from another model or lack the trunk's feature map.
         """
         return self._examples(features, boxes, labels)[:-1]
 
@@ -143,10 +143,10 @@ class Detector:
         *,
         examples: Sequence[Tensor] = (),
     ) -> Tensor:
-        """Return the tokens (P, C) of a concept; all is as for :meth:`find`."""
+        """Encode the prompt (P, C) of a concept, with the parameters of :meth:`find`."""
         if text is None and boxes is None and not len(examples):
             raise PromptError(
-                "no concept was given. Expected a text, example boxes or both; pass `text` or "
+                "no concept was given. Expected a text, example boxes or both. Pass `text` or "
                 "`boxes`."
             )
         words = self.encode_text(_BY_EXAMPLE if text is None else text)
@@ -177,14 +177,14 @@ class Detector:
         Returns
         -------
         Candidates
-            To be thresholded; the released model's threshold is 0.5.
+            The threshold of the released model is 0.5.
 
         Raises
         ------
         PromptError
-            If there is neither a text nor an example, or one is wrong.
+            If there is neither a text nor an example, or one of them is invalid.
         FeaturesError
-            If the features are another model's, or made without the trunk's map.
+            If the features come from another model or lack the trunk's feature map.
         DeviceMemoryError
             If the device runs out of memory; the detector stays usable.
         """
@@ -197,20 +197,20 @@ class Detector:
     def candidates(
         self, image: DetectorImage, raw: RawDetections, prompt: Tensor, size: tuple[int, int]
     ) -> Candidates:
-        """Bring detections to an image of (height, width); masks are drawn when needed."""
+        """Convert raw detections to an image of (height, width); masks are drawn on demand."""
         height, width = size
         corners = box_cxcywh_to_xyxy(raw.boxes.cpu()) * torch.tensor([width, height] * 2)
-        pixels: Tensor | None = None  # the map that all masks share
+        pixels: Tensor | None = None  # computed once for all masks
 
-        def draw(chosen: Tensor) -> Tensor:
+        def draw(indices: Tensor) -> Tensor:
             nonlocal pixels
-            if not len(chosen):
+            if not len(indices):
                 side = self.model.config.mask_size
                 return torch.zeros(0, side, side)
             with self.predictor.running("draw masks"):
                 if pixels is None:
                     pixels = self.model.pixels(image, raw, prompt)
-                masks: Tensor = self.model.masks(raw.queries[chosen.to(pixels.device)], pixels)
+                masks: Tensor = self.model.masks(raw.queries[indices.to(pixels.device)], pixels)
                 return masks
 
         return Candidates(raw.scores.cpu().numpy(), corners.numpy(), size, draw)
@@ -221,31 +221,31 @@ class Detector:
         boxes: npt.ArrayLike | None,
         labels: npt.ArrayLike | None,
     ) -> Tensor:
-        """Return tokens (N + 1, C): those of the boxes, and the one that is always there."""
-        shares, signs = np.zeros((0, 4)), np.zeros(0, np.int64)
+        """Return tokens (N + 1, C): those of the boxes, and one that is always present."""
+        corners, signs = np.zeros((0, 4)), np.zeros(0, np.int64)
         if boxes is not None:
-            shares, signs = _check_examples(boxes, labels, features.size)
+            corners, signs = _check_examples(boxes, labels, features.size)
         elif labels is not None:
             raise PromptError(f"labels were given without boxes: {labels!r}. Pass both or none.")
         image, device = self.image(features), self.predictor.device
         with self.predictor.running("encode examples"):
-            corners = torch.tensor(shares, dtype=torch.float32, device=device)
-            chosen = torch.tensor(signs, device=device)
-            return self.model.encode_boxes(image, box_xyxy_to_cxcywh(corners), chosen)
+            xyxy = torch.tensor(corners, dtype=torch.float32, device=device)
+            positive = torch.tensor(signs, device=device)
+            return self.model.encode_boxes(image, box_xyxy_to_cxcywh(xyxy), positive)
 
     def image(self, features: ImageFeatures) -> DetectorImage:
-        """Return what depends on the image alone; that of the last one is kept while it lives.
+        """Compute the detector's features of an image; those of the last image are cached.
 
         Raises
         ------
         FeaturesError
-            If the features are another model's, or made without the trunk's map.
+            If the features come from another model or lack the trunk's feature map.
         """
         self.predictor.check_features(features)
         if features.trunk is None:
             raise FeaturesError(
-                "the features were made for clicks alone, without the trunk's map. Expected "
-                "features from Detector.encode; encode the image again."
+                "the features were made for clicks only, without the trunk's feature map. Expected "
+                "features from Detector.encode. Encode the image again."
             )
         last = self._last
         if last is not None and last[0]() is features.trunk:
@@ -264,13 +264,13 @@ class Detector:
 def _check_examples(
     boxes: npt.ArrayLike, labels: npt.ArrayLike | None, size: tuple[int, int]
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-    """Return corners (N, 4) in 0..1 of the image, and labels (N,) of 0 and 1."""
+    """Return corners (N, 4) in 0..1 of the image and labels (N,), 1 for positive examples."""
     checked = check_boxes(boxes, size)
     signs = np.ones(len(checked), np.bool_) if labels is None else np.atleast_1d(labels)
     if signs.shape != (len(checked),) or not np.isin(signs, (0, 1)).all():
         raise PromptError(
-            f"the labels of the examples are {signs.tolist()}. Expected one of True (wanted) or "
-            f"False (not wanted) for each of {len(checked)} boxes."
+            f"invalid labels of the examples: {signs.tolist()}. Expected True (positive) or False "
+            f"(negative) for each of {len(checked)} boxes."
         )
     height, width = size
     return checked / np.array([width, height, width, height]), signs.astype(np.int64)
@@ -283,7 +283,7 @@ def load_detector(
     resolution: int | None = None,
     vocabulary: str | os.PathLike[str] | None = None,
 ) -> Detector:
-    """Load the weights for concepts and for clicks and put them on a device.
+    """Load the weights for concepts and clicks, and move them to a device.
 
     Parameters
     ----------
@@ -295,12 +295,12 @@ def load_detector(
     Returns
     -------
     Detector
-        Its attribute `predictor` answers clicks.
+        Its attribute `predictor` serves clicks.
 
     Raises
     ------
     CheckpointNotFoundError, CheckpointError
-        If there is no such file, it is damaged or made for another model, or has no detector.
+        If the file does not exist, is damaged, was made for another model, or has no detector.
     ConfigError, DeviceError, UnsupportedError
         As :func:`sam3.load_predictor`.
     """

@@ -24,24 +24,24 @@ __all__ = ["ConceptTokenizer", "embedded_vocabulary"]
 _LOG = logging.getLogger(__name__)
 _START, _END, _WORD_END = "<|startoftext|>", "<|endoftext|>", "</w>"
 _VOCABULARY = 49408
-#: Contractions, runs of letters, single digits, runs of anything else but white space.
+#: Contractions, runs of letters, single digits, and runs of other characters except white space.
 _WORDS = r"(?i)'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
-_SHOWN = 60  # characters of a text that a message quotes
+_QUOTED = 60  # characters of a text quoted in messages
 
 
 def embedded_vocabulary() -> Path:
-    """Return the path of the vocabulary that ships with the package."""
+    """Return the path of the vocabulary included in the package."""
     return Path(__file__).with_name("assets") / "bpe_simple_vocab_16e6.txt.gz"
 
 
 class ConceptTokenizer:
-    """Turn a short text into the ids that the text encoder reads.
+    """Convert short texts to token ids for the text encoder.
 
     Parameters
     ----------
     vocabulary : path-like, optional
-        A list of merges, one per line, plain or compressed with gzip. By default the one that
-        ships with the package.
+        A list of merges, one per line, plain or compressed with gzip. By default the one
+        included in the package.
     context : int
         Longest sequence of ids, start and end included.
 
@@ -63,17 +63,17 @@ class ConceptTokenizer:
         self._start, self._end = ids[_START], ids[_END]
         self._tokenizer = Tokenizer(BPE(vocab=ids, merges=merges, end_of_word_suffix=_WORD_END))
         words = Split(Regex(_WORDS), behavior="removed", invert=True)
-        # Bytes are written as printable characters, each of which is in the vocabulary.
+        # Bytes are written as printable characters, all of which are in the vocabulary.
         bytes_of_words = ByteLevel(add_prefix_space=False, use_regex=False)
         self._tokenizer.pre_tokenizer = PreTokenizers([words, bytes_of_words])
 
     def encode(self, text: str) -> list[int]:
-        """Return the ids of a text, with those of start and end, at most `context` in all.
+        """Return the ids of a text, including start and end, at most `context` in total.
 
         Raises
         ------
         PromptError
-            If `text` is no string.
+            If `text` is not a string.
         """
         if not isinstance(text, str):
             raise PromptError(
@@ -83,20 +83,20 @@ class ConceptTokenizer:
         ids = [self._start, *self._tokenizer.encode(clean(text)).ids, self._end]
         if len(ids) > self.context:
             _LOG.warning(
-                "the text %r is cut from %d to %d tokens", text[:_SHOWN], len(ids), self.context
+                "truncated the text %r from %d to %d tokens", text[:_QUOTED], len(ids), self.context
             )
             ids = [*ids[: self.context - 1], self._end]
         return ids
 
 
 def clean(text: str) -> str:
-    """Mend broken Unicode, resolve HTML entities, join white space, and lower the case."""
+    """Repair Unicode, resolve HTML entities, collapse white space, and convert to lower case."""
     text = html.unescape(html.unescape(ftfy.fix_text(text)))
     return " ".join(text.split()).lower()
 
 
 def _byte_symbols() -> list[str]:
-    """Return the character for each byte: printable ones for themselves first, then the rest."""
+    """Return one character per byte: printable bytes first, as themselves, then the others."""
     printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1)]
     printable += range(ord("®"), ord("ÿ") + 1)
     others = len(set(range(256)) - set(printable))
@@ -104,7 +104,7 @@ def _byte_symbols() -> list[str]:
 
 
 def _read_merges(path: Path) -> list[tuple[str, str]]:
-    """Read the merges that the vocabulary has room for; the first line is a comment."""
+    """Read as many merges as the vocabulary holds; the first line is a comment."""
     needed = _VOCABULARY - 2 * 256 - 2
     try:
         content = path.read_bytes()
@@ -114,11 +114,11 @@ def _read_merges(path: Path) -> list[tuple[str, str]]:
     except (OSError, EOFError, ZlibError, ValueError) as error:
         raise CheckpointError(
             f"the vocabulary {path} cannot be read: {error}. Expected "
-            "bpe_simple_vocab_16e6.txt.gz; leave bpe_path out to use the one in the package."
+            "bpe_simple_vocab_16e6.txt.gz. Leave bpe_path out to use the one in the package."
         ) from error
     if len(merges) < needed:
         raise CheckpointError(
-            f"the vocabulary {path} has {len(merges)} merges. Expected at least {needed}; leave "
+            f"the vocabulary {path} has {len(merges)} merges. Expected at least {needed}. Leave "
             "bpe_path out to use the one in the package."
         )
     return merges

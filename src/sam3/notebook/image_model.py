@@ -1,4 +1,4 @@
-"""The public SAM 3 notebook's model object and the function that builds it."""
+"""The model object of the public SAM 3 notebook and the function that builds it."""
 
 from __future__ import annotations
 
@@ -53,31 +53,31 @@ def build_sam3_image_model(
     Parameters
     ----------
     bpe_path : path-like, optional
-        Vocabulary of the text encoder. Without it, or where there is no such file, the one in
-        this package is used, which is that of the released weights.
+        Vocabulary of the text encoder. By default, or if the file does not exist, the one in this
+        package, which is that of the released weights.
     device : str or torch.device, optional
         CUDA, then MPS, then the CPU by default.
     eval_mode : bool
         Put the model in evaluation mode.
     checkpoint_path : path-like, optional
-        A weights file of any format of :mod:`sam3.weights.load`. Without it, the environment
-        variable ``SAM3_CHECKPOINT`` may name one.
+        A weights file of any format of :mod:`sam3.weights.load`. By default the file named by the
+        environment variable ``SAM3_CHECKPOINT``, if it is set.
     load_from_HF : bool
-        With no other weights, download the released ones from huggingface.co/facebook/sam3.
+        Without other weights, download the released ones from huggingface.co/facebook/sam3.
     enable_segmentation : bool
-        Load the concept detector too, where the weights have one: text prompts and example
+        Also load the concept detector, if the weights have one, for text prompts and example
         boxes. False for clicks alone, which takes less time and memory.
     enable_inst_interactivity : bool
-        Answer clicks and boxes for single objects.
+        Support clicks and boxes for single objects.
     compile : bool
-        Compile the image encoder with torch.compile at its first use, for CUDA and MPS. A CPU in
-        float32 has a faster way that needs no compiler.
+        Compile the image encoder with torch.compile on first use, for CUDA and MPS. In float32 on
+        a CPU it is faster without.
     preset : str, optional
         ``"tiny"`` for the embedded model.
     precision : {"auto", "float32", "bfloat16", "int8"}
         See :class:`sam3.predictor.Predictor`.
     resolution : int, optional
-        Side of the model's input in pixels, where it is not to be that of the weights.
+        Side of the model's input in pixels; by default that of the weights.
 
     Returns
     -------
@@ -86,8 +86,8 @@ def build_sam3_image_model(
     Raises
     ------
     UnsupportedError
-        If neither clicks nor concepts were asked for, or the weights have no concept detector
-        and clicks were not asked for, or the processor cannot do ``"int8"``.
+        If neither clicks nor concepts are enabled, or only concepts and the weights have no
+        concept detector, or the processor does not support ``"int8"``.
     CheckpointNotFoundError, CheckpointError, DownloadError
         If there are no weights, or they do not fit.
     ConfigError, DeviceError
@@ -110,7 +110,7 @@ def build_sam3_image_model(
         )
     vocabulary = bpe_path
     if bpe_path is not None and not Path(bpe_path).exists():
-        _LOG.info("there is no vocabulary %s; the one in the package is used", bpe_path)
+        _LOG.info("no vocabulary at %s; using the one in the package", bpe_path)
         vocabulary = None
     model = Sam3ImageModel(
         checkpoint.load(path, resolution=resolution).to(chosen),
@@ -127,7 +127,7 @@ def build_sam3_image_model(
 def find_weights(
     checkpoint_path: str | os.PathLike[str] | None, preset: str | None, may_download: bool
 ) -> str | os.PathLike[str]:
-    """Return the weights file that was given, is named by the environment, or is downloaded."""
+    """Return the weights file from the argument, the environment, or a download."""
     if checkpoint_path is not None:
         return checkpoint_path
     if preset is not None and get_preset(preset).name == "tiny":
@@ -150,22 +150,22 @@ class Sam3ImageModel(nn.Module):
     Parameters
     ----------
     click_model : ClickModel
-        The filled model.
+        The model with its weights.
     precision : {"auto", "float32", "bfloat16", "int8"}
         See :class:`sam3.predictor.Predictor`.
     detector_model : DetectorModel, optional
-        The filled concept detector.
+        The concept detector with its weights.
     vocabulary : path-like, optional
-        That of its text encoder, where it is not to be the one in the package.
+        Vocabulary of its text encoder; by default the one in the package.
     interactive : bool
-        Answer clicks.
+        Support clicks.
 
     Attributes
     ----------
     predictor : Predictor
-        Our own interface to the same weights.
+        This package's own interface to the same weights.
     detector : Detector, optional
-        The same for concepts, where the weights have them.
+        The same for concepts, if the weights have a detector.
     """
 
     def __init__(
@@ -202,7 +202,7 @@ class Sam3ImageModel(nn.Module):
         Parameters
         ----------
         inference_state : ImageState
-            From ``Sam3Processor.set_image``; it is not changed.
+            From ``Sam3Processor.set_image``; unchanged.
         point_coords, point_labels, box, mask_input, multimask_output, return_logits
             As for :meth:`sam3.predictor.Predictor.predict`.
         normalize_coords : bool
@@ -218,12 +218,12 @@ class Sam3ImageModel(nn.Module):
         Raises
         ------
         PromptError
-            If a prompt is wrong, or the state holds more than one image.
+            If a prompt is invalid, or the state holds several images.
         """
         if len(inference_state.images) != 1:
             raise PromptError(
-                f"the state holds {len(inference_state.images)} images; use predict_inst_batch, or "
-                "Sam3Processor.set_image for a single one."
+                f"the state holds {len(inference_state.images)} images. Expected one. Use "
+                "predict_inst_batch, or Sam3Processor.set_image for a single image."
             )
         return self._predict(
             inference_state.images[0],
@@ -254,21 +254,21 @@ class Sam3ImageModel(nn.Module):
         Parameters
         ----------
         inference_state : ImageState
-            From ``Sam3Processor.set_image_batch``; it is not changed.
+            From ``Sam3Processor.set_image_batch``; unchanged.
         point_coords_batch, point_labels_batch, box_batch, mask_input_batch : sequence, optional
-            For each image what :meth:`predict_inst` takes.
+            For each image, the argument of :meth:`predict_inst`.
         multimask_output, return_logits, normalize_coords
             As for :meth:`predict_inst`.
 
         Returns
         -------
         masks, scores, logits : list of ndarray
-            For each image what :meth:`predict_inst` returns.
+            For each image, the results of :meth:`predict_inst`.
 
         Raises
         ------
         PromptError
-            If a prompt is wrong, or the lists are not as long as there are images.
+            If a prompt is invalid, or a list has not one entry per image.
         """
         images = inference_state.images
         points = _per_image("point_coords_batch", point_coords_batch, len(images))
@@ -295,7 +295,7 @@ class Sam3ImageModel(nn.Module):
     ) -> Arrays:
         if not self.interactive:
             raise UnsupportedError(
-                "the model was built for concepts alone: enable_inst_interactivity is False. "
+                "the model was built for concepts only: enable_inst_interactivity is False. "
                 "Build it with enable_inst_interactivity=True for clicks and boxes."
             )
         if not normalize_coords:
@@ -303,10 +303,10 @@ class Sam3ImageModel(nn.Module):
             scale = np.array([width, height])
             point_coords = None if point_coords is None else np.asarray(point_coords) * scale
             box = None if box is None else np.asarray(box) * np.tile(scale, 2)
-        found = self.predictor.predict(
+        prediction = self.predictor.predict(
             features, point_coords, point_labels, box, mask_input, multimask_output, return_logits
         )
-        return found.masks, found.scores, found.logits
+        return prediction.masks, prediction.scores, prediction.logits
 
 
 def _per_image(
@@ -316,7 +316,7 @@ def _per_image(
         return [None] * images
     if len(prompts) != images:
         raise PromptError(
-            f"{name} has {len(prompts)} entries for {images} images; give one an image, None where "
-            "there is nothing."
+            f"{name} has {len(prompts)} entries for {images} images. Expected one per image, None "
+            "for an image without prompts."
         )
     return prompts

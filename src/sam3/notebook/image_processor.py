@@ -1,4 +1,4 @@
-"""The public SAM 3 notebook's image processor."""
+"""The image processor of the public SAM 3 notebook."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class Sam3Processor:
     model : Sam3ImageModel
         From :func:`sam3.build_sam3_image_model`.
     resolution : int, optional
-        Accepted for the notebook's sake; must be the model's own where it is given.
+        For compatibility with the notebook; if given, it must be the model's own.
     device : optional
-        Accepted and not used: the model's device counts.
+        For compatibility; ignored in favour of the model's device.
     confidence_threshold : float
-        Instances of a concept with a higher score are returned.
+        Minimum score of the instances of a concept, exclusive.
 
     Raises
     ------
@@ -51,7 +51,7 @@ class Sam3Processor:
         own = model.predictor.config.resolution
         if resolution not in (None, own):
             raise ConfigError(
-                f"the processor was asked for resolution {resolution}, the model has {own}; pass "
+                f"the resolution of the processor is {resolution}, that of the model {own}. Pass "
                 "resolution to build_sam3_image_model instead."
             )
         self.model = model
@@ -65,7 +65,7 @@ class Sam3Processor:
         image : PIL.Image.Image, ndarray or Tensor
             See :func:`sam3.preprocess.transforms.rgb_image`.
         state : optional
-            Accepted and not used: every call makes a new state.
+            For compatibility; ignored, since every call returns a new state.
 
         Returns
         -------
@@ -74,7 +74,7 @@ class Sam3Processor:
         Raises
         ------
         ImageError
-            If it is no image that can be encoded.
+            If the image cannot be encoded.
         """
         keep = self.model.detector is not None
         return ImageState([self.model.predictor.encode(image, keep_trunk=keep)])
@@ -87,39 +87,39 @@ class Sam3Processor:
         images : sequence
             Each as for :meth:`set_image`.
         state : optional
-            Accepted and not used.
+            For compatibility; ignored.
 
         Returns
         -------
         ImageState
-            For clicks; concepts are found on one image at a time.
+            For clicks; concepts need a state with a single image.
 
         Raises
         ------
         ImageError
-            If one of them is no image that can be encoded.
+            If one of the images cannot be encoded.
         """
         return ImageState(self.model.predictor.encode_batch(images))
 
     def set_text_prompt(self, prompt: str, state: ImageState) -> ImageState:
-        """Find all instances of a short noun phrase; example boxes that were added stay.
+        """Find all instances of a short noun phrase, together with example boxes added before.
 
         Parameters
         ----------
         prompt : str
-            Such as "nucleus".
+            The concept, such as "nucleus".
         state : ImageState
-            From :meth:`set_image`; it is changed.
+            From :meth:`set_image`; modified.
 
         Returns
         -------
         ImageState
-            The same, with its results.
+            The same state with the results.
 
         Raises
         ------
         PromptError
-            If it is no text, or a blank one, or the state holds several images.
+            If the text is blank or not a string, or the state holds several images.
         UnsupportedError
             If the model has no concept detector.
         """
@@ -129,26 +129,26 @@ class Sam3Processor:
     def add_geometric_prompt(
         self, box: Sequence[float] | Tensor, label: bool, state: ImageState
     ) -> ImageState:
-        """Add an example box and find all instances of what it shows.
+        """Add an example box and find all instances of the concept that it shows.
 
         Parameters
         ----------
         box : sequence of float
             Centre x, centre y, width and height in 0..1 of the image.
         label : bool
-            True for an example of what is wanted, False for one of what is not.
+            True for a positive example, False for a negative one.
         state : ImageState
-            From :meth:`set_image`; it is changed.
+            From :meth:`set_image`; modified.
 
         Returns
         -------
         ImageState
-            The same, with its results.
+            The same state with the results.
 
         Raises
         ------
         PromptError
-            If the box has no area or lies outside, or the state holds several images.
+            If the box has no area or lies outside the image, or the state holds several images.
         UnsupportedError
             If the model has no concept detector.
         """
@@ -156,7 +156,7 @@ class Sam3Processor:
         return self._find(state, state.text, [*state.boxes, checked], [*state.labels, bool(label)])
 
     def reset_all_prompts(self, state: ImageState) -> ImageState:
-        """Forget text, example boxes and results; the image stays encoded."""
+        """Remove text, example boxes and results; the image stays encoded."""
         state.reset()
         return state
 
@@ -168,7 +168,7 @@ class Sam3Processor:
         Raises
         ------
         PromptError
-            If it is not within 0..1.
+            If it is not in 0..1.
         """
         self.confidence_threshold = check_threshold(threshold)
         if state is not None:
@@ -179,27 +179,27 @@ class Sam3Processor:
         if self.model.detector is None:
             raise UnsupportedError(
                 "the model has no concept detector, which text prompts and example boxes need. "
-                "Build it from the released sam3.pt with enable_segmentation=True, or prompt with "
-                "points and boxes through model.predict_inst."
+                "Build it from the released sam3.pt with enable_segmentation=True, or use points "
+                "and boxes with model.predict_inst."
             )
         return self.model.detector
 
     def _find(
         self, state: ImageState, text: str | None, boxes: list[list[float]], labels: list[bool]
     ) -> ImageState:
-        """Find a concept; the state takes it over once that has worked."""
+        """Find a concept, and then store it in the state."""
         detector = self._detector()
         if len(state.images) != 1:
             raise PromptError(
-                f"the state holds {len(state.images)} images. Expected one; use set_image for "
-                "each image that a concept is to be found on."
+                f"the state holds {len(state.images)} images. Expected one. Use set_image for each "
+                "image to find concepts on."
             )
         (features,) = state.images
         height, width = features.size
         corners = None
         if boxes:
-            shares = box_cxcywh_to_xyxy(torch.tensor(boxes, dtype=torch.float64)).numpy()
-            corners = shares * np.array([width, height, width, height])
+            normalized = box_cxcywh_to_xyxy(torch.tensor(boxes, dtype=torch.float64)).numpy()
+            corners = normalized * np.array([width, height, width, height])
         candidates = detector.find(features, text, corners, labels if boxes else None)
         state.text, state.boxes, state.labels = text, boxes, labels
         state.candidates = candidates
@@ -213,12 +213,11 @@ def _check_box(box: Sequence[float] | Tensor) -> list[float]:
         numbers = np.asarray(values, np.float64).ravel()
     except (TypeError, ValueError, RuntimeError):
         numbers = np.zeros(0)
-    ranged = numbers.shape == (4,) and bool(((numbers >= 0) & (numbers <= 1)).all())
-    if not ranged or not numbers[2:].all():
+    in_range = numbers.shape == (4,) and bool(((numbers >= 0) & (numbers <= 1)).all())
+    if not in_range or not numbers[2:].all():
         raise PromptError(
-            f"the example box is {box!r}. Expected centre x, centre y, width and height, each a "
-            "share in 0..1 of the image, with an area; sam3.visualization_utils.normalize_bbox "
-            "makes such of pixels."
+            f"invalid example box: {box!r}. Expected centre x, centre y, width and height in 0..1 "
+            "of the image, with an area. Use sam3.visualization_utils.normalize_bbox for pixels."
         )
-    shares: list[float] = numbers.tolist()
-    return shares
+    normalized: list[float] = numbers.tolist()
+    return normalized

@@ -1,4 +1,4 @@
-"""What the public SAM 3 notebook's processor keeps of images and of the concept asked for."""
+"""State of the public SAM 3 notebook's processor: encoded images and the concept searched."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _LOG = logging.getLogger(__name__)
 
 
 class ImageState:
-    """Encoded images, and the concept that was asked for on them.
+    """Encoded images, and the results of a concept on them.
 
-    The results of a concept are read like those of a dict: ``state["masks"]``, a bool tensor of
-    shape (K, 1, H, W); ``state["boxes"]``, (K, 4) with x0, y0, x1, y1 in pixels; and
-    ``state["scores"]``, (K,). Clicks leave the state as it is.
+    The results are read like a dict: ``state["masks"]``, a bool tensor of shape (K, 1, H, W);
+    ``state["boxes"]``, (K, 4) with x0, y0, x1, y1 in pixels; and ``state["scores"]``, (K,). Clicks
+    do not change the state.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ class ImageState:
     text : str or None
         The text prompt.
     boxes, labels : list
-        Example boxes (centre x, centre y, width, height in 0..1) and whether each is wanted.
+        Example boxes (centre x, centre y, width, height in 0..1) and whether each is positive.
     """
 
     def __init__(self, images: Iterable[ImageFeatures]) -> None:
@@ -41,7 +41,7 @@ class ImageState:
         self.reset()
 
     def reset(self) -> None:
-        """Forget the concept and its results; the images stay encoded."""
+        """Remove the concept and its results; the images stay encoded."""
         self.text: str | None = None
         self.boxes: list[list[float]] = []
         self.labels: list[bool] = []
@@ -49,21 +49,21 @@ class ImageState:
         self._results: dict[str, Tensor] = {}
 
     def show(self, threshold: float) -> None:
-        """Make the results of the candidates above a threshold."""
+        """Compute the results from the candidates above a threshold."""
         if self.candidates is None:
             return
-        found = self.candidates.above(threshold)
-        if not len(found):
+        detections = self.candidates.above(threshold)
+        if not len(detections):
             best = float(self.candidates.scores.max())
             _LOG.info("no instance was found: best score %.3f, threshold %.3f", best, threshold)
         self._results = {
-            "masks": torch.from_numpy(found.masks())[:, None],
-            "boxes": torch.from_numpy(found.boxes),
-            "scores": torch.from_numpy(found.scores),
+            "masks": torch.from_numpy(detections.masks())[:, None],
+            "boxes": torch.from_numpy(detections.boxes),
+            "scores": torch.from_numpy(detections.scores),
         }
 
     def keys(self) -> tuple[str, ...]:
-        """Return the names of the results that there are."""
+        """Return the names of the results, if there are any."""
         return tuple(self._results)
 
     def __contains__(self, name: object) -> bool:

@@ -16,7 +16,7 @@ __all__ = ["Sam3VideoModel", "build_sam3_video_model"]
 
 
 class Sam3VideoModel:
-    """SAM 3 for series of frames, of which the tracker is here.
+    """SAM 3 for series of frames, with its tracker only.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ class Sam3VideoModel:
     ----------
     tracker : Sam3VideoPredictor
     detector : namespace
-        Its ``backbone`` is the encoder that the tracker uses too.
+        Its ``backbone`` is the tracker's encoder.
     """
 
     def __init__(self, tracker: Tracker) -> None:
@@ -51,7 +51,7 @@ def build_sam3_video_model(
     checkpoint_path, load_from_HF, bpe_path, device, precision, resolution
         As for :func:`sam3.build_sam3_image_model`.
     memory_selection : bool
-        Remember good frames instead of recent ones, as the original's video model does.
+        Remember good frames rather than recent ones, as the original video model does.
 
     Returns
     -------
@@ -60,7 +60,7 @@ def build_sam3_video_model(
     Raises
     ------
     CheckpointNotFoundError, CheckpointError, DownloadError
-        If there are no weights, or they do not fit or hold no memory.
+        If there are no weights, they do not fit, or they include no memory.
     """
     path = find_weights(checkpoint_path, None, load_from_HF)
     return Sam3VideoModel(

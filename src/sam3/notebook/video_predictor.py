@@ -1,4 +1,4 @@
-"""The public SAM 3 notebook's video predictor: prompts on frames in, masks of all frames out."""
+"""The video predictor of the public SAM 3 notebook: prompts on some frames in, all masks out."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ class Clicks(NamedTuple):
 
 @dataclass(eq=False)
 class VideoState:
-    """A series and what has been prompted on it; handed to the predictor's calls.
+    """A series with its prompts, passed to all methods of the predictor.
 
     Attributes
     ----------
     num_frames, video_height, video_width : int
     session : TrackingSession
-        Objects and what is remembered of them.
+        Objects and their memory.
     """
 
     num_frames: int
@@ -66,7 +66,7 @@ class Sam3VideoPredictor:
     Parameters
     ----------
     tracker : Tracker
-        Our own interface to the same weights.
+        This package's own interface to the same weights.
     """
 
     def __init__(self, tracker: Tracker) -> None:
@@ -75,32 +75,32 @@ class Sam3VideoPredictor:
 
     @property
     def backbone(self) -> ClickModel:
-        """The model that encodes frames. Setting it is accepted where it is of the same weights."""
+        """The model that encodes frames. It can only be set to itself."""
         return self.tracker.predictor.model
 
     @backbone.setter
     def backbone(self, backbone: ClickModel) -> None:
         if backbone is not self.backbone:
             raise PromptError(
-                f"another backbone was given: {type(backbone).__name__}. Expected the detector's "
-                "of the same video model. Leave the line out: the tracker has its own."
+                f"cannot use another backbone: {type(backbone).__name__}. Expected the detector's "
+                "of the same video model. Leave the line out, since the tracker has its own."
             )
 
     def init_state(self, video_path: Any, **ignored: Any) -> VideoState:
-        """Open a series; nothing is encoded yet.
+        """Open a series without encoding it.
 
         Parameters
         ----------
         video_path : path-like, sequence or array
             As for :func:`sam3.tracking.frames.open_frames`.
         **ignored
-            Where and how the original keeps frames (``offload_video_to_cpu`` and the like): here
-            they are read when they are needed.
+            Options of the original for keeping frames (``offload_video_to_cpu`` and the like),
+            which are not needed: frames are read on demand.
 
         Raises
         ------
         ImageError, UnsupportedError
-            If there is no such series, or its first frame cannot be read.
+            If the series does not exist, or its first frame cannot be read.
         """
         reader = FrameReader(open_frames(video_path))
         reader[0]
@@ -130,17 +130,17 @@ class Sam3VideoPredictor:
         ----------
         inference_state : VideoState
         frame_idx, obj_id : int
-            Frame and object; objects may be new at any time.
+            Frame and object; new objects may be added at any time.
         points : array-like, shape (N, 2), optional
-            (x, y) as shares of width and height.
+            (x, y) as fractions of width and height.
         labels : array-like, shape (N,), optional
             1 foreground, 0 background.
         clear_old_points : bool
-            Forget earlier clicks and the box of the object on this frame.
+            Replace earlier clicks and the box of the object on this frame.
         rel_coordinates : bool
             False for coordinates in pixels of the frame.
         box : array-like, shape (4,), optional
-            x0, y0, x1, y1, like the points.
+            x0, y0, x1, y1, in the same units as the points.
 
         Returns
         -------
@@ -153,7 +153,7 @@ class Sam3VideoPredictor:
         Raises
         ------
         PromptError
-            If the prompt is empty or wrong, or there is no such frame.
+            If the prompt is empty or invalid, or the frame does not exist.
         """
         state, key = inference_state, (frame_idx, obj_id)
         self._check_frame(state, frame_idx)
@@ -166,10 +166,10 @@ class Sam3VideoPredictor:
             new_points = np.concatenate([old.points, new_points])
             new_labels = np.concatenate([old.labels, new_labels])
             new_box = old.box if new_box is None else new_box
-        given = len(new_points) or len(new_labels)
+        has_points = len(new_points) or len(new_labels)
         prompts = check_prompts(
-            new_points if given else None,
-            new_labels if given else None,
+            new_points if has_points else None,
+            new_labels if has_points else None,
             None if new_box is None else new_box.reshape(4),
             None,
             size=state.size,
@@ -185,18 +185,18 @@ class Sam3VideoPredictor:
     def add_new_mask(
         self, inference_state: VideoState, frame_idx: int, obj_id: int, mask: Any
     ) -> Preview:
-        """Prompt an object on a frame with its mask (H, W), which other masks there give way to.
+        """Prompt an object on a frame with its mask (H, W), and subtract it from other masks.
 
         Parameters
         ----------
         inference_state, frame_idx, obj_id
-            As for :meth:`add_new_points_or_box`, whose results are returned too.
+            As for :meth:`add_new_points_or_box`, which also documents the results.
         mask : array-like of bool, shape (H, W)
 
         Raises
         ------
         PromptError
-            If the mask has another shape, or there is no such frame.
+            If the mask has another shape, or the frame does not exist.
         """
         state = inference_state
         self._check_frame(state, frame_idx)
@@ -211,9 +211,9 @@ class Sam3VideoPredictor:
                 and other != obj_id
                 and bool(((old > 0.5) & (checked > 0.5)).any())
             ):
-                left = old * (checked <= 0.5)
-                state.masks[frame, other] = left
-                state.session.draw(frame, other, features, left)
+                remaining = old * (checked <= 0.5)
+                state.masks[frame, other] = remaining
+                state.session.draw(frame, other, features, remaining)
         return self._preview(state, frame_idx)
 
     def propagate_in_video(
@@ -231,13 +231,13 @@ class Sam3VideoPredictor:
         ----------
         inference_state : VideoState
         start_frame_idx : int, optional
-            The first frame with a prompt by default.
+            By default the first frame with a prompt.
         max_frame_num_to_track : int, optional
-            Frames to go on from there; to the end by default.
+            Number of further frames; by default to the end.
         reverse : bool
             Track backwards.
         tqdm_disable, propagate_preflight
-            Accepted: there is no progress bar, and new prompts always count.
+            For compatibility: there is no progress bar, and new prompts are always used.
 
         Yields
         ------
@@ -246,14 +246,14 @@ class Sam3VideoPredictor:
         low_res_masks : Tensor, shape (N, 1, L, L)
         video_res_masks : Tensor, shape (N, 1, H, W)
         obj_scores : Tensor, shape (N, 1)
-            Logits that the objects are there.
+            Logits of the objects being on the frame.
 
         Raises
         ------
         PromptError
-            If nothing has been prompted, or there is no such frame.
+            If nothing has been prompted, or the frame does not exist.
         ImageError
-            At the end, if frames could not be read, naming the first of them.
+            At the end, if frames could not be read, with the number of the first.
         """
         state = inference_state
         prompted = state.session.prompted_frames()
@@ -278,20 +278,19 @@ class Sam3VideoPredictor:
         failures: list[ImageError] = []
         for frame in order:
             try:
-                found = state.session.step(frame, state.frames, reverse=reverse)
+                objects = state.session.step(frame, state.frames, reverse=reverse)
             except ImageError as error:
                 failures.append(error)
                 continue
-            low = torch.stack([one.logits for one in found.values()])
-            scores = torch.stack([one.object_logit for one in found.values()])[:, None]
-            yield frame, list(found), low, upsample(low, state.size), scores
+            low = torch.stack([one.logits for one in objects.values()])
+            scores = torch.stack([one.object_logit for one in objects.values()])[:, None]
+            yield frame, list(objects), low, upsample(low, state.size), scores
         if failures:
-            raise ImageError(f"{len(failures)} frames were left out. {failures[0]}") from failures[
-                0
-            ]
+            message = f"{len(failures)} frames were skipped. {failures[0]}"
+            raise ImageError(message) from failures[0]
 
     def clear_all_points_in_video(self, inference_state: VideoState) -> None:
-        """Forget all objects and prompts; encoded frames are kept."""
+        """Remove all objects and prompts; encoded frames are kept."""
         inference_state.session.clear()
         inference_state.clicks.clear()
         inference_state.masks.clear()
@@ -299,19 +298,19 @@ class Sam3VideoPredictor:
     def remove_object(
         self, inference_state: VideoState, obj_id: int, strict: bool = False
     ) -> tuple[list[int], list[tuple[int, Tensor]]]:
-        """Forget one object.
+        """Remove one object.
 
         Parameters
         ----------
         inference_state : VideoState
         obj_id : int
         strict : bool
-            Refuse an unknown object, which is left alone otherwise.
+            Raise an error for an unknown object, which is ignored otherwise.
 
         Returns
         -------
         obj_ids : list of int
-            The objects left.
+            The remaining objects.
         updated : list of (int, Tensor of shape (N, 1, H, W))
             Frames on which the object was prompted, with the masks of the others.
         """
@@ -319,34 +318,33 @@ class Sam3VideoPredictor:
         if obj_id not in state.session.objects:
             if strict:
                 raise PromptError(
-                    f"no such object: {obj_id}. Expected one of {list(state.session.objects)}."
+                    f"unknown object: {obj_id}. Expected one of {list(state.session.objects)}."
                 )
             return list(state.session.objects), []
         frames = [frame for frame, prompted in (*state.clicks, *state.masks) if prompted == obj_id]
-        for kept in (state.clicks, state.masks):
-            for key in [key for key in kept if key[1] == obj_id]:
-                del kept[key]
+        for by_key in (state.clicks, state.masks):
+            for key in [key for key in by_key if key[1] == obj_id]:
+                del by_key[key]
         state.session.remove(obj_id)
-        left = list(state.session.objects)
+        remaining = list(state.session.objects)
         updated = [(frame, self._preview(state, frame)[3]) for frame in sorted(set(frames))]
-        return left, updated if left else []
+        return remaining, updated if remaining else []
 
     def _check_frame(self, state: VideoState, frame: int) -> None:
         if not 0 <= frame < state.num_frames:
             raise PromptError(
-                f"no such frame: {frame}. Expected 0 to {state.num_frames - 1}. Frames count from "
-                "0."
+                f"the frame does not exist: {frame}. Expected 0 to {state.num_frames - 1}."
             )
 
     def _preview(self, state: VideoState, frame: int) -> Preview:
-        """Return all objects on a frame, new prompts included; -1024 where nothing is known."""
+        """Return all objects on a frame, including new prompts; -1024 for absent objects."""
         ids = list(state.session.objects)
         absent = self.tracker.steps.absent()
-        found: list[ObjectOnFrame] = [state.session.at(frame, i) or absent for i in ids]
+        states: list[ObjectOnFrame] = [state.session.at(frame, i) or absent for i in ids]
         side = absent.logits.shape[-1]
-        low = torch.stack([one.logits for one in found]) if ids else torch.empty(0, 1, side, side)
+        low = torch.stack([one.logits for one in states]) if ids else torch.empty(0, 1, side, side)
         video = upsample(low, state.size) if ids else torch.empty(0, 1, *state.size)
-        for row, object_id in enumerate(ids):  # a mask is shown as it was given
+        for row, object_id in enumerate(ids):  # show mask prompts unchanged
             mask = state.masks.get((frame, object_id))
             if mask is not None:
                 video[row, 0] = torch.where(mask > 0.5, -ABSENT_LOGIT, ABSENT_LOGIT).to(

@@ -1,4 +1,4 @@
-"""Low-resolution logits to masks at the image's size, in the form that was asked for."""
+"""Conversion of low-resolution logits to masks at the image's size."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from sam3.runtime.cores import on_all_cores
 __all__ = ["MaskKind", "empty_masks", "write_masks"]
 
 MaskKind = Literal["masks", "logits", "crops", "undrawn"]
-"""Masks at the image's size, logits of that size, bounding boxes, or what these are made from."""
+"""Masks or logits at the image's size, bounding boxes, or masks to be drawn later."""
 
 
 def empty_masks(shape: tuple[int, int], size: tuple[int, int], kind: MaskKind) -> npt.NDArray[Any]:
     """Return an array for (B, C) masks of an image of size (height, width)."""
     if kind in ("crops", "undrawn"):
         return np.empty(shape, object)
-    # Zeros cost nothing where nothing is written: the system hands out such pages when touched.
+    # Pages of zeros take no memory until they are written.
     return np.zeros((*shape, *size), np.float32 if kind == "logits" else np.bool_)
 
 
@@ -34,22 +34,22 @@ def write_masks(
     kind: MaskKind,
     fill_area: int,
 ) -> None:
-    """Bring logits to the size of the image.
+    """Write masks from low-resolution logits.
 
     Parameters
     ----------
     masks : ndarray, shape (B, C, ...)
-        A part of what :func:`empty_masks` returns, still empty.
+        A slice of the array from :func:`empty_masks`, not yet filled.
     logits : Tensor, shape (B, C, L, L)
-        As decoded.
+        Output of the decoder.
     clamped : ndarray of float32, shape (B, C, L, L)
-        As handed out.
+        Logits returned to the caller.
     size : tuple of int
         (height, width) of the image.
     kind : MaskKind
-        As `masks` was made for.
+        Kind of `masks`.
     fill_area : int
-        Holes of at most this many low-resolution pixels are filled.
+        Largest background component, in low-resolution pixels, that is filled.
     """
     if kind == "undrawn":
         exact = logits.cpu().numpy()

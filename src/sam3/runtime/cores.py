@@ -1,7 +1,7 @@
-"""Many small pieces of work side by side, each on a core of its own.
+"""Parallel execution of small tasks, one core each.
 
-Decoding an object is many short steps, which cores share badly: two of them take more than half
-the time of one. Whole objects are shared well.
+Decoding an object takes many short steps, which do not parallelise well: two cores need more than
+half the time of one. Distributing whole objects over the cores does.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _lock = Lock()
 
 @contextmanager
 def torch_threads(count: int) -> Iterator[None]:
-    """Let torch use so many threads on this one, and then as many as before."""
+    """Limit torch to a number of threads on this thread, and restore the previous number."""
     before = torch.get_num_threads()
     if count == before:
         yield
@@ -37,49 +37,51 @@ def torch_threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def on_all_cores(work: Callable[[_In], _Out], pieces: Sequence[_In]) -> list[_Out]:
-    """Do pieces of work, as many at once as torch has threads, with one of them each.
+def on_all_cores(work: Callable[[_In], _Out], items: Sequence[_In]) -> list[_Out]:
+    """Map items in parallel, on as many threads as torch uses, each with one core.
 
     Parameters
     ----------
     work : callable
-        Called in threads of their own, in which modes of torch (inference, autocast) are off;
-        where there is one piece, or one thread, in this one.
-    pieces : sequence
-        What it is called with.
+        Called on worker threads, where torch's modes (inference, autocast) are off; with a single
+        item or thread, on the calling thread.
+    items : sequence
+        Arguments of the calls.
 
     Returns
     -------
     list
-        What it returned, in the order of the pieces.
+        Results in the order of the items.
 
     Raises
     ------
     Exception
-        The first that `work` raised; later pieces may have been done or not.
+        The first exception of `work`; later items may or may not have been processed.
     """
     threads = torch.get_num_threads()
-    if threads == 1 or len(pieces) == 1:
-        return [work(piece) for piece in pieces]
-    return list(_pool(threads).map(work, pieces))
+    if threads == 1 or len(items) == 1:
+        return [work(item) for item in items]
+    return list(_pool(threads).map(work, items))
 
 
 def _pool(threads: int) -> ThreadPoolExecutor:
-    """Return so many threads that use one core each; they wait for more work until the end."""
+    """Return the cached pool of worker threads that use one core each."""
     with _lock:
         if threads not in _pools:
             pool = ThreadPoolExecutor(threads, "sam3-core", _use_one_core)
             ready = Barrier(threads + 1)
-            for _ in range(threads):  # none of them is free for a second one before all began
+            for _ in range(threads):  # the barrier keeps each thread busy until all have started
                 pool.submit(ready.wait)
             ready.wait()
-            # The number counts for the thread that sets it, and for threads that begin later.
+            # The number applies to the thread that sets it and to threads that start later.
             torch.set_num_threads(threads)
             _pools[threads] = pool
         return _pools[threads]
 
 
 def _use_one_core() -> None:
-    """Set torch's threads for the thread that calls."""
-    torch.get_num_threads()  # takes over the number of all, which would later replace what is set
+    """Limit torch to one thread on the calling thread."""
+    # Reading the number initialises it from the process; without that, torch would do so later and
+    # replace the one set here.
+    torch.get_num_threads()
     torch.set_num_threads(1)

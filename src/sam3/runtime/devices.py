@@ -1,4 +1,4 @@
-"""Choice of device and precision. Nothing is switched on for the rest of the process."""
+"""Choice of device and precision, without changing global settings of torch."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ def choose_device(device: str | torch.device = "auto") -> torch.device:
     Raises
     ------
     DeviceError
-        If it does not exist here.
+        If the device does not exist.
 
     Notes
     -----
-    MPS is written to the documented interface; the project has not been able to run it.
+    MPS follows the documented interface of torch; the project has not been able to test it.
     """
     cuda = torch.cuda.device_count() if torch.cuda.is_available() else 0
     mps = torch.backends.mps.is_available()
     if device == "auto":
         return torch.device("cuda" if cuda else "mps" if mps else "cpu")
-    here = ["cpu"] + ["mps"] * mps + [f"cuda:{i}" for i in range(cuda)]
+    available = ["cpu"] + ["mps"] * mps + [f"cuda:{i}" for i in range(cuda)]
     try:
         chosen = torch.device(device)
     except RuntimeError:
@@ -49,8 +49,8 @@ def choose_device(device: str | torch.device = "auto") -> torch.device:
         if exists.get(chosen.type, False):
             return chosen
     raise DeviceError(
-        f"the device {str(device)!r} does not exist here; available are {', '.join(here)}, "
-        'or "auto".'
+        f"the device does not exist: {str(device)!r}. Expected one of {', '.join(available)}, or "
+        '"auto".'
     )
 
 
@@ -66,17 +66,17 @@ def choose_precision(precision: Precision, device: torch.device) -> torch.dtype:
     -------
     torch.dtype
         For ``"auto"``, bfloat16 on CUDA of compute capability 8 and up, float32 elsewhere. For
-        ``"int8"`` float32, which everything but the linear layers of the encoder is computed in.
+        ``"int8"``, float32: the precision of everything but the encoder's linear layers.
 
     Raises
     ------
     ConfigError
-        If it is none of the four, or ``"int8"`` for another device than the CPU.
+        If the precision is unknown, or ``"int8"`` on another device than the CPU.
     """
     if precision == "int8" and device.type != "cpu":
         raise ConfigError(
-            f'precision "int8" is for the CPU, and the device is {str(device)!r}; '
-            'use device="cpu", or precision="auto".'
+            f'precision "int8" does not run on the device {str(device)!r}. Expected the CPU. '
+            'Use device="cpu" or precision="auto".'
         )
     if precision == "auto":
         capable = (
@@ -84,21 +84,21 @@ def choose_precision(precision: Precision, device: torch.device) -> torch.dtype:
             and torch.cuda.get_device_capability(device) >= _BFLOAT16_CAPABILITY
         )
         return torch.bfloat16 if capable else torch.float32
-    known = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.float32}
-    if precision not in known:
+    dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.float32}
+    if precision not in dtypes:
         raise ConfigError(
-            f'unknown precision {precision!r}; expected "auto", "float32", "bfloat16" or "int8".'
+            f'unknown precision: {precision!r}. Expected "auto", "float32", "bfloat16" or "int8".'
         )
-    return known[precision]
+    return dtypes[precision]
 
 
 def describe_device(device: str | torch.device = "auto") -> str:
-    """Say where a model runs and why there, in one line for people.
+    """Describe in one line on which device a model runs, and why.
 
     Parameters
     ----------
     device : str or torch.device
-        As for :func:`choose_device`; for ``"auto"`` the reason is what was found.
+        As for :func:`choose_device`; for ``"auto"`` the reason is the hardware found.
 
     Returns
     -------
@@ -108,7 +108,7 @@ def describe_device(device: str | torch.device = "auto") -> str:
     Raises
     ------
     DeviceError
-        If the device does not exist here.
+        If the device does not exist.
     """
     chosen = choose_device(device)
     precision = str(choose_precision("auto", chosen)).removeprefix("torch.")
@@ -116,7 +116,7 @@ def describe_device(device: str | torch.device = "auto") -> str:
         return f"CUDA: {torch.cuda.get_device_name(chosen)}, {precision}"
     if chosen.type == "mps":
         return f"MPS: the graphics processor of this Mac, {precision}"
-    better = choose_device("auto")
-    if better.type != "cpu":
-        return f"CPU: chosen, though {better.type.upper()} is there; {precision}"
+    fastest = choose_device("auto")
+    if fastest.type != "cpu":
+        return f"CPU: as requested, although {fastest.type.upper()} is available; {precision}"
     return "CPU: no CUDA or MPS device was found"

@@ -1,12 +1,12 @@
-"""Eight-bit matrix products for the image encoder on a CPU, asked for by ``precision="int8"``.
+"""Eight-bit matrix products for the image encoder on a CPU, for ``precision="int8"``.
 
-The linear layers of the trunk hold most of the arithmetic. Their weights are rounded to 8 bits with
-a scale for each output channel, once; their inputs with a scale for each token, whenever they come.
-Everything else, attention included, stays in float32. Nothing is calibrated on images.
+The linear layers of the trunk account for most of the arithmetic. Their weights are rounded once to
+8 bits, with one scale per output channel; their inputs on each call, with one scale per token.
+Everything else, attention included, stays in float32. No calibration images are needed.
 
-A few channels of a vision transformer are ten times as large as the rest, and would leave the rest
-few of the 256 levels. So channels are mixed in small groups by an orthogonal matrix before they are
-rounded, and the weights by its inverse: the product is the same, and nothing sticks out.
+A few channels of a vision transformer are ten times as large as the rest and would leave few of the
+256 levels to them. Before rounding, small groups of channels are therefore mixed by an orthogonal
+matrix, and the weights by its inverse, which evens out the channels and preserves the product.
 
 Source: scales per token and channel as in Dettmers et al., LLM.int8() (2022); rotations as in
 Ashkboos et al., QuaRot (2024).
@@ -27,13 +27,13 @@ from sam3.model.trunk_linears import BlockLinears
 
 __all__ = ["Int8Linear", "quantize_trunk"]
 
-_GELU_MINIMUM = -0.17  # GELU is nowhere lower than -0.16997
-_NO_LESS = 1e-20  # in place of a scale of 0, where all of a token or channel is 0
-_MIXED = 32  # channels that are mixed, at most: the more, the more it costs
+_GELU_MINIMUM = -0.17  # below the minimum of GELU, -0.16997
+_SMALLEST_SCALE = 1e-20  # replaces a scale of 0, where a whole token or channel is 0
+_GROUP = 32  # most channels mixed together: larger groups cost more
 
 
 def quantize_trunk(trunk: Trunk) -> Sequence[BlockLinears]:
-    """Round the linear layers of a trunk to 8 bits; the trunk itself is left as it is.
+    """Round the linear layers of a trunk to 8 bits, leaving the trunk unchanged.
 
     Parameters
     ----------
@@ -43,12 +43,12 @@ def quantize_trunk(trunk: Trunk) -> Sequence[BlockLinears]:
     Returns
     -------
     sequence of BlockLinears
-        For :meth:`sam3.model.trunk.Trunk.forward`; a quarter of the size of the layers.
+        For :meth:`sam3.model.trunk.Trunk.forward`; a quarter of the size of the original layers.
 
     Raises
     ------
     UnsupportedError
-        If PyTorch or the processor has no exact 8-bit products.
+        If PyTorch or the processor lacks exact 8-bit products.
     """
     _check_products()
     with torch.no_grad():
@@ -58,8 +58,8 @@ def quantize_trunk(trunk: Trunk) -> Sequence[BlockLinears]:
 def _quantize_block(block: Block) -> BlockLinears:
     attn, mlp = block.attn, block.mlp
     channels = attn.proj.in_features
-    # Attention averages values over tokens and leaves channels alone: what mixes the channels of
-    # the values mixes its output, at no cost.
+    # Attention averages values over tokens and keeps channels apart, so mixing the channels of
+    # the values also mixes its output, at no cost.
     mix = _hadamard(channels // attn.heads, channels)
     qkv_weight, qkv_bias = attn.qkv.weight.clone(), attn.qkv.bias.clone()
     qkv_weight[2 * channels :] = _mixed(qkv_weight[2 * channels :].T, mix).T
@@ -74,19 +74,19 @@ def _quantize_block(block: Block) -> BlockLinears:
 
 
 class Int8Linear:
-    """A linear layer with 8-bit weights and inputs, and float32 biases and outputs.
+    """A linear layer with 8-bit weights and inputs, and float32 bias and output.
 
     Parameters
     ----------
     weight : Tensor, float32, shape (out, in)
     bias : Tensor, float32, shape (out,)
     mix : bool
-        Mix neighbouring channels of the inputs before they are rounded.
+        Mix adjacent channels of the inputs before rounding.
     gelu : bool
-        Put a GELU after the layer.
+        Apply a GELU to the output.
     after_gelu : bool
-        Inputs are outputs of a GELU. They are hardly negative, so that all 256 levels are used for
-        their positive half.
+        Inputs are outputs of a GELU, hardly ever negative, so all 256 levels cover positive
+        values.
     """
 
     def __init__(
@@ -98,10 +98,10 @@ class Int8Linear:
         gelu: bool = False,
         after_gelu: bool = False,
     ) -> None:
-        self._mix = _hadamard(_MIXED, weight.shape[1]) if mix else None
+        self._mix = _hadamard(_GROUP, weight.shape[1]) if mix else None
         if self._mix is not None:
             weight = _mixed(weight, self._mix)
-        scales = weight.abs().amax(1).clamp_min(_NO_LESS) / 127
+        scales = weight.abs().amax(1).clamp_min(_SMALLEST_SCALE) / 127
         rounded = (weight / scales[:, None]).round_().to(torch.int8)
         self._bias = bias.detach().clone()
         if after_gelu:
@@ -113,7 +113,7 @@ class Int8Linear:
         self._after_gelu = after_gelu
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Map tokens (N, in) to (N, out), float32; with `after_gelu` the input is overwritten."""
+        """Map tokens (N, in) to (N, out), float32; `after_gelu` overwrites the input."""
         if self._mix is not None:
             x = _mixed(x, self._mix)
         if self._after_gelu:
@@ -121,10 +121,10 @@ class Int8Linear:
             levels = x.sub_(_GELU_MINIMUM).div_(steps).sub_(128)
         else:
             largest = torch.maximum(x.amax(1, keepdim=True), x.amin(1, keepdim=True).neg_())
-            steps = largest.clamp_min_(_NO_LESS).div_(127)
+            steps = largest.clamp_min_(_SMALLEST_SCALE).div_(127)
             levels = x / steps
-        # Signed first and then moved by 128: PyTorch converts to int8 ten times as fast as to
-        # uint8, which oneDNN wants.
+        # oneDNN needs uint8, but PyTorch converts to int8 ten times as fast: convert to int8 and
+        # add 128 by flipping the sign bit.
         inputs = levels.round_().to(torch.int8).view(torch.uint8).bitwise_xor_(128)
         zero = 0 if self._after_gelu else 128
         products = _product(inputs, zero, self._weight, self._scales, self._zeros)
@@ -134,16 +134,16 @@ class Int8Linear:
         return products
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the state with the weights as numbers (out, in): packed ones cannot be copied."""
+        """Return a state with unpacked weights (out, in), since packed ones cannot be copied."""
         return {**self.__dict__, "_weight": self._weight.to_dense().T.contiguous()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take what :meth:`__getstate__` returned."""
+        """Restore the state of :meth:`__getstate__`."""
         self.__dict__.update(state, _weight=_packed(state["_weight"]))
 
 
 def _hadamard(most: int, channels: int) -> Tensor:
-    """Orthogonal, symmetric matrix of equal magnitudes; its side, at most `most`, divides both."""
+    """Return a symmetric Hadamard matrix; its side, at most `most`, divides both numbers."""
     matrix = torch.ones(1, 1)
     while most % (2 * len(matrix)) == channels % (2 * len(matrix)) == 0:
         matrix = torch.cat([torch.cat([matrix, matrix], 1), torch.cat([matrix, -matrix], 1)])
@@ -152,41 +152,42 @@ def _hadamard(most: int, channels: int) -> Tensor:
 
 
 def _mixed(x: Tensor, matrix: Tensor) -> Tensor:
-    """Multiply each group of neighbouring channels, the last axis of `x`, by a matrix."""
+    """Multiply each group of adjacent channels (the last axis of `x`) by a matrix."""
     groups: Tensor = x.reshape(-1, len(matrix)) @ matrix
     return groups.view(x.shape)
 
 
 def _packed(weight: Tensor) -> Tensor:
-    """Lay out 8-bit weights (out, in) for :func:`_product`."""
+    """Pack 8-bit weights (out, in) for :func:`_product`."""
     return torch.ops.onednn.qlinear_prepack(weight, None)  # type: ignore[no-any-return]
 
 
 def _product(inputs: Tensor, zero: int, weight: Any, scales: Tensor, zeros: Tensor) -> Tensor:
-    """Compute (inputs - zero) @ weight.T * scales, uint8 with int8, exact up to the scaling."""
+    """Compute (inputs - zero) @ weight.T * scales from uint8 and int8, exact before scaling."""
     return torch.ops.onednn.qlinear_pointwise(  # type: ignore[no-any-return]
         inputs, 1.0, zero, weight, scales, zeros, None, 1.0, 0, torch.float32, "none", [], ""
     )
 
 
 def _check_products() -> None:
-    """Refuse where there are no such products, or they overflow, as they do without VNNI."""
+    """Raise if 8-bit products are missing, or overflow as on processors without VNNI."""
     width = 64
     inputs = torch.full((2, width), 255, dtype=torch.uint8)
     weight = torch.full((2, width), 127, dtype=torch.int8)
     expected = float(255 * 127 * width)
-    remedy = 'use precision="float32", which runs everywhere.'
+    remedy = 'Use precision="float32", which runs everywhere.'
     try:
-        found = _product(
+        products = _product(
             inputs, 0, _packed(weight), torch.ones(2), torch.zeros(2, dtype=torch.int32)
         )
     except (AttributeError, RuntimeError) as error:
         raise UnsupportedError(
-            f'precision="int8" needs the oneDNN operators of PyTorch for x86 processors; PyTorch '
-            f"{torch.__version__} has none here ({str(error).splitlines()[0]}); {remedy}"
+            f'precision="int8" needs the oneDNN operators of PyTorch for x86 processors. PyTorch '
+            f"{torch.__version__} lacks them here ({str(error).splitlines()[0]}). {remedy}"
         ) from error
-    if not bool((found == expected).all()):
+    if not bool((products == expected).all()):
         raise UnsupportedError(
-            f'precision="int8" needs a processor that adds up 8-bit products without overflow '
-            f"(AVX-512 VNNI or AVX-VNNI); this one gave {found[0, 0]:g} for {expected:g}; {remedy}"
+            f'precision="int8" needs a processor that adds 8-bit products without overflow '
+            f"(AVX-512 VNNI or AVX-VNNI). This one gave {products[0, 0]:g} for {expected:g}. "
+            f"{remedy}"
         )

@@ -1,4 +1,4 @@
-"""The state that a network runs in: no autograd, its own precision, memory errors explained."""
+"""The context in which networks run: no autograd, explicit precision, clear memory errors."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ __all__ = ["running"]
 
 @contextmanager
 def running(what: str, device: torch.device, *, half: bool) -> Iterator[None]:
-    """Run without autograd and turn memory errors of the device into ours.
+    """Run without autograd and convert the device's memory errors to ours.
 
     Parameters
     ----------
     what : str
-        What is being done, for the message.
+        The action, for the error message.
     device : torch.device
-        Where.
+        The device of the network.
     half : bool
-        Compute in bfloat16; a caller's autocast counts in neither case.
+        Compute in bfloat16; a caller's autocast is ignored either way.
 
     Raises
     ------
@@ -37,13 +37,14 @@ def running(what: str, device: torch.device, *, half: bool) -> Iterator[None]:
         if not _lacks_memory(error):
             raise
         raise DeviceMemoryError(
-            f"{device} ran out of memory while trying to {what}; ask for fewer objects at "
-            'once, close other programs, or use device="cpu".'
+            f"{device} ran out of memory while trying to {what}. Request fewer objects at once, "
+            'close other programs, or use device="cpu".'
         ) from error
 
 
 def _lacks_memory(error: Exception) -> bool:
-    """Tell an error about memory from others: CPUs and MPS have no type of their own for it."""
-    about = ("can't allocate memory", "out of memory")
-    known = isinstance(error, torch.OutOfMemoryError | MemoryError)
-    return known or any(text in str(error) for text in about)
+    """Recognise memory errors; on CPUs and MPS, torch raises no specific type for them."""
+    messages = ("can't allocate memory", "out of memory")
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return any(message in str(error) for message in messages)

@@ -1,4 +1,4 @@
-"""Our own defaults of torch, whatever another tool of the process has set for itself."""
+"""Isolation from torch defaults that other code of the process has changed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _FACTORIES = frozenset({torch.empty, torch.zeros, torch.ones, torch.rand, torch.
 
 
 class _Float32(TorchFunctionMode):
-    """Tensors of no given dtype are float32. For this thread alone, unlike torch's own default."""
+    """Default to float32, for this thread alone, unlike torch's own default dtype."""
 
     def __torch_function__(
         self,
@@ -32,11 +32,11 @@ class _Float32(TorchFunctionMode):
 
 @contextmanager
 def own_defaults() -> Iterator[None]:
-    """Make and load models in float32 on the CPU, with ordinary tensors and without autocast.
+    """Construct and load models in float32 on the CPU, with ordinary tensors, without autocast.
 
-    `torch.set_default_dtype`, `torch.set_default_device`, `torch.inference_mode` and
-    `torch.autocast` of whoever calls count again afterwards, and meanwhile on other threads. It
-    slows every call of torch a little: what encodes and decodes names dtypes and devices instead.
+    The caller's `torch.set_default_dtype`, `torch.set_default_device`, `torch.inference_mode` and
+    `torch.autocast` apply again afterwards, and all the while on other threads. Every torch call
+    inside is a little slower, so encoding and decoding name dtypes and devices explicitly instead.
     """
     with (
         torch.inference_mode(False),

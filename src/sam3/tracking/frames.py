@@ -1,4 +1,4 @@
-"""Frames of a series, read one at a time, from an array, a list, a folder or a film."""
+"""Frames of a series, read one at a time from an array, a list, a folder or a video."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _SAMPLED_FRAMES = 5
 
 
 def open_frames(video_path: Any) -> Any:
-    """Return the frames of a series without reading them.
+    """Open a series without reading its frames.
 
     Parameters
     ----------
     video_path : path-like, sequence or array
-        A folder of images, numbered by their names; a film such as an mp4, where a decoder is
-        installed; a list of images; or an array T x H x W or T x H x W x 3, lazy ones included.
+        A folder of images numbered by their names; a video such as an mp4, if a decoder is
+        installed; a list of images; or an array T x H x W or T x H x W x 3, possibly lazy.
 
     Returns
     -------
@@ -41,9 +41,9 @@ def open_frames(video_path: Any) -> Any:
     Raises
     ------
     ImageError
-        If there is no frame.
+        If the path does not exist or the series is empty.
     UnsupportedError
-        If no decoder for films is installed.
+        If no video decoder is installed.
     """
     if not isinstance(video_path, str | os.PathLike):
         frames: Any = video_path
@@ -60,11 +60,11 @@ def open_frames(video_path: Any) -> Any:
     else:
         path = Path(video_path)
         if not path.exists():
-            raise ImageError(f"no frames at {path}: it does not exist. Check the path.")
-        frames = _Folder(path) if path.is_dir() else _Film(path)
+            raise ImageError(f"the frames do not exist: {path}. Check the path.")
+        frames = _Folder(path) if path.is_dir() else _Video(path)
     if len(frames) == 0:
         raise ImageError(
-            f"the series {_described(video_path)} holds no frame. Expected at least 1."
+            f"the series is empty: {_described(video_path)}. Expected at least one frame."
         )
     return frames
 
@@ -74,11 +74,11 @@ def _described(source: Any) -> str:
 
 
 class _Folder:
-    """Images of a folder, in the order of the numbers in their names."""
+    """Images of a folder, sorted by the numbers in their names."""
 
     def __init__(self, folder: Path) -> None:
-        found = [path for path in folder.iterdir() if path.suffix.lower() in _IMAGE_SUFFIXES]
-        self._paths = sorted(found, key=lambda path: (_numbers(path.stem), path.name))
+        images = [path for path in folder.iterdir() if path.suffix.lower() in _IMAGE_SUFFIXES]
+        self._paths = sorted(images, key=lambda path: (_numbers(path.stem), path.name))
 
     def __len__(self) -> int:
         return len(self._paths)
@@ -92,13 +92,13 @@ def _numbers(name: str) -> list[int]:
     return [int(digits) for digits in re.findall(r"\d+", name)]
 
 
-class _Film:
-    """Frames of a film, decoded by PyAV."""
+class _Video:
+    """Frames of a video, decoded by PyAV."""
 
     def __init__(self, path: Path) -> None:
         if find_spec("av") is None:
             raise UnsupportedError(
-                f"no decoder for the film {path} is installed. Install one with `pip install av`, "
+                f"no decoder for the video {path} is installed. Install one with `pip install av`, "
                 "or save the frames as a folder of images."
             )
         import imageio.v3 as iio
@@ -107,7 +107,7 @@ class _Film:
             self._file = iio.imopen(path, "r", plugin="pyav")
             self._length = sum(1 for _ in self._file.iter())
         except (OSError, ValueError, RuntimeError) as error:
-            raise ImageError(f"the film {path} cannot be read: {error}. Convert it.") from error
+            raise ImageError(f"the video {path} cannot be read: {error}. Convert it.") from error
 
     def __len__(self) -> int:
         return self._length
@@ -117,21 +117,21 @@ class _Film:
 
 
 class FrameReader:
-    """Reads frames and checks that they belong together.
+    """Reader of frames that checks their consistency.
 
     Parameters
     ----------
     frames : sequence or iterable
-        Images as for :func:`sam3.preprocess.transforms.rgb_image`, or features of them. Wider
-        integers than 8 bits are stretched alike in all frames, between percentiles of a few of
-        them.
+        Images as for :func:`sam3.preprocess.transforms.rgb_image`, or features of them. Integers
+        wider than 8 bits are stretched equally in all frames, between percentiles of a sample of
+        frames.
 
     Attributes
     ----------
     length : int or None
-        Number of frames; None where frames come one after the other.
+        Number of frames; None for an iterator.
     size : tuple of int or None
-        (height, width), once a frame has been read.
+        (height, width), known after the first frame has been read.
     """
 
     def __init__(self, frames: Any) -> None:
@@ -143,23 +143,23 @@ class FrameReader:
         self._limits: tuple[float, float] | None = None
 
     def __getitem__(self, frame: int) -> ImageFeatures | npt.NDArray[np.uint8]:
-        """Read one of a sequence of frames.
+        """Read a frame of a sequence.
 
         Raises
         ------
         ImageError
-            If it cannot be read, or differs from the others in size or data type.
+            If the frame cannot be read, or differs from the others in size or data type.
         """
         try:
             item = self.frames[frame]
-        except Exception as error:  # any reader, with errors of any kind
+        except Exception as error:  # readers raise errors of any type
             raise ImageError(
                 f"frame {frame} cannot be read: {error}. Check its file, or leave the frame out."
             ) from error
         return self.check(frame, item)
 
     def check(self, frame: int, item: Any) -> ImageFeatures | npt.NDArray[np.uint8]:
-        """Check a frame, and turn an image into 8-bit RGB."""
+        """Check a frame, and convert an image to 8-bit RGB."""
         if isinstance(item, ImageFeatures):
             self._check_size(frame, item.size)
             return item
@@ -167,7 +167,7 @@ class FrameReader:
             pixels = self._to_rgb(frame, item)
         except ImageError:
             raise
-        except Exception as error:  # lazy arrays read only now
+        except Exception as error:  # lazy arrays are read here
             raise ImageError(
                 f"frame {frame} cannot be read: {error}. Check its file, or leave the frame out."
             ) from error
@@ -180,8 +180,8 @@ class FrameReader:
             item = np.asarray(item.movedim(0, -1).cpu() if channels_first else item)
             if self._dtype is not None and item.dtype != self._dtype:
                 raise ImageError(
-                    f"frame {frame} has the data type {item.dtype}. Expected {self._dtype}, as of "
-                    "the frame read first. Convert all frames to one data type."
+                    f"frame {frame} has the data type {item.dtype}. Expected {self._dtype}, as in "
+                    "the first frame read. Convert all frames to one data type."
                 )
             self._dtype = item.dtype
             if item.dtype.kind in "iu" and item.dtype != np.uint8:
@@ -189,7 +189,7 @@ class FrameReader:
         return rgb_image(item)
 
     def _stretch(self, first: npt.NDArray[Any]) -> tuple[float, float]:
-        """Limits of grey values, of a few frames where they are at hand."""
+        """Return the contrast limits of all frames, estimated from a few of them if possible."""
         if self._limits is None:
             samples = [first]
             for frame in np.linspace(0, (self.length or 1) - 1, _SAMPLED_FRAMES).astype(int):
@@ -206,13 +206,13 @@ class FrameReader:
         if self.size is not None and size != self.size:
             raise ImageError(
                 f"frame {frame} has the size {size[0]} x {size[1]}. Expected {self.size[0]} x "
-                f"{self.size[1]}, as of the frame read first. Crop or pad the frames to one size."
+                f"{self.size[1]}, as in the first frame read. Crop or pad the frames to one size."
             )
         self.size = size
 
 
 class EncodedFrames:
-    """Features of frames, the last few of which are kept.
+    """Cache of the features of the last few frames.
 
     Parameters
     ----------
@@ -221,7 +221,7 @@ class EncodedFrames:
     reader : FrameReader
         Reads them.
     keep : int
-        How many.
+        Number of frames in the cache.
     progress : callable, optional
         As for :meth:`sam3.predictor.Predictor.encode`.
     """
@@ -244,7 +244,7 @@ class EncodedFrames:
         return self._features[frame]
 
     def put(self, frame: int, item: ImageFeatures | npt.NDArray[np.uint8]) -> None:
-        """Encode a frame that has been read."""
+        """Encode a frame that has been read, and cache its features."""
         if isinstance(item, ImageFeatures):
             self.predictor.check_features(item)
             features = item.to(self.predictor.device)
@@ -255,5 +255,5 @@ class EncodedFrames:
             del self._features[next(iter(self._features))]
 
     def stream(self) -> Iterator[tuple[int, Any]]:
-        """Yield frames that come one after the other, with their numbers."""
+        """Yield the frames of an iterator with their numbers."""
         yield from enumerate(self.reader.frames)

@@ -1,10 +1,10 @@
-"""Choice of the memories that a frame is tracked with. Pure Python: frames are numbers here.
+"""Choice of memories for tracking a frame, in pure Python: frames are numbers here.
 
 Source: Ravi et al., SAM 2 (2024), extended by the selection of Ding et al., SAM2Long (2024).
 
 ::
 
-    prompted frames, at most 4, also later ones    the frames just tracked      now
+    frames with a prompt, at most 4, later ones too    frames tracked last       now
           P . . . . . P . . . . . . . . . . . . . .  6  5  4  3  2  1            x
 """
 
@@ -27,11 +27,11 @@ class Choice(NamedTuple):
     Attributes
     ----------
     memories : tuple of (frame, index)
-        Frames whose memories are looked up, with the index into the temporal positions.
+        Frames whose memories are used, with the index into the temporal positions.
     pointers : tuple of (frame, distance)
-        Frames whose pointers are looked up, with their distance in time.
+        Frames whose pointers are used, with their distance in time.
     longest : int
-        What distances are divided by.
+        Largest distance, by which distances are normalised.
     """
 
     memories: tuple[tuple[int, int], ...]
@@ -41,28 +41,28 @@ class Choice(NamedTuple):
 
 @dataclass(frozen=True)
 class MemorySelection:
-    """Choose plain memories by quality instead of by distance.
+    """Choice of tracked frames by quality instead of distance.
 
     Parameters
     ----------
     score : callable
-        Score of a tracked frame; those above 0.01 are good.
+        Score of a tracked frame; frames above 0.01 are good.
     """
 
     score: Callable[[int], float]
 
     def is_good(self, frame: int) -> bool:
-        """Whether a tracked frame is worth remembering."""
+        """Tell whether a tracked frame is good."""
         return self.score(frame) > GOOD_SCORE
 
 
 def window(config: MemoryConfig, frames: int | None) -> int:
-    """Return how many frames pointers come from; a short series has fewer."""
+    """Return the number of frames that provide pointers, fewer in a short series."""
     return config.pointers if frames is None else min(frames, config.pointers)
 
 
 def nearest_first(frames: Iterable[int], now: int) -> list[int]:
-    """Sort frames by their distance from `now`; earlier ones first where it is the same."""
+    """Sort frames by their distance from `now`, the earlier of two equally distant ones first."""
     return sorted(frames, key=lambda frame: (abs(frame - now), frame))
 
 
@@ -76,22 +76,22 @@ def choose_memories(
     reverse: bool = False,
     selection: MemorySelection | None = None,
 ) -> Choice:
-    """Choose what the frame `now` is tracked with.
+    """Choose the memories for tracking the frame `now`.
 
     Parameters
     ----------
     now : int
         The frame.
     prompted, tracked : collection of int
-        Frames with a prompt, and others that have been tracked.
+        Frames with a prompt, and other frames that have been tracked.
     config : MemoryConfig
-        How many are used.
+        Numbers of memories and pointers.
     frames : int, optional
-        Length of the series, where it is known.
+        Length of the series, if known.
     reverse : bool
         Track backwards.
     selection : MemorySelection, optional
-        Use good frames, however long ago.
+        Prefer good frames to recent ones.
 
     Returns
     -------
@@ -100,23 +100,23 @@ def choose_memories(
     step = 1 if reverse else -1
     conditioning = _conditioning(now, prompted, config.conditioning)
     unused = set(prompted) - set(conditioning)
-    most = window(config, frames)
+    span = window(config, frames)
     if selection is None:
-        # Frames by distance: the nearest has index 0, and missing ones leave a gap.
-        pointing = {k: now + step * k for k in range(1, most)}
+        # Frames by distance: the last one has index 0, and missing frames leave a gap.
+        pointing = {k: now + step * k for k in range(1, span)}
         spatial = {k: now + step * k for k in range(1, config.frames)}
     else:
-        ranked = _candidates(now, tracked, most - 1, step, selection)
+        ranked = _candidates(now, tracked, span - 1, step, selection)
         spatial = dict(enumerate(ranked[: config.frames - 1], start=1))
-        # The oldest candidate gives a memory, but no pointer.
-        pointing = dict(enumerate(ranked[:-1][: most - 1], start=1))
-    there = unused.union(tracked)
+        # The oldest candidate contributes a memory, but no pointer.
+        pointing = dict(enumerate(ranked[:-1][: span - 1], start=1))
+    available = unused.union(tracked)
     memories = [(frame, config.frames - 1) for frame in conditioning]
-    memories += [(f, k - 1) for k, f in sorted(spatial.items(), reverse=True) if f in there]
+    memories += [(f, k - 1) for k, f in sorted(spatial.items(), reverse=True) if f in available]
     past = [f for f in conditioning if (f >= now if reverse else f <= now)]
     pointers = [(frame, abs(now - frame)) for frame in past]
-    pointers += [(frame, k) for k, frame in pointing.items() if frame in there]
-    return Choice(tuple(memories), tuple(pointers), most - 1)
+    pointers += [(frame, k) for k, frame in pointing.items() if frame in available]
+    return Choice(tuple(memories), tuple(pointers), span - 1)
 
 
 def _conditioning(now: int, prompted: Collection[int], most: int) -> list[int]:
@@ -133,8 +133,8 @@ def _conditioning(now: int, prompted: Collection[int], most: int) -> list[int]:
 def _candidates(
     now: int, tracked: Collection[int], most: int, step: int, selection: MemorySelection
 ) -> list[int]:
-    """Good frames, the newest first, and in any case the one just before."""
-    # The original never looks at frame 0 here.
+    """List good frames, newest first, always including the one just before."""
+    # Frame 0 is excluded, as in the original implementation.
     behind = sorted((f for f in tracked if (f - now) * step > 0 and f > 0), reverse=step < 0)
     good = [frame for frame in behind if selection.is_good(frame)][:most]
     last = now + step

@@ -1,4 +1,4 @@
-"""Objects that are tracked through a series of frames, and what is remembered of them."""
+"""State of tracking: the objects of a series and their memory."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from sam3.tracking.steps import ObjectOnFrame, TrackingSteps
 
 __all__ = ["ObjectMemory", "TrackingSession"]
 
-_GPU_OBJECTS = 8  # tracked at once; memories of more would fill a device
+_GPU_OBJECTS = 8  # tracked at once; memories of more objects would fill the device
 
 
 @dataclass(eq=False)
 class ObjectMemory:
-    """What is remembered of one object, by frame.
+    """States of one object by frame.
 
     Attributes
     ----------
@@ -37,13 +37,13 @@ class ObjectMemory:
     tracked: dict[int, ObjectOnFrame] = field(default_factory=dict)
 
     def at(self, frame: int) -> ObjectOnFrame | None:
-        """Return what is known of the object on a frame."""
+        """Return the state of the object on a frame, if any."""
         return self.prompted.get(frame) or self.tracked.get(frame)
 
     def __getitem__(self, frame: int) -> ObjectOnFrame:
-        found = self.at(frame)
-        assert found is not None, f"frame {frame} was chosen, but is not remembered"
-        return found
+        state = self.at(frame)
+        assert state is not None, f"frame {frame} was chosen, but has no state"
+        return state
 
     def memory(self, frame: int) -> Tensor:
         """Return the memory of a frame."""
@@ -53,27 +53,27 @@ class ObjectMemory:
 
 
 class TrackingSession:
-    """Track objects from frame to frame. Frames are numbers here; their features are passed in.
+    """Track objects from frame to frame; frames are numbers, and features are passed in.
 
     Parameters
     ----------
     steps : TrackingSteps
-        Of a model.
+        Steps of the model.
     frames : int, optional
-        Length of the series, where it is known.
+        Length of the series, if known.
     together : bool
-        Treat the objects as the original implementation does: a frame with a prompt for one counts
-        as prompted for all, and prompted masks do not overlap in memory. Otherwise each is tracked
-        as if it were alone.
+        Treat the objects as the original implementation does: a frame with a prompt for one object
+        counts as prompted for all, and prompted masks do not overlap in memory. By default each
+        object is tracked independently.
     selection : bool
-        Remember good frames instead of recent ones.
+        Remember good frames rather than recent ones.
 
     Attributes
     ----------
     objects : dict of int to ObjectMemory
-        By their ids, in the order in which they were first prompted.
+        By id, in the order in which they were first prompted.
     drafts : dict of int to dict of int to ObjectOnFrame
-        New prompts, by frame and object, that are not remembered yet.
+        New prompts by frame and object, whose memory is not encoded yet.
     """
 
     def __init__(
@@ -96,10 +96,10 @@ class TrackingSession:
     ) -> ObjectOnFrame:
         """Prompt an object with all of its clicks and its box on a frame.
 
-        What was predicted there before is corrected by them.
+        They correct an earlier prediction of the object on the frame, if there is one.
         """
-        known = self.at(frame, object_id)
-        previous = None if known is None else known.logits
+        state = self.at(frame, object_id)
+        previous = None if state is None else state.logits
         return self._draft(frame, object_id, self.steps.click(features, prompts, previous))
 
     def draw(
@@ -114,33 +114,33 @@ class TrackingSession:
         return draft
 
     def at(self, frame: int, object_id: int) -> ObjectOnFrame | None:
-        """Return what is known of an object on a frame, new prompts included."""
+        """Return the state of an object on a frame, including new prompts."""
         draft = self.drafts.get(frame, {}).get(object_id)
         memory = self.objects.get(object_id)
         return draft or (None if memory is None else memory.at(frame))
 
     def commit(self, features: Callable[[int], ImageFeatures]) -> None:
-        """Remember new prompts; called with a frame, `features` encodes it."""
+        """Encode the memory of new prompts; `features` returns the features of a frame."""
         for frame in sorted(self.drafts):
-            found = dict(self.drafts[frame])
+            states = dict(self.drafts[frame])
             if self.together:
                 for object_id, memory in self.objects.items():
-                    found.setdefault(object_id, memory.at(frame) or self.steps.absent())
-                found = {object_id: found[object_id] for object_id in self.objects}
+                    states.setdefault(object_id, memory.at(frame) or self.steps.absent())
+                states = {object_id: states[object_id] for object_id in self.objects}
             remembered = self.steps.remember(
-                features(frame), list(found.values()), hard=True, exclusive=self.together
+                features(frame), list(states.values()), hard=True, exclusive=self.together
             )
-            for object_id, one in zip(found, remembered, strict=True):
-                self.objects[object_id].prompted[frame] = one
+            for object_id, state in zip(states, remembered, strict=True):
+                self.objects[object_id].prompted[frame] = state
                 self.objects[object_id].tracked.pop(frame, None)
             del self.drafts[frame]
 
     def prompted_frames(self) -> set[int]:
-        """Frames with a prompt, new ones included."""
+        """Return the frames with a prompt, including new ones."""
         return {*self.drafts}.union(*(memory.prompted for memory in self.objects.values()))
 
     def waiting(self, frame: int, only: Collection[int] | None = None) -> list[int]:
-        """Return the objects, of some or all, that have to be tracked to a frame."""
+        """Return the objects, optionally of a subset, that are to be tracked to a frame."""
         return [
             object_id
             for object_id, memory in self.objects.items()
@@ -157,25 +157,25 @@ class TrackingSession:
         reverse: bool = False,
         only: Collection[int] | None = None,
     ) -> dict[int, ObjectOnFrame]:
-        """Track objects to a frame; prompts there stand as they are.
+        """Track objects to a frame, leaving prompts on it unchanged.
 
-        Nothing is changed before all objects have been tracked.
+        If tracking fails for one object, no object changes.
 
         Parameters
         ----------
         frame : int
             The frame.
         features : callable
-            Called with the frame where it has to be encoded.
+            Returns the features of a frame.
         reverse : bool
-            The series is tracked backwards.
+            Track backwards.
         only : collection of int, optional
-            Objects to be tracked; all by default.
+            Objects to track; all by default.
 
         Returns
         -------
         dict of int to ObjectOnFrame
-            By object; without those of which nothing is known yet.
+            States by object, without objects that have no memory yet.
         """
         groups: dict[Choice, list[int]] = {}
         for object_id in self.waiting(frame, only):
@@ -183,17 +183,17 @@ class TrackingSession:
             if choice.memories:
                 groups.setdefault(choice, []).append(object_id)
         tracked = self._follow(groups, features(frame)) if groups else {}
-        for object_id, one in tracked.items():
-            self.objects[object_id].tracked[frame] = one
-        known = {
+        for object_id, state in tracked.items():
+            self.objects[object_id].tracked[frame] = state
+        states = {
             object_id: tracked.get(object_id) or memory.prompted.get(frame)
             for object_id, memory in self.objects.items()
             if only is None or object_id in only
         }
-        return {object_id: one for object_id, one in known.items() if one is not None}
+        return {object_id: state for object_id, state in states.items() if state is not None}
 
     def choose(self, frame: int, object_id: int, *, reverse: bool) -> Choice:
-        """Choose the memories by which an object is tracked to a frame."""
+        """Choose the memories for tracking an object to a frame."""
         memory = self.objects[object_id]
         return choose_memories(
             frame,
@@ -212,7 +212,7 @@ class TrackingSession:
         )
 
     def recall(self, choice: Choice, objects: Iterable[int]) -> Remembered:
-        """Gather what was chosen, for objects of which the same was chosen."""
+        """Assemble the chosen memories of objects that share a choice."""
         memories = [self.objects[object_id] for object_id in objects]
         return self.steps.memory.recall(
             [(index, torch.stack([m.memory(f) for m in memories])) for f, index in choice.memories],
@@ -225,50 +225,50 @@ class TrackingSession:
     def _follow(
         self, groups: Mapping[Choice, list[int]], features: ImageFeatures
     ) -> dict[int, ObjectOnFrame]:
-        """Track groups of objects, of each of which the same was chosen."""
+        """Track groups of objects, each with the same choice of memories."""
         features = features.to(self.steps.predictor.device)
         side = self.steps.image_side(features)
-        # As in clicks: on a CPU an object at a time, on a core of its own, fits the caches best.
-        alone = self.steps.predictor.device.type == "cpu"
-        step = 1 if alone else _GPU_OBJECTS
-        pieces = [
+        # As for clicks: on a CPU one object at a time per core fits the caches best.
+        on_cpu = self.steps.predictor.device.type == "cpu"
+        step = 1 if on_cpu else _GPU_OBJECTS
+        batches = [
             (choice, ids[start : start + step])
             for choice, ids in groups.items()
             for start in range(0, len(ids), step)
         ]
 
-        def follow(piece: tuple[Choice, list[int]]) -> list[ObjectOnFrame]:
+        def follow(batch: tuple[Choice, list[int]]) -> list[ObjectOnFrame]:
             with self.steps.predictor.running("recall memories"):
-                remembered = self.recall(*piece)
+                remembered = self.recall(*batch)
             return self.steps.follow(features, side, remembered)
 
-        results = on_all_cores(follow, pieces) if alone else [follow(piece) for piece in pieces]
-        ids = [object_id for _, part in pieces for object_id in part]
-        return dict(zip(ids, [one for part in results for one in part], strict=True))
+        results = on_all_cores(follow, batches) if on_cpu else [follow(batch) for batch in batches]
+        ids = [object_id for _, part in batches for object_id in part]
+        return dict(zip(ids, [state for part in results for state in part], strict=True))
 
     def forget(self, now: int, also_near: Mapping[int, int] | None = None) -> None:
-        """Drop what the tracking of further frames cannot use any more.
+        """Drop states that the tracking of further frames cannot use.
 
         Parameters
         ----------
         now : int
-            Frame just tracked.
+            The frame tracked last.
         also_near : mapping of int to int, optional
-            By object, another frame from which tracking will go on later.
+            By object, another frame from which tracking will continue later.
         """
         config = self.steps.memory.config
         for object_id, memory in self.objects.items():
-            places = [now] if also_near is None else [now, also_near[object_id]]
+            starts = [now] if also_near is None else [now, also_near[object_id]]
             orders = [list(memory.tracked)]
             if self.selection:
                 selection = self._selection(memory)
                 orders.append([frame for frame in memory.tracked if selection.is_good(frame)])
-            ranked = [nearest_first(frames, place) for frames in orders for place in places]
+            ranked = [nearest_first(frames, start) for frames in orders for start in starts]
             kept = {frame for frames in ranked for frame in frames[: config.pointers]}
-            whole = {frame for frames in ranked for frame in frames[: config.frames]}
+            with_memory = {frame for frames in ranked for frame in frames[: config.frames]}
             memory.tracked = {
-                frame: one if frame in whole else replace(one, memory=None)
-                for frame, one in memory.tracked.items()
+                frame: state if frame in with_memory else replace(state, memory=None)
+                for frame, state in memory.tracked.items()
                 if frame in kept
             }
 

@@ -1,4 +1,4 @@
-"""What a tracker does on a single frame: prompt an object, remember it, recall it and decode.
+"""Steps of a tracker on a single frame: prompt, remember, recall and decode an object.
 
 ::
 
@@ -28,7 +28,7 @@ from sam3.prompts import Prompts
 __all__ = ["ABSENT_LOGIT", "ObjectOnFrame", "TrackingSteps"]
 
 ABSENT_LOGIT = -1024.0
-"""Mask logits where there is no object; with the other sign, those of a mask given by a person."""
+"""Mask logits of an absent object; with the opposite sign, those of a mask prompt."""
 _GIVEN_SCORE = 10.0
 _EXCLUDED_LOGIT = -10.0
 _CLAMP = 32.0
@@ -37,7 +37,7 @@ _MOST_POINTS = 16
 
 @dataclass(frozen=True, eq=False)
 class ObjectOnFrame:
-    """An object on a frame, as it was prompted or tracked.
+    """State of an object on a frame, after a prompt or tracking.
 
     Attributes
     ----------
@@ -48,9 +48,9 @@ class ObjectOnFrame:
     iou : Tensor, float32, shape ()
         Predicted intersection over union of the mask.
     pointer : Tensor, shape (C,)
-        What the decoder made of the object.
+        Object pointer computed from the decoder's output token.
     memory : Tensor, shape (memory channels, g, g), optional
-        What to attend to on other frames, once it has been encoded.
+        Memory for other frames to attend to, once it has been encoded.
     """
 
     logits: Tensor
@@ -61,22 +61,22 @@ class ObjectOnFrame:
 
     @property
     def quality(self) -> float:
-        """Probability of the object, from 0 for an even chance, times the predicted IoU."""
+        """Predicted IoU times the probability of the object, scaled to 0 for an even chance."""
         presence = 2 * self.object_logit.sigmoid() - 1
         return float(presence.clamp(min=0) * self.iou)
 
 
 class TrackingSteps:
-    """The steps of a tracker on the features of one frame; it keeps nothing between them.
+    """Steps of a tracker on the features of one frame, without state between frames.
 
     Parameters
     ----------
     predictor : Predictor
-        Encoded the features; its click model decodes.
+        Encodes the frames; its click model decodes masks.
     memory : Memory
-        Of the same weights; it is moved to the predictor's device.
+        With the same weights; it is moved to the predictor's device.
     dtype : torch.dtype, optional
-        Of stored memories: float32 on a CPU, bfloat16 elsewhere by default.
+        Data type of stored memories, by default float32 on a CPU and bfloat16 elsewhere.
     """
 
     def __init__(
@@ -91,17 +91,17 @@ class TrackingSteps:
     def click(
         self, features: ImageFeatures, prompts: Prompts, previous: Tensor | None
     ) -> ObjectOnFrame:
-        """Prompt one object with clicks and a box; memories are not used.
+        """Prompt one object with clicks and a box, without memory.
 
         Parameters
         ----------
         features : ImageFeatures
             Of the frame.
         prompts : Prompts
-            Of one object, a padding point at the end. Of more than 16 points, the first and the
-            last 8 count.
+            Of one object, with a padding point at the end. Of more than 16 points, the first and
+            the last 8 are used.
         previous : Tensor, shape (1, L, L), optional
-            Logits of the object on this frame that the prompts correct.
+            Logits of the object on this frame, which the prompts correct.
         """
         coords = to_model_frame(prompts.coords, features.size, self.model.config.resolution)
         points = torch.tensor(coords).to(self.predictor.device)
@@ -114,7 +114,7 @@ class TrackingSteps:
         with self.predictor.running("prompt an object"):
             mask = None if previous is None else previous[None].clamp(-_CLAMP, _CLAMP)
             side = self.model.image_side(features.encoded)
-            multimask = count <= 1  # one click may mean several things
+            multimask = count <= 1  # a single click is ambiguous
             raw = self.model.decode(side, points, labels, mask, multimask)
             return self._choose(raw, multimask=multimask)[0]
 
@@ -123,21 +123,21 @@ class TrackingSteps:
         side_length, grid = self.model.config.mask_size, self.model.config.grid
         with self.predictor.running("prompt an object"):
             mask = mask.to(self.predictor.device)[None, None]
-            shown = torch.where(mask > 0.5, -ABSENT_LOGIT, ABSENT_LOGIT)
-            logits = F.interpolate(shown, size=(side_length,) * 2, mode="bilinear", antialias=True)
+            given = torch.where(mask > 0.5, -ABSENT_LOGIT, ABSENT_LOGIT)
+            logits = F.interpolate(given, size=(side_length,) * 2, mode="bilinear", antialias=True)
             decoder, encoder = self.model.mask_decoder, self.model.prompt_encoder
             high = features.encoded.fine, features.encoded.middle
             side = decoder.image_side(features.encoded.embedding, encoder.dense_positions(), high)
             prompt = self.memory.mask_prompt(mask, grid)
             raw = decoder(side, *self.no_prompts(1, prompt), multimask=False)
             pointer = self._choose(raw, multimask=False)[0].pointer
-            there = (mask > 0.5).any()
-            pointer = torch.where(there, pointer, self.memory.no_pointer[0])
-            score = torch.where(there, _GIVEN_SCORE, -_GIVEN_SCORE)
-            return ObjectOnFrame(logits[0], score, there.float(), pointer)
+            present = (mask > 0.5).any()
+            pointer = torch.where(present, pointer, self.memory.no_pointer[0])
+            score = torch.where(present, _GIVEN_SCORE, -_GIVEN_SCORE)
+            return ObjectOnFrame(logits[0], score, present.float(), pointer)
 
     def absent(self) -> ObjectOnFrame:
-        """Stand in for an object that nobody has shown on a frame where others were."""
+        """Return the state of an object without a prompt, on a frame with prompts for others."""
         side, device = self.model.config.mask_size, self.predictor.device
         return ObjectOnFrame(
             torch.full((1, side, side), ABSENT_LOGIT, device=device),
@@ -164,37 +164,37 @@ class TrackingSteps:
         hard : bool
             Threshold the masks, as on prompted frames.
         exclusive : bool
-            Give each pixel to the object with the highest logit.
+            Assign each pixel to the object with the highest logit only.
         """
         with self.predictor.running("encode memories"):
             resolution = self.model.config.resolution
-            logits = torch.stack([one.logits for one in objects])
+            logits = torch.stack([state.logits for state in objects])
             logits = upsample(logits, (resolution, resolution))
             if exclusive and len(objects) > 1:
                 highest = logits.argmax(0, keepdim=True)
                 index = torch.arange(len(objects), device=logits.device)[:, None, None, None]
                 excluded = logits.clamp(max=_EXCLUDED_LOGIT)
                 logits = torch.where(highest == index, logits, excluded)
-            seen = torch.stack([one.object_logit for one in objects]) > 0
+            visible = torch.stack([state.object_logit for state in objects]) > 0
             embedding = features.encoded.embedding
-            memories = self.memory.remember(embedding, logits, seen, hard=hard).to(self.dtype)
+            memories = self.memory.remember(embedding, logits, visible, hard=hard).to(self.dtype)
             return [replace(o, memory=m) for o, m in zip(objects, memories, strict=True)]
 
     def image_side(self, features: ImageFeatures) -> ImageSide:
-        """Do what :meth:`follow` needs of a frame once for all objects."""
+        """Compute the part of :meth:`follow` that is the same for all objects of a frame."""
         with self.predictor.running("encode a frame"):
             encoded, positions = features.encoded, self.model.prompt_encoder.dense_positions()
             high = encoded.fine, encoded.middle
             return self.model.mask_decoder.image_side(encoded.embedding, positions, high)
 
     def condition(self, features: ImageFeatures, remembered: Remembered) -> Tensor:
-        """Condition the features of a frame on what is remembered: (B, C, g, g)."""
+        """Condition the features of a frame on the memory of B objects: (B, C, g, g)."""
         return self.memory.condition(features.encoded.embedding, remembered)
 
     def follow(
         self, features: ImageFeatures, side: ImageSide, remembered: Remembered
     ) -> list[ObjectOnFrame]:
-        """Find B objects on a frame by what is remembered of them, and remember them there."""
+        """Track B objects to a frame by their memory, and encode their new memory."""
         with self.predictor.running("track objects"):
             conditioned = self.condition(features, remembered)
             side = side._replace(image=conditioned.flatten(2).transpose(1, 2))
@@ -204,22 +204,22 @@ class TrackingSteps:
         return self.remember(features, objects, hard=False)
 
     def no_prompts(self, objects: int, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Embed no points, for which two padding tokens stand, and a mask prompt or none."""
+        """Embed two padding points, in place of points, and a mask prompt or none."""
         device = self.predictor.device
         labels = torch.full((objects, 2), PADDING, dtype=torch.int64, device=device)
         points = torch.zeros(objects, 2, 2, device=device)
         return self.model.prompt_encoder(points, labels, mask)  # type: ignore[no-any-return]
 
     def _choose(self, raw: RawMasks, *, multimask: bool) -> list[ObjectOnFrame]:
-        """Take the best mask of each object, by its predicted IoU, and the object's pointer."""
+        """Choose the best mask of each object by its predicted IoU, and its pointer."""
         assert raw.tokens is not None
         rows = torch.arange(len(raw.iou), device=raw.iou.device)
         best = raw.iou.argmax(1) if multimask else torch.zeros_like(rows)
         present = raw.object_score[:, 0].float()
-        seen = present > 0
+        visible = present > 0
         logits = raw.logits[rows, best].float()[:, None]
-        logits = torch.where(seen[:, None, None, None], logits, ABSENT_LOGIT)
-        # A single mask that was unstable, and replaced by another, keeps its own token.
-        pointers = self.memory.point(raw.tokens[rows, best], seen)
+        logits = torch.where(visible[:, None, None, None], logits, ABSENT_LOGIT)
+        # A single mask that was replaced for being unstable still keeps its own token.
+        pointers = self.memory.point(raw.tokens[rows, best], visible)
         parts = zip(logits, present, raw.iou[rows, best].float(), pointers, strict=True)
         return [ObjectOnFrame(*part) for part in parts]

@@ -1,4 +1,4 @@
-"""Objects followed through a stack or a time series, with SAM 3's memory."""
+"""Tracking of objects through a stack or a time series with SAM 3's memory."""
 
 from __future__ import annotations
 
@@ -33,22 +33,22 @@ _KEPT_FEATURES = 2
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class FramePrompt:
-    """Where an object is on one frame: clicks and a box, or its mask.
+    """Prompt for an object on one frame: clicks and a box, or its mask.
 
     Attributes
     ----------
     frame : int
         Number of the frame, from 0.
     object_id : int
-        Any number that names the object.
+        Any number that identifies the object.
     points : array-like, shape (N, 2), optional
-        (x, y) in pixels of the frame, pixel centres at integers.
+        (x, y) in pixels of the frame; pixel centres are at integers.
     labels : array-like, shape (N,), optional
         1 foreground, 0 background.
     box : array-like, shape (4,), optional
         x0, y0, x1, y1 in pixels of the frame.
     mask : array-like of bool, shape (H, W), optional
-        The object itself; it excludes clicks and a box.
+        The mask of the object, instead of clicks and a box.
     """
 
     frame: int
@@ -61,7 +61,7 @@ class FramePrompt:
 
 @dataclass(frozen=True, eq=False)
 class TrackedFrame:
-    """Objects found on a frame; N of them, those that have been prompted so far.
+    """Masks of the N objects prompted so far, on one frame.
 
     Attributes
     ----------
@@ -75,7 +75,7 @@ class TrackedFrame:
     scores : ndarray of float32, shape (N,)
         Predicted intersection over union of the masks.
     object_logits : ndarray of float32, shape (N,)
-        Logits that the objects are on the frame.
+        Logits of the objects being on the frame.
     """
 
     frame: int
@@ -87,12 +87,12 @@ class TrackedFrame:
 
     @cached_property
     def masks(self) -> npt.NDArray[np.bool_]:
-        """Masks (N, H, W), made when first asked for."""
+        """Masks (N, H, W), drawn on first use."""
         return self._drawn("masks")
 
     @cached_property
     def crops(self) -> tuple[Any, ...]:
-        """Masks as :class:`sam3.preprocess.transforms.MaskCrop`, N of them."""
+        """N masks as :class:`sam3.preprocess.transforms.MaskCrop`, drawn on first use."""
         return tuple(self._drawn("crops"))
 
     def _drawn(self, kind: MaskKind) -> npt.NDArray[Any]:
@@ -104,18 +104,18 @@ class TrackedFrame:
 
 
 class Tracker:
-    """Follow objects from frame to frame.
+    """Track objects from frame to frame.
 
     Parameters
     ----------
     predictor : Predictor
-        Of the same weights as the memory.
+        With the same weights as the memory.
     memory : Memory
         From :func:`sam3.weights.memory.load_memory`.
     selection : bool
-        Remember good frames, however long ago, instead of recent ones.
+        Remember good frames rather than recent ones.
     dtype : torch.dtype, optional
-        Of memories: by default float32 on a CPU, bfloat16 elsewhere.
+        Data type of stored memories, by default float32 on a CPU and bfloat16 elsewhere.
     """
 
     def __init__(
@@ -131,7 +131,7 @@ class Tracker:
         self.selection = selection
 
     def session(self, frames: int | None = None, *, together: bool = False) -> TrackingSession:
-        """Return a session, to be prompted and stepped by hand; see :class:`TrackingSession`."""
+        """Return a session for prompting and stepping explicitly; see :class:`TrackingSession`."""
         return TrackingSession(self.steps, frames, together=together, selection=self.selection)
 
     def track(
@@ -142,25 +142,25 @@ class Tracker:
         direction: Direction = "forward",
         progress: Callable[[float], None] | None = None,
     ) -> Iterator[TrackedFrame]:
-        """Track prompted objects through a series, each as if it were alone.
+        """Track prompted objects through a series, independently of each other.
 
-        Frames are read one at a time, and memory does not grow with the length of the series. The
-        iterator can be left at any moment.
+        Frames are read one at a time, and the memory needed does not grow with the length of the
+        series. Iteration may stop at any time.
 
         Parameters
         ----------
         frames : sequence or iterable
             Images of one size and data type (arrays, also lazy ones, PIL images) or features of
-            them. Where they can be indexed, prompts count for earlier frames too; where they come
-            one after the other, from their frame on.
+            them. In a sequence, prompts also affect earlier frames; in an iterator, only their own
+            and later ones.
         prompts : iterable of FramePrompt
-            At most one for each object and frame.
+            At most one per object and frame.
         direction : {"forward", "backward", "both"}
-            Each object from its first prompt to the last frame, from its last prompt to frame 0, or
-            from its first prompt to both ends, forward first. A frame that lies behind the first
-            prompt of one object and before that of another is then yielded once for each.
+            Track each object from its first prompt to the last frame, from its last prompt to
+            frame 0, or from its first prompt to both ends, forward first. With "both", a frame
+            between the first prompts of two objects is yielded once for each.
         progress : callable, optional
-            As for :meth:`sam3.predictor.Predictor.encode`; what it raises ends the tracking.
+            As for :meth:`sam3.predictor.Predictor.encode`; an exception cancels the tracking.
 
         Yields
         ------
@@ -169,10 +169,10 @@ class Tracker:
         Raises
         ------
         PromptError
-            If a prompt is empty, double, of a wrong shape or outside the series or the frame.
+            If a prompt is empty, duplicate, of the wrong shape, or outside the series or frame.
         ImageError
-            If a frame with a prompt cannot be read; at the end, if another could not, naming all of
-            these. They are left out, and tracking goes on behind them.
+            If a frame with a prompt cannot be read; or, at the end, if other frames could not,
+            with their numbers. These are skipped, and tracking continues after them.
         """
         reader = FrameReader(frames)
         by_frame = _by_frame(prompts, reader.length)
@@ -211,12 +211,12 @@ class Tracker:
                 if not only:
                     continue
                 try:
-                    found = session.step(frame, encoded, reverse=reverse, only=only)
+                    objects = session.step(frame, encoded, reverse=reverse, only=only)
                 except ImageError as error:
                     failures.append(error)
                     continue
                 session.forget(frame, begins if direction == "both" else None)
-                yield _tracked(frame, encoded, found)
+                yield _tracked(frame, encoded, objects)
         _raise_failures(failures)
 
     def _stream(
@@ -236,9 +236,9 @@ class Tracker:
                 continue
             if frame in by_frame:
                 self._prompt(session, frame, by_frame[frame], encoded)
-            found = session.step(frame, encoded)
+            objects = session.step(frame, encoded)
             session.forget(frame)
-            yield _tracked(frame, encoded, found)
+            yield _tracked(frame, encoded, objects)
         beyond = sorted(frame for frame in by_frame if frame >= count)
         if beyond:
             raise _outside(beyond[0], count)
@@ -251,7 +251,7 @@ class Tracker:
         prompts: Sequence[FramePrompt],
         encoded: EncodedFrames,
     ) -> None:
-        """Prompt objects on a frame, and remember them there."""
+        """Prompt objects on a frame, and encode their memory."""
         features = encoded(frame)
         for prompt in prompts:
             prompt_object(session, prompt, features)
@@ -261,7 +261,7 @@ class Tracker:
 def prompt_object(
     session: TrackingSession, prompt: FramePrompt, features: ImageFeatures
 ) -> ObjectOnFrame:
-    """Check a prompt against its frame, and give it to a session."""
+    """Check a prompt against its frame, and add it to a session."""
     if prompt.mask is not None:
         mask = check_mask(prompt.mask, features.size)
         return session.draw(prompt.frame, prompt.object_id, features, mask)
@@ -276,25 +276,25 @@ def prompt_object(
     if checked.objects != 1:
         raise PromptError(
             f"the prompt of object {prompt.object_id} is for {checked.objects} objects. Expected "
-            "one. Give each object a prompt of its own."
+            "one. Pass one prompt per object."
         )
     return session.click(prompt.frame, prompt.object_id, features, checked)
 
 
 def check_mask(mask: Any, size: tuple[int, int]) -> torch.Tensor:
-    """Turn a mask prompt of a frame into a tensor, float32 (H, W) in 0..1."""
+    """Convert a mask prompt of a frame to a tensor, float32 (H, W) in 0..1."""
     array = np.asarray(mask)
     if array.shape != size:
         raise PromptError(
-            f"the mask has the shape {array.shape}. Expected {size}, as of the frame."
+            f"the mask has the shape {array.shape}. Expected {size}, the size of the frame."
         )
     if array.dtype.kind not in "biuf" or not np.isfinite(array).all():
-        raise PromptError(f"the mask of data type {array.dtype} is not one of numbers or bools.")
+        raise PromptError(f"the mask has the data type {array.dtype}. Expected bool or numbers.")
     return torch.from_numpy(array.astype(np.float32)).clamp(0, 1)
 
 
 def _reached(begins: dict[int, int], frame: int, *, reverse: bool, again: bool) -> set[int]:
-    """Return the objects that a pass has come to; a second one leaves out where it begins."""
+    """Return the objects to track to a frame; a second pass skips their first frame."""
     if not reverse:
         return {object_id for object_id, begin in begins.items() if frame >= begin}
     last = frame + 1 if again else frame
@@ -303,47 +303,47 @@ def _reached(begins: dict[int, int], frame: int, *, reverse: bool, again: bool) 
 
 def _by_frame(prompts: Iterable[FramePrompt], length: int | None) -> dict[int, list[FramePrompt]]:
     by_frame: dict[int, list[FramePrompt]] = {}
-    seen: set[tuple[int, int]] = set()
+    keys: set[tuple[int, int]] = set()
     for prompt in prompts:
         key = prompt.frame, prompt.object_id
         if prompt.frame < 0 or (length is not None and prompt.frame >= length):
             raise _outside(prompt.frame, length)
-        if key in seen:
+        if key in keys:
             raise PromptError(
                 f"object {prompt.object_id} has two prompts on frame {prompt.frame}. Expected one. "
-                "Put its clicks and its box together."
+                "Combine its clicks and its box in one prompt."
             )
         others = [one is not None for one in (prompt.points, prompt.labels, prompt.box)]
         if (prompt.mask is not None) == any(others):
-            state = "a mask beside clicks or a box" if any(others) else "empty"
+            state = "both a mask and clicks or a box" if any(others) else "empty"
             raise PromptError(
                 f"the prompt of object {prompt.object_id} on frame {prompt.frame} is {state}. "
                 "Expected clicks, a box or both, or a mask."
             )
-        seen.add(key)
+        keys.add(key)
         by_frame.setdefault(prompt.frame, []).append(prompt)
     return by_frame
 
 
 def _outside(frame: int, length: int | None) -> PromptError:
     frames = "0 or more" if length is None else f"0 to {length - 1}"
-    return PromptError(f"no such frame: {frame}. Expected {frames}. Frames count from 0.")
+    return PromptError(f"the frame does not exist: {frame}. Expected {frames}.")
 
 
-def _tracked(frame: int, encoded: EncodedFrames, found: dict[int, ObjectOnFrame]) -> TrackedFrame:
+def _tracked(frame: int, encoded: EncodedFrames, objects: dict[int, ObjectOnFrame]) -> TrackedFrame:
     size = encoded.reader.size
-    assert size is not None, "a frame has been read before objects are found"
+    assert size is not None, "objects were tracked on a frame that was not read"
     side = encoded.predictor.config.mask_size
-    logits = np.empty((len(found), side, side), np.float32)
-    for row, one in zip(logits, found.values(), strict=True):
-        row[:] = one.logits[0].cpu().numpy()
+    logits = np.empty((len(objects), side, side), np.float32)
+    for row, state in zip(logits, objects.values(), strict=True):
+        row[:] = state.logits[0].cpu().numpy()
     return TrackedFrame(
         frame,
         size,
-        tuple(found),
+        tuple(objects),
         logits,
-        np.array([float(one.iou) for one in found.values()], np.float32),
-        np.array([float(one.object_logit) for one in found.values()], np.float32),
+        np.array([float(state.iou) for state in objects.values()], np.float32),
+        np.array([float(state.object_logit) for state in objects.values()], np.float32),
     )
 
 
@@ -352,8 +352,8 @@ def _raise_failures(failures: Sequence[ImageError]) -> None:
         listing = "; ".join(str(error).split(". ")[0] for error in failures[:5])
         more = f"; and {len(failures) - 5} more" if len(failures) > 5 else ""
         raise ImageError(
-            f"{len(failures)} frames were left out: {listing}{more}. All others have been tracked. "
-            "Mend these frames, or fill the gaps by hand."
+            f"{len(failures)} frames were skipped: {listing}{more}. All others were tracked. "
+            "Repair these frames, or fill the gaps by hand."
         ) from failures[0]
 
 
@@ -382,7 +382,7 @@ def load_tracker(
     Raises
     ------
     CheckpointError
-        If the weights hold no memory; and as :func:`sam3.load_predictor`.
+        If the file holds no memory; and as :func:`sam3.load_predictor`.
     """
     predictor = load_predictor(path, device, precision, resolution)
     file = checkpoint.embedded_weights() if path == "tiny" else path

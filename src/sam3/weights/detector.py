@@ -1,4 +1,4 @@
-"""Read the concept detector from a weights file: strictly, and none of the other tensors."""
+"""Loading of the concept detector from a weights file, strictly and without its other tensors."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from sam3.weights.load import CheckpointInfo, is_dropped, opened, read_state
 
 __all__ = ["holds_detector", "load_detector_model"]
 
-#: What the names of the detector's queries begin with; no part for clicks is named so.
+#: Prefix of the detector's query tensors; no tensor for clicks has it.
 _MARKS: Mapping[str, str] = {
     "napari-sam3": f"{OWN_DETECTOR_PREFIX}decoder.",
     "official": "detector.transformer.decoder.",
@@ -51,9 +51,9 @@ def load_detector_model(
     config: ModelConfig | None = None,
     resolution: int | None = None,
 ) -> DetectorModel:
-    """Build the concept detector that a weights file holds and fill it.
+    """Build the concept detector of a weights file and load its weights.
 
-    The trunk is not part of it: that is read with the click model.
+    It does not include the trunk, which is loaded with the click model.
 
     Parameters
     ----------
@@ -70,14 +70,14 @@ def load_detector_model(
     CheckpointNotFoundError
         If there is no such file.
     CheckpointError
-        If the file has no detector, or is damaged or made for another model.
+        If the file has no detector, is damaged or was made for another model.
     """
     with opened(path, config, resolution) as (info, file):
         if not _holds_detector(info, file):
             raise CheckpointError(
                 f"the weights file has no concept detector: {info.path}. Expected one such as "
-                "sam3.pt or model.safetensors from huggingface.co/facebook/sam3; these weights "
-                "answer clicks and boxes only."
+                "sam3.pt or model.safetensors from huggingface.co/facebook/sam3. These weights "
+                "support clicks and boxes only."
             )
         model = unfilled(DetectorModel, info.config)
         table, dropped = _table(info, model)
@@ -97,7 +97,7 @@ def _holds_detector(info: CheckpointInfo, file: WeightsFile) -> bool:
 def _table(
     info: CheckpointInfo, model: DetectorModel
 ) -> tuple[Mapping[str, Source], Mapping[str, str]]:
-    """Return the sources of the detector's parameters, and what else the file may hold."""
+    """Return the sources of the detector's parameters, and the tensors to ignore."""
     if info.format == "official":
         return official_detector_table(info.config), OFFICIAL_DETECTOR_DROPPED
     if info.format == "sam3.1":

@@ -1,7 +1,8 @@
-"""Which tensors of a weights file fill which parameter of the concept detector.
+"""Tables from the tensors of a weights file to the parameters of the concept detector.
 
-As :mod:`sam3.weights.keys` for :class:`sam3.model.detector_model.DetectorModel`. Both namings
-hold the same parts, so one list names each part thrice.
+The counterpart of :mod:`sam3.weights.keys` for
+:class:`sam3.model.detector_model.DetectorModel`. Both namings have the same parts, so a single list
+gives the three names of each part.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Literal, NamedTuple
 
 from sam3.config import DetectorConfig, ModelConfig
 from sam3.errors import ConfigError
-from sam3.weights.keys import Source, concatenate
+from sam3.weights.keys import Source, concatenate, weight_and_bias
 
 __all__ = [
     "MULTIPLEX_DETECTOR_DROPPED",
@@ -22,11 +23,11 @@ __all__ = [
 ]
 
 _UNUSED: Mapping[str, str] = {
-    "detector.backbone.language_backbone.encoder.text_projection": "CLIP's own space",
-    "detector.backbone.vision_backbone.convs.3.": "half-size level, which nothing reads",
-    "detector.geometry_encoder.points_": "clicks as examples, which no call offers",
-    "detector.segmentation_head.pixel_decoder.conv_layers.2.": "of the half-size level",
-    "detector.segmentation_head.pixel_decoder.norms.2.": "of the half-size level",
+    "detector.backbone.language_backbone.encoder.text_projection": "CLIP's own embedding",
+    "detector.backbone.vision_backbone.convs.3.": "half-size level, unused",
+    "detector.geometry_encoder.points_": "points as examples, unused",
+    "detector.segmentation_head.pixel_decoder.conv_layers.2.": "half-size level, unused",
+    "detector.segmentation_head.pixel_decoder.norms.2.": "half-size level, unused",
     "*.freqs_cis": "rotary tables, recomputed",
 }
 
@@ -46,11 +47,11 @@ MULTIPLEX_DETECTOR_DROPPED: Mapping[str, str] = {
 """The same for ``sam3.1_multiplex.pt``, whose detector is named as in ``sam3.pt``."""
 
 TRANSFORMERS_DETECTOR_DROPPED: Mapping[str, str] = {
-    "detector_model.mask_decoder.pixel_decoder.conv_layers.2.": "of the half-size level",
-    "detector_model.mask_decoder.pixel_decoder.norms.2.": "of the half-size level",
-    "detector_model.text_encoder.text_projection.": "CLIP's own space",
+    "detector_model.mask_decoder.pixel_decoder.conv_layers.2.": "half-size level, unused",
+    "detector_model.mask_decoder.pixel_decoder.norms.2.": "half-size level, unused",
+    "detector_model.text_encoder.text_projection.": "CLIP's own embedding",
     "detector_model.vision_encoder.backbone.": "the trunk, read with the click model",
-    "detector_model.vision_encoder.neck.fpn_layers.3.": "half-size level, which nothing reads",
+    "detector_model.vision_encoder.neck.fpn_layers.3.": "half-size level, unused",
     "tracker_model.": "clicks and video memory",
     "tracker_neck.": "neck for clicks",
 }
@@ -60,10 +61,10 @@ _Kind = Literal["tensor", "layer", "mlp", "attention"]
 
 
 class _Part(NamedTuple):
-    """One part under its three names.
+    """A part of the detector with its three names.
 
-    A "tensor" is one parameter, a "layer" a weight and a bias; an "mlp" has numbered layers; an
-    "attention" is packed in the official naming and in three parts in that of transformers.
+    A "tensor" is one parameter, a "layer" a weight and a bias, an "mlp" a list of layers. An
+    "attention" is packed in the official naming and split in three in that of transformers.
     """
 
     kind: _Kind
@@ -72,7 +73,7 @@ class _Part(NamedTuple):
     transformers: str
     #: Layers of an MLP.
     layers: int = 0
-    #: Name of an attention's output layer in transformers.
+    #: Name of an attention's output projection in transformers.
     out: str = "o_proj"
 
 
@@ -84,14 +85,14 @@ def official_detector_table(config: ModelConfig) -> dict[str, Source]:
         if part.kind == "tensor":
             table[part.ours] = Source((key,))
         elif part.kind == "layer":
-            table |= _layer(part.ours, key)
+            table |= weight_and_bias(part.ours, key)
         elif part.kind == "mlp":
             for i in range(part.layers):
-                table |= _layer(f"{part.ours}.layers.{i}", f"{key}.layers.{i}")
+                table |= weight_and_bias(f"{part.ours}.layers.{i}", f"{key}.layers.{i}")
         else:
             for leaf in ("weight", "bias"):
                 table[f"{part.ours}.in_proj.{leaf}"] = Source((f"{key}.in_proj_{leaf}",))
-            table |= _layer(f"{part.ours}.out_proj", f"{key}.out_proj")
+            table |= weight_and_bias(f"{part.ours}.out_proj", f"{key}.out_proj")
     return table
 
 
@@ -103,15 +104,15 @@ def transformers_detector_table(config: ModelConfig) -> dict[str, Source]:
         if part.kind == "tensor":
             table[part.ours] = Source((key,))
         elif part.kind == "layer":
-            table |= _layer(part.ours, key)
+            table |= weight_and_bias(part.ours, key)
         elif part.kind == "mlp":
             for i in range(part.layers):
-                table |= _layer(f"{part.ours}.layers.{i}", f"{key}.layer{i + 1}")
+                table |= weight_and_bias(f"{part.ours}.layers.{i}", f"{key}.layer{i + 1}")
         else:
             for leaf in ("weight", "bias"):
                 keys = tuple(f"{key}.{x}_proj.{leaf}" for x in "qkv")
                 table[f"{part.ours}.in_proj.{leaf}"] = Source(keys, concatenate)
-            table |= _layer(f"{part.ours}.out_proj", f"{key}.{part.out}")
+            table |= weight_and_bias(f"{part.ours}.out_proj", f"{key}.{part.out}")
     return table
 
 
@@ -122,10 +123,6 @@ def _sizes(config: ModelConfig) -> DetectorConfig:
             'sizes, such as the preset "sam3".'
         )
     return config.detector
-
-
-def _layer(ours: str, theirs: str) -> dict[str, Source]:
-    return {f"{ours}.{leaf}": Source((f"{theirs}.{leaf}",)) for leaf in ("weight", "bias")}
 
 
 def _parts(sizes: DetectorConfig) -> Iterator[_Part]:

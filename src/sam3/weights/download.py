@@ -1,4 +1,4 @@
-"""Download of the released weights, where somebody asks for it."""
+"""Download of the released weights on request."""
 
 from __future__ import annotations
 
@@ -28,40 +28,40 @@ def download_released_weights(
     progress: Progress | None = None,
     instead: str = INSTEAD,
 ) -> Path:
-    """Fetch ``sam3.pt`` from Hugging Face into its cache, with progress.
+    """Download ``sam3.pt`` from Hugging Face into its cache, with progress.
 
-    A connection that breaks is taken up again where it broke. The file gets its name once it has
-    the size that was announced and, where the server announces one, the SHA-256.
+    A broken connection resumes where it broke. The file gets its final name only after a check of
+    its announced size and, if the server announces one, its SHA-256.
 
     Parameters
     ----------
     endpoint : str, optional
-        Another server, such as a mirror.
+        Another server, for example a mirror.
     cache_dir : path-like, optional
-        Another folder than Hugging Face's cache.
+        Another folder instead of Hugging Face's cache.
     progress : callable, optional
-        Called with the bytes there and the bytes of the whole file (None while it is not known),
-        on a thread of the download, instead of a bar in the terminal. A `Sam3Error` that it raises
-        ends the download; what is there already is kept for the next one.
+        Called on a download thread with the bytes downloaded and the size of the file (None while
+        unknown), instead of a progress bar in the terminal. A `Sam3Error` that it raises cancels
+        the download; the next one resumes it.
     instead : str
-        What else can be done, as the last line of every refusal.
+        Alternatives for the user, appended as the last line of every error.
 
     Returns
     -------
     Path
-        The file; it is not fetched again while it is in the cache.
+        The file; it is downloaded only once.
 
     Raises
     ------
     DownloadError
-        With what to do: no token, no access, no connection, no room, another content.
+        If there is no token, access, connection or disk space, or the content is wrong.
     """
-    # Imported here: it is slow, and needed by those alone who ask for a download.
+    # Imported here because it is slow and only downloads need it.
     from huggingface_hub import hf_hub_download, try_to_load_from_cache
     from huggingface_hub.errors import HfHubHTTPError
 
     try:
-        known = try_to_load_from_cache(_REPOSITORY, _FILE, cache_dir=cache_dir)
+        cached = try_to_load_from_cache(_REPOSITORY, _FILE, cache_dir=cache_dir)
         with _no_telemetry():
             path = Path(
                 hf_hub_download(
@@ -72,7 +72,7 @@ def download_released_weights(
                     tqdm_class=None if progress is None else _reporting(progress),
                 )
             )
-        if str(path) != known:  # an hour's download is worth ten seconds
+        if str(path) != cached:  # ten seconds, after a download of an hour
             _check_hash(path)
         return path
     except DownloadError:
@@ -82,7 +82,7 @@ def download_released_weights(
 
 
 def _explain(error: Exception) -> str:
-    """Say why there was no download, and what to do about it."""
+    """Explain why the download failed and what to do."""
     from huggingface_hub.errors import (
         GatedRepoError,
         HfHubHTTPError,
@@ -102,7 +102,7 @@ def _explain(error: Exception) -> str:
         )
     if isinstance(error, RepositoryNotFoundError):
         return (
-            f"huggingface.co did not show {_REPOSITORY} to you: you are not logged in, or your "
+            f"huggingface.co does not show {_REPOSITORY} to you. You are not logged in, or your "
             "token is not valid.\nLog in again: hf auth login."
         )
     if isinstance(error, LocalEntryNotFoundError | ConnectionError):
@@ -124,28 +124,28 @@ def _explain(error: Exception) -> str:
 
 
 def _check_hash(path: Path) -> None:
-    """Delete a file that does not have the hash that it is kept under; raises DownloadError."""
-    content = path.resolve()  # the cache names what it holds by the server's tag
+    """Delete a file whose hash differs from its name in the cache, and raise DownloadError."""
+    content = path.resolve()  # the cache names its files by the server's tag
     if not _SHA256.fullmatch(content.name):
         return
     with content.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != content.name:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != content.name:
         path.unlink(missing_ok=True)
         content.unlink(missing_ok=True)
         raise DownloadError(
-            f"what was downloaded is not {_FILE} (SHA-256 {found[:16]}..., expected "
-            f"{content.name[:16]}...) and was deleted.\nTry again, or over another connection."
+            f"the downloaded file is not {_FILE} (SHA-256 {digest[:16]}..., expected "
+            f"{content.name[:16]}...) and was deleted.\nTry again, or use another connection."
         )
 
 
 @contextmanager
 def _no_telemetry() -> Iterator[None]:
-    """Have Hugging Face's client tell nothing of this computer, and ask its own server nothing.
+    """Disable the telemetry of Hugging Face's client.
 
-    It would describe the installed packages, and fetch a list of programs from huggingface.co,
-    even where the file comes from a mirror. Its switch is read from the environment when it is
-    imported, which may have happened long before.
+    It would send the list of installed packages, and fetch a list of programs from huggingface.co
+    even if the file comes from a mirror. The environment variable for this is read on import of
+    the client, which may have happened before.
     """
     from huggingface_hub import constants
 
@@ -158,7 +158,7 @@ def _no_telemetry() -> Iterator[None]:
 
 
 def _reporting(progress: Progress) -> Any:
-    """Return a class that looks like tqdm to Hugging Face's client, and shows nothing."""
+    """Return a subclass of tqdm for Hugging Face's client that calls `progress` silently."""
     import huggingface_hub.utils as hub
 
     bars: list[object] = []
@@ -166,12 +166,12 @@ def _reporting(progress: Progress) -> Any:
     base: Any = hub.tqdm  # type: ignore[attr-defined]
 
     class Report(base):  # type: ignore[misc]
-        """Hands numbers on. Of several bars the first counts the file, the others the wire."""
+        """Forwards the count of the first bar, the file; others count bytes on the network."""
 
         def __init__(self, *args: Any, **kwargs: Any) -> None:
-            # Disabled: a bar in the terminal would fail where there is none, as on Windows.
+            # Disabled, because a bar fails without a terminal, as on Windows.
             super().__init__(*args, **{**kwargs, "disable": True})
-            # A disabled bar does not keep these by itself.
+            # A disabled bar does not set these attributes.
             self.total, self.n = kwargs.get("total"), kwargs.get("initial") or 0
             bars.append(self)
             self.update(0)

@@ -1,10 +1,9 @@
-"""Named tensors of a file, read into memory of their own.
+"""Tensors of a weights file, read into memory that the process owns.
 
-A parameter never lies in the mapped file itself: the file may be replaced or cut short while the
-model is in use, which changes what is mapped or ends the process. Reading is a copy, though, and
-copying from the system's cache is bound by memory alone. So every parameter gets its memory first,
-and the bytes are read straight into it by a few threads; only other kinds of numbers than float32
-need a detour.
+Parameters are never memory-mapped: replacing or truncating a mapped file while the model is in use
+would change its parameters or kill the process. Reading from the system's page cache is limited by
+memory bandwidth alone, so the memory of every parameter is allocated first, and a few threads read
+the bytes straight into it. Only data types other than float32 need an intermediate copy.
 """
 
 from __future__ import annotations
@@ -38,26 +37,26 @@ __all__ = [
     "fill",
     "hash_of",
     "open_weights",
-    "side_by_side",
+    "map_in_threads",
 ]
 
-#: Called with bytes that follow on those of the call before.
-Seen = Callable[[memoryview], object]
+#: Called with consecutive pieces of a tensor's bytes.
+OnBytes = Callable[[memoryview], object]
 
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
 
 _HEADER_LENGTH = 8  # bytes, little-endian, before a header in JSON
-_KINDS = {
+_DTYPES = {
     "F64": torch.float64,
     "F32": torch.float32,
     "F16": torch.float16,
     "BF16": torch.bfloat16,
 }
-_ALIGNMENT = 64  # bytes: a cache line, and the widest vector registers
+_ALIGNMENT = 64  # bytes: a cache line, and the width of the widest vector registers
 _LARGE_PAGE = 2 << 20  # bytes, on most systems
-_PIECE = 1 << 20  # bytes: so many are still in the core's cache when they are hashed
-_THREADS = 4  # more do not fill memory any faster
+_CHUNK = 1 << 20  # bytes: few enough to be in the core's cache still when they are hashed
+_THREADS = 4  # more threads do not fill memory any faster
 
 
 @dataclass(frozen=True)
@@ -68,24 +67,24 @@ class StoredTensor:
     ----------
     shape : tuple of int
     read_into : callable
-        Fills a contiguous float32 tensor of that many elements, converting where needed, and tells
-        a function of its bytes, piece by piece. May be called by several threads at once.
+        Fills a contiguous float32 tensor of the same number of elements, converting if needed,
+        and calls a function with its bytes, chunk by chunk. Safe to call from several threads.
     """
 
     shape: tuple[int, ...]
-    read_into: Callable[[Tensor, Seen], None]
+    read_into: Callable[[Tensor, OnBytes], None]
 
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """What is in a weights file.
+    """Content of a weights file.
 
     Parameters
     ----------
     tensors : mapping of str to StoredTensor
-        By their names in the file.
+        Tensors by their names in the file.
     metadata : mapping of str to str
-        What else the file says.
+        Metadata of the file.
     """
 
     tensors: Mapping[str, StoredTensor]
@@ -93,19 +92,19 @@ class WeightsFile:
 
 
 def open_weights(path: Path, stack: ExitStack) -> WeightsFile:
-    """Open a safetensors file or a PyTorch archive, told from the content.
+    """Open a safetensors file or a PyTorch archive; the content determines which.
 
     Parameters
     ----------
     path : Path
         An existing file.
     stack : ExitStack
-        Closes the file; its tensors can be read until then.
+        Closes the file; the tensors can be read until then.
 
     Raises
     ------
     CheckpointError
-        If the file is neither, is damaged or truncated, or holds other objects than tensors.
+        If the file is neither, is damaged or truncated, or holds objects other than tensors.
     """
     try:
         with path.open("rb") as file:
@@ -120,16 +119,16 @@ def open_weights(path: Path, stack: ExitStack) -> WeightsFile:
             "It is probably truncated; download or copy it again."
         ) from error
     raise CheckpointError(
-        f"{path} is neither a safetensors file nor a PyTorch archive (it begins with {head!r}); "
-        "expected sam3.pt, model.safetensors or a file written by this project."
+        f"{path} is neither a safetensors file nor a PyTorch archive (it begins with {head!r}). "
+        "Expected sam3.pt, model.safetensors or a file written by this project."
     )
 
 
 def empty_parameter(shape: Sequence[int]) -> Tensor:
-    """Return a float32 tensor of any values, its memory apart from that of all others.
+    """Return an uninitialised float32 tensor in memory of its own.
 
-    The memory is numpy's, which asks the system for large pages from 4 MB on. These are given only
-    where they are whole, so it begins where one begins: fresh memory then costs thousands of page
+    From 4 MB on, numpy asks the system for large pages. These are used only where they are
+    complete, so the tensor starts on a page boundary: fresh memory then costs thousands of page
     faults instead of hundreds of thousands.
     """
     size = 4 * math.prod(shape)
@@ -140,33 +139,33 @@ def empty_parameter(shape: Sequence[int]) -> Tensor:
 
 
 def fill(jobs: Iterable[tuple[Tensor, Sequence[StoredTensor]]]) -> list[bytes]:
-    """Read tensors into contiguous float32 ones, several at a time.
+    """Read tensors into contiguous float32 tensors, several at a time.
 
     Parameters
     ----------
     jobs : iterable of (tensor, sources)
-        The sources come one after the other in the tensor's memory.
+        The values of the sources are consecutive in the tensor's memory.
 
     Returns
     -------
     list of bytes
-        A hash of each tensor, as :func:`hash_of` makes it: taken while its bytes are at hand.
+        Hash of each tensor, as by :func:`hash_of`, computed while its bytes are in the cache.
     """
 
     def fill_one(job: tuple[Tensor, Sequence[StoredTensor]]) -> bytes:
         tensor, sources = job
         digest = xxhash.xxh3_128()
-        parts = tensor.view(-1).split([math.prod(one.shape) for one in sources])
+        parts = tensor.view(-1).split([math.prod(source.shape) for source in sources])
         for source, part in zip(sources, parts, strict=True):
             if len(part):
                 source.read_into(part, digest.update)
         return digest.digest()
 
-    return side_by_side(fill_one, jobs)
+    return map_in_threads(fill_one, jobs)
 
 
 def hash_of(tensor: Tensor) -> bytes:
-    """Hash of the values, 16 bytes. Not against forgery, but as fast as memory can be read."""
+    """Hash the values, 16 bytes: as fast as memory can be read, but not cryptographic."""
     return xxhash.xxh3_128_digest(_bytes_of(tensor.detach().cpu().contiguous()))
 
 
@@ -174,52 +173,53 @@ def _bytes_of(tensor: Tensor) -> memoryview:
     return tensor.reshape(-1).view(torch.uint8).numpy().data
 
 
-def side_by_side(function: Callable[[_In], _Out], items: Iterable[_In]) -> list[_Out]:
-    """Map items by a few threads; for work that is bound by memory and lets go of the GIL."""
+def map_in_threads(function: Callable[[_In], _Out], items: Iterable[_In]) -> list[_Out]:
+    """Map items in a few threads, for functions that are memory-bound and release the GIL."""
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
     with ThreadPoolExecutor(min(_THREADS, cores), "weights") as pool:
         return list(pool.map(function, items))
 
 
-class _Bytes:
-    """A file of which threads read parts; what was opened stays, whatever takes its name."""
+class _SharedFile:
+    """A file that several threads read; it stays open even if another file takes its name."""
 
     def __init__(self, path: Path, file: FileIO) -> None:
         self._path, self._file = path, file
         self._lock = threading.Lock()
 
-    def read_into(self, buffer: memoryview, offset: int, seen: Seen = len) -> None:
+    def read_into(self, buffer: memoryview, offset: int, on_bytes: OnBytes = len) -> None:
         while buffer:
             try:
-                count = self._some(buffer[:_PIECE], offset)
+                count = self._read_some(buffer[:_CHUNK], offset)
             except OSError as error:
                 raise CheckpointError(
                     f"the weights file {self._path} cannot be read at byte {offset}: {error}. "
-                    "Copy it again, from where it is whole."
+                    "Copy it again from an intact file."
                 ) from error
             if count == 0:
                 raise CheckpointError(
                     f"the weights file {self._path} ends at byte {offset}, before its last tensor: "
-                    "it was cut short while it was read. Download or copy it again."
+                    "it was truncated while it was read. Download or copy it again."
                 )
-            seen(buffer[:count])
+            on_bytes(buffer[:count])
             buffer, offset = buffer[count:], offset + count
 
-    def _some(self, buffer: memoryview, offset: int) -> int:
+    def _read_some(self, buffer: memoryview, offset: int) -> int:
         if hasattr(os, "preadv"):
             return os.preadv(self._file.fileno(), [buffer], offset)
-        with self._lock:  # elsewhere the place in the file is one for all threads
+        with self._lock:  # without preadv, all threads share one position in the file
             self._file.seek(offset)
             return self._file.readinto(buffer) or 0
 
 
 def _open_safetensors(path: Path, stack: ExitStack) -> WeightsFile:
-    # The library checks the header and that all tensors are there; it maps the file, so no more.
-    with safe_open(path, framework="pt") as checked:
-        metadata = dict(checked.metadata() or {})
+    # The library validates the header and that no tensor is cut off. It maps the file, so it is
+    # not used for reading.
+    with safe_open(path, framework="pt") as validated:
+        metadata = dict(validated.metadata() or {})
     file = stack.enter_context(FileIO(path))
-    source = _Bytes(path, file)
+    source = _SharedFile(path, file)
     length = int.from_bytes(file.read(_HEADER_LENGTH), "little")
     header = json.loads(file.read(length))
     first = _HEADER_LENGTH + length
@@ -231,23 +231,23 @@ def _open_safetensors(path: Path, stack: ExitStack) -> WeightsFile:
     return WeightsFile(tensors, metadata)
 
 
-def _stored(source: _Bytes, name: str, entry: Mapping[str, Any], first: int) -> StoredTensor:
-    """Describe a tensor by its entry in the header; `first` is where the tensors begin."""
-    kind, (start, stop) = str(entry["dtype"]), entry["data_offsets"]
+def _stored(source: _SharedFile, name: str, entry: Mapping[str, Any], first: int) -> StoredTensor:
+    """Describe a tensor by its header entry; `first` is the offset of the first tensor."""
+    dtype, (start, stop) = str(entry["dtype"]), entry["data_offsets"]
 
-    def read_into(target: Tensor, seen: Seen) -> None:
-        if kind == "F32":
-            source.read_into(_bytes_of(target), first + start, seen)
+    def read_into(target: Tensor, on_bytes: OnBytes) -> None:
+        if dtype == "F32":
+            source.read_into(_bytes_of(target), first + start, on_bytes)
             return
-        if kind not in _KINDS:
+        if dtype not in _DTYPES:
             raise CheckpointError(
-                f"the tensor {name!r} is of the kind {kind}; expected one of {', '.join(_KINDS)}. "
-                "Convert it to float32."
+                f"the tensor {name!r} has the data type {dtype}. Expected one of "
+                f"{', '.join(_DTYPES)}. Convert it to float32."
             )
         raw = np.empty(stop - start, np.uint8)
         source.read_into(raw.data, first + start)
-        target.copy_(torch.from_numpy(raw).view(_KINDS[kind]))
-        seen(_bytes_of(target))
+        target.copy_(torch.from_numpy(raw).view(_DTYPES[dtype]))
+        on_bytes(_bytes_of(target))
 
     return StoredTensor(tuple(entry["shape"]), read_into)
 
@@ -257,8 +257,8 @@ def _open_torch(path: Path) -> WeightsFile:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
-            f"{path} holds objects other than tensors and could run code when opened; it was not "
-            f"loaded ({str(error).splitlines()[0]}). Use a file with weights only."
+            f"{path} holds objects other than tensors, which could run code when loaded "
+            f"({str(error).splitlines()[0]}). Use a file with weights only."
         ) from error
     if isinstance(content, dict) and isinstance(content.get("model"), dict):
         content = content["model"]
@@ -272,6 +272,6 @@ def _open_torch(path: Path) -> WeightsFile:
     return WeightsFile(tensors, {})
 
 
-def _copy(source: Tensor, target: Tensor, seen: Seen) -> None:
+def _copy(source: Tensor, target: Tensor, on_bytes: OnBytes) -> None:
     target.copy_(source.reshape(-1))
-    seen(_bytes_of(target))
+    on_bytes(_bytes_of(target))

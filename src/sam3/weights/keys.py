@@ -1,7 +1,7 @@
-"""Which tensors of a weights file fill which parameter of the model: one table per format.
+"""Tables from the tensors of a weights file to the parameters of the model, one per format.
 
 A table maps every parameter name of :class:`sam3.model.click_model.ClickModel` to a
-:class:`Source`. What a file may hold beside these is listed as dropped, with the reason.
+:class:`Source`. All other tensors that a file may hold are listed as dropped, with the reason.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ __all__ = [
     "multiplex_table",
     "official_table",
     "transformers_table",
+    "weight_and_bias",
 ]
 
 OFFICIAL_DROPPED: Mapping[str, str] = {
@@ -43,7 +44,7 @@ OFFICIAL_DROPPED: Mapping[str, str] = {
     "tracker.transformer.": "video memory",
     "*.freqs_cis": "rotary tables, recomputed",
 }
-"""Prefixes (or suffixes after ``*``) of official keys that a click does not need."""
+"""Prefixes (or suffixes after ``*``) of official keys that clicks do not need."""
 
 TRANSFORMERS_DROPPED: Mapping[str, str] = {
     "detector_model.detr_": "text detector",
@@ -68,65 +69,67 @@ MULTIPLEX_DROPPED: Mapping[str, str] = {
     "detector.": "text detector and its necks",
     "tracker.": "video memory and the decoder for many objects at once",
 }
-"""The same for ``sam3.1_multiplex.pt``, of which only the click head is known."""
+"""The same for ``sam3.1_multiplex.pt``, of which only the click head is supported."""
 
 OWN_DETECTOR_PREFIX = "detector."
+"""Prefix of the concept detector's parameters in files of our own format."""
 OWN_PROPOSAL_PREFIX = "proposals."
-"""In front of the concept detector's parameters in files of our own format."""
+"""Prefix of the proposal head's parameters in files of our own format."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where a parameter comes from.
+    """The origin of a parameter.
 
     Parameters
     ----------
     keys : tuple of str
         Names of the tensors in the file.
     convert : callable, optional
-        Makes the parameter of those tensors; by default there is one and it is taken as is.
+        Computes the parameter from these tensors; by default it is the only tensor.
     """
 
     keys: tuple[str, ...]
     convert: Callable[..., Tensor] | None = None
 
     def build(self, *tensors: Tensor) -> Tensor:
-        """Make the parameter of the file's tensors."""
+        """Compute the parameter from the file's tensors."""
         return tensors[0] if self.convert is None else self.convert(*tensors)
 
     @property
     def as_stored(self) -> bool:
-        """Whether the file's tensors, one after the other in memory, are the parameter."""
+        """Whether the parameter consists of the file's tensors, consecutive in memory."""
         return self.convert is None or self.convert is concatenate
 
     def shape(self, *shapes: Sequence[int]) -> tuple[int, ...] | None:
-        """Return the shape that `build` makes of tensors of these; None if it cannot."""
+        """Return the shape of `build` for tensors of these shapes; None if they do not fit."""
         first = tuple(shapes[0])
         if self.convert is None:
             return first
         if self.convert is concatenate:
-            fit = first and all(tuple(one[1:]) == first[1:] for one in shapes)
-            return (sum(one[0] for one in shapes), *first[1:]) if fit else None
-        # Of a real tensor that takes no memory: torch's "meta" ones load its compiler.
+            fits = first and all(tuple(shape[1:]) == first[1:] for shape in shapes)
+            return (sum(shape[0] for shape in shapes), *first[1:]) if fits else None
+        # Expanded scalars take no memory; tensors on "meta" would load torch's compiler.
         try:
-            return tuple(self.convert(*(torch.zeros(()).expand(one) for one in shapes)).shape)
+            return tuple(self.convert(*(torch.zeros(()).expand(s) for s in shapes)).shape)
         except (IndexError, RuntimeError):
             return None
 
 
 def concatenate(*tensors: Tensor) -> Tensor:
-    """Join tensors along their first axis, as three projections become a packed one."""
+    """Concatenate tensors along their first axis, as three projections into a packed one."""
     return torch.cat(tensors)
 
 
 def _position_table(table: Tensor) -> Tensor:
-    """(1, side**2 [+ class token], C) -> (1, side, side, C)."""
+    """Reshape (1, side**2 [+ class token], C) to (1, side, side, C)."""
     side = int(table.shape[1] ** 0.5)
     square: Tensor = table[:, table.shape[1] - side * side :].unflatten(1, (side, side))
     return square
 
 
-def _both(ours: str, theirs: str) -> dict[str, Source]:
+def weight_and_bias(ours: str, theirs: str) -> dict[str, Source]:
+    """Return the sources of a layer's weight and bias."""
     return {f"{ours}.{leaf}": Source((f"{theirs}.{leaf}",)) for leaf in ("weight", "bias")}
 
 
@@ -139,7 +142,7 @@ def official_table(config: ModelConfig) -> dict[str, Source]:
         "no_memory_embed": Source(("tracker.no_mem_embed",)),
         "trunk.patch_embed.weight": Source((f"{trunk}.patch_embed.proj.weight",)),
         "trunk.pos_embed": Source((f"{trunk}.pos_embed",), _position_table),
-        **_both("trunk.ln_pre", f"{trunk}.ln_pre"),
+        **weight_and_bias("trunk.ln_pre", f"{trunk}.ln_pre"),
         "prompt_encoder.gaussian": Source(
             (f"{prompt}.pe_layer.positional_encoding_gaussian_matrix",)
         ),
@@ -151,22 +154,22 @@ def official_table(config: ModelConfig) -> dict[str, Source]:
     }
     for i in range(config.trunk.depth):
         for part in ("norm1", "norm2", "attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2"):
-            table |= _both(f"trunk.blocks.{i}.{part}", f"{trunk}.blocks.{i}.{part}")
-    table |= _both("neck.levels.0.upscale.0", f"{necks}.0.dconv_2x2_0")
-    table |= _both("neck.levels.0.upscale.2", f"{necks}.0.dconv_2x2_1")
-    table |= _both("neck.levels.1.upscale.0", f"{necks}.1.dconv_2x2")
+            table |= weight_and_bias(f"trunk.blocks.{i}.{part}", f"{trunk}.blocks.{i}.{part}")
+    table |= weight_and_bias("neck.levels.0.upscale.0", f"{necks}.0.dconv_2x2_0")
+    table |= weight_and_bias("neck.levels.0.upscale.2", f"{necks}.0.dconv_2x2_1")
+    table |= weight_and_bias("neck.levels.1.upscale.0", f"{necks}.1.dconv_2x2")
     for i in range(3):
         for part in ("conv_1x1", "conv_3x3"):
-            table |= _both(f"neck.levels.{i}.{part}", f"{necks}.{i}.{part}")
+            table |= weight_and_bias(f"neck.levels.{i}.{part}", f"{necks}.{i}.{part}")
     for i in (0, 1, 3, 4, 6):
-        table |= _both(f"prompt_encoder.mask_embed.{i}", f"{prompt}.mask_downscaling.{i}")
+        table |= weight_and_bias(f"prompt_encoder.mask_embed.{i}", f"{prompt}.mask_downscaling.{i}")
     upscale = ("output_upscaling.0", "output_upscaling.1", "output_upscaling.3")
     table |= _heads_table(decoder, upscale, ("layers.0", "layers.1", "layers.2"))
     return table | _two_way_table(config, decoder, out="out_proj", norm="norm", mlp="lin")
 
 
 def multiplex_table(config: ModelConfig) -> dict[str, Source]:
-    """Return the table of SAM 3.1's ``sam3.1_multiplex.pt``: its click head, under new names."""
+    """Return the table of SAM 3.1's ``sam3.1_multiplex.pt``: the same click head, renamed."""
     renames = {
         "detector.backbone.vision_backbone.sam2_convs.": (
             "detector.backbone.vision_backbone.interactive_convs."
@@ -199,7 +202,7 @@ def transformers_table(config: ModelConfig) -> dict[str, Source]:
             (f"{backbone}.embeddings.patch_embeddings.projection.weight",)
         ),
         "trunk.pos_embed": Source((f"{backbone}.embeddings.position_embeddings",), _position_table),
-        **_both("trunk.ln_pre", f"{backbone}.layer_norm"),
+        **weight_and_bias("trunk.ln_pre", f"{backbone}.layer_norm"),
         "prompt_encoder.gaussian": Source((f"{prompt}.shared_embedding.positional_embedding",)),
         "prompt_encoder.point_embed": Source((f"{prompt}.point_embed.weight",)),
         "prompt_encoder.not_a_point": Source((f"{prompt}.not_a_point_embed.weight",)),
@@ -207,39 +210,39 @@ def transformers_table(config: ModelConfig) -> dict[str, Source]:
     }
     for i in range(config.trunk.depth):
         ours, theirs = f"trunk.blocks.{i}", f"{backbone}.layers.{i}"
-        table |= _both(f"{ours}.norm1", f"{theirs}.layer_norm1")
-        table |= _both(f"{ours}.norm2", f"{theirs}.layer_norm2")
-        table |= _both(f"{ours}.attn.proj", f"{theirs}.attention.o_proj")
-        table |= _both(f"{ours}.mlp.fc1", f"{theirs}.mlp.fc1")
-        table |= _both(f"{ours}.mlp.fc2", f"{theirs}.mlp.fc2")
+        table |= weight_and_bias(f"{ours}.norm1", f"{theirs}.layer_norm1")
+        table |= weight_and_bias(f"{ours}.norm2", f"{theirs}.layer_norm2")
+        table |= weight_and_bias(f"{ours}.attn.proj", f"{theirs}.attention.o_proj")
+        table |= weight_and_bias(f"{ours}.mlp.fc1", f"{theirs}.mlp.fc1")
+        table |= weight_and_bias(f"{ours}.mlp.fc2", f"{theirs}.mlp.fc2")
         for leaf in ("weight", "bias"):
             keys = tuple(f"{theirs}.attention.{x}_proj.{leaf}" for x in "qkv")
             table[f"{ours}.attn.qkv.{leaf}"] = Source(keys, concatenate)
-    table |= _both("neck.levels.0.upscale.0", f"{necks}.0.scale_layers.0")
-    table |= _both("neck.levels.0.upscale.2", f"{necks}.0.scale_layers.2")
-    table |= _both("neck.levels.1.upscale.0", f"{necks}.1.scale_layers.0")
+    table |= weight_and_bias("neck.levels.0.upscale.0", f"{necks}.0.scale_layers.0")
+    table |= weight_and_bias("neck.levels.0.upscale.2", f"{necks}.0.scale_layers.2")
+    table |= weight_and_bias("neck.levels.1.upscale.0", f"{necks}.1.scale_layers.0")
     for i in range(3):
-        table |= _both(f"neck.levels.{i}.conv_1x1", f"{necks}.{i}.proj1")
-        table |= _both(f"neck.levels.{i}.conv_3x3", f"{necks}.{i}.proj2")
+        table |= weight_and_bias(f"neck.levels.{i}.conv_1x1", f"{necks}.{i}.proj1")
+        table |= weight_and_bias(f"neck.levels.{i}.conv_3x3", f"{necks}.{i}.proj2")
     mask_parts = {0: "conv1", 1: "layer_norm1", 3: "conv2", 4: "layer_norm2", 6: "conv3"}
     for i, part in mask_parts.items():
-        table |= _both(f"prompt_encoder.mask_embed.{i}", f"{prompt}.mask_embed.{part}")
+        table |= weight_and_bias(f"prompt_encoder.mask_embed.{i}", f"{prompt}.mask_embed.{part}")
     upscale = ("upscale_conv1", "upscale_layer_norm", "upscale_conv2")
     table |= _heads_table(decoder, upscale, ("proj_in", "layers.0", "proj_out"))
     return table | _two_way_table(config, decoder, out="o_proj", norm="layer_norm", mlp="proj_")
 
 
 def _heads_table(decoder: str, upscale: Sequence[str], layers: Sequence[str]) -> dict[str, Source]:
-    """Return tokens, upscaling and heads of the mask decoder, of which the names differ little."""
+    """Return the table of the mask decoder's tokens, upscaling and heads."""
     table = {
         "mask_decoder.object_score_token": Source((f"{decoder}.obj_score_token.weight",)),
         "mask_decoder.iou_token": Source((f"{decoder}.iou_token.weight",)),
         "mask_decoder.mask_tokens": Source((f"{decoder}.mask_tokens.weight",)),
-        **_both("mask_decoder.conv_s0", f"{decoder}.conv_s0"),
-        **_both("mask_decoder.conv_s1", f"{decoder}.conv_s1"),
+        **weight_and_bias("mask_decoder.conv_s0", f"{decoder}.conv_s0"),
+        **weight_and_bias("mask_decoder.conv_s1", f"{decoder}.conv_s1"),
     }
     for ours, theirs in zip(("upscale_1", "upscale_norm", "upscale_2"), upscale, strict=True):
-        table |= _both(f"mask_decoder.{ours}", f"{decoder}.{theirs}")
+        table |= weight_and_bias(f"mask_decoder.{ours}", f"{decoder}.{theirs}")
     heads = {
         "iou_head": "iou_prediction_head",
         "object_score_head": "pred_obj_score_head",
@@ -247,28 +250,30 @@ def _heads_table(decoder: str, upscale: Sequence[str], layers: Sequence[str]) ->
     }
     for ours, theirs in heads.items():
         for i, layer in enumerate(layers):
-            table |= _both(f"mask_decoder.{ours}.layers.{i}", f"{decoder}.{theirs}.{layer}")
+            table |= weight_and_bias(
+                f"mask_decoder.{ours}.layers.{i}", f"{decoder}.{theirs}.{layer}"
+            )
     return table
 
 
 def _two_way_table(
     config: ModelConfig, decoder: str, *, out: str, norm: str, mlp: str
 ) -> dict[str, Source]:
-    """Table of the two-way transformer, which both namings lay out alike."""
+    """Return the table of the two-way transformer; both namings have the same layout."""
     ours, theirs = "mask_decoder.transformer", f"{decoder}.transformer"
     attentions = [("final_attn_token_to_image", "final_attn_token_to_image")]
-    table = _both(f"{ours}.norm_final_attn", f"{theirs}.{norm}_final_attn")
+    table = weight_and_bias(f"{ours}.norm_final_attn", f"{theirs}.{norm}_final_attn")
     mlp_parts = ("in", "out") if mlp == "proj_" else ("1", "2")
     for i in range(config.decoder.depth):
         layer = f"layers.{i}"
         for part in ("self_attn", "cross_attn_token_to_image", "cross_attn_image_to_token"):
             attentions.append((f"{layer}.{part}", f"{layer}.{part}"))
         for n in (1, 2, 3, 4):
-            table |= _both(f"{ours}.{layer}.norm{n}", f"{theirs}.{layer}.{norm}{n}")
+            table |= weight_and_bias(f"{ours}.{layer}.norm{n}", f"{theirs}.{layer}.{norm}{n}")
         for n, part in enumerate(mlp_parts, start=1):
-            table |= _both(f"{ours}.{layer}.lin{n}", f"{theirs}.{layer}.mlp.{mlp}{part}")
+            table |= weight_and_bias(f"{ours}.{layer}.lin{n}", f"{theirs}.{layer}.mlp.{mlp}{part}")
     for mine, other in attentions:
         for part in ("q_proj", "k_proj", "v_proj"):
-            table |= _both(f"{ours}.{mine}.{part}", f"{theirs}.{other}.{part}")
-        table |= _both(f"{ours}.{mine}.out_proj", f"{theirs}.{other}.{out}")
+            table |= weight_and_bias(f"{ours}.{mine}.{part}", f"{theirs}.{other}.{part}")
+        table |= weight_and_bias(f"{ours}.{mine}.out_proj", f"{theirs}.{other}.{out}")
     return table

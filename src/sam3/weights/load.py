@@ -1,4 +1,4 @@
-"""Read and write weights: safely, strictly, and only the tensors that a click needs."""
+"""Safe, strict loading and saving of weights, reading only the tensors that a click needs."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from sam3.weights.file import (
     empty_parameter,
     fill,
     hash_of,
+    map_in_threads,
     open_weights,
-    side_by_side,
 )
 from sam3.weights.keys import (
     MULTIPLEX_DROPPED,
@@ -72,7 +72,7 @@ _OWN_DROPPED = {
 
 @dataclass(frozen=True)
 class CheckpointInfo:
-    """What a weights file is.
+    """Identity of a weights file.
 
     Attributes
     ----------
@@ -80,7 +80,7 @@ class CheckpointInfo:
         The file.
     format : str
         ``"napari-sam3"`` (our own), ``"official"``, ``"transformers"``, or ``"sam3.1"``
-        (experimental: no real file of that kind has been seen).
+        (experimental: not tested with a real file).
     config : ModelConfig
         Sizes of the model it fills.
     tensors : int
@@ -94,7 +94,7 @@ class CheckpointInfo:
 
 
 def embedded_weights() -> Path:
-    """Return the path of the small model that ships with the package."""
+    """Return the path of the small model included in the package."""
     return Path(__file__).with_name("tiny.safetensors")
 
 
@@ -104,17 +104,17 @@ def load(
     config: ModelConfig | None = None,
     resolution: int | None = None,
 ) -> ClickModel:
-    """Build the model that a weights file holds and fill it.
+    """Build the model of a weights file and load its weights.
 
     Parameters
     ----------
     path : path-like
-        A ``.safetensors`` or ``.pt`` file; its format is told from its content.
+        A ``.safetensors`` or ``.pt`` file; the content determines its format.
     config : ModelConfig, optional
-        Sizes, where they differ from what the file says or, for the released files, from the
+        Sizes, if they differ from those in the file or, for the released files, from the
         full-size preset.
     resolution : int, optional
-        Side of the model's input in pixels, where it is not to be the configured one.
+        Side of the model's input in pixels, if it differs from the configuration.
 
     Returns
     -------
@@ -124,10 +124,10 @@ def load(
     Raises
     ------
     CheckpointNotFoundError
-        If there is no such file.
+        If the file does not exist.
     CheckpointError
-        If the file is damaged, unsafe or made for another model; missing and misshapen tensors
-        are counted and named.
+        If the file is damaged, unsafe or was made for another model; the message counts and names
+        missing tensors and tensors of the wrong shape.
     """
     return load_with_fingerprint(path, config=config, resolution=resolution)[0]
 
@@ -138,9 +138,9 @@ def load_with_fingerprint(
     config: ModelConfig | None = None,
     resolution: int | None = None,
 ) -> tuple[ClickModel, str]:
-    """Load a model as :func:`load` does, and take its :func:`fingerprint` on the way.
+    """Load a model as :func:`load` does and compute its :func:`fingerprint`.
 
-    That costs less than taking it afterwards: the weights pass through the cache only once.
+    Faster than computing it afterwards, since the weights pass through the cache only once.
     """
     with own_defaults(), opened(path, config, resolution) as (info, file):
         model = unfilled_model(info.config)
@@ -158,7 +158,7 @@ def opened(
     config: ModelConfig | None = None,
     resolution: int | None = None,
 ) -> Iterator[tuple[CheckpointInfo, WeightsFile]]:
-    """Open a weights file and tell what it is, for the parts of a model that are read from it.
+    """Open a weights file and identify it, for loading parts of a model from it.
 
     Raises
     ------
@@ -174,7 +174,7 @@ def opened(
 
 
 def inspect(path: str | os.PathLike[str]) -> CheckpointInfo:
-    """Tell what a weights file is without loading it.
+    """Identify a weights file without loading it.
 
     Raises
     ------
@@ -195,24 +195,24 @@ def save(
     detector: DetectorModel | None = None,
     proposals: ProposalHead | None = None,
 ) -> None:
-    """Write a model in our own format, its configuration in the metadata.
+    """Write a model in our own format, with its configuration in the metadata.
 
     Parameters
     ----------
     model : ClickModel
-        The model.
+        The model to save.
     path : path-like
-        Target; written to a temporary name first and then renamed.
+        The file, which is written atomically.
     dtype : torch.dtype
-        Precision of the parameters in the file; models are always loaded as float32.
+        Precision of the parameters in the file; they are always loaded as float32.
     metadata : mapping, optional
-        More entries for the file's metadata.
+        Additional entries for the metadata of the file.
     memory : Memory, optional
-        Of a tracker, into the same file.
+        Memory of a tracker, saved in the same file.
     detector : DetectorModel, optional
-        The concept detector of the same trunk, into the same file.
+        Concept detector for the same trunk, saved in the same file.
     proposals : ProposalHead, optional
-        For the features of the same trunk, into the same file.
+        Proposal head for the same features, saved in the same file.
     """
     state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
     state |= {k: state[k].to(dtype) for k, _ in model.named_parameters()}
@@ -234,9 +234,9 @@ def save(
 
 
 def fingerprint(model: ClickModel) -> str:
-    """Hash of all parameters, their names, shapes and kinds: 16 hexadecimal digits."""
+    """Hash all parameters with their names, shapes and data types: 16 hexadecimal digits."""
     state = model.state_dict()
-    return _combine(state, dict(zip(state, side_by_side(hash_of, state.values()), strict=True)))
+    return _combine(state, dict(zip(state, map_in_threads(hash_of, state.values()), strict=True)))
 
 
 def _combine(state: Mapping[str, Tensor], hashes: Mapping[str, bytes]) -> str:
@@ -249,39 +249,39 @@ def _combine(state: Mapping[str, Tensor], hashes: Mapping[str, bytes]) -> str:
 def _existing_file(path: str | os.PathLike[str]) -> Path:
     file = Path(path)
     if file.is_dir():
-        raise CheckpointError(f"{file} is a folder; give the weights file inside it.")
+        raise CheckpointError(f"{file} is a folder. Give the weights file inside it.")
     if not file.exists():
         raise CheckpointNotFoundError(
-            f"there is no weights file {file}; check the path, or use the embedded model "
+            f"the weights file does not exist: {file}. Check the path, or use the embedded model "
             '(name "tiny").'
         )
     return file
 
 
 def _identify(path: Path, file: WeightsFile, config: ModelConfig | None) -> CheckpointInfo:
-    found = set(file.tensors)
+    names = set(file.tensors)
     if _CONFIG_KEY in file.metadata:
         own = config or ModelConfig.from_json(file.metadata[_CONFIG_KEY])
-        return CheckpointInfo(path, "napari-sam3", own, len(found))
+        return CheckpointInfo(path, "napari-sam3", own, len(names))
     released = config or get_preset("sam3")
-    if any(n.startswith("tracker.model.interactive_sam_") for n in found):
+    if any(n.startswith("tracker.model.interactive_sam_") for n in names):
         _LOG.warning("%s looks like SAM 3.1; loading its click head is experimental", path)
-        return CheckpointInfo(path, "sam3.1", released, len(found))
-    if any(n.startswith(("tracker.sam_mask_decoder.", "detector.backbone.")) for n in found):
-        return CheckpointInfo(path, "official", released, len(found))
-    if any(n.startswith(("tracker_model.", "detector_model.")) for n in found):
-        return CheckpointInfo(path, "transformers", released, len(found))
+        return CheckpointInfo(path, "sam3.1", released, len(names))
+    if any(n.startswith(("tracker.sam_mask_decoder.", "detector.backbone.")) for n in names):
+        return CheckpointInfo(path, "official", released, len(names))
+    if any(n.startswith(("tracker_model.", "detector_model.")) for n in names):
+        return CheckpointInfo(path, "transformers", released, len(names))
     raise CheckpointError(
-        f"{path} is no SAM 3 weights file: of its {len(found)} tensors none is named as in sam3.pt "
-        f"or model.safetensors (the first are {', '.join(sorted(found)[:3]) or 'absent'}). "
-        "SAM 1 and SAM 2 files do not fit; get sam3.pt from huggingface.co/facebook/sam3."
+        f"{path} is not a SAM 3 weights file: none of its {len(names)} tensors has a name from "
+        f"sam3.pt or model.safetensors (the first are {', '.join(sorted(names)[:3]) or 'absent'}). "
+        "SAM 1 and SAM 2 files do not fit. Get sam3.pt from huggingface.co/facebook/sam3."
     )
 
 
 def _click_table(
     info: CheckpointInfo, model: ClickModel
 ) -> tuple[Mapping[str, Source], Mapping[str, str]]:
-    """Return the sources of a click model's parameters, and what else the file may hold."""
+    """Return the sources of a click model's parameters, and the tensors to ignore."""
     if info.format == "official":
         return official_table(info.config), OFFICIAL_DROPPED
     if info.format == "sam3.1":
@@ -298,14 +298,14 @@ def read_state(
     expected: Sequence[str],
     file: WeightsFile,
 ) -> tuple[dict[str, Tensor], dict[str, bytes]]:
-    """Collect every parameter of `model`, and its hash, or raise with the whole list of faults.
+    """Read all parameters of `model` and their hashes, or raise an error that lists all faults.
 
-    Tensors of the file that are `expected` to be of use must be so.
+    Each tensor that is `expected` must be used.
     """
-    wanted = model.state_dict()
-    found = set(file.tensors)
+    parameters = model.state_dict()
+    names = set(file.tensors)
     used = {key for source in table.values() for key in source.keys}
-    missing = sorted(used - found)
+    missing = sorted(used - names)
     unknown = sorted(set(expected) - used)
     if missing or unknown:
         raise CheckpointError(
@@ -313,21 +313,21 @@ def read_state(
             f"{_listing(missing, 'missing')}; {_listing(unknown, 'unknown')}. "
             + _hint(info, missing)
         )
-    stored = {name: [file.tensors[key] for key in one.keys] for name, one in table.items()}
+    stored = {name: [file.tensors[key] for key in source.keys] for name, source in table.items()}
     misshapen = [
-        f"{table[name].keys[0]} is {_sizes(parts)}, expected {_size(wanted[name].shape)}"
+        f"{table[name].keys[0]} is {_sizes(parts)}, expected {_size(parameters[name].shape)}"
         for name, parts in stored.items()
-        if table[name].shape(*(part.shape for part in parts)) != wanted[name].shape
+        if table[name].shape(*(part.shape for part in parts)) != parameters[name].shape
     ]
     if misshapen:
         raise CheckpointError(
             f"{info.path} does not fit the model {info.config.name!r}: "
             f"{_listing(misshapen, 'misshapen')}."
         )
-    state = {name: empty_parameter(tensor.shape) for name, tensor in wanted.items()}
+    state = {name: empty_parameter(tensor.shape) for name, tensor in parameters.items()}
     as_stored = [name for name in state if table[name].as_stored]
-    read = fill((state[name], stored[name]) for name in as_stored)
-    hashes = dict(zip(as_stored, read, strict=True))
+    hashes_of_stored = fill((state[name], stored[name]) for name in as_stored)
+    hashes = dict(zip(as_stored, hashes_of_stored, strict=True))
     for name in state.keys() - hashes.keys():
         state[name].copy_(table[name].build(*map(_read, stored[name])))
         hashes[name] = hash_of(state[name])
@@ -350,7 +350,7 @@ def _size(shape: Sequence[int]) -> str:
 
 
 def is_dropped(name: str, dropped: Mapping[str, str]) -> bool:
-    """Whether a table of prefixes, and of suffixes after ``*``, names a tensor."""
+    """Tell whether a table of prefixes, and of suffixes after ``*``, contains a tensor."""
     return any(
         name.endswith(rule[1:]) if rule.startswith("*") else name.startswith(rule)
         for rule in dropped
@@ -364,7 +364,7 @@ def _listing(names: list[str], what: str) -> str:
 
 def _hint(info: CheckpointInfo, missing: list[str]) -> str:
     if any(name.startswith(MEMORY_PREFIXES[info.format]) for name in missing):
-        return "The file seems to lack the memory of the tracker; propagate from mask to mask."
+        return "The file seems to lack the tracker's memory. Propagate from mask to mask."
     if any(name.startswith("tracker") for name in missing):
-        return "The file seems to lack the tracker, as detector-only fine-tunes do; clicks need it."
-    return f"Its size may differ from the preset {info.config.name!r}; pass its configuration."
+        return "The file seems to lack the tracker, as detector-only fine-tunes do. Clicks need it."
+    return f"Its sizes may differ from the preset {info.config.name!r}. Pass its configuration."

@@ -1,4 +1,4 @@
-"""Read the memory of a tracker from a weights file: strictly, and none of the other tensors."""
+"""Loading of a tracker's memory from a weights file, strictly and without its other tensors."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def load_memory(
     config: ModelConfig | None = None,
     resolution: int | None = None,
 ) -> Memory:
-    """Read the memory of a tracker from a weights file; no other tensor of it is read.
+    """Load the memory of a tracker from a weights file, without its other tensors.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def load_memory(
     Raises
     ------
     CheckpointNotFoundError, CheckpointError
-        As :func:`sam3.weights.load.load`; also if the weights hold no memory.
+        As :func:`sam3.weights.load.load`; also if the file holds no memory.
     """
     with opened(path, config, resolution) as (info, file):
         if info.config.memory is None:

@@ -1,12 +1,12 @@
-"""Which tensors of a weights file fill which parameter of a tracker's memory.
+"""Tables from the tensors of a weights file to the parameters of a tracker's memory.
 
-Beside :mod:`sam3.weights.keys`, in the same form, for :class:`sam3.model.memory.Memory`.
+The counterpart of :mod:`sam3.weights.keys` for :class:`sam3.model.memory.Memory`.
 """
 
 from __future__ import annotations
 
 from sam3.config import MemoryConfig
-from sam3.weights.keys import Source
+from sam3.weights.keys import Source, weight_and_bias
 
 __all__ = [
     "MEMORY_PREFIXES",
@@ -17,7 +17,7 @@ __all__ = [
 ]
 
 OWN_MEMORY_PREFIX = "memory."
-"""In front of a memory's parameters in files of our own format."""
+"""Prefix of a memory's parameters in files of our own format."""
 
 _OFFICIAL_PARTS = (
     "mask_downsample.",
@@ -39,11 +39,7 @@ MEMORY_PREFIXES: dict[str, tuple[str, ...]] = {
         "tracker_model.temporal_positional_encoding_projection_layer.",
     ),
 }
-"""What the names of a memory's tensors begin with, by format. Each of these must be known."""
-
-
-def _linear(ours: str, theirs: str) -> dict[str, Source]:
-    return {f"{ours}.{leaf}": Source((f"{theirs}.{leaf}",)) for leaf in ("weight", "bias")}
+"""Prefixes of a memory's tensors, by format. Every tensor with such a prefix must be used."""
 
 
 def official_memory_table(config: MemoryConfig) -> dict[str, Source]:
@@ -52,7 +48,7 @@ def official_memory_table(config: MemoryConfig) -> dict[str, Source]:
 
 
 def multiplex_memory_table(config: MemoryConfig) -> dict[str, Source]:
-    """Return the table of SAM 3.1, whose names have one more prefix."""
+    """Return the table of SAM 3.1, whose names have an additional prefix."""
     return _table(config, "tracker.model.")
 
 
@@ -62,16 +58,18 @@ def _table(config: MemoryConfig, prefix: str) -> dict[str, Source]:
         "frame_positions": Source((f"{prefix}maskmem_tpos_enc",)),
         "no_pointer": Source((f"{prefix}no_obj_ptr",)),
         "no_object": Source((f"{prefix}no_obj_embed_spatial",)),
-        **_linear("mask_downsample", f"{prefix}mask_downsample"),
-        **_linear("pointer_position_proj", f"{prefix}obj_ptr_tpos_proj"),
-        **_linear("encoder.feature_proj", f"{encoder}.pix_feat_proj"),
-        **_linear("encoder.out_proj", f"{encoder}.out_proj"),
-        **_linear("attention.norm", f"{prefix}transformer.encoder.norm"),
+        **weight_and_bias("mask_downsample", f"{prefix}mask_downsample"),
+        **weight_and_bias("pointer_position_proj", f"{prefix}obj_ptr_tpos_proj"),
+        **weight_and_bias("encoder.feature_proj", f"{encoder}.pix_feat_proj"),
+        **weight_and_bias("encoder.out_proj", f"{encoder}.out_proj"),
+        **weight_and_bias("attention.norm", f"{prefix}transformer.encoder.norm"),
     }
     for i in range(3):
-        table |= _linear(f"pointer_proj.layers.{i}", f"{prefix}obj_ptr_proj.layers.{i}")
+        table |= weight_and_bias(f"pointer_proj.layers.{i}", f"{prefix}obj_ptr_proj.layers.{i}")
     for i in (0, 1, 3, 4, 6, 7, 9, 10, 12):
-        table |= _linear(f"encoder.mask_embed.{i}", f"{encoder}.mask_downsampler.encoder.{i}")
+        table |= weight_and_bias(
+            f"encoder.mask_embed.{i}", f"{encoder}.mask_downsampler.encoder.{i}"
+        )
     for i in range(config.fuser_layers):
         ours, theirs = f"encoder.blocks.{i}", f"{encoder}.fuser.layers.{i}"
         table[f"{ours}.gamma"] = Source((f"{theirs}.gamma",))
@@ -81,7 +79,7 @@ def _table(config: MemoryConfig, prefix: str) -> dict[str, Source]:
             ("fc1", "pwconv1"),
             ("fc2", "pwconv2"),
         ):
-            table |= _linear(f"{ours}.{mine}", f"{theirs}.{other}")
+            table |= weight_and_bias(f"{ours}.{mine}", f"{theirs}.{other}")
     for i in range(config.layers):
         table |= _attention_layer(i, f"{prefix}transformer.encoder.layers.{i}", "out_proj", "norm")
     return table
@@ -94,21 +92,23 @@ def transformers_memory_table(config: MemoryConfig) -> dict[str, Source]:
         "frame_positions": Source((f"{prefix}.memory_temporal_positional_encoding",)),
         "no_pointer": Source((f"{prefix}.no_object_pointer",)),
         "no_object": Source((f"{prefix}.occlusion_spatial_embedding_parameter",)),
-        **_linear("mask_downsample", f"{prefix}.mask_downsample"),
-        **_linear(
+        **weight_and_bias("mask_downsample", f"{prefix}.mask_downsample"),
+        **weight_and_bias(
             "pointer_position_proj", f"{prefix}.temporal_positional_encoding_projection_layer"
         ),
-        **_linear("encoder.feature_proj", f"{encoder}.feature_projection"),
-        **_linear("encoder.out_proj", f"{encoder}.projection"),
-        **_linear("encoder.mask_embed.12", f"{encoder}.mask_downsampler.final_conv"),
-        **_linear("attention.norm", f"{prefix}.memory_attention.layer_norm"),
+        **weight_and_bias("encoder.feature_proj", f"{encoder}.feature_projection"),
+        **weight_and_bias("encoder.out_proj", f"{encoder}.projection"),
+        **weight_and_bias("encoder.mask_embed.12", f"{encoder}.mask_downsampler.final_conv"),
+        **weight_and_bias("attention.norm", f"{prefix}.memory_attention.layer_norm"),
     }
     for i, layer in enumerate(("proj_in", "layers.0", "proj_out")):
-        table |= _linear(f"pointer_proj.layers.{i}", f"{prefix}.object_pointer_proj.{layer}")
+        table |= weight_and_bias(
+            f"pointer_proj.layers.{i}", f"{prefix}.object_pointer_proj.{layer}"
+        )
     for i in range(4):
         step = f"{encoder}.mask_downsampler.layers.{i}"
-        table |= _linear(f"encoder.mask_embed.{3 * i}", f"{step}.conv")
-        table |= _linear(f"encoder.mask_embed.{3 * i + 1}", f"{step}.layer_norm")
+        table |= weight_and_bias(f"encoder.mask_embed.{3 * i}", f"{step}.conv")
+        table |= weight_and_bias(f"encoder.mask_embed.{3 * i + 1}", f"{step}.layer_norm")
     for i in range(config.fuser_layers):
         ours, theirs = f"encoder.blocks.{i}", f"{encoder}.memory_fuser.layers.{i}"
         table[f"{ours}.gamma"] = Source((f"{theirs}.scale",))
@@ -118,7 +118,7 @@ def transformers_memory_table(config: MemoryConfig) -> dict[str, Source]:
             ("fc1", "pointwise_conv1"),
             ("fc2", "pointwise_conv2"),
         ):
-            table |= _linear(f"{ours}.{mine}", f"{theirs}.{other}")
+            table |= weight_and_bias(f"{ours}.{mine}", f"{theirs}.{other}")
     for i in range(config.layers):
         theirs = f"{prefix}.memory_attention.layers.{i}"
         table |= _attention_layer(i, theirs, "o_proj", "layer_norm")
@@ -126,15 +126,15 @@ def transformers_memory_table(config: MemoryConfig) -> dict[str, Source]:
 
 
 def _attention_layer(number: int, theirs: str, out: str, norm: str) -> dict[str, Source]:
-    """Table of a layer of the memory attention, which both namings lay out alike."""
+    """Return the table of a layer of the memory attention; both namings have the same layout."""
     ours = f"attention.layers.{number}"
     table: dict[str, Source] = {}
     for mine, other in (("self_attn", "self_attn"), ("cross_attn", "cross_attn_image")):
         for part in ("q_proj", "k_proj", "v_proj"):
-            table |= _linear(f"{ours}.{mine}.{part}", f"{theirs}.{other}.{part}")
-        table |= _linear(f"{ours}.{mine}.out_proj", f"{theirs}.{other}.{out}")
+            table |= weight_and_bias(f"{ours}.{mine}.{part}", f"{theirs}.{other}.{part}")
+        table |= weight_and_bias(f"{ours}.{mine}.out_proj", f"{theirs}.{other}.{out}")
     for n in (1, 2, 3):
-        table |= _linear(f"{ours}.norm{n}", f"{theirs}.{norm}{n}")
+        table |= weight_and_bias(f"{ours}.norm{n}", f"{theirs}.{norm}{n}")
     for n in (1, 2):
-        table |= _linear(f"{ours}.lin{n}", f"{theirs}.linear{n}")
+        table |= weight_and_bias(f"{ours}.lin{n}", f"{theirs}.linear{n}")
     return table

@@ -1,4 +1,4 @@
-"""Read the proposal head from a weights file: strictly, and none of the other tensors."""
+"""Loading of the proposal head from a weights file, strictly and without its other tensors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["load_proposal_head"]
 
 @own_defaults()
 def load_proposal_head(path: str | os.PathLike[str]) -> ProposalHead | None:
-    """Read the proposal head of a weights file; None where it has none, as the released files.
+    """Load the proposal head of a weights file; None if it has none, as the released files.
 
     Parameters
     ----------

@@ -300,7 +300,7 @@ def test_models_are_listed_and_verified(tmp_path: Path, capsys: pytest.CaptureFi
     _, err = run(capsys, "models", "verify", broken, "--sha256", digest, code=2)
     assert f"expected {digest}; it is damaged" in err
     _, err = run(capsys, "models", "verify", tmp_path / "none.pt", code=2)
-    assert "no weights file" in err
+    assert "weights file does not exist" in err
 
 
 def test_nothing_is_downloaded_without_consent(
@@ -331,7 +331,7 @@ def test_doctor(capsys: pytest.CaptureFixture[str]) -> None:
     assert said["versions"]["torch"] == torch.__version__.partition("+")[0]
     assert said["self-test"]["ran on"] == "cpu"
     out, _ = run(capsys, "doctor", "--device", "abacus", code=1)
-    assert "the device 'abacus' does not exist here" in out
+    assert "the device does not exist: 'abacus'" in out
     assert out.endswith("something does not work: see above\n")
 
 

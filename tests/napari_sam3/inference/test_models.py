@@ -97,7 +97,7 @@ def test_with_consent_the_weights_are_fetched_and_chosen(
     [
         (401, "GatedRepo", "gated and you are not logged in"),
         (403, "GatedRepo", "your account has no access"),
-        (401, "RepoNotFound", "did not show facebook/sam3 to you"),
+        (401, "RepoNotFound", "does not show facebook/sam3 to you"),
     ],
 )
 def test_each_refusal_has_its_own_message(
