@@ -265,8 +265,8 @@ class ModelConfig:
 
     @property
     def mask_size(self) -> int:
-        """Side L of the low-resolution logits: four times the token grid."""
         """Side L of the low-resolution logits, four times the token grid."""
+        return 4 * self.grid
 
     def with_resolution(self, resolution: int) -> ModelConfig:
         """Return the configuration of the same model for another input size.

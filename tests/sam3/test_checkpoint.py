@@ -306,7 +306,7 @@ def test_damaged_configuration(tiny: ClickModel, tmp_path: Path) -> None:
 
 
 def test_unknown_preset_lists_the_valid_ones() -> None:
-    with pytest.raises(ConfigError, match="'huge'. Expected one of sam3, tiny"):
+    with pytest.raises(ConfigError, match=r"'huge'\. Expected one of sam3, tiny"):
         get_preset("huge")
 
 

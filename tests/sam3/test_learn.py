@@ -14,7 +14,7 @@ from sam3 import Predictor, load_predictor
 from sam3.adapters import Adapter, is_adapter, read_adapter, save_adapter
 from sam3.errors import CheckpointError, TrainingError, UnsupportedError
 from sam3.model_builder import random_predictor
-from sam3.training.learn import LearnProgress, LearnSettings, _kept_aside, _write, learn
+from sam3.training.learn import LearnProgress, LearnSettings, _hold_out, _write, learn
 from sam3.training.sources import Sample
 from sam3.weights import load as checkpoint
 
@@ -131,7 +131,7 @@ def half_discs(count: int, seed: int) -> Sample:
 
 def test_objects_kept_aside_are_not_learnt_from() -> None:
     samples = [half_discs(9, 0), half_discs(6, 1)]
-    learnt_from, asked, (objects, aside) = _kept_aside(samples, seed=0)
+    learnt_from, asked, (objects, aside) = _hold_out(samples, seed=0)
     assert (objects, aside) == (12, 3) == (15 - len(asked), len(asked))
     assert sum(len(np.unique(one.labels)) - 1 for one in learnt_from) == objects
     by_name = {one.name: one for one in learnt_from}
@@ -142,7 +142,7 @@ def test_objects_kept_aside_are_not_learnt_from() -> None:
 
 @pytest.mark.parametrize("count", [0, 1])
 def test_too_few_objects_are_refused(count: int, tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match=f"{count} objects can be learnt from"):
+    with pytest.raises(TrainingError, match=f"too few objects to learn from: {count}"):
         learn([half_discs(count, 0)], tmp_path / "mine.safetensors")
     whole = replace(half_discs(0, 0), labels=np.ones((180, 180), np.int32))
     with pytest.raises(TrainingError, match="0 objects"):

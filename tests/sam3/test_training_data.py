@@ -258,7 +258,7 @@ def _schedule(step: int) -> tuple[int, int, int]:
 
 @pytest.mark.parametrize("crop", [98, 120, 462])
 def test_an_odd_crop_is_refused(pool: list[Sample], crop: int) -> None:
-    with pytest.raises(ValueError, match=f"crop is {crop}; expected a multiple of 14"):
+    with pytest.raises(ValueError, match=f"invalid crop: {crop}. Expected a multiple of 14"):
         CropSampler([], pool).batch(0, images=1, prompts=1, crop=crop)
 
 

@@ -1,1 +1,1 @@
-"""How the embedded model was made: made and real images, prompts, losses and the training loop."""
+"""Training of the embedded model: scenes and real images, prompts, losses and the loop."""

@@ -1,4 +1,4 @@
-"""Command line of the training: ``python -m sam3.training --out DIR``."""
+"""Command line of the training, ``python -m sam3.training --out DIR``."""
 
 from __future__ import annotations
 
@@ -18,27 +18,29 @@ def _parser() -> argparse.ArgumentParser:
     defaults = Settings()
     parser = argparse.ArgumentParser(
         prog="python -m sam3.training",
-        description="Train the embedded model. A run that was cut off goes on where it stopped.",
+        description="Train the embedded model. An interrupted run resumes where it stopped.",
     )
     parser.add_argument("--out", type=Path, required=True, help="folder for weights, log and curve")
     parser.add_argument(
-        "--data", type=Path, help="npz of real images, or a folder of them; else made scenes alone"
+        "--data",
+        type=Path,
+        help="npz file of real images, or a folder of them; without it, scenes only",
     )
-    parser.add_argument("--stop-after", type=int, help="step to stop at, to be resumed later")
+    parser.add_argument("--stop-after", type=int, help="step to stop at; the run can be resumed")
     parser.add_argument("--init", type=Path, help="weights to start from")
     parser.add_argument("--steps", type=int, default=defaults.steps)
     parser.add_argument("--seed", type=int, default=defaults.seed)
     parser.add_argument("--learning-rate", type=float, default=defaults.learning_rate)
     parser.add_argument("--cooldown", type=float, default=defaults.cooldown)
-    parser.add_argument("--scenes", type=int, default=defaults.scenes, help="made scenes")
+    parser.add_argument("--scenes", type=int, default=defaults.scenes, help="number of scenes")
     parser.add_argument(
-        "--leave-out", nargs="+", default=[], metavar="SET", help="sets not to train on"
+        "--leave-out", nargs="+", default=[], metavar="SET", help="sets to exclude from training"
     )
     parser.add_argument(
         "--phase",
         action="append",
         metavar="UNTIL,IMAGES,PROMPTS,CROP",
-        help="a stretch of the training, e.g. 0.6,32,4,112; give one for each crop size",
+        help="a phase of the training, e.g. 0.6,32,4,112; repeat for each crop size",
     )
     parser.add_argument("--warmup", type=int, default=defaults.warmup, help="steps")
     parser.add_argument("--bfloat16", action="store_true", help="autocast to bfloat16")
@@ -47,15 +49,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, help="torch threads; all cores by default")
-    parser.add_argument("--workers", type=int, default=1, help="processes that make batches")
+    parser.add_argument("--workers", type=int, default=1, help="processes that prepare batches")
     parser.add_argument("--save-every", type=int, default=200, metavar="STEPS")
     parser.add_argument("--ema", type=float, default=defaults.ema, help="decay of the average")
-    parser.add_argument("--no-validation", action="store_true", help="log training figures only")
+    parser.add_argument("--no-validation", action="store_true", help="log training metrics only")
     return parser
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command; return its exit status."""
+    """Run the command line and return its exit status."""
     arguments = _parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     if arguments.threads:

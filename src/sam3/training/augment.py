@@ -1,4 +1,4 @@
-"""Cutting, resampling and re-lighting of training crops, in numpy and quick enough for one core."""
+"""Cropping, resampling and photometric augmentation, in numpy and fast enough for one core."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch.nn import functional
 
 __all__ = ["View", "cut_view", "relight", "split_components"]
 
-_LEAST_RANGE = 0.2  # dimmer crops are always stretched: 8 bits would leave too few grey levels
+_LEAST_RANGE = 0.2  # dimmer crops are always stretched, as 8 bits leave too few grey levels
 
 Planes = NDArray[np.float32]
 LabelMap = NDArray[np.integer]
@@ -23,16 +23,16 @@ LabelMap = NDArray[np.integer]
 
 @dataclass(frozen=True)
 class View:
-    """A field of an image: centre, extent and turn.
+    """A field of an image: centre, extent and rotation.
 
     Attributes
     ----------
     x, y
-        Centre in pixels of the image, pixel centres at integers; the view may leave the image.
+        Centre in pixels of the image, pixel centres at integers; a view may leave the image.
     width, height
         Extent in pixels of the image.
     angle
-        Turn in radians.
+        Rotation in radians.
     """
 
     x: float
@@ -43,7 +43,7 @@ class View:
 
 
 def _reflect(index: NDArray[np.int64], size: int) -> NDArray[np.int64]:
-    """Fold indices into 0..size-1 by reflection about the outermost pixel centres."""
+    """Reflect indices into 0..size-1 about the outermost pixel centres."""
     if size == 1:
         return np.zeros_like(index)
     index = np.abs(index) % (2 * (size - 1))
@@ -51,62 +51,62 @@ def _reflect(index: NDArray[np.int64], size: int) -> NDArray[np.int64]:
 
 
 def _resampling(centre: float, extent: float, count: int) -> tuple[NDArray[np.int64], Planes]:
-    """Return source indices (n,) and weights (count, n): a triangle filter that antialiases."""
+    """Return source indices (n,) and weights (count, n) of a triangle filter with antialiasing."""
     step = extent / count
-    places = centre + (np.arange(count) + 0.5) * step - extent / 2
+    positions = centre + (np.arange(count) + 0.5) * step - extent / 2
     support = max(1.0, step)
-    source = np.arange(math.floor(places[0] - support), math.ceil(places[-1] + support) + 1)
-    weights = np.maximum(0, 1 - np.abs(places[:, None] - source[None]) / support)
+    source = np.arange(math.floor(positions[0] - support), math.ceil(positions[-1] + support) + 1)
+    weights = np.maximum(0, 1 - np.abs(positions[:, None] - source[None]) / support)
     weights /= weights.sum(1, keepdims=True)
     return source, weights.astype(np.float32)
 
 
 def _cut_labels(labels: LabelMap, view: View, count: int) -> NDArray[np.int32]:
-    """Resample labels: each pixel takes the label of most weight among its four neighbours.
+    """Resample labels: each pixel takes the label with most weight among its four neighbours.
 
-    That is the bilinear mask of every object cut at one half, so enlarged outlines stay smooth.
+    This equals the bilinear mask of every object thresholded at one half, so the outlines of
+    enlarged objects stay smooth.
     """
     corners, parts = [], []
     for centre, extent, size in (
         (view.y, view.height, labels.shape[0]),
         (view.x, view.width, labels.shape[1]),
     ):
-        places = centre + (np.arange(count) + 0.5) * (extent / count) - extent / 2
-        low = np.floor(places).astype(np.int64)
+        positions = centre + (np.arange(count) + 0.5) * (extent / count) - extent / 2
+        low = np.floor(positions).astype(np.int64)
         corners.append((_reflect(low, size), _reflect(low + 1, size)))
-        parts.append((places - low).astype(np.float32))
-    found = [labels[np.ix_(row, column)] for row in corners[0] for column in corners[1]]
-    result = found[0].astype(np.int32)
-    mixed = (found[0] != found[1]) | (found[0] != found[2]) | (found[0] != found[3])
-    place = np.nonzero(mixed)
-    below, right = parts[0][place[0]], parts[1][place[1]]
+        parts.append((positions - low).astype(np.float32))
+    neighbours = [labels[np.ix_(row, column)] for row in corners[0] for column in corners[1]]
+    result = neighbours[0].astype(np.int32)
+    mixed = np.nonzero(np.logical_or.reduce([neighbours[0] != other for other in neighbours[1:]]))
+    below, right = parts[0][mixed[0]], parts[1][mixed[1]]
     weights = [(1 - below) * (1 - right), (1 - below) * right, below * (1 - right), below * right]
-    values = [value[place] for value in found]
+    values = [neighbour[mixed] for neighbour in neighbours]
     votes = np.stack(
         [
             sum(w * (value == other) for w, other in zip(weights, values, strict=True))
             for value in values
         ]
     )
-    result[place] = np.stack(values)[votes.argmax(0), np.arange(len(below))]
+    result[mixed] = np.stack(values)[votes.argmax(0), np.arange(len(below))]
     return result
 
 
 def cut_view(
     image: NDArray[np.uint8], labels: LabelMap, view: View, crop: int, grey: bool
 ) -> tuple[Planes, NDArray[np.int32]]:
-    """Resample the view of an image to crop x crop, reflecting where it leaves the image.
+    """Resample a view of an image to crop x crop, with reflection outside the image.
 
     Parameters
     ----------
     image, labels
         (H, W, 3) uint8 and (H, W).
     view
-        The field.
+        The view.
     crop
         Side of the result in pixels.
     grey
-        Whether the three channels are equal; then only one is resampled.
+        Whether the three channels are equal, so that resampling one suffices.
 
     Returns
     -------
@@ -115,29 +115,29 @@ def cut_view(
     labels
         (crop, crop) int32 with the ids of `labels`.
     """
-    grown, side = view, crop
+    enlarged, side = view, crop
     if view.angle:
-        more = math.ceil(crop * (abs(math.cos(view.angle)) + abs(math.sin(view.angle)))) / crop
-        side = round(crop * more)
-        grown = View(view.x, view.y, view.width * more, view.height * more)
-    rows, row_weights = _resampling(grown.y, grown.height, side)
-    columns, column_weights = _resampling(grown.x, grown.width, side)
+        factor = math.ceil(crop * (abs(math.cos(view.angle)) + abs(math.sin(view.angle)))) / crop
+        side = round(crop * factor)
+        enlarged = View(view.x, view.y, view.width * factor, view.height * factor)
+    rows, row_weights = _resampling(enlarged.y, enlarged.height, side)
+    columns, column_weights = _resampling(enlarged.x, enlarged.width, side)
     index = np.ix_(_reflect(rows, image.shape[0]), _reflect(columns, image.shape[1]))
     source = image[..., 0][index][None] if grey else image[index].transpose(2, 0, 1)
-    # torch's product uses one thread in a data worker; numpy's would take every core
+    # torch multiplies on one thread in a data worker, numpy would use every core
     patch = torch.from_numpy(source.astype(np.float32))
     resized = torch.from_numpy(row_weights) @ patch @ torch.from_numpy(column_weights).T / 255
-    instances = _cut_labels(labels, grown, side)
+    instances = _cut_labels(labels, enlarged, side)
     if not view.angle:
         return resized.numpy(), instances
-    turned, turned_labels = _turn(resized, torch.from_numpy(instances), view.angle, crop)
-    return turned.numpy(), turned_labels.numpy()
+    rotated, rotated_labels = _rotate(resized, torch.from_numpy(instances), view.angle, crop)
+    return rotated.numpy(), rotated_labels.numpy()
 
 
-def _turn(
+def _rotate(
     planes: torch.Tensor, labels: torch.Tensor, angle: float, crop: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Rotate about the centre and cut the central crop x crop."""
+    """Rotate about the centre and crop to the central crop x crop."""
     side = planes.shape[-1]
     axis = (torch.arange(crop, dtype=torch.float32) + 0.5 - crop / 2) * (2 / side)
     x, y = axis[None, :], axis[:, None]
@@ -149,7 +149,7 @@ def _turn(
 
 
 def split_components(labels: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Give every 8-connected component a label of its own: mirrored and cut objects part."""
+    """Give every 8-connected component its own label, since reflection and cuts split objects."""
     parts = label_components(labels, connectivity=2)
     return np.asarray(parts, np.int32)
 
@@ -177,13 +177,13 @@ def _quantise(planes: Planes, strength: float) -> Planes:
 
 
 def _stretch(planes: Planes, low: float, high: float) -> Planes:
-    """Stretch the percentiles low..high of all channels together to 0..1."""
+    """Stretch percentiles low..high, common to all channels, to 0..1."""
     bottom, top = np.percentile(planes[:, ::2, ::2], [low, high])
     return np.asarray((planes - bottom) / max(float(top - bottom), 1 / 255), np.float32)
 
 
 def _recolour(planes: Planes, rng: np.random.Generator) -> Planes:
-    """Tint grey images; shuffle, rebalance or drop the colours of the others."""
+    """Tint grey images; permute, rebalance or remove the colours of others."""
     if len(planes) == 1:
         if rng.random() > 0.12:
             return planes
@@ -205,23 +205,23 @@ def _recolour(planes: Planes, rng: np.random.Generator) -> Planes:
 def relight(
     planes: Planes, rng: np.random.Generator, limits: tuple[float, float] = (0.0, 1.0)
 ) -> NDArray[np.uint8]:
-    """Vary intensity, colour, sharpness and noise of a crop.
+    """Vary the intensity, colour, sharpness and noise of a crop.
 
     Parameters
     ----------
     planes
-        (C, h, w) float32 in 0..1, C 1 or 3.
+        (C, h, w) float32 in 0..1, with C 1 or 3.
     rng
         Source of randomness.
     limits
-        Values, in the range of `planes`, that a stretch of the whole image makes black and white.
+        Contrast limits of the whole image, in the range of `planes`.
 
     Returns
     -------
     (3, h, w) uint8.
     """
     stretch = rng.random()
-    if stretch < 0.55:  # by the limits of the whole image, as in use
+    if stretch < 0.55:  # by the contrast limits of the whole image, as in the product
         planes = (planes - limits[0]) / max(limits[1] - limits[0], 1 / 255)
     if rng.random() < 0.45:
         planes = np.clip(planes, 0, 1) ** np.float32(math.exp(rng.normal(0, 0.35)))
@@ -239,7 +239,7 @@ def relight(
         sigma = rng.uniform(0.4, 1.6)
         planes = ndimage.gaussian_filter(planes, (0, sigma, sigma), truncate=2.5)
     if rng.random() < 0.35:
-        # relative to the contrast at hand: dim images would otherwise drown
+        # Relative to the contrast, since absolute noise would drown dim images.
         level = rng.uniform(0, 0.25) * float(planes[:, ::2, ::2].std())
         planes = planes + level * rng.standard_normal(planes.shape, dtype=np.float32)
     if rng.random() < 0.06:

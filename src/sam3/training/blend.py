@@ -1,8 +1,8 @@
 """Interpolation between the weights before and after a training, chosen on validation images.
 
 ``python -m sam3.training.blend BEFORE AFTER --data DATA --out WEIGHTS``: a model trained on new
-images forgets some of what it knew. On the straight line between the two there are often weights
-that keep both (Wortsman et al., Robust fine-tuning of zero-shot models, CVPR 2022).
+images forgets some of its old ones. Weights on the line between the two often perform well on both
+(Wortsman et al., Robust fine-tuning of zero-shot models, CVPR 2022).
 """
 
 from __future__ import annotations
@@ -28,24 +28,23 @@ from sam3.weights import load as checkpoint
 __all__ = ["blend", "main", "measure_sets", "validation_batches"]
 
 _ENCODER = ("trunk", "neck")
-#: Figures that count, in the order in which they are printed.
+#: Figures to compare, in the order in which they are printed.
 FIGURES = ("best_scored", "best_of_three", "corrected_best_scored", "single")
 
 
 def blend(
     before: ClickModel, after: ClickModel, share: float, decoder_share: float | None = None
 ) -> ClickModel:
-    """Return the model `share` of the way from `before` to `after`.
+    """Interpolate between two models.
 
     Parameters
     ----------
     before, after : ClickModel
         Models of one configuration.
     share : float
-        0 is `before`, 1 is `after`; beyond 1 extrapolates.
+        0 for `before`, 1 for `after`; larger values extrapolate.
     decoder_share : float, optional
-        Of all but the image encoder, where it differs: what a prompt means is forgotten sooner
-        than what an image shows.
+        For all but the image encoder, if different: prompts are forgotten sooner than images.
     """
     result = copy.deepcopy(before)
     theirs = after.state_dict()
@@ -62,18 +61,18 @@ def blend(
 def validation_batches(
     samples: Sequence[Sample], *, batches: int = 3, crop: int = 224, seed: int = 1
 ) -> dict[str, list[Batch]]:
-    """Cut the same crops of every set.
+    """Sample the same crops of every set on each call.
 
     Parameters
     ----------
     samples : sequence of Sample
         Validation images.
     batches : int
-        Batches of eight crops and four prompts for each set.
+        Number of batches of eight crops and four prompts per set.
     crop : int
         Side of the crops.
     seed : int
-        Seed of everything drawn.
+        Seed of all random choices.
     """
     sets: dict[str, list[Sample]] = defaultdict(list)
     for sample in samples:
@@ -88,7 +87,7 @@ def validation_batches(
 
 
 def measure_sets(model: ClickModel, sets: dict[str, list[Batch]]) -> dict[str, list[float]]:
-    """Mean IoU of each set: the figures of `FIGURES`, on its crops."""
+    """Measure the mean IoUs of `FIGURES` on the crops of each set."""
     network = TrainingModel(model).eval()
     measured = {}
     for name, batches in sets.items():
@@ -103,15 +102,15 @@ def measure_sets(model: ClickModel, sets: dict[str, list[Batch]]) -> dict[str, l
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Measure interpolations, write the best; return the exit status."""
+    """Measure interpolations and write the best; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m sam3.training.blend", description=__doc__)
     parser.add_argument("before", type=Path, help="weights before the training")
     parser.add_argument("after", type=Path, help="weights after it")
-    parser.add_argument("--data", type=Path, required=True, help="npz or folder of them")
+    parser.add_argument("--data", type=Path, required=True, help="npz file or folder of them")
     parser.add_argument("--shares", type=float, nargs="+", default=[0.25, 0.5, 0.75, 1.0])
-    parser.add_argument("--decoder-share", type=float, help="of all but the image encoder")
-    parser.add_argument("--batches", type=int, default=3, help="of eight crops, for each set")
-    parser.add_argument("--out", type=Path, help="where the best is written")
+    parser.add_argument("--decoder-share", type=float, help="for all but the image encoder")
+    parser.add_argument("--batches", type=int, default=3, help="of eight crops, per set")
+    parser.add_argument("--out", type=Path, help="file for the best weights")
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.WARNING)
     try:
@@ -127,7 +126,7 @@ def main(argv: list[str] | None = None) -> int:
         if arguments.out:
             metadata = {"blend": f"{best:g}", "licence": "BSD-3-Clause"}
             model = blend(before, after, best, decoder if best else 0.0)
-            # 16 bits, as in the file that ships
+            # 16 bits, as in the embedded weights
             checkpoint.save(model, arguments.out, dtype=torch.float16, metadata=metadata)
     except Sam3Error as error:
         print(f"sam3.training.blend: {error}", file=sys.stderr)
@@ -136,7 +135,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def table(share: float, measured: dict[str, list[float]]) -> list[str]:
-    """Write the figures of one share as lines of text."""
+    """Format the figures of one interpolation as lines of text."""
     rows = {**measured, "mean": np.mean(list(measured.values()), axis=0).tolist()}
     lines = [f"share {share:g}: " + ", ".join(FIGURES)]
     return lines + [

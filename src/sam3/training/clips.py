@@ -1,4 +1,4 @@
-"""Short clips with labels to train a memory on: planes of real stacks, and images set in motion."""
+"""Short labelled clips for training a memory: planes of real stacks, and animated images."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ __all__ = ["Clip", "ClipMaker", "TrainingStack", "read_training_stacks"]
 
 _LIMITS = (0.1, 99.9)
 _LEAST_AREA = 60  # px of the crop
-_SIDES = (40.0, 130.0)  # px of the crop that an object's longer side takes
+_SIDES = (40.0, 130.0)  # px of the crop: longer side of an object
 _STACK_SHARE = 0.7
-_MOST_ZOOM = 6.0
-_GONE_SHARE = 0.3  # of moving images, in which the first object vanishes
+_LARGEST_ZOOM = 6.0
+_VANISHING_SHARE = 0.3  # of animated images, in which the first object vanishes
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +36,7 @@ class TrainingStack:
     image : ndarray of uint8, planes x rows x columns
     labels : ndarray of int32, planes x rows x columns
     weight : float
-        How often it is drawn.
+        Sampling weight.
     """
 
     image: NDArray[np.uint8]
@@ -46,14 +46,14 @@ class TrainingStack:
 
 @dataclass(frozen=True, eq=False)
 class Clip:
-    """T crops of one place, the first of them with a prompt.
+    """T crops of one position, the first with a prompt.
 
     Attributes
     ----------
     images : ndarray of uint8, T x 3 x crop x crop
     labels : ndarray of int32, T x crop x crop
     objects : tuple of int
-        Labels to follow; all of them are on the first crop.
+        Labels to track, all of them on the first crop.
     """
 
     images: NDArray[np.uint8]
@@ -62,8 +62,8 @@ class Clip:
 
 
 def read_training_stacks(folder: Path) -> list[TrainingStack]:
-    """Read the parts of stacks that are trained on: the planes that :mod:`splits` names."""
-    found = []
+    """Read the training part of stacks, as defined by :mod:`sam3.training.splits`."""
+    stacks = []
     for path in sorted(folder.rglob("*.npz")):
         domain = path.stem.removesuffix("_more")
         with np.load(path, allow_pickle=False) as archive:
@@ -81,26 +81,26 @@ def read_training_stacks(folder: Path) -> list[TrainingStack]:
                     continue
                 low, high = np.percentile(image[:, ::2, ::2], _LIMITS)
                 scaled = (image[planes] - low) * (255 / max(high - low, 1.0))
-                found.append(
+                stacks.append(
                     TrainingStack(
                         np.clip(scaled, 0, 255).astype(np.uint8),
                         labels[planes].astype(np.int32),
                         1 / math.sqrt(len(names)),
                     )
                 )
-    return found
+    return stacks
 
 
 class ClipMaker:
-    """Makes clips; the same seed and number always give the same one.
+    """Generator of clips; seed and number determine the clip.
 
     Parameters
     ----------
     folder : Path
-        With npz files of stacks and of images; see the README of this package.
+        Folder of npz files with stacks and images; see the README of this package.
     seed : int
     frames : int
-        T.
+        Number T of frames.
     crop : int
         Side in px of the model's input.
     """
@@ -108,16 +108,16 @@ class ClipMaker:
     def __init__(self, folder: Path, *, seed: int = 0, frames: int = 4, crop: int = 224) -> None:
         self.stacks = read_training_stacks(folder)
         images = load_real(folder)[0]
-        self.samples = [one for one in images if one.labels.max() > 0]
-        self._stack_chances = _chances([one.weight for one in self.stacks])
+        self.samples = [sample for sample in images if sample.labels.max() > 0]
+        self._stack_chances = _chances([stack.weight for stack in self.stacks])
         counts: dict[str, int] = {}
         for sample in self.samples:
             counts[sample.domain] = counts.get(sample.domain, 0) + 1
-        self._chances = _chances([counts[one.domain] ** -0.5 for one in self.samples])
+        self._chances = _chances([counts[sample.domain] ** -0.5 for sample in self.samples])
         self._seed, self._frames, self._crop = seed, frames, crop
 
     def make(self, number: int, most_objects: int) -> Clip:
-        """Make a clip."""
+        """Generate a clip."""
         rng = np.random.default_rng((self._seed, number))
         while True:
             from_stack = rng.random() < _STACK_SHARE or not self.samples
@@ -132,21 +132,21 @@ class ClipMaker:
         planes, labels = np.rot90(planes, turns, (2, 3)), np.rot90(labels, turns, (1, 2))
         if mirrored:
             planes, labels = planes[..., ::-1], labels[..., ::-1]
-        # Side by side, so that all frames get the same light, as of one recording.
+        # Concatenated, so that all frames get the same light, as in one recording.
         lit = relight(np.concatenate(list(planes), 2), rng)
         images = np.stack(np.split(lit, len(planes), 2))
-        return Clip(images, np.ascontiguousarray(labels), tuple(int(one) for one in chosen))
+        return Clip(images, np.ascontiguousarray(labels), tuple(int(label) for label in chosen))
 
     def _from_stack(
         self, rng: np.random.Generator
     ) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-        """Cut neighbouring planes around an object, often near one of its ends."""
+        """Crop neighbouring planes around an object, often near one of its ends."""
         stack = self.stacks[int(rng.choice(len(self.stacks), p=self._stack_chances))]
         label = int(rng.choice(np.unique(stack.labels[stack.labels > 0])))
-        there = np.flatnonzero((stack.labels == label).any((1, 2)))
+        with_object = np.flatnonzero((stack.labels == label).any((1, 2)))
         step = int(rng.choice((-1, 1))) * (2 if rng.random() < 0.15 else 1)
-        ends = there[-3:] if step > 0 else there[:3]
-        first = int(rng.choice(ends if rng.random() < 0.5 else there))
+        ends = with_object[-3:] if step > 0 else with_object[:3]
+        first = int(rng.choice(ends if rng.random() < 0.5 else with_object))
         last = len(stack.image) - 1
         planes = [first + step * i for i in range(self._frames)]
         planes = [abs(plane) if plane <= last else 2 * last - plane for plane in planes]
@@ -164,7 +164,7 @@ class ClipMaker:
     def _from_image(
         self, rng: np.random.Generator
     ) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-        """Move, scale and bend a crop of an image, and let an object vanish now and then."""
+        """Move, scale and bend a crop of an image, sometimes with a vanishing object."""
         sample = self.samples[int(rng.choice(len(self.samples), p=self._chances))]
         label = int(rng.choice(np.unique(sample.labels[sample.labels > 0])))
         view = _view(rng, sample.labels == label, self._crop)
@@ -172,22 +172,23 @@ class ClipMaker:
         growth, turn = rng.normal(0, 0.05), rng.normal(0, 0.05)
         bend = rng.normal(0, 3.0, (2, 5, 5))
         bleach, blur = rng.uniform(0.85, 1.0), abs(rng.normal(0, 0.5))
-        gone = int(rng.integers(1, self._frames)) if rng.random() < _GONE_SHARE else self._frames
+        vanishes = rng.random() < _VANISHING_SHARE
+        last = int(rng.integers(1, self._frames)) if vanishes else self._frames
         images, labels = [], []
         grey = bool((sample.image[..., 0] == sample.image[..., -1]).all())
         for t in range(self._frames):
             size = math.exp(growth * t)
             moved = View(view.x + drift[0] * t, view.y + drift[1] * t, view.width * size,
                          view.height * size, turn * t)  # fmt: skip
-            image, found = cut_view(sample.image, sample.labels, moved, self._crop, grey)
-            image, found = _bend(image, found, bend * t)
-            if t >= gone:
-                image, found = _vanish(image, found, label, rng)
+            image, instances = cut_view(sample.image, sample.labels, moved, self._crop, grey)
+            image, instances = _bend(image, instances, bend * t)
+            if t >= last:
+                image, instances = _vanish(image, instances, label, rng)
             middle = np.median(image)
             image = middle + (image - middle) * bleach**t
             image = ndimage.gaussian_filter(image, (0, blur * t, blur * t), truncate=2.5)
             images.append(image + 0.01 * t * rng.standard_normal(image.shape, dtype=np.float32))
-            labels.append(found)
+            labels.append(instances)
         return np.stack(images).astype(np.float32), np.stack(labels)
 
 
@@ -197,14 +198,14 @@ def _chances(weights: Sequence[float]) -> NDArray[np.float64]:
 
 
 def _view(rng: np.random.Generator, mask: NDArray[np.bool_], crop: int) -> View:
-    """Draw a square field around an object that shows it at about the size of use."""
+    """Draw a square view around an object, in which it has about the size of use."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     longest = max(np.ptp(rows), np.ptp(columns)) + 1
-    wanted = math.exp(rng.uniform(math.log(_SIDES[0]), math.log(_SIDES[1])))
-    # Not beyond the image: what is reflected there would be the same object once more.
-    extent = min(crop / min(wanted / longest, _MOST_ZOOM), *mask.shape)
-    play = 0.3 * extent
-    middles = [(axis[0] + axis[-1]) / 2 + rng.uniform(-play, play) for axis in (rows, columns)]
+    target = math.exp(rng.uniform(math.log(_SIDES[0]), math.log(_SIDES[1])))
+    # Within the image: reflection at its border would show the object twice.
+    extent = min(crop / min(target / longest, _LARGEST_ZOOM), *mask.shape)
+    slack = 0.3 * extent
+    middles = [(axis[0] + axis[-1]) / 2 + rng.uniform(-slack, slack) for axis in (rows, columns)]
     y, x = (
         min(max(middle, extent / 2 - 0.5), size - extent / 2 - 0.5)
         for middle, size in zip(middles, mask.shape, strict=True)
@@ -215,7 +216,7 @@ def _view(rng: np.random.Generator, mask: NDArray[np.bool_], crop: int) -> View:
 def _bend(
     image: NDArray[np.float32], labels: NDArray[np.int32], knots: NDArray[np.float64]
 ) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-    """Shift pixels by a smooth field, given by its values (2, k, k) in px."""
+    """Shift pixels by a smooth field with the values (2, k, k) in px at its knots."""
     side = labels.shape[0]
     field = F.interpolate(
         torch.from_numpy(knots).float()[None], size=(side, side), mode="bicubic", align_corners=True
@@ -226,15 +227,15 @@ def _bend(
     moved = F.grid_sample(torch.from_numpy(image)[None], grid, padding_mode="reflection",
                           align_corners=False)[0]  # fmt: skip
     values = torch.from_numpy(labels.astype(np.float32))[None, None]
-    found = F.grid_sample(values, grid, mode="nearest", padding_mode="reflection",
+    instances = F.grid_sample(values, grid, mode="nearest", padding_mode="reflection",
                           align_corners=False)[0, 0]  # fmt: skip
-    return moved.numpy(), found.numpy().astype(np.int32)
+    return moved.numpy(), instances.numpy().astype(np.int32)
 
 
 def _vanish(
     image: NDArray[np.float32], labels: NDArray[np.int32], label: int, rng: np.random.Generator
 ) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-    """Take an object off an image; what is left of it is at most a haze."""
+    """Remove an object from an image, leaving at most a haze."""
     mask = labels == label
     if not mask.any():
         return image, labels

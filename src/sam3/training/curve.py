@@ -1,4 +1,4 @@
-"""Draw the log of a training run."""
+"""Plot of the log of a training run."""
 
 from __future__ import annotations
 

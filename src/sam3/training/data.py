@@ -1,4 +1,4 @@
-"""Batches of training crops with prompts, cut from real images and made scenes."""
+"""Batches of training crops with prompts, from real images and scenes."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Batch:
     ----------
     images
         (N, 3, crop, crop) uint8.
-    labels
+        (N, crop, crop) int32, all objects of the crop; ids are unique within a crop only.
         (N, crop, crop) int32, every object of the crop; ids are those of the crop alone.
     objects
         (N, P) int64, the ids of the prompted objects.
@@ -50,7 +50,7 @@ class Batch:
         (N, P, 4) float32 xyxy in crop pixels, zeros without a box.
     has_box
         (N, P) bool.
-    complete
+        (N,) bool, whether unlabelled pixels of the crop are background.
         (N,) bool, whether unlabelled pixels of the crop are background.
     """
 
@@ -65,7 +65,7 @@ class Batch:
 
     @property
     def masks(self) -> Tensor:
-        """(N, P, crop, crop) bool, the prompted objects."""
+        """Masks of the prompted objects, (N, P, crop, crop) bool."""
         return self.labels[:, None] == self.objects[..., None, None]
 
     def to(self, device: torch.device | str) -> Batch:
@@ -73,7 +73,7 @@ class Batch:
         return self._each(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> Batch:
-        """Return the batch in memory that a GPU reads by itself; called by the data loader."""
+        """Return the batch in page-locked memory; called by the data loader."""
         return self._each(Tensor.pin_memory)
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
@@ -82,9 +82,9 @@ class Batch:
 
 @dataclass(frozen=True, eq=False)
 class _Source:
-    """A sample with a table of its objects: x0, y0, x1, y1 (exclusive) and drawing weights.
+    """A sample with a table of its objects: x0, y0, x1, y1 (exclusive) and sampling weights.
 
-    `limits` are the values 0..1 between which the product stretches such an image.
+    `limits` are the contrast limits, in 0..1, that the product would use for the image.
     """
 
     sample: Sample
@@ -95,8 +95,8 @@ class _Source:
     limits: tuple[float, float]
 
 
-def _drawing_weights(samples: Sequence[Sample]) -> NDArray[np.float64]:
-    """Cumulative chances: a set by the square root of its size, and so a kind within its set."""
+def _sampling_weights(samples: Sequence[Sample]) -> NDArray[np.float64]:
+    """Return cumulative probabilities, by the square roots of the sizes of sets and kinds."""
     sets = Counter(sample.domain for sample in samples)
     kinds = Counter((sample.domain, sample.group) for sample in samples)
     shares: dict[str, float] = defaultdict(float)
@@ -104,21 +104,28 @@ def _drawing_weights(samples: Sequence[Sample]) -> NDArray[np.float64]:
         shares[domain] += math.sqrt(count)
     weights = np.array(
         [
-            math.sqrt(sets[one.domain] / kinds[one.domain, one.group]) / shares[one.domain]
-            for one in samples
+            math.sqrt(sets[sample.domain] / kinds[sample.domain, sample.group])
+            / shares[sample.domain]
+            for sample in samples
         ]
     )
     return np.cumsum(weights / weights.sum()) if len(weights) else weights
 
 
 def _index_objects(sample: Sample) -> _Source | None:
-    found = ndimage.find_objects(sample.labels)
-    ids = np.array([i for i, place in enumerate(found, start=1) if place is not None], np.int64)
+    slices = ndimage.find_objects(sample.labels)
+    ids = np.array([i for i, box in enumerate(slices, start=1) if box is not None], np.int64)
     if len(ids) == 0:
         return None
     areas = np.bincount(sample.labels.ravel())[ids]
-    places = [place for place in found if place is not None]
-    boxes = np.array([(x.start, y.start, x.stop, y.stop) for y, x in places], np.int64)
+    boxes = np.array(
+        [
+            (box[1].start, box[0].start, box[1].stop, box[0].stop)
+            for box in slices
+            if box is not None
+        ],
+        np.int64,
+    )
     root = np.sqrt(areas)
     weights = 0.5 / len(ids) + 0.5 * root / root.sum()
     image = sample.image
@@ -128,16 +135,16 @@ def _index_objects(sample: Sample) -> _Source | None:
 
 
 class CropSampler:
-    """Cuts crops with prompts; the same seed, step and item always give the same crop.
+    """Sampler of crops with prompts; seed, step and item determine the crop.
 
     Parameters
     ----------
     real, scenes
-        Samples of the two sources; either may be empty. Those without objects are left out.
+        Samples of the two sources; either may be empty. Samples without objects are ignored.
     seed
-        Seed of everything drawn.
+        Seed of all random choices.
     real_fraction
-        Share of crops from real images when both sources are there.
+        Fraction of crops from real images if there are both sources.
 
     Raises
     ------
@@ -157,26 +164,26 @@ class CropSampler:
         self._scenes = [source for sample in scenes if (source := _index_objects(sample))]
         if not self._real and not self._scenes:
             raise ValueError(
-                f"no labelled object in {len(real)} real images and {len(scenes)} scenes; "
-                "expected at least one image with objects"
+                f"no labelled object in {len(real)} real images and {len(scenes)} scenes. "
+                "Expected at least one image with objects."
             )
         self._seed = seed
         self._real_fraction = real_fraction if self._scenes else 1.0
         if not self._real:
             self._real_fraction = 0.0
-        self._real_weights = _drawing_weights([source.sample for source in self._real])
+        self._real_weights = _sampling_weights([source.sample for source in self._real])
 
     def batch(self, step: int, *, images: int, prompts: int, crop: int) -> Batch:
-        """Cut the batch of one step.
+        """Sample the batch of one step.
 
         Parameters
         ----------
         step
-            Index of the step, which decides everything drawn.
+            Index of the step, which determines all random choices.
         images, prompts
-            Crops N and prompts P for each.
+            Numbers N of crops and P of prompts per crop.
         crop
-            Side of the crops in pixels, a multiple of 14 in 112..448.
+            Side of the crops in pixels, a multiple of 14 from 112 to 448.
 
         Raises
         ------
@@ -184,7 +191,7 @@ class CropSampler:
             If `crop` is not such a multiple.
         """
         if crop % 14 or not 112 <= crop <= 448:
-            raise ValueError(f"crop is {crop}; expected a multiple of 14 from 112 to 448")
+            raise ValueError(f"invalid crop: {crop}. Expected a multiple of 14 from 112 to 448.")
         pixels = np.empty((images, 3, crop, crop), np.uint8)
         labels = np.empty((images, crop, crop), np.int32)
         objects = np.empty((images, prompts), np.int64)
@@ -211,17 +218,17 @@ class CropSampler:
         self, rng: np.random.Generator, crop: int, prompts: int
     ) -> tuple[Sample, NDArray[np.uint8], NDArray[np.int32], list[int]]:
         """Return a sample, a crop of it, its instance map and the objects to prompt."""
-        while True:  # a turn or a cut now and then leaves too little of the picked object
+        while True:  # rotation or clipping sometimes leaves too little of the picked object
             source = self._draw_source(rng)
             picked = int(rng.choice(len(source.ids), p=source.weights))
             view = _draw_view(rng, source, picked, crop)
             sample = source.sample
-            planes, found = cut_view(sample.image, sample.labels, view, crop, source.grey)
-            labels = split_components(found)
-            own = np.bincount(labels[found == source.ids[picked]], minlength=1)
-            if own.max() >= _MIN_VISIBLE_AREA:
+            planes, instances = cut_view(sample.image, sample.labels, view, crop, source.grey)
+            labels = split_components(instances)
+            areas = np.bincount(labels[instances == source.ids[picked]], minlength=1)
+            if areas.max() >= _MIN_VISIBLE_AREA:
                 break
-        chosen = _choose_objects(rng, labels, int(own.argmax()), prompts)
+        chosen = _choose_objects(rng, labels, int(areas.argmax()), prompts)
         turns, mirrored = int(rng.integers(4)), rng.random() < 0.5
         planes, labels = np.rot90(planes, turns, (1, 2)), np.rot90(labels, turns)
         if mirrored:
@@ -237,19 +244,19 @@ class CropSampler:
 
 
 def _draw_zoom(rng: np.random.Generator, longest: float, crop: int) -> float:
-    """Draw the enlargement for an object of that long side: a product zoom where it fits."""
+    """Draw the magnification for an object of a given long side: a product zoom if it fits."""
     largest = _LARGEST_SHARE * crop
     if rng.random() < 0.6:
         zooms, chances = zip(*_PRODUCT_ZOOMS, strict=True)
         zoom = float(rng.choice(zooms, p=chances)) * math.exp(rng.normal(0, 0.12))
         if _SMALLEST_SIDE <= zoom * longest <= largest:
             return zoom
-    wanted = math.exp(rng.uniform(math.log(_SMALLEST_SIDE), math.log(largest)))
-    return min(wanted / longest, _LARGEST_ZOOM)
+    target = math.exp(rng.uniform(math.log(_SMALLEST_SIDE), math.log(largest)))
+    return min(target / longest, _LARGEST_ZOOM)
 
 
 def _draw_view(rng: np.random.Generator, source: _Source, picked: int, crop: int) -> View:
-    """Draw a field that shows the picked object, mostly whole, anywhere in it."""
+    """Draw a field that contains the picked object, mostly whole, at a random position."""
     box = source.boxes[picked]
     zoom = _draw_zoom(rng, float(max(box[2] - box[0], box[3] - box[1])), crop)
     aspect = math.exp(rng.uniform(-0.5, 0.5) * math.log(1.3)) if rng.random() < 0.5 else 1.0
@@ -257,11 +264,11 @@ def _draw_view(rng: np.random.Generator, source: _Source, picked: int, crop: int
     shape = np.array(source.sample.image.shape[1::-1])
     extent *= min(1.0, float((1.15 * shape / extent).min()))
     middle, half = (box[:2] + box[2:] - 1) / 2, (box[2:] - box[:2]) / 2
-    play = np.maximum(extent / 2 - half * 1.05, 0)
-    if rng.random() < 0.15:  # cut by the border
-        play = extent / 2 - half * 0.2
-    centre = middle + rng.uniform(-1, 1, 2) * play
-    if rng.random() < 0.95:  # stay inside the image where it is large enough
+    slack = np.maximum(extent / 2 - half * 1.05, 0)
+    if rng.random() < 0.15:  # clipped by the border
+        slack = extent / 2 - half * 0.2
+    centre = middle + rng.uniform(-1, 1, 2) * slack
+    if rng.random() < 0.95:  # inside the image if it is large enough
         low, high = extent / 2 - 0.5, shape - extent / 2 - 0.5
         centre = np.where(low <= high, np.clip(centre, low, high), centre)
     angle = float(rng.uniform(-0.5, 0.5)) if rng.random() < 0.1 else 0.0
@@ -271,7 +278,7 @@ def _draw_view(rng: np.random.Generator, source: _Source, picked: int, crop: int
 def _choose_objects(
     rng: np.random.Generator, labels: NDArray[np.int32], first: int, count: int
 ) -> list[int]:
-    """Choose objects large enough to prompt, rather whole ones; repeat when they are too few."""
+    """Choose objects to prompt, preferably whole ones; repeat them if there are too few."""
     areas = np.bincount(labels.ravel())
     areas[0] = 0
     weights = (areas >= _MIN_VISIBLE_AREA).astype(float)
@@ -287,28 +294,28 @@ def _choose_objects(
 
 
 def _draw_kind(rng: np.random.Generator, used: list[str]) -> str:
-    """Draw a prompt kind, one that this object has not had yet while there is any."""
-    left = {kind: chance for kind, chance in PROMPT_KINDS.items() if kind not in used}
-    left = left or PROMPT_KINDS
-    chances = np.array(list(left.values()))
-    kind = str(rng.choice(list(left), p=chances / chances.sum()))
+    """Draw a kind of prompt, preferably one not used for this object yet."""
+    unused = {kind: chance for kind, chance in PROMPT_KINDS.items() if kind not in used}
+    unused = unused or PROMPT_KINDS
+    chances = np.array(list(unused.values()))
+    kind = str(rng.choice(list(unused), p=chances / chances.sum()))
     used.append(kind)
     return kind
 
 
 class CropDataset(Dataset[Batch]):
-    """Batches by step for a `DataLoader(batch_size=None)`; any step can be the first.
+    """Batches by step for a `DataLoader(batch_size=None)`, starting at any step.
 
     Parameters
     ----------
     sampler
         Source of crops.
     schedule
-        Gives (images, prompts, crop) of a step.
+        Returns (images, prompts, crop) for a step.
     steps
-        Number of steps, the dataset's length.
+        Number of steps.
     first
-        Step of the item 0, to resume a run.
+        Step of item 0, to resume a run.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The kinds of objects a scene can show, each painted as one scalar field with its labels."""
+"""Generators of scenes by kind of object; each paints a scalar field and its labels."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from sam3.training.shapes import (
 
 
 def nuclei(rng: np.random.Generator, size: int) -> tuple[Field, Labels]:
-    """Paint fluorescent nuclei or blobs, apart or touching."""
+    """Paint fluorescent nuclei or blobs, separate or touching."""
     diameter = log_uniform(rng, 12, 100)
     touching = rng.random() < 0.4
     spacing = diameter * (rng.uniform(0.78, 0.98) if touching else rng.uniform(1.0, 1.9))
@@ -48,7 +48,7 @@ def nuclei(rng: np.random.Generator, size: int) -> tuple[Field, Labels]:
 
 
 def rings(rng: np.random.Generator, size: int) -> tuple[Field, Labels]:
-    """Paint membranes: bright rings, whose hollow is part of the object."""
+    """Paint membranes: bright rings, with the interior part of the object."""
     diameter = log_uniform(rng, 18, 140)
     field = np.full((size, size), rng.uniform(0, 0.15), np.float32)
     thickness = max(rng.uniform(0.05, 0.22), 2.2 / diameter)
@@ -73,7 +73,7 @@ def rings(rng: np.random.Generator, size: int) -> tuple[Field, Labels]:
 
 
 def discs(rng: np.random.Generator, size: int) -> tuple[Field, Labels]:
-    """Coins, beads and bubbles: opaque, lit from one side."""
+    """Paint coins, beads and bubbles: opaque, lit from one side."""
     diameter = log_uniform(rng, 18, 140)
     texture = noise(rng, size, diameter * rng.uniform(0.05, 0.25), octaves=3)
     ground = rng.uniform(0.05, 0.6)
@@ -121,7 +121,7 @@ def rods(rng: np.random.Generator, size: int) -> tuple[Field, Labels]:
 
 
 def phase(rng: np.random.Generator, size: int) -> tuple[Field, Labels]:
-    """Cells in brightfield or phase contrast: near the grey of the ground, with a halo."""
+    """Paint cells in brightfield or phase contrast: close to the background, with a halo."""
     diameter = log_uniform(rng, 20, 120)
     fine = noise(rng, size, rng.uniform(2.5, 6), octaves=2)
     field = (0.45 + 0.02 * noise(rng, size, rng.uniform(6, 60), octaves=2)).astype(np.float32)
@@ -145,7 +145,7 @@ def phase(rng: np.random.Generator, size: int) -> tuple[Field, Labels]:
 
 
 def sheet(rng: np.random.Generator, size: int) -> tuple[Field, Labels]:
-    """Paint closed cell layers: a warped Voronoi tiling with bright or dark borders."""
+    """Paint confluent cell layers: a warped Voronoi tiling with bright or dark borders."""
     diameter = log_uniform(rng, 26, 120)
     rows, columns = warped_grid(rng, size, diameter, rng.uniform(0.02, 0.12))
     gap, labels = tile(rng, rows, columns, diameter, jitter=rng.uniform(0.1, 0.28), sizes=0)
@@ -170,7 +170,7 @@ def sheet(rng: np.random.Generator, size: int) -> tuple[Field, Labels]:
 
 
 def tissue(rng: np.random.Generator, size: int) -> tuple[Field, Labels]:
-    """Return densities of a nuclear stain, to be coloured by `_stain`."""
+    """Paint the density of a nuclear stain, which `_stain` colours."""
     diameter = log_uniform(rng, 12, 60)
     field = np.full((size, size), rng.uniform(0, 0.12), np.float32)
     field += 0.05 * np.abs(noise(rng, size, diameter * 0.6, octaves=3))

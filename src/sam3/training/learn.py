@@ -1,7 +1,7 @@
-"""Learn from a person's own labels: an adapter for weights that stay as they are.
+"""Learning of an adapter from a user's labels, for weights that stay unchanged.
 
-The trunk gets changes of low rank, the decoder and the prompt encoder are trained as a whole. Every
-fifth object is kept aside; clicks on these decide which state is the best, and when to stop.
+The trunk gets changes of low rank; the decoder and the prompt encoder are trained as a whole. Every
+fifth object is held out; clicks on these objects select the best state and stop the training.
 """
 
 from __future__ import annotations
@@ -32,35 +32,36 @@ from sam3.training.sources import Sample
 
 __all__ = ["LearnProgress", "LearnSettings", "Learnt", "learn"]
 
-_KEPT_ASIDE = 5  # every fifth object
-_MOST_ASKED = 40  # objects kept aside that are asked about
+_HELD_OUT_EVERY = 5
+_MOST_MEASURED = 40  # held-out objects
 _LEAST_AREA, _LARGEST_SHARE = 30, 0.8
 _CORRECTIONS = (0, 1, 0, 3, 0, 2)
-_FIELD = 0.5  # side of the field of a click, as a share of the model's input
-_SPACE = 1.5  # side of a field as a multiple of the object's longer side
+_FIELD = 0.5  # side of the field of a click, as a fraction of the model's input
+_SPACE = 1.5  # side of a field, as a multiple of the object's longer side
 _WARMUP = 10
 
 
 @dataclass(frozen=True, kw_only=True)
 class LearnSettings:
-    """How long, and how, it is learnt.
+    """Settings of a training.
 
     Parameters
     ----------
     minutes : float
-        Longest time.
+        Maximum duration.
     patience : int
-        It stops once so many measurements in a row were no better.
+        Number of measurements without improvement after which training stops.
     seconds_between : float
-        Between two measurements.
+        Time between two measurements.
     rank : int
-        Of the changes to the trunk's linear layers.
+        Rank of the changes to the trunk's linear layers.
     learning_rate : float
-        Of these; all other parameters get a fifth of it.
+        Learning rate of these changes; all other parameters have a fifth of it.
     images, prompts, crop : int
-        Crops a step, objects a crop, and side of the crops in px of the model's input.
+        Number of crops per step, of objects per crop, and side of the crops in px of the model's
+        input.
     seed : int
-        Of everything drawn.
+        Seed of all random choices.
     """
 
     minutes: float = 5.0
@@ -76,16 +77,16 @@ class LearnSettings:
 
 @dataclass(frozen=True)
 class LearnProgress:
-    """Where it stands.
+    """Progress of a training.
 
     Attributes
     ----------
     share : float
-        Share of the time that has passed, 0 to 1.
+        Fraction of the maximum duration, 0 to 1.
     steps : int
-        Steps done.
+        Number of steps done.
     before, best : float
-        Mean IoU of clicks on the objects kept aside, at first and at best.
+        Mean IoU of clicks on the held-out objects, before training and at best.
     """
 
     share: float
@@ -96,16 +97,16 @@ class LearnProgress:
 
 @dataclass(frozen=True)
 class Learnt:
-    """What came of it.
+    """Outcome of a training.
 
     Attributes
     ----------
     path : Path or None
-        The adapter; None where clicks did not get better.
+        The adapter; None if clicks did not improve.
     before, after : float
-        Mean IoU of one click on the objects kept aside.
+        Mean IoU of one click on each held-out object.
     objects, kept_aside : int
-        Objects learnt from, and those kept aside.
+        Number of training objects and of held-out objects.
     steps : int
     seconds : float
     """
@@ -128,21 +129,21 @@ def learn(
     settings: LearnSettings | None = None,
     progress: Callable[[LearnProgress], bool] | None = None,
 ) -> Learnt:
-    """Learn from labelled images, and write an adapter.
+    """Learn an adapter from labelled images and write it to a file.
 
     Parameters
     ----------
     samples : sequence of Sample
-        Images as the model is shown them, with labels. Unlabelled pixels may be anything.
+        Images as the model sees them, with labels. Unlabelled pixels may be anything.
     out : Path
-        The adapter's file; written once, at the end.
+        File of the adapter, written once at the end.
     base : str or Path
-        Weights that are built on, ``"tiny"`` or a file.
+        Base weights, ``"tiny"`` or a file.
     device : str
-        Where it is learnt.
+        Device of the training.
     settings : LearnSettings, optional
     progress : callable, optional
-        Told after every step; once it returns False, learning stops and the best is kept.
+        Called after every step; if it returns False, training stops and the best state is kept.
 
     Returns
     -------
@@ -155,14 +156,14 @@ def learn(
     """
     settings, started = settings or LearnSettings(), time.monotonic()
     if not os.access(out.parent, os.W_OK):
-        raise _unwritten(out, "the folder is missing or read-only")
-    learnt_from, asked, counts = _kept_aside(samples, settings.seed)
+        raise _write_error(out, "the folder is missing or read-only")
+    training, held_out, counts = _hold_out(samples, settings.seed)
     predictor = load_predictor(base, device=device, precision="float32")
-    judge = _Judge(predictor, asked)
-    before = best = judge.score(None)
+    evaluation = _Evaluation(predictor, held_out)
+    before = best = evaluation.score(None)
     student = _Student(predictor.model, settings)
-    found: Adapter | None = None
-    sampler = CropSampler(learnt_from, [], seed=settings.seed)
+    best_adapter: Adapter | None = None
+    sampler = CropSampler(training, [], seed=settings.seed)
     name = "tiny" if base == "tiny" else Path(base).name
     worse = step = 0
     measured = time.monotonic()
@@ -173,113 +174,109 @@ def learn(
         student.step(batch.to(predictor.device), step)
         step += 1
         share = (time.monotonic() - started) / (60 * settings.minutes)
-        go_on = progress is None or progress(LearnProgress(min(1.0, share), step, before, best))
-        last = share >= 1 or not go_on
+        proceed = progress is None or progress(LearnProgress(min(1.0, share), step, before, best))
+        last = share >= 1 or not proceed
         if last or time.monotonic() - measured > settings.seconds_between:
             adapter = student.adapter(name, predictor.fingerprint)
-            score = judge.score(adapter)
+            score = evaluation.score(adapter)
             worse = 0 if score > best else worse + 1
             if score > best:
-                best, found = score, adapter
+                best, best_adapter = score, adapter
             measured = time.monotonic()
         if last:
             break
     seconds = time.monotonic() - started
-    outcome = Learnt(out if found else None, before, best, *counts, step, seconds)
-    if found is not None:
-        _write(replace(found, about=_card(outcome, samples, settings)), out)
+    outcome = Learnt(out if best_adapter else None, before, best, *counts, step, seconds)
+    if best_adapter is not None:
+        _write(replace(best_adapter, about=_card(outcome, samples, settings)), out)
     return outcome
 
 
-def _kept_aside(
+def _hold_out(
     samples: Sequence[Sample], seed: int
 ) -> tuple[list[Sample], list[tuple[Sample, int]], tuple[int, int]]:
-    """Divide objects into those learnt from and those kept aside, whose labels are taken away."""
+    """Split objects into training and held-out ones, and remove the labels of the latter."""
     samples = [
-        replace(one, labels=split_components(one.labels.astype(np.int32)), complete=False)
-        for one in samples
+        replace(s, labels=split_components(s.labels.astype(np.int32)), complete=False)
+        for s in samples
     ]
-    places = []
-    for index, one in enumerate(samples):
-        areas = np.bincount(one.labels.ravel())
+    objects = []
+    for index, sample in enumerate(samples):
+        areas = np.bincount(sample.labels.ravel())
         areas[0] = 0
-        usable = (areas >= _LEAST_AREA) & (areas <= _LARGEST_SHARE * one.labels.size)
-        places += [(index, int(number)) for number in np.flatnonzero(usable)]
-    if len(places) < 2:
+        usable = (areas >= _LEAST_AREA) & (areas <= _LARGEST_SHARE * sample.labels.size)
+        objects += [(index, int(number)) for number in np.flatnonzero(usable)]
+    if len(objects) < 2:
         raise TrainingError(
-            f"{len(places)} objects can be learnt from. Expected 2 or more, and better 20, of at "
+            f"too few objects to learn from: {len(objects)}. Expected at least 2, better 20, of at "
             f"least {_LEAST_AREA} px each and smaller than the image. Label more objects."
         )
-    order = np.random.default_rng(seed).permutation(len(places))
-    aside = {places[i] for i in order[: max(1, len(places) // _KEPT_ASIDE)]}
-    asked = [(samples[index], number) for index, number in sorted(aside)]
-    learnt_from = []
-    for index, one in enumerate(samples):
-        numbers = [number for at, number in aside if at == index]
-        left = np.where(np.isin(one.labels, numbers), 0, one.labels)
-        if left.any():
-            learnt_from.append(replace(one, labels=left))
-    return learnt_from, asked, (len(places) - len(aside), len(aside))
+    order = np.random.default_rng(seed).permutation(len(objects))
+    chosen = {objects[i] for i in order[: max(1, len(objects) // _HELD_OUT_EVERY)]}
+    held_out = [(samples[index], number) for index, number in sorted(chosen)]
+    training = []
+    for index, sample in enumerate(samples):
+        numbers = [number for sample_index, number in chosen if sample_index == index]
+        labels = np.where(np.isin(sample.labels, numbers), 0, sample.labels)
+        if labels.any():
+            training.append(replace(sample, labels=labels))
+    return training, held_out, (len(objects) - len(chosen), len(chosen))
 
 
-class _Judge:
-    """Asks clicks on the objects kept aside, by the predictor that the product uses."""
+class _Evaluation:
+    """Clicks on held-out objects, with the predictor that the product uses."""
 
-    def __init__(self, predictor: Predictor, asked: Sequence[tuple[Sample, int]]) -> None:
+    def __init__(self, predictor: Predictor, held_out: Sequence[tuple[Sample, int]]) -> None:
         self._predictor = predictor
-        step = max(1, len(asked) // _MOST_ASKED)
-        self._fields = [self._field(sample, number) for sample, number in asked[::step]]
+        step = max(1, len(held_out) // _MOST_MEASURED)
+        self._fields = [self._field(sample, number) for sample, number in held_out[::step]]
 
     def score(self, adapter: Adapter | None) -> float:
-        """Return the mean IoU of one click each, with an adapter or without."""
+        """Return the mean IoU of one click per object, with or without an adapter."""
         predictor = self._predictor
         if adapter is not None:
             model = copy.deepcopy(predictor.model)
             apply_adapter(model, predictor.fingerprint, adapter)
-            predictor = Predictor(model, predictor.device, "float32", "being learnt")
+            predictor = Predictor(model, predictor.device, "float32", "in training")
         scores = []
         for image, mask in self._fields:
-            found = predictor.predict(predictor.encode(image), [central_point(mask)], [1])
-            answer = found.masks[int(found.scores.argmax())]
-            scores.append((answer & mask).sum() / (answer | mask).sum())
+            prediction = predictor.predict(predictor.encode(image), [central_point(mask)], [1])
+            predicted = prediction.masks[int(prediction.scores.argmax())]
+            scores.append((predicted & mask).sum() / (predicted | mask).sum())
         return float(np.mean(scores))
 
     def _field(self, sample: Sample, number: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-        """Cut the field of a click: of the usual size, or larger where the object is."""
+        """Crop the field of a click, enlarged if the object is large."""
         mask = sample.labels == number
         rows, columns = np.nonzero(mask)
         spans = [(int(axis.min()), int(axis.max()) + 1) for axis in (rows, columns)]
         longest = max(stop - start for start, stop in spans)
         usual = _FIELD * self._predictor.config.resolution
         side = int(max(usual, _SPACE * longest))
-        place = []
+        field = []
         for (start, stop), length in zip(spans, mask.shape, strict=True):
             first = min(max(0, (start + stop - side) // 2), max(0, length - side))
-            place.append(slice(first, first + side))
-        return np.ascontiguousarray(sample.image[tuple(place)]), mask[tuple(place)]
+            field.append(slice(first, first + side))
+        return np.ascontiguousarray(sample.image[tuple(field)]), mask[tuple(field)]
 
 
 class _LowRank(nn.Module):
-    """Adds to a weight (out, in) the product of two thin matrices; nothing at first."""
+    """Add the product of two thin matrices, initially zero, to a weight (out, in)."""
 
     def __init__(self, weight: Tensor, rank: int) -> None:
         super().__init__()
-        out, into = weight.shape
-        rank = min(rank, out, into)
-        self.up = nn.Parameter(torch.zeros(out, rank, device=weight.device))
-        self.down = nn.Parameter(torch.randn(rank, into, device=weight.device) / into**0.5)
+        outputs, inputs = weight.shape
+        rank = min(rank, outputs, inputs)
+        self.up = nn.Parameter(torch.zeros(outputs, rank, device=weight.device))
+        self.down = nn.Parameter(torch.randn(rank, inputs, device=weight.device) / inputs**0.5)
 
     def forward(self, weight: Tensor) -> Tensor:
         """Return the changed weight."""
         return weight + self.up @ self.down
 
-    def taken(self) -> tuple[Tensor, Tensor]:
-        """Return both matrices as they are now."""
-        return self.up.detach().clone(), self.down.detach().clone()
-
 
 class _Student:
-    """A copy of the model that learns."""
+    """A trainable copy of the model."""
 
     def __init__(self, model: ClickModel, settings: LearnSettings) -> None:
         torch.manual_seed(settings.seed)
@@ -308,7 +305,7 @@ class _Student:
         self._generator = torch.Generator(whole[0].device).manual_seed(settings.seed)
 
     def step(self, batch: Batch, number: int) -> None:
-        """Learn from a batch."""
+        """Train on a batch."""
         for group, rate in zip(self._optimiser.param_groups, self._rates, strict=True):
             group["lr"] = rate * min(1.0, (number + 1) / _WARMUP)
         corrections = _CORRECTIONS[number % len(_CORRECTIONS)]
@@ -320,7 +317,7 @@ class _Student:
             self._optimiser.step()
 
     def adapter(self, base: str, fingerprint: str) -> Adapter:
-        """Return what has been learnt so far."""
+        """Return the current state as an adapter."""
         parameters = dict(self._model.named_parameters())
         return Adapter(
             base,
@@ -350,11 +347,11 @@ def _write(adapter: Adapter, out: Path) -> None:
     try:
         save_adapter(adapter, out)
     except OSError as error:
-        raise _unwritten(out, error.strerror or str(error)) from error
+        raise _write_error(out, error.strerror or str(error)) from error
 
 
-def _unwritten(out: Path, why: str) -> TrainingError:
+def _write_error(out: Path, reason: str) -> TrainingError:
     return TrainingError(
-        f"the adapter {out} cannot be written ({why}). Expected a folder that can be written to, "
-        "with a few megabytes free. Name another."
+        f"the adapter {out} cannot be written: {reason}. Expected a writable folder with a few "
+        "megabytes of free space. Choose another one."
     )

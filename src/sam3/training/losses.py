@@ -1,4 +1,4 @@
-"""Losses of the masks, of their predicted quality, and of dense side targets."""
+"""Losses of masks, of their predicted quality, and of auxiliary dense targets."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from sam3.model.mask_decoder import RawMasks
 
 __all__ = ["DenseHead", "dense_loss", "mask_iou", "mask_losses", "prompt_loss", "soft_targets"]
 
-_OTHERS_WEIGHT = 0.15  # of the three masks, what those that are not the best weigh
+_OTHERS_WEIGHT = 0.15  # weight of the two worse masks of three
 _SCORE_WEIGHT = 2.0
-_RING = 2  # cells around an object that are surely background, or another object
-_CHOICE_TEMPERATURE = 0.05  # difference in IoU between masks that a choice should notice
+_RING = 2  # cells around a labelled object that must be background or another labelled object
+_CHOICE_TEMPERATURE = 0.05  # difference in IoU between masks that the choice should resolve
 
 
 def soft_targets(masks: Tensor, size: int) -> Tensor:
-    """Bring masks (..., H, W) to (..., size, size) by the share of each cell they cover."""
+    """Resample masks (..., H, W) to (..., size, size) as the fraction of each cell they cover."""
     flat = masks.flatten(0, -3)[:, None].float()
     shares = F.interpolate(flat, size=(size, size), mode="area")
     return shares.view(*masks.shape[:-2], size, size)
 
 
 def mask_iou(logits: Tensor, target: Tensor) -> Tensor:
-    """Intersection over union of ``logits > 0`` and ``target > 0.5`` over the last two axes."""
+    """Compute the IoU of ``logits > 0`` and ``target > 0.5`` over the last two axes."""
     a, b = logits > 0, target > 0.5
     union = (a | b).flatten(-2).sum(-1)
     return (a & b).flatten(-2).sum(-1) / union.clamp(min=1)
@@ -33,25 +33,25 @@ def mask_iou(logits: Tensor, target: Tensor) -> Tensor:
 def prompt_loss(
     raw: RawMasks, target: Tensor, counted: Tensor | None = None
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Loss of the masks of B prompted objects.
+    """Compute the loss of the masks of B prompted objects.
 
     Parameters
     ----------
     raw : RawMasks
-        Four masks an object: the single one, then three candidates.
+        Four masks per object: the single one, then three candidates.
     target : Tensor, shape (B, L, L)
-        Share of each low-resolution pixel that the object covers, in [0, 1].
+        Fraction of each low-resolution pixel that the object covers, in [0, 1].
     counted : Tensor, shape (B,), optional
-        Objects that the figures are of; all by default.
+        Objects included in the figures; all by default.
 
     Returns
     -------
     loss : Tensor
-        Of the single mask, of the best of the three, of the predicted IoU of all, and of the
-        choice among the three by it: one minus the IoU expected when a softmax of the predictions
-        draws the mask.
+        Sum of the losses of the single mask, of the best of the three, of the predicted IoUs, and
+        of the choice among the three: one minus the expected IoU if a softmax of the predicted
+        IoUs draws the mask.
     figures : dict of Tensor
-        Mean IoU of the single mask, of the best of the three, and of the best-scored.
+        Mean IoU of the single mask, of the best of the three, and of the one scored best.
     """
     logits = raw.logits.float()
     expanded = target[:, None].expand_as(logits)
@@ -79,7 +79,7 @@ def prompt_loss(
 
 
 def mask_losses(logits: Tensor, target: Tensor) -> Tensor:
-    """Cross-entropy, its class-balanced form, and Dice loss of each mask (B, C)."""
+    """Sum cross-entropy, its class-balanced form, and Dice loss for each mask (B, C)."""
     entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none").flatten(-2)
     probability, share = logits.sigmoid().flatten(-2), target.flatten(-2)
     inside = (entropy * share).sum(-1) / share.sum(-1).clamp(min=1)
@@ -89,10 +89,10 @@ def mask_losses(logits: Tensor, target: Tensor) -> Tensor:
 
 
 class DenseHead(nn.Module):
-    """Predict foreground, boundary and offset to the object's centre; used in training only.
+    """Predict foreground, boundary and offset to the object's centre, in training only.
 
-    It gives the encoder a signal at every pixel long before the decoder has learnt what a prompt
-    means.
+    It gives the encoder a signal at every pixel, long before the decoder has learnt the meaning of
+    prompts.
     """
 
     def __init__(self, channels: int) -> None:
@@ -100,12 +100,12 @@ class DenseHead(nn.Module):
         self.conv = nn.Conv2d(channels, 4, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, channels, h, w) -> (N, 4, h, w)."""
+        """Map (N, channels, h, w) to (N, 4, h, w)."""
         return self.conv(x)  # type: ignore[no-any-return]
 
 
 def dense_loss(prediction: Tensor, labels: Tensor, complete: Tensor | None = None) -> Tensor:
-    """Loss of the dense side targets.
+    """Compute the loss of the auxiliary dense targets.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ def dense_loss(prediction: Tensor, labels: Tensor, complete: Tensor | None = Non
     labels : Tensor, shape (N, H, W)
         Instance map, 0 for background.
     complete : Tensor, shape (N,), optional
-        Where it is False, only objects and what surrounds them closely count.
+        Where it is False, only objects and their close surroundings contribute.
 
     Returns
     -------
@@ -140,9 +140,9 @@ def dense_loss(prediction: Tensor, labels: Tensor, complete: Tensor | None = Non
         if complete is None
         else known.masked_fill(complete[:, None, None], 1)
     )
-    away = (prediction[:, 2:] - offsets / scale).abs() * foreground[:, None]
+    error = (prediction[:, 2:] - offsets / scale).abs() * foreground[:, None]
     entropy = (entropy * known).sum() / known.sum().clamp(min=1)
-    return entropy + 0.5 * away.sum() / foreground.sum().clamp(min=1)
+    return entropy + 0.5 * error.sum() / foreground.sum().clamp(min=1)
 
 
 def _cell_centres(size: int, cells: int, device: torch.device) -> Tensor:
@@ -150,7 +150,7 @@ def _cell_centres(size: int, cells: int, device: torch.device) -> Tensor:
 
 
 def _centre_offsets(labels: Tensor) -> tuple[Tensor, float]:
-    """(dx, dy) from each cell to the mean place of its object, (N, 2, h, w), and their scale."""
+    """Return (dx, dy) from each cell to the centroid of its object, (N, 2, h, w), and a scale."""
     count, height, width = labels.shape
     ids = labels + torch.arange(count, device=labels.device)[:, None, None] * (labels.max() + 1)
     flat = ids.flatten()

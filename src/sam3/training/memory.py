@@ -1,6 +1,6 @@
-"""Train a memory for a click model that stays as it is: ``python -m sam3.training.memory``.
+"""Training of a memory for a frozen click model, ``python -m sam3.training.memory``.
 
-The trunk is frozen, so the features of each clip are computed once and kept in the run's folder.
+The features of each clip are computed once and cached in the folder of the run.
 """
 
 from __future__ import annotations
@@ -44,19 +44,20 @@ class MemorySettings:
     ----------
     steps, seed : int
     learning_rate : float
-        Rises over `warmup` steps, stays, and falls to zero over the last `cooldown` share.
+        Rises over `warmup` steps, stays, and falls to zero over the last `cooldown` fraction.
     warmup : int
     cooldown : float
     ema : float
-        Decay of the moving average of the weights, which is what is saved.
+        Decay of the moving average of the weights, which is saved.
     bfloat16 : bool
-        Run the network under autocast to bfloat16: two thirds of the time on processors with it.
+        Run the network under autocast to bfloat16, in two thirds of the time on processors with
+        bfloat16 arithmetic.
     clips, objects : int
-        Clips a step, and objects of each.
+        Number of clips per step, and of objects per clip.
     frames, crop : int
-        Of a clip: its number of frames, and their side in px of the model's input.
+        Number of frames of a clip, and their side in px of the model's input.
     first_pool, pool : int
-        Clips made before the first step, and in all; one is made every second step.
+        Number of clips before the first step, and in total; every second step adds one.
     """
 
     steps: int = 2000
@@ -80,7 +81,7 @@ class MemorySettings:
 
 
 class ClipStore:
-    """Clips with their features, made when first wanted and kept in a folder.
+    """Cache of clips with their features in a folder, filled on demand.
 
     Parameters
     ----------
@@ -89,7 +90,7 @@ class ClipStore:
         Encodes frames.
     folder : Path
     objects : int
-        At most so many of each clip.
+        Maximum number of objects per clip.
     """
 
     def __init__(self, maker: ClipMaker, model: ClickModel, folder: Path, objects: int) -> None:
@@ -97,15 +98,15 @@ class ClipStore:
         folder.mkdir(parents=True, exist_ok=True)
 
     def load(self, number: int) -> dict[str, Tensor]:
-        """Return the tensors of a clip."""
+        """Load the tensors of a clip, computing them on first use."""
         path = self._folder / f"{number:06d}.pt"
         if not path.exists():
             tensors = self._encode(self._maker.make(number, self._objects))
             part = path.with_suffix(".part")
             torch.save(tensors, part)
             part.replace(path)
-        found: dict[str, Tensor] = torch.load(path, weights_only=True)
-        return found
+        clip: dict[str, Tensor] = torch.load(path, weights_only=True)
+        return clip
 
     def _encode(self, clip: Clip) -> dict[str, Tensor]:
         images = torch.from_numpy(clip.images).float() / 127.5 - 1
@@ -121,7 +122,7 @@ class ClipStore:
         return {name: tensor.half().clone() for name, tensor in tensors.items()}
 
     def batch(self, numbers: Sequence[int]) -> ClipBatch:
-        """Put clips together."""
+        """Collate clips into a batch."""
         clips = [{k: v.float() for k, v in self.load(number).items()} for number in numbers]
         joined = [torch.stack([clip[name] for clip in clips], 1) for name in EncodedImage._fields]
         frames = [EncodedImage(*(part[t] for part in joined)) for t in range(len(joined[0]))]
@@ -154,14 +155,14 @@ def train_memory(
     init : Path
         Weights of the click model.
     stop_after : int, optional
-        Step to stop at, to be resumed later.
+        Step to stop at; the run can be resumed.
     save_every : int
-        Steps.
+        Number of steps between two saves.
 
     Returns
     -------
     Path
-        The weights file: the click model and its memory.
+        The weights file with the click model and its memory.
     """
     out.mkdir(parents=True, exist_ok=True)
     run = _MemoryRun(settings, out, data, init)
@@ -200,20 +201,20 @@ class _MemoryRun:
     def advance(self) -> None:
         """Take one optimiser step."""
         settings, step = self.settings, self.step
-        made = min(settings.pool, settings.first_pool + step // 2)
+        available = min(settings.pool, settings.first_pool + step // 2)
         rng = np.random.default_rng((settings.seed, step))
-        batch = self.store.batch(rng.choice(made, settings.clips, replace=False).tolist())
+        batch = self.store.batch(rng.choice(available, settings.clips, replace=False).tolist())
         generator = torch.Generator().manual_seed(settings.seed * _SEED_STRIDE + step)
         for group in self.optimizer.param_groups:
             group["lr"] = settings.rate(step)
         with torch.autocast("cpu", torch.bfloat16, enabled=settings.bfloat16):
-            loss, found = self.network(batch, generator)
+            loss, step_figures = self.network(batch, generator)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.trained, 1.0)
         self.step += 1
         if not norm.isfinite():
-            _LOG.warning("step %d: infinite gradients, left out", self.step)
+            _LOG.warning("step %d: infinite gradients, skipped", self.step)
             return
         self.optimizer.step()
         decay = min(settings.ema, (self.step + 1) / (self.step + 10))
@@ -222,11 +223,11 @@ class _MemoryRun:
             for ours, theirs in pairs:
                 if theirs.requires_grad:
                     ours.lerp_(theirs, 1 - decay)
-        figures = {name: float(value) for name, value in found.items()}
+        figures = {name: float(value) for name, value in step_figures.items()}
         self.figures.append({"loss": float(loss.detach())} | figures)
 
     def save(self) -> None:
-        """Log figures since the last time; write the state to resume from, and the average."""
+        """Log the figures since the last save; write the state for resuming, and the average."""
         seconds = (time.perf_counter() - self.clock) / max(1, len(self.figures))
         _log(self.out / "log.csv", self.step, self.figures, seconds)
         self.figures, self.clock = [], time.perf_counter()
@@ -249,29 +250,29 @@ class _MemoryRun:
 
 
 def _fit_norm(network: MemoryTraining, batch: ClipBatch) -> None:
-    """Start with a last norm that hands features on nearly as they are."""
+    """Initialise the last norm so that it nearly reproduces its input."""
     frame = EncodedImage(*(part[batch.clip] for part in batch.frames[0]))
-    wanted = network.teacher(frame, torch.zeros_like(batch.targets[0])).transpose(0, 1).flatten(1)
+    target = network.teacher(frame, torch.zeros_like(batch.targets[0])).transpose(0, 1).flatten(1)
     norm = network.memory.attention.norm
     with torch.no_grad():
-        given = torch.nn.functional.layer_norm(
+        normed = torch.nn.functional.layer_norm(
             frame.embedding.permute(0, 2, 3, 1), (len(norm.weight),)
         )
-        given = given.flatten(0, 2).T
-        x, y = given - given.mean(1, keepdim=True), wanted - wanted.mean(1, keepdim=True)
+        normed = normed.flatten(0, 2).T
+        x, y = normed - normed.mean(1, keepdim=True), target - target.mean(1, keepdim=True)
         norm.weight.copy_((x * y).sum(1) / x.square().sum(1))
-        norm.bias.copy_(wanted.mean(1) - norm.weight * given.mean(1))
+        norm.bias.copy_(target.mean(1) - norm.weight * normed.mean(1))
 
 
 def _log(path: Path, step: int, figures: list[dict[str, float]], seconds: float) -> None:
     if not figures:
         return
-    found = {name: np.array([one[name] for one in figures]) for name in figures[0]}
-    # Where no object is gone, say, there is nothing to be right about.
-    known = {name: values[~np.isnan(values)] for name, values in found.items()}
-    mean = {name: float(values.mean()) for name, values in known.items() if len(values)}
+    series = {name: np.array([row[name] for row in figures]) for name in figures[0]}
+    # Figures of absent objects, for example, are NaN in batches without any.
+    valid = {name: values[~np.isnan(values)] for name, values in series.items()}
+    mean = {name: float(values.mean()) for name, values in valid.items() if len(values)}
     row = {"step": step, "seconds_per_step": round(seconds, 3)} | {
-        name: round(mean.get(name, np.nan), 4) for name in found
+        name: round(mean.get(name, np.nan), 4) for name in series
     }
     new = not path.exists()
     with path.open("a", newline="") as file:
@@ -283,16 +284,16 @@ def _log(path: Path, step: int, figures: list[dict[str, float]], seconds: float)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command; return its exit status."""
+    """Run the command line and return its exit status."""
     defaults = MemorySettings()
     parser = argparse.ArgumentParser(prog="python -m sam3.training.memory", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder for weights and log")
-    parser.add_argument("--data", type=Path, required=True, help="folder of npz with stacks")
+    parser.add_argument("--data", type=Path, required=True, help="folder of npz files with stacks")
     parser.add_argument("--init", type=Path, default=checkpoint.embedded_weights())
     parser.add_argument("--steps", type=int, default=defaults.steps)
-    parser.add_argument("--stop-after", type=int, help="step to stop at, to be resumed later")
+    parser.add_argument("--stop-after", type=int, help="step to stop at; the run can be resumed")
     parser.add_argument("--learning-rate", type=float, default=defaults.learning_rate)
-    parser.add_argument("--clips", type=int, default=defaults.clips, help="in a step")
+    parser.add_argument("--clips", type=int, default=defaults.clips, help="per step")
     parser.add_argument("--seed", type=int, default=defaults.seed)
     parser.add_argument("--bfloat16", action="store_true", help="autocast to bfloat16")
     parser.add_argument("--threads", type=int, default=1)

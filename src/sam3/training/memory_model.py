@@ -1,12 +1,12 @@
-"""A memory as training runs it: many objects of many clips at once, on a frozen click model.
+"""A memory in training: many objects of many clips at once, on a frozen click model.
 
 ::
 
     frame 0: mask of the object --remember--> memory, pointer
-    frame t: features --recall what is remembered--> decoder --> mask, presence --> remembered, too
+    frame t: features --recall--> conditioned features --decode--> mask, presence --remember--> ...
 
-What the conditioned features should be is known: those on which the decoder finds the object when
-it is shown the object's own mask. That teaches the attention much sooner than masks alone do.
+The targets of the conditioned features are known: they are the features with the object's own mask
+as prompt. This teaches the attention much faster than masks alone.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from sam3.training.near_masks import near_masks
 
 __all__ = ["ClipBatch", "MemoryTraining", "PlacedMemory", "fresh_memory"]
 
-_SHOWN_LOGIT = 2.5  # of a mask prompt in use
+_MASK_LOGIT = 2.5  # of a mask prompt in use
 _TEACHER_WEIGHT, _PRESENCE_WEIGHT, _OTHERS_WEIGHT = 3.0, 1.0, 0.15
 _ROTARY_PAIRS, _ROTARY_BIAS = 8, 1.7
-_FARTHEST = 40  # frames to a prompt
+_FARTHEST = 40  # largest distance to the frame with the prompt
 
 
 class ClipBatch(NamedTuple):
@@ -40,13 +40,13 @@ class ClipBatch(NamedTuple):
     Attributes
     ----------
     frames : list of EncodedImage
-        T of them, each of N crops.
+        T frames, each of N crops.
     clip : Tensor of int64, shape (B,)
-        Clip of each object.
+        Index of each object's clip.
     targets : Tensor, shape (T, B, L, L)
-        Share of each low-resolution pixel that the object covers.
+        Fraction of each low-resolution pixel that the object covers.
     foreground : Tensor, shape (B, L, L)
-        The same of all objects on the first frame together.
+        The same for all objects of the first frame.
     """
 
     frames: list[EncodedImage]
@@ -56,18 +56,18 @@ class ClipBatch(NamedTuple):
 
 
 class PlacedMemory(Memory):
-    """A memory that can be told that a crop is a part of the model's frame.
+    """A memory for crops of the model's frame.
 
     Attributes
     ----------
     place : tuple of int
-        Row and column of the crop's first token.
+        Row and column of the crop's first token in the frame.
     """
 
     place = (0, 0)
 
     def positions(self, grid: int, channels: int) -> Tensor:
-        """Positions of the crop's tokens in the whole frame."""
+        """Return the positions of the crop's tokens in the whole frame."""
         whole = sine_of_grid(self.whole_grid, channels)
         row, column = self.place
         return whole[:, row : row + grid, column : column + grid]
@@ -76,7 +76,7 @@ class PlacedMemory(Memory):
 
 
 def fresh_memory(config: ModelConfig, seed: int) -> PlacedMemory:
-    """Make a memory to be trained: at first it looks at the same place of what is remembered."""
+    """Initialise a memory so that its attention starts at the same position in the memory."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         memory = PlacedMemory(config)
@@ -90,26 +90,26 @@ def fresh_memory(config: ModelConfig, seed: int) -> PlacedMemory:
             elif ".self_attn.out_proj." in name or ".lin2." in name:
                 parameter.zero_()
             elif name.endswith(("cross_attn.q_proj.bias", "cross_attn.k_proj.bias")):
-                # Equal queries and keys, rotated by place, agree most where places do.
+                # Equal queries and keys, rotated by position, agree most at equal positions.
                 for start in (0, config.channels // 2):
                     parameter[start : start + 2 * _ROTARY_PAIRS : 2] = _ROTARY_BIAS
             elif name == "mask_downsample.weight":
-                # A mask given by a person, at a quarter of its size as logits of a mask prompt.
-                parameter.fill_(2 * _SHOWN_LOGIT / parameter.numel())
+                # Map a mask in 0..1 to the logits of a mask prompt.
+                parameter.fill_(2 * _MASK_LOGIT / parameter.numel())
             elif name == "mask_downsample.bias":
-                parameter.fill_(-_SHOWN_LOGIT)
+                parameter.fill_(-_MASK_LOGIT)
     return memory
 
 
 class MemoryTraining(nn.Module):
-    """A memory and the head of the object score; the rest of the click model stays as it is.
+    """A memory and an object score head on top of a frozen click model.
 
     Parameters
     ----------
     model : ClickModel
-        Trained on clicks. Only its ``object_score_head``, which clicks do not use, is trained.
+        Frozen but for its ``object_score_head``, which clicks do not use.
     memory : PlacedMemory
-        To be trained.
+        The memory to train.
     """
 
     def __init__(self, model: ClickModel, memory: PlacedMemory) -> None:
@@ -122,22 +122,22 @@ class MemoryTraining(nn.Module):
     def forward(
         self, batch: ClipBatch, generator: torch.Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Follow the objects of a batch; return the loss and its figures."""
+        """Track the objects of a batch; return the loss and its figures."""
         memory, model = self.memory, self.model
         grid = batch.frames[0].embedding.shape[-1]
-        room = model.config.grid - grid + 1
-        row, column = torch.randint(room, (2,), generator=generator).tolist()
+        free = model.config.grid - grid + 1
+        row, column = torch.randint(free, (2,), generator=generator).tolist()
         memory.place = row, column
         first = self._frame(batch, 0)
-        shown = batch.targets[0]
+        masks = batch.targets[0]
         if torch.rand((), generator=generator) < 0.5:
-            moved, ended = near_masks(shown, batch.foreground, generator)
-            mild = torch.rand(len(ended), generator=generator) < 0.3
-            shown = torch.where((mild & ~ended)[:, None, None], moved, shown)
-        seen = torch.ones(len(shown), dtype=torch.bool)
-        logits = (20 * (shown[:, None] - 0.5)).clamp(-10, 10)
-        memories = [self._remember(first, logits, seen, hard=True)]
-        pointers = [self._prompted_pointer(first, shown[:, None], seen)]
+            moved, absent = near_masks(masks, batch.foreground, generator)
+            chosen = torch.rand(len(absent), generator=generator) < 0.3
+            masks = torch.where((chosen & ~absent)[:, None, None], moved, masks)
+        visible = torch.ones(len(masks), dtype=torch.bool)
+        logits = (20 * (masks[:, None] - 0.5)).clamp(-10, 10)
+        memories = [self._remember(first, logits, visible, hard=True)]
+        pointers = [self._prompted_pointer(first, masks[:, None], visible)]
         losses, figures = [], []
         far = int(torch.randint(_FARTHEST, (), generator=generator))
         far = far if torch.rand((), generator=generator) < 0.5 else 0
@@ -152,78 +152,81 @@ class MemoryTraining(nn.Module):
             figures.append(figure | {"teacher": teacher.detach()})
             best = raw.iou[:, 1:].argmax(1) + 1
             rows = torch.arange(len(best))
-            seen = raw.object_score[:, 0] > 0
-            taught = torch.rand(len(best), generator=generator) < 0.5
-            seen = torch.where(taught, present, seen)
-            kept = raw.logits[rows, best][:, None].detach().float()
-            kept = torch.where(seen[:, None, None, None], kept, -1024.0)
-            memories.append(self._remember(frame, kept, seen, hard=False))
-            pointers.append(memory.point(raw.tokens[rows, best].detach(), seen))  # type: ignore[index]
-        mean = {k: torch.stack([one[k] for one in figures]).nanmean() for k in figures[0]}
+            # Half of the time, remember the true presence instead of the predicted one.
+            visible = raw.object_score[:, 0] > 0
+            use_truth = torch.rand(len(best), generator=generator) < 0.5
+            visible = torch.where(use_truth, present, visible)
+            logits = raw.logits[rows, best][:, None].detach().float()
+            logits = torch.where(visible[:, None, None, None], logits, -1024.0)
+            memories.append(self._remember(frame, logits, visible, hard=False))
+            pointers.append(memory.point(raw.tokens[rows, best].detach(), visible))  # type: ignore[index]
+        mean = {name: torch.stack([row[name] for row in figures]).nanmean() for name in figures[0]}
         return torch.stack(losses).mean(), mean
 
     def _frame(self, batch: ClipBatch, t: int) -> EncodedImage:
-        """Features of a frame, repeated for each object."""
+        """Return the features of a frame, repeated for each object."""
         return EncodedImage(*(part[batch.clip] for part in batch.frames[t]))
 
-    def _remember(self, frame: EncodedImage, logits: Tensor, seen: Tensor, *, hard: bool) -> Tensor:
+    def _remember(
+        self, frame: EncodedImage, logits: Tensor, visible: Tensor, *, hard: bool
+    ) -> Tensor:
         side = frame.embedding.shape[-1] * self.model.config.patch_size
         large = F.interpolate(logits, size=(side, side), mode="bilinear", align_corners=False)
-        return self.memory.remember(frame.embedding, large, seen, hard=hard)
+        return self.memory.remember(frame.embedding, large, visible, hard=hard)
 
-    def _prompted_pointer(self, frame: EncodedImage, masks: Tensor, seen: Tensor) -> Tensor:
+    def _prompted_pointer(self, frame: EncodedImage, masks: Tensor, visible: Tensor) -> Tensor:
         with torch.no_grad():
             prompt = self.memory.mask_prompt(masks, frame.embedding.shape[-1])
             tokens = self._decode(frame, frame.embedding, prompt).tokens
             assert tokens is not None
-        return self.memory.point(tokens[:, 0], seen)
+        return self.memory.point(tokens[:, 0], visible)
 
     def _condition(
         self, frame: EncodedImage, memories: list[Tensor], pointers: list[Tensor], far: int
     ) -> Tensor:
-        """Recall what is chosen in use: the prompted frame, and the last ones."""
+        """Condition a frame on the memories used in tracking: of the prompt and the last frames."""
         config, now = self.memory.config, len(memories)
         recent = range(1, min(config.frames, now))
         chosen = [(config.frames - 1, memories[0])]
         chosen += [(k - 1, memories[now - k]) for k in recent]
         longest = config.pointers - 1
-        shown = [((now + far) / longest, pointers[0])]
-        shown += [(k / longest, pointers[now - k]) for k in range(1, min(config.pointers, now))]
-        return self.memory.condition(frame.embedding, self.memory.recall(chosen, shown))
+        distances = [((now + far) / longest, pointers[0])]
+        distances += [(k / longest, pointers[now - k]) for k in range(1, min(config.pointers, now))]
+        return self.memory.condition(frame.embedding, self.memory.recall(chosen, distances))
 
     def _decode(
         self, frame: EncodedImage, embedding: Tensor, mask: Tensor | None = None
     ) -> RawMasks:
-        """Decode without points, as a tracker does."""
+        """Decode without points, as in tracking."""
         encoder, decoder = self.model.prompt_encoder, self.model.mask_decoder
         grid, count = embedding.shape[-1], len(embedding)
         row, column = self.memory.place
-        places = encoder.dense_positions(row, column, grid)
-        side = decoder.image_side(embedding, places, (frame.fine, frame.middle))
+        positions = encoder.dense_positions(row, column, grid)
+        side = decoder.image_side(embedding, positions, (frame.fine, frame.middle))
         labels = torch.full((count, 2), PADDING)
         sparse, dense = encoder(torch.zeros(count, 2, 2), labels, mask, grid)
         return decoder(side, sparse, dense)  # type: ignore[no-any-return]
 
     def _dense(self, masks: Tensor | None, count: int, grid: int) -> Tensor:
         labels = torch.full((count, 2), PADDING)
-        prompt = None if masks is None else _SHOWN_LOGIT * (2 * masks[:, None] - 1)
+        prompt = None if masks is None else _MASK_LOGIT * (2 * masks[:, None] - 1)
         return self.model.prompt_encoder(torch.zeros(count, 2, 2), labels, prompt, grid)[1]  # type: ignore[no-any-return]
 
     def teacher(self, frame: EncodedImage, target: Tensor) -> Tensor:
-        """Features (B, C, g, g) that make the decoder answer as to the object's own mask."""
+        """Return the features (B, C, g, g) with the object's own mask as dense prompt."""
         grid = frame.embedding.shape[-1]
         with torch.no_grad():
-            shown = self._dense(target, len(target), grid)
-            none = self._dense(None, len(target), grid)
-            return self.model.without_memory(frame.embedding) + shown - none
+            with_mask = self._dense(target, len(target), grid)
+            without_mask = self._dense(None, len(target), grid)
+            return self.model.without_memory(frame.embedding) + with_mask - without_mask
 
     def _teacher_loss(self, frame: EncodedImage, conditioned: Tensor, target: Tensor) -> Tensor:
-        """Squared distance to the taught features, as a share of their variance.
+        """Compute the squared distance to the target features, relative to their variance.
 
-        Half of it is of the object's surroundings, which are a small part of the frame.
+        The surroundings of the object, a small part of the frame, account for half of it.
         """
-        taught = self.teacher(frame, target)
-        squares = (conditioned - taught).square().mean(1) / taught.var()
+        features = self.teacher(frame, target)
+        squares = (conditioned - features).square().mean(1) / features.var()
         near = F.max_pool2d(F.avg_pool2d(target[:, None], 4), 3, stride=1, padding=1)[:, 0] > 0.05
         near = near.float()
         inside = (squares * near).sum() / near.sum().clamp(min=1)
@@ -232,16 +235,16 @@ class MemoryTraining(nn.Module):
     def _loss(
         self, raw: RawMasks, target: Tensor, present: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss of the best of three masks and of the object score."""
+        """Compute the loss of the best of three masks and of the object score."""
         three = raw.logits[:, 1:].float()
         expanded = target[:, None].expand_as(three)
         each = mask_losses(three, expanded)
         best = each.min(1).values
-        there = present.float()
+        visible = present.float()
         masks = best + _OTHERS_WEIGHT * (each.mean(1) - best)
-        masks = (masks * there).sum() / there.sum().clamp(min=1)
+        masks = (masks * visible).sum() / visible.sum().clamp(min=1)
         score = raw.object_score[:, 0].float()
-        presence = F.binary_cross_entropy_with_logits(score, there)
+        presence = F.binary_cross_entropy_with_logits(score, visible)
         with torch.no_grad():
             iou = mask_iou(three, expanded)
             chosen = iou.gather(1, raw.iou[:, 1:].argmax(1, keepdim=True))[:, 0]

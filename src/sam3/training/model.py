@@ -1,4 +1,4 @@
-"""The model as training runs it: many objects on many small crops at once."""
+"""The click model in training: many objects on many small crops at once."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ __all__ = ["TrainingModel", "corrected", "join_prompts"]
 
 _CLAMP = 32.0
 _DENSE_WEIGHT = 0.5
-_SHOWN_LOGITS = (1.5, 4.0)  # of the inside of a mask that is shown; 2.5 in use
+_MASK_PROMPT_LOGITS = (1.5, 4.0)  # of the inside of a mask prompt; 2.5 in use
 
 Prompts = tuple[Tensor, Tensor]  # coordinates (B, K, 2) and labels (B, K)
 Decode = Callable[[Prompts, Tensor | None], RawMasks]
 
 
 def join_prompts(batch: Batch) -> tuple[Tensor, Tensor]:
-    """Put box corners, clicks and the padding point of N x P objects in one list.
+    """Concatenate the box corners, clicks and padding point of N x P objects.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def join_prompts(batch: Batch) -> tuple[Tensor, Tensor]:
 
 
 class TrainingModel(nn.Module):
-    """A click model and the head of the dense side losses.
+    """A click model with an additional head for the auxiliary dense losses.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ class TrainingModel(nn.Module):
     seed : int
         Seed of the head's weights.
     dense_weight : float
-        Weight of the side losses.
+        Weight of the auxiliary losses.
     """
 
     def __init__(
@@ -82,14 +82,13 @@ class TrainingModel(nn.Module):
         ----------
         batch : Batch
             Crops, objects and prompts.
-        generator : torch.Generator
-            Source of the place of the crops in the model's frame, and of corrective clicks.
+            Source of randomness for the positions of crops and corrective clicks.
         corrections : int
-            Add so many rounds, each with a click where the round before went wrong and its logits
-            as mask prompt, as in use. The last of them is learnt from.
+            Number of additional rounds. Each adds a click where the last prediction was wrong, and
+            the logits of that prediction as mask prompt. The loss is that of the last round.
         show : bool
-            Add a round in which each object is shown by a mask that is near it, half of them with
-            nothing else.
+            Add a round with a distorted mask of each object as prompt, half of them without any
+            other prompt.
 
         Returns
         -------
@@ -108,9 +107,9 @@ class TrainingModel(nn.Module):
         )
         image = model.without_memory(encoded.embedding).repeat_interleave(prompts, dim=0)
         grid = image.shape[-1]
-        room = model.config.grid - grid + 1
-        place = torch.randint(room, (2,), generator=generator, device=generator.device)
-        row, column = place.tolist()
+        free = model.config.grid - grid + 1
+        origin = torch.randint(free, (2,), generator=generator, device=generator.device)
+        row, column = origin.tolist()
         target = soft_targets(batch.masks.flatten(0, 1), 4 * grid)
         side = model.mask_decoder.image_side(
             image,
@@ -121,23 +120,25 @@ class TrainingModel(nn.Module):
         def decode(prompts: Prompts, mask: Tensor | None) -> RawMasks:
             return self._decode(side, *prompts, mask, (row, column))
 
-        asked = join_prompts(batch)
-        raw = decode(asked, None)
-        loss_of_first, figures = prompt_loss(raw, target)
-        loss = loss + loss_of_first
+        first = join_prompts(batch)
+        raw = decode(first, None)
+        first_loss, figures = prompt_loss(raw, target)
+        loss = loss + first_loss
         if corrections:
             scale = batch.labels.shape[-1] / target.shape[-1]
-            raw = corrected(raw, asked, target, decode, corrections, generator, scale)
-            more, again = prompt_loss(raw, target)
-            loss = loss + more
-            figures |= {f"corrected_{name}": value for name, value in again.items()}
+            raw = corrected(raw, first, target, decode, corrections, generator, scale)
+            round_loss, round_figures = prompt_loss(raw, target)
+            loss = loss + round_loss
+            figures |= {f"corrected_{name}": value for name, value in round_figures.items()}
         if show:
-            # where objects may be unlabelled, no mask is shown as one of nothing
+            # With unlabelled objects, no mask can be assumed to lie on background.
             solid = (batch.labels > 0) | ~batch.complete[:, None, None]
             foreground = soft_targets(solid, 4 * grid).repeat_interleave(prompts, dim=0)
-            more, again = _shown_loss(decode, asked, target, foreground, generator)
-            loss = loss + more
-            figures |= {f"shown_{name}": value for name, value in again.items()}
+            round_loss, round_figures = _mask_prompt_loss(
+                decode, first, target, foreground, generator
+            )
+            loss = loss + round_loss
+            figures |= {f"shown_{name}": value for name, value in round_figures.items()}
         return loss, figures
 
     def _decode(
@@ -146,96 +147,97 @@ class TrainingModel(nn.Module):
         coords: Tensor,
         labels: Tensor,
         mask: Tensor | None,
-        place: tuple[int, int],
+        origin: tuple[int, int],
     ) -> RawMasks:
-        """Decode prompts on crops that lie at token (row, column) of the model's frame."""
+        """Decode prompts on crops whose origin is token (row, column) of the model's frame."""
         model = self.model
         encoder = model.prompt_encoder
-        row, column = place
+        row, column = origin
         grid = math.isqrt(side.image.shape[1])
         shift = torch.tensor([column, row], device=coords.device) * model.config.patch_size
         sparse, dense = encoder(coords, labels, mask, grid, shift)
         return model.mask_decoder(  # type: ignore[no-any-return]
-            side, sparse, dense, _counted(labels)
+            side, sparse, dense, _valid(labels)
         )
 
 
-def _counted(labels: Tensor) -> Tensor:
-    """Prompts, and one padding point (the last) where there are any, as the predictor does."""
-    counted = labels != PADDING
-    counted[:, -1] = counted.any(1)
-    return counted
+def _valid(labels: Tensor) -> Tensor:
+    """Mark prompts and, for objects with any prompt, the last padding point, as in prediction."""
+    valid = labels != PADDING
+    valid[:, -1] = valid.any(1)
+    return valid
 
 
 def corrected(
     raw: RawMasks,
-    asked: Prompts,
+    first: Prompts,
     target: Tensor,
     decode: Decode,
     corrections: int,
     generator: torch.Generator,
     scale: float,
 ) -> RawMasks:
-    """Correct masks as in use: a click where the last mask is wrong, with its logits as prompt.
+    """Correct masks as in use: click where the mask is wrong, with its logits as mask prompt.
 
     Parameters
     ----------
     raw : RawMasks
-        Answer to the first prompts, of B objects.
-    asked : Prompts
+        Prediction for the first prompts of B objects.
+    first : Prompts
         The first prompts.
     target : Tensor, shape (B, L, L)
-        The objects.
+        True masks.
     decode : callable
-        Answers prompts with a mask prompt. Only the last answer has gradients.
+        Predicts from prompts and a mask prompt. Only its last call has gradients.
     corrections : int
-        Number of clicks; an object whose slots are full, or that is right, gets no more.
+        Number of clicks. Objects without free slots or errors get no further clicks.
     generator : torch.Generator
-        Source of the place of the clicks.
+        Source of randomness for the positions of clicks.
     scale : float
         Pixels of the crop per pixel of the target.
 
     Returns
     -------
     RawMasks
-        Answer to the last prompts.
+        Prediction for the last prompts.
     """
-    coords, labels = asked
-    three = (labels != PADDING).sum(1) == 1  # of one click three masks are asked, else one
-    for turn in range(corrections):
-        previous = _previous_logits(raw, three | (turn > 0))
+    coords, labels = first
+    # A single click is ambiguous and predicts three masks, as does every corrective round.
+    three = (labels != PADDING).sum(1) == 1
+    for number in range(corrections):
+        previous = _previous_logits(raw, three | (number > 0))
         clicks, polarity = next_clicks(previous[:, 0] > 0, target > 0.5, generator, scale=scale)
-        more, more_labels = append_clicks(coords[:, :-1], labels[:, :-1], clicks, polarity)
-        coords = torch.cat([more, coords[:, -1:]], dim=1)
-        labels = torch.cat([more_labels, labels[:, -1:]], dim=1)
-        last = turn == corrections - 1
-        with torch.set_grad_enabled(last and torch.is_grad_enabled()):
+        clicked, clicked_labels = append_clicks(coords[:, :-1], labels[:, :-1], clicks, polarity)
+        coords = torch.cat([clicked, coords[:, -1:]], dim=1)
+        labels = torch.cat([clicked_labels, labels[:, -1:]], dim=1)
+        is_last = number == corrections - 1
+        with torch.set_grad_enabled(is_last and torch.is_grad_enabled()):
             raw = decode((coords, labels), previous)
     return raw
 
 
-def _shown_loss(
+def _mask_prompt_loss(
     decode: Decode,
-    asked: Prompts,
+    prompts: Prompts,
     target: Tensor,
     foreground: Tensor,
     generator: torch.Generator,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Loss of objects that are shown by a mask near them, half of them by nothing else."""
-    coords, labels = asked
-    shown, ended = near_masks(target, foreground, generator)
-    alone = torch.rand(len(ended), generator=generator, device=ended.device) < 0.5
-    left = labels.masked_fill((alone | ended)[:, None], PADDING)
-    low, high = _SHOWN_LOGITS
-    logit = torch.rand(len(ended), generator=generator, device=ended.device)
+    """Compute the loss with distorted masks as prompts, half of them without other prompts."""
+    coords, labels = prompts
+    masks, absent = near_masks(target, foreground, generator)
+    mask_only = torch.rand(len(absent), generator=generator, device=absent.device) < 0.5
+    labels = labels.masked_fill((mask_only | absent)[:, None], PADDING)
+    low, high = _MASK_PROMPT_LOGITS
+    logit = torch.rand(len(absent), generator=generator, device=absent.device)
     logit = (low + (high - low) * logit)[:, None, None]
-    mask = (logit * (2 * shown - 1))[:, None]
-    there = target * ~ended[:, None, None]
-    return prompt_loss(decode((coords, left), mask), there, ~ended)
+    mask_prompt = (logit * (2 * masks - 1))[:, None]
+    present_target = target * ~absent[:, None, None]
+    return prompt_loss(decode((coords, labels), mask_prompt), present_target, ~absent)
 
 
 def _previous_logits(raw: RawMasks, three: Tensor) -> Tensor:
-    """Logits taken before, as a mask prompt (B, 1, L, L): the best of three, or the single mask."""
+    """Return the last logits as mask prompt (B, 1, L, L): the best of three or the single mask."""
     best = torch.where(three, raw.iou[:, 1:].argmax(1) + 1, 0)
     rows = torch.arange(len(best), device=best.device)
     return raw.logits[rows, best][:, None].detach().float().clamp(-_CLAMP, _CLAMP)

@@ -1,7 +1,7 @@
-"""Prompts as people give them: clicks, corrective clicks and boxes, drawn from true masks.
+"""Simulated prompts: clicks, corrective clicks and boxes, drawn from true masks.
 
-Points are (x, y) in pixels of the mask, pixel centres at integers. Boxes are (x0, y0, x1, y1),
-the indices of the outermost pixels, inclusive: a one-pixel object at (3, 5) has (3, 5, 3, 5).
+Points are (x, y) in pixels of the mask, with pixel centres at integers. Boxes are (x0, y0, x1, y1)
+with inclusive pixel indices: a one-pixel object at (3, 5) has (3, 5, 3, 5).
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ __all__ = [
     "tight_box",
 ]
 
-#: Clicks a training prompt can hold; unused slots have the label -1.
+#: Number of clicks in a training prompt; unused slots have the label -1.
 POINT_SLOTS = 7
 
-#: Prompt kinds and how often each is drawn.
+#: Kinds of prompts and their probabilities.
 PROMPT_KINDS: dict[str, float] = {
     "centre": 0.30,
     "click": 0.20,
@@ -59,7 +59,7 @@ class Prompt:
     box
         (4,) float32, zeros without a box.
     has_box
-        Whether `box` is given.
+        Whether the prompt has a box.
     """
 
     coords: NDArray[np.float32]
@@ -78,16 +78,16 @@ def tight_box(mask: Mask) -> NDArray[np.float32]:
     """
     rows = np.flatnonzero(mask.any(1))
     if len(rows) == 0:
-        raise ValueError("an empty mask has no box; expected at least one true pixel")
+        raise ValueError("the mask is empty. Expected at least one true pixel.")
     columns = np.flatnonzero(mask.any(0))
     return np.array([columns[0], rows[0], columns[-1], rows[-1]], np.float32)
 
 
 def box_with_slack(mask: Mask, rng: np.random.Generator, slack: float = 0.1) -> NDArray[np.float32]:
-    """Return the box of a mask as drawn by hand: each side off by up to `slack` of its length.
+    """Return the box of a mask as drawn by hand, with each side off by up to `slack` of its length.
 
-    People draw rather too large than too small, so sides move inwards by at most a third as
-    much. The box stays inside the image.
+    Hand-drawn boxes tend to be too large, so a side moves inwards by at most a third of that. The
+    box stays inside the image.
     """
     box = tight_box(mask)
     extent = np.tile(box[2:] - box[:2] + 1, 2)
@@ -99,13 +99,13 @@ def box_with_slack(mask: Mask, rng: np.random.Generator, slack: float = 0.1) -> 
 
 
 def _crop_to(mask: Mask) -> tuple[Mask, int, int]:
-    """Cut a mask to its bounding box; also (row, column) of the cut's corner."""
+    """Crop a mask to its bounding box; also return the crop's (row, column)."""
     x0, y0, x1, y1 = tight_box(mask).astype(int)
     return mask[y0 : y1 + 1, x0 : x1 + 1], int(y0), int(x0)
 
 
 def central_point(mask: Mask) -> Point:
-    """Return the (x, y) pixel farthest from the mask's edge (the image border is an edge)."""
+    """Return the (x, y) pixel farthest from the mask's edge, which includes the image border."""
     cut, row, column = _crop_to(mask)
     depth = ndimage.distance_transform_edt(np.pad(cut, 1))[1:-1, 1:-1]
     place = np.unravel_index(int(depth.argmax()), depth.shape)
@@ -133,22 +133,22 @@ def random_point(mask: Mask, rng: np.random.Generator) -> Point:
 def background_points(
     mask: Mask, labels: NDArray[np.integer], rng: np.random.Generator, n: int
 ) -> NDArray[np.float32]:
-    """Return up to n (x, y) background clicks beside an object, half of them in a neighbour.
+    """Return up to n (x, y) background clicks near an object, half of them on neighbours.
 
     Parameters
     ----------
     mask
         The object (H, W).
     labels
-        Instance map (H, W) that tells where neighbours are.
+        Instance map (H, W) with the neighbours.
     rng
         Source of randomness.
     n
-        Number wanted.
+        Number of clicks.
 
     Returns
     -------
-    (n, 2) float32, or (0, 2) when the object leaves no background.
+    (n, 2) float32, or (0, 2) if there is no background.
     """
     x0, y0, x1, y1 = tight_box(mask).astype(int)
     reach = int(3 + 0.35 * max(x1 - x0, y1 - y0))
@@ -178,14 +178,14 @@ def next_click(prediction: Mask, mask: Mask, rng: np.random.Generator) -> tuple[
     prediction, mask
         Predicted and true object (H, W).
     rng
-        Source of randomness: the click falls somewhere in the region's inner half.
+        Source of randomness: the click is a random pixel of the region's inner half.
 
     Returns
     -------
     point
         (x, y).
     label
-        1 where the object was missed, 0 where background was taken for it, -1 without error
+        1 on a missed part of the object, 0 on background predicted as object, -1 without error
         (the point is then (0, 0)).
     """
     prediction, mask = prediction.astype(bool), mask.astype(bool)
@@ -214,10 +214,10 @@ def next_clicks(
     scale: float = 1.0,
     depth: int = 4,
 ) -> tuple[Tensor, Tensor]:
-    """Return a corrective click for each of many objects at once, without distance transforms.
+    """Return a corrective click for each of many objects, without distance transforms.
 
-    The click is a random pixel among those of the error that survive most of `depth` erosions
-    by one pixel, so it lies well inside a thick error region; its polarity follows from the place.
+    The click is a random pixel among those of the error that survive most of `depth` erosions by
+    one pixel, so it lies well inside a thick error region. Its polarity follows from its position.
 
     Parameters
     ----------
@@ -226,21 +226,21 @@ def next_clicks(
     generator
         Source of randomness, on any device.
     scale
-        Pixels of the wanted frame per mask pixel; 3.5 takes a mask of crop / 3.5 to the crop.
+        Pixels of the target frame per mask pixel: 3.5 maps a mask of crop / 3.5 to the crop.
     depth
         Number of erosions.
 
     Returns
     -------
     coords
-        (..., 2) float32 (x, y) in the wanted frame.
+        (..., 2) float32 (x, y) in the target frame.
     labels
         (...) int64: 1 or 0, and -1 where prediction and mask agree (coords are then 0).
     """
     shape, (height, width) = prediction.shape[:-2], prediction.shape[-2:]
     truth = (mask > 0).reshape(-1, height, width)
     error = (prediction > 0).reshape(-1, height, width) ^ truth
-    # The two kinds of error are eroded apart: where they touch there is an edge all the same.
+    # Missed and false pixels are eroded separately, so that their common border is an edge.
     layers = torch.stack([error & truth, error & ~truth], 1)
     where = error.device if generator is None else generator.device
     score = torch.rand(error.shape, generator=generator, device=where).to(error.device) * 0.99
@@ -268,14 +268,14 @@ def next_clicks(
 def append_clicks(
     coords: Tensor, labels: Tensor, new_coords: Tensor, new_labels: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Put one more click into the first unused slot of each prompt; a full prompt stays.
+    """Add one click in the first unused slot of each prompt; full prompts are unchanged.
 
     Parameters
     ----------
     coords, labels
         (..., K, 2) and (..., K), -1 where unused.
     new_coords, new_labels
-        (..., 2) and (...), -1 where there is nothing to add.
+        (..., 2) and (...), -1 for no click.
 
     Returns
     -------
@@ -301,7 +301,7 @@ def sample_prompt(
     rng
         Source of randomness.
     kind
-        One of `PROMPT_KINDS`, drawn by its weight when None.
+        One of `PROMPT_KINDS`, drawn by its probability if None.
 
     Raises
     ------
@@ -311,18 +311,18 @@ def sample_prompt(
     if kind is None:
         kind = str(rng.choice(list(PROMPT_KINDS), p=list(PROMPT_KINDS.values())))
     if kind not in PROMPT_KINDS:
-        raise ValueError(f"unknown prompt kind {kind!r}; expected one of {', '.join(PROMPT_KINDS)}")
+        raise ValueError(f"unknown prompt kind: {kind!r}. Expected {', '.join(PROMPT_KINDS)}.")
     points: list[Point] = []
     signs: list[int] = []
     if kind == "centre":
         points, signs = [central_point(mask)], [1]
     elif kind != "box":
         points, signs = [random_point(mask, rng)], [1]
-        more = {"click": 0, "clicks": int(rng.integers(1, 3)), "box+clicks": int(rng.integers(2))}
-        for _ in range(more[kind]):
-            beside = background_points(mask, labels, rng, int(rng.random() < 0.45))
-            points.append(beside[0] if len(beside) else random_point(mask, rng))
-            signs.append(0 if len(beside) else 1)
+        clicks = {"click": 0, "clicks": int(rng.integers(1, 3)), "box+clicks": int(rng.integers(2))}
+        for _ in range(clicks[kind]):
+            background = background_points(mask, labels, rng, int(rng.random() < 0.45))
+            points.append(background[0] if len(background) else random_point(mask, rng))
+            signs.append(0 if len(background) else 1)
     coords, slots = np.zeros((POINT_SLOTS, 2), np.float32), np.full(POINT_SLOTS, -1, np.int64)
     coords[: len(points)] = np.array(points, np.float32).reshape(-1, 2)
     slots[: len(signs)] = signs

@@ -1,6 +1,6 @@
-"""Train the proposal head on the features of a finished model, which stays as it is.
+"""Training of the proposal head on the features of a frozen model.
 
-Crops are encoded once and kept on disk, so that the head alone is computed at each step.
+Crops are encoded once and cached on disk, so that each step computes the head alone.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ __all__ = ["ProposalSettings", "Targets", "proposal_loss", "targets_of", "train_
 
 _LOG = logging.getLogger(__name__)
 _SHARD = 40  # crops
-_SHARDS_AT_ONCE = 12  # crops are shuffled among so many, as more would not fit into memory
-_EMPTY_EVERY = 25  # crops; all others hold an object
-_RING = 9  # cells: around objects of partly labelled images, background is sure this far
-_INSIDE = 0.25  # score of a cell from which its box counts
+_SHARDS_AT_ONCE = 12  # shuffled together; more would not fit into memory
+_EMPTY_EVERY = 25  # one crop in so many holds no object
+_RING = 9  # cells around an object of a partly labelled image that count as labelled
+_INSIDE = 0.25  # score of a cell above which its box contributes to the loss
 _SCORE_WEIGHT, _LOG_WEIGHT = 4.0, 0.2
 _EMA = 0.995
 _WARMUP = 50  # steps
@@ -45,22 +45,22 @@ _WARMUP = 50  # steps
 
 @dataclass(frozen=True, kw_only=True)
 class ProposalSettings:
-    """Everything that decides the outcome of a run.
+    """Settings that determine the outcome of a run.
 
     Parameters
     ----------
     crops : int
-        Crops that are encoded.
+        Number of encoded crops.
     steps, batch : int
-        Optimiser steps, and crops in each.
+        Number of optimiser steps, and crops per step.
     learning_rate, weight_decay : float
-        Of AdamW; the rate falls by a cosine.
+        Of AdamW; the rate follows a cosine.
     seed : int
-        Of crops, weights and order.
+        Seed of crops, weights and order.
     real_fraction : float
-        Share of crops from real images, where these are given.
+        Fraction of crops from real images, if there are any.
     scenes : int
-        Made scenes in the pool.
+        Number of scenes in the pool.
     """
 
     crops: int = 6400
@@ -74,16 +74,16 @@ class ProposalSettings:
 
 
 class Targets(NamedTuple):
-    """What the head is to say of B crops.
+    """Targets of the head for B crops.
 
     Attributes
     ----------
     scores : Tensor, shape (B, n, n)
-        Distance of each cell to the edge of its object, as a share of the largest there.
+        Distance of each cell to the edge of its object, relative to the largest in the object.
     sides : Tensor, shape (B, 4, n, n)
-        Distances to the sides of its object's box, in px of the crop.
+        Distances to the sides of the object's box, in px of the crop.
     known : Tensor, shape (B, n, n)
-        1 where it is known whether there is an object.
+        1 where the labels tell whether there is an object, else 0.
     """
 
     scores: Tensor
@@ -92,37 +92,38 @@ class Targets(NamedTuple):
 
 
 def targets_of(labels: NDArray[np.integer], cells: int, *, complete: bool) -> Targets:
-    """Make the targets of a crop.
+    """Compute the targets of a crop.
 
     Parameters
     ----------
     labels : ndarray of int, shape (S, S)
-        Objects of the crop, 0 for background. One that touches its border goes on beyond it.
+        Objects of the crop, 0 for background. Objects at the border extend beyond it.
     cells : int
-        Cells n along a side.
+        Number n of cells along a side.
     complete : bool
-        Whether all objects are labelled; else only what lies close to one is known.
+        Whether all objects are labelled; otherwise only cells close to a labelled one are known.
     """
     side = len(labels)
     centres = (np.arange(cells) + 0.5) * side / cells
     scores, boxes = np.zeros(labels.shape, np.float32), np.zeros((4, *labels.shape), np.float32)
-    for number, place in enumerate(ndimage.find_objects(labels), start=1):
-        if place is None:
+    for number, box in enumerate(ndimage.find_objects(labels), start=1):
+        if box is None:
             continue
-        inside = labels[place] == number
-        beyond = [(int(axis.start > 0), int(axis.stop < side)) for axis in place]
-        edged = np.pad(inside, beyond)
-        if any(not pad for pair in beyond for pad in pair):
-            edged = np.pad(edged, [(1 - a, 1 - b) for a, b in beyond], mode="edge")
-        depth = ndimage.distance_transform_edt(edged)[1:-1, 1:-1]
-        scores[place][inside] = (depth / depth.max())[inside]
-        rows, columns = place
-        box = np.array([columns.start, rows.start, columns.stop, rows.stop], np.float32)
-        boxes[(slice(None), *place)][:, inside] = box[:, None]
+        inside = labels[box] == number
+        # Zeros around the object, but its own border pixels where it touches the crop's border.
+        pads = [(int(axis.start > 0), int(axis.stop < side)) for axis in box]
+        padded = np.pad(inside, pads)
+        if any(not pad for pair in pads for pad in pair):
+            padded = np.pad(padded, [(1 - a, 1 - b) for a, b in pads], mode="edge")
+        depth = ndimage.distance_transform_edt(padded)[1:-1, 1:-1]
+        scores[box][inside] = (depth / depth.max())[inside]
+        rows, columns = box
+        corners = np.array([columns.start, rows.start, columns.stop, rows.stop], np.float32)
+        boxes[(slice(None), *box)][:, inside] = corners[:, None]
     index = centres.astype(np.int64)
-    score, box = scores[np.ix_(index, index)], boxes[:, index][:, :, index]
+    score, corners = scores[np.ix_(index, index)], boxes[:, index][:, :, index]
     x, y = np.meshgrid(centres, centres)
-    sides = np.stack([x - box[0], y - box[1], box[2] - x, box[3] - y]).clip(0.5)
+    sides = np.stack([x - corners[0], y - corners[1], corners[2] - x, corners[3] - y]).clip(0.5)
     objects = torch.from_numpy(labels[np.ix_(index, index)] > 0).float()
     known = F.max_pool2d(objects[None], _RING, 1, _RING // 2)[0]
     return Targets(
@@ -132,22 +133,22 @@ def targets_of(labels: NDArray[np.integer], cells: int, *, complete: bool) -> Ta
     )
 
 
-def proposal_loss(found: Proposals, targets: Targets) -> tuple[Tensor, float]:
-    """Loss of proposals, and the mean IoU of their boxes.
+def proposal_loss(predicted: Proposals, targets: Targets) -> tuple[Tensor, float]:
+    """Return the loss of proposals and the mean IoU of their boxes.
 
-    Cross-entropy of the scores above its least value, and of the boxes of inner cells one minus
-    the IoU with a share of the error of the sides' logarithms; the mean over crops.
+    The loss of the scores is the cross-entropy minus its minimum. The loss of the boxes of inner
+    cells is one minus the IoU, plus a fraction of the error of the logarithmic sides.
     """
-    wanted, sides, known = targets
-    least = F.binary_cross_entropy(wanted, wanted, reduction="none")
-    entropy = F.binary_cross_entropy_with_logits(found.scores, wanted, reduction="none") - least
-    score_loss = _weighted(entropy, known)
-    weights = wanted * (wanted > _INSIDE)
-    smaller = torch.minimum(found.sides, sides)
-    shared = (smaller[:, 0] + smaller[:, 2]) * (smaller[:, 1] + smaller[:, 3])
-    iou = shared / (_area(found.sides) + _area(sides) - shared)
-    away = (found.sides.log() - sides.log()).abs().mean(1)
-    box_loss = _weighted(1 - iou + _LOG_WEIGHT * away, weights)
+    scores, sides, known = targets
+    minimum = F.binary_cross_entropy(scores, scores, reduction="none")
+    entropy = F.binary_cross_entropy_with_logits(predicted.scores, scores, reduction="none")
+    score_loss = _weighted(entropy - minimum, known)
+    weights = scores * (scores > _INSIDE)
+    smaller = torch.minimum(predicted.sides, sides)
+    intersection = (smaller[:, 0] + smaller[:, 2]) * (smaller[:, 1] + smaller[:, 3])
+    iou = intersection / (_area(predicted.sides) + _area(sides) - intersection)
+    log_error = (predicted.sides.log() - sides.log()).abs().mean(1)
+    box_loss = _weighted(1 - iou + _LOG_WEIGHT * log_error, weights)
     return (_SCORE_WEIGHT * score_loss + box_loss).mean(), float(
         _weighted(iou.detach(), weights).mean()
     )
@@ -158,7 +159,7 @@ def _area(sides: Tensor) -> Tensor:
 
 
 def _weighted(values: Tensor, weights: Tensor) -> Tensor:
-    """Mean by weight of each crop."""
+    """Average over each crop with weights."""
     return (values * weights).flatten(1).sum(1) / weights.flatten(1).sum(1).clamp(min=1)
 
 
@@ -171,27 +172,26 @@ def train_proposals(
     stop_after: int | None = None,
     save_every: int = 100,
 ) -> Path:
-    """Train a head for the features of `weights`; a run that was cut off goes on.
+    """Train a head for the features of `weights`, or resume a run.
 
     Parameters
     ----------
     settings : ProposalSettings
     out : Path
-        Folder of the encoded crops, the state and ``weights.safetensors``: those of `weights`
-        with the head.
+        Folder of the encoded crops, the state and ``weights.safetensors``, which holds `weights`
+        and the head.
     weights : str or Path
-        Weights whose features are learnt from.
-    data : Path, optional
+        Weights whose features the head is trained on.
         As for :func:`sam3.training.sources.load_real`.
     stop_after : int, optional
-        Step to stop at, to be resumed later.
+        Step to stop at; the run can be resumed.
     save_every : int
-        Steps.
+        Number of steps between two saves.
 
     Returns
     -------
     Path
-        The weights.
+        The weights file.
     """
     out.mkdir(parents=True, exist_ok=True)
     predictor = load_predictor(weights, device="cpu")
@@ -221,7 +221,7 @@ def _train(
     stop_after: int | None,
     save_every: int,
 ) -> dict[str, Tensor]:
-    """Train a head, or go on; returns the moving average of its parameters."""
+    """Train a head, or resume; return the moving average of its parameters."""
     torch.manual_seed(settings.seed)
     head = ProposalHead(config)
     average = {name: value.clone() for name, value in head.state_dict().items()}
@@ -250,9 +250,9 @@ def _train(
         if (step + 1) % save_every == 0 or step + 1 == last:
             _LOG.info("step %d: loss %.4f, IoU of boxes %.3f", step + 1, loss.detach(), iou)
             parts = {"head": head.state_dict(), "optimiser": optimiser.state_dict()}
-            aside = state.with_suffix(".part")
-            torch.save({**parts, "average": average, "step": step + 1}, aside)
-            aside.replace(state)
+            partial = state.with_suffix(".part")
+            torch.save({**parts, "average": average, "step": step + 1}, partial)
+            partial.replace(state)
     return average
 
 
@@ -262,7 +262,7 @@ _PARTS = ("embedding", "middle", "fine", *Targets._fields)
 def _encoded(
     settings: ProposalSettings, out: Path, predictor: Predictor, data: Path | None
 ) -> Iterator[Path]:
-    """Encode crops into shards of float16, those that are missing."""
+    """Encode crops into shards of float16, unless they exist, and yield the shards."""
     folder = out / "features"
     folder.mkdir(exist_ok=True)
     sampler: CropSampler | None = None
@@ -282,9 +282,9 @@ def _encoded(
             tensors = {
                 name: torch.stack([row[i] for row in rows]).half() for i, name in enumerate(_PARTS)
             }
-            aside = path.with_suffix(".part")
-            save_file(tensors, aside)
-            aside.replace(path)
+            partial = path.with_suffix(".part")
+            save_file(tensors, partial)
+            partial.replace(path)
             _LOG.info("encoded %d crops", crops.stop)
         yield path
 
@@ -303,7 +303,7 @@ def _encode_crop(sampler: CropSampler, step: int, predictor: Predictor) -> tuple
 
 
 def _empty_crop(seed: int, side: int) -> Tensor:
-    """Make a crop (1, 3, side, side) of ground: even or slanted light, and noise of any grain."""
+    """Generate a crop (1, 3, side, side) without objects: uneven light and noise of any grain."""
     rng = np.random.default_rng(seed)
     noise = ndimage.gaussian_filter(rng.normal(size=(side, side)), rng.choice([0, 0.7, 1.5, 3]))
     noise *= rng.uniform(0, 30) / max(noise.std(), 1e-6)
@@ -315,26 +315,26 @@ def _empty_crop(seed: int, side: int) -> Tensor:
 def _batches(
     shards: list[Path], settings: ProposalSettings, first: int
 ) -> Iterator[tuple[Tensor, ...]]:
-    """Give batches without end, shuffled; the n-th is the same wherever a run was cut off."""
+    """Yield shuffled batches without end; resuming at a step yields the same batches."""
     group: list[dict[str, Tensor]] = []
-    held: tuple[int, int] | None = None
+    loaded: tuple[int, int] | None = None
     count = math.ceil(len(shards) / _SHARDS_AT_ONCE)
     each = _SHARD * min(_SHARDS_AT_ONCE, len(shards)) // settings.batch
     for step in range(first, 1 << 40):
-        turn, place = divmod(step, each)
-        epoch, part = divmod(turn, count)
+        shard_group, position = divmod(step, each)
+        epoch, part = divmod(shard_group, count)
         rng = np.random.default_rng((settings.seed, epoch))
         order = rng.permutation(len(shards))
-        if held != (epoch, part):
+        if loaded != (epoch, part):
             chosen = [
                 order[i % len(order)]
                 for i in range(part * _SHARDS_AT_ONCE, (part + 1) * _SHARDS_AT_ONCE)
             ]
             group = [load_file(shards[i]) for i in dict.fromkeys(chosen)]
-            held = epoch, part
+            loaded = epoch, part
         crops = np.random.default_rng((settings.seed, epoch, part)).permutation(
             len(group) * _SHARD
-        )[place * settings.batch : (place + 1) * settings.batch]
+        )[position * settings.batch : (position + 1) * settings.batch]
         picked = [divmod(int(crop), _SHARD) for crop in crops]
         yield tuple(
             torch.stack([group[shard][name][row] for shard, row in picked]).float()
@@ -343,12 +343,12 @@ def _batches(
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command; return its exit status."""
+    """Run the command line and return its exit status."""
     defaults = ProposalSettings()
     parser = argparse.ArgumentParser(prog="python -m sam3.training.proposals", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder for features and weights")
-    parser.add_argument("--weights", default="tiny", help="whose features are learnt from")
-    parser.add_argument("--data", type=Path, help="npz of real images, or a folder of them")
+    parser.add_argument("--weights", default="tiny", help="weights whose features are used")
+    parser.add_argument("--data", type=Path, help="npz file of real images, or a folder of them")
     parser.add_argument("--crops", type=int, default=defaults.crops)
     parser.add_argument("--steps", type=int, default=defaults.steps)
     parser.add_argument("--seed", type=int, default=defaults.seed)

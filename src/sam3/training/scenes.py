@@ -1,7 +1,7 @@
-"""Procedurally made microscopy-like scenes with exact instance labels.
+"""Procedurally generated scenes that resemble microscopy, with exact instance labels.
 
 A scene is one scalar field (brightness, or stain density) on which objects of one kind are
-painted, followed by the optics and the camera: uneven light, blur, noise, contrast, colour.
+painted, followed by optics and camera: uneven light, blur, noise, contrast, colour.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from sam3.training.shapes import (
 
 __all__ = ["KINDS", "SCENE_VERSION", "make_scene", "make_scenes"]
 
-#: Raised whenever the same seed would give other scenes, so that cached pools are made anew.
+#: Increased whenever a seed would yield different scenes, which invalidates cached pools.
 SCENE_VERSION = 3
 
 
 def _stain(rng: np.random.Generator, density: Field) -> Field:
-    """Colour a stain density as haematoxylin on an eosin ground (H, W, 3), by Beer's law."""
+    """Colour a stain density as haematoxylin on an eosin background (H, W, 3), by Beer's law."""
     size = density.shape[0]
     purple = np.array([0.65, 0.70, 0.29]) + rng.normal(0, 0.07, 3)
     pink = np.array([0.10, 0.85, 0.25]) + rng.normal(0, 0.07, 3)
@@ -46,7 +46,7 @@ def _stain(rng: np.random.Generator, density: Field) -> Field:
 
 
 def _develop(rng: np.random.Generator, field: Field) -> NDArray[np.uint8]:
-    """Light, optics and camera: (H, W) or (H, W, 3) in about 0..1 to (H, W, 3) uint8."""
+    """Simulate light, optics and camera: (H, W) or (H, W, 3), about 0..1, to (H, W, 3) uint8."""
     size = field.shape[0]
     planes = field[..., None] if field.ndim == 2 else field
     grey = planes.shape[2] == 1
@@ -73,7 +73,7 @@ def _develop(rng: np.random.Generator, field: Field) -> NDArray[np.uint8]:
     return np.ascontiguousarray(np.broadcast_to(pixels, (size, size, 3)))
 
 
-#: Kinds of scenes and how often each is drawn.
+#: Kinds of scenes and their probabilities.
 KINDS: dict[str, tuple[Callable[[np.random.Generator, int], tuple[Field, Labels]], float]] = {
     "nuclei": (kinds.nuclei, 0.12),
     "sheet": (kinds.sheet, 0.07),
@@ -91,22 +91,22 @@ KINDS: dict[str, tuple[Callable[[np.random.Generator, int], tuple[Field, Labels]
     "smear": (structures.smear, 0.06),
 }
 
-_PACKED = ("sheet", "neurites", "grains")  # without room for debris
+_PACKED = ("sheet", "neurites", "grains")  # no space for debris
 
 
 def make_scene(
     rng: np.random.Generator, size: int = 320, kind: str | None = None
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint16]]:
-    """Make one scene.
+    """Generate one scene.
 
     Parameters
     ----------
     rng
-        Source of all randomness: the same state gives the same scene.
+        Source of all randomness; its state determines the scene.
     size
-        Side in pixels; object diameters are about 12 to 140 px whatever the size.
+        Side in pixels; object diameters are about 12 to 140 px for any size.
     kind
-        One of `KINDS`, drawn by its weight when None.
+        One of `KINDS`, drawn by its probability if None.
 
     Returns
     -------
@@ -125,7 +125,7 @@ def make_scene(
         weights = np.array([weight for _, weight in KINDS.values()])
         kind = str(rng.choice(list(KINDS), p=weights / weights.sum()))
     if kind not in KINDS:
-        raise ValueError(f"unknown scene kind {kind!r}; expected one of {', '.join(KINDS)}")
+        raise ValueError(f"unknown scene kind: {kind!r}. Expected one of {', '.join(KINDS)}.")
     field, labels = KINDS[kind][0](rng, size)
     if kind not in _PACKED and field.ndim == 2 and rng.random() < 0.4:
         add_debris(rng, field, labels, 0.3)
@@ -136,11 +136,13 @@ def make_scene(
 def make_scenes(
     seed: int, start: int, stop: int, size: int = 320
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint16]]:
-    """Make the scenes `start` to `stop` of the pool `seed`, each from a generator of its own.
+    """Generate the scenes `start` to `stop` of the pool `seed`, each with its own generator.
 
     Returns
     -------
     images (n, size, size, 3) uint8 and labels (n, size, size) uint16.
     """
-    made = [make_scene(np.random.default_rng((seed, index)), size) for index in range(start, stop)]
-    return np.stack([image for image, _ in made]), np.stack([labels for _, labels in made])
+    scenes = [
+        make_scene(np.random.default_rng((seed, index)), size) for index in range(start, stop)
+    ]
+    return np.stack([image for image, _ in scenes]), np.stack([labels for _, labels in scenes])

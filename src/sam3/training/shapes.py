@@ -1,4 +1,4 @@
-"""Shapes, textures and places from which scenes are made."""
+"""Shapes, textures and positions for scenes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 from skimage.measure import label as label_components
 
-_MAX_OBJECTS = 140  # bounds the time of a scene of small objects
+_MAX_OBJECTS = 140  # limits the time for a scene of small objects
 _MIN_AREA = 20
 
 Field = NDArray[np.float32]
@@ -22,7 +22,7 @@ Labels = NDArray[np.int32]
 
 @dataclass(frozen=True)
 class Patch:
-    """One object on its window: rho (h, w) is 0 at the centre and 1 on the outline.
+    """One object in its window: rho (h, w) is 0 at the centre and 1 on the outline.
 
     `x` and `y` (h, w) are offsets from the centre in units of the radius.
     """
@@ -38,7 +38,7 @@ Paint = Callable[[Patch], Field]
 
 
 def keep_largest_components(labels: NDArray[np.integer], min_area: int = _MIN_AREA) -> Labels:
-    """Reduce every label to its largest 8-connected component; drop what stays small.
+    """Reduce every label to its largest 8-connected component, and drop small ones.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def keep_largest_components(labels: NDArray[np.integer], min_area: int = _MIN_AR
     owner[parts.ravel()] = labels.ravel()
     order = np.argsort(areas, kind="stable")
     largest = np.zeros(int(owner.max(initial=0)) + 1, np.int64)
-    largest[owner[order]] = order  # the last one written, the largest, stays
+    largest[owner[order]] = order  # later, larger components overwrite earlier ones
     kept = np.unique(largest[1:])
     kept = kept[(kept > 0) & (areas[kept] >= min_area)]
     table = np.zeros(count + 1, np.int32)
@@ -67,7 +67,7 @@ def keep_largest_components(labels: NDArray[np.integer], min_area: int = _MIN_AR
 
 @lru_cache(maxsize=256)
 def _knots(count: int, size: int) -> tuple[NDArray[np.int64], Field]:
-    """Return the left knot (size,) of each pixel and its smooth-step part of the way on."""
+    """Return the left knot (size,) of each pixel and its smooth-step position after it."""
     position = np.linspace(0, count - 1.001, size)
     left = np.floor(position).astype(np.int64)
     part = (position - left).astype(np.float32)
@@ -76,7 +76,7 @@ def _knots(count: int, size: int) -> tuple[NDArray[np.int64], Field]:
 
 def enlarge(grid: Field, size: int) -> Field:
     """Interpolate a grid (rows, columns) of at least 2 x 2 knots to (size, size)."""
-    # by indexing, since a matrix product wakes every core for so small a task
+    # By indexing, since a matrix product would wake every core for such a small task.
     left, part = _knots(grid.shape[0], size)
     tall = grid[left] + part[:, None] * (grid[left + 1] - grid[left])
     left, part = _knots(grid.shape[1], size)
@@ -87,9 +87,9 @@ def enlarge(grid: Field, size: int) -> Field:
 def noise(
     rng: np.random.Generator, size: int, cell: float, octaves: int = 1, stretch: float = 1.0
 ) -> Field:
-    """Smooth noise (size, size) of about zero mean and unit deviation, features of `cell` px.
+    """Generate smooth noise (size, size), about zero mean and unit deviation, grain `cell` px.
 
-    `stretch` > 1 draws the features out along the rows.
+    `stretch` > 1 elongates the grain along the rows.
     """
     total = np.zeros((size, size), np.float32)
     weight, power = 1.0, 0.0
@@ -109,7 +109,7 @@ def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
 
 
 def haze(field: Field, sigma: float) -> Field:
-    """Wide Gaussian blur, done on a quarter-size copy because the exact one is slow."""
+    """Blur with a wide Gaussian on a quarter-size copy, which is much faster."""
     size = field.shape[0] // 4 * 4
     small = field[:size, :size].reshape(size // 4, 4, size // 4, 4).mean((1, 3))
     small = ndimage.gaussian_filter(small, max(sigma / 4, 0.5), truncate=2.5)
@@ -117,7 +117,7 @@ def haze(field: Field, sigma: float) -> Field:
 
 
 def window_around(size: int, row: float, column: float, reach: float) -> tuple[slice, slice]:
-    """Return the rows and columns of the image within `reach` px of a place."""
+    """Return the rows and columns of the image within `reach` px of a position."""
     return (
         slice(max(0, math.floor(row - reach)), max(0, min(size, math.ceil(row + reach) + 1))),
         slice(max(0, math.floor(column - reach)), max(0, min(size, math.ceil(column + reach) + 1))),
@@ -125,7 +125,7 @@ def window_around(size: int, row: float, column: float, reach: float) -> tuple[s
 
 
 def offsets(window: tuple[slice, slice], row: float, column: float) -> tuple[Field, Field]:
-    """Return x (1, w) and y (h, 1) of a window, relative to a place."""
+    """Return x (1, w) and y (h, 1) of a window, relative to a position."""
     y = np.arange(window[0].start, window[0].stop, dtype=np.float32) - np.float32(row)
     x = np.arange(window[1].start, window[1].stop, dtype=np.float32) - np.float32(column)
     return x[None, :], y[:, None]
@@ -140,7 +140,7 @@ def blob(
     elongation: float = 0.3,
     spread: float = 0.15,
 ) -> Shape:
-    """Make ellipses whose radius is modulated by random Fourier terms of orders 2 to 5."""
+    """Generate ellipses whose radius is modulated by random Fourier terms of orders 2 to 5."""
 
     def shape(row: float, column: float) -> Patch:
         radius = 0.5 * diameter * math.exp(rng.normal(0, spread))
@@ -166,7 +166,7 @@ def blob(
 
 
 def rod(rng: np.random.Generator, size: int, width: float, aspect: float) -> Shape:
-    """Make bent capsules, `width` px across, most of them pointing in one common direction."""
+    """Generate bent capsules, `width` px across, most of them with a common orientation."""
     common = rng.uniform(0, math.pi)
     order = rng.uniform(0, 1.5)
 
@@ -189,7 +189,7 @@ def rod(rng: np.random.Generator, size: int, width: float, aspect: float) -> Sha
 
 
 def positions(rng: np.random.Generator, size: int, spacing: float) -> NDArray[np.float64]:
-    """Return (n, 2) row, column places: a jittered, thinned triangular grid, often clustered."""
+    """Return (n, 2) positions (row, column) on a jittered, thinned grid, often clustered."""
     rows = np.arange(-0.3 * spacing, size + 0.3 * spacing, spacing * 0.87)
     columns = np.arange(-0.5 * spacing, size + 0.5 * spacing, spacing)
     grid = np.stack(np.meshgrid(rows, columns, indexing="ij"), -1)
@@ -197,7 +197,7 @@ def positions(rng: np.random.Generator, size: int, spacing: float) -> NDArray[np
     points = grid.reshape(-1, 2) + rng.uniform(0, spacing, 2) - spacing / 2
     points += rng.normal(0, rng.uniform(0.05, 0.22) * spacing, points.shape)
     points = points[((points > -0.2 * spacing) & (points < size + 0.2 * spacing)).all(1)]
-    if rng.random() < 0.5:  # clusters: keep where a smooth map is high
+    if rng.random() < 0.5:  # clusters, where smooth noise is high
         inside = np.clip(points.astype(int), 0, size - 1)
         density = noise(rng, size, size / rng.uniform(2, 5))[inside[:, 0], inside[:, 1]]
         kept = points[density > rng.uniform(-0.9, 0.3)]
@@ -220,10 +220,10 @@ def scatter(
     *,
     opaque: bool = False,
 ) -> Labels:
-    """Paint objects into `field` (in place) and return their labels, not yet cleaned.
+    """Paint objects into `field` in place and return their raw labels.
 
-    Opaque objects cover earlier ones; others share out the overlap by the smaller rho, which
-    gives straight contact lines between touching neighbours.
+    Opaque objects cover earlier ones. Others divide an overlap by the smaller rho, which yields
+    straight contact lines between touching neighbours.
     """
     size = field.shape[0]
     labels = np.zeros((size, size), np.int32)
@@ -242,7 +242,7 @@ def scatter(
 def warped_grid(
     rng: np.random.Generator, size: int, diameter: float, strength: float
 ) -> tuple[Field, Field]:
-    """Rows and columns (size, size) of an image, bent by `strength` in units of `diameter`."""
+    """Return rows and columns (size, size) of an image, bent by `strength` times `diameter`."""
     rows, columns = np.mgrid[:size, :size].astype(np.float32)
     bend = np.float32(diameter * strength)
     return (
@@ -260,35 +260,35 @@ def tile(
     jitter: float,
     sizes: float,
 ) -> tuple[Field, Labels]:
-    """Tile a plane by a Voronoi diagram around a jittered grid of places.
+    """Tile a plane with the Voronoi diagram of a jittered grid of seeds.
 
     Parameters
     ----------
     rng
         Source of randomness.
     rows, columns
-        (H, W), where each pixel lies in the plane.
+        (H, W), coordinates of each pixel in the plane.
     diameter, jitter
-        Distance of the places, and their deviation in units of it.
+        Distance of the seeds, and their deviation in units of it.
     sizes
         Deviation of the logarithm of the tiles' sizes.
 
     Returns
     -------
     gap
-        (H, W), how much farther the second nearest place is than the nearest: about twice the
+        (H, W), distance to the second nearest seed minus that to the nearest: about twice the
         distance to the border.
     labels
-        (H, W), tiles from 1 on.
+        (H, W), tiles numbered from 1.
     """
     low = np.array([rows.min(), columns.min()]) - diameter / 2
     high = np.array([rows.max(), columns.max()]) + diameter / 2
     axes = [np.arange(a, b, diameter) for a, b in zip(low, high, strict=True)]
-    places = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 2)
-    places += rng.normal(0, diameter * jitter, places.shape)
-    # a farther place wins where its tile is larger: the distance is taken to a raised point
-    raised = diameter * 0.35 * np.abs(rng.normal(0, sizes, len(places)))
-    points = np.column_stack([places, raised])
+    seeds = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 2)
+    seeds += rng.normal(0, diameter * jitter, seeds.shape)
+    # Raising seeds out of the plane by random heights shrinks the tiles of the high ones.
+    heights = diameter * 0.35 * np.abs(rng.normal(0, sizes, len(seeds)))
+    points = np.column_stack([seeds, heights])
     pixels = np.stack([rows.ravel(), columns.ravel(), np.zeros(rows.size, np.float32)], 1)
     distances, index = cKDTree(points).query(pixels, k=2)
     gap = (distances[:, 1] - distances[:, 0]).reshape(rows.shape)

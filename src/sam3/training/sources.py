@@ -1,4 +1,4 @@
-"""Labelled images to train on: real ones from a file, and a cached pool of made scenes."""
+"""Labelled training images: real ones from files, and a cached pool of scenes."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from sam3.training.splits import PARTIAL, Side, plane_side, split_images, volume
 __all__ = ["Sample", "load_real", "scene_pool"]
 
 _POOL_CHUNK = 25
-_PLANES = 8  # of a volume; neighbouring ones are nearly the same picture
-_LIMITS = (0.1, 99.9)  # percentiles between which 16-bit volumes are stretched
+_PLANES = 8  # per volume; neighbouring planes are nearly identical
+_LIMITS = (0.1, 99.9)  # percentiles to which 16-bit volumes are stretched
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,9 +36,9 @@ class Sample:
     name
         Unique name.
     group
-        Kind of image within its set; these are drawn by the square root of their number.
+        Kind of image within its set, sampled in proportion to the square root of its size.
     domain
-        The set it comes from; sets are drawn by the square root of their number of images.
+        Name of its set, sampled in proportion to the square root of its number of images.
     complete
         Whether every object is labelled, so that unlabelled pixels are background.
     """
@@ -57,16 +57,16 @@ def load_real(path: str | Path | None = None) -> tuple[list[Sample], list[Sample
     Parameters
     ----------
     path
-        An npz, or a folder whose npz files are all read, those in its folders as well. Each npz is
-        a set, with `<id>_image` (H, W) or (H, W, 3) uint8 and `<id>_labels` (H, W) uint16 for every
-        image. A volume or time-lapse has `<id>_kind` as well, and planes before rows. None gives
-        no images.
+        An npz file, or a folder that is searched recursively for npz files. Each file is a set with
+        `<id>_image` (H, W) or (H, W, 3) uint8 and `<id>_labels` (H, W) uint16 for every image.
+        Volumes and time-lapses also have `<id>_kind`, and planes as first axis. None for no
+        images.
 
     Returns
     -------
     train, validation
-        See :func:`sam3.training.splits.split_images`. Labels for validation are as they are;
-        those for training are reduced to connected components. Both are empty without a path.
+        See :func:`sam3.training.splits.split_images`. Labels of validation images are unchanged;
+        those of training images are reduced to connected components. Both empty without a path.
     """
     train: list[Sample] = []
     validation: list[Sample] = []
@@ -83,7 +83,7 @@ def load_real(path: str | Path | None = None) -> tuple[list[Sample], list[Sample
 
 
 def _read_set(path: Path) -> Iterator[tuple[Side, Sample]]:
-    """Yield the images of an npz with their sides, without those that are on neither."""
+    """Yield the images of an npz file with their sides, except those that belong to neither."""
     domain = path.stem.removesuffix("_more")
     with np.load(path, allow_pickle=False) as archive:
         names = sorted(key.removesuffix("_image") for key in archive if key.endswith("_image"))
@@ -100,7 +100,7 @@ def _read_set(path: Path) -> Iterator[tuple[Side, Sample]]:
 def _planes(
     domain: str, name: str, pixels: NDArray[np.integer], labels: NDArray[np.int32]
 ) -> Iterator[tuple[Side, Sample]]:
-    """Yield planes of a volume; the parts of an object in a plane are objects of their own."""
+    """Yield planes of a volume, with the components of an object in a plane as objects."""
     low, high = np.percentile(pixels[:, ::2, ::2], _LIMITS)
     whole = volume_side(domain, name)
     step = max(2, len(pixels) // _PLANES)
@@ -127,18 +127,18 @@ def _sample(domain: str, name: str, pixels: NDArray[np.uint8], labels: NDArray[n
 def scene_pool(
     count: int, seed: int, cache_dir: str | Path, *, size: int = 320, processes: int = 2
 ) -> list[Sample]:
-    """Make a pool of scenes, or read it from the cache when it was made before.
+    """Generate a pool of scenes, or read it from the cache.
 
     Parameters
     ----------
     count, seed
-        Number of scenes, and the seed they follow from.
+        Number of scenes, and the seed that determines them.
     cache_dir
-        Folder of the cache, made when missing; about 0.5 MB a scene.
+        Folder of the cache, created if missing; about 0.5 MB per scene.
     size
         Side of a scene in pixels.
     processes
-        Processes to make them with.
+        Number of processes to generate them with.
 
     Returns
     -------
@@ -151,16 +151,16 @@ def scene_pool(
         starts = range(0, count, _POOL_CHUNK)
         jobs = [(seed, start, min(start + _POOL_CHUNK, count), size) for start in starts]
         if processes > 1 and len(jobs) > 1:
-            # spawned, as a fork of a process that runs torch threads can hang
+            # Spawned, because a fork of a process with torch threads can hang.
             with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as executor:
-                made = list(executor.map(make_scenes, *zip(*jobs, strict=True)))
+                chunks = list(executor.map(make_scenes, *zip(*jobs, strict=True)))
         else:
-            made = [make_scenes(*job) for job in jobs]
-        part = path.with_name(f"part-{path.name}")  # a cut-off run leaves no half-written cache
+            chunks = [make_scenes(*job) for job in jobs]
+        part = path.with_name(f"part-{path.name}")  # an interrupted run leaves no partial cache
         np.savez(
             part,
-            images=np.concatenate([images for images, _ in made]),
-            labels=np.concatenate([labels for _, labels in made]),
+            images=np.concatenate([images for images, _ in chunks]),
+            labels=np.concatenate([labels for _, labels in chunks]),
         )
         part.replace(path)
     with np.load(path, allow_pickle=False) as archive:

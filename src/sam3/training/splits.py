@@ -1,7 +1,7 @@
-"""Division of labelled images into training and validation, by set.
+"""Split of labelled images into training and validation, by set.
 
-Images that show nearly the same thing stay on one side: the tiles of a picture, the fields of a
-slide in two kinds of light, the planes of a volume.
+Nearly identical images stay on one side: the tiles of an image, the fields of a slide in two
+modalities, the planes of a volume.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Literal
 
 __all__ = ["PARTIAL", "Side", "plane_side", "split_images", "volume_side"]
 
-#: Where an image belongs; None where it is too near the other side's images.
+#: Side of an image; None if it is too similar to images of the other side.
 Side = Literal["train", "validation"] | None
 
-#: Sets with objects that carry no label: what is unlabelled there need not be background.
+#: Sets with unlabelled objects, where unlabelled pixels may not be background.
 PARTIAL = frozenset(
     {
         "bacteria_ecoli",
@@ -33,10 +33,10 @@ PARTIAL = frozenset(
 _EVERY = 4
 _TILE = r"^.*(?=_t\d+$)"
 _PLANE = re.compile(r"^(.*)_z(\d+)$")
-#: The part of an ID that names its group, where that is not what comes before the tile.
+#: The part of an ID that identifies its group, where that is not the part before the tile.
 _GROUPS = {
-    "bacteria_ecoli": r"\d+$",  # a field, in bright field and fluorescence
-    "em_chloroplast": r"t\d+$",  # a place in neighbouring sections
+    "bacteria_ecoli": r"\d+$",  # a field, in brightfield and fluorescence
+    "em_chloroplast": r"t\d+$",  # a position in adjacent sections
     "nuclei_embryo3d": r"emb\d+",
 }
 #: Validation groups of sets that are not split by every fourth group.
@@ -44,13 +44,13 @@ _CHOSEN = {
     "nuclei_embryo3d": {"emb02", "emb06", "emb10"},
     "em_neurites3d": {"gala_train"},
 }
-#: Sets on neither side: a program's labels, of a scene that is a validation image of phase_t98g.
+#: Sets that are not used: labels made by a program, of a validation image of phase_t98g.
 _LEFT_OUT = {"phase_t98g_t"}
 _TRAINED_SHARE, _VALIDATION_SHARE = 5 / 8, 1 / 4
 
 
 def split_images(domain: str, names: Sequence[str]) -> dict[str, Side]:
-    """Return the side of each image of a set: every fourth group, by sorted name, validates.
+    """Return the side of each image of a set: every fourth group, sorted by name, validates.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def split_images(domain: str, names: Sequence[str]) -> dict[str, Side]:
         Name of the set.
     names
         IDs of its images. Those that end in ``_z`` and a number are planes of a volume: the last
-        quarter of the planes validates, and a gap before it is left out.
+        quarter of the planes validates, and a gap before it is not used.
     """
     pattern = re.compile(_GROUPS.get(domain, _TILE))
     groups: dict[str, list[str]] = defaultdict(list)
@@ -67,10 +67,10 @@ def split_images(domain: str, names: Sequence[str]) -> dict[str, Side]:
         if plane := _PLANE.match(name):
             volumes[plane[1]].append((int(plane[2]), name))
         else:
-            found = pattern.search(name)
-            groups[found[0] if found else name].append(name)
+            match = pattern.search(name)
+            groups[match[0] if match else name].append(name)
     chosen = _CHOSEN.get(domain, set(sorted(groups)[::_EVERY]))
-    if domain not in _CHOSEN and volumes:  # there is something to validate on already
+    if domain not in _CHOSEN and volumes:  # the planes already provide validation images
         chosen = set()
     sides: dict[str, Side] = {
         name: "validation" if group in chosen else "train"
@@ -84,7 +84,7 @@ def split_images(domain: str, names: Sequence[str]) -> dict[str, Side]:
 
 
 def plane_side(domain: str, plane: int, planes: int) -> Side:
-    """Return the side of a plane of a volume that is on neither side as a whole."""
+    """Return the side of a plane of a volume that is split by planes."""
     if domain in _LEFT_OUT:
         return None
     share = plane / planes
@@ -94,7 +94,7 @@ def plane_side(domain: str, plane: int, planes: int) -> Side:
 
 
 def volume_side(domain: str, name: str) -> Side:
-    """Return the side of a volume of a set that is split by volumes, None of others."""
+    """Return the side of a volume in a set that is split by volumes, None in other sets."""
     if domain not in _CHOSEN:
         return None
     return split_images(domain, [name])[name]

@@ -1,4 +1,4 @@
-"""Scenes of packed, membrane-bound, hollow and branched structures, each with its labels."""
+"""Generators of scenes with packed, membrane-bound, hollow and branched structures."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from sam3.training.shapes import (
     warped_grid,
 )
 
-_MOST_STEPS = 90  # of a branch
+_MOST_STEPS = 90  # per branch
 
 
 def _tone(rng: np.random.Generator, labels: Labels, middle: float, spread: float) -> Field:
-    """Brightness (H, W) of its own for each label."""
+    """Draw a brightness for each label and map it to pixels (H, W)."""
     tones = middle * np.exp(rng.normal(0, spread, int(labels.max()) + 1))
     return tones.astype(np.float32)[labels]
 
 
 def neurites(rng: np.random.Generator, size: int) -> tuple[Field, Labels]:
-    """Paint an electron micrograph of packed processes: dark membranes, organelles unlabelled."""
+    """Paint an electron micrograph of packed processes: dark membranes, unlabelled organelles."""
     diameter = log_uniform(rng, 16, 90)
     rows, columns = warped_grid(rng, size, diameter, rng.uniform(0.1, 0.35))
     sizes = rng.uniform(0.3, 0.8)
@@ -44,7 +44,7 @@ def neurites(rng: np.random.Generator, size: int) -> tuple[Field, Labels]:
         gap > 3 * width
     )
     field = field * (1 - 0.45 * dark) * (1 - rng.uniform(0.4, 0.85) * membrane)
-    if rng.random() < 0.6:  # the membrane belongs to nobody
+    if rng.random() < 0.6:  # the membrane is background
         labels[gap < width * rng.uniform(0.5, 2)] = 0
     return field.astype(np.float32), labels
 
@@ -70,7 +70,7 @@ def organelles(rng: np.random.Generator, size: int) -> tuple[Field, Labels]:
 
 
 def hollow(rng: np.random.Generator, size: int) -> tuple[Field, Labels]:
-    """Paint tubes cut across: either what a thick wall encloses is the object, or the wall."""
+    """Paint cross-sections of tubes, with either the lumen or the wall as the object."""
     diameter = log_uniform(rng, 16, 130)
     inner = rng.uniform(0.5, 0.85)
     wall, inside = rng.uniform(0.7, 1.0), rng.uniform(0.2, 0.5)
@@ -94,7 +94,7 @@ def hollow(rng: np.random.Generator, size: int) -> tuple[Field, Labels]:
 
 
 def crowd(rng: np.random.Generator, size: int) -> tuple[Field, Labels]:
-    """Paint colonies of cells that lie side by side, in phase contrast or fluorescence."""
+    """Paint colonies of adjacent cells in phase contrast or fluorescence."""
     width = log_uniform(rng, 7, 32)
     aspect = rng.uniform(1.5, 5) if rng.random() < 0.7 else rng.uniform(1.0, 1.6)
     rows, columns = warped_grid(rng, size, 6 * width, rng.uniform(0.03, 0.25))
@@ -125,7 +125,7 @@ def crowd(rng: np.random.Generator, size: int) -> tuple[Field, Labels]:
 
 
 def grains(rng: np.random.Generator, size: int) -> tuple[Field, Labels]:
-    """Paint gravel, powder or crystals: opaque, packed, lit from one side, in colour at times."""
+    """Paint gravel, powder or crystals: opaque, packed, lit from one side, sometimes coloured."""
     diameter = log_uniform(rng, 14, 120)
     rows, columns = warped_grid(rng, size, diameter, rng.uniform(0, 0.12))
     sizes, jitter = rng.uniform(0.2, 0.7), rng.uniform(0.15, 0.35)
@@ -154,7 +154,7 @@ def grains(rng: np.random.Generator, size: int) -> tuple[Field, Labels]:
 
 
 def branched(rng: np.random.Generator, size: int) -> tuple[Field, Labels]:
-    """Paint cells with branches, such as neurons or glia, or a few thick fibres."""
+    """Paint branched cells such as neurons or glia, or a few thick fibres."""
     thickness = log_uniform(rng, 2, 9)
     bright = rng.random() < 0.6
     depth = np.zeros((size, size), np.float32)
@@ -192,7 +192,7 @@ def _grow(
     thickness: float,
     forks: int,
 ) -> None:
-    """Draw a branch that winds, thins out and forks, into `own` in place."""
+    """Draw a winding, thinning and forking branch into `own` in place."""
     place = np.array(start)
     steps = int(rng.integers(15, _MOST_STEPS))
     wander = rng.uniform(0.05, 0.25)
@@ -206,7 +206,7 @@ def _grow(
 
 
 def _stamp(own: Field, place: NDArray[np.float64], radius: float) -> None:
-    """Raise `own` to a dome of `radius` px at (row, column), in place; 1 at its centre."""
+    """Raise `own` in place to a dome of `radius` px at (row, column), 1 at its centre."""
     low = np.maximum(np.floor(place - radius).astype(int), 0)
     high = np.ceil(place + radius).astype(int) + 1
     window = (slice(low[0], max(low[0], high[0])), slice(low[1], max(low[1], high[1])))

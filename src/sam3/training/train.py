@@ -1,4 +1,4 @@
-"""The training loop: resumable, deterministic given a seed, with checkpoints and a curve."""
+"""The training loop: resumable, deterministic for a seed, with checkpoints and a curve."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ _STATE_FILE, _WEIGHTS_FILE, _LOG_FILE = "state.pt", "weights.safetensors", "log.
 _RENDEZVOUS = "rendezvous"
 _SEED_STRIDE = 1_000_003
 _HELD_OUT_SCENES = 24
-_MOST_LEFT_OUT = 20
-_CORRECTIONS = (1, 3, 1, 2, 1, 5, 2, 1, 4, 1, 2, 6)  # in turn, at every second step
+_MOST_SKIPPED = 20
+_CORRECTIONS = (1, 3, 1, 2, 1, 5, 2, 1, 4, 1, 2, 6)  # cycled through, at every second step
 
 
 @dataclass(frozen=True)
 class Phase:
-    """A stretch of the training with one crop size.
+    """A part of the training with one crop size.
 
     Parameters
     ----------
     until : float
-        End of the phase as a share of all steps, in (0, 1].
+        End of the phase as a fraction of all steps, in (0, 1].
     images, prompts : int
-        Crops a step, and prompted objects a crop.
+        Number of crops per step, and of prompted objects per crop.
     crop : int
         Side of the crops in pixels of the model's input.
     """
@@ -59,7 +59,7 @@ class Phase:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Everything that decides the outcome of a run.
+    """Settings that determine the outcome of a run.
 
     Parameters
     ----------
@@ -69,28 +69,28 @@ class Settings:
         Seed of weights, scenes, crops and prompts.
     learning_rate, weight_decay : float
         Of AdamW; the rate rises over `warmup` steps, stays, and falls to zero over the last
-        `cooldown` share of the steps.
+        `cooldown` fraction of the steps.
     warmup : int
-        Steps.
+        Number of steps.
     cooldown : float
-        Share of the steps.
+        Fraction of the steps.
     scenes : int
-        Procedurally made scenes in the pool.
+        Number of generated scenes in the pool.
     real_fraction : float
-        Share of crops from real images, where these are given.
+        Fraction of crops from real images, if there are any.
     leave_out : tuple of str
-        Sets of real images that are not trained on, to see what a model makes of a new field.
+        Sets of real images to exclude, to evaluate the model on unseen kinds of images.
     preset : str
         Model to train.
     phases : tuple of Phase
         Crop sizes in order; the last ends at 1.
     ema : float
-        Decay of the moving average of the weights, which is what is validated and saved.
+        Decay of the moving average of the weights, which is validated and saved.
     bfloat16 : bool
         Run the network under autocast to bfloat16.
     processes : int
-        Share the images of a step among so many processes, each with its own seed for crops. On a
-        CPU one single-threaded process a core is about a third faster than one with all threads.
+        Number of processes that share the images of a step, each with its own seed for crops. On a
+        CPU, one single-threaded process per core is about a third faster than one with all threads.
     """
 
     steps: int = 12000
@@ -119,7 +119,7 @@ class Settings:
         return phase.images, phase.prompts, phase.crop
 
     def share(self, step: int) -> tuple[int, int, int]:
-        """Return (images, prompts, crop) of a step for one of the processes."""
+        """Return (images, prompts, crop) of a step for one process."""
         images, prompts, crop = self.schedule(step)
         return max(1, images // self.processes), prompts, crop
 
@@ -143,28 +143,29 @@ def train(
     validation_batches: int = 6,
     stop_after: int | None = None,
 ) -> Path:
-    """Train, or go on with a run that was cut off.
+    """Train a model, or resume a run.
 
     Parameters
     ----------
     settings : Settings
-        See there. A resumed run may be given other steps, phases or rates.
+        A resumed run may have other steps, phases or rates.
     out : Path
         Folder for the state, the weights, the log and the curve.
     data : Path, optional
-        Real images, see the README of this package; made scenes alone are used without.
+        Real images, see the README of this package; scenes only by default.
     init : Path, optional
+        Initial weights.
         Weights to start from.
     device : str
         Torch device.
     workers : int
-        Processes that make batches.
+        Number of processes that prepare batches.
     save_every, validate_every : int
-        Steps.
+        Number of steps.
     validation_batches : int
-        Batches of 16 held-out crops; from held-out images, or from scenes of their own without.
+        Number of batches of 16 crops from held-out images, or from scenes if there are none.
     stop_after : int, optional
-        Step at which to stop before the schedule ends, to be resumed later.
+        Step to stop at before the schedule ends; the run can be resumed.
 
     Returns
     -------
@@ -196,7 +197,7 @@ def train(
 
 @dataclass(frozen=True)
 class _Job:
-    """Arguments of :func:`train`, for every process."""
+    """Arguments of :func:`train` for each process."""
 
     settings: Settings
     out: Path
@@ -211,7 +212,7 @@ class _Job:
 
 
 def _work(rank: int, job: _Job) -> None:
-    """Run one process of the training; the first one validates and saves."""
+    """Run one process of the training; the first also validates and saves."""
     settings, processes = job.settings, job.settings.processes
     if processes > 1:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
@@ -262,7 +263,7 @@ class _Run:
         self.optimizer = torch.optim.AdamW(
             _parameter_groups(self.network, settings.weight_decay), betas=(0.9, 0.98)
         )
-        self.step = self.left_out = 0
+        self.step = self.skipped = 0
         self.clock, self.figures = time.perf_counter(), dict[str, list[Tensor]]()
         state_file = out / _STATE_FILE
         if state_file.exists():
@@ -272,7 +273,7 @@ class _Run:
             self.optimizer.load_state_dict(state["optimizer"])
             self.step = state["step"]
             _LOG.info("resumed at step %d", self.step)
-        self.clocked = self.step
+        self.logged = self.step
 
     def advance(self, batch: Batch) -> None:
         """Take one optimiser step."""
@@ -292,23 +293,23 @@ class _Run:
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         self.step += 1
         if not norm.isfinite():
-            self._leave_out()
+            self._skip()
             return
-        self.left_out = 0
+        self.skipped = 0
         self.optimizer.step()
         self._update_average()
         for name, value in {"loss": loss.detach(), **figures}.items():
-            self.figures.setdefault(name, []).append(value)  # a number would wait for a GPU
+            self.figures.setdefault(name, []).append(value)  # converting to float would sync a GPU
 
-    def _leave_out(self) -> None:
-        """Learn nothing from this step; give up when there was nothing to learn from for long."""
-        self.left_out += 1
-        _LOG.warning("step %d: infinite gradients, left out", self.step)
-        if self.left_out == _MOST_LEFT_OUT:
+    def _skip(self) -> None:
+        """Skip a step without finite gradients; give up after too many in a row."""
+        self.skipped += 1
+        _LOG.warning("step %d: infinite gradients, skipped", self.step)
+        if self.skipped == _MOST_SKIPPED:
             raise TrainingError(
-                f"the gradients of the last {self.left_out} steps, up to step {self.step}, are "
-                f"infinite or no numbers. What was saved in {self.out} before is sound; go on "
-                "from there with a lower learning rate, or without bfloat16."
+                f"the gradients of the last {self.skipped} steps, up to step {self.step}, are not "
+                f"finite. Resume from the state saved in {self.out}, with a lower learning rate or "
+                "without bfloat16."
             )
 
     def _share_gradients(self) -> None:
@@ -332,16 +333,16 @@ class _Run:
             torch._foreach_lerp_(ours, theirs, 1 - decay)
 
     def validate(self, batches: list[Batch]) -> None:
-        """Log mean figures since the last time, and those of the average on held-out crops."""
+        """Log the mean figures since the last time, and those of the average on held-out crops."""
         row: dict[str, Any] = {"step": self.step, "crop": self.settings.schedule(self.step - 1)[2]}
-        row["seconds_per_step"] = (time.perf_counter() - self.clock) / (self.step - self.clocked)
+        row["seconds_per_step"] = (time.perf_counter() - self.clock) / (self.step - self.logged)
         row |= {name: float(torch.stack(v).mean()) for name, v in self.figures.items()}
         row |= {f"held_out_{name}": value for name, value in self._held_out(batches).items()}
         row = {k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}
         _append_row(self.out / _LOG_FILE, row)
         _LOG.info("%s", " ".join(f"{k}={v}" for k, v in row.items()))
         draw_curve(self.out / _LOG_FILE, self.out / "curve.png")
-        self.clock, self.clocked, self.figures = time.perf_counter(), self.step, {}
+        self.clock, self.logged, self.figures = time.perf_counter(), self.step, {}
 
     def _held_out(self, batches: list[Batch]) -> dict[str, float]:
         sums: dict[str, float] = {}
@@ -357,7 +358,7 @@ class _Run:
         return sums
 
     def save(self) -> None:
-        """Write the state to resume from, and the averaged weights."""
+        """Write the state for resuming, and the averaged weights."""
         state = {
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
@@ -375,7 +376,7 @@ class _Run:
 
 
 def _parameter_groups(network: torch.nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Weight decay on matrices only, not on biases, norms, embeddings and tokens."""
+    """Apply weight decay to matrices only, not to biases, norms, embeddings and tokens."""
     decayed: list[Tensor] = []
     free: list[Tensor] = []
     for name, parameter in network.named_parameters():
