@@ -150,5 +150,5 @@ def test_bfloat16_is_close_and_returns_float32(predictor: Predictor) -> None:
     assert coarse.logits.dtype == coarse.scores.dtype == np.float32
     difference = np.linalg.norm(coarse.logits - exact.logits) / np.linalg.norm(exact.logits)
     assert 0 < difference < 0.1
-    with pytest.raises(ConfigError, match="unknown precision 'int3'"):
+    with pytest.raises(ConfigError, match="unknown precision: 'int3'"):
         Predictor(build_click_model(get_preset("tiny")), "cpu", "int3")  # type: ignore[arg-type]

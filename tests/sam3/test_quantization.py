@@ -161,7 +161,7 @@ def test_other_devices_are_refused() -> None:
 
 
 def test_a_wrong_name_is_refused_with_the_names_there_are() -> None:
-    with pytest.raises(ConfigError, match=r"unknown precision 'int4'.*int8"):
+    with pytest.raises(ConfigError, match=r"unknown precision: 'int4'.*int8"):
         load_predictor("tiny", device="cpu", precision="int4")  # type: ignore[arg-type]
 
 
@@ -170,7 +170,7 @@ def test_products_that_overflow_or_are_not_there_are_refused(
 ) -> None:
     # What a processor without VNNI gives: sums of two products stop at 32767.
     monkeypatch.setattr(quantization, "_product", lambda *_: torch.full((2, 2), 32767.0 * 32))
-    with pytest.raises(UnsupportedError, match=r"without overflow.*VNNI.*use precision="):
+    with pytest.raises(UnsupportedError, match=r"without overflow.*VNNI.*Use precision="):
         quantize_trunk(exact.model.trunk)
 
     def missing(*_: object) -> torch.Tensor:

@@ -76,7 +76,7 @@ def test_the_same_seed_makes_the_same_scene() -> None:
 
 
 def test_an_unknown_kind_of_scene_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ValueError, match=r"'stars'; expected one of .*nuclei"):
+    with pytest.raises(ValueError, match=r"'stars'\. Expected one of .*nuclei"):
         make_scene(np.random.default_rng(0), 64, "stars")
 
 
