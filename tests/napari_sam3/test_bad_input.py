@@ -103,7 +103,7 @@ def test_a_click_outside_the_image(open_desk: OpenDesk, blobs: Image) -> None:
 def test_a_box_without_area(open_desk: OpenDesk, blobs: Image) -> None:
     desk = open_desk(blobs)
     desk.hand.drag((20, 10), (20, 60))
-    assert "no usable area" in desk.status
+    assert "too small" in desk.status
     assert desk.session.prompts.is_empty
     assert len(desk.widget.binding.boxes.data) == 0
     boxes = desk.widget.binding.boxes

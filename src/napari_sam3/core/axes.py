@@ -1,4 +1,4 @@
-"""What the axes of an image are: their names, units, scale and place. Formats read and write it."""
+"""Names, units, scale and origin of the axes of an image, for all file formats."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sam3.errors import ImageError
 
 __all__ = ["TIMES", "ImageAxes", "axis_letter", "unit_name"]
 
-#: Names of axes about which a file says nothing, by their number; rows and columns are the last.
+#: Default names of axes, by their number; rows and columns come last.
 _DEFAULT_NAMES = {2: "yx", 3: "zyx", 4: "tzyx", 5: "tczyx"}
 _SHORT_UNITS = {
     "angstrom": "angstrom å Å",
@@ -32,8 +32,8 @@ _SHORT_UNITS = {
 _UNITS = {short: name for name, shorts in _SHORT_UNITS.items() for short in shorts.split()}
 #: Units of time.
 TIMES = ("nanosecond", "microsecond", "millisecond", "second", "minute", "hour", "day")
-#: What axes before rows and columns are called, in any case.
-_CALLED = {
+#: Names of z, t and c axes in files, in lower case.
+_NAMES = {
     "t": re.compile(r"t|t[^a-z].*|time.*|frames?([^a-z].*)?"),
     "z": re.compile(r"z|z[^a-z].*|depth.*|slices?([^a-z].*)?|planes?|sections?|z-?stack"),
     "c": re.compile(r"c|c[^a-z].*|ch|channels?([^a-z].*)?|wavelengths?"),
@@ -43,25 +43,25 @@ _NO_UNITS = ("", "pixel", "pixels", "px", "none", "null", "dimensionless", "refe
 
 @dataclass(frozen=True)
 class ImageAxes:
-    """The axes of an image, colours left out, in the order of its data.
+    """The axes of an image, without colours, in the order of its data.
 
     Parameters
     ----------
     names : tuple of D str
-        All different, such as ("t", "z", "y", "x"); rows and columns are the last two.
+        Unique names such as ("t", "z", "y", "x"); rows and columns are the last two.
     units : tuple of D (str or None)
-        Of `scale` and `translate`, by their full names such as "micrometer" (see `unit_name`);
-        None where the axis counts pixels, planes or frames.
+        Units of `scale` and `translate` by their full names, such as "micrometer" (see
+        `unit_name`); None for an axis that counts pixels, planes or frames.
     scale : tuple of D float
-        Distance between neighbouring pixels, planes or frames; negative where they come in the
-        opposite direction, never 0.
+        Distance between neighbouring pixels, planes or frames; negative for a reversed axis, never
+        0.
     translate : tuple of D float
-        Where the centre of the first pixel lies.
+        Position of the centre of the first pixel.
 
     Raises
     ------
     sam3.errors.ImageError
-        If the lengths differ, a name comes twice, or a scale is 0 or not finite.
+        If the lengths differ, a name is not unique, or a scale is 0 or not finite.
     """
 
     names: tuple[str, ...]
@@ -70,25 +70,25 @@ class ImageAxes:
     translate: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        """Refuse what does not hold together."""
+        """Check that the properties are consistent."""
         count = len(self.names)
         if {len(self.units), len(self.scale), len(self.translate)} != {count}:
             raise ImageError(
                 f"{count} axes have {len(self.units)} units, {len(self.scale)} scales and "
-                f"{len(self.translate)} translations; expected one of each an axis"
+                f"{len(self.translate)} translations. Expected one of each per axis."
             )
         if len(set(self.names)) < count or "" in self.names:
-            raise ImageError(f"the axes {self.names} need names, each its own")
+            raise ImageError(f"invalid names of axes: {self.names}. Expected a unique name each.")
         numbers = (*self.scale, *self.translate)
         if not all(map(math.isfinite, numbers)) or 0 in self.scale:
             raise ImageError(
-                f"axes with scale {self.scale} and translation {self.translate} have no place; "
-                "expected finite numbers, and no scale of 0"
+                f"invalid scale {self.scale} or translation {self.translate} of axes. "
+                "Expected finite numbers, and no scale of 0."
             )
 
     @classmethod
     def default(cls, ndim: int) -> ImageAxes:
-        """Return the axes of an image of which nothing but their number is known: all in px."""
+        """Return the axes of an image without metadata: all in px."""
         names = _DEFAULT_NAMES.get(ndim) or tuple(
             ["yx"[at - ndim] if at >= ndim - 2 else f"axis_{at}" for at in range(ndim)]
         )
@@ -103,31 +103,31 @@ class ImageAxes:
         scale: Sequence[float] | None = None,
         translate: Sequence[float] | None = None,
     ) -> ImageAxes:
-        """Return axes with the properties that a file or layer gives.
+        """Return axes with the properties from a file or layer.
 
         Parameters
         ----------
         names : iterable of D str
             One letter each, or words.
         units : sequence of D (str or None), optional
-            In any spelling; pixels mean none.
+            In any spelling; units of pixels become None.
         scale, translate : sequence of D float, optional
-            A scale of 0, or one that is not finite, is taken as unknown: the axis counts pixels.
+            Zero or infinite scales are ignored: such an axis counts pixels.
         """
-        given = tuple(names)
-        known = cls.default(len(given))
-        steps = (1.0,) * len(given) if scale is None else tuple(map(float, scale))
+        names = tuple(names)
+        axes = cls.default(len(names))
+        steps = (1.0,) * len(names) if scale is None else tuple(map(float, scale))
         usable = [math.isfinite(step) and step != 0 for step in steps]
         if scale is not None:
-            known = replace(
-                known, scale=tuple(s if u else 1.0 for s, u in zip(steps, usable, strict=True))
+            axes = replace(
+                axes, scale=tuple(s if u else 1.0 for s, u in zip(steps, usable, strict=True))
             )
         if units is not None:
             pairs = zip(units, usable, strict=True)
-            known = replace(known, units=tuple(unit_name(unit) if u else None for unit, u in pairs))
+            axes = replace(axes, units=tuple(unit_name(unit) if u else None for unit, u in pairs))
         if translate is not None:
-            known = replace(known, translate=tuple(float(at) for at in translate))
-        return replace(known, names=given)
+            axes = replace(axes, translate=tuple(float(at) for at in translate))
+        return replace(axes, names=names)
 
     @property
     def ndim(self) -> int:
@@ -135,31 +135,31 @@ class ImageAxes:
         return len(self.names)
 
     def letters(self, lengths: Sequence[int] | None = None) -> tuple[str, ...]:
-        """Return which axes before rows and columns are depth, time and channels: z, t and c.
+        """Return the letters z, t or c of the axes before rows and columns.
 
-        Names decide, in any case, then units of time; an axis that nothing is known of becomes
-        the first of these that is free. With more than three axes, some get "".
+        Names decide, then units of time. Any other axis gets the first free letter, or "" beyond
+        three axes.
 
         Parameters
         ----------
         lengths : sequence of int, optional
-            Of the axes. Those of length 1 come last.
+            Lengths of the axes. Axes of length 1 are assigned last.
         """
         names, units = self.names[:-2], self.units[:-2]
         letters = [""] * len(names)
-        known = [2] * len(names) if lengths is None else list(lengths)
-        order = sorted(range(len(names)), key=lambda at: known[at] == 1)
+        sizes = [2] * len(names) if lengths is None else list(lengths)
+        order = sorted(range(len(names)), key=lambda at: sizes[at] == 1)
         for at in order:
             if axis_letter(names[at]) not in letters:
                 letters[at] = axis_letter(names[at])
         for at in order:
-            free = [one for one in ("z", "t", "c") if one not in letters]
+            free = [letter for letter in ("z", "t", "c") if letter not in letters]
             if not letters[at] and free:
                 letters[at] = "t" if units[at] in TIMES and "t" in free else free[0]
         return tuple(letters)
 
     def take(self, axes: Iterable[int]) -> ImageAxes:
-        """Return some of the axes, by number, in the order given."""
+        """Return some of the axes, by index, in the given order."""
         chosen = tuple(axes)
         return ImageAxes(
             tuple(self.names[at] for at in chosen),
@@ -172,13 +172,13 @@ class ImageAxes:
 def axis_letter(name: str) -> str:
     """Return "z", "t" or "c" for the name of an axis, such as "Z" or "Time"; "" for others."""
     text = name.strip().lower()
-    return next((letter for letter, called in _CALLED.items() if called.fullmatch(text)), "")
+    return next((letter for letter, pattern in _NAMES.items() if pattern.fullmatch(text)), "")
 
 
 def unit_name(unit: object) -> str | None:
-    """Return the full name of a unit, such as "micrometer" for "µm"; None for pixels or nothing.
+    """Return the full name of a unit, such as "micrometer" for "µm"; None for pixels or none.
 
-    Names that are not known are kept as they are.
+    Unknown names are returned unchanged.
     """
     text = "" if unit is None else str(unit).strip()
     if text.lower() in _NO_UNITS:

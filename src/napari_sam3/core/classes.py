@@ -1,4 +1,4 @@
-"""Classes of objects: their names and colours, and how they are written in one line."""
+"""Classes of objects with names and colours, and their text form."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from sam3.errors import Sam3Error
 
 __all__ = ["PALETTE", "ClassError", "LabelClass", "format_classes", "next_color", "parse_classes"]
 
-# Colours that colour-blind people can distinguish, on light and on dark backgrounds.
+# Distinguishable for colour-blind users, on light and dark backgrounds.
 PALETTE = ("#26a269", "#e66100", "#3584e4", "#e5a50a", "#c061cb", "#2ec2c2", "#e01b24", "#a2734c")
 _COLOR = re.compile(r"#[0-9a-f]{6}")
 
 
 class ClassError(Sam3Error, ValueError):
-    """A list of classes that cannot be understood."""
+    """A list of classes that cannot be parsed."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class LabelClass:
     Parameters
     ----------
     name : str
-        As it is shown and written into tables; without ";".
+        Name in the window and in tables; without ";".
     color : str
         "#rrggbb", lower case.
     """
@@ -35,7 +35,7 @@ class LabelClass:
 
 
 def parse_classes(text: str) -> tuple[LabelClass, ...]:
-    """Read classes from one line: ``nucleus #26a269; cell #e66100``. Colours may be left out.
+    """Parse classes from one line: ``nucleus #26a269; cell #e66100``. Colours are optional.
 
     Raises
     ------
@@ -47,25 +47,25 @@ def parse_classes(text: str) -> tuple[LabelClass, ...]:
         name, _, color = part.rpartition("#")
         if not name:
             name, color = part, next_color(tuple(classes)).removeprefix("#")
-        one = LabelClass(name.strip(), f"#{color.strip().lower()}")
-        if not one.name or not _COLOR.fullmatch(one.color):
+        parsed = LabelClass(name.strip(), f"#{color.strip().lower()}")
+        if not parsed.name or not _COLOR.fullmatch(parsed.color):
             raise ClassError(
-                f"the class {part!r} cannot be read; expected a name and a colour such as "
-                '"nucleus #26a269", classes separated by ";"'
+                f"the class {part!r} cannot be read. Expected a name and a colour such as "
+                '"nucleus #26a269", and ";" between classes.'
             )
-        if one.name in [other.name for other in classes]:
-            raise ClassError(f"the class {one.name!r} comes twice; give each class its own name")
-        classes.append(one)
+        if parsed.name in [other.name for other in classes]:
+            raise ClassError(f"two classes have the name {parsed.name!r}. Expected unique names.")
+        classes.append(parsed)
     return tuple(classes)
 
 
 def format_classes(classes: tuple[LabelClass, ...]) -> str:
-    """Write classes in one line, as `parse_classes` reads them."""
+    """Format classes in one line for `parse_classes`."""
     return "; ".join(f"{one.name} {one.color}" for one in classes)
 
 
 def next_color(classes: tuple[LabelClass, ...]) -> str:
-    """Return a colour that no class has yet, as long as there are some."""
-    taken = {one.color for one in classes}
-    free = [color for color in PALETTE if color not in taken]
+    """Return the first colour of the palette that no class has, or repeat the palette."""
+    used = {one.color for one in classes}
+    free = [color for color in PALETTE if color not in used]
     return free[0] if free else PALETTE[len(classes) % len(PALETTE)]

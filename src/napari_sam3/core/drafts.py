@@ -1,4 +1,4 @@
-"""Drafts: objects that are not accepted yet, with their prompts turn by turn."""
+"""Drafts: objects that are not accepted yet, with the history of their prompts."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ __all__ = ["Draft", "Hand", "Turn"]
 
 @dataclass(frozen=True)
 class Turn:
-    """All prompts of an object at one time, and the candidate chosen for them.
+    """All prompts of an object at one time, with the candidate chosen for them.
 
     Parameters
     ----------
     prompts : PromptSet
         The prompts.
     choice : int, optional
-        Candidate taken by the user; the one that scores best if None.
+        Candidate chosen by the user; by default the one with the best score.
     """
 
     prompts: PromptSet
@@ -28,16 +28,16 @@ class Turn:
 
 @dataclass(frozen=True, eq=False)
 class Draft:
-    """An object not yet accepted. Its mask depends on the draft alone, not on timing.
+    """An object that is not accepted yet. Its mask depends on the draft alone, not on timing.
 
     Parameters
     ----------
     number : int
         Identifies the draft within a session; never reused.
     turns : tuple of Turn
-        Oldest first; the last one is the present. Each turn's mask is the next one's mask prompt.
+        Oldest first, the present one last. The mask of each turn is the next one's mask prompt.
     seed : PlaneMask, optional
-        Mask it was started from, the first turn's mask prompt.
+        Initial mask: the mask prompt of the first turn.
     label : int, optional
         Id of the accepted object that was reopened.
     """
@@ -54,7 +54,7 @@ class Draft:
 
     @property
     def has_target(self) -> bool:
-        """Whether a prompt or seed marks the object."""
+        """Whether a prompt or the seed marks the object."""
         return self.seed is not None or self.prompts.has_target
 
     @property
@@ -65,7 +65,7 @@ class Draft:
             row, column, row_stop, column_stop = self.seed.bbox
             boxes.append((column, row, column_stop - 1, row_stop - 1))
         if not boxes:
-            return self.prompts.bounds  # says that there is no prompt
+            return self.prompts.bounds  # raises the error for no prompt
         x0, y0, x1, y1 = zip(*boxes, strict=True)
         return min(x0), min(y0), max(x1), max(y1)
 
@@ -77,28 +77,28 @@ class Draft:
         return float(max(self.seed.crop.shape))
 
     def same_as(self, other: Draft) -> bool:
-        """Whether a mask for the other one is a mask for this one."""
+        """Tell whether both drafts have the same mask."""
         return self.turns == other.turns and self.seed is other.seed
 
     def continues(self, other: Draft) -> bool:
-        """Whether the other one's mask is the mask prompt of a later turn of this one."""
+        """Tell whether the other draft's mask is the mask prompt of a later turn of this one."""
         turns = len(other.turns)
         return turns > 0 and self.turns[:turns] == other.turns and self.seed is other.seed
 
     def until(self, turns: int) -> Draft:
-        """Return the draft as it was after so many turns."""
+        """Return the draft as it was after a number of turns."""
         return self if turns == len(self.turns) else replace(self, turns=self.turns[:turns])
 
     def with_present(self, prompts: PromptSet) -> Draft:
-        """Return the draft with its present prompts replaced, its turns otherwise as they are."""
+        """Return the draft with its present prompts replaced and its turns unchanged."""
         if prompts == self.prompts:
             return self
         return replace(self, turns=(*self.turns[:-1], replace(self.turns[-1], prompts=prompts)))
 
     def asked(self, prompts: PromptSet) -> Draft:
-        """Return the draft with other prompts: one turn more, or a new start if any was changed.
+        """Return the draft with other prompts: with one more turn, or restarted if any changed.
 
-        Turns without a foreground click or a box are not kept: nothing is predicted from them.
+        Turns without a foreground click or a box are dropped, since nothing is predicted from them.
         """
         if prompts == self.prompts:
             return self
@@ -108,7 +108,7 @@ class Draft:
         return replace(self, turns=() if prompts.is_empty else (*turns, Turn(prompts)))
 
     def chosen(self, index: int) -> Draft:
-        """Return the draft with a candidate taken for its present prompts."""
+        """Return the draft with a candidate chosen for its present prompts."""
         return replace(self, turns=(*self.turns[:-1], replace(self.turns[-1], choice=index)))
 
 
@@ -119,9 +119,9 @@ class Hand:
     Parameters
     ----------
     drafts : tuple of Draft
-        In the order in which they were begun.
+        In the order in which they were started.
     current : int, optional
-        Number of the one that the next click belongs to.
+        Number of the draft to which the next click belongs.
     """
 
     drafts: tuple[Draft, ...] = ()

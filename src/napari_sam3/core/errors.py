@@ -8,20 +8,20 @@ __all__ = ["LabelError", "LayerError", "MisplacedError", "MissedError", "Nothing
 
 
 class LabelError(Sam3Error, ValueError):
-    """A label cannot be written: nothing to write, no room for it, or no free id."""
+    """A label that cannot be written: an empty mask, no room for it, or no free id."""
 
 
 class NothingThereError(LabelError):
-    """A command without a target: no label under the mouse, or no mask to accept."""
+    """A command without a target, such as a label under the mouse or a mask to accept."""
 
 
 class MissedError(PromptError):
-    """A click or a box missed the image, or the box is too small to hold an object."""
+    """A click or a box outside the image, or a box too small for an object."""
 
 
 class LayerError(Sam3Error, ValueError):
-    """A napari layer that is needed is missing, gone, or of the wrong kind."""
+    """A required napari layer that is missing, removed, or of the wrong kind."""
 
 
 class MisplacedError(LayerError):
-    """A Labels layer whose pixels do not lie on those of the image."""
+    """A Labels layer whose pixels are not aligned with those of the image."""

@@ -1,4 +1,4 @@
-"""All fields of a level over a plane or a part of it, counted without being made."""
+"""All fields of a level on a plane or a part of it, created lazily."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ Span = tuple[int, int]
 
 @dataclass(frozen=True)
 class FieldGrid:
-    """Fields of one level, row by row.
+    """Fields of one level, in row-major order.
 
     Parameters
     ----------
     level : int
-        Their level.
+        Level of the fields.
     rows, columns : tuple of (start, stop)
-        Spans along each axis in px of the plane; each pair of them is a field.
+        Spans along each axis in px of the plane; each pair of spans is a field.
     """
 
     level: int
@@ -33,7 +33,7 @@ class FieldGrid:
         return len(self.rows) * len(self.columns)
 
     def __iter__(self) -> Iterator[Field]:
-        """Make the fields one after the other."""
+        """Yield the fields."""
         for rows in self.rows:
             for columns in self.columns:
                 yield field_of_spans(self.level, rows, columns)
@@ -46,7 +46,7 @@ def fields_over(
     rows: Span | None = None,
     columns: Span | None = None,
 ) -> FieldGrid:
-    """Return the fields in which clicks on a part of a plane are answered.
+    """Return the fields used for clicks on a part of a plane.
 
     Parameters
     ----------
@@ -55,9 +55,9 @@ def fields_over(
     resolution : int
         Side of the model's input in px.
     level : int
-        Pyramid level; the one at which a field holds the whole plane, if that is lower.
+        Pyramid level, limited to the one at which a field covers the whole plane.
     rows, columns : tuple of int, optional
-        Start and stop of the part; the whole plane if left out.
+        Start and stop of the part; by default the whole plane.
     """
     level = min(level, top_level(shape, resolution))
     side = field_side(resolution, level)

@@ -1,9 +1,12 @@
-"""Fields: the regions of a plane that are encoded, and the way back for masks.
+"""Fields: the square regions of a plane that are encoded, and the conversion of masks.
 
-A model's input is a square of ``resolution`` px. A plane is therefore covered
-by square regions of side ``resolution * 2**level``: level 0 is 1:1, negative levels enlarge
-small objects, positive ones shrink large ones. Fields of a level overlap by half, so that every
-object smaller than half a field lies whole in one of them.
+The model's input is a square of ``resolution`` px, so a plane is covered by square regions of side
+``resolution * 2**level``. Level 0 is 1:1; negative levels enlarge small objects, positive ones
+shrink large ones. Fields of a level overlap by half, so that every object smaller than half a field
+lies entirely in one of them::
+
+    |--- field 0 ---|       |--- field 2 ---|
+            |--- field 1 ---|
 """
 
 from __future__ import annotations
@@ -40,21 +43,21 @@ __all__ = [
 ]
 
 FINEST_LEVEL = -2
-# Squashing a region into the model's square input beyond this aspect spoils the picture.
+# Beyond this aspect ratio, squeezing a region into the model's square input distorts it too much.
 MAX_ASPECT = 4 / 3
-# A very long, thin plane is padded only so far; beyond, some squashing is the lesser evil.
+# Limits the padding of a very long, thin plane; beyond it, some distortion is accepted.
 MAX_PADDED_PIXELS = 1 << 26
 BOX_SHARE = 0.45
 MARGIN_SHARE = 1 / 16
 SMALLEST_SHARE, LARGEST_SHARE = 1 / 8, 1 / 3
-# More, and the model follows the mask where the image has gone elsewhere; less, and it forgets it.
+# With a larger value the model keeps to the mask against the image; with a smaller it ignores it.
 SEED_LOGIT = 2.5
 
 Shape = tuple[int, int]
 
 
 class FieldSizes(Protocol):
-    """The two figures of a model's configuration that decide its fields."""
+    """The parts of a model's configuration that determine its fields."""
 
     @property
     def resolution(self) -> int:
@@ -66,7 +69,7 @@ class FieldSizes(Protocol):
 
 
 class HasPlace(Protocol):
-    """Prompts, or a draft: something that has a place in a plane."""
+    """Prompts or a draft, which have a position in a plane."""
 
     @property
     def bounds(self) -> Box:
@@ -74,21 +77,31 @@ class HasPlace(Protocol):
 
     @property
     def extent(self) -> float | None:
-        """Longer side in px of the object, if something says it."""
+        """Longer side of the object in px, if known."""
 
 
 @dataclass(frozen=True)
 class Field:
-    """A region of a plane that is encoded in one piece.
+    """A region of a plane that is encoded at once.
+
+    ::
+
+        +-----------------+      encoded image = region + padding
+        |    pad_rows     |
+        +---+---------+---+
+        |   | region  |   |      rows, columns: the region in px of the plane
+        +---+---------+---+
+        |                 |
+        +-----------------+
 
     Parameters
     ----------
     level : int
-        Its side is ``resolution * 2**level`` px, unless the plane is smaller.
+        Level; the side is ``resolution * 2**level`` px, unless the plane is smaller.
     rows, columns : tuple of int
         Start and stop in px of the plane.
     pad_rows, pad_columns : tuple of int
-        Px added by reflection before and after, in the encoded image only.
+        Px of reflected padding before and after, in the encoded image only.
     """
 
     level: int
@@ -116,10 +129,10 @@ class Field:
     def extract(self, plane: PlaneImage) -> npt.NDArray[np.uint8]:
         """Read the image to encode (h x w x 3) from a plane.
 
-        It covers `encoded_shape`, with fewer pixels where a coarse field of a pyramid is read.
+        It covers `encoded_shape`, possibly with fewer pixels for a coarse field of a pyramid.
         """
         rows, columns = slice(*self.rows), slice(*self.columns)
-        # The model shrinks it by this much in any case.
+        # The model reduces the image by this factor anyway.
         region = plane.region(rows, columns, 2**self.level if self.level > 0 else 1)
         if any(self.pad_rows) or any(self.pad_columns):
             pads = [
@@ -132,19 +145,19 @@ class Field:
         return np.ascontiguousarray(region)
 
     def to_field(self, xy: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Move (..., 2) positions (x, y) from the plane into the encoded image."""
+        """Convert (..., 2) positions (x, y) from the plane to the encoded image."""
         row, column = self.origin
         return np.asarray(xy - np.array([column, row]))
 
     def paste(self, mask: npt.NDArray[np.bool_], row: int = 0, column: int = 0) -> PlaneMask:
-        """Bring a mask of the encoded image into the plane; what lies in the padding is cut off.
+        """Convert a mask of the encoded image to the plane, cropping the padding.
 
         Parameters
         ----------
         mask : ndarray of bool, h x w
-            A mask, or a piece of one.
+            A mask or a part of one.
         row, column : int
-            Place of its first pixel in the encoded image.
+            Position of its first pixel in the encoded image.
         """
         top, left = row - self.pad_rows[0], column - self.pad_columns[0]
         height, width = self.shape
@@ -155,12 +168,12 @@ class Field:
 
 
 def field_side(resolution: int, level: int) -> int:
-    """Return the side in px of a field of a level."""
+    """Return the side of a field in px."""
     return max(1, round(resolution * 2.0**level))
 
 
 def top_level(shape: Shape, resolution: int) -> int:
-    """Return the lowest level at which one field holds a whole plane of ``shape`` (H, W)."""
+    """Return the lowest level at which one field covers a whole plane of ``shape`` (H, W)."""
     level = FINEST_LEVEL
     while field_side(resolution, level) < max(shape):
         level += 1
@@ -168,7 +181,7 @@ def top_level(shape: Shape, resolution: int) -> int:
 
 
 def fields_of_level(shape: Shape, resolution: int, level: int) -> tuple[Field, ...]:
-    """All fields of a level, row by row; together they cover the plane.
+    """Return all fields of a level in row-major order; together they cover the plane.
 
     Parameters
     ----------
@@ -194,7 +207,7 @@ def choose_field(
     level: int | None = None,
     typical_size: float | None = None,
 ) -> Field:
-    """Choose the field in which an object's prompts are answered.
+    """Choose the field for an object's prompts.
 
     Parameters
     ----------
@@ -203,17 +216,17 @@ def choose_field(
     prompts : PromptSet or Draft
         Of one object.
     config : FieldSizes
-        The model's input size and its starting level for clicks.
+        The model's input size and its initial level for clicks.
     level : int, optional
-        Lowest level to use; chosen from the prompts if not given.
+        Lowest level to use; by default determined from the prompts.
     typical_size : float, optional
-        Longer side in px of the objects accepted so far, which clicks follow.
+        Longer side in px of the objects accepted so far, to which clicks adapt.
 
     Returns
     -------
     Field
-        Of the lowest suitable level that holds all prompts with a margin, the one in which
-        they lie most centrally. The top level's only field is the whole plane.
+        The lowest suitable level at which a field holds all prompts with a margin, and there the
+        field in which they are most central. The top level has one field, the whole plane.
     """
     top = top_level(plane_shape, config.resolution)
     if level is None:
@@ -227,7 +240,7 @@ def choose_field(
 
 
 def field_holds(field: Field, prompts: HasPlace, plane_shape: Shape) -> bool:
-    """Return whether all prompts lie in a field, away from its borders inside the plane."""
+    """Tell whether all prompts lie in a field, with a margin to its borders inside the plane."""
     x0, y0, x1, y1 = prompts.bounds
     return all(
         (start == 0 or low >= start + MARGIN_SHARE * (stop - start))
@@ -242,14 +255,14 @@ def field_holds(field: Field, prompts: HasPlace, plane_shape: Shape) -> bool:
 def touches_inner_border(
     mask: npt.NDArray[np.bool_] | PlaneMask, field: Field, plane_shape: Shape
 ) -> bool:
-    """Return whether an object is cut off by its field rather than by the edge of the plane.
+    """Tell whether an object is cut off by its field rather than by the edge of the plane.
 
     Parameters
     ----------
     mask : ndarray of bool or PlaneMask
-        Mask of the encoded image, or already pasted into the plane.
+        Mask of the encoded image, or already converted to the plane.
     field : Field
-        The field the mask came from.
+        Field of the mask.
     plane_shape : tuple of int
         (height, width) of the plane in px.
     """
@@ -269,10 +282,10 @@ def touches_inner_border(
 def resample_logits(
     logits: npt.NDArray[np.float32], old: Field, new: Field
 ) -> npt.NDArray[np.float32]:
-    """Carry a C x L x L mask prompt from one field into another.
+    """Convert a C x L x L mask prompt from one field to another.
 
-    Logits cover a field's encoded image evenly. Where the old field says nothing, the result is
-    0, the logit of "not known".
+    Logits cover a field's encoded image evenly. Outside the old field the result is 0, the logit of
+    "unknown".
     """
     size = logits.shape[-1]
     rows, columns = (
@@ -284,10 +297,10 @@ def resample_logits(
 
 
 def mask_logits(mask: PlaneMask, field: Field, size: int) -> npt.NDArray[np.float32]:
-    """Turn a mask of the plane into a mask prompt (1 x size x size) of a field.
+    """Convert a mask of the plane to a mask prompt (1 x size x size) for a field.
 
-    Each low-resolution pixel gets a logit by the share of it that the mask covers, from
-    -`SEED_LOGIT` for none to `SEED_LOGIT` for all.
+    The logit of each low-resolution pixel depends on the fraction of it that the mask covers, from
+    -`SEED_LOGIT` for 0 to `SEED_LOGIT` for 1.
     """
     height, width = field.encoded_shape
     row, column = field.origin
@@ -302,7 +315,13 @@ def mask_logits(mask: PlaneMask, field: Field, size: int) -> npt.NDArray[np.floa
 def _coverage(
     size: int, start: float, length: float, first: int, count: int
 ) -> npt.NDArray[np.float32]:
-    """Return the share of each of `size` cells of an axis that each of `count` pixels covers."""
+    """Return the fraction of each of `size` cells of an axis that each of `count` pixels covers.
+
+    ::
+
+        cells      |     0     |     1     |      size = 2
+        pixels        | 0 | 1 | 2 |               count = 3; pixel 2 covers the edge of cell 1
+    """
     edges = (np.arange(first, first + count + 1) - start) * size / length
     cells = np.arange(size)[:, None]
     low = np.clip(edges[:-1], cells, cells + 1)
@@ -314,25 +333,27 @@ def _axis_weights(
 ) -> npt.NDArray[np.float32]:
     centres = new_start + (np.arange(size) + 0.5) * new_length / size
     position = (centres - old_start) * size / old_length
-    known = (position >= 0) & (position < size)
+    inside = (position >= 0) & (position < size)
     position = np.clip(position - 0.5, 0, size - 1)
     low = np.minimum(position.astype(np.int64), size - 1)
     high = np.minimum(low + 1, size - 1)
-    share = (position - low) * known
+    fraction = (position - low) * inside
     weights = np.zeros((size, size), np.float32)
     row = np.arange(size)
-    weights[row, low] += known - share
-    weights[row, high] += share
+    weights[row, low] += inside - fraction
+    weights[row, high] += fraction
     return weights
 
 
 def _starting_level(prompts: HasPlace, config: FieldSizes, typical_size: float | None) -> int:
+    # The size of a box or mask decides.
     extent = prompts.extent
     if extent is not None:
         level = FINEST_LEVEL
         while extent > BOX_SHARE * field_side(config.resolution, level):
             level += 1
         return level
+    # Clicks start at the default level, adapted to the objects accepted so far.
     if not typical_size:
         return config.default_level
     level = config.default_level
@@ -346,7 +367,7 @@ def _starting_level(prompts: HasPlace, config: FieldSizes, typical_size: float |
 
 
 def most_central_field(shape: Shape, bounds: Box, resolution: int, level: int) -> Field:
-    """Return the field of a level in which ``bounds`` (x0, y0, x1, y1) lie most centrally."""
+    """Return the field of a level in which ``bounds`` (x0, y0, x1, y1) are most central."""
     side = field_side(resolution, level)
     x0, y0, x1, y1 = bounds
     rows = central_span(field_spans(shape[0], side), (y0 + y1) / 2)
@@ -355,12 +376,12 @@ def most_central_field(shape: Shape, bounds: Box, resolution: int, level: int) -
 
 
 def central_span(spans: list[tuple[int, int]], middle: float) -> tuple[int, int]:
-    """Return the span (start, stop) in which a place lies most centrally, the first of equals."""
+    """Return the span (start, stop) in which a position is most central, the first of equals."""
     return min(spans, key=lambda span: (abs(sum(span) - 1 - 2 * middle), span))
 
 
 def field_spans(length: int, side: int) -> list[tuple[int, int]]:
-    """Return (start, stop) along one axis: half-overlapping, the last moved in to the edge."""
+    """Return half-overlapping spans (start, stop) along an axis, the last one at the edge."""
     if length <= side:
         return [(0, length)]
     stride = max(1, side // 2)
@@ -371,14 +392,14 @@ def field_spans(length: int, side: int) -> list[tuple[int, int]]:
 
 
 def field_of_spans(level: int, rows: tuple[int, int], columns: tuple[int, int]) -> Field:
-    """Return the field of two spans, padded if it is too long and thin."""
+    """Return the field of two spans, padded if it is too elongated."""
     height, width = rows[1] - rows[0], columns[1] - columns[0]
     longest = max(height, width)
-    wanted = math.ceil(longest / MAX_ASPECT)
-    wanted = min(wanted, max(1, MAX_PADDED_PIXELS // longest))
-    return Field(level, rows, columns, _padding(height, wanted), _padding(width, wanted))
+    shortest = math.ceil(longest / MAX_ASPECT)
+    shortest = min(shortest, max(1, MAX_PADDED_PIXELS // longest))
+    return Field(level, rows, columns, _padding(height, shortest), _padding(width, shortest))
 
 
-def _padding(length: int, wanted: int) -> tuple[int, int]:
-    missing = max(0, wanted - length)
+def _padding(length: int, shortest: int) -> tuple[int, int]:
+    missing = max(0, shortest - length)
     return missing // 2, missing - missing // 2

@@ -1,4 +1,4 @@
-"""A mask of one object, kept as its bounding box only."""
+"""Masks of single objects, stored as their bounding boxes only."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["PlaneMask", "Region", "around", "overlap"]
 
 Region = tuple[slice, slice]
 _FAR = 1e7  # px; no plane is as long
-_ISLAND_SHARE = 0.5  # of the largest part that is kept; smaller parts elsewhere are islands
+_ISLAND_SHARE = 0.5  # of the largest part kept; other parts smaller than this are dropped
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,9 +23,9 @@ class PlaneMask:
     Parameters
     ----------
     row, column : int
-        Place in the plane of the crop's first pixel.
+        Position of the crop's first pixel in the plane.
     crop : ndarray of bool, h x w
-        The mask within its bounding box; 0 x 0 if nothing is set. Made read-only.
+        The mask within its bounding box; 0 x 0 for an empty mask. Made read-only.
     """
 
     row: int
@@ -33,7 +33,7 @@ class PlaneMask:
     crop: npt.NDArray[np.bool_] = field(repr=False)
 
     def __post_init__(self) -> None:
-        """Guard the pixels: masks are shared between threads and the undo history."""
+        """Make the pixels read-only: threads and the undo stack share masks."""
         self.crop.setflags(write=False)
 
     @classmethod
@@ -55,17 +55,17 @@ class PlaneMask:
         Parameters
         ----------
         corners : sequence of (x, y)
-            In px of the plane; pixels whose centre lies inside are set.
+            Corners in px of the plane; pixels whose centre lies inside are set.
         shape : tuple of int
-            (height, width) of the plane; what lies outside is cut off.
+            (height, width) of the plane, to which the polygon is clipped.
         """
         from skimage.draw import polygon2mask
 
-        # Far corners would overflow where lines are crossed; the difference is less than a pixel.
+        # Distant corners would overflow polygon2mask; clipping moves the edge by less than a pixel.
         xy = np.clip(np.asarray(corners, np.float64), -_FAR, _FAR)
-        most = np.array([shape[1], shape[0]], np.float64)
-        low = np.clip(np.floor(xy.min(axis=0)), 0, most).astype(int)
-        high = np.clip(np.ceil(xy.max(axis=0)) + 1, 0, most).astype(int)
+        limit = np.array([shape[1], shape[0]], np.float64)
+        low = np.clip(np.floor(xy.min(axis=0)), 0, limit).astype(int)
+        high = np.clip(np.ceil(xy.max(axis=0)) + 1, 0, limit).astype(int)
         if (high <= low).any():
             return cls(0, 0, np.zeros((0, 0), bool))
         size = int(high[1] - low[1]), int(high[0] - low[0])
@@ -95,19 +95,19 @@ class PlaneMask:
         return slice(y0, y1), slice(x0, x1)
 
     def to_array(self, shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
-        """Return the mask in a whole plane of ``shape`` (height, width)."""
+        """Return the mask as an array of the whole plane, of ``shape`` (height, width)."""
         full = np.zeros(shape, bool)
         full[self.region] = self.crop
         return full
 
     def covers(self, row: float, column: float) -> bool:
-        """Whether the pixel at a place of the plane is set."""
+        """Tell whether the pixel at a position of the plane is set."""
         y, x = math.floor(row + 0.5) - self.row, math.floor(column + 0.5) - self.column
         height, width = self.crop.shape
         return 0 <= y < height and 0 <= x < width and bool(self.crop[y, x])
 
     def within(self, region: Region) -> npt.NDArray[np.bool_]:
-        """Return the mask in a region (slices with start and stop) of the plane."""
+        """Return the mask as an array of a region (slices with start and stop) of the plane."""
         rows, columns = region
         part = np.zeros((rows.stop - rows.start, columns.stop - columns.start), bool)
         y0, x0, y1, x1 = self.bbox
@@ -120,20 +120,20 @@ class PlaneMask:
         return part
 
     def without_islands(self, clicks: npt.ArrayLike) -> PlaneMask:
-        """Drop small parts of the mask that lie apart from where the object was shown.
+        """Drop small parts of the mask that are not connected to the prompted part.
 
         Parameters
         ----------
         clicks : array-like, shape (N, 2)
-            Foreground clicks (x, y) in px of the plane; may be empty, as for a box alone.
+            Foreground clicks (x, y) in px of the plane; may be empty, for a box alone.
 
         Returns
         -------
         PlaneMask
-            The 8-connected parts under the clicks, or else the largest part; and every other part
-            that is at least half as large as the largest of these.
+            The 8-connected parts with clicks, or else the largest part; and every other part at
+            least half as large as the largest of these.
         """
-        from scipy import ndimage  # a fifth of a second that the window does not wait for
+        from scipy import ndimage  # takes a fifth of a second, which the window does not wait for
 
         parts, count = ndimage.label(self.crop, structure=np.ones((3, 3)), output=np.intp)
         if count < 2:
@@ -141,27 +141,27 @@ class PlaneMask:
         areas = np.bincount(parts.ravel())
         areas[0] = 0
         height, width = self.crop.shape
-        places = np.rint(np.reshape(clicks, (-1, 2))).astype(np.int64) - (self.column, self.row)
-        inside = ((places >= 0) & (places < (width, height))).all(axis=1)
-        shown = parts[places[inside, 1], places[inside, 0]]
-        shown = shown[shown > 0]
-        if not shown.size:
-            shown = np.array([areas.argmax()])
-        kept = areas >= _ISLAND_SHARE * areas[shown].max()
-        kept[shown] = True
+        pixels = np.rint(np.reshape(clicks, (-1, 2))).astype(np.int64) - (self.column, self.row)
+        inside = ((pixels >= 0) & (pixels < (width, height))).all(axis=1)
+        clicked = parts[pixels[inside, 1], pixels[inside, 0]]
+        clicked = clicked[clicked > 0]
+        if not clicked.size:
+            clicked = np.array([areas.argmax()])
+        kept = areas >= _ISLAND_SHARE * areas[clicked].max()
+        kept[clicked] = True
         kept[0] = False
         return PlaneMask.from_array(kept.take(parts), self.row, self.column)
 
 
 def around(masks: Sequence[PlaneMask]) -> Region:
-    """Return the slices of the bounding box around masks, none of them empty."""
+    """Return the bounding box of several masks, none of them empty, as slices."""
     boxes = np.array([mask.bbox for mask in masks])
     (row, column), (row_stop, column_stop) = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
     return slice(int(row), int(row_stop)), slice(int(column), int(column_stop))
 
 
 def overlap(a: PlaneMask, b: PlaneMask) -> int:
-    """Return the number of px that two masks share."""
+    """Count the pixels that two masks share."""
     ay, ax, ay1, ax1 = a.bbox
     by, bx, by1, bx1 = b.bbox
     top, left, bottom, right = max(ay, by), max(ax, bx), min(ay1, by1), min(ax1, bx1)

@@ -1,4 +1,4 @@
-"""Objects: accepted ones, with what they were made of, and instances found on a plane."""
+"""Accepted objects with their prompts and settings, and instances found on a plane."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["AcceptedObject", "Instance"]
 
 @dataclass(frozen=True, eq=False)
 class AcceptedObject:
-    """An object written into the labels, with everything needed to reproduce it.
+    """An object written into the labels, with all that is needed to reproduce it.
 
     Parameters
     ----------
@@ -31,24 +31,23 @@ class AcceptedObject:
     score : float
         The model's estimate of the IoU of the whole mask.
     draft : Draft
-        Its prompts; without turns and seed for an object that was propagated from another
-        plane.
+        Its prompts; without turns and seed if the object was propagated from another plane.
     field : Field
-        Region in which it was answered; for an object of a batch, that of its pixels.
+        Field of the prediction; for an object of a batch, the bounding box of its pixels.
     candidate : int
-        Which of the model's masks was taken.
+        Index of the chosen mask among the model's.
     level : int, optional
-        Pyramid level, where the user had pinned one.
+        Pyramid level, if the user fixed one.
     typical_size : float, optional
-        Longer side in px of the objects accepted before, which decided the first level.
+        Longer side in px of the objects accepted before, which determined the first level.
     model, fingerprint, precision : str
-        Name of the model's configuration, hash of its weights, and its arithmetic.
+        Name of the model's configuration, hash of its weights, and its precision.
     rendering : Rendering
-        How the model saw the plane.
+        Conversion of the plane to the model's input.
     category : str
-        Class given by the user; empty for none.
+        Class assigned by the user; "" for none.
     time : str
-        When it was accepted, ISO 8601 in UTC.
+        Time of acceptance, ISO 8601 in UTC.
     """
 
     id: int
@@ -83,16 +82,16 @@ class Instance:
     id : int
         Its label.
     mask : PlaneMask
-        As the model gave it, in px of the plane; where masks meet, the object that comes first
-        in its plane keeps the pixels.
+        Mask predicted by the model, in px of the plane; where masks overlap, the first object of
+        the plane gets the pixels.
     score : float
         The model's estimate of the IoU, about 0 to 1.
     prompts : PromptSet
         Its prompts; empty for an object that was propagated from another plane.
     steps : int
-        Planes since the one with its prompts.
+        Number of planes since the one with its prompts.
     ended : str
-        Why propagation ended here, in which case it is not on this plane; "" otherwise.
+        Reason for the end of propagation, if the object is not on this plane; "" otherwise.
     """
 
     id: int

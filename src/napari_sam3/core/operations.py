@@ -1,4 +1,4 @@
-"""What was done to labels, as data, for journals, session files and replay."""
+"""Changes of labels as data, for journals, session files and replay."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Kind = Literal["accept", "delete", "merge", "split", "paint", "batch", "link", "
 
 @dataclass(frozen=True, eq=False)
 class LabelWrite:
-    """Pixels of one plane as they are after a change.
+    """Pixels of a region of one plane after a change.
 
     Parameters
     ----------
@@ -47,12 +47,12 @@ class LabelWrite:
     values: npt.NDArray[Any] = field(repr=False)
 
     def updated(self, later: LabelWrite) -> LabelWrite:
-        """Return the region as it is after a later write on the same plane."""
+        """Return the region after a later write on the same plane."""
         pairs = list(zip(self.region, later.region, strict=True))
         spans = [(max(a.start, b.start), min(a.stop, b.stop)) for a, b in pairs]
         if any(start >= stop for start, stop in spans):
             return self
-        mine, theirs = (
+        own, other = (
             tuple(
                 slice(start - part.start, stop - part.start)
                 for (start, stop), part in zip(spans, region, strict=True)
@@ -60,7 +60,7 @@ class LabelWrite:
             for region in (self.region, later.region)
         )
         values = self.values.copy()
-        values[mine] = later.values[theirs]
+        values[own] = later.values[other]
         return replace(self, values=values)
 
 
@@ -71,21 +71,21 @@ class Operation:
     Parameters
     ----------
     kind : {"accept", "delete", "merge", "split", "paint", "batch", "link", "unlink"}
-        What. A batch is an operation a plane.
+        Kind of change. A batch is one operation per plane.
     plane : hashable
-        Key of the plane it was done on.
+        Key of the changed plane.
     objects : tuple of AcceptedObject
-        Accept, batch: the objects written, in order.
+        Accept, batch: the objects written, in this order.
     labels : tuple of int
-        Delete: the ids that are gone. Merge: the id that was kept, then the ones that became it.
-        Split: the id that was split, then the new ones. Link: the parent, then its child, which
-        has other parents no more. Unlink: the child that has no parents any more.
+        Delete: the deleted ids. Merge: the remaining id, then the ids merged into it. Split: the
+        id that was split, then the new ones. Link: the parent, then its child, which loses any
+        other parents. Unlink: the child, which loses all parents.
     policy : {"keep", "overwrite", "inside"}
-        Accept, batch: how pixels of other labels were treated.
+        Accept, batch: treatment of pixels with other labels.
     writes : tuple of LabelWrite
-        Paint: the pixels of the user's strokes. Batch: the pixels written, since a mask
-        propagated from another plane cannot be reproduced here. Link: pixels of the parent that
-        became the child, a new id; there may be none. Empty for all other kinds.
+        Paint: the pixels of the user's strokes. Batch: the pixels written, since a mask propagated
+        from another plane cannot be reproduced. Link: pixels of the parent that became the child,
+        a new id, if any. Empty for all other kinds.
     """
 
     kind: Kind
@@ -98,20 +98,19 @@ class Operation:
 
 @dataclass(frozen=True, eq=False)
 class LabelChange:
-    """An operation that has just been done, undone or redone, and the pixels it wrote.
+    """An operation just done, undone or redone, with the pixels it wrote.
 
     Parameters
     ----------
     operation : Operation
-        Which.
+        The operation.
     direction : {"do", "undo", "redo"}
-        What happened to it. Undo applies to the last operation in effect, redo to the last one
-        undone.
+        Undo applies to the last operation in effect, redo to the last one undone.
     writes : tuple of LabelWrite
-        Every region that was written, with its present labels.
+        Every region written, with its present labels.
     more : bool
-        Other changes of the same step follow, or probably do; a listener that only displays the
-        labels may wait for them, or for `batch_ended` of the session.
+        Whether further changes of the same step follow, or probably do. A listener that only
+        displays labels may wait for them, or for `batch_ended` of the session.
     """
 
     operation: Operation
@@ -120,7 +119,7 @@ class LabelChange:
     more: bool = False
 
 
-# How many labels and which parts each kind has; see `Operation`.
+# Minimum and maximum numbers of labels of each kind; unlimited if it has no maximum.
 _FEWEST_LABELS: Mapping[str, int] = {
     "accept": 0,
     "delete": 1,
@@ -135,7 +134,7 @@ _MOST_LABELS: Mapping[str, int] = {"accept": 0, "paint": 0, "batch": 0, "link": 
 
 
 class ReplayError(Sam3Error, ValueError):
-    """An operation that is incomplete or contradictory, and so cannot be replayed."""
+    """An operation that is incomplete or contradictory, so that it cannot be replayed."""
 
 
 def check_operation(operation: Operation, number: int = 0) -> None:
@@ -144,46 +143,46 @@ def check_operation(operation: Operation, number: int = 0) -> None:
     Raises
     ------
     ReplayError
-        Naming the operation by its number, from 0.
+        With the number of the operation, from 0.
     """
     kind, labels = operation.kind, operation.labels
     if kind not in _FEWEST_LABELS:
         raise _error(number, f"is a {kind!r}", f"one of {', '.join(_FEWEST_LABELS)}")
     fewest, most = _FEWEST_LABELS[kind], _MOST_LABELS.get(kind, len(labels))
     if not fewest <= len(labels) <= most:
-        wanted = "none" if fewest == 0 else f"at least {fewest}"
-        raise _error(number, f"({kind}) names {len(labels)} labels", wanted)
+        expected = "none" if fewest == 0 else f"at least {fewest}"
+        raise _error(number, f"({kind}) names {len(labels)} labels", expected)
     if len(set(labels)) != len(labels) or 0 in labels:
-        raise _error(number, f"({kind}) names the labels {labels}", "each once, and no background")
+        raise _error(number, f"({kind}) names the labels {labels}", "unique ids other than 0")
     for kinds, name, parts in (
         (("accept", "batch"), "objects", operation.objects),
         (("paint", "batch"), "writes", operation.writes),
     ):
         if bool(parts) != (kind in kinds) and not (kind == "link" and name == "writes"):
             expected = "at least one" if kind in kinds else "none"
-            raise _error(number, f"({kind}) comes with {len(parts)} {name}", expected)
+            raise _error(number, f"({kind}) has {len(parts)} {name}", expected)
     # A stroke of an n-D brush may lie on several planes.
     planes = {accepted.plane for accepted in operation.objects}
     planes |= {write.plane for write in operation.writes} if kind == "batch" else set()
     if not planes <= {operation.plane}:
-        raise _error(number, f"({kind}) lies on several planes", "one plane an operation")
+        raise _error(number, f"({kind}) covers several planes", "one plane per operation")
 
 
 def objects_in_effect(operations: Iterable[Operation]) -> tuple[AcceptedObject, ...]:
     """Return the accepted objects in effect, in the order of acceptance.
 
-    An object is dropped once its label was deleted on its plane, merged into another label, or
+    An object is dropped if its label was later deleted on its plane, merged into another label, or
     accepted there again.
 
     Parameters
     ----------
     operations : iterable of Operation
-        Net of undo, oldest first.
+        In effect after undo, oldest first.
     """
     objects: dict[tuple[Hashable, int], AcceptedObject] = {}
     for operation in operations:
-        gone = {"delete": operation.labels, "merge": operation.labels[1:]}.get(operation.kind, ())
-        for label in gone:
+        removed = {"delete": operation.labels, "merge": operation.labels[1:]}
+        for label in removed.get(operation.kind, ()):
             objects.pop((operation.plane, label), None)
         for accepted in operation.objects:
             objects.pop((accepted.plane, accepted.id), None)
@@ -197,12 +196,12 @@ def objects_in_effect(operations: Iterable[Operation]) -> tuple[AcceptedObject, 
 
 
 def links_in_effect(operations: Iterable[Operation]) -> dict[int, int]:
-    """Return the parent of each label that was linked to one.
+    """Return the parent of each linked label.
 
     Parameters
     ----------
     operations : iterable of Operation
-        Net of undo, oldest first.
+        In effect after undo, oldest first.
     """
     links: dict[int, int] = {}
     for operation in operations:
@@ -214,7 +213,7 @@ def links_in_effect(operations: Iterable[Operation]) -> dict[int, int]:
     return links
 
 
-def _error(number: int, found: str, expected: str) -> ReplayError:
+def _error(number: int, problem: str, expected: str) -> ReplayError:
     return ReplayError(
-        f"operation {number} {found}; expected {expected}. It cannot be replayed; leave it out"
+        f"operation {number} {problem}. Expected {expected}. It cannot be replayed: leave it out."
     )

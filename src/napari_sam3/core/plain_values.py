@@ -1,4 +1,4 @@
-"""Values of tables as Python types and as JSON."""
+"""Conversion of table values to Python types and to JSON."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ import numpy as np
 
 __all__ = ["is_number", "json_value", "label_column", "label_of", "plain", "plane_of"]
 
-#: What columns of labels are called: by napari, scikit-image, OME-Zarr readers and OME-Zarr.
+#: Names of label columns: those of napari, scikit-image, OME-Zarr readers and OME-Zarr.
 _LABEL_COLUMNS = ("index", "label", "label_value", "label-value", "label_id")
 
 _INTEGER = re.compile(r"\s*([+-]?[0-9]+)(\.0*)?\s*")
 
 
 def plain(value: Any) -> Any:
-    """Return a value as a Python or pandas type; None if it is missing (NaN, NaT, NA, "")."""
+    """Convert a value to a Python or pandas type; None if it is missing (NaN, NaT, NA, "")."""
     if isinstance(value, str | int):
         return value if value != "" else None
     if value is None or isinstance(value, float):
         return value if value == value else None
-    import pandas as pd  # which takes its time, and is needed for rare values only
+    import pandas as pd  # slow to import, and needed for rare values only
 
     if isinstance(value, np.datetime64):
         value = pd.Timestamp(value)
@@ -39,47 +39,47 @@ def plain(value: Any) -> Any:
 
 
 def label_of(value: Any) -> int | None:
-    """Return a label from a table value of any type; None if it is missing or not a label.
+    """Convert a table value of any type to a label; None if it is missing or not a label.
 
-    Numbers, and texts of numbers, count as labels if they are whole: 3, 3.0 and "3.0" are 3.
+    Whole numbers count as labels, also as text: 3, 3.0 and "3.0" are 3.
     """
     value = plain(value)
     if isinstance(value, bool):
         return None
     if isinstance(value, str):
-        found = _INTEGER.fullmatch(value)
-        return int(found[1]) if found else None
+        match = _INTEGER.fullmatch(value)
+        return int(match[1]) if match else None
     if isinstance(value, int | float | decimal.Decimal) and math.isfinite(value):
         return int(value) if int(value) == value else None
     return None
 
 
 def plane_of(value: Any) -> str:
-    """Return a plane in the form of the tables, such as "0 3", from a value of any type.
+    """Convert a value of any type to the tables' form of a plane, such as "0 3".
 
-    A value that is not a position (nothing, a name) gives "": such a row is about all planes.
+    A value that is not a position (nothing, a name) becomes "", which stands for all planes.
     """
     value = plain(value)
     if isinstance(value, str):
         value = re.findall(r"[^\s,;()\[\]]+", value)
-    places = [label_of(one) for one in (value if isinstance(value, list | tuple) else [value])]
-    known = [str(at) for at in places if at is not None and at >= 0]
-    return " ".join(known) if len(known) == len(places) else ""
+    positions = [label_of(one) for one in (value if isinstance(value, list | tuple) else [value])]
+    valid = [str(at) for at in positions if at is not None and at >= 0]
+    return " ".join(valid) if len(valid) == len(positions) else ""
 
 
 def label_column(columns: Mapping[Any, Iterable[Any]], *first: str) -> str | None:
-    """Return the name of the column that says which label a row is about; None if none does.
+    """Return the name of the column with the labels of the rows; None if there is none.
 
     Parameters
     ----------
     columns : mapping of str to iterable
-        All columns. One with texts, fractions or nothing in it says nothing about labels.
+        All columns. A column with texts, fractions or only missing values is not one of labels.
     *first : str
-        Names that count before "index", "label" and so on.
+        Names with precedence over "index", "label" and so on.
     """
     lower = {name.lower(): name for name in reversed(list(columns)) if isinstance(name, str)}
-    for wanted in (*first, *_LABEL_COLUMNS):
-        name = wanted if wanted in columns else lower.get(wanted)
+    for candidate in (*first, *_LABEL_COLUMNS):
+        name = candidate if candidate in columns else lower.get(candidate)
         if name is not None:
             values = [value for value in map(plain, columns[name]) if value is not None]
             if values and all(label_of(value) is not None for value in values):
@@ -88,12 +88,12 @@ def label_column(columns: Mapping[Any, Iterable[Any]], *first: str) -> str | Non
 
 
 def is_number(value: Any) -> bool:
-    """Return whether a value is a finite number; booleans are not."""
+    """Tell whether a value is a finite number; booleans are not."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def json_value(value: Any) -> Any:
-    """Return a value for JSON: dates in ISO 8601, other types as text."""
+    """Convert a value for JSON: dates to ISO 8601, other types to text."""
     if isinstance(value, Mapping):
         return {str(name): json_value(one) for name, one in value.items()}
     value = plain(value)
@@ -103,6 +103,6 @@ def json_value(value: Any) -> Any:
         return value
     if isinstance(value, decimal.Decimal) and value.is_finite():
         return int(value) if int(value) == value else float(value)
-    if isinstance(value, datetime.date | datetime.time):  # pandas' are among them
+    if isinstance(value, datetime.date | datetime.time):  # including pandas' timestamps
         return value.isoformat()
     return str(value)

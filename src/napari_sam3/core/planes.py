@@ -1,4 +1,4 @@
-"""From n-dimensional image data to the one 8-bit RGB plane that the model sees."""
+"""Planes of n-dimensional image data, and their conversion to the model's 8-bit RGB input."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ UInt8Plane = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class PlaneIndex:
-    """A 2-D plane of n-D data: two free axes, a fixed position on every other axis.
+    """A 2-D plane of n-D data: two free axes and a fixed position on every other axis.
 
     Parameters
     ----------
     axes : tuple of int
-        The axis of the plane's rows and the axis of its columns, in the data's own order.
-        They are kept ascending, so a transposed view of a plane is the same plane.
+        Axis of the plane's rows and axis of its columns, ascending in the order of the data, so
+        that a transposed view of a plane is the same plane.
     index : tuple of int
-        Position on each remaining axis, in axis order.
+        Position on each remaining axis, in the order of the axes.
     """
 
     axes: tuple[int, int] = (0, 1)
@@ -47,24 +47,24 @@ class PlaneIndex:
 
     @property
     def ndim(self) -> int:
-        """Number of (spatial) axes of the data the plane belongs to."""
+        """Number of (spatial) axes of the data."""
         return len(self.index) + 2
 
     @property
     def other_axes(self) -> tuple[int, ...]:
-        """The axes that are fixed, ascending."""
+        """The fixed axes, ascending."""
         return tuple(axis for axis in range(self.ndim) if axis not in self.axes)
 
     def slices(
         self, rows: slice = slice(None), columns: slice = slice(None)
     ) -> tuple[int | slice, ...]:
-        """Index that takes this plane, or a region of it, out of the data."""
+        """Return the index of this plane, or of a region of it, in the data."""
         fixed = iter(self.index)
         free = {self.axes[0]: rows, self.axes[1]: columns}
         return tuple(free[axis] if axis in free else next(fixed) for axis in range(self.ndim))
 
     def shape_of(self, shape: Sequence[int]) -> tuple[int, int]:
-        """(height, width) in px of the plane in data of ``shape`` (channels left out)."""
+        """Return the plane's (height, width) in px for data of ``shape`` (without channels)."""
         return int(shape[self.axes[0]]), int(shape[self.axes[1]])
 
     def __str__(self) -> str:
@@ -76,12 +76,12 @@ class PlaneIndex:
 
 
 def nearest(positions: npt.ArrayLike) -> npt.NDArray[np.int64]:
-    """Round positions in px to whole ones as napari does: halves go to the even neighbour.
+    """Round positions in px to integers as napari does: halves round to even.
 
     Parameters
     ----------
     positions : array-like of float
-        Coordinates along any axes; the centre of a pixel is a whole number.
+        Coordinates along any axes; pixel centres are at integers.
     """
     return np.round(np.asarray(positions, np.float64)).astype(np.int64)
 
@@ -95,26 +95,26 @@ def read_plane(
     rows: slice = slice(None),
     columns: slice = slice(None),
 ) -> npt.NDArray[Any]:
-    """Read one plane of array-like data, or a region of it, and nothing else.
+    """Read one plane of array-like data, or a region of it, and no other pixels.
 
     Parameters
     ----------
     data : array-like
-        numpy, dask, zarr or anything with ``shape`` and basic indexing; a sequence of such
-        arrays, finest first, when `multiscale`.
+        numpy, dask, zarr or anything with ``shape`` and basic indexing; if `multiscale`, a sequence
+        of such arrays, finest first.
     plane : PlaneIndex
-        Which plane; its axes leave the channel axis out.
+        The plane; its axes do not include the channel axis.
     rgb : bool
-        The last axis holds 3 or 4 colour channels.
+        Whether the last axis holds 3 or 4 colour channels.
     multiscale : bool
-        `data` is a pyramid; its finest level is read.
+        Whether `data` is a pyramid, of which the finest level is read.
     rows, columns : slice
         Region of the plane.
 
     Returns
     -------
     ndarray
-        H x W, or H x W x C with `rgb`, of the data's dtype.
+        H x W, or H x W x C with `rgb`, of the data type of `data`.
 
     Raises
     ------
@@ -128,41 +128,41 @@ def read_plane(
 
 
 def check_position(shape: Sequence[int], plane: PlaneIndex, *, rgb: bool = False) -> None:
-    """Refuse a plane that data of ``shape`` do not have.
+    """Raise an error for a plane that does not exist in data of ``shape``.
 
     Raises
     ------
     sam3.errors.ImageError
-        Naming the position and what there is.
+        With the position and the range of the data.
     """
     shape = tuple(int(n) for n in shape)
     spatial = shape[:-1] if rgb else shape
     if len(spatial) != plane.ndim:
         raise ImageError(
-            f"an image of shape {shape} has {len(spatial)} axes to look along, but the plane "
-            f"asked for has {plane.ndim}; choose a plane of this image"
+            f"the image of shape {shape} has {len(spatial)} axes without colours. Expected "
+            f"{plane.ndim}, as the plane has. Choose a plane of this image."
         )
     for axis, position in zip(plane.other_axes, plane.index, strict=True):
         if not 0 <= position < spatial[axis]:
             raise ImageError(
-                f"position {position} on axis {axis} lies outside the image (0 to "
-                f"{spatial[axis] - 1}); move the slider into the image"
+                f"the position {position} on axis {axis} lies outside the image. Expected 0 to "
+                f"{spatial[axis] - 1}. Move the slider into the image."
             )
 
 
 def plane_from_array(
     data: npt.ArrayLike, *, rgb: bool = False, contrast: ContrastLimits | None = None
 ) -> UInt8Plane:
-    """Turn a plane of any dtype into the 8-bit RGB image that is encoded.
+    """Convert a plane of any data type to the 8-bit RGB image that is encoded.
 
     Parameters
     ----------
     data : array-like
         H x W, or H x W x 3 or 4 with `rgb` (a fourth, alpha channel is dropped).
     rgb : bool
-        The last axis holds colours.
+        Whether the last axis holds colours.
     contrast : tuple of float, optional
-        Values shown as 0 and 255; see `find_limits`.
+        Values mapped to 0 and 255; by default from `find_limits`.
 
     Returns
     -------
@@ -172,7 +172,7 @@ def plane_from_array(
     Raises
     ------
     sam3.errors.ImageError
-        If the plane is empty, has the wrong number of axes, is complex, or all NaN.
+        If the plane is empty, complex or all NaN, or has the wrong number of axes.
     """
     array = np.asarray(data)
     check_pixels(array.shape, array.dtype, rgb)
@@ -184,18 +184,17 @@ def plane_from_array(
 
 
 def find_limits(array: npt.NDArray[Any], *, rgb: bool = False) -> ContrastLimits | None:
-    """Return the values that are shown as 0 and 255.
+    """Return the contrast limits of a plane; None for 8-bit RGB, which is not stretched.
 
-    8-bit RGB passes unchanged, which is None, and float RGB is taken as [0, 1], as napari does.
-    Everything else, dim 8-bit fluorescence too, is stretched between the 0.1 and 99.9 percentiles
-    of the finite values.
+    Float RGB is taken as [0, 1], as in napari. Everything else, including dim 8-bit fluorescence,
+    is stretched between the 0.1 and 99.9 percentiles of the finite values.
 
     Parameters
     ----------
     array : ndarray
-        A plane, or a sample of one.
+        A plane or a sample of one.
     rgb : bool
-        The last axis holds colours.
+        Whether the last axis holds colours.
 
     Raises
     ------
@@ -204,7 +203,7 @@ def find_limits(array: npt.NDArray[Any], *, rgb: bool = False) -> ContrastLimits
     """
     if array.dtype == np.bool_ or (rgb and array.dtype == np.uint8):
         return None
-    # Called in any case: it refuses a plane without a single finite value.
+    # Always computed, since it raises the error for a plane without finite values.
     limits = percentile_limits(array[..., :3] if rgb else array)
     return (0.0, 1.0) if rgb and np.issubdtype(array.dtype, np.floating) else limits
 
@@ -212,16 +211,16 @@ def find_limits(array: npt.NDArray[Any], *, rgb: bool = False) -> ContrastLimits
 def to_8_bits(
     array: npt.NDArray[Any], limits: ContrastLimits | None, *, rgb: bool = False
 ) -> UInt8Plane:
-    """Map `limits` to 0 and 255; NaN becomes 0, a constant plane a zero plane.
+    """Map `limits` to 0 and 255; NaN and constant planes become 0.
 
     Parameters
     ----------
     array : ndarray
         H x W, or H x W x 3 or 4 with `rgb`.
     limits : tuple of float, optional
-        From `find_limits`, or the user's own.
+        From `find_limits`, or chosen by the user.
     rgb : bool
-        The last axis holds colours; alpha is dropped.
+        Whether the last axis holds colours; alpha is dropped.
 
     Returns
     -------
@@ -238,32 +237,32 @@ def to_8_bits(
 
 
 def check_pixels(shape: Sequence[int], dtype: np.dtype[Any], rgb: bool) -> None:
-    """Refuse a plane that cannot be shown to a model, without reading it.
+    """Raise an error for a plane that cannot be encoded, without reading it.
 
     Parameters
     ----------
     shape : sequence of int
-        Of the plane, colours included.
+        Shape of the plane, including colours.
     dtype : dtype
         Its data type.
     rgb : bool
-        The last axis holds colours.
+        Whether the last axis holds colours.
 
     Raises
     ------
     sam3.errors.ImageError
-        Saying what would do.
+        With the shapes and types that can be encoded.
     """
     shape = tuple(shape)
     if 0 in shape:
-        raise ImageError(f"the image plane is empty (shape {shape}); choose another image")
+        raise ImageError(f"the image plane is empty: shape {shape}. Choose another image.")
     if len(shape) != (3 if rgb else 2) or (rgb and shape[-1] not in (3, 4)):
-        wanted = "H x W x 3 or H x W x 4" if rgb else "H x W"
-        raise ImageError(f"an image plane must be {wanted}, got shape {shape}")
+        expected = "H x W x 3 or H x W x 4" if rgb else "H x W"
+        raise ImageError(f"the image plane has the shape {shape}. Expected {expected}.")
     if dtype != np.bool_ and not (
         np.issubdtype(dtype, np.integer) or np.issubdtype(dtype, np.floating)
     ):
         raise ImageError(
-            f"images of dtype {dtype} cannot be segmented; convert to real numbers "
-            "first, e.g. with numpy.abs for complex images"
+            f"images of data type {dtype} cannot be segmented. Expected real numbers. Convert "
+            "them, for example with numpy.abs for complex images."
         )

@@ -1,4 +1,4 @@
-"""Prompts for one object: immutable, in SAM's (x, y) order. The only place axes are flipped."""
+"""Prompts of one object: immutable, in SAM's (x, y) order. No other module swaps axes."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ __all__ = [
 Box = tuple[float, float, float, float]
 FloatArray = npt.NDArray[np.float64]
 
-# Layers hand positions back with the rounding errors of their transforms; prompts that went to
-# a layer and came back have to be equal to what they were.
+# Layers return positions with the rounding errors of their transforms. Rounding makes prompts equal
+# that were written to a layer and read back.
 DECIMALS = 4
-# A plain click with napari's rectangle tool leaves a rectangle of about two pixels.
+# A single click with napari's rectangle tool leaves a rectangle of about two pixels.
 MIN_BOX_SIDE = 2.5
 ELLIPSE_CORNERS = 64
 
@@ -43,13 +43,13 @@ class PromptSet:
     Parameters
     ----------
     points : tuple of (x, y)
-        Clicks in px of the plane, pixel centres at integers.
+        Clicks in px of the plane; pixel centres are at integers.
     labels : tuple of int
-        1 for a foreground click, 0 for a background click, one for each point.
+        1 for foreground, 0 for background, one per point.
     box : tuple of float, optional
-        (x0, y0, x1, y1) in px of the plane, x0 < x1 and y0 < y1.
+        (x0, y0, x1, y1) in px of the plane, with x0 < x1 and y0 < y1.
     outline : tuple of (x, y)
-        Corners of a polygon drawn around the object, in px of the plane; it comes with its box.
+        Corners of a polygon around the object, in px of the plane, in addition to its box.
     """
 
     points: tuple[tuple[float, float], ...] = ()
@@ -58,18 +58,18 @@ class PromptSet:
     outline: tuple[tuple[float, float], ...] = ()
 
     def __post_init__(self) -> None:
-        """Check that the parts fit together."""
+        """Check that the parts are consistent."""
         if len(self.points) != len(self.labels):
             raise PromptError(
-                f"{len(self.points)} points came with {len(self.labels)} labels; give one "
-                "label for each point (1 foreground, 0 background)"
+                f"{len(self.points)} points have {len(self.labels)} labels. Expected one label "
+                "per point: 1 for foreground, 0 for background."
             )
         if not set(self.labels) <= {0, 1}:
-            raise PromptError(f"labels must be 1 or 0 for each point, got {self.labels}")
+            raise PromptError(f"invalid labels of points: {self.labels}. Expected 1 or 0.")
         if self.box is not None:
             x0, y0, x1, y1 = self.box
             if not (x0 < x1 and y0 < y1):
-                raise PromptError(f"the box {self.box} has no area; expected x0 < x1 and y0 < y1")
+                raise PromptError(f"the box {self.box} has no area. Expected x0 < x1 and y0 < y1.")
 
     @classmethod
     def from_arrays(
@@ -85,14 +85,14 @@ class PromptSet:
         points : array-like, N x 2, optional
             (x, y) in px of the plane.
         labels : array-like, N, optional
-            Polarities (see `parse_polarity`); all foreground if not given.
+            Polarities (see `parse_polarity`); all foreground by default.
         box : array-like, 4, optional
             (x0, y0, x1, y1); corners may be swapped.
 
         Raises
         ------
         sam3.errors.PromptError
-            If a shape is wrong, a value not finite, or the box has no area.
+            If a shape is wrong, a value is not finite, or the box has no area.
         """
         xy = _rows(points, 2, "points")
         if labels is None:
@@ -104,7 +104,7 @@ class PromptSet:
         if box is not None:
             flat = _rows(box, 4, "box")
             if len(flat) != 1:
-                raise PromptError(f"one object has one box (x0, y0, x1, y1), got {len(flat)}")
+                raise PromptError(f"{len(flat)} boxes for one object. Expected (x0, y0, x1, y1).")
             corners = _checked_box(*(float(value) for value in flat[0]))
         return cls(tuple((float(x), float(y)) for x, y in xy), polarity, corners)
 
@@ -115,12 +115,12 @@ class PromptSet:
 
     @property
     def has_target(self) -> bool:
-        """Whether something says where the object is: a foreground click or a box."""
+        """Whether a foreground click or a box marks the object."""
         return self.box is not None or 1 in self.labels
 
     @property
     def is_single_click(self) -> bool:
-        """Whether this is one foreground click and nothing else (an ambiguous prompt)."""
+        """Whether there is only one foreground click, which is an ambiguous prompt."""
         return self.labels == (1,) and self.box is None
 
     @property
@@ -131,53 +131,53 @@ class PromptSet:
 
     @property
     def extent(self) -> float | None:
-        """Longer side in px of the box, if there is one: about how large the object is."""
+        """Longer side of the box in px, if there is one, as an estimate of the object's size."""
         return None if self.box is None else _longer_side(self.box)
 
     def corner_arrays(self) -> tuple[FloatArray, FloatArray]:
-        """All x and all y of points and box corners."""
+        """Return all x and all y of points and box corners."""
         corners = list(self.points)
         if self.box is not None:
             corners += [(self.box[0], self.box[1]), (self.box[2], self.box[3])]
         if not corners:
-            raise PromptError("there is no prompt; click on an object or draw a box around it")
+            raise PromptError("there is no prompt. Click on an object or draw a box around it.")
         array = np.asarray(corners, np.float64)
         return array[:, 0], array[:, 1]
 
     def point_coords(self) -> FloatArray:
-        """Points as an N x 2 array, (x, y) in px."""
+        """Return the points as an N x 2 array, (x, y) in px."""
         return np.asarray(self.points, np.float64).reshape(-1, 2)
 
     def point_labels(self) -> npt.NDArray[np.int64]:
-        """Labels as an array of N."""
+        """Return the labels as an array of N."""
         return np.asarray(self.labels, np.int64)
 
     def with_point(self, x: float, y: float, label: int = 1) -> PromptSet:
-        """Return these prompts with one more click."""
+        """Return these prompts with an additional click."""
         return replace(self, points=(*self.points, (x, y)), labels=(*self.labels, label))
 
     def with_outline(self, corners: npt.ArrayLike) -> PromptSet:
         """Return these prompts with a polygon (V x 2, (x, y) in px) and its box."""
         xy = _rows(corners, 2, "outline")
         if len(xy) < 3:
-            raise PromptError(f"an outline of {len(xy)} corners encloses nothing; draw at least 3")
+            raise PromptError(f"the outline has {len(xy)} corners. Expected at least 3.")
         box = _checked_box(*xy.min(axis=0).tolist(), *xy.max(axis=0).tolist())
         return replace(self, box=box, outline=tuple((float(x), float(y)) for x, y in xy))
 
     def joined(self, other: PromptSet) -> PromptSet:
-        """Return these prompts and others of the same object; the other's box takes over."""
+        """Return these prompts with others of the same object; the other box has precedence."""
         box, outline = (self.box, self.outline) if other.box is None else (other.box, other.outline)
         return PromptSet(self.points + other.points, self.labels + other.labels, box, outline)
 
     def extends(self, other: PromptSet) -> bool:
-        """Whether these are `other` with at least one prompt more."""
-        mine = set(zip(self.points, self.labels, strict=True))
-        theirs = set(zip(other.points, other.labels, strict=True))
+        """Tell whether these are the other prompts with at least one more."""
+        own = set(zip(self.points, self.labels, strict=True))
+        others = set(zip(other.points, other.labels, strict=True))
         same_shape = other.box in (None, self.box) and other.outline in ((), self.outline)
-        return theirs <= mine and same_shape and self != other
+        return others <= own and same_shape and self != other
 
     def clipped(self, shape: tuple[int, int]) -> PromptSet:
-        """Return these prompts with the box cut to a plane of ``shape`` (height, width)."""
+        """Return these prompts with the box clipped to a plane of ``shape`` (height, width)."""
         if self.box is None:
             return self
         self.check_inside(shape)
@@ -187,7 +187,7 @@ class PromptSet:
         return replace(self, box=box)
 
     def check_inside(self, shape: tuple[int, int]) -> None:
-        """Check that every click lies in the image and the box meets it.
+        """Check that every click lies in the image and the box intersects it.
 
         Parameters
         ----------
@@ -197,27 +197,27 @@ class PromptSet:
         Raises
         ------
         sam3.errors.PromptError
-            Naming the coordinate and the extent of the image.
+            With the coordinate and the extent of the image.
         """
         height, width = shape
         extent = f"the image (rows 0 to {height - 1}, columns 0 to {width - 1})"
         for x, y in self.points:
             if not (-0.5 <= x <= width - 0.5 and -0.5 <= y <= height - 0.5):
                 raise MissedError(
-                    f"the click at row {y:.1f}, column {x:.1f} lies outside {extent}; "
-                    "remove it or click inside"
+                    f"the click at row {y:.1f}, column {x:.1f} lies outside {extent}. "
+                    "Remove it, or click inside."
                 )
         if self.box is not None:
             x0, y0, x1, y1 = self.box
             if x1 <= -0.5 or y1 <= -0.5 or x0 >= width - 0.5 or y0 >= height - 0.5:
                 raise MissedError(
                     f"the box from row {y0:.1f}, column {x0:.1f} to row {y1:.1f}, column "
-                    f"{x1:.1f} lies outside {extent}; draw it around an object"
+                    f"{x1:.1f} lies outside {extent}. Draw it around an object."
                 )
 
 
 def parse_polarity(value: Any) -> int:
-    """Read a polarity: 1 for foreground, 0 for background.
+    """Parse a polarity: 1 for foreground, 0 for background.
 
     Parameters
     ----------
@@ -230,23 +230,24 @@ def parse_polarity(value: Any) -> int:
         For anything else.
     """
     if isinstance(value, str):
-        known = {"foreground": 1, "background": 0, "1": 1, "0": 0, "true": 1, "false": 0}
-        if value.strip().lower() in known:
-            return known[value.strip().lower()]
+        values = {"foreground": 1, "background": 0, "1": 1, "0": 0, "true": 1, "false": 0}
+        if value.strip().lower() in values:
+            return values[value.strip().lower()]
     elif isinstance(value, bool | int | float | np.generic) and value in (0, 1):
         return int(value)
     raise PromptError(
-        f"{value!r} is not a polarity; expected 'foreground' or 'background', True or False, 1 or 0"
+        f"invalid polarity: {value!r}. Expected 'foreground' or 'background', True or False, 1 or "
+        "0."
     )
 
 
 def on_plane(rows: FloatArray, plane: PlaneIndex) -> npt.NDArray[np.bool_]:
-    """Select the n-D rows that lie on a plane.
+    """Select the rows that lie on a plane.
 
     Parameters
     ----------
     rows : ndarray, N x D
-        Positions in px of the image data, all D axes in the data's order.
+        Positions in px of the image data, with all D axes in the order of the data.
     plane : PlaneIndex
         A plane of data with D axes.
 
@@ -256,9 +257,9 @@ def on_plane(rows: FloatArray, plane: PlaneIndex) -> npt.NDArray[np.bool_]:
     """
     if not plane.index:
         return np.ones(len(rows), bool)
-    # Layers give positions with noise in the last digits, which must not decide on halves.
-    places = nearest(rows[:, list(plane.other_axes)].round(DECIMALS))
-    return np.asarray((places == np.asarray(plane.index)).all(axis=1))
+    # The rounding errors of layers must not decide about halves.
+    positions = nearest(rows[:, list(plane.other_axes)].round(DECIMALS))
+    return np.asarray((positions == np.asarray(plane.index)).all(axis=1))
 
 
 def read_points(
@@ -269,21 +270,21 @@ def read_points(
     Parameters
     ----------
     points : array-like, N x D
-        Rows of a Points layer, in px of the image data, napari's axis order.
+        Rows of a Points layer in px of the image data, in napari's order of axes.
     polarity : sequence of N
-        One polarity for each row.
+        One polarity per row.
     plane : PlaneIndex
-        The plane shown; prompts on any other plane are left out.
+        The displayed plane; prompts on other planes are ignored.
 
     Returns
     -------
     dict from int to PromptSet
-        One click for each row on the plane, by the row's number.
+        One click per row on the plane, by the index of the row.
 
     Raises
     ------
     sam3.errors.PromptError
-        For a polarity that cannot be read.
+        If a polarity is invalid.
     """
     rows = np.asarray(points, np.float64).reshape(-1, plane.ndim).round(DECIMALS)
     row_axis, column_axis = plane.axes
@@ -302,16 +303,16 @@ def read_shape(vertices: npt.ArrayLike, kind: str, plane: PlaneIndex) -> PromptS
     Parameters
     ----------
     vertices : array-like, V x D
-        Its corners as napari keeps them, in px of the image data.
+        Corners as stored by napari, in px of the image data.
     kind : str
-        A rectangle is a box. Ellipses, polygons and turned rectangles are an outline and its box.
+        A rectangle becomes a box; ellipses, polygons and rotated rectangles an outline and its box.
     plane : PlaneIndex
-        The plane shown.
+        The displayed plane.
 
     Returns
     -------
     PromptSet or None
-        None for a shape on another plane, one that a plain click left behind, or a line.
+        None for a shape on another plane, the trace of a single click, or a line.
 
     Raises
     ------
@@ -324,10 +325,11 @@ def read_shape(vertices: npt.ArrayLike, kind: str, plane: PlaneIndex) -> PromptS
     if _left_by_a_click(rows, plane):
         return None
     xy = rows[:, [plane.axes[1], plane.axes[0]]]
+    # A rectangle is upright if consecutive corners share a coordinate.
     if kind == "rectangle" and (np.isclose(np.roll(xy, -1, 0), xy).any(axis=1)).all():
         return PromptSet(box=box_from_vertices(rows, plane))
+    # napari stores the corners of an ellipse's bounding rectangle.
     if kind == "ellipse":
-        # napari keeps the corners of the rectangle around it.
         turn = np.linspace(0, 2 * np.pi, ELLIPSE_CORNERS, endpoint=False)[:, None]
         middle, u, v = (xy[0] + xy[2]) / 2, (xy[1] - xy[0]) / 2, (xy[3] - xy[0]) / 2
         xy = (middle + u * np.cos(turn) + v * np.sin(turn)).round(DECIMALS)
@@ -360,8 +362,8 @@ def _checked_box(x0: float, y0: float, x1: float, y1: float) -> Box:
     y0, y1 = sorted((y0, y1))
     if x1 - x0 < MIN_BOX_SIDE or y1 - y0 < MIN_BOX_SIDE:
         raise MissedError(
-            f"a box of {x1 - x0:.1f} x {y1 - y0:.1f} px has no usable area; draw one of at "
-            f"least {MIN_BOX_SIDE} px a side around the object"
+            f"the box of {x1 - x0:.1f} x {y1 - y0:.1f} px is too small. Expected sides of at least "
+            f"{MIN_BOX_SIDE} px. Draw it around the object."
         )
     return x0, y0, x1, y1
 
@@ -372,12 +374,12 @@ def _rows(values: npt.ArrayLike | None, columns: int, name: str) -> FloatArray:
     try:
         array = np.asarray(values, np.float64)
     except (TypeError, ValueError) as error:
-        raise PromptError(f"{name} must be N x {columns} numbers, got {values!r}") from error
+        raise PromptError(f"invalid {name}: {values!r}. Expected N x {columns} numbers.") from error
     if array.size == 0:
         return np.zeros((0, columns))
     array = np.atleast_2d(array)
     if array.ndim != 2 or array.shape[1] != columns:
-        raise PromptError(f"{name} must be N x {columns}, got shape {array.shape}")
+        raise PromptError(f"invalid {name}: shape {array.shape}. Expected N x {columns}.")
     if not np.isfinite(array).all():
-        raise PromptError(f"{name} must be finite numbers, got {array.tolist()}")
+        raise PromptError(f"invalid {name}: {array.tolist()}. Expected finite numbers.")
     return array

@@ -1,4 +1,4 @@
-"""A plane as the 8-bit RGB image that the model sees, and how it became one."""
+"""A plane as the 8-bit RGB image that the model sees, and its conversion."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ __all__ = ["PlaneImage", "Rendering"]
 
 @dataclass(frozen=True)
 class Rendering:
-    """How a plane became the 8-bit RGB image that the model saw.
+    """Conversion of a plane to the 8-bit RGB image that the model saw.
 
     Parameters
     ----------
     channels : tuple of str
         Names of the channels shown as red, green and blue, or of the one shown as grey; empty for
-        an image as it is.
+        an image shown as it is.
     limits : tuple of (low, high)
-        Values shown as 0 and 255, one pair for all channels or one each; empty for 8-bit colours,
-        which pass unchanged.
+        Contrast limits, one pair for all channels or one per channel; empty for 8-bit colours,
+        which are not stretched.
     """
 
     channels: tuple[str, ...] = ()
@@ -29,7 +29,7 @@ class Rendering:
 
 
 class PlaneImage(Protocol):
-    """A plane as 8-bit RGB; may be read from any thread."""
+    """A plane as 8-bit RGB, readable from any thread."""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -37,20 +37,20 @@ class PlaneImage(Protocol):
 
     @property
     def rendering(self) -> Rendering:
-        """How it was converted to 8 bits; may have to sample pixels first."""
+        """Conversion to 8 bits; may sample pixels on first use."""
 
     @property
     def is_lazy(self) -> bool:
-        """Whether reading is slow, so that pixels once read should be cached."""
+        """Whether reading is slow, so that pixels should be cached."""
 
     def region(self, rows: slice, columns: slice, step: int = 1) -> UInt8Plane:
-        """Return the pixels (h x w x 3) of a region; only these are read.
+        """Read the pixels (h x w x 3) of a region, and no others.
 
         Parameters
         ----------
         rows, columns : slice
             In px of the plane.
         step : int
-            Up to this many px along each axis may come as one, if that saves reading; so the
-            result covers the region, with h and w between 1 / step of its size and all of it.
+            Factor by which the result may be downsampled if that saves reading: it covers the
+            region with 1 / step of its height and width up to all of them.
         """

@@ -1,15 +1,15 @@
-"""Durations and counts in words, for the panel and the command line."""
+"""Durations and counts as text, for the panel and the command line."""
 
 from __future__ import annotations
 
 __all__ = ["duration", "units_done"]
 
-# Up to which times are given in seconds, and in minutes.
+# Largest durations in seconds given in seconds, and in minutes.
 SECONDS, MINUTES = 90, 5400
 
 
 def units_done(done: int, total: int, *, failed: int = 0, seconds_each: float | None = None) -> str:
-    """Say how many units of a batch are done, at which rate if it is known, and how many failed."""
+    """Format the progress of a batch: units done, their rate if known, and failures."""
     parts = [f"{done} of {total} units"]
     if seconds_each is not None:
         fast = seconds_each < 1
@@ -21,7 +21,7 @@ def units_done(done: int, total: int, *, failed: int = 0, seconds_each: float | 
 
 
 def duration(seconds: float) -> str:
-    """Say how long something takes."""
+    """Format a duration."""
     if seconds < SECONDS:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < MINUTES else f"{seconds / 3600:.1f} h"

@@ -73,7 +73,7 @@ def test_other_shapes_are_outlines_with_their_box() -> None:
 
 
 def test_a_flat_box_is_an_error_that_quotes_it() -> None:
-    with pytest.raises(PromptError, match=r"30.0 x 0.0 px has no usable area"):
+    with pytest.raises(PromptError, match=r"30.0 x 0.0 px is too small"):
         read_shape(rectangle(4, 10, 10, 10, 40), "rectangle", PLANE)
 
 
@@ -95,7 +95,8 @@ def test_any_other_polarity_is_an_error_that_quotes_it(value: Any) -> None:
     with pytest.raises(PromptError) as caught:
         parse_polarity(value)
     assert str(caught.value) == (
-        f"{value!r} is not a polarity; expected 'foreground' or 'background', True or False, 1 or 0"
+        f"invalid polarity: {value!r}. Expected 'foreground' or 'background', True or False, 1 or "
+        "0."
     )
 
 
@@ -110,7 +111,7 @@ def test_a_click_outside_names_the_place_and_the_image(place: tuple[float, float
         PromptSet.from_arrays([(1, 1), place]).check_inside((50, 60))
     assert str(caught.value) == (
         f"the click at row {place[1]:.1f}, column {place[0]:.1f} lies outside the image (rows 0 to "
-        "49, columns 0 to 59); remove it or click inside"
+        "49, columns 0 to 59). Remove it, or click inside."
     )
 
 
@@ -143,84 +144,87 @@ def test_boxes_outside_the_image_are_named(box: Box) -> None:
     )
 
 
-SMALL = "has no usable area; draw one of at least 2.5 px a side around the object"
+SMALL = "is too small. Expected sides of at least 2.5 px. Draw it around the object."
 REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     "three columns": (
         lambda: PromptSet.from_arrays([[1, 2, 3]]),
-        "points must be N x 2, got shape (1, 3)",
+        "invalid points: shape (1, 3). Expected N x 2.",
     ),
     "three axes": (
         lambda: PromptSet.from_arrays([[[1, 2]]]),
-        "points must be N x 2, got shape (1, 1, 2)",
+        "invalid points: shape (1, 1, 2). Expected N x 2.",
     ),
-    "no numbers": (lambda: PromptSet.from_arrays("a"), "points must be N x 2 numbers, got 'a'"),
+    "no numbers": (
+        lambda: PromptSet.from_arrays("a"),
+        "invalid points: 'a'. Expected N x 2 numbers.",
+    ),
     "no box": (
         lambda: PromptSet.from_arrays(box=["a"] * 4),
-        "box must be N x 4 numbers, got ['a', 'a', 'a', 'a']",
+        "invalid box: ['a', 'a', 'a', 'a']. Expected N x 4 numbers.",
     ),
     "box of three": (
         lambda: PromptSet.from_arrays(box=[1, 2, 3]),
-        "box must be N x 4, got shape (1, 3)",
+        "invalid box: shape (1, 3). Expected N x 4.",
     ),
     "NaN": (
         lambda: PromptSet.from_arrays([[1, np.nan]]),
-        "points must be finite numbers, got [[1.0, nan]]",
+        "invalid points: [[1.0, nan]]. Expected finite numbers.",
     ),
     "infinite box": (
         lambda: PromptSet.from_arrays(box=[1, 2, 3, np.inf]),
-        "box must be finite numbers, got [[1.0, 2.0, 3.0, inf]]",
+        "invalid box: [[1.0, 2.0, 3.0, inf]]. Expected finite numbers.",
     ),
     "two boxes": (
         lambda: PromptSet.from_arrays(box=[[1, 2, 30, 40]] * 2),
-        "one object has one box (x0, y0, x1, y1), got 2",
+        "2 boxes for one object. Expected (x0, y0, x1, y1).",
     ),
     "counts": (
         lambda: PromptSet.from_arrays([[1, 2]], [1, 0]),
-        "1 points came with 2 labels; give one label for each point (1 foreground, 0 background)",
+        "1 points have 2 labels. Expected one label per point: 1 for foreground, 0 for background.",
     ),
     "labels": (
         lambda: PromptSet(((1, 2), (3, 4)), (1, 2)),
-        "labels must be 1 or 0 for each point, got (1, 2)",
+        "invalid labels of points: (1, 2). Expected 1 or 0.",
     ),
     "swapped": (
         lambda: PromptSet(box=(9, 1, 2, 5)),
-        "the box (9, 1, 2, 5) has no area; expected x0 < x1 and y0 < y1",
+        "the box (9, 1, 2, 5) has no area. Expected x0 < x1 and y0 < y1.",
     ),
     "no height": (
         lambda: PromptSet(box=(1, 5, 9, 5)),
-        "the box (1, 5, 9, 5) has no area; expected x0 < x1 and y0 < y1",
+        "the box (1, 5, 9, 5) has no area. Expected x0 < x1 and y0 < y1.",
     ),
     "no width": (
         lambda: PromptSet(box=(1, 5, 1, 9)),
-        "the box (1, 5, 1, 9) has no area; expected x0 < x1 and y0 < y1",
+        "the box (1, 5, 1, 9) has no area. Expected x0 < x1 and y0 < y1.",
     ),
     "narrow": (
         lambda: PromptSet.from_arrays(box=[7.4, 30, 5, 0]),
-        f"a box of 2.4 x 30.0 px {SMALL}",
+        f"the box of 2.4 x 30.0 px {SMALL}",
     ),
     "flat": (
         lambda: PromptSet.from_arrays(box=[0, 5, 30, 7.4]),
-        f"a box of 30.0 x 2.4 px {SMALL}",
+        f"the box of 30.0 x 2.4 px {SMALL}",
     ),
     "a point for a box": (
         lambda: PromptSet.from_arrays(box=[5, 5, 5, 5]),
-        f"a box of 0.0 x 0.0 px {SMALL}",
+        f"the box of 0.0 x 0.0 px {SMALL}",
     ),
     "outline of a line": (
         lambda: PromptSet().with_outline([[1, 2], [3, 4]]),
-        "an outline of 2 corners encloses nothing; draw at least 3",
+        "the outline has 2 corners. Expected at least 3.",
     ),
     "outline of text": (
         lambda: PromptSet().with_outline("a"),
-        "outline must be N x 2 numbers, got 'a'",
+        "invalid outline: 'a'. Expected N x 2 numbers.",
     ),
     "thin outline": (
         lambda: PromptSet().with_outline([[1, 2], [1, 30], [2, 15]]),
-        f"a box of 1.0 x 28.0 px {SMALL}",
+        f"the box of 1.0 x 28.0 px {SMALL}",
     ),
     "nothing": (
         lambda: PromptSet().bounds,
-        "there is no prompt; click on an object or draw a box around it",
+        "there is no prompt. Click on an object or draw a box around it.",
     ),
 }
 

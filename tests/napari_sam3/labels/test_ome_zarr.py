@@ -211,7 +211,7 @@ def test_what_cannot_be_written_is_refused_before_anything_is(tmp_path: Path) ->
 def test_axes_that_do_not_hold_together_are_refused() -> None:
     with pytest.raises(ImageError, match="one of each"):
         ImageAxes(("y", "x"), (None,), (1.0, 1.0), (0.0, 0.0))
-    with pytest.raises(ImageError, match="each its own"):
+    with pytest.raises(ImageError, match="a unique name each"):
         ImageAxes.of("xx")
     with pytest.raises(ImageError, match="no scale of 0"):
         ImageAxes(("y", "x"), (None, None), (1.0, 0.0), (0.0, 0.0))

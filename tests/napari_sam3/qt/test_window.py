@@ -260,7 +260,7 @@ def test_looking_and_missing_are_said_without_a_message(open_desk: OpenDesk, blo
     binding, status = desk.widget.binding, desk.widget.panel.status
     misses: list[tuple[Callable[[], Any], str]] = [
         (lambda: binding.points.add([0, -30, 20]), "lies outside the image"),
-        (lambda: binding.draw_box((0, 5, 5), (0, 5.2, 5.2), done=True), "no usable area"),
+        (lambda: binding.draw_box((0, 5, 5), (0, 5.2, 5.2), done=True), "too small"),
         (lambda: desk.viewer.dims.set_point(0, 7), "move the slider into the image"),
     ]
     for miss, words in misses:
