@@ -86,13 +86,7 @@ class Field:
 
     ::
 
-        +-----------------+      encoded image = region + padding
-        |    pad_rows     |
-        +---+---------+---+
-        |   | region  |   |      rows, columns: the region in px of the plane
-        +---+---------+---+
-        |                 |
-        +-----------------+
+        [ pad | rows and columns of the plane | pad ]     the encoded image, along each axis
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What is kept on disk as JSON: operations, journals, session files.
+"""Records on disk as JSON: operations, journals and session files.
 
 Imports `core`, and `images.identity`.
 """

@@ -1,4 +1,4 @@
-"""The folder of journals: where it is, what its files are called, and how large it may grow."""
+"""The folder of journals: its location, the names of its files, and its size limit."""
 
 from __future__ import annotations
 
@@ -36,39 +36,39 @@ _FLAGS |= getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
 class JournalError(Sam3Error, OSError):
-    """A journal that cannot be written or read. Labels and objects in memory are untouched."""
+    """A journal that cannot be written or read; labels and objects in memory are not affected."""
 
 
 def default_folder() -> Path:
-    """Return the folder of journals among the user's caches; it need not exist."""
+    """Return the folder of journals in the user's cache; it may not exist yet."""
     return platformdirs.user_cache_path("napari-sam3", appauthor=False) / "journals"
 
 
 def journals_in(folder: Path, identity: ImageIdentity | None = None) -> list[Path]:
-    """Return the journals in a folder, of all images or of one, the oldest first."""
+    """List the journals in a folder, of all images or of one, oldest first."""
     prefix = "" if identity is None else _prefix(identity)
     with contextlib.suppress(FileNotFoundError):
-        found = [
+        journals = [
             (entry.stat().st_mtime_ns, entry.name)
             for entry in os.scandir(folder)
             if entry.name.startswith(prefix) and entry.name.endswith(_SUFFIX) and entry.is_file()
         ]
-        return [folder / name for _, name in sorted(found)]
+        return [folder / name for _, name in sorted(journals)]
     return []
 
 
 def create_journal(folder: Path, identity: ImageIdentity) -> tuple[Path, int]:
-    """Create an empty journal that nobody else can read, and hold it.
+    """Create an empty journal readable by the user alone, and lock it.
 
     Returns
     -------
     path, descriptor
-        Of a file open for appending; it is held until it is closed.
+        A file open for appending, locked until it is closed.
 
     Raises
     ------
     OSError
-        If it cannot be created or held.
+        If it cannot be created or locked.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for _ in range(_ATTEMPTS):
@@ -76,7 +76,7 @@ def create_journal(folder: Path, identity: ImageIdentity) -> tuple[Path, int]:
         path = folder / f"{name}{_SUFFIX}"
         descriptor = os.open(path, _FLAGS, 0o600)
         try:
-            # Between these two lines another process may have taken it for an abandoned one.
+            # Meanwhile another process may have deleted the file as an abandoned one.
             if try_hold(descriptor) and os.fstat(descriptor).st_nlink:
                 _sync_folder(folder)
                 return path, descriptor
@@ -86,13 +86,13 @@ def create_journal(folder: Path, identity: ImageIdentity) -> tuple[Path, int]:
             raise
         os.close(descriptor)
         path.unlink(missing_ok=True)
-    raise OSError("new journals are taken away by another process")
+    raise OSError("another process deletes new journals")
 
 
 def prune(folder: Path, limit_bytes: int) -> None:
-    """Delete the oldest journals that nobody holds until a folder keeps its limit.
+    """Delete the oldest unlocked journals until a folder is within its limit.
 
-    What cannot be deleted stays, with a warning in the log.
+    Journals that cannot be deleted stay, with a warning in the log.
     """
     try:
         sizes = {path: path.stat().st_size for path in journals_in(folder)}
@@ -114,13 +114,13 @@ def prune(folder: Path, limit_bytes: int) -> None:
 
 
 def _prefix(identity: ImageIdentity) -> str:
-    """Return how the names of an image's journals start; never its own name, which may be long."""
-    about = repr((identity.shape, identity.dtype, identity.digest)).encode(errors="replace")
-    return hashlib.blake2b(about, digest_size=8).hexdigest() + "-"
+    """Return the prefix of an image's journals: a hash, since the image's name may be long."""
+    content = repr((identity.shape, identity.dtype, identity.digest)).encode(errors="replace")
+    return hashlib.blake2b(content, digest_size=8).hexdigest() + "-"
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make sure that a new file outlives a power cut, where the system can."""
+    """Sync a folder, so that a new file survives a power failure, if the system supports it."""
     if os.name == "posix":
         descriptor = os.open(folder, os.O_RDONLY)
         try:

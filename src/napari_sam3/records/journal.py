@@ -1,4 +1,4 @@
-"""A journal of all changes to labels, on disk before the next one is made."""
+"""A journal of all changes of labels, each on disk before the next is made."""
 
 from __future__ import annotations
 
@@ -25,35 +25,35 @@ __all__ = ["Journal", "JournalError"]
 
 logger = logging.getLogger(__name__)
 
-# The folder is pruned each time a journal has grown by this share of the limit.
+# The folder is pruned each time a journal has grown by this fraction of the limit.
 _PRUNE_SHARE = 16
 
 
 class Journal:
-    """Writes each change to a file that survives the process, even if it is killed.
+    """Write each change to a file that survives the process, even if it is killed.
 
-    A file belongs to one journal of one process, which holds it until it is closed.
+    A file belongs to one journal of one process, which locks it until it is closed.
 
     Parameters
     ----------
     image : ImageIdentity
-        Whose labels change.
+        Image whose labels change.
     shape, dtype : tuple of int, dtype
-        Of the whole label image.
+        Shape and data type of the whole label image.
     start : str
-        What the labels are now: "empty", or a digest that the caller can compare.
+        State of the labels now: "empty", or a digest that the caller can compare.
     folder : path-like, optional
-        Where to write; the user's cache folder by default.
+        Folder of the file; by default in the user's cache.
     limit_bytes : int
-        Most bytes for all journals in the folder. Beyond it the oldest ones that no process holds
-        are deleted; a journal in use never is, and may exceed the limit.
+        Maximum total size of the journals in the folder. Above it the oldest unlocked ones are
+        deleted; a journal in use is never deleted, and may exceed the limit.
 
     Attributes
     ----------
     path : Path
-        The file.
+        Path of the file.
     problem : JournalError or None
-        Why it is no longer written.
+        Reason why it is no longer written, if so.
 
     Raises
     ------
@@ -73,7 +73,7 @@ class Journal:
     ) -> None:
         self._folder = default_folder() if folder is None else Path(folder)
         self._limit_bytes = limit_bytes
-        self._end = 0, 0  # checksum and size after the last whole line
+        self._end = 0, 0  # checksum and size after the last complete line
         self._pruned_at = self._changes = 0
         self.problem: JournalError | None = None
         lengths, now = tuple(int(n) for n in shape), datetime.now(UTC).isoformat()
@@ -95,13 +95,13 @@ class Journal:
         prune(self._folder, limit_bytes)
 
     def append(self, *changes: LabelChange) -> None:
-        """Write changes, and return when they are on the disk.
+        """Write changes, and return when they are on disk.
 
         Raises
         ------
         JournalError
-            If it cannot be written, for the first time; from then on nothing is written, and
-            nothing raised. What was written before can still be restored.
+            On the first failure; after that, nothing is written or raised. Changes written before
+            can still be restored.
         """
         if self.problem is not None:
             return
@@ -118,24 +118,24 @@ class Journal:
             prune(self._folder, self._limit_bytes)
 
     def close(self, *, discard: bool = False) -> None:
-        """Close the journal, so that it no longer counts as in use. May be repeated.
+        """Close the journal and release its lock. May be called repeatedly.
 
         Parameters
         ----------
         discard : bool
-            Delete the file, because the labels are saved elsewhere. One without any change is
-            deleted in any case.
+            Delete the file, because the labels are saved elsewhere. A journal without any change is
+            always deleted.
         """
         if self._descriptor is None:
             return
         delete = discard or not self._changes
         if not delete and self.problem is None:
-            with contextlib.suppress(JournalError):  # it is complete without its last line, too
+            with contextlib.suppress(JournalError):  # also valid without its last line
                 self._write(dump({"closed": True}, "the last line"))
         self._close_file(delete)
 
     def _write(self, *bodies: bytes) -> None:
-        """Append lines to the file, whole or not at all."""
+        """Append lines to the file, all or none."""
         assert self._descriptor is not None
         total, size = self._end
         lines, longest = b"", 0
@@ -144,18 +144,18 @@ class Journal:
             lines, longest = lines + line, max(longest, len(line))
         try:
             if longest > MAX_LINE or size + len(lines) > MAX_JOURNAL_BYTES:
-                raise OSError(errno.EFBIG, "more than is read again")
+                raise OSError(errno.EFBIG, "it would be too large to be read")
             rest = memoryview(lines)
             while rest:
                 rest = rest[os.write(self._descriptor, rest) :]
             os.fsync(self._descriptor)
             self._end = total, size + len(lines)
         except OSError as error:
-            with contextlib.suppress(OSError):  # a reader passes over half a line as well
+            with contextlib.suppress(OSError):  # a reader skips an incomplete line as well
                 os.ftruncate(self._descriptor, size)
             raise self._failed(error) from error
         except BaseException:
-            # Ctrl+C: lines after half a line, or after one not counted, would be lost.
+            # On Ctrl+C: lines after an incomplete or uncounted line would be lost.
             os.ftruncate(self._descriptor, self._end[1])
             raise
 
@@ -170,7 +170,7 @@ class Journal:
         descriptor, self._descriptor = self._descriptor, None
         assert descriptor is not None
         try:
-            if delete and os.name == "posix":  # first, so that it is never seen without owner
+            if delete and os.name == "posix":  # before closing, so that it is never seen unlocked
                 self.path.unlink(missing_ok=True)
             os.close(descriptor)
             if delete:
@@ -180,11 +180,11 @@ class Journal:
 
 
 def _change_to_record(change: LabelChange) -> dict[str, object]:
-    """Return a change for JSON. Undo and redo name no operation: there is only one it can be."""
+    """Convert a change for JSON. Undo and redo need no operation, since it follows from history."""
     if change.direction not in ("do", "undo", "redo"):
         raise RecordError(f"the direction {change.direction!r} is not one of do, undo and redo")
     operation = change.operation if change.direction == "do" else None
-    # What a person's stroke left is the operation itself; it is not written twice.
+    # The pixels of a stroke are part of the operation, so they are not written twice.
     shared = operation is not None and (
         len(operation.writes) == len(change.writes) > 0
         and all(a is b for a, b in zip(operation.writes, change.writes, strict=True))

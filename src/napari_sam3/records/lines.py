@@ -1,4 +1,4 @@
-"""Lines of a journal: JSON each, with a checksum that covers every line before it."""
+"""Lines of a journal: JSON, each with a checksum over all lines so far."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 FORMAT = "napari-sam3 journal"
 MAX_LINE = 1 << 30
-# Of a whole journal: what a reader holds in memory. Nobody labels that much before saving.
+# Maximum size of a whole journal, which a reader holds in memory; far above any real one.
 MAX_JOURNAL_BYTES = 1 << 33
 _START, _MIDDLE, _END = b'{"sum":"', b'","body":', b"}\n"
 _BODY_AT = len(_START) + 8 + len(_MIDDLE)
@@ -33,20 +33,20 @@ _HEADER_BODY = b'{"format":"napari-sam3 journal"'
 
 @dataclass(frozen=True)
 class JournalHeader:
-    """The image and the labels that a journal belongs to.
+    """The image and the labels of a journal.
 
     Parameters
     ----------
     image : ImageIdentity
         The image.
     shape : tuple of int
-        Of the whole label image.
+        Shape of the whole label image.
     dtype : str
-        Of the labels.
+        Data type of the labels.
     start : str
         State of the labels when the journal was opened: "empty", or a digest.
     time : str
-        When it began, ISO 8601 in UTC.
+        Time of its creation, ISO 8601 in UTC.
     """
 
     image: ImageIdentity
@@ -56,12 +56,12 @@ class JournalHeader:
     time: str
 
     def to_body(self) -> bytes:
-        """Return the first line's body; RecordError if something cannot be stored."""
+        """Return the body of the first line; raises RecordError if it cannot be stored."""
         return dump(_HEADER.write(self), _HEADER.place)
 
     @classmethod
     def read(cls, value: Any, place: str) -> JournalHeader:
-        """Read the first line; RecordError if it is another version's."""
+        """Read the first line; raises RecordError for another version."""
         if not isinstance(value, dict) or value.get("format") != FORMAT:
             raise RecordError(
                 f"{place} is {reprlib.repr(value)}; expected the first line of a {FORMAT}"
@@ -89,41 +89,41 @@ _HEADER: Schema[JournalHeader] = Schema(
 
 
 def encode_line(body: bytes, before: int) -> tuple[bytes, int]:
-    """Return a line for a body of JSON, and its checksum.
+    """Return the line for a body of JSON, and its checksum.
 
     Parameters
     ----------
     body : bytes
         JSON without line breaks.
     before : int
-        Checksum of the line before; 0 for the first one.
+        Checksum of the previous line; 0 for the first.
     """
     total = zlib.crc32(body, before)
     return b"%b%08x%b%b%b" % (_START, total, _MIDDLE, body, _END), total
 
 
 class LineReader:
-    """Reads lines up to the first one that is torn or damaged.
+    """Read lines up to the first incomplete or damaged one.
 
     Parameters
     ----------
     file : binary file
-        At its start.
+        Positioned at its start.
     path : Path
-        Its name, for messages.
+        Path of the file, for messages.
 
     Attributes
     ----------
     header : JournalHeader or None
-        None if the file ends within its first line.
+        None if the file ends in its first line.
     damaged : bool
-        Whether reading stopped at a complete but invalid line. A torn last line is not damage:
-        its change was never reported as written.
+        Whether reading stopped at a complete but invalid line. An incomplete last line is not
+        damage, because its change was never reported as written.
 
     Raises
     ------
     JournalError
-        If the file is not a journal, or one of another version.
+        If the file is not a journal, or has another version.
     """
 
     def __init__(self, file: BinaryIO, path: Path) -> None:
@@ -142,7 +142,7 @@ class LineReader:
             raise JournalError(f"{str(path)!r} cannot be read as a {FORMAT}: {error}") from error
 
     def __iter__(self) -> Iterator[Any]:
-        """Yield the body of each whole line after the first."""
+        """Yield the body of each complete line after the first."""
         while self.header is not None and not self.damaged:
             self._number += 1
             line = self._file.readline(MAX_LINE)
@@ -155,27 +155,27 @@ class LineReader:
 
     @property
     def place(self) -> str:
-        """The present line, for messages."""
+        """Position of the present line, for messages."""
         return f"line {self._number}"
 
     def stop(self, reason: Exception) -> None:
-        """Stop reading at the present line, which is not valid."""
+        """Stop reading at the present line, which is invalid."""
         self.damaged = True
         logger.warning(
-            "journal %s: what follows line %d is lost: %s", self._path, self._number - 1, reason
+            "journal %s: lost everything after line %d: %s", self._path, self._number - 1, reason
         )
 
     def _decode(self, line: bytes) -> Any:
         body = line[_BODY_AT : -len(_END)]
         expected, total = encode_line(body, self._total)
         if expected != line:
-            raise RecordError(f"{self.place} does not have the checksum that it announces")
+            raise RecordError(f"{self.place} does not match its checksum")
         self._total = total
         return parse(body, self.place)
 
 
 def _may_begin(line: bytes) -> bool:
-    """Return whether an incomplete line can be the start of a journal's first one."""
+    """Tell whether an incomplete line can be the start of a journal's first line."""
     end = _MIDDLE + _HEADER_BODY
     at = len(_START) + 8
     return _START.startswith(line[: len(_START)]) and (

@@ -1,4 +1,4 @@
-"""Files that belong to a running process. The lock ends with the process, however it ends."""
+"""Locks on files that belong to a running process; they end with the process."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pathlib import Path
 
 __all__ = ["is_held", "try_hold"]
 
-# Whoever asks whether a file is held holds it for an instant; a few attempts outlast that.
+# Testing a lock takes it for an instant; a few attempts outlast that.
 _ATTEMPTS, _PAUSE_S = 5, 0.01
 
 if sys.platform == "win32":
     import msvcrt
 
-    # Far beyond the content: on Windows, others cannot read a locked range.
+    # Far beyond the content, since other processes cannot read a locked range on Windows.
     _FAR = 1 << 40
 
     def _try(descriptor: int, shared: bool) -> bool:
@@ -40,22 +40,22 @@ else:
 
 
 def try_hold(descriptor: int) -> bool:
-    """Hold an open file until it is closed or the process is gone.
+    """Lock an open file until it is closed or the process ends.
 
     Parameters
     ----------
     descriptor : int
-        Of a file opened for writing.
+        Descriptor of a file opened for writing.
 
     Returns
     -------
     bool
-        False if somebody else holds it.
+        False if another process has locked it.
 
     Raises
     ------
     OSError
-        If the file system knows no locks.
+        If the file system does not support locks.
     """
     for attempt in range(_ATTEMPTS):
         if attempt:
@@ -66,17 +66,17 @@ def try_hold(descriptor: int) -> bool:
 
 
 def is_held(path: Path) -> bool:
-    """Return whether a file is locked, by this process or another one.
+    """Tell whether a file is locked, by this process or another one.
 
     Raises
     ------
     OSError
-        If the file cannot be opened, or the file system knows no locks.
+        If the file cannot be opened, or the file system does not support locks.
     """
-    # Windows locks no file that is open for reading only.
+    # Windows cannot lock a file that is open for reading only.
     mode = os.O_RDWR if sys.platform == "win32" else os.O_RDONLY
     descriptor = os.open(path, mode | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0))
     try:
         return not _try(descriptor, shared=True)
     finally:
-        os.close(descriptor)  # and with it what was held for an instant
+        os.close(descriptor)  # also releases the lock of the test

@@ -1,4 +1,4 @@
-"""Pixels of labels that stay packed, so that a whole history of them fits into memory."""
+"""Label pixels that stay compressed, so that a whole history of them fits into memory."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from .strict import RecordError
 
 __all__ = ["MAX_UNPACKED_BYTES", "PackedWrite", "unpacked_bytes"]
 
-#: Most that the masks and labels of a journal or a session file may take in memory once read; what
-#: holds more was never in memory to be written.
+#: Maximum size in memory of the masks and labels of a journal or a session file. A file that
+#: announces more is damaged, since it could not have been written.
 MAX_UNPACKED_BYTES = 1 << 33
 
 
 class PackedWrite(LabelWrite):
-    """A `LabelWrite` whose pixels are unpacked at each access.
+    """A `LabelWrite` whose pixels are decompressed on each access.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ class PackedWrite(LabelWrite):
     region : tuple of slice
         Rows and columns, with start and stop.
     text : str
-        The labels; see `napari_sam3.records.rle.labels_to_text`.
+        Encoded labels; see `napari_sam3.records.rle.labels_to_text`.
     """
 
     text: str
@@ -42,29 +42,29 @@ class PackedWrite(LabelWrite):
 
     @classmethod
     def of(cls, write: LabelWrite) -> PackedWrite:
-        """Pack a write."""
+        """Compress a write."""
         return cls(write.plane, write.region, labels_to_text(write.values))
 
     @property
     def values(self) -> npt.NDArray[Any]:
-        """All labels of the region, h x w; RecordError if they are damaged."""
+        """All labels of the region, h x w; raises RecordError if they are damaged."""
         return labels_from_text(self.text)
 
     def unpack(self) -> LabelWrite:
-        """Return it with its pixels; RecordError if they are damaged."""
+        """Return the write with its pixels; raises RecordError if they are damaged."""
         return LabelWrite(self.plane, self.region, self.values)
 
 
 def unpacked_bytes(operation: Any) -> int:
-    """Return how much memory the masks and labels of an operation's record take once read.
+    """Return the memory that the masks and labels of an operation's record take once read.
 
-    Each is bounded, but a short file can announce very many. Labels that stay packed (those of a
-    batch) count as they are. What is not a record counts nothing: reading it fails.
+    Each is bounded, but a short file can announce very many. Labels that stay compressed (those of
+    a batch) count with their compressed size, invalid values as 0: reading them fails.
 
     Parameters
     ----------
     operation : object
-        From `schema.OPERATION`, or from anybody.
+        From `schema.OPERATION`, or from an untrusted file.
     """
     total = 0
     for accepted in _list_of_dicts(operation, "objects"):

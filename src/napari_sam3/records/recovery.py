@@ -1,4 +1,4 @@
-"""Journals that a crash left behind: found, read, and their labels written again."""
+"""Recovery after a crash: listing and reading journals, and writing their labels again."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ WriteLabels = Callable[[Hashable, Region, npt.NDArray[Any]], None]
 
 @dataclass(frozen=True)
 class CrashedJournal:
-    """A journal of an image that no process holds.
+    """A journal of an image that no process has locked.
 
     Parameters
     ----------
     path : Path
-        The file.
+        Path of the file.
     time : datetime
-        When it was last written, in UTC.
+        Time of its last change, in UTC.
     objects : int
-        Accepted objects in effect.
+        Number of accepted objects in effect.
     operations : int
-        Operations in effect.
+        Number of operations in effect.
     closed : bool
-        It was closed but not discarded; there was no crash.
+        Whether it was closed but not discarded, so that there was no crash.
     """
 
     path: Path
@@ -64,17 +64,17 @@ class Restored:
     Parameters
     ----------
     header : JournalHeader or None
-        Image, labels and start; None if the file ends within its first line.
+        Image, labels and start; None if the file ends in its first line.
     operations : tuple of Operation
-        In effect, net of undo and redo, oldest first.
+        Operations in effect after undo and redo, oldest first.
     objects : tuple of AcceptedObject
-        In effect, in the order of acceptance.
+        Objects in effect, in the order of acceptance.
     stored : tuple of PackedWrite
-        Every change of pixels in order, undone ones and their undoing included, still packed.
+        All changes of pixels in order, including undone ones and their undo, still compressed.
     closed : bool
-        Whether the journal was ended in good order.
+        Whether the journal was closed.
     damaged : bool
-        Whether something after these could not be read.
+        Whether a later part could not be read.
     """
 
     header: JournalHeader | None
@@ -85,7 +85,7 @@ class Restored:
     damaged: bool
 
     def writes(self) -> Iterator[LabelWrite]:
-        """Yield every change of pixels in order, unpacking one at a time."""
+        """Yield all changes of pixels in order, decompressing one at a time."""
         return (write.unpack() for write in self.stored)
 
     def apply(self, write: WriteLabels) -> None:
@@ -94,28 +94,28 @@ class Restored:
         Parameters
         ----------
         write : callable
-            Given the key of a plane, the region, and its labels (h x w). On labels that are what
-            they were when the journal began, the result is what they were at its end.
+            Called with the key of a plane, the region, and its labels (h x w). Starting from the
+            labels at the start of the journal, the result is the labels at its end.
 
         Raises
         ------
         RecordError
-            If pixels cannot be unpacked, which no crash brings about.
+            If pixels cannot be decompressed; a crash cannot cause this.
         """
         for change in self.writes():
             write(change.plane, change.region, change.values)
 
 
 class _History:
-    """Operations done and undone."""
+    """Operations done and undone so far."""
 
     def __init__(self) -> None:
-        # None stands for an operation from before the journal, which was undone.
+        # None is an operation from before the journal that was undone.
         self.done: list[Operation | None] = []
         self.undone: list[Operation | None] = []
 
-    def take(self, direction: str, operation: Operation | None) -> None:
-        """Follow one change; RecordError if it cannot have happened."""
+    def apply(self, direction: str, operation: Operation | None) -> None:
+        """Apply one change; raises RecordError if it is impossible."""
         if direction == "do":
             self.done.append(operation)
             self.undone.clear()
@@ -124,30 +124,30 @@ class _History:
         elif self.undone:
             self.done.append(self.undone.pop())
         else:
-            raise RecordError("a change is redone that was not undone")
+            raise RecordError("a redo without an undo")
 
 
 def find_journals(
     folder: str | os.PathLike[str] | None, image: ImageIdentity
 ) -> list[CrashedJournal]:
-    """Find what can be restored for an image, the newest first.
+    """List the journals of an image that can be restored, newest first.
 
-    Reads these journals whole. One that some process holds is left out, as is one in which
-    nothing is in effect; one that cannot be read is left out with a warning in the log.
+    Reads these journals completely. Locked journals and those without an operation in effect are
+    skipped; unreadable ones too, with a warning in the log.
 
     Parameters
     ----------
     folder : path-like or None
-        Where to look; None for the user's cache folder.
+        The folder; None for the one in the user's cache.
     image : ImageIdentity
         The image.
     """
-    found = []
-    place = default_folder() if folder is None else Path(folder)
+    journals = []
+    location = default_folder() if folder is None else Path(folder)
     try:
-        paths = journals_in(place, image)
+        paths = journals_in(location, image)
     except OSError as error:
-        logger.warning("the journals in %s cannot be listed: %s", place, error)
+        logger.warning("the journals in %s cannot be listed: %s", location, error)
         return []
     for path in reversed(paths):
         try:
@@ -155,32 +155,32 @@ def find_journals(
                 continue
             time = datetime.fromtimestamp(path.stat().st_mtime, UTC)
             restored = read_journal(path)
-        except OSError as error:  # JournalError is one
-            logger.warning("the journal %s is passed over: %s", path, error)
+        except OSError as error:  # including JournalError
+            logger.warning("skipped the journal %s: %s", path, error)
             continue
         if restored.header is not None and restored.header.image == image and restored.operations:
-            # An object on many planes is one object.
+            # An object on several planes counts once.
             counts = len({one.id for one in restored.objects}), len(restored.operations)
-            found.append(CrashedJournal(path, time, *counts, restored.closed))
-    return found
+            journals.append(CrashedJournal(path, time, *counts, restored.closed))
+    return journals
 
 
 def read_journal(path: str | os.PathLike[str], make_key: MakeKey = as_it_is) -> Restored:
-    """Read a journal up to its last whole line.
+    """Read a journal up to its last complete line.
 
-    A torn last line is skipped. Reading stops at a damaged line with a warning in the log.
+    An incomplete last line is skipped. At a damaged line reading stops, with a warning in the log.
 
     Parameters
     ----------
     path : str or path-like
         The file.
     make_key : callable
-        Makes the key of a plane out of a `PlaneIndex`, such as `PlaneSource.key`.
+        Converts a `PlaneIndex` to the key of a plane, such as `PlaneSource.key`.
 
     Raises
     ------
     JournalError
-        If the file cannot be opened, is not a journal, or is one of another version.
+        If the file cannot be opened, is not a journal, or has another version.
     """
     path = Path(path)
     history, stored, closed, unpacked = _History(), list[PackedWrite](), False, 0
@@ -199,7 +199,7 @@ def read_journal(path: str | os.PathLike[str], make_key: MakeKey = as_it_is) -> 
                     if unpacked > MAX_UNPACKED_BYTES:
                         raise RecordError(f"masks up to there take {unpacked} bytes of memory")
                     if not closed:
-                        stored += _take(line, lines.place, history, make_key)
+                        stored += _apply_line(line, lines.place, history, make_key)
                 except RecordError as error:
                     lines.stop(error)
     except JournalError:
@@ -215,12 +215,12 @@ def read_journal(path: str | os.PathLike[str], make_key: MakeKey = as_it_is) -> 
 
 
 def discard_journal(path: str | os.PathLike[str]) -> bool:
-    """Delete a journal that was restored or is not wanted.
+    """Delete a journal that was restored or is not needed.
 
     Returns
     -------
     bool
-        False if a process holds it; it stays then.
+        False if a process has locked it, so that it was not deleted.
 
     Raises
     ------
@@ -250,7 +250,7 @@ def _unpacked(line: Any) -> int:
 class _ChangeRecord(TypedDict):
     direction: Literal["do", "undo", "redo"]
     operation: OperationPart | None
-    #: None where they are those of the operation: a stroke is kept once.
+    #: None if they are those of the operation, since a stroke is stored once.
     writes: Annotated[tuple[WritePart, ...], LIST] | None
 
 
@@ -260,8 +260,10 @@ _WRITES: Schema[tuple[PackedWrite, ...]] = Schema(
 )
 
 
-def _take(line: Any, place: str, history: _History, make_key: MakeKey) -> tuple[PackedWrite, ...]:
-    """Follow the change on a line; nothing has changed if it cannot be read."""
+def _apply_line(
+    line: Any, place: str, history: _History, make_key: MakeKey
+) -> tuple[PackedWrite, ...]:
+    """Apply the change on a line; an unreadable line changes nothing."""
     change = _CHANGE.read(line, make_key, place)
     direction, operation, writes = change["direction"], change["operation"], change["writes"]
     if (direction == "do") != (operation is not None):
@@ -269,5 +271,5 @@ def _take(line: Any, place: str, history: _History, make_key: MakeKey) -> tuple[
     if writes is None:
         written = line["operation"]["writes"] if operation is not None else None
         writes = _WRITES.read(written, make_key, f"{place}.operation.writes")
-    history.take(direction, operation)
+    history.apply(direction, operation)
     return writes

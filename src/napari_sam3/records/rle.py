@@ -1,4 +1,4 @@
-"""Masks as run lengths and crops of labels as short texts, exactly, and bounded on the way back."""
+"""Lossless encoding of masks as run lengths and of label crops as text, with size limits."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ __all__ = [
     "runs_to_mask",
 ]
 
-# Far above any object or stroke; a record that announces more is refused before memory is taken.
+# Far above any object or stroke; records that announce more are rejected before allocation.
 MAX_MASK_PIXELS = 1 << 28
 MAX_CROP_BYTES = 1 << 31
-# deflate cannot shrink further than this, so an announced size says how much text there must be.
+# The maximum compression ratio of deflate bounds the announced size by the length of the text.
 _MAX_RATIO = 1100
 _INTEGERS = frozenset(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))
 _TEXT = re.compile(r"([a-z]+[0-9]+) ([0-9]{1,10})x([0-9]{1,10}) ([A-Za-z0-9+/=]*)", re.ASCII)
 
 
 def mask_to_runs(mask: npt.NDArray[np.bool_]) -> list[int]:
-    """Return the lengths of runs of equal pixels.
+    """Encode a mask as run lengths.
 
     Parameters
     ----------
@@ -43,8 +43,8 @@ def mask_to_runs(mask: npt.NDArray[np.bool_]) -> list[int]:
     Returns
     -------
     list of int
-        In turn the number of unset and of set pixels, read row by row (COCO's uncompressed RLE
-        reads column by column). The first counts unset pixels and may be 0; no other is.
+        Lengths of alternating runs of unset and set pixels, in row-major order (COCO's uncompressed
+        RLE is column-major). Only the first, which counts unset pixels, may be 0.
     """
     flat = np.asarray(mask, bool).ravel()
     if not flat.size:
@@ -55,12 +55,12 @@ def mask_to_runs(mask: npt.NDArray[np.bool_]) -> list[int]:
 
 
 def runs_to_mask(runs: list[int], shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
-    """Return the mask of ``shape`` (h, w) that `mask_to_runs` gave these lengths for.
+    """Decode run lengths to a mask of ``shape`` (h, w).
 
     Raises
     ------
     RecordError
-        If the lengths are not valid, or do not add up to the shape.
+        If the run lengths are invalid, or do not add up to the shape.
     """
     height, width = shape
     if height < 0 or width < 0 or height * width > MAX_MASK_PIXELS:
@@ -68,7 +68,7 @@ def runs_to_mask(runs: list[int], shape: tuple[int, int]) -> npt.NDArray[np.bool
             f"a mask of {height} x {width} px is too large for an object; expected at most "
             f"{MAX_MASK_PIXELS} px. The record is damaged"
         )
-    # Each length is checked before any sum, which could not overflow but would hide a sign.
+    # Each length is checked separately, since a sum could hide a negative one.
     if any(type(run) is not int or run < (i > 0) for i, run in enumerate(runs)) or (
         sum(runs) != height * width
     ):
@@ -81,7 +81,7 @@ def runs_to_mask(runs: list[int], shape: tuple[int, int]) -> npt.NDArray[np.bool
 
 
 def labels_to_text(values: npt.NDArray[Any]) -> str:
-    """Return a crop of labels as ``dtype heightxwidth base64``, little-endian and deflated.
+    """Encode a crop of labels as ``dtype heightxwidth base64``, little-endian and deflated.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def labels_to_text(values: npt.NDArray[Any]) -> str:
     Raises
     ------
     RecordError
-        If it is not a 2-D array of integers, or too large.
+        If it is not a 2-D array of integers, or is too large.
     """
     if values.ndim != 2 or values.dtype.name not in _INTEGERS or values.nbytes > MAX_CROP_BYTES:
         raise RecordError(
@@ -98,35 +98,35 @@ def labels_to_text(values: npt.NDArray[Any]) -> str:
             f"2-D integers of at most {MAX_CROP_BYTES} bytes"
         )
     little = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
-    # Level 1: labels are runs of one value, where higher levels cost much and save little.
+    # Level 1: for runs of equal labels, higher levels are slow and save little.
     packed = base64.b64encode(zlib.compress(little.tobytes(), 1)).decode("ascii")
     return f"{values.dtype.name} {values.shape[0]}x{values.shape[1]} {packed}"
 
 
 def labels_text_bytes(text: str) -> int:
-    """Return how many bytes the labels of a text take, like `labels_text_shape`."""
+    """Return the size in bytes of encoded labels, as `labels_text_shape` does their shape."""
     dtype, (height, width), _ = _announced(text)
     return height * width * dtype.itemsize
 
 
 def labels_text_shape(text: str) -> tuple[int, int]:
-    """Return (height, width) that a text announces, without unpacking it.
+    """Return the (height, width) of encoded labels, without decoding them.
 
     Raises
     ------
     RecordError
-        If it is not a text of labels, or too short for the shape that it announces.
+        If the text is invalid, or too short for its shape.
     """
     return _announced(text)[1]
 
 
 def labels_from_text(text: str) -> npt.NDArray[Any]:
-    """Return the labels that `labels_to_text` gave this text for, h x w, in native byte order.
+    """Decode labels, h x w, in native byte order.
 
     Raises
     ------
     RecordError
-        If the text is damaged. No more is unpacked than it announces.
+        If the text is damaged. Never decompresses more than the text announces.
     """
     dtype, shape, packed = _announced(text)
     size = shape[0] * shape[1] * dtype.itemsize

@@ -1,6 +1,6 @@
-"""The schema of what is kept on disk: operations and all they consist of, as JSON.
+"""The schema of records on disk: operations and all their parts, as JSON.
 
-Nothing is written that cannot be read again. Files name the version of the schema once, at their
+Nothing is written that cannot be read back. Files name the version of the schema once, at their
 start.
 """
 
@@ -183,13 +183,13 @@ PromptsPart = Annotated[PromptSet, Parts(_PromptsRecord)]
 
 @record
 class _MaskRecord(TypedDict):
-    """The place of the crop, its shape, and its run lengths (`rle.mask_to_runs`)."""
+    """Position of the crop, its shape, and its run lengths (`rle.mask_to_runs`)."""
 
     row: Annotated[int, Field(strict=True, ge=-_MAX_PX, le=_MAX_PX)]
     column: Annotated[int, Field(strict=True, ge=-_MAX_PX, le=_MAX_PX)]
     height: Annotated[int, Field(strict=True, ge=0, le=MAX_MASK_PIXELS)]
     width: Annotated[int, Field(strict=True, ge=0, le=MAX_MASK_PIXELS)]
-    runs: list[Any]  # checked as a whole, which is faster
+    runs: list[Any]  # validated as a whole, which is faster
 
 
 def _mask(parts: _MaskRecord, _: ValidationInfo) -> PlaneMask:
@@ -285,7 +285,7 @@ class _OperationRecord(TypedDict):
 
 
 def _operation(parts: _OperationRecord, info: ValidationInfo) -> Operation:
-    """Make an operation whose pixels are known to be readable; those of many planes stay packed."""
+    """Build an operation and check that its pixels are readable; links and batches stay packed."""
     operation = Operation(**parts)
     if not reading(info).unpack:
         return operation
@@ -296,14 +296,14 @@ def _operation(parts: _OperationRecord, info: ValidationInfo) -> Operation:
 
 OperationPart = Annotated[Operation, Parts(_OperationRecord, _operation)]
 
-# ------------------------------------------------------------------ both ways
+# ------------------------------------------------------------------ conversion
 
 
 def plain(value: Any) -> Any:
-    """Return a value as dicts, lists, texts and numbers: what its record consists of.
+    """Convert a value to the dicts, lists, texts and numbers of its record.
 
-    Of the key of a plane that has a `PlaneIndex` as its ``plane``, such as `PlaneKey`, only that
-    is kept: layers have other names in the next process. Numbers of numpy become Python's own.
+    A key of a plane with a `PlaneIndex` as its ``plane``, such as `PlaneKey`, is reduced to that
+    index, since layers have other names in the next process. numpy numbers become Python's own.
     """
     if value is None or isinstance(value, str | float | bool):
         return value
@@ -341,12 +341,12 @@ OPERATION: Schema[Operation] = Schema(OperationPart, "the operation", plain)
 def check_version(
     version: Any, place: str, *, oldest: int = SCHEMA_VERSION, newest: int = SCHEMA_VERSION
 ) -> None:
-    """Refuse what a version of the schema wrote that is not read.
+    """Raise an error for a version of the schema that cannot be read.
 
     Raises
     ------
     RecordError
-        Naming the versions.
+        With the versions that can be read.
     """
     if type(version) is not int or not oldest <= version <= newest:
         read = f"version {newest} only" if oldest == newest else f"versions {oldest} to {newest}"

@@ -46,7 +46,7 @@ from .strict import (
 __all__ = ["MAX_SESSION_BYTES", "SessionFile", "SessionFileError", "read_session", "write_session"]
 
 FORMAT = "napari-sam3 session"
-#: The first version does not say what the labels were at first.
+#: Version 1 does not include the initial state of the labels.
 OLDEST_VERSION, VERSION = 1, 2
 _UNKNOWN = "given"
 MAX_SESSION_BYTES = 1 << 29
@@ -54,7 +54,7 @@ _GZIP, _PIECE = b"\x1f\x8b", 1 << 20
 
 
 class SessionFileError(Sam3Error, OSError):
-    """A session file that cannot be read or written, or must not be overwritten."""
+    """A session file that cannot be read or written, or that must not be overwritten."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,12 +64,12 @@ class SessionFile:
     Parameters
     ----------
     image : ImageIdentity
-        Whose labels they were.
+        Image of the labels.
     operations : tuple of Operation
-        In effect, net of undo, oldest first.
+        Operations in effect after undo, oldest first.
     start : str
-        What the labels were before the first operation, from `describe_labels`; "given" if that is
-        not known.
+        State of the labels before the first operation, from `describe_labels`; "given" if it is
+        unknown.
     """
 
     image: ImageIdentity
@@ -103,25 +103,25 @@ def write_session(
     start: str = _UNKNOWN,
     overwrite: bool = False,
 ) -> Path:
-    """Write a session file, whole or not at all.
+    """Write a session file atomically.
 
     Parameters
     ----------
     path : str or path-like
-        File to write; its folder is made if need be. Compressed if the name ends with ``.gz``.
+        Path of the file; missing folders are created. Compressed if the name ends with ``.gz``.
     operations : iterable of Operation
-        In effect, net of undo, oldest first.
+        Operations in effect after undo, oldest first.
     image : ImageIdentity
-        Whose labels they were done to.
+        Image of the labels.
     start : str
-        What the labels were before the first operation, from `describe_labels`, so that a replay
-        may change those that the session did not make.
+        State of the labels before the first operation, from `describe_labels`, so that a replay
+        may change labels that the session did not create.
     overwrite : bool
         Replace an existing file.
 
     Returns
     -------
-    Path
+        Path of the file.
         The file.
 
     Raises
@@ -129,7 +129,7 @@ def write_session(
     RecordError
         If an operation cannot be stored.
     SessionFileError
-        If the file exists, would be too large to be read, or cannot be written.
+        If the file exists, would be too large to read, or cannot be written.
     """
     path = Path(path)
     session: dict[str, Any] = {
@@ -162,20 +162,20 @@ def write_session(
 
 
 def read_session(path: str | os.PathLike[str], make_key: MakeKey = as_it_is) -> SessionFile:
-    """Read a session file, compressed or not; its name does not matter.
+    """Read a session file; its content determines whether it is compressed.
 
     Parameters
     ----------
     path : str or path-like
         The file.
     make_key : callable
-        Makes the key of a plane out of a `PlaneIndex`, such as `PlaneSource.key`.
+        Converts a `PlaneIndex` to the key of a plane, such as `PlaneSource.key`.
 
     Raises
     ------
     SessionFileError
-        If the file cannot be read, is not a session file, is too large, of another version, or
-        damaged.
+        If the file cannot be read, is not a session file, is too large or damaged, or has another
+        version.
     """
     path = Path(path)
     try:
@@ -213,7 +213,7 @@ def _unpacked(operations: Any) -> int:
 
 
 def _content(path: Path) -> bytes:
-    """Read at most a little more than is allowed."""
+    """Read slightly more than the maximum size at most."""
     with path.open("rb") as file:
         start = file.read(len(_GZIP))
         file.seek(0)
@@ -225,7 +225,7 @@ def _content(path: Path) -> bytes:
 
 def _bounded(file: BufferedIOBase) -> bytes:
     content = bytearray()
-    # In pieces: a read of the whole limit would take that much memory for a file of any size.
+    # In chunks: reading up to the limit at once would allocate that much for any file.
     while len(content) <= MAX_SESSION_BYTES and (piece := file.read(_PIECE)):
         content += piece
     return bytes(content)

@@ -1,9 +1,9 @@
-"""Records on disk as JSON: how their parts are declared, checked and written.
+"""Records on disk as JSON: declaration, validation and writing.
 
-A record is declared as a ``TypedDict`` under `record`; `Parts` says what is made of it. pydantic
-checks that there are exactly the declared names, of the declared types, and only finite numbers.
-JSON is read and written by the standard library, which keeps lone surrogates (names of files may
-hold them on Linux) and writes floats as earlier versions did, so that checksums stay the same.
+A record is declared as a ``TypedDict`` under `record`; `Parts` builds a value from it. pydantic
+validates that it has exactly the declared names and types, and only finite numbers. JSON is read
+and written by the standard library, which keeps lone surrogates (in file names on Linux) and
+formats floats as earlier versions did, so that checksums do not change.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ _DAMAGED = "The record is damaged, or was made by another version of napari-sam3
 
 
 class RecordError(Sam3Error, ValueError):
-    """A record that cannot be stored, or is not what this version stores."""
+    """A record that cannot be stored, or that is invalid for this version."""
 
 
 def _text(value: Any) -> str:
@@ -70,25 +70,25 @@ def _text(value: Any) -> str:
 
 #: Declares a record: a TypedDict with exactly these names.
 record = with_config(ConfigDict(extra="forbid"))
-#: Lists of JSON are tuples here, the only type that is converted.
+#: JSON lists become tuples, the only conversion of types.
 LIST = Field(max_length=MAX_ITEMS, fail_fast=True)
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Int = Annotated[int, Field(strict=True, ge=_INT64, le=_UINT64)]
 Count = Annotated[int, Field(strict=True, ge=0, le=_UINT64)]
-#: pydantic's own check of texts refuses lone surrogates.
+#: pydantic's own validation of texts rejects lone surrogates.
 Text = Annotated[str, PlainValidator(_text)]
 
 
 @dataclass(frozen=True)
 class Reading:
-    """How records are read.
+    """Options for reading records.
 
     Parameters
     ----------
     make_key : callable
-        Makes the key of a plane from a `PlaneIndex`.
+        Converts a `PlaneIndex` to the key of a plane.
     unpack : bool
-        Unpack the labels of operations other than batches; otherwise all stay packed.
+        Decompress the labels of operations other than batches.
     """
 
     make_key: MakeKey
@@ -97,16 +97,16 @@ class Reading:
 
 @dataclass(frozen=True)
 class Parts:
-    """Says what a value is made of; for use in ``Annotated[Value, Parts(...)]``.
+    """Build a value from a record; for use in ``Annotated[Value, Parts(...)]``.
 
     Parameters
     ----------
     declared : type
-        The record: what is checked.
+        The record to validate.
     make : callable, optional
-        Called with the checked record and pydantic's `ValidationInfo`, returns the value. A
-        `ValueError` says what was expected instead. By default the type is called with the
-        parts by name, without those that it does not have.
+        Called with the validated record and pydantic's `ValidationInfo`, returns the value. The
+        message of a `ValueError` is what was expected. By default the type is called with those
+        parts that are its fields.
     """
 
     declared: Any
@@ -115,7 +115,7 @@ class Parts:
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
-        """Return pydantic's rule: check the record, then make the value."""
+        """Return pydantic's rule: validate the record, then build the value."""
         names = [part.name for part in fields(source)] if self.make is None else []
         make = self.make or (lambda parts, _: source(**{name: parts[name] for name in names}))
         return core_schema.with_info_after_validator_function(
@@ -124,7 +124,7 @@ class Parts:
 
 
 def reading(info: ValidationInfo) -> Reading:
-    """Return how a record is read, within a function of its `Parts`."""
+    """Return the options for reading, within a function of `Parts`."""
     assert isinstance(info.context, Reading)
     return info.context
 
@@ -136,16 +136,16 @@ def as_it_is(plane: PlaneIndex) -> PlaneIndex:
 
 @dataclass(frozen=True)
 class Schema(Generic[T]):
-    """Converts values of a type to records and back.
+    """Convert values of a type to records and back.
 
     Parameters
     ----------
     declared : type
         The type, ``Annotated`` with its `Parts`.
     place : str
-        What a value is called in messages, such as ``the operation``.
+        Name of a value in messages, such as ``the operation``.
     plain : callable
-        Called with a value, returns it as dicts, lists, texts and numbers.
+        Converts a value to dicts, lists, texts and numbers.
     """
 
     declared: Any
@@ -157,31 +157,31 @@ class Schema(Generic[T]):
         return TypeAdapter(self.declared)
 
     def read(self, value: Any, make_key: MakeKey = as_it_is, place: str = "") -> T:
-        """Return the value of a record.
+        """Build the value of a record.
 
         Parameters
         ----------
         value : object
-            As `json` gives it.
+            As loaded by `json`.
         make_key : callable
-            Makes the key of a plane from a `PlaneIndex`, such as `PlaneSource.key`.
+            Converts a `PlaneIndex` to the key of a plane, such as `PlaneSource.key`.
         place : str
-            Where the record stands, for messages; such as ``line 3``.
+            Position of the record for messages, such as ``line 3``.
 
         Raises
         ------
         RecordError
-            Naming the place in the record, its value, and what was expected.
+            With the position in the record, its value, and what was expected.
         """
         return self._checked(value, Reading(make_key), place or self.place)
 
     def write(self, value: T) -> Any:
-        """Return the record of a value, which `json` can write.
+        """Convert a value to a record for `json`.
 
         Raises
         ------
         RecordError
-            If it could not be read again.
+            If it could not be read back.
         """
         try:
             plain = self.plain(value)
@@ -189,7 +189,7 @@ class Schema(Generic[T]):
             raise
         except (AttributeError, OverflowError, TypeError, ValueError) as error:
             raise RecordError(f"{self.place} cannot be stored: {error}") from error
-        # What was read has numbers of the declared types: a float where an integer was given.
+        # The value read back has the declared types, such as float for an integer.
         return self.plain(self._checked(plain, Reading(as_it_is, unpack=False), self.place))
 
     def _checked(self, value: Any, reading: Reading, place: str) -> T:
@@ -200,12 +200,12 @@ class Schema(Generic[T]):
 
 
 def dump(value: Any, place: str) -> bytes:
-    """Return a record as ASCII JSON on one line.
+    """Serialise a record as ASCII JSON on one line.
 
     Raises
     ------
     RecordError
-        If it holds something that JSON has no form for, such as NaN.
+        If it holds a value without a JSON form, such as NaN.
     """
     try:
         return json.dumps(value, allow_nan=False, separators=(",", ":")).encode("ascii")
@@ -214,16 +214,16 @@ def dump(value: Any, place: str) -> bytes:
 
 
 def parse(content: bytes, place: str) -> Any:
-    """Read JSON.
+    """Parse JSON.
 
     Raises
     ------
     RecordError
-        If it is not valid.
+        If it is invalid.
     """
     try:
         return json.loads(content)
-    # A number of ten thousand digits is a ValueError; brackets without end, a RecursionError.
+    # A ValueError for a number of ten thousand digits, a RecursionError for endless brackets.
     except (ValueError, RecursionError) as error:
         raise RecordError(
             f"{place} is not valid JSON ({error}); expected a file written by napari-sam3"
@@ -231,7 +231,7 @@ def parse(content: bytes, place: str) -> Any:
 
 
 def _complaint(errors: list[ErrorDetails], place: str) -> RecordError:
-    """Return the first error of pydantic in the form of the project."""
+    """Convert pydantic's first error to an error of the project."""
     first = errors[0]
     inner = first["loc"]
     if first["type"] in ("missing", "extra_forbidden"):

@@ -33,10 +33,8 @@ __all__ = [
 ]
 
 _HOLE_LOGIT = 10.0
-#: Largest mask in px; it takes 2 GB of logits to compute.
-_LARGEST_MASK = 1 << 29
-#: Pixels of a mask that are computed at once: such bands of float32 fit a core's cache.
-_BAND = 60_000
+_LARGEST_MASK = 1 << 29  # px; it takes 2 GB of logits to compute
+_BAND = 60_000  # px of a mask computed at once: such bands of float32 fit a core's cache
 
 
 def rgb_image(image: Any) -> npt.NDArray[np.uint8]:
@@ -153,14 +151,6 @@ def to_model_frame(
 ) -> npt.NDArray[np.float32]:
     """Scale coordinates from the image to the model's input.
 
-    ::
-
-        image                    model's input
-        +----------------+       +--------+
-        |       o        |  ->   |   o    |     each axis by its own factor
-        +----------------+       |        |
-                                 +--------+
-
     Parameters
     ----------
     coords : ndarray, shape (..., 2)
@@ -215,12 +205,10 @@ def _holes(
 
     ::
 
-        +--------------------+
-        |    +---------+     |      The crop is the bounding box of the foreground plus one
-        |    | ##   ## |     |      pixel. A component that leaves it covers at least a whole
-        |    | # . ##  |     |      line outside, and is too large to be a hole.
-        |    +---------+     |
-        +--------------------+
+        +-----------------+     The crop is the foreground plus one pixel. A component that leaves
+        |  [ ##   ## ]    |     it covers a whole line outside, and is too large to be a hole.
+        |  [ # . ##  ]    |
+        +-----------------+
     """
     spans = []
     for axis, length in enumerate(outside.shape):

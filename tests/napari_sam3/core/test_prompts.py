@@ -140,7 +140,7 @@ def test_boxes_outside_the_image_are_named(box: Box) -> None:
     x0, y0, x1, y1 = box
     assert str(caught.value) == (
         f"the box from row {y0:.1f}, column {x0:.1f} to row {y1:.1f}, column {x1:.1f} lies outside "
-        "the image (rows 0 to 49, columns 0 to 59); draw it around an object"
+        "the image (rows 0 to 49, columns 0 to 59). Draw it around an object."
     )
 
 
