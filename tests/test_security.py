@@ -265,7 +265,7 @@ def test_a_journal_is_not_written_beyond_what_is_read(
     for name in ("MAX_LINE", "MAX_JOURNAL_BYTES"):
         monkeypatch.setattr(journals, name, 10)
         journal.problem = None
-        with pytest.raises(JournalError, match="more than is read again"):
+        with pytest.raises(JournalError, match="too large to be read"):
             journal.append(some[1])
         assert journal.path.stat().st_size == size
         monkeypatch.undo()
