@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -193,7 +194,7 @@ def test_lines_lost_doubled_or_exchanged_in_the_middle_are_damage(
         restored = read_journal(path)
         assert restored.damaged
         np.testing.assert_array_equal(rebuilt(restored), SMALL.labels[1])
-        assert "lost everything after line 2" in caplog.text or "after line 1" in caplog.text
+        assert re.search("lost everything after line [23]", caplog.text)
 
 
 @pytest.mark.parametrize(
