@@ -18,6 +18,7 @@ from .gestures import KEYS, Gestures, Place
 from .journaling import JournalKeeper
 from .plane_source import ChannelChoice, Contrast
 from .pointed_label import PointedLabel
+from .propagation import Propagation
 from .reporting import Reporting
 from .sync import LayerSync
 
@@ -49,8 +50,8 @@ class Binding:
         The layers that belong together.
     sync : LayerSync
         Brings layers and session in step.
-    candidates : Candidates
-        What a search found on the plane shown.
+    candidates, propagation : Candidates, Propagation
+        What a search found on the plane shown; objects followed to other planes.
     journal : JournalKeeper
         Writes what is done to disk.
     gestures : Gestures
@@ -89,6 +90,7 @@ class Binding:
         self._plane = self.sync.plane
         self._pointed = PointedLabel(self._plane, session, reporting)
         self.candidates = Candidates(layers, session, self._plane, reporting)
+        self.propagation = Propagation(layers, session, self._plane, self.sync.store, reporting)
         self.commands = self._list_commands()
         self.gestures = Gestures(self, layers, keys)
         self.journal = JournalKeeper(
@@ -122,6 +124,7 @@ class Binding:
             "split": self.split,
             "background": self.background,
             **self.candidates.commands,
+            **self.propagation.commands,
         }
 
     # ------------------------------------------------------------------ state
@@ -345,10 +348,8 @@ class Binding:
             return
         self._closed = True
         self.journal.close(discard=discard_journal)
-        self._classes.close()
-        self.candidates.close()
-        self.gestures.close()
-        self.sync.close()
+        for part in (self._classes, self.propagation, self.candidates, self.gestures, self.sync):
+            part.close()
         self.layers.remove_tools()
         if self._own_session:
             self.session.close()

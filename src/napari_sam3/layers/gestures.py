@@ -34,6 +34,7 @@ KEYS: Mapping[str, str] = MappingProxyType(
         "next_candidate": "W",
         "find_similar": "Y",
         "accept_candidates": "Shift-N",
+        "propagate": "O",
         "refine": "G",
         "delete": "K",
         "merge": "J",

@@ -19,9 +19,9 @@ from napari_sam3.layers.batch_prompts import positions_along, prompts_here, prom
 from napari_sam3.layers.label_layer import image_shape
 from sam3.errors import Sam3Error
 
+from .axes import name_of_axis
 from .batch_panel import BatchAsked, BatchPanel, Method
 from .panel import Panel
-from .text import panel as panel_text
 from .text import status as status_text
 from .text.panel import WHOLE_IMAGE
 from .workers import ThreadRunner
@@ -145,7 +145,7 @@ class BatchRun:
             image, shape = binding.image, image_shape(binding.image)
             names = [str(name) for name in image.axis_labels]
             axes = {
-                axis: (_name(names[axis], axis), shape[axis])
+                axis: (name_of_axis(names[axis], axis), shape[axis])
                 for axis in plane.other_axes
                 if shape[axis] > 1
             }
@@ -370,9 +370,3 @@ def _limited(rules: _Rules, asked: BatchAsked) -> _Rules:
         return rules
     score, area = asked.limits
     return replace(rules, min_score=score, min_area=area)
-
-
-def _name(label: str, axis: int) -> str:
-    """Return the name of an axis for people; napari calls the unnamed ones "-3" or "axis -3"."""
-    unnamed = label.removeprefix("axis ").startswith("-")
-    return panel_text.axis_name(axis) if unnamed else label

@@ -28,6 +28,7 @@ from .batch_panel import BatchPanel
 from .controls import LayerChoice, Offer, add_row, form, make_combo, make_text, put_items, worded
 from .find_panel import FindPanel
 from .focus import KeysPass
+from .propagate_panel import PropagatePanel
 from .text import panel as panel_text
 from .text.panel import BUTTONS, MODES, describe_keys, how_to, title_with_key, tooltip_with_key
 from .text.status import candidate, time_left
@@ -58,6 +59,8 @@ class Panel(QScrollArea):
         about the labels chosen.
     finding : FindPanel
         Searches of the plane, and their candidates.
+    propagation : PropagatePanel
+        Objects followed to other planes.
     batch : BatchPanel
         The fold of batches, and how far one is.
     advanced : Advanced
@@ -95,7 +98,8 @@ class Panel(QScrollArea):
         self.stop = worded(QPushButton(), panel_text.STOP_DOWNLOAD)
         self.stop_work = worded(QPushButton(), panel_text.STOP_WORK)
         self.offer, self.question = Offer(), Offer()
-        self.finding, self.batch, self.advanced = FindPanel(), BatchPanel(), Advanced()
+        self.finding, self.propagation = FindPanel(), PropagatePanel()
+        self.batch, self.advanced = BatchPanel(), Advanced()
         self._name_controls()
         inner = QWidget()
         self._lay_out(inner)
@@ -214,6 +218,7 @@ class Panel(QScrollArea):
         key = shown.get("next_candidate")
         self.next_mask.setText(title_with_key(panel_text.NEXT_MASK.title, key))
         self.finding.show_keys(shown.get("find_similar"), shown.get("accept_candidates"))
+        self.propagation.show_key(shown.get("propagate"))
         self.how_to.setText(how_to(shown))
 
     # ------------------------------------------------------------------ inside
@@ -252,10 +257,8 @@ class Panel(QScrollArea):
             stack.addWidget(part)
         stack.addLayout(_row(self.candidate, self.next_mask))
         stack.addLayout(grid)
-        stack.addWidget(self.finding)
-        stack.addWidget(self.how_to)
-        stack.addWidget(self.batch)
-        stack.addWidget(self.advanced)
+        for below in (self.finding, self.propagation, self.how_to, self.batch, self.advanced):
+            stack.addWidget(below)
         stack.addStretch(1)
 
 

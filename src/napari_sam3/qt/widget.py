@@ -29,6 +29,7 @@ from .model_menu import ModelMenu
 from .notices import Notices
 from .options import Options
 from .panel import Panel
+from .propagate_run import PropagateRun
 from .settings import read_settings, write_setting
 from .text.panel import NEW_LABELS
 from .text.states import describe_error, describe_mask, describe_state, sentence, takes_labels
@@ -61,10 +62,10 @@ class SegmentWidget(QWidget):
         The state; lives as long as the widget.
     binding : Binding or None
         The session's connection to the image chosen; None without one.
-    panel, options : Panel, Options
-        The controls, and the advanced ones, wired.
-    storing, batch, finding, models : Storing, BatchRun, FindRun, ModelMenu
-        Encoded images on disk; many planes in one go; searches; the choice of a model.
+    panel, options, models : Panel, Options, ModelMenu
+        The controls, and the advanced ones, wired; the choice of a model.
+    storing, batch, finding, propagating : Storing, BatchRun, FindRun, PropagateRun
+        Encoded images on disk; many planes in one go; searches; objects on other planes.
     """
 
     # From the thread that loads a model.
@@ -86,12 +87,10 @@ class SegmentWidget(QWidget):
         )
         self.safety = Safety(self.panel, self.runner)
         self.storing = Storing(self.panel, self.session.cache, self.runner, self._on_error)
-        self.batch = BatchRun(
-            self.panel, self.session, lambda: self.binding, self.runner, self._on_error
-        )
-        self.finding = FindRun(
-            self.panel, self.session, lambda: self.binding, self.runner, self._on_error
-        )
+        ours = self.panel, self.session, lambda: self.binding
+        working = self.runner, self._on_error
+        self.batch, self.finding = BatchRun(*ours, *working), FindRun(*ours, *working)
+        self.propagating = PropagateRun(*ours, self._on_error)
         self._model = self.models.current
         self._shown_in_3d = self._binding_now = self._closed = self._painted = False
         self._notices = Notices()
@@ -180,7 +179,8 @@ class SegmentWidget(QWidget):
         events = self.viewer.layers.events
         for emitter in (events.inserted, events.removed, events.renamed):
             emitter.disconnect(self._on_layers)
-        for part in (self.models, self.options, self.storing, self.batch, self.finding):
+        parts = self.models, self.options, self.storing, self.batch, self.finding, self.propagating
+        for part in parts:
             part.close()
         _release(self.session, self.runner)
 
@@ -376,8 +376,8 @@ class SegmentWidget(QWidget):
         panel, session, binding = self.panel, self.session, self.binding
         panel.image_choice.show(binding.image if binding else None)
         panel.labels_choice.show(binding.labels if binding else NEW_LABELS, takes_labels(binding))
-        self.options.refresh()
-        self.batch.refresh()
+        for part in (self.options, self.batch, self.propagating):
+            part.refresh()
         missing = binding.layers.missing if binding else ()
         panel.show_way_back(restore=bool(missing), listen=bool(binding and not binding.listening))
         panel.object.setText(describe_mask(session, binding))

@@ -190,7 +190,7 @@ class Changes:
             other = last_step(self._history.done, ours)
             more = other is not None and other.joins(step)
             self._show(step, step.before, "undo", more=more)
-            keys.append(step.key)
+            keys += [step.key, *([] if step.origin is None else [step.origin])]
             if not more:
                 break
         return self._nearest(keys)
@@ -203,7 +203,7 @@ class Changes:
             more = other is not None and other.joins(step)
             self._show(step, step.after, "redo", more=more)
             self.tell_accepted(step.added if step.batch is None else ())
-            keys.append(step.key)
+            keys += [step.key, *([] if step.origin is None else [step.origin])]
             if not more:
                 break
         return self._nearest(keys)

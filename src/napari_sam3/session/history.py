@@ -56,6 +56,8 @@ class Step:
         Identity of the label image that was written to.
     batch : hashable
         Steps in a row with the same batch, other than None, are undone and redone together.
+    origin : hashable
+        Plane from which it was done, where that is another one.
     """
 
     key: Hashable
@@ -72,6 +74,7 @@ class Step:
     job: Job | None = None
     source: Hashable = None
     batch: Hashable = None
+    origin: Hashable = None
     _known: list[LabelWrite] = field(default_factory=list, init=False, repr=False)
 
     def joins(self, other: Step) -> bool:

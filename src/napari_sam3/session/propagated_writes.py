@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -49,6 +49,8 @@ class PropagatedWrites:
         What is propagated, by label.
     policy : {"keep", "overwrite", "inside"}
         What is done about pixels of other labels; inside leaves them alone, too.
+    origin : hashable
+        Key of the plane that was shown.
 
     Attributes
     ----------
@@ -63,6 +65,7 @@ class PropagatedWrites:
     history: History
     followed: Mapping[int, FollowedObject]
     policy: Policy
+    origin: Hashable
     planes: set[int] = field(default_factory=set)
     labels: set[int] = field(default_factory=set)
     _last: Step | None = field(default=None, init=False)
@@ -201,6 +204,7 @@ class PropagatedWrites:
     def _begin(self, target: LabelTarget) -> Step:
         step = self.changes.begin(target.key)
         step.source, step.batch, step.policy = target.source, self, self.policy
+        step.origin = self.origin
         return step
 
     def _finish(self, step: Step) -> None:

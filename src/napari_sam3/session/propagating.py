@@ -243,7 +243,12 @@ class Propagating:
     def _start(self, asked: PropagationAsked, labels: Sequence[int]) -> PropagationResult | None:
         plan = asked.plan(labels)
         writes = PropagatedWrites(
-            self._changes, self._drafts, self._history, plan.followed, self._options.policy
+            self._changes,
+            self._drafts,
+            self._history,
+            plan.followed,
+            self._options.policy,
+            asked.plane.key,
         )
         model = self._predictions.model
         assert model is not None

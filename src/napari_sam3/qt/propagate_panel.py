@@ -1,0 +1,137 @@
+"""Propagating in the first view of the panel: what to do, and how far it is. Knows no session."""
+
+from __future__ import annotations
+
+from typing import Literal, cast
+
+from qtpy.QtCore import Signal  # type: ignore[attr-defined]
+from qtpy.QtWidgets import QComboBox, QGridLayout, QProgressBar, QPushButton, QSpinBox, QWidget
+from superqt.utils import signals_blocked
+
+from .controls import make_combo, make_text, put_items, worded
+from .text import panel as panel_text
+from .text import propagate as text
+
+__all__ = ["PropagatePanel"]
+
+STEPS = 1000
+MOST_BRIDGED = 99
+ERROR_STYLE = "color: #e5484d; font-weight: bold;"
+Direction = Literal["forward", "backward", "both"]
+
+
+class PropagatePanel(QWidget):
+    """A button, where to and along which axis, and as long as it runs, how far it is.
+
+    Attributes
+    ----------
+    start, stop : QPushButton
+    direction, axis : QComboBox
+    gap : QSpinBox
+    result : QLabel
+        What is done, or what came of the last run.
+    chosen : Signal
+        The user chose a direction, an axis, or a gap.
+    """
+
+    chosen = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.start = worded(QPushButton(), text.PROPAGATE)
+        self.stop = worded(QPushButton(), text.STOP)
+        self.direction = _combo(text.DIRECTION)
+        put_items(self.direction, text.DIRECTIONS, "both")
+        self.axis = _combo(text.AXIS)
+        self.gap = QSpinBox()
+        self.gap.setRange(0, MOST_BRIDGED)
+        self.gap.setToolTip(text.GAP.tooltip)
+        self.gap.setAccessibleName(text.GAP.name)
+        self.gap.setMinimumWidth(0)
+        self.progress = QProgressBar()
+        self.progress.setRange(0, STEPS)
+        self.progress.setAccessibleName(text.PROGRESS_NAME)
+        self.result = make_text("propagate_result")
+        self._axes: dict[int, tuple[str, int]] = {}
+        self._lay_out()
+        self.direction.activated.connect(lambda _index: self.chosen.emit())
+        self.axis.activated.connect(lambda _index: self.chosen.emit())
+        self.gap.valueChanged.connect(self._on_gap)
+        self._on_gap(0)
+        self.show_running(False)
+        self.show_result("")
+        self.offer_axes({})
+
+    # ------------------------------------------------------------------ values
+
+    @property
+    def asked(self) -> tuple[int | None, Direction, int]:
+        """Axis, direction and gap that are chosen now."""
+        direction = cast(Direction, self.direction.currentData())
+        return self.axis.currentData(), direction, self.gap.value()
+
+    def offer_axes(self, axes: dict[int, tuple[str, int]]) -> None:
+        """Offer axes, each with its name and number of planes; without any there is no panel.
+
+        The one that was chosen stays, as long as the axes are the same.
+        """
+        if axes != self._axes or not axes:
+            self._axes = axes
+            items = [(panel_text.axis_choice(*named), axis) for axis, named in axes.items()]
+            put_items(self.axis, items, max(axes, default=None))
+        self.setVisible(bool(axes))
+
+    def name_of_axis(self) -> str:
+        """Return the name of the axis that is chosen."""
+        return self._axes.get(self.axis.currentData(), ("", 0))[0]
+
+    def show_key(self, key: str | None) -> None:
+        """Name the key on the button."""
+        title = text.PROPAGATE.title
+        self.start.setText(panel_text.title_with_key(title, key))
+
+    def show_running(self, running: bool) -> None:
+        """Show or hide how far it is."""
+        for part in (self.progress, self.stop):
+            part.setVisible(running)
+        for control in (self.start, self.direction, self.axis, self.gap):
+            control.setEnabled(not running)
+        if running:
+            self.progress.setValue(0)
+
+    def show_progress(self, share: float) -> None:
+        """Show which share of the planes is passed, 0 to 1."""
+        self.progress.setValue(round(STEPS * share))
+
+    def show_result(self, said: str, *, failed: bool = False) -> None:
+        """Say what is done, or what came of it; "" for nothing to say."""
+        self.result.setText(said)
+        self.result.setStyleSheet(ERROR_STYLE if failed else "")
+        self.result.setVisible(bool(said))
+
+    # ------------------------------------------------------------------ inside
+
+    def _on_gap(self, count: int) -> None:
+        with signals_blocked(self.gap):
+            self.gap.setSpecialValueText(text.NO_GAP)
+            self.gap.setSuffix(text.bridged(count))
+        self.chosen.emit()
+
+    def _lay_out(self) -> None:
+        grid = QGridLayout(self)
+        grid.setContentsMargins(0, 0, 0, 0)
+        for column in (0, 1):
+            grid.setColumnStretch(column, 1)
+        grid.addWidget(self.start, 0, 0)
+        grid.addWidget(self.direction, 0, 1)
+        grid.addWidget(self.axis, 1, 0)
+        grid.addWidget(self.gap, 1, 1)
+        grid.addWidget(self.progress, 2, 0)
+        grid.addWidget(self.stop, 2, 1)
+        grid.addWidget(self.result, 3, 0, 1, 2)
+
+
+def _combo(wording: panel_text.Wording) -> QComboBox:
+    combo = make_combo(wording.tooltip)
+    combo.setAccessibleName(wording.name)
+    return combo
