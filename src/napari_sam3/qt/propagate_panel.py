@@ -77,13 +77,9 @@ class PropagatePanel(QWidget):
         """
         if axes != self._axes or not axes:
             self._axes = axes
-            items = [(panel_text.axis_choice(*named), axis) for axis, named in axes.items()]
+            items = [(text.axis_choice(*named), axis) for axis, named in axes.items()]
             put_items(self.axis, items, max(axes, default=None))
         self.setVisible(bool(axes))
-
-    def name_of_axis(self) -> str:
-        """Return the name of the axis that is chosen."""
-        return self._axes.get(self.axis.currentData(), ("", 0))[0]
 
     def show_key(self, key: str | None) -> None:
         """Name the key on the button."""

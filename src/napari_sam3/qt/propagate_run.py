@@ -95,7 +95,7 @@ class PropagateRun:
     def _on_progress(self, share: float, plane: int) -> None:
         if not self._closed:
             self._panel.show_progress(share)
-            said = text.at_plane(plane, self._panel.name_of_axis()) if share else text.BEGINS
+            said = text.at_plane(plane) if share else text.BEGINS
             self._panel.show_result(self._with_note(said))
 
     def _on_ended(self, result: PropagationResult) -> None:

@@ -31,9 +31,14 @@ def bridged(count: int) -> str:
     return " plane bridged" if count == 1 else " planes bridged"
 
 
-def at_plane(index: int, axis: str) -> str:
+def axis_choice(name: str, planes: int) -> str:
+    """Name an axis and the number of planes along it, in little room."""
+    return f"{name} ({planes})"
+
+
+def at_plane(index: int) -> str:
     """Say which plane was done last."""
-    return f"{axis} {index} is done."
+    return f"Plane {index} is done."
 
 
 def found(objects: int, planes: int, *, stopped: bool = False) -> str:
