@@ -41,7 +41,7 @@ class PropagatePanel(QWidget):
         self.start = worded(QPushButton(), text.PROPAGATE)
         self.stop = worded(QPushButton(), text.STOP)
         self.direction = _combo(text.DIRECTION)
-        put_items(self.direction, text.DIRECTIONS, "both")
+        put_items(self.direction, text.DIRECTIONS, text.DIRECTIONS[0][1])
         self.axis = _combo(text.AXIS)
         self.gap = QSpinBox()
         self.gap.setRange(0, MOST_BRIDGED)
