@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -42,6 +43,18 @@ def cells_with_scale() -> Names:
     scale = {"PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5}
     tifffile.imwrite("cells.ome.tif", skimage.data.coins(), metadata={"axes": "YX", **scale})
     return {}
+
+
+def cells_and_outlines() -> Names:
+    """The same, and outlines of another program."""
+    corners = [[140, 110], [170, 110], [170, 140], [140, 140]]
+    feature = {
+        "type": "Feature",
+        "geometry": {"type": "Polygon", "coordinates": [corners]},
+        "properties": {"classification": {"name": "coin"}},
+    }
+    Path("cells.geojson").write_text(json.dumps(feature))
+    return cells_with_scale()
 
 
 def sample_nuclei() -> Names:
@@ -146,6 +159,7 @@ SAMPLES: dict[str, Callable[[], Names]] = {
     "docs/command-line.md": commands,
     "docs/labelling.md": a_binding,
     "docs/large-images.md": large_images,
+    "docs/inputs.md": cells_and_outlines,
     "docs/outputs.md": cells_with_scale,
     "docs/tutorials/cells.md": sample_nuclei,
     "docs/tutorials/cluster.md": slide,

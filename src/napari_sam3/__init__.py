@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from .inference.cache import EmbeddingCache
     from .inference.store.store import EmbeddingStore
     from .labels.formats.choice import export_labels
+    from .labels.formats.loaded import LoadedLabels
     from .labels.formats.object_table import ObjectTable
+    from .labels.formats.reading import read_labels
     from .labels.formats.tiff import write_labels
     from .labels.formats.tracks.choice import read_tracks
     from .labels.ome_zarr import create_labels, open_labels
@@ -47,6 +49,7 @@ __all__ = [
     "ImageAxes",
     "LabelTarget",
     "LabelingSession",
+    "LoadedLabels",
     "ObjectRow",
     "ObjectTable",
     "PlaneIndex",
@@ -65,6 +68,7 @@ __all__ = [
     "open_labels",
     "paint_order",
     "plane_from_array",
+    "read_labels",
     "read_session",
     "read_tracks",
     "replay_into",
@@ -83,6 +87,7 @@ _HOMES = {
     "ImageAxes": "core.axes",
     "LabelTarget": "labels.targets",
     "LabelingSession": "session.session",
+    "LoadedLabels": "labels.formats.loaded",
     "ObjectRow": "labels.table",
     "ObjectTable": "labels.formats.object_table",
     "PlaneIndex": "core.planes",
@@ -101,6 +106,7 @@ _HOMES = {
     "open_labels": "labels.ome_zarr",
     "paint_order": "inference.automatic.suppression",
     "plane_from_array": "core.planes",
+    "read_labels": "labels.formats.reading",
     "read_session": "records.session_file",
     "read_tracks": "labels.formats.tracks.choice",
     "replay_into": "session.replay",

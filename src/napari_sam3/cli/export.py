@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .common import DONE, add_json_option, print_json, raw
-
-if TYPE_CHECKING:
-    from napari_sam3.images.lazy import LazyImage
-    from napari_sam3.labels.formats.object_table import ObjectTable
 
 __all__ = ["add_arguments", "run"]
 
@@ -28,6 +24,10 @@ examples:
       masks and tracks for the Cell Tracking Challenge, with the column "parent" of a table
   napari-sam3 export 01_RES -o tracks.geff
       tracks of the Cell Tracking Challenge as a graph
+  napari-sam3 export cells_seg.npy -o cells.yolo --image cells.tif
+      from Cellpose to a data set of YOLO; the image says the scale and the name
+  napari-sam3 export rois.zip -o labels.ome.tif --shape 2048 2048
+      from ROIs, which do not say how large their image is
 
 formats, and the names that mean them:
 """
@@ -38,15 +38,10 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     from napari_sam3.labels.formats.choice import ALL_FORMATS
 
     listing = [
-        f"  {one.name:12}{', '.join(one.suffixes):22}{one.meaning}" for one in ALL_FORMATS.values()
+        f"  {one.name:16}{', '.join(one.suffixes):26}{one.meaning}" for one in ALL_FORMATS.values()
     ]
     raw(command, EXAMPLES + "\n".join(listing) + "\n")
-    command.add_argument(
-        "labels",
-        metavar="LABELS",
-        type=Path,
-        help="OME-Zarr, TIFF, .npy, a folder of tracks, others",
-    )
+    _add_input(command)
     command.add_argument(
         "-o", "--output", required=True, metavar="OUT", type=Path, help="file or folder to write"
     )
@@ -61,13 +56,17 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         metavar="TABLE",
         type=Path,
         help="CSV or Parquet of properties of objects: id, plane, class, score and others; "
-        "by default what an OME-Zarr keeps of it",
+        "by default what LABELS say of them",
     )
     command.add_argument("--ome-version", choices=("0.5", "0.4"), help="of OME-Zarr (default: 0.5)")
     command.add_argument(
         "--object-type", choices=("annotation", "detection"), help="in QuPath (default: annotation)"
     )
-    command.add_argument("--image-name", metavar="NAME", help="of the image, for COCO")
+    command.add_argument(
+        "--image-name",
+        metavar="NAME",
+        help="of the image: in files that name it, and which one of a file with several",
+    )
     command.add_argument(
         "--no-rgb",
         dest="rgb",
@@ -79,80 +78,88 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     add_json_option(command)
 
 
+def _add_input(command: argparse.ArgumentParser) -> None:
+    """Describe the labels that are read."""
+    from napari_sam3.labels.formats.reading import INPUTS, LABEL_IMAGE
+
+    command.add_argument("labels", metavar="LABELS", type=Path, help="label image, or outlines")
+    command.add_argument(
+        "--from",
+        dest="from_format",
+        choices=(LABEL_IMAGE, *INPUTS),
+        metavar="FORMAT",
+        help=f"of LABELS, if it is not found out: {LABEL_IMAGE}, {', '.join(INPUTS)}",
+    )
+    command.add_argument(
+        "--image",
+        metavar="IMAGE",
+        type=Path,
+        help="the image of the labels; says the size, scale and name where LABELS does not",
+    )
+    command.add_argument(
+        "--shape",
+        metavar="N",
+        type=int,
+        nargs="+",
+        help="the size instead, in px: planes if any, rows, columns",
+    )
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Write labels in another format; returns the exit code."""
     from napari_sam3.labels.formats.choice import check_target, export_labels, format_of
     from napari_sam3.labels.formats.object_table import ObjectTable
+    from napari_sam3.labels.formats.reading import read_labels
 
     name = arguments.format or format_of(arguments.output).name
     options = _options(name, arguments)
     check_target(arguments.output, name, overwrite=arguments.overwrite)
-    image, kept = _open(arguments.labels, arguments.rgb)
-    table = ObjectTable.read(arguments.table) if arguments.table else kept
+    table = ObjectTable.read(arguments.table) if arguments.table else None
+    labels = read_labels(
+        arguments.labels,
+        arguments.from_format,
+        image=arguments.image,
+        shape=arguments.shape,
+        image_name=arguments.image_name,
+        rgb=arguments.rgb,
+    )
     try:
         written = export_labels(
-            image.data[0] if image.multiscale else image.data,
+            labels.data,
             arguments.output,
             name,
-            axes=image.axes,
-            table=table,
+            axes=labels.axes,
+            table=labels.table if table is None else table,
             overwrite=arguments.overwrite,
             **options,
         )
     finally:
-        image.close()
+        labels.close()
     if arguments.json:
-        print_json({"output": written, "format": name})
+        print_json({"output": written, "format": name, "from": labels.format})
     else:
         print(f"{name}: {written}")
     return DONE
 
 
-def _open(path: Path, rgb: bool | None) -> tuple[LazyImage, ObjectTable | None]:
-    """Open labels, with what their file says about them."""
-    from napari_sam3.core.axes import ImageAxes
-    from napari_sam3.images.lazy import LazyImage
-    from napari_sam3.labels.formats.label_files import open_label_file
-    from napari_sam3.labels.formats.object_table import ObjectTable
-    from napari_sam3.labels.formats.tracks.choice import PARENT
-    from napari_sam3.labels.formats.tracks.ctc import is_ctc, read_ctc
-
-    if is_ctc(path):
-        labels, parents = read_ctc(path)
-        rows = {(n, ""): {PARENT: " ".join(map(str, many))} for n, many in parents.items()}
-        axes = ImageAxes.of("tzyx" if labels.ndim == 4 else "tyx")
-        return LazyImage(labels, loaded_whole=True, known_axes=axes), ObjectTable(rows)
-    return open_label_file(path, rgb=rgb), _kept(path)
-
-
-def _kept(labels: Path) -> ObjectTable | None:
-    """Return what an OME-Zarr label image says about its labels; None for other files."""
-    from napari_sam3.labels.formats.object_table import ObjectTable
-    from napari_sam3.labels.ome_zarr import open_labels
-    from sam3.errors import ImageError
-
-    if not labels.is_dir():
-        return None
-    try:
-        return ObjectTable.from_properties(open_labels(labels, read_only=True).properties)
-    except ImageError:  # another zarr
-        return None
-
-
 def _options(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the options of a format; those of others are refused."""
+    from napari_sam3.labels.formats.choice import ALL_FORMATS
     from napari_sam3.labels.output_files import ExportError
 
     given = {
-        "version": ("ome-zarr", arguments.ome_version, "--ome-version"),
-        "object_type": ("geojson", arguments.object_type, "--object-type"),
-        "image_name": ("coco", arguments.image_name, "--image-name"),
+        "version": (arguments.ome_version, "--ome-version"),
+        "object_type": (arguments.object_type, "--object-type"),
     }
-    options = {}
-    for option, (belongs, value, spelled) in given.items():
+    options: dict[str, Any] = {}
+    for option, (value, spelled) in given.items():
         if value is None:
             continue
-        if belongs != name:
-            raise ExportError(f"{spelled} is for the format {belongs}, not {name}; leave it out")
+        if option not in ALL_FORMATS[name].options:
+            fitting = ", ".join(one.name for one in ALL_FORMATS.values() if option in one.options)
+            raise ExportError(f"{spelled} is for the format {fitting}, not {name}; leave it out")
         options[option] = value
+    image_name = arguments.image_name or (arguments.image.name if arguments.image else None)
+    if image_name and "image_name" in ALL_FORMATS[name].options:
+        options["image_name"] = image_name
     return options

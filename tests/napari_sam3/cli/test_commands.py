@@ -23,6 +23,7 @@ from napari_sam3.cli.main import COMMANDS, main
 from napari_sam3.core.axes import ImageAxes
 from napari_sam3.images.lazy import open_image
 from napari_sam3.inference.self_test import run_self_test
+from napari_sam3.labels.formats.choice import export_labels
 from napari_sam3.labels.ome_zarr import create_labels, open_labels
 from sam3.weights.load import embedded_weights
 from tests.sam3.test_download import Hub, hub
@@ -198,7 +199,7 @@ def test_export(labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert {roi.name: roi.position for roi in rois} == {"0003-0000-nucleus": 1, "0012-0002": 3}
 
     said = answer(capsys, "export", labels, "-o", tmp_path / "t", "--format", "csv")
-    assert said == {"output": str(tmp_path / "t"), "format": "csv"}
+    assert said == {"output": str(tmp_path / "t"), "format": "csv", "from": "label-image"}
     table = pd.read_csv(tmp_path / "t")
     assert table["area_physical"].tolist() == [360 / 4, 15 / 4]
     assert table["score"].fillna(0).tolist() == [0.5, 0]
@@ -246,12 +247,40 @@ def test_export_refuses(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["labels.zarr", "there.zip"]
 
 
+def test_export_from_another_program(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Outlines without a size, in the pixels of an image with a scale."""
+    axes = ImageAxes.of("yx", units=("um", "um"), scale=(0.5, 0.25))
+    image = np.zeros((20, 30), np.uint16)
+    export_labels(image, tmp_path / "cells.ome.tif", axes=axes)
+    corners = [[2, 3], [9, 3], [9, 8], [2, 8], [2, 3]]
+    geometry = {"type": "Polygon", "coordinates": [corners]}
+    (tmp_path / "l.geojson").write_text(json.dumps(geometry))
+    image[3:8, 2:9] = 1
+    argv = ["export", tmp_path / "l.geojson", "-o", tmp_path / "l.ome.tif"]
+    _, err = run(capsys, *argv, code=2)
+    assert "does not say how large its image is" in err
+    assert "(--image)" in err
+    said = answer(capsys, *argv, "--image", tmp_path / "cells.ome.tif")
+    assert said["from"] == "geojson"
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "l.ome.tif"), image)
+    assert open_image(tmp_path / "l.ome.tif").axes == axes
+    run(capsys, *argv, "--shape", 10, 12, "--overwrite")
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "l.ome.tif"), image[:10, :12])
+    out = tmp_path / "set.yolo"
+    run(capsys, "export", tmp_path / "l.ome.tif", "-o", out, "--image", tmp_path / "cells.ome.tif",
+        code=2)  # fmt: skip
+    run(capsys, *argv[:2], "-o", out, "--image", tmp_path / "cells.ome.tif")
+    assert (out / "labels" / "cells.ome.txt").read_text().startswith("0 ")
+    _, err = run(capsys, *argv, "--overwrite", "--from", "coco", "--shape", 9, 9, code=2)
+    assert "cannot be read as a COCO file" in err
+
+
 def test_images_are_no_labels(
     coins: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    tifffile.imwrite(tmp_path / "f.tif", np.zeros((9, 9), np.float32))
+    tifffile.imwrite(tmp_path / "f.tif", np.full((9, 9), 0.5, np.float32))
     _, err = run(capsys, "export", tmp_path / "f.tif", "-o", tmp_path / "l.zip", code=2)
-    assert "labels of dtype float32 cannot be exported" in err
+    assert "holds the number 0.5. Expected whole numbers up to 16777216" in err
 
 
 # ------------------------------------------------------------------ info, models, doctor

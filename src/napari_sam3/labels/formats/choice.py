@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,18 @@ from napari_sam3.labels.formats.tracks.choice import (
 from napari_sam3.labels.output_files import ExportError, check_output
 from napari_sam3.labels.places import check_free
 
+from .cellpose import write_cellpose, write_cellpose_masks
 from .coco import write_coco
 from .geojson import write_geojson
 from .imagej_roi import write_imagej_rois
+from .keeps import Keeps
+from .labelme import write_labelme
 from .object_table import ObjectTable
 from .ome_zarr import write_ome_zarr
 from .regions import write_regions
 from .tiff import write_labels
+from .via import write_via
+from .yolo import check_free_dataset, write_yolo
 
 __all__ = [
     "ALL_FORMATS",
@@ -46,21 +51,31 @@ class LabelFormat:
     ----------
     name : str
         As it is chosen on the command line.
+    title : str
+        As it is shown.
     suffixes : tuple of str
-        Ends of file names that mean it, lower case; the longest that fits counts.
+        Ends of file names that mean it, lower case; the longest that fits counts. The first is
+        given to new files.
     meaning : str
         For whom, in a few words.
     write : callable
         See `export_labels`.
-    is_folder : bool
-        What it writes is a folder.
+    keeps : Keeps
+        What comes back when it is read.
+    options : tuple of str
+        Names of its own options.
+    check : callable
+        Makes sure that a file or folder may be written.
     """
 
     name: str
+    title: str
     suffixes: tuple[str, ...]
     meaning: str
     write: Callable[..., Path]
-    is_folder: bool = False
+    keeps: Keeps = field(default_factory=Keeps)
+    options: tuple[str, ...] = ()
+    check: Callable[..., Any] = check_output
 
 
 def _tiff(path: Any, labels: Any, *, table: Any = None, **options: Any) -> Path:
@@ -71,27 +86,145 @@ def _ome_tiff(path: Any, labels: Any, *, table: Any = None, **options: Any) -> P
     return write_labels(path, labels, ome=True, **options)
 
 
+def _check_zarr(path: Any, *, overwrite: bool = False) -> None:
+    check_free(Path(path), overwrite)
+    _check_beside(path)
+
+
+def _check_dataset(path: Any, *, overwrite: bool = False) -> None:
+    check_free_dataset(Path(path), overwrite)
+    _check_beside(path)
+
+
+def _check_beside(path: Any) -> None:
+    """Make and try the folder by a name that is free."""
+    check_output(Path(path).with_name(f".{Path(path).name}.partial"), overwrite=True)
+
+
+_TIFF = Keeps(scale="yes", place="no", classes="no", table="no")
+_TABLE = Keeps(pixels="no", holes="no", parts="no", scale="no", place="no")
+_IMAGE = ("image_name",)
 FORMATS = {
     one.name: one
     for one in (
-        LabelFormat("ome-zarr", (".zarr",), "pyramid, any size", write_ome_zarr),
-        LabelFormat("ome-tiff", (".ome.tif", ".ome.tiff"), "OME's metadata", _ome_tiff),
-        LabelFormat("tiff", (".tif", ".tiff"), "ImageJ's metadata", _tiff),
-        LabelFormat("imagej-roi", (".zip",), "ImageJ's ROI Manager", write_imagej_rois),
-        LabelFormat("geojson", (".geojson",), "QuPath", write_geojson),
-        LabelFormat("coco", (".json",), "training sets, with RLE", write_coco),
-        LabelFormat("csv", (".csv",), "table of regions", write_regions),
-        LabelFormat("parquet", (".parquet",), "table of regions, typed", write_regions),
+        LabelFormat(
+            "ome-zarr",
+            "OME-Zarr",
+            (".ome.zarr", ".zarr"),
+            "pyramid, any size",
+            write_ome_zarr,
+            Keeps(scale="yes", place="yes"),
+            ("version",),
+            _check_zarr,
+        ),
+        LabelFormat(
+            "ome-tiff", "OME-TIFF", (".ome.tif", ".ome.tiff"), "OME's metadata", _ome_tiff, _TIFF
+        ),
+        LabelFormat("tiff", "TIFF", (".tif", ".tiff"), "ImageJ's metadata", _tiff, _TIFF),
+        LabelFormat(
+            "imagej-roi",
+            "ImageJ ROIs",
+            (".zip",),
+            "ImageJ's ROI Manager",
+            write_imagej_rois,
+            Keeps(),
+        ),
+        LabelFormat(
+            "geojson",
+            "QuPath GeoJSON",
+            (".geojson",),
+            "QuPath",
+            write_geojson,
+            Keeps(),
+            ("object_type",),
+        ),
+        LabelFormat(
+            "coco",
+            "COCO",
+            (".json", ".coco.json"),
+            "training sets, with RLE",
+            write_coco,
+            Keeps(labels="ours", planes="ours"),
+            _IMAGE,
+        ),
+        LabelFormat(
+            "yolo",
+            "YOLO segmentation",
+            (".yolo",),
+            "training with ultralytics",
+            write_yolo,
+            Keeps(holes="no", parts="ours", labels="ours", planes="ours", table="no"),
+            _IMAGE,
+            _check_dataset,
+        ),
+        LabelFormat(
+            "cellpose",
+            "Cellpose",
+            ("_seg.npy",),
+            "Cellpose's window",
+            write_cellpose,
+            Keeps(labels="ours", classes="ours", table="ours"),
+            _IMAGE,
+        ),
+        LabelFormat(
+            "cellpose-masks",
+            "Cellpose training masks",
+            ("_masks.tif", "_masks.tiff"),
+            "training of Cellpose",
+            write_cellpose_masks,
+            _TIFF,
+        ),
+        LabelFormat(
+            "via",
+            "VIA",
+            (".via.json",),
+            "VGG Image Annotator",
+            write_via,
+            Keeps(holes="no", planes="ours"),
+            _IMAGE,
+        ),
+        LabelFormat(
+            "labelme",
+            "labelme",
+            (".labelme.json",),
+            "labelme, one plane",
+            write_labelme,
+            Keeps(planes="no"),
+            _IMAGE,
+        ),
+        LabelFormat("csv", "CSV", (".csv",), "table of regions", write_regions, _TABLE),
+        LabelFormat(
+            "parquet",
+            "Parquet",
+            (".parquet",),
+            "table of regions, typed",
+            write_regions,
+            _TABLE,
+        ),
     )
 }
 #: Of labels through time: an id is a track, and the option ``parents`` says which came from which.
 TRACK_FORMATS = {
     one.name: one
     for one in (
-        LabelFormat("ctc", ("_res",), "Cell Tracking Challenge, result", write_result, True),
-        LabelFormat("ctc-truth", ("_gt",), "the same, ground truth", write_truth, True),
-        LabelFormat("geff", (".geff",), "graph of tracks", write_graph, True),
-        LabelFormat("tracks", (".tracks.csv",), "table of tracks", write_rows),
+        LabelFormat(
+            "ctc",
+            "Cell Tracking Challenge",
+            ("_res",),
+            "Cell Tracking Challenge, result",
+            write_result,
+            check=check_folder,
+        ),
+        LabelFormat(
+            "ctc-truth",
+            "Cell Tracking Challenge, truth",
+            ("_gt",),
+            "the same, ground truth",
+            write_truth,
+            check=check_folder,
+        ),
+        LabelFormat("geff", "GEFF", (".geff",), "graph of tracks", write_graph, check=check_folder),
+        LabelFormat("tracks", "Tracks", (".tracks.csv",), "table of tracks", write_rows),
     )
 }
 ALL_FORMATS = FORMATS | TRACK_FORMATS
@@ -136,14 +269,7 @@ def check_target(
         If the name has no known ending, the file exists, or the folder cannot be written to.
     """
     chosen = ALL_FORMATS[format] if format is not None else format_of(path)
-    if chosen.is_folder:
-        check_folder(path, overwrite=overwrite)
-    elif chosen.name == "ome-zarr":
-        check_free(Path(path), overwrite)
-        # The folder is made and tried by a name that is free.
-        check_output(Path(path).with_name(f".{Path(path).name}.partial"), overwrite=True)
-    else:
-        check_output(path, overwrite=overwrite)
+    chosen.check(path, overwrite=overwrite)
 
 
 def export_labels(
@@ -173,9 +299,9 @@ def export_labels(
     overwrite : bool
         Replace an existing file.
     **options
-        Of single formats: ``version`` (OME-Zarr), ``object_type`` (GeoJSON), ``image_name`` (COCO);
-        ``parents`` of the formats of tracks: the parent of each label that has one, by default
-        what the table has in its column "parent".
+        Of single formats: ``version`` (OME-Zarr), ``object_type`` (GeoJSON), ``image_name`` (COCO,
+        YOLO, Cellpose, VIA, labelme); ``parents`` of the formats of tracks: the parent of each
+        label that has one, by default what the table has in its column "parent".
 
     Returns
     -------

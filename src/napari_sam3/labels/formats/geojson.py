@@ -1,26 +1,29 @@
-"""Objects as GeoJSON, as QuPath reads it."""
+"""Objects as GeoJSON, as QuPath reads and writes it."""
 
 from __future__ import annotations
 
 import json
 import os
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from napari_sam3.core.axes import ImageAxes
 from napari_sam3.core.classes import PALETTE
 from napari_sam3.core.masks import PlaneMask
-from napari_sam3.core.plain_values import is_number
+from napari_sam3.core.plain_values import is_number, label_of
 from napari_sam3.labels.output_files import replacing
 from sam3.errors import ImageError
 
+from .drawn import Drawing, DrawnObject, warn_of_no_area
 from .label_planes import check_labels, objects, plane_positions
 from .object_table import ObjectTable, class_name
 from .outlines import Ring, outlines
+from .polygons import Points, check_ring, fill_edges, joined
+from .stated import NAME, bad_file, load_json, read_stated, stated
 
-__all__ = ["write_geojson"]
+__all__ = ["read_geojson", "write_geojson"]
 
 
 def write_geojson(
@@ -84,7 +87,8 @@ def write_geojson(
                 }
                 file.write(between + json.dumps(feature, ensure_ascii=False))
                 between = ",\n"
-        file.write("\n]}\n")
+        about = json.dumps({NAME: stated(labels.shape, axes)}, ensure_ascii=False)
+        file.write("\n],\n" + about[1:] + "\n")
     return Path(path)
 
 
@@ -126,3 +130,83 @@ def _classification(known: Mapping[str, Any], colors: dict[str, list[int]]) -> d
 def _measurements(label: int, mask: PlaneMask, known: Mapping[str, Any]) -> dict[str, float]:
     numbers = {name: value for name, value in known.items() if is_number(value)}
     return {**numbers, "label": label, "area": mask.area}
+
+
+def read_geojson(path: Path) -> Drawing:
+    """Read the objects of a GeoJSON, of QuPath or others.
+
+    Polygons count along edges of pixels, with holes. The label is the measurement "label", or else
+    a name that is a number; the classification becomes "class", measurements keep their names.
+    Points and lines have no pixels and are left out, with a warning.
+
+    Raises
+    ------
+    sam3.errors.ImageError
+        If it is not GeoJSON.
+    """
+    content = load_json(path)
+    about = content if isinstance(content, dict) else {}
+    features = about.get("features", [about]) if about else content
+    try:
+        found = [_read_feature(one) for one in features]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise bad_file(path, "GeoJSON", error) from error
+    objects = [one for one in found if one is not None]
+    if len(objects) < len(found):
+        warn_of_no_area(len(found) - len(objects))
+    shape, axes = read_stated(about.get(NAME))
+    return Drawing(objects, shape, axes)
+
+
+def _read_feature(feature: Mapping[str, Any]) -> DrawnObject | None:
+    """Return an object; None if it has no area."""
+    bare = feature.get("type") != "Feature"
+    geometry = feature if bare else feature["geometry"]
+    polygons = list(_polygons(geometry))
+    if not polygons:
+        return None
+    plane = geometry.get("plane") or {}
+    place = {name: int(plane.get(name, 0)) for name in "zt"}
+    if int(plane.get("c", -1)) >= 0:
+        place["c"] = int(plane["c"])
+    properties = {} if bare else feature.get("properties") or {}
+    known = _read_measurements(properties.get("measurements"))
+    label = label_of(known.pop("label", None))
+    known.pop("area", None)
+    if label is None:
+        label = label_of(properties.get("name"))
+    kind = _read_class(properties.get("classification"))
+    return DrawnObject(
+        lambda shape: joined([fill_edges(rings, shape) for rings in polygons]),
+        place,
+        label,
+        {**({"class": kind} if kind else {}), **known},
+    )
+
+
+def _polygons(geometry: Mapping[str, Any]) -> Iterator[list[Points]]:
+    """Yield the rings of each part."""
+    kind = geometry.get("type")
+    if kind == "GeometryCollection":
+        for one in geometry["geometries"]:
+            yield from _polygons(one)
+    elif kind in ("Polygon", "MultiPolygon"):
+        parts = [geometry["coordinates"]] if kind == "Polygon" else geometry["coordinates"]
+        for part in parts:
+            yield [check_ring(ring) for ring in part]
+    elif kind not in ("Point", "MultiPoint", "LineString", "MultiLineString"):
+        raise ValueError(f"it has no geometry of the type {kind!r}")
+
+
+def _read_class(classification: Any) -> str:
+    """Return the class; derived ones as QuPath shows them, such as "Tumor: Positive"."""
+    if isinstance(classification, Mapping):
+        names = classification.get("names")
+        classification = ": ".join(map(str, names)) if names else classification.get("name")
+    return str(classification) if classification else ""
+
+
+def _read_measurements(values: Any) -> dict[str, Any]:
+    if isinstance(values, list):  # as QuPath wrote them up to 0.3
+        values = {one["name"]: one["value"] for one in values}
+    return {str(name): value for name, value in (values or {}).items() if is_number(value)}

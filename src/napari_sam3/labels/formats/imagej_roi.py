@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +18,12 @@ from napari_sam3.labels.output_files import ExportError, replacing
 from .label_planes import Position, check_labels, objects, plane_positions
 from .object_table import ObjectTable, class_name
 from .outlines import Outline, outlines
+from .stated import NAME, known_values, stated
 
 if TYPE_CHECKING:
     from roifile import ImagejRoi
 
-__all__ = ["write_imagej_rois"]
+__all__ = ["need_roifile", "write_imagej_rois"]
 
 #: The largest place that all versions of ImageJ read.
 _FARTHEST = 32767
@@ -39,7 +42,7 @@ def write_imagej_rois(
 
     Objects of one part without holes are traced polygons, others composites; both along the edges
     of pixels, so that ImageJ makes the same pixels of them. They are named by label, plane and
-    class, and appear on their plane.
+    class, appear on their plane, and have label, class and other values as properties.
 
     Parameters
     ----------
@@ -61,7 +64,7 @@ def write_imagej_rois(
     sam3.errors.ImageError
         If it is not a label image.
     """
-    _need_roifile()
+    need_roifile()
     check_labels(labels)
     axes = ImageAxes.default(labels.ndim) if axes is None else axes
     table = (table or ObjectTable()).fitted(labels.shape)
@@ -78,12 +81,14 @@ def write_imagej_rois(
             for label, mask in objects(labels, position):
                 name = _name(label, position, table)
                 roi = _roi(mask, position, axes)
-                roi.name = name
+                roi.name, roi.props = name, _properties(label, table.known(label, position))
                 file.writestr(f"{name}.roi", roi.tobytes())
+        file.comment = json.dumps({NAME: stated(labels.shape, axes)}).encode()
     return Path(path)
 
 
-def _need_roifile() -> None:
+def need_roifile() -> None:
+    """Raise ExportError if roifile is not installed."""
     try:
         import roifile  # noqa: F401
     except ImportError as error:
@@ -99,6 +104,14 @@ def _name(label: int, position: Position, table: ObjectTable) -> str:
     # It is the name of a file in the ZIP, too.
     safe = "".join(letter if letter.isalnum() else "_" for letter in kind)
     return "-".join([f"{label:04d}", *places, *([safe] if safe else [])])
+
+
+def _properties(label: int, known: Mapping[str, Any]) -> str:
+    """Return the label and what is known, a line each, as ImageJ keeps the properties of a ROI."""
+    kind = class_name(known)
+    values = {**known_values(known), **({"class": kind} if kind else {}), "label": label}
+    lines = {" ".join(name.replace(":", " ").split()): value for name, value in values.items()}
+    return "".join(f"{name}: {' '.join(str(value).split())}\n" for name, value in lines.items())
 
 
 def _roi(mask: PlaneMask, position: Position, axes: ImageAxes) -> ImagejRoi:

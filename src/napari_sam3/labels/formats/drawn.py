@@ -1,0 +1,240 @@
+"""Objects as files describe them, painted into a label image."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_sam3.core.axes import ImageAxes
+from napari_sam3.core.masks import PlaneMask
+from sam3.errors import ImageError
+
+from .label_planes import Position
+from .object_table import ObjectTable, plane_text
+
+__all__ = ["STACK", "DrawnObject", "Drawing", "paint", "warn_of_no_area"]
+
+#: The letter of the number of a plane in a stack.
+STACK = "stack"
+
+_LARGEST = np.iinfo(np.int64).max
+
+
+@dataclass(frozen=True, eq=False)
+class DrawnObject:
+    """One object on one plane.
+
+    Parameters
+    ----------
+    mask : callable
+        Called with (height, width) of the plane; returns the PlaneMask, cut off at its borders.
+    place : tuple of int, or mapping of str to int
+        The plane: its place on every axis before rows and columns; or by the letters z, t and c,
+        where a letter that is left out is every plane, and `STACK` the number of the plane in a
+        stack whose channels change fastest, then depth.
+    label : int, optional
+        The label that the file states.
+    known : mapping
+        Its other values: "class", "score" and so on.
+    """
+
+    mask: Callable[[tuple[int, int]], PlaneMask] = field(repr=False)
+    place: Position | Mapping[str, int] = ()
+    label: int | None = None
+    known: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """All objects of a file.
+
+    Parameters
+    ----------
+    objects : sequence of DrawnObject
+        In the order of the file.
+    shape : tuple of int, optional
+        Of the label image, if the file states it.
+    axes : ImageAxes, optional
+        Its axes, if the file states them.
+    plane_shape : tuple of int, optional
+        (height, width), if the file states these only.
+    in_parts : bool
+        Objects of one plane with the same stated label are parts of one object. Otherwise the
+        first keeps the label.
+    """
+
+    objects: Sequence[DrawnObject]
+    shape: tuple[int, ...] | None = None
+    axes: ImageAxes | None = None
+    plane_shape: tuple[int, int] | None = None
+    in_parts: bool = False
+
+
+def paint(
+    drawing: Drawing, shape: Sequence[int], axes: ImageAxes
+) -> tuple[npt.NDArray[Any], ObjectTable]:
+    """Paint a drawing into a label image.
+
+    Where objects overlap, the smaller one is on top. Objects without a label are numbered after
+    the largest label that is stated, in the order of the file. Pixels outside of the image are cut
+    off. A warning tells what was covered or cut off as a whole.
+
+    Parameters
+    ----------
+    drawing : Drawing
+        The objects.
+    shape : sequence of int
+        Of the label image.
+    axes : ImageAxes
+        Which of its axes are depth, time and channels.
+
+    Returns
+    -------
+    labels : ndarray of uint16, uint32 or uint64
+        The smallest of these types that holds all labels.
+    table : ObjectTable
+        What the file says of the objects.
+
+    Raises
+    ------
+    sam3.errors.ImageError
+        If an object lies on a plane that the image does not have, or the image is too large.
+    """
+    placed = [
+        (one, position)
+        for one in drawing.objects
+        for position in _positions(one.place, tuple(shape[:-2]), axes)
+    ]
+    numbers = _numbers(placed, drawing.in_parts)
+    largest = max(numbers, default=0)
+    kind = next(t for t in (np.uint16, np.uint32, np.uint64) if largest <= np.iinfo(t).max)
+    try:
+        labels: npt.NDArray[Any] = np.zeros(tuple(shape), kind)
+    except (MemoryError, ValueError) as error:
+        raise ImageError(
+            f"labels of shape {tuple(shape)} do not fit into memory. Expected the size of the "
+            "image. Check the file, and the size given"
+        ) from error
+    rows: dict[tuple[int, str], Mapping[str, Any]] = {}
+    by_plane: dict[Position, list[tuple[int, DrawnObject]]] = {}
+    for (one, position), number in zip(placed, numbers, strict=True):
+        by_plane.setdefault(position, []).append((number, one))
+        if one.known:
+            key = number, plane_text(position)
+            rows[key] = {**one.known, **rows.get(key, {})}
+    counts = np.zeros(3, np.int64)
+    for position, objects in by_plane.items():
+        counts += _paint_plane(labels[position], objects)
+    _tell(*counts.tolist())
+    return labels, ObjectTable(rows)
+
+
+def _paint_plane(
+    plane: npt.NDArray[Any], objects: Sequence[tuple[int, DrawnObject]]
+) -> tuple[int, int, int]:
+    """Paint the objects of a plane; count overlaps in px, objects covered, and objects outside."""
+    height, width = plane.shape
+    drawn = [(number, one.mask((height, width))) for number, one in objects]
+    inside = [(number, mask) for number, mask in drawn if not mask.is_empty]
+    overlaps = 0
+    for number, mask in sorted(inside, key=lambda pair: -pair[1].area):
+        region = plane[mask.region]
+        overlaps += int(np.count_nonzero(mask.crop & (region != 0) & (region != number)))
+        region[mask.crop] = number
+    painted = {number for number, _ in inside}
+    covered = len(painted) - len(painted.intersection(np.unique(plane).tolist()))
+    return overlaps, covered, len(drawn) - len(inside)
+
+
+def _positions(
+    place: Position | Mapping[str, int], lengths: tuple[int, ...], axes: ImageAxes
+) -> list[Position]:
+    """Return the planes that an object lies on."""
+    ranges = _by_letter(place, lengths, axes) if isinstance(place, Mapping) else [
+        range(at, at + 1) for at in (place or (0,) * lengths.count(1))
+    ]  # fmt: skip
+    inside = len(ranges) == len(lengths) and all(
+        one.start >= 0 and one.stop <= length for one, length in zip(ranges, lengths, strict=True)
+    )
+    if not inside:
+        where = f"on the plane {dict(place) if isinstance(place, Mapping) else place}"
+        raise ImageError(
+            f"the file has an object {where if place else 'of a single plane'}, which labels with "
+            f"{lengths or 'no'} planes before rows and columns do not have. Expected a file of the "
+            "same image. Choose the image that it belongs to"
+        )
+    return list(itertools.product(*ranges))
+
+
+def _by_letter(
+    place: Mapping[str, int], lengths: tuple[int, ...], axes: ImageAxes
+) -> Sequence[range]:
+    """Return the places on each axis; none at all for one that the labels do not have."""
+    letters = axes.letters(lengths)
+    at = dict(place)
+    number = at.pop(STACK, None)
+    if number is not None:
+        order = sorted(range(len(lengths)), key=lambda axis: "tzc".find(letters[axis]))
+        size = math.prod(lengths)
+        if not 0 <= number < size:
+            return [range(-1, 0)]
+        for axis in reversed(order):
+            number, at[letters[axis]] = divmod(number, lengths[axis])
+    if any(n > 0 for letter, n in at.items() if letter not in letters):
+        return [range(-1, 0)]
+    return [
+        range(at[letter], at[letter] + 1) if letter in at else range(length)
+        for letter, length in zip(letters, lengths, strict=True)
+    ]
+
+
+def _numbers(placed: Sequence[tuple[DrawnObject, Position]], in_parts: bool) -> list[int]:
+    """Return a label for each object."""
+    used: set[tuple[int, Position]] = set()
+    stated: list[int | None] = []
+    for one, position in placed:
+        label = one.label if one.label is not None and 0 < one.label <= _LARGEST else None
+        if label is not None and (label, position) in used and not in_parts:
+            label = None
+        if label is not None:
+            used.add((label, position))
+        stated.append(label)
+    following = max((label for label in stated if label is not None), default=0) + 1
+    given: dict[int, int] = {}  # an object on every plane is one object
+    numbers = []
+    for (one, _), label in zip(placed, stated, strict=True):
+        if label is None:
+            label = given.setdefault(id(one), following)
+            following = max(following, label + 1)
+        numbers.append(label)
+    return numbers
+
+
+def _tell(overlaps: int, covered: int, outside: int) -> None:
+    texts = []
+    if overlaps:
+        texts.append(
+            f"objects overlap in {overlaps} px; a label image holds one label for each pixel, so "
+            "the smaller object is on top"
+        )
+    if covered:
+        texts.append(f"{covered} object(s) are covered by others and left out")
+    if outside:
+        texts.append(f"{outside} object(s) have no pixel inside the image and are left out")
+    if texts:
+        warnings.warn("; ".join(texts), stacklevel=4)
+
+
+def warn_of_no_area(count: int) -> None:
+    """Warn that points, lines and texts of a file are left out."""
+    warnings.warn(
+        f"{count} object(s) have no area, such as points, lines and boxes, and are left out",
+        stacklevel=3,
+    )

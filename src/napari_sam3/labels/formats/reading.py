@@ -1,0 +1,254 @@
+"""Labels read from files of any format, for a label image, for a viewer, or for another format."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from napari_sam3.core.axes import ImageAxes
+from napari_sam3.images.lazy import open_image
+from sam3.errors import ImageError
+
+from .cellpose import read_cellpose
+from .coco import read_coco
+from .drawn import Drawing, paint
+from .geojson import read_geojson
+from .imagej_roi_reading import read_imagej_rois
+from .label_files import open_label_file
+from .label_planes import check_labels
+from .labelme import read_labelme
+from .loaded import LoadedLabels, WholeNumbers
+from .object_table import ObjectTable
+from .stated import load_json
+from .tracks.choice import PARENT
+from .tracks.ctc import is_ctc, read_ctc
+from .via import read_via
+from .yolo import read_yolo
+
+__all__ = ["INPUTS", "LABEL_IMAGE", "input_format", "read_labels"]
+
+
+def _read_tracks(path: Path) -> LoadedLabels:
+    """Read masks of the Cell Tracking Challenge, with the parents of tracks in the table."""
+    labels, parents = read_ctc(path)
+    rows = {(n, ""): {PARENT: " ".join(map(str, many))} for n, many in parents.items()}
+    axes = ImageAxes.of("tzyx" if labels.ndim == 4 else "tyx")
+    return LoadedLabels(labels, axes, ObjectTable(rows))
+
+
+#: The format of files that hold a label image.
+LABEL_IMAGE = "label-image"
+#: Readers by the name of the format; those in `_NAMED` take the name of the image as well.
+INPUTS: dict[str, Callable[..., Drawing | LoadedLabels]] = {
+    "imagej-roi": read_imagej_rois,
+    "geojson": read_geojson,
+    "coco": read_coco,
+    "cellpose": read_cellpose,
+    "yolo": read_yolo,
+    "via": read_via,
+    "labelme": read_labelme,
+    "ctc": _read_tracks,
+}
+_NAMED = ("coco", "yolo", "via")
+_TABLES = (".csv", ".parquet")
+_BY_SUFFIX = {
+    ".zip": "imagej-roi",
+    ".roi": "imagej-roi",
+    ".geojson": "geojson",
+    ".txt": "yolo",
+}
+
+
+def read_labels(
+    path: str | os.PathLike[str],
+    format: str | None = None,
+    *,
+    image: str | os.PathLike[str] | None = None,
+    shape: Sequence[int] | None = None,
+    axes: ImageAxes | None = None,
+    image_name: str | None = None,
+    rgb: bool | None = None,
+) -> LoadedLabels:
+    """Read labels in any format: label images, outlines and run lengths of other programs.
+
+    Parameters
+    ----------
+    path : str or path-like
+        File or folder.
+    format : str, optional
+        A name of `INPUTS`, or `LABEL_IMAGE`; by default what the file's name and content say.
+    image : str or path-like, optional
+        The image that the labels belong to. It says their size, which many formats do not, and
+        their axes where the file says nothing of them.
+    shape : sequence of int, optional
+        The size instead, planes before rows and columns.
+    axes : ImageAxes, optional
+        The axes instead.
+    image_name : str, optional
+        Which image of a file with several; by default the name of `image`.
+    rgb : bool, optional
+        For label images, see `open_label_file`.
+
+    Returns
+    -------
+    LoadedLabels
+        To be closed when its data are no longer needed.
+
+    Raises
+    ------
+    sam3.errors.ImageError
+        If the file cannot be read, does not say its size, or has another one than the image.
+    ExportError
+        If a library that the format needs is not installed.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise ImageError(f"there are no labels {str(path)!r}; check the path")
+    name = input_format(path) if format is None else format
+    if name != LABEL_IMAGE and name not in INPUTS:
+        raise ImageError(
+            f"labels cannot be read from the format {name!r}. Expected one of "
+            f"{', '.join((LABEL_IMAGE, *INPUTS))}. Choose one of these"
+        )
+    if image is not None:
+        shape, axes = _of_image(image, shape, axes)
+        image_name = Path(image).name if image_name is None else image_name
+    if name == LABEL_IMAGE:
+        found: Drawing | LoadedLabels = _label_image(path, rgb)
+    else:
+        options = {"image_name": image_name} if name in _NAMED else {}
+        found = INPUTS[name](path, **options)
+    if isinstance(found, Drawing):
+        found = _painted(found, path, shape, axes)
+    return _fitted(replace(found, format=name), path, shape, axes)
+
+
+def input_format(path: str | os.PathLike[str]) -> str:
+    """Return the format of a file by its name, and by its content where names do not tell.
+
+    Raises
+    ------
+    sam3.errors.ImageError
+        If it holds no labels.
+    """
+    path = Path(path)
+    lower, suffix = path.name.lower(), path.suffix.lower()
+    if path.is_dir() and (path / "data.yaml").is_file():
+        return "yolo"
+    if is_ctc(path):
+        return "ctc"
+    if path.is_dir():
+        return LABEL_IMAGE
+    if suffix == ".json":
+        return _kind_of_json(path)
+    if suffix in _TABLES:
+        raise ImageError(
+            f"{str(path)!r} is a table, which holds no pixels. Expected labels. Give it as the "
+            "table of a label image (--table)"
+        )
+    if suffix == ".npy" and (lower.endswith("_seg.npy") or _holds_objects(path)):
+        return "cellpose"
+    return _BY_SUFFIX.get(suffix, LABEL_IMAGE)
+
+
+def _kind_of_json(path: Path) -> str:
+    content = load_json(path)
+    first = content[0] if isinstance(content, list) and content else content
+    if isinstance(first, dict):
+        if "segmentation" in first or "annotations" in first:
+            return "coco"
+        if "type" in first:
+            return "geojson"
+        if "shapes" in first:
+            return "labelme"
+        if "_via_img_metadata" in first or all(
+            isinstance(one, dict) and "regions" in one for one in first.values()
+        ):
+            return "via"
+    if content == []:
+        return "coco"
+    raise ImageError(
+        f"{str(path)!r} holds no labels. Expected JSON of COCO, GeoJSON, labelme or VIA. "
+        "Check the file"
+    )
+
+
+def _holds_objects(path: Path) -> bool:
+    try:
+        return bool(np.load(path, mmap_mode="r", allow_pickle=False).dtype.hasobject)
+    except ValueError as error:
+        return "pickle" in str(error).lower() or "object" in str(error).lower()
+    except OSError:
+        return False
+
+
+def _of_image(
+    image: str | os.PathLike[str], shape: Sequence[int] | None, axes: ImageAxes | None
+) -> tuple[Sequence[int], ImageAxes]:
+    opened = open_image(image)
+    try:
+        return (opened.shape if shape is None else shape), (opened.axes if axes is None else axes)
+    finally:
+        opened.close()
+
+
+def _label_image(path: Path, rgb: bool | None) -> LoadedLabels:
+    image = open_label_file(path, rgb=rgb)
+    data = image.data[0] if image.multiscale else image.data
+    if np.dtype(data.dtype).kind == "f":
+        data = WholeNumbers(data, repr(str(path)))
+    return LoadedLabels(data, image.known_axes, _kept(path), file=image)
+
+
+def _kept(path: Path) -> ObjectTable:
+    """Return what an OME-Zarr label image says about its labels; nothing for other files."""
+    from napari_sam3.labels.ome_zarr import open_labels
+
+    if not path.is_dir():
+        return ObjectTable()
+    try:
+        return ObjectTable.from_properties(open_labels(path, read_only=True).properties)
+    except ImageError:  # another zarr
+        return ObjectTable()
+
+
+def _painted(
+    drawing: Drawing, path: Path, shape: Sequence[int] | None, axes: ImageAxes | None
+) -> LoadedLabels:
+    size = drawing.shape or shape or drawing.plane_shape
+    if size is None:
+        raise ImageError(
+            f"{str(path)!r} does not say how large its image is. Expected a size. Give the image "
+            "(--image), or its size (--shape)"
+        )
+    known = next((one for one in (drawing.axes, axes) if one and one.ndim == len(size)), None)
+    labels, table = paint(drawing, size, known or ImageAxes.default(len(size)))
+    return LoadedLabels(labels, known, table)
+
+
+def _fitted(
+    found: LoadedLabels, path: Path, shape: Sequence[int] | None, axes: ImageAxes | None
+) -> LoadedLabels:
+    """Check the size, and take the axes of the image where the file says nothing."""
+    try:
+        check_labels(found.data)
+        if shape is not None and tuple(found.data.shape) != tuple(shape):
+            raise ImageError(
+                f"{str(path)!r} holds labels of {_size(found.data.shape)}, the image has "
+                f"{_size(shape)}. Expected the same size. Choose the image that the labels belong "
+                "to"
+            )
+    except ImageError:
+        found.close()
+        raise
+    if found.known_axes is None and axes is not None and axes.ndim == found.data.ndim:
+        return replace(found, known_axes=axes)
+    return found
+
+
+def _size(shape: Sequence[int]) -> str:
+    return " x ".join(str(int(length)) for length in shape)

@@ -1,0 +1,105 @@
+"""Size, axes and labels of an image, as files of other programs carry them for this one.
+
+Most of these formats have no place for them. They are kept as JSON under a name of their own, which
+other programs pass over.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from napari_sam3.core.axes import ImageAxes
+from napari_sam3.core.plain_values import is_number, json_value
+from sam3.errors import ImageError
+
+__all__ = [
+    "NAME",
+    "bad_file",
+    "known_values",
+    "load_json",
+    "number_or_text",
+    "read_stated",
+    "stated",
+]
+
+#: Under which it stands in a file.
+NAME = "napari-sam3"
+_MOST_AXES = 10
+
+
+def stated(shape: Sequence[int], axes: ImageAxes) -> dict[str, Any]:
+    """Return the shape and the axes of a label image for JSON."""
+    return {
+        "shape": [int(length) for length in shape],
+        "axes": list(axes.names),
+        "units": list(axes.units),
+        "scale": list(axes.scale),
+        "translate": list(axes.translate),
+    }
+
+
+def read_stated(value: Any) -> tuple[tuple[int, ...] | None, ImageAxes | None]:
+    """Return shape and axes from what `stated` wrote; None for what is missing or damaged."""
+    about = value if isinstance(value, Mapping) else {}
+    shape = about.get("shape")
+    if not (isinstance(shape, list) and 2 <= len(shape) <= _MOST_AXES and all(map(_size, shape))):
+        return None, None
+    try:
+        axes = ImageAxes.of(
+            [str(name) for name in about["axes"]],
+            units=[None if unit is None else str(unit) for unit in about["units"]],
+            scale=about["scale"],
+            translate=about["translate"],
+        )
+    except (KeyError, TypeError, ValueError):
+        return tuple(shape), None
+    return tuple(shape), axes if axes.ndim == len(shape) else None
+
+
+def load_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises
+    ------
+    sam3.errors.ImageError
+        If it is none.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise bad_file(path, "JSON file", error) from error
+
+
+def bad_file(path: Path, expected: str, reason: object) -> ImageError:
+    """Return the error about a file that cannot be read."""
+    text = (str(reason) or type(reason).__name__).splitlines()[0]
+    return ImageError(
+        f"{str(path)!r} cannot be read as a {expected}: {text}. Expected a file as the program "
+        "writes it. Check the file"
+    )
+
+
+def known_values(known: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of an object that JSON holds as they are: texts, numbers, booleans."""
+    values = {name: json_value(value) for name, value in known.items()}
+    return {
+        name: value for name, value in values.items()
+        if isinstance(value, str | bool) or is_number(value)
+    }  # fmt: skip
+
+
+def number_or_text(value: Any) -> Any:
+    """Return a value of a format that has texts only: the number that it is, or the text."""
+    for kind in (int, float):
+        try:
+            return kind(value)
+        except ValueError:
+            continue
+    return value
+
+
+def _size(length: Any) -> bool:
+    return isinstance(length, int) and not isinstance(length, bool) and length > 0
