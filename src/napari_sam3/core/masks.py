@@ -160,6 +160,11 @@ def around(masks: Sequence[PlaneMask]) -> Region:
     return slice(int(row), int(row_stop)), slice(int(column), int(column_stop))
 
 
+def is_same_object(before: PlaneMask, now: PlaneMask) -> bool:
+    """Whether a label that had some pixels is still the same object, painted on or cut perhaps."""
+    return 2 * overlap(before, now) >= min(before.area, now.area)
+
+
 def overlap(a: PlaneMask, b: PlaneMask) -> int:
     """Count the pixels that two masks share."""
     ay, ax, ay1, ax1 = a.bbox

@@ -82,11 +82,11 @@ class Binding:
     ) -> None:
         self.layers, self.session = layers, session
         self._own_session, self._keys = own_session, keys
-        self._classes = Classes(layers.labels, session)
         self._closed = False
         reporting = Reporting(on_error)
         self._guard = reporting.guard
         self.sync = LayerSync(layers, session, contrast, reporting)
+        self._classes = Classes(layers.labels, session, self.sync.masks.hidden)
         self._plane = self.sync.plane
         self._pointed = PointedLabel(self._plane, session, reporting)
         self.candidates = Candidates(layers, session, self._plane, reporting)
@@ -166,9 +166,8 @@ class Binding:
 
     @property
     def accepted(self) -> int:
-        """Number of objects accepted in the labels of this image; one on many planes is one."""
-        objects = self.session.objects_in(self.labels.unique_id)
-        return len({one.id for one in objects if self._plane.source.is_ours(one.plane)})
+        """Number of accepted objects that are in the labels; one on many planes is one."""
+        return self.sync.present.count()
 
     @property
     def problem(self) -> Sam3Error | None:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from napari_sam3.session.session import LabelingSession
 
+    from .hidden_labels import HiddenLabels
+
 __all__ = ["ClassColors", "Classes"]
 
 #: Labels of no class, and those that came from elsewhere.
@@ -31,6 +33,8 @@ class Classes:
         The layer that objects are written to.
     session : LabelingSession
         Gives objects their class.
+    hidden : HiddenLabels
+        Hides labels of the layer for a while.
 
     Attributes
     ----------
@@ -40,8 +44,8 @@ class Classes:
 
     changed = Signal(str)
 
-    def __init__(self, labels: Labels, session: LabelingSession) -> None:
-        self._labels, self._session = labels, session
+    def __init__(self, labels: Labels, session: LabelingSession, hidden: HiddenLabels) -> None:
+        self._labels, self._session, self._hidden = labels, session, hidden
         self._names: tuple[str, ...] = ()
         self._shown: ClassColors | None = None
 
@@ -50,7 +54,7 @@ class Classes:
         self.close()
         self._names = tuple(colors)
         if show:
-            self._shown = ClassColors(self._labels, self._session, colors)
+            self._shown = ClassColors(self._labels, self._session, self._hidden, colors)
 
     def choose(self, number: int) -> bool:
         """Take the class with a number, from 1; False if there is none."""
@@ -76,14 +80,23 @@ class ClassColors:
         The layer; it gets its own colours back at the end.
     session : LabelingSession
         Knows the classes of objects.
+    hidden : HiddenLabels
+        Hides labels of the layer for a while.
     colors : mapping from str to str
         Colour of each class. One that is transparent is shown as that of no class.
     """
 
-    def __init__(self, labels: Labels, session: LabelingSession, colors: Mapping[str, str]) -> None:
-        self._labels, self._session = labels, session
+    def __init__(
+        self,
+        labels: Labels,
+        session: LabelingSession,
+        hidden: HiddenLabels,
+        colors: Mapping[str, str],
+    ) -> None:
+        self._labels, self._session, self._hidden = labels, session, hidden
         self._colors = {name: color for name, color in colors.items() if _is_visible(color)}
-        self._before: Any = labels.colormap
+        with hidden.lifted():
+            self._before: Any = labels.colormap
         self._known = {one.id for one in session.objects_in(labels.unique_id)}
         self._shown = self._known
         session.labels_changed.connect(self._on_change)
@@ -94,9 +107,10 @@ class ClassColors:
         """Give the layer its own colours back."""
         self._session.labels_changed.disconnect(self._on_change)
         self._session.batch_ended.disconnect(self._show)
-        self._labels.colormap = self._before
-        # Objects that were accepted meanwhile must not vanish.
-        show_labels(self._labels, self._shown - self._known)
+        with self._hidden.lifted():
+            self._labels.colormap = self._before
+            # Objects that were accepted meanwhile must not vanish.
+            show_labels(self._labels, self._shown - self._known)
 
     def _on_change(self, change: LabelChange) -> None:
         if not change.more:
@@ -110,7 +124,8 @@ class ClassColors:
         self._shown = {one.id for one in objects}
         for one in objects:
             colors[one.id] = self._colors.get(one.category, OTHER)
-        self._labels.colormap = DirectLabelColormap(color_dict=colors)
+        with self._hidden.lifted():
+            self._labels.colormap = DirectLabelColormap(color_dict=colors)
 
 
 def _is_visible(color: str) -> bool:

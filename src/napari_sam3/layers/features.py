@@ -11,6 +11,7 @@ from napari_sam3.core.plain_values import plane_of
 from napari_sam3.records.schema import OBJECT, SCHEMA_VERSION
 
 from .feature_table import find_rows, replace_rows, row_values, with_index
+from .label_levels import finest, holds
 
 if TYPE_CHECKING:
     from napari.layers import Labels
@@ -48,6 +49,9 @@ class Bookkeeping:
         self._session.batch_ended.connect(self.refresh)
         # What the user's columns said of objects that are gone, should they come back.
         self._put_by: dict[tuple[int, str, str], dict[Any, Any]] = {}
+        # Record and row of what was there before a label was refined here: the user's own, or those
+        # of another widget.
+        self._replaced: dict[tuple[int, str, str], tuple[Any, dict[Any, Any]]] = {}
         self._due = 0.0
         self.refresh()
 
@@ -79,33 +83,52 @@ class Bookkeeping:
         kept = self._labels.metadata.setdefault(
             METADATA, {"version": SCHEMA_VERSION, "objects": {}}
         )
+        records, ours = kept["objects"], {one.time for one in gone}
         for one in gone:
-            kept["objects"].pop(_name(one), None)
+            if (records.get(_name(one)) or {}).get("time") == one.time:
+                del records[_name(one)]
         for one in added:
-            kept["objects"][_name(one)] = OBJECT.write(one)
+            before = records.get(_name(one))
+            if before is not None and before.get("time") not in (one.time, *ours):
+                self._replaced[_key(one)] = before, {}
+            records[_name(one)] = OBJECT.write(one)
+        for one in gone:
+            before, _ = self._replaced.get(_key(one), (None, {}))
+            if before is not None and _name(one) not in records and self._holds(one.id):
+                records[_name(one)] = before
 
     def _note_features(self, added: list[AcceptedObject], gone: list[AcceptedObject]) -> None:
         table = with_index(self._labels.features)
         found = find_rows(table, [_key(one) for one in (*gone, *added)])
         left = {one.id for one in self._noted.values()}
         removed: set[int] = set()
+        fresh: list[dict[Any, Any]] = []
         carried: dict[tuple[int, str], dict[Any, Any]] = {}
         for one, row in zip(gone, found, strict=False):
             values = {} if row is None else row_values(table, row)
             # A row about all planes is about those of the same label that are still there, too.
             shared = one.id in left and _plane(one) and not plane_of(values.get("plane"))
-            if row is not None and not shared:
+            if row is not None and not shared and values.get("time", one.time) == one.time:
                 removed.add(row)
                 theirs = _of_the_user(values)
                 carried[one.id, _plane(one)] = self._put_by[_key(one)] = theirs
-        fresh = []
+            _, before = self._replaced.pop(_key(one), (None, {}))
+            if before and one.id not in left and self._holds(one.id):
+                fresh.append(before)
         for one, row in zip(added, found[len(gone) :], strict=True):
-            theirs = {} if row is None else _of_the_user(row_values(table, row))
+            values = {} if row is None else row_values(table, row)
+            if row is not None and row not in removed and values.get("time") != one.time:
+                record, _ = self._replaced.get(_key(one), (None, {}))
+                self._replaced[_key(one)] = record, values
+            theirs = _of_the_user(values)
             theirs = theirs or carried.get((one.id, _plane(one)), {})
             theirs = self._put_by.pop(_key(one), {}) | theirs
             fresh.append({**dict(zip(COLUMNS, _row(one), strict=True)), **theirs})
             removed |= set() if row is None else {row}
         self._labels.features = replace_rows(table, removed, fresh)
+
+    def _holds(self, label: int) -> bool:
+        return holds(finest(self._labels.data, multiscale=self._labels.multiscale), label)
 
 
 def _key(one: AcceptedObject) -> tuple[int, str, str]:

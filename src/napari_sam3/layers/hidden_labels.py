@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,6 +47,16 @@ class HiddenLabels:
             self._layer.colormap = self._without(labels, plane)
             self._ours = self._layer.colormap
 
+    @contextmanager
+    def lifted(self) -> Iterator[None]:
+        """Hide nothing for a moment, in which the layer may get other colours of its own."""
+        labels, plane = self._hidden
+        self.hide(frozenset(), None)
+        try:
+            yield
+        finally:
+            self.hide(labels, plane)
+
     def _without(self, hidden: frozenset[int], plane: PlaneIndex) -> Any:
         """Return the layer's colours with some labels transparent."""
         from napari.utils.colormaps import DirectLabelColormap
@@ -59,6 +71,10 @@ class HiddenLabels:
             data = finest(self._layer.data, multiscale=self._layer.multiscale)
             present = np.unique(np.asarray(data[plane.slices()]))
             colors = {int(label): np.array(before.map(int(label))) for label in present}
-            colors |= {None: "transparent"}
+            # Others may write labels meanwhile, which must be seen.
+            colors |= {
+                None: np.array(before.map(int(max(present, default=0)) + 1)),
+                0: "transparent",
+            }
         colors |= dict.fromkeys(hidden, "transparent")
         return DirectLabelColormap(color_dict=colors)

@@ -32,8 +32,7 @@ class ShownLabels:
     session : LabelingSession
         Tells what is written.
     hidden : HiddenLabels
-        Hides labels of the layer for a while; it lets go of them before colours change, since it
-        gives the layer only those back that it found.
+        Hides labels of the layer for a while.
     """
 
     def __init__(self, labels: Labels, session: LabelingSession, hidden: HiddenLabels) -> None:
@@ -61,10 +60,10 @@ class ShownLabels:
         now = self._objects()
         new = (now - self._seen) | set(more)
         if new:
-            self._hidden.hide(frozenset(), None)  # until the masks in hand are shown again
             if self._labels.show_selected_label and new != {self._labels.selected_label}:
                 self._labels.show_selected_label = False
-            show_labels(self._labels, new)
+            with self._hidden.lifted():
+                show_labels(self._labels, new)
         self._seen = now
 
 

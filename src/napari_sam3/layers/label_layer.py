@@ -15,7 +15,7 @@ from napari_sam3.core.planes import PlaneIndex
 from napari_sam3.labels.largest_label import LargestLabel
 
 from .coordinates import displacement
-from .label_levels import finest, write_levels
+from .label_levels import finest, holds, write_levels
 
 if TYPE_CHECKING:
     from napari.layers import Image, Labels, Layer
@@ -226,7 +226,7 @@ class LayerTarget:
 
     def holds(self, label: int) -> bool:
         """Whether a label is anywhere in the layer."""
-        return label <= self._store.maximum() and _holds(self._store.data, label)
+        return label <= self._store.maximum() and holds(self._store.data, label)
 
     def read(self, region: Region) -> npt.NDArray[Any]:
         """Return a copy of the labels in a region of the plane."""
@@ -245,10 +245,3 @@ class LayerTarget:
         layer = self._store.layer
         write_levels(layer.data if layer.multiscale else (layer.data,), self._plane, region, values)
         self._store.layer.refresh(extent=False)
-
-
-def _holds(data: Any, label: int) -> bool:
-    """Whether a label is in an array, one plane at a time where the data are not in memory."""
-    if isinstance(data, np.ndarray) or data.ndim <= 2:
-        return bool((np.asarray(data) == label).any())
-    return any(_holds(np.asarray(data[i]), label) for i in range(data.shape[0]))

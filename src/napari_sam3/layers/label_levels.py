@@ -13,7 +13,7 @@ import numpy.typing as npt
 from napari_sam3.core.masks import Region
 from napari_sam3.core.planes import PlaneIndex
 
-__all__ = ["LARGEST_SIDE", "finest", "make_levels", "write_levels"]
+__all__ = ["LARGEST_SIDE", "finest", "holds", "make_levels", "write_levels"]
 
 #: Planes with a longer side get a pyramid. Graphics cards take no larger texture: viewers would
 #: copy the whole plane to leave out every other pixel of it.
@@ -150,3 +150,10 @@ def _factor(fine: int, coarse: int) -> int:
         if factor and coarse in (fine // factor, -(-fine // factor)):
             return int(factor)
     return 0
+
+
+def holds(data: Any, label: int) -> bool:
+    """Whether a label is in an array, one plane at a time where the data are not in memory."""
+    if isinstance(data, np.ndarray) or data.ndim <= 2:
+        return bool((np.asarray(data) == label).any())
+    return any(holds(np.asarray(data[i]), label) for i in range(data.shape[0]))

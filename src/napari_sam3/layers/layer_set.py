@@ -79,6 +79,7 @@ class LayerSet:
             if layer is not None:
                 check_prompts(layer, image)
         tools = Tools(viewer) if tools is None else tools
+        tools.follow(image)
         # In this order from the bottom up.
         given = {"labels": labels, "preview": None, "boxes": boxes, "points": points}
         layers = {
@@ -86,7 +87,6 @@ class LayerSet:
             for role, layer in given.items()
         }
         made = frozenset(role for role, layer in given.items() if layer is None)
-        tools.follow(image)
         return cls(viewer, image, made=made, tools=tools, **layers)
 
     @property

@@ -27,13 +27,18 @@ class MaskView:
         Layers of the binding.
     session : LabelingSession
         Has the masks.
+
+    Attributes
+    ----------
+    hidden : HiddenLabels
+        Labels that the masks are to replace.
     """
 
     def __init__(self, layers: LayerSet, session: LabelingSession) -> None:
         self._layers, self._session = layers, session
         self._preview = Preview(layers.preview, layers.image)
-        self._hidden = HiddenLabels(layers.labels)
-        self._colors = ShownLabels(layers.labels, session, self._hidden)
+        self.hidden = HiddenLabels(layers.labels)
+        self._colors = ShownLabels(layers.labels, session, self.hidden)
         self._outline: FieldOutline | None = None
 
     def use_new_layers(self) -> None:
@@ -42,7 +47,7 @@ class MaskView:
 
     def close(self) -> None:
         """Show nothing any more."""
-        self._hidden.hide(frozenset(), None)
+        self.hidden.hide(frozenset(), None)
         self._colors.close()
         if self._outline is not None:
             self._outline.close()
@@ -57,7 +62,7 @@ class MaskView:
         self._preview.show(((one.mask, one.draft.number == current) for one in ranked), plane)
         drafts = (one.draft for one in ranked)
         refined = frozenset(draft.label for draft in drafts if draft.label is not None)
-        self._hidden.hide(refined, plane)
+        self.hidden.hide(refined, plane)
         self._show_field(plane)
 
     def show_field(self, shown: bool, plane: PlaneIndex | None) -> None:

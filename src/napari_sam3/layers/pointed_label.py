@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING
 
 from psygnal import Signal
 
+from napari_sam3.core.errors import LabelError
+from napari_sam3.core.masks import PlaneMask, is_same_object
+
 from .gestures import Place
 
 if TYPE_CHECKING:
@@ -42,6 +45,7 @@ class PointedLabel:
     def __init__(self, plane: ShownPlane, session: LabelingSession, reporting: Reporting) -> None:
         self._plane, self._session, self._guard = plane, session, reporting.guard
         self.first: int | None = None
+        self._pixels: PlaneMask | None = None
 
     def refine(self, place: Place | None = None) -> None:
         """Make it the current object again."""
@@ -59,10 +63,16 @@ class PointedLabel:
         """Note it, or merge it with the label noted before."""
 
         def merge() -> None:
-            label = self._plane.label_at(place, "merge")
-            first, self.first = self.first, None
+            label, (first, self.first) = self._plane.label_at(place, "merge"), (self.first, None)
+            now = self._plane.pixels_of(label if first is None else first)
             if first is None:
-                self.first = label
+                self.first, self._pixels = label, now
+            elif now is None or not is_same_object(self._pixels or now, now):
+                self.merging_changed.emit()
+                raise LabelError(
+                    f"label {first} is gone, or belongs to another object since it was noted. "
+                    "Expected the object that it was. Press the key on both objects again"
+                )
             elif label != first:
                 self._session.merge([first, label])
             self.merging_changed.emit()

@@ -6,8 +6,10 @@ from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING
 
 from napari_sam3.core.errors import NothingThereError
+from napari_sam3.core.masks import PlaneMask
 from napari_sam3.core.planes import PlaneIndex, nearest
 from napari_sam3.core.prompts import PromptSet
+from napari_sam3.labels.edits import find_mask_of_label
 from sam3.errors import PromptError, Sam3Error
 
 from .gestures import Place
@@ -158,6 +160,10 @@ class ShownPlane:
                 f"there is no label at row {y}, column {x} to {purpose}; point the mouse at one"
             )
         return label
+
+    def pixels_of(self, label: int) -> PlaneMask | None:
+        """Return all pixels of a label on the plane shown; None if it has none."""
+        return find_mask_of_label(self._store.plane(self.source.need()), label)
 
     def set_rendering(
         self,

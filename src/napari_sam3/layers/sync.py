@@ -17,6 +17,7 @@ from .features import Bookkeeping
 from .label_layer import LabelStore, moves
 from .mask_view import MaskView
 from .plane_source import Contrast, PlaneSource
+from .present_objects import PresentObjects
 from .prompt_sync import PromptSync
 from .shown_plane import ShownPlane
 from .strokes import Stroke
@@ -52,6 +53,8 @@ class LayerSync:
         The plane shown.
     store : LabelStore
         The labels.
+    present : PresentObjects
+        The accepted objects that are in them.
     clicking : Clicking
         Whether clicks are prompts.
     masks : MaskView
@@ -75,6 +78,7 @@ class LayerSync:
         self.store = LabelStore(
             layers.labels, lambda: layers.has(layers.labels), self._source.key, self._on_stroke
         )
+        self.present = PresentObjects(layers.labels, session, self._source)
         self._books = Bookkeeping(layers.labels, session)
         self.plane = ShownPlane(layers, self.store, self._source, session)
         self.clicking = Clicking(layers)
@@ -144,6 +148,8 @@ class LayerSync:
             (image.contrast_limits, self._on_contrast),
             *((emitter, self._on_labels) for emitter in moves(layers.labels)),
             (layers.labels.events.data, self._on_labels),
+            (layers.labels.events.set_data, self._on_labels_shown),
+            (layers.labels.events.labels_update, self._on_labels_shown),
             (layers.viewer.layers.events.removed, self._on_removed),
             (layers.viewer.layers.selection.events.active, self._on_listening),
             (session.prompts_changed, self.prompts.show),
@@ -191,6 +197,10 @@ class LayerSync:
 
     def _on_labels(self, event: Any = None) -> None:
         self.plane.outdate()  # looked at anew before the next thing is done to them
+
+    def _on_labels_shown(self, event: Any = None) -> None:
+        if self.present.last != self.present.count():  # another tool erased some, or undid that
+            self.listening_changed.emit()
 
     def _on_contrast(self, event: Any = None) -> None:
         if self._source.contrast == "layer":

@@ -17,11 +17,12 @@ __all__ = ["Tools"]
 
 
 class Tools:
-    """The points, boxes, preview and outline layers of a viewer, by role and number of axes.
+    """The points, boxes, preview and outline layers of a viewer, by role.
 
     Removing a layer has vispy delete its OpenGL programs, after which software renderers (Mesa)
     may end the process at the next paint; hiding it then has the same effect. So layers that are
-    not needed are emptied, and serve the next image.
+    not needed are emptied, and serve the next image. Those that cannot, because it has another
+    number of axes, are removed, and what drew them is kept: the programs are not deleted then.
 
     Parameters
     ----------
@@ -35,6 +36,7 @@ class Tools:
         self._viewer, self._keep = viewer, keep
         self._spare: dict[tuple[str, int], Layer] = {}
         self._left = False
+        self._drawings: list[Any] = []
 
     def take(
         self, role: str, image: Image, make: Callable[[], Layer], look: dict[str, Any]
@@ -81,8 +83,9 @@ class Tools:
 
     def follow(self, image: Image) -> None:
         """Have the layers put away lie on an image, so that sliders and view are those of it."""
+        self._remove([key for key in self._spare if key[1] != image.ndim])
         for layer in self._spare.values():
-            for name, value in _beside(layer, image).items():
+            for name, value in placement(image).items():
                 if not np.array_equal(getattr(layer, name), value):
                     setattr(layer, name, value)
 
@@ -97,11 +100,15 @@ class Tools:
 
     def remove_all(self) -> None:
         """Remove what was put away."""
-        for layer in self._spare.values():
+        self._remove(list(self._spare))
+
+    def _remove(self, spare: list[tuple[str, int]]) -> None:
+        for key in spare:
+            layer = self._spare.pop(key)
             place = self._place(layer)
             if place is not None:
+                self._drawings.append(_drawing(self._viewer, layer))
                 del self._viewer.layers[place]
-        self._spare.clear()
 
     def _place(self, layer: Layer | None) -> int | None:
         """Index of a layer in the viewer, if it is there; proxies are never identical."""
@@ -110,16 +117,9 @@ class Tools:
         return next(places, None)
 
 
-def _beside(layer: Layer, image: Image) -> dict[str, Any]:
-    """Return the placement of a layer with other axes than the image; the last ones are shared."""
-    if layer.ndim == image.ndim:
-        return placement(image)
-    missing, ndim = max(0, layer.ndim - image.ndim), layer.ndim
-    return {
-        "affine": np.eye(ndim + 1),
-        "rotate": np.eye(ndim),
-        "shear": np.zeros(ndim * (ndim - 1) // 2),
-        "scale": (*[1.0] * missing, *image.scale[-ndim:]),
-        "translate": (*[0.0] * missing, *image.translate[-ndim:]),
-        "units": (*["pixel"] * missing, *image.units[-ndim:]),
-    }
+def _drawing(viewer: ViewerModel, layer: Layer) -> Any:
+    """Return the scene node that draws a layer, if there is a window; napari has no name for it."""
+    viewer, layer = (getattr(one, "__wrapped__", one) for one in (viewer, layer))
+    window = getattr(getattr(viewer, "window", None), "_qt_viewer", None)
+    drawings = getattr(getattr(window, "canvas", None), "layer_to_visual", {})
+    return getattr(drawings.get(layer), "node", None)

@@ -8,15 +8,16 @@ from datetime import UTC, datetime
 from functools import partial
 from itertools import groupby
 
-from napari_sam3.core.drafts import Hand
+from napari_sam3.core.drafts import Draft, Hand
 from napari_sam3.core.errors import LabelError, NothingThereError
-from napari_sam3.core.masks import PlaneMask
+from napari_sam3.core.masks import PlaneMask, is_same_object
 from napari_sam3.core.objects import AcceptedObject
 from napari_sam3.core.operations import Operation, Policy
 from napari_sam3.core.prompts import PromptSet
 from napari_sam3.core.rendering import Rendering
 from napari_sam3.inference.questions import ObjectPrediction, Question
 from napari_sam3.labels.edits import find_mask_of_label, write_object
+from napari_sam3.labels.targets import LabelTarget
 from sam3.errors import Sam3Error
 
 from .changes import Changes
@@ -230,10 +231,13 @@ class Accepting:
         LabelError
             If it cannot be written; nothing has changed then.
         """
-        labels, objects, draft = plane.labels, self._history.objects, prediction.draft
+        labels, objects = plane.labels, self._history.objects
         rendering = plane.image.rendering  # read before anything is written: it may fail
         step.source = labels.source
-        earlier = None if draft.label is None else objects.find(labels, draft.label)
+        reopened = prediction.draft.label
+        earlier = None if reopened is None else objects.find(labels, reopened)
+        draft, replaced = self._as_labels_are(labels, prediction.draft, again=label is not None)
+        prediction = replace(prediction, draft=draft)
         fresh = label is None and draft.label is None
         if label is None:
             label = draft.label if draft.label is not None else objects.free_id(labels)
@@ -243,7 +247,7 @@ class Accepting:
             label,
             step.policy,
             allowed=drawn_region(prediction.prompts, labels.shape),
-            replaced=None if draft.label is None else find_mask_of_label(labels, draft.label),
+            replaced=replaced,
         )
         if written is None:
             return None
@@ -256,6 +260,26 @@ class Accepting:
         step.fresh |= {label} if fresh else set()
         self._history.exchange(step, [earlier] if earlier else [], [(accepted, written.mask)])
         return accepted
+
+    def _as_labels_are(
+        self, labels: LabelTarget, draft: Draft, *, again: bool
+    ) -> tuple[Draft, PlaneMask | None]:
+        """Return a draft and the pixels that its label has now.
+
+        Others may have removed the label since it was reopened, and given its id to another object:
+        that one stays as it is, and the draft becomes an object of its own. What is made `again`
+        was reopened in another session.
+        """
+        if draft.label is None:
+            return draft, None
+        now = find_mask_of_label(labels, draft.label)
+        before = None if again else self._drafts.reopened.get(draft.number)
+        known = (one.id for one in self._history.objects.within(labels.source))
+        if before is None or (now is not None and is_same_object(before, now)):
+            return draft, now
+        if now is None and (draft.label in known or not labels.holds(draft.label)):
+            return draft, None
+        return replace(draft, label=None), None
 
     def _describe(
         self, step: Step, prediction: ObjectPrediction, rendering: Rendering, written: PlaneMask

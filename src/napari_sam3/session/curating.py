@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
+from itertools import chain, count
 
 from napari_sam3.core.drafts import Draft
 from napari_sam3.core.masks import PlaneMask
@@ -76,6 +77,7 @@ class Curating:
             draft = Draft(draft.number, known.draft.turns, known.draft.seed, label)
         score = known.score if known is not None else 1.0
         drafts.keep_masks((ObjectPrediction.of_label(draft, mask, score),))
+        drafts.reopened[draft.number] = mask
         self._changes.change_drafts(drafts.here.with_draft(draft))
         drafts.tell_masks()
 
@@ -133,15 +135,14 @@ class Curating:
             If the label is not on the plane or cannot be split.
         """
         plane = self._drafts.need_plane()
-        given = iter(ids)
-        parts = split_label(
-            plane.labels, label, lambda: next(given, 0) or self._objects.next_id(plane.labels)
-        )
+        new = chain(ids, count(max(self._objects.free_id(plane.labels), *(i + 1 for i in ids), 1)))
+        parts = split_label(plane.labels, label, lambda: next(new))
         ids = tuple(number for _, _, number in parts)
         edits = [edit for _, edit, _ in parts if edit is not None]
         operation = Operation("split", plane.key, labels=ids)
         step = self._changes.begin_edit(plane, operation, edits, gone=[label])
         step.fresh |= set(ids[1:])
+        self._objects.use_up(plane.labels, max(ids))
         known = self._objects.find_all(plane.labels, [label])
         added = [self._remade(one, number, mask) for one in known for mask, _, number in parts]
         self._history.exchange(step, known, added)

@@ -6,6 +6,7 @@ from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 
 from napari_sam3.core.drafts import Draft, Hand
+from napari_sam3.core.masks import PlaneMask
 from napari_sam3.core.rendering import PlaneImage
 from napari_sam3.inference.questions import ObjectPrediction
 from sam3.errors import ImageError
@@ -68,6 +69,8 @@ class DraftsByPlane:
         self._numbers = 0
         self._told: tuple[Hashable, ...] = (None, None)
         self.plane: Plane | None = None
+        #: By number of a draft that was made of a label: the pixels that the label had then.
+        self.reopened: dict[int, PlaneMask] = {}
 
     # ------------------------------------------------------------------ planes
 

@@ -93,12 +93,6 @@ class ObjectRegistry:
         """Return an id above every one seen in the labels so far, undone ones included."""
         return self.highest(labels) + 1
 
-    def next_id(self, labels: LabelTarget) -> int:
-        """Return a free id and use it up."""
-        label = self.free_id(labels)
-        self._highest[labels.source] = label
-        return label
-
     def ids_used(self) -> dict[Hashable, int]:
         """Return the largest id that was given in each label image."""
         return dict(self._highest)

@@ -51,11 +51,18 @@ def test_spare_layers_do_not_widen_the_view_of_the_next_image(
     desk.viewer.layers.remove(labels)
     image = desk.viewer.add_image(blobs, scale=(0.1, 0.1))
     desk.hand.wait_until(lambda: desk.widget.binding is not None, "the new image", 10)
-    assert [tuple(one) for one in desk.viewer.dims.range[-2:]] == [(0, 9.9, 0.1), (0, 8.9, 0.1)]
-    assert desk.viewer.dims.range[0][:2] == (0, 0)
+    assert [tuple(one) for one in desk.viewer.dims.range] == [(0, 9.9, 0.1), (0, 8.9, 0.1)]
+    # There is one set of layers, not another one without content for three axes.
+    names = ["SAM 3 labels", "SAM 3 preview", "SAM 3 boxes", "SAM 3 points"]
+    assert [layer.name for layer in desk.viewer.layers] == [image.name, *names]
     image.translate = (300, 300)
     desk.hand.rest()
     assert desk.viewer.dims.range[-1][:2] == pytest.approx((300, 308.9))
+    stack = desk.viewer.add_image(np.stack([blobs] * 3))
+    desk.widget._go_on_with(stack)
+    desk.hand.rest()
+    assert [layer.name for layer in desk.viewer.layers][3:] == [f"{names[0]} [1]", *names[1:]]
+    assert {layer.ndim for layer in list(desk.viewer.layers)[2:]} == {3}
 
 
 def test_a_copy_of_own_labels_is_a_layer_of_the_user(open_desk: OpenDesk, blobs: Image) -> None:

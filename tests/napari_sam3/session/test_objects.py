@@ -163,9 +163,9 @@ def test_ids_are_used_up_in_each_label_image_by_itself() -> None:
     registry.use_up(other, 4)
     registry.use_up(other, 5)
     assert (registry.highest(one), registry.highest(other)) == (9, 5)
-    assert [registry.next_id(one), registry.next_id(one), registry.next_id(other)] == [10, 11, 6]
+    assert [registry.free_id(one), registry.free_id(one), registry.free_id(other)] == [10, 10, 6]
     other.array[2, 2] = 70
-    assert registry.next_id(other) == 71
+    assert registry.free_id(other) == 71
 
 
 # -------------------------------------------------------------------- steps
