@@ -10,6 +10,8 @@ from .common import DONE, add_json_option, print_json, raw
 
 __all__ = ["add_arguments", "run"]
 
+#: Formats of pixels alone.
+WITHOUT_TABLE = ("tiff", "ome-tiff")
 EXAMPLES = """\
 examples:
   napari-sam3 export labels.zarr -o rois.zip
@@ -151,6 +153,11 @@ def _options(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
         "version": (arguments.ome_version, "--ome-version"),
         "object_type": (arguments.object_type, "--object-type"),
     }
+    if arguments.table and name in WITHOUT_TABLE:
+        raise ExportError(
+            f"the format {name} holds no properties of objects: --table {str(arguments.table)!r}. "
+            "Expected a format such as ome-zarr, coco or csv. Choose one, or leave the table out"
+        )
     options: dict[str, Any] = {}
     for option, (value, spelled) in given.items():
         if value is None:

@@ -12,10 +12,13 @@ from typing import Any
 import numpy as np
 
 __all__ = ["is_number", "json_value", "label_column", "label_of", "plain", "plane_of"]
+__all__ += ["readable_plane"]
 
 #: Names of label columns: those of napari, scikit-image, OME-Zarr readers and OME-Zarr.
 _LABEL_COLUMNS = ("index", "label", "label_value", "label-value", "label_id")
 
+#: Below this every integer is a number in floating point.
+_EXACT = 2**53
 _INTEGER = re.compile(r"\s*([+-]?[0-9]+)(\.0*)?\s*")
 
 
@@ -41,14 +44,18 @@ def plain(value: Any) -> Any:
 def label_of(value: Any) -> int | None:
     """Convert a table value of any type to a label; None if it is missing or not a label.
 
-    Whole numbers count as labels, also as text: 3, 3.0 and "3.0" are 3.
+    Whole numbers count as labels, also as text: 3, 3.0 and "3.0" are 3. Those with a decimal point
+    count below 2^53 only, since larger ones are not exact.
     """
     value = plain(value)
     if isinstance(value, bool):
         return None
     if isinstance(value, str):
         match = _INTEGER.fullmatch(value)
-        return int(match[1]) if match else None
+        inexact = match is not None and match[2] and abs(int(match[1])) >= _EXACT
+        return int(match[1]) if match and not inexact else None
+    if isinstance(value, float) and abs(value) >= _EXACT:
+        return None
     if isinstance(value, int | float | decimal.Decimal) and math.isfinite(value):
         return int(value) if int(value) == value else None
     return None
@@ -59,12 +66,19 @@ def plane_of(value: Any) -> str:
 
     A value that is not a position (nothing, a name) becomes "", which stands for all planes.
     """
+    return readable_plane(value) or ""
+
+
+def readable_plane(value: Any) -> str | None:
+    """Return a plane like `plane_of`; None if there is a value that is not a position."""
     value = plain(value)
+    if value is None or (isinstance(value, list | tuple) and all(plain(v) is None for v in value)):
+        return ""
     if isinstance(value, str):
         value = re.findall(r"[^\s,;()\[\]]+", value)
     positions = [label_of(one) for one in (value if isinstance(value, list | tuple) else [value])]
     valid = [str(at) for at in positions if at is not None and at >= 0]
-    return " ".join(valid) if len(valid) == len(positions) else ""
+    return " ".join(valid) if len(valid) == len(positions) else None
 
 
 def label_column(columns: Mapping[Any, Iterable[Any]], *first: str) -> str | None:

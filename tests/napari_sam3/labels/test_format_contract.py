@@ -133,7 +133,9 @@ class FormatContract(ABC):
     def test_what_is_known_of_objects_may_be_given(
         self, labels: npt.NDArray[Any], tmp_path: Path
     ) -> None:
-        table = ObjectTable({(1, "0"): {"class": "nucleus", "score": 0.5}, (9, "1"): {"score": 1}})
+        table = ObjectTable(
+            {(1, "0"): {"class": "nucleus", "score": 0.5}, (300, "1"): {"score": 1}}
+        )
         path = export_labels(labels, tmp_path / self.file, table=table)
         assert self.read(path) == objects_of(self.expected(labels))
 

@@ -14,6 +14,7 @@ import tifffile
 from pyarrow import parquet
 
 from napari_sam3.cli.main import main
+from napari_sam3.core.axes import ImageAxes
 from napari_sam3.labels.formats.choice import export_labels
 from napari_sam3.labels.formats.object_table import ObjectTable
 from napari_sam3.labels.formats.regions import write_regions
@@ -208,3 +209,119 @@ def test_ids_of_64_bits(tmp_path: Path) -> None:
     path = write_regions(tmp_path / "l.parquet", labels, table=table)
     (row,) = parquet.read_table(path).to_pylist()
     assert (row["id"], row["class"], row["area"]) == (largest, "cell", 4)
+
+
+def read_csv(tmp_path: Path, text: str, name: str = "t.csv") -> ObjectTable:
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    return ObjectTable.read(tmp_path / name)
+
+
+@pytest.mark.parametrize("value", ["-1", "0.5", "z=1", "1_2", "first", "0 -1", "'1'", "1;x"])
+@pytest.mark.parametrize("kind", ["csv", "parquet", "features"])
+def test_a_plane_that_cannot_be_read_is_never_every_plane_unsaid(
+    value: str, kind: str, tmp_path: Path
+) -> None:
+    text = f"id,plane,class\n1,{value},A\n2,0,B\n1,1,C\n"
+    if kind == "features":
+        table = pd.DataFrame({"index": [1, 2], "plane": [value, "0"]})
+        with pytest.warns(UserWarning, match=r"1 of 2 rows.*every plane"):
+            ObjectTable.from_features(table)
+        return
+    if kind == "parquet":
+        pd.DataFrame({"id": [1, 2, 1], "plane": [value, "0", "1"]}).to_parquet(tmp_path / "t.csv")
+        (tmp_path / "t.csv").rename(tmp_path / "t.parquet")
+    with pytest.raises(ExportError, match=r"1 of 3 rows of .* plane that cannot be read: .*row 1"):
+        read_csv(tmp_path, text) if kind == "csv" else ObjectTable.read(tmp_path / "t.parquet")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "id,plane,class\n1,0,A\n1,2,B\n",
+        "ID,Plane,Class\n1,0,A\n1,2,B\n",
+        "id, plane, class\n1, 0, A\n1, 2, B\n",
+        " Label , PLANE , CLASS \n1,0,A\n1,2,B\n",
+        "id,z,class\n1,0,A\n1,2,B\n",
+        "id,Z,Class\n1,0.0,A\n1,2.0,B\n",
+        "id,axis-0,class\n1,0,A\n1,2,B\n",
+        "id;plane;class\n1;0;A\n1;2;B\n",
+        "id\tplane\tclass\n1\t0\tA\n1\t2\tB\n",
+        'id,"plane","class"\n1,"(0,)",A\n1,"[2]",B\n',
+        ",id,plane,class,\n0,1,0,A,\n1,1,2,B,\n",
+    ],
+)
+def test_headers_are_known_however_they_are_written(text: str, tmp_path: Path) -> None:
+    found = classes(STACK, read_csv(tmp_path, text), tmp_path / "l.json")
+    assert [found[1, plane] for plane in "012"] == ["A", "object", "B"]
+    assert {found[2, plane] for plane in "012"} == {"object"}
+
+
+def test_columns_of_axes_follow_the_axes_of_the_labels(tmp_path: Path) -> None:
+    labels = np.ones((2, 3, 4, 5), np.uint8)
+    for columns in ("t,z", "z,t", "T,Z"):
+        one, two = (1, 2) if columns.lower() == "t,z" else (2, 1)
+        table = read_csv(tmp_path, f"id,{columns},class\n1,{one},{two},A\n")
+        axes = ImageAxes.of("tzyx")
+        path = export_labels(labels, tmp_path / "l.csv", axes=axes, table=table, overwrite=True)
+        found = pd.read_csv(path).set_index("plane")["class"]
+        assert found.dropna().to_dict() == {"1 2": "A"}
+    # Centres along z are a measurement, which is said.
+    with pytest.warns(UserWarning, match=r"'z' has the value 0\.5.*not a plane"):
+        table = read_csv(tmp_path, "id,z,class\n1,0.5,A\n2,1,B\n")
+    assert table.known(1, (0,)) == {"z": 0.5, "class": "A"}
+
+
+@pytest.mark.parametrize("gap", ["", "nan", "NaN", "NA", "N/A", "NULL", "None", "<NA>", "#N/A"])
+def test_classes_with_gaps_are_kept_as_they_were_meant(gap: str, tmp_path: Path) -> None:
+    labels = np.arange(1, 6, dtype=np.uint8).reshape(1, 5)
+    table = read_csv(tmp_path, f"id,class\n1,1.0\n2,{gap}\n3,2.0\n4,debris\n5,007\n")
+    found = classes(labels, table, tmp_path / "l.json")
+    assert [found[n, ""] for n in range(1, 6)] == ["1", "object", "2", "debris", "007"]
+    frame = pd.DataFrame({"id": [1, 2, 3], "class": ["1.0", gap, "A"]})
+    frame.to_parquet(tmp_path / "t.parquet")
+    table = ObjectTable.read(tmp_path / "t.parquet")
+    assert [table.known(n, ()).get("class") for n in (1, 2, 3)] == ["1", None, "A"]
+
+
+@pytest.mark.parametrize("suffix", ["json", "geojson", "zip", "csv", "parquet"])
+def test_rows_about_no_object_are_said(suffix: str, tmp_path: Path) -> None:
+    rows = "1,0,A\n1,5,B\n7,,C\n2,1,D\n" + "".join(f"{n},,E\n" for n in range(20, 30))
+    table = read_csv(tmp_path, "id,plane,class\n" + rows)
+    told = r"12 of 14 rows of .*t\.csv.*: 1 on plane 5, 7, 20, 21, 22, \.\.\."
+    with pytest.warns(UserWarning, match=told):
+        export_labels(STACK, tmp_path / f"l.{suffix}", table=table)
+    # Rows that all belong to somebody, to background, or are kept in any case, are no news.
+    table = read_csv(tmp_path, "id,class\n0,\n1,A\n2,B\n")
+    export_labels(STACK, tmp_path / f"l.{suffix}", table=table, overwrite=True)
+    export_labels(STACK, tmp_path / "l.zarr", table=read_csv(tmp_path, "id,class\n9,A\n"))
+
+
+def test_ids_that_lost_digits_are_refused(tmp_path: Path) -> None:
+    for text in ("9007199254740993.0", "9.2e18", "1e30"):
+        with pytest.raises(ExportError, match=r"not labels, such as .*2\^53"):
+            read_csv(tmp_path, f"id,class\n{text},A\n")
+    pd.DataFrame({"id": [2.0**60, 1.0]}).to_parquet(tmp_path / "t.parquet")
+    with pytest.raises(ExportError, match="not labels"):
+        ObjectTable.read(tmp_path / "t.parquet")
+    assert read_csv(tmp_path, "id,class\n9007199254740993,A\n5e3,B\n").rows.keys() == {
+        (9007199254740993, ""),
+        (5000, ""),
+    }
+
+
+def test_rows_that_do_not_fit_the_header_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="line 3 has 3 values for 2 columns"):
+        read_csv(tmp_path, "id,class\n1,A\n2,B,C\n")
+    with pytest.raises(ExportError, match="'class' comes twice"):
+        read_csv(tmp_path, "id,class,class\n1,A,B\n")
+
+
+def test_a_table_for_a_format_without_one_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save(tmp_path / "l.npy", STACK)
+    (tmp_path / "t.csv").write_text("id,class\n1,A\n")
+    argv = ["export", tmp_path / "l.npy", "-o", tmp_path / "o.tif", "--table", tmp_path / "t.csv"]
+    assert main(list(map(str, argv))) == 2
+    assert "--table" in capsys.readouterr().err
+    assert not (tmp_path / "o.tif").exists()

@@ -320,4 +320,7 @@ def export_labels(
     if format is not None and format not in ALL_FORMATS:
         raise ExportError(f"there is no format {format!r}; choose one of {', '.join(ALL_FORMATS)}")
     chosen = ALL_FORMATS[format] if format is not None else format_of(path)
-    return chosen.write(path, labels, axes=axes, table=table, overwrite=overwrite, **options)
+    written = chosen.write(path, labels, axes=axes, table=table, overwrite=overwrite, **options)
+    if table is not None:
+        table.warn_of_unused()
+    return written

@@ -68,7 +68,7 @@ def write_coco(
         If it is not a label image.
     """
     check_labels(labels)
-    table = (table or ObjectTable()).fitted(labels.shape)
+    table = (table or ObjectTable()).fitted(labels.shape, axes.names if axes else ())
     height, width = (int(length) for length in labels.shape[-2:])
     images: list[dict[str, Any]] = []
     categories: dict[str, int] = {}

@@ -65,7 +65,7 @@ def write_geojson(
     """
     check_labels(labels)
     axes = ImageAxes.default(labels.ndim) if axes is None else axes
-    table = (table or ObjectTable()).fitted(labels.shape)
+    table = (table or ObjectTable()).fitted(labels.shape, axes.names)
     colors: dict[str, list[int]] = {}
     letters = _letters(axes, labels.shape)
     with replacing(path, overwrite) as partial, open(partial, "w", encoding="utf-8") as file:

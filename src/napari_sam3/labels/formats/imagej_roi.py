@@ -67,7 +67,7 @@ def write_imagej_rois(
     need_roifile()
     check_labels(labels)
     axes = ImageAxes.default(labels.ndim) if axes is None else axes
-    table = (table or ObjectTable()).fitted(labels.shape)
+    table = (table or ObjectTable()).fitted(labels.shape, axes.names)
     if max(labels.shape[-2:]) > _FARTHEST or labels.ndim > 5:
         raise ExportError(
             f"ImageJ has no ROIs for labels of shape {tuple(labels.shape)}; expected up to 5 axes, "

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import itertools
 import os
-import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_sam3.core.plain_values import label_column, label_of, plain, plane_of
+from napari_sam3.core.axes import axis_letter
+from napari_sam3.core.plain_values import label_column, label_of, plain, plane_of, readable_plane
 from napari_sam3.labels.output_files import ExportError
+
+from .table_files import axis_columns, no_table, read_lines
 
 if TYPE_CHECKING:
     from napari_sam3.labels.table import ObjectRow
+
+#: The label and the plane that a row is about.
+Row = tuple[int, str]
+# Rows named in an error or a warning.
+MOST_NAMED = 5
 
 __all__ = ["ObjectTable", "class_name", "plane_text"]
 
@@ -59,14 +64,27 @@ class ObjectTable:
     rows : mapping of (int, str) to mapping
         Label and plane (see `plane_text`) to values by name, such as "score", "points", "boxes"
         and "class". A row with the plane "" holds for every plane.
+    name : str
+        What to call it.
+    axes : tuple of str
+        Names of the axes that planes tell places on, where the table says them.
+    seen : set of (int, str)
+        Rows that were asked for; see `warn_of_unused`.
     """
 
-    rows: Mapping[tuple[int, str], Mapping[str, Any]] = field(default_factory=dict)
+    rows: Mapping[Row, Mapping[str, Any]] = field(default_factory=dict)
+    name: str = "the table of objects"
+    axes: tuple[str, ...] = ()
+    seen: set[Row] = field(default_factory=set, repr=False, compare=False)
+    _fitted_to: tuple[int, ...] | None = field(default=None, repr=False, compare=False)
+    _before: Mapping[Row, Row] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def from_rows(cls, rows: Iterable[ObjectRow]) -> ObjectTable:
         """Return the table of objects that were segmented just now."""
-        return _gather(((row.id, asdict(row)) for row in rows), "id")
+        table = _gather(((row.id, asdict(row)) for row in rows), "id")
+        table.seen.update(table.rows)  # objects without a pixel of their own are no mistake
+        return table
 
     @classmethod
     def from_features(cls, features: Any) -> ObjectTable:
@@ -92,6 +110,13 @@ class ObjectTable:
         ]
         chosen = "index" if "index" in columns else label_column(columns)
         labels = range(len(lines)) if chosen is None else columns[chosen]
+        unreadable = [line["plane"] for line in lines if readable_plane(line.get("plane")) is None]
+        if unreadable:
+            warnings.warn(
+                f"{len(unreadable)} of {len(lines)} rows of the features have a plane that cannot "
+                f"be read, such as {unreadable[0]!r}; they hold for every plane",
+                stacklevel=3,
+            )
         return _gather(zip(labels, lines, strict=True), chosen)
 
     @classmethod
@@ -109,7 +134,9 @@ class ObjectTable:
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> ObjectTable:
-        """Read a table with a column "id" or "label", perhaps "plane", and others.
+        """Read a table with a column "id" or "label", perhaps of planes, and others.
+
+        Planes stand in a column "plane", or in one for each axis: t, c, z, or axis-0 and so on.
 
         Parameters
         ----------
@@ -119,24 +146,34 @@ class ObjectTable:
         Raises
         ------
         ExportError
-            If it is not a table of objects.
+            If it is not a table of objects, or a plane or an id in it cannot be read.
         """
         path = Path(path)
-        try:
-            lines = _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_csv(path)
-        except ExportError:
-            raise
-        except (OSError, ValueError, csv.Error) as error:
-            raise _no_table(path, str(error)) from error
+        lines = read_lines(path)
         names = list(dict.fromkeys(name for line in lines for name in line))
         columns = {name: [line.get(name) for line in lines] for name in names}
         chosen = label_column(columns, "id")
         if chosen is None and lines:
-            has = "its column 'id' has values that are not labels" if "id" in columns else None
-            raise _no_table(path, has or "it has no column 'id'")
-        return _gather(zip(columns[chosen] if chosen else (), lines, strict=False), chosen)
+            raise no_table(path, _why_no_labels(columns))
+        axes, unlike = axis_columns(lines)
+        if unlike:
+            warnings.warn(
+                f"the {unlike} in {str(path)!r}, which is not a plane, so rows hold for every "
+                "plane. Call the axis 'plane' if it says planes, or anything else",
+                stacklevel=2,
+            )
+        if axes:
+            lines = [
+                {**{n: v for n, v in line.items() if n not in axes},
+                 "plane": [line.get(name) for name in axes]}
+                for line in lines
+            ]  # fmt: skip
+        _check_planes(path, lines)
+        labels = columns[chosen] if chosen else ()
+        table = _gather(zip(labels, lines, strict=False), chosen)
+        return replace(table, name=repr(str(path)), axes=tuple(name.lower() for name in axes))
 
-    def fitted(self, shape: Sequence[int]) -> ObjectTable:
+    def fitted(self, shape: Sequence[int], names: Sequence[str] = ()) -> ObjectTable:
         """Return the table with the planes of a label image of this shape.
 
         Axes of length 1 get lost and come back on the way through files, so a table may tell
@@ -147,9 +184,14 @@ class ObjectTable:
         ----------
         shape : sequence of int
             Of the labels, with rows and columns.
+        names : sequence of str, optional
+            Of their axes.
         """
         lengths = tuple(int(length) for length in shape[:-2])
-        keys = {text: tuple(map(int, text.split())) for _, text in self.rows if text}
+        if self._fitted_to == lengths:
+            return self
+        order = _order(self.axes, names[:-2])
+        keys = {text: _places(text, order) for _, text in self.rows if text}
         texts = {"": ""}
         for count in {len(key) for key in keys.values()}:
             group = {text: key for text, key in keys.items() if len(key) == count}
@@ -161,24 +203,81 @@ class ObjectTable:
                 f"do not fit labels of shape {tuple(shape)}; expected {len(lengths)} number(s)",
                 stacklevel=3,
             )
-        return ObjectTable(
-            {(n, texts[text]): known for (n, text), known in self.rows.items() if text in texts}
-        )
+        before = {(n, texts[text]): (n, text) for n, text in self.rows if text in texts}
+        self.seen.update(row for row in self.rows if row[0] == 0 or row[1] not in texts)
+        self.seen.add((0, ""))
+        rows = {row: self.rows[old] for row, old in before.items()}
+        return replace(self, rows=rows, _fitted_to=lengths, _before=before)
 
     def known(self, label: int, position: Iterable[int]) -> Mapping[str, Any]:
         """Return what is known of an object on a plane; may be empty."""
-        everywhere = self.rows.get((label, ""), {})
-        here = self.rows.get((label, plane_text(position)), {})
-        return {**everywhere, **here}
+        asked = [(label, ""), (label, plane_text(position))]
+        self.seen.update(self._before.get(row, row) for row in asked)
+        return {name: value for row in asked for name, value in self.rows.get(row, {}).items()}
+
+    def warn_of_unused(self) -> None:
+        """Say which rows are about no object, once labels were gone through with `known`."""
+        unused = [row for row in self.rows if row not in self.seen] if self.seen else []
+        if not unused:
+            return
+        named = ", ".join(
+            f"{label} on plane {plane}" if plane else str(label)
+            for label, plane in unused[:MOST_NAMED]
+        )
+        more = ", ..." if len(unused) > MOST_NAMED else ""
+        warnings.warn(
+            f"{len(unused)} of {len(self.rows)} rows of {self.name} are left out, since the labels "
+            f"have no such object: {named}{more}",
+            stacklevel=3,
+        )
 
     def columns(self) -> list[str]:
         """Return the names of all values, in the order in which they come first."""
         return list(dict.fromkeys(name for row in self.rows.values() for name in row))
 
 
+def _why_no_labels(columns: Mapping[str, Sequence[Any]]) -> str:
+    name = next((name for name in columns if name.lower() == "id"), None)
+    if name is None:
+        return "it has no column 'id'"
+    wrong = [value for value in columns[name] if value is not None and label_of(value) is None]
+    example = f", such as {wrong[0]!r}" if wrong else ""
+    return (
+        f"its column {name!r} has values that are not labels{example}: whole numbers, those from "
+        "2^53 on without a decimal point"
+    )
+
+
+def _check_planes(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
+    wrong = [
+        (number, line["plane"])
+        for number, line in enumerate(lines, 1)
+        if readable_plane(line.get("plane")) is None
+    ]
+    if wrong:
+        listed = ", ".join(f"{value!r} in row {number}" for number, value in wrong[:MOST_NAMED])
+        raise ExportError(
+            f"{len(wrong)} of {len(lines)} rows of {str(path)!r} have a plane that cannot be read: "
+            f"{listed}. Expected a number from 0 for each axis before rows and columns, such as 3 "
+            "or '0 3', or nothing for every plane"
+        )
+
+
+def _order(axes: tuple[str, ...], names: Sequence[str]) -> list[int]:
+    """Return which places of a table come first, second and so on in an image."""
+    letters = [axis_letter(name) for name in names]
+    known = all(axis in letters for axis in axes)
+    return sorted(range(len(axes)), key=lambda at: letters.index(axes[at])) if known else []
+
+
+def _places(text: str, order: Sequence[int]) -> tuple[int, ...]:
+    places = tuple(map(int, text.split()))
+    return tuple(places[at] for at in order) if len(order) == len(places) else places
+
+
 def _gather(lines: Iterable[tuple[Any, Mapping[str, Any]]], label_name: str | None) -> ObjectTable:
     """Return the table of rows with their labels; of values given twice the last one counts."""
-    rows: dict[tuple[int, str], dict[str, Any]] = {}
+    rows: dict[Row, dict[str, Any]] = {}
     for label, line in lines:
         number = label_of(label)
         if number is not None:  # a row of nobody
@@ -222,51 +321,3 @@ def _beside_pixels(line: Mapping[str, Any], label_name: str | None) -> dict[str,
         and name not in (*MEASURED, label_name)
         and not str(name).endswith("_physical")
     }
-
-
-def _no_table(path: Path, why: str) -> ExportError:
-    return ExportError(
-        f"{str(path)!r} is not a table of objects ({why}); expected a CSV or Parquet file with a "
-        "column 'id' (or 'label', 'label_value') of labels"
-    )
-
-
-def _read_csv(path: Path) -> list[dict[str, Any]]:
-    raw = path.read_bytes()
-    # Excel begins its files with a byte-order mark.
-    encoding = "utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-    reader = csv.DictReader(io.StringIO(raw.decode(encoding), newline=""))
-    lines = [{name: text for name, text in line.items() if name} for line in reader]
-    # Classes are names, even "007"; those of numbers were written as 1.0 by a table with gaps.
-    kinds = {line.get("class") for line in lines} - {None, "", "nan", "<NA>"}
-    names = not all(re.fullmatch(r"-?[0-9]+\.0", str(kind)) for kind in kinds)
-    return [
-        {name: _value(text, is_name=names and name == "class") for name, text in line.items()}
-        for line in lines
-    ]
-
-
-def _value(text: str | None, *, is_name: bool) -> Any:
-    """Return the number that a text is, as tables are written; other texts as they are."""
-    if not text or text in ("nan", "<NA>", "NaT"):
-        return None
-    if is_name or "_" in text or re.fullmatch(r"[+-]?0[0-9].*", text):
-        return text
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
-
-
-def _read_parquet(path: Path) -> list[dict[str, Any]]:
-    try:
-        from pyarrow import parquet
-    except ImportError as error:
-        raise ExportError(
-            "Parquet needs pyarrow, which is not installed; pip install 'napari-sam3[formats]', or "
-            "use CSV"
-        ) from error
-    rows: list[dict[str, Any]] = parquet.read_table(path).to_pylist()
-    return rows

@@ -52,7 +52,7 @@ def region_rows(
     """
     check_labels(labels)
     axes = ImageAxes.default(labels.ndim) if axes is None else axes
-    table = (table or ObjectTable()).fitted(labels.shape)
+    table = (table or ObjectTable()).fitted(labels.shape, axes.names)
     columns = table.columns()
     for position in plane_positions(labels):
         for label, mask in objects(labels, position):
@@ -89,7 +89,7 @@ def write_regions(
     """
     check_labels(labels)
     axes = ImageAxes.default(labels.ndim) if axes is None else axes
-    table = (table or ObjectTable()).fitted(labels.shape)
+    table = (table or ObjectTable()).fitted(labels.shape, axes.names)
     # Of an object that is there in any case, so that a table without rows has its columns, too.
     example = _measure(1, PlaneMask(0, 0, np.ones((1, 1), bool)), (0,) * (labels.ndim - 2), axes)
     rows = region_rows(labels, axes=axes, table=table)
