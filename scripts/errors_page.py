@@ -326,6 +326,34 @@ def _replay() -> None:
 
 
 #: What causes each class of errors; those that are missing here need another machine or a fault.
+def _series(image: str, labels: str | None = None) -> Any:
+    from napari_sam3 import ImageSeries
+
+    folder = Path("day 1")
+    folder.mkdir(exist_ok=True)
+    if image:
+        (folder / image).touch()
+    return ImageSeries(folder, None if labels is None else folder / labels)
+
+
+def _series_twice() -> None:
+    import getpass
+    import socket
+    from unittest import mock
+
+    # What is this computer's and this moment's own is not for a page.
+    with (
+        mock.patch.object(getpass, "getuser", return_value="anna"),
+        mock.patch.object(socket, "gethostname", return_value="microscope-2"),
+        mock.patch.object(os, "getpid", return_value=4711),
+        mock.patch("napari_sam3.records.series_lock.datetime") as clock,
+    ):
+        clock.now.return_value.isoformat.return_value = "this morning"
+        clock.fromisoformat.side_effect = ValueError
+        with _series("cells.tif"):
+            _series("cells.tif")
+
+
 CAUSES: dict[str, tuple[Cause, ...]] = {
     "ConfigError": (
         Cause("name a model that there is not", _preset),
@@ -362,6 +390,13 @@ CAUSES: dict[str, tuple[Cause, ...]] = {
     "TrackError": (Cause("make an object the parent of one that is there with it", _parents),),
     "JournalError": (Cause("restore from a file that is no journal", _journal),),
     "SettingsError": (Cause("set what cannot be set", _setting),),
+    "ListingError": (Cause("open a folder without images as a series", lambda: _series("")),),
+    "SeriesError": (
+        Cause(
+            "write the labels of a series below a file", lambda: _series("cells.tif", "cells.tif")
+        ),
+    ),
+    "SeriesInUseError": (Cause("open a series that is open already", _series_twice),),
     "SessionFileError": (
         Cause("name a session file that is not there", _session_file),
         Cause("give a file that is no session", lambda: _session_file('{"a": 1}')),

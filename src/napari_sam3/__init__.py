@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from .qt.widget import SegmentWidget
     from .records.session_file import read_session, write_session
     from .session.replay import replay_into
+    from .session.series import ImageSeries
     from .session.session import LabelingSession
 
 __all__ = [
@@ -47,6 +48,7 @@ __all__ = [
     "EmbeddingCache",
     "EmbeddingStore",
     "ImageAxes",
+    "ImageSeries",
     "LabelTarget",
     "LabelingSession",
     "LoadedLabels",
@@ -100,6 +102,7 @@ _HOMES = {
     "export_labels": "labels.formats.choice",
     "find_objects": "inference.automatic.find",
     "format_table": "labels.table",
+    "ImageSeries": "session.series",
     "identify": "images.identity",
     "merge_found": "inference.automatic.suppression",
     "open_image": "images.lazy",

@@ -12,9 +12,20 @@ from typing import Any
 
 from sam3.errors import ImageError
 
-__all__ = ["TiffImage", "open_tiff", "tiff_of"]
+__all__ = ["TIFF_SUFFIXES", "TiffImage", "open_tiff", "tiff_of"]
 
-_SUFFIXES = {".tif", ".tiff", ".lsm", ".stk", ".qptiff", ".btf", ".tf8", ".svs", ".ndpi", ".scn"}
+TIFF_SUFFIXES = {
+    ".tif",
+    ".tiff",
+    ".lsm",
+    ".stk",
+    ".qptiff",
+    ".btf",
+    ".tf8",
+    ".svs",
+    ".ndpi",
+    ".scn",
+}
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 #: Formats whose further series are thumbnails, labels of slides and the like.
 _FIRST_COUNTS = {"svs", "ndpi", "qpi", "philips", "bif", "avs", "lsm"}
@@ -88,7 +99,7 @@ def open_tiff(path: Path, number: int | None = None) -> Iterator[TiffImage]:
 def _is_tiff(path: Path) -> bool:
     if not path.is_file():
         return False
-    if path.suffix.lower() in _SUFFIXES:
+    if path.suffix.lower() in TIFF_SUFFIXES:
         return True
     try:
         with path.open("rb") as file:

@@ -212,6 +212,13 @@ class EmbeddingCache:
         # The model sees the same square, whichever pyramid level it was made from.
         return features if features.size == size else replace(features, size=size)
 
+    def shrink(self, nbytes: int) -> None:
+        """Evict the least recently used features beyond a number of bytes."""
+        with self._lock:
+            while self._nbytes > nbytes and self._entries:
+                _, dropped = self._entries.popitem(last=False)
+                self._nbytes -= dropped.nbytes
+
     def clear(self) -> None:
         """Evict everything from memory; the store stays unchanged."""
         with self._lock:

@@ -42,6 +42,9 @@ class Edit(Protocol):
     def writes(self) -> tuple[LabelWrite, ...]:
         """Return the regions it touches, as they are now."""
 
+    def sides(self) -> tuple[tuple[LabelWrite, LabelWrite], ...]:
+        """Return what it changed, before and after; pixels that it did not change are 0 in both."""
+
 
 @dataclass(frozen=True, eq=False)
 class LabelEdit:
@@ -119,6 +122,18 @@ class LabelEdit:
     def writes(self) -> tuple[LabelWrite, ...]:
         """Return the region, as it is now."""
         return (LabelWrite(self.target.key, self.region, self.target.read(self.region)),)
+
+    def sides(self) -> tuple[tuple[LabelWrite, LabelWrite], ...]:
+        """Return what it changed, before and after; pixels that it did not change are 0 in both."""
+        rows, columns = (part.stop - part.start for part in self.region)
+        changed = self._changed((rows, columns))
+        both = []
+        for kept in (self.before, self.after):
+            values = np.zeros(changed.shape, self.dtype)
+            labels = self._labels(kept)
+            values[changed] = labels[changed] if isinstance(labels, np.ndarray) else labels
+            both.append(LabelWrite(self.target.key, self.region, values))
+        return ((both[0], both[1]),)
 
     def _replace(self, old: int | bytes, new: int | bytes) -> None:
         values = self.target.read(self.region)

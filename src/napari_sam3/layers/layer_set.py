@@ -9,18 +9,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_sam3.core.errors import LayerError, MisplacedError
+from napari_sam3.core.planes import PlaneIndex
 
 from .label_layer import check_labels, image_shape, place_on, placement
-from .label_levels import LARGEST_SIDE, make_levels
+from .label_levels import LARGEST_SIDE, make_levels, write_levels
 from .preview import preview_colors
 from .prompt_styles import boxes_options, check_prompts, points_options
 from .tools import Tools
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     from napari.components import ViewerModel
     from napari.layers import Image, Labels, Layer, Points, Shapes
 
-__all__ = ["LayerSet", "find_image", "find_labels", "fit_labels", "images_in"]
+__all__ = ["LayerSet", "add_labels", "find_image", "find_labels", "fit_labels", "images_in"]
 
 LABELS_NAME, PREVIEW_NAME = "SAM 3 labels", "SAM 3 preview"
 #: Under this name the metadata of labels that were made for an image hold the `unique_id` of both.
@@ -223,6 +225,27 @@ def fit_labels(labels: Labels, image: Image, *, align: bool = False) -> None:
         place_on(labels, image)
 
 
+def add_labels(
+    viewer: ViewerModel, image: Image, data: npt.NDArray[Any] | None = None, **more: Any
+) -> Labels:
+    """Add a Labels layer that is made for an image: of background, or with these labels."""
+    shape = image_shape(image)
+    # Zeros cost no memory until they are written to.
+    large = max(shape[-2:]) > LARGEST_SIDE
+    levels: Any = make_levels(shape) if large else np.zeros(shape, np.uint32)
+    if data is not None and large:
+        axes = len(shape) - 2, len(shape) - 1
+        for place in np.ndindex(shape[:-2]):
+            whole = slice(0, shape[-2]), slice(0, shape[-1])
+            write_levels(levels, PlaneIndex(axes, place), whole, data[place])
+    elif data is not None:
+        levels = data
+    look = {"name": LABELS_NAME, "opacity": 0.6, **placement(image), **more}
+    labels = viewer.add_labels(levels, multiscale=large, **look)
+    labels.metadata = {**labels.metadata, MADE_FOR: _made_for(labels, image)}
+    return labels
+
+
 def _check_image(image: Image) -> None:
     shape = image_shape(image)
     if len(shape) < 2:
@@ -255,15 +278,7 @@ def _add(viewer: ViewerModel, image: Image, role: str) -> Layer:
     if role == "boxes":
         return viewer.add_shapes(**boxes_options(image))
     if role == "labels":
-        shape = image_shape(image)
-        # Zeros cost no memory until they are written to.
-        large = max(shape[-2:]) > LARGEST_SIDE
-        data: Any = make_levels(shape) if large else np.zeros(shape, np.uint32)
-        labels = viewer.add_labels(
-            data, multiscale=large, name=LABELS_NAME, opacity=0.6, **placement(image)
-        )
-        labels.metadata = {MADE_FOR: _made_for(labels, image)}
-        return labels
+        return add_labels(viewer, image)
     layer = viewer.add_labels(
         # As large as the masks it will show, not as the image: see `Preview`.
         np.zeros((1,) * len(image_shape(image)), np.uint8),

@@ -81,25 +81,40 @@ class Stroke:
         """Return the same as it will be once napari is done with the stroke."""
         return self._read(overlay=True)
 
-    def _read(self, *, overlay: bool) -> tuple[LabelWrite, ...]:
-        data = self._store.layer.data
+    def sides(self) -> tuple[tuple[LabelWrite, LabelWrite], ...]:
+        """Return what it changed, before and after; pixels that it did not change are 0 in both."""
+        box = self._box()
+        before = np.zeros([part.stop - part.start for part in box], self._store.layer.data.dtype)
+        after, changed = before.copy(), np.zeros(before.shape, bool)
+        for patch in self._patches:
+            inner = _within(patch.box, box)
+            first = patch.mask & ~changed[inner]
+            before[inner][first] = patch.before[first]
+            after[inner][patch.mask] = patch.after[patch.mask]
+            changed[inner] |= patch.mask
+        return tuple(zip(self._planes(box, before), self._planes(box, after), strict=True))
+
+    def _box(self) -> tuple[slice, ...]:
         low = np.min([[part.start for part in patch.box] for patch in self._patches], axis=0)
         high = np.max([[part.stop for part in patch.box] for patch in self._patches], axis=0)
-        box = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
-        values = np.array(data[box])
+        return tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
+
+    def _read(self, *, overlay: bool) -> tuple[LabelWrite, ...]:
+        box = self._box()
+        values = np.array(self._store.layer.data[box])
         if overlay:
             for patch in self._patches:
-                inner = tuple(
-                    slice(part.start - a, part.stop - a)
-                    for part, a in zip(patch.box, low.tolist(), strict=True)
-                )
-                values[inner][patch.mask] = patch.after[patch.mask]
+                values[_within(patch.box, box)][patch.mask] = patch.after[patch.mask]
+        return self._planes(box, values)
+
+    def _planes(self, box: tuple[slice, ...], values: Values) -> tuple[LabelWrite, ...]:
+        """Cut the labels of a box into planes."""
         rows, columns = (box[axis] for axis in self._axes)
         others = [axis for axis in range(values.ndim) if axis not in self._axes]
         found = []
         for place in np.ndindex(*(values.shape[axis] for axis in others)):
             plane = PlaneIndex(
-                self._axes, tuple(int(low[a]) + i for a, i in zip(others, place, strict=True))
+                self._axes, tuple(box[a].start + i for a, i in zip(others, place, strict=True))
             )
             inside = PlaneIndex(self._axes, place).slices()
             key = self._store.name_plane(plane)
@@ -113,6 +128,14 @@ class Stroke:
         ours = patch.mask & (values == old)
         values[ours] = new[ours]
         data[patch.box] = values
+
+
+def _within(inner: tuple[slice, ...], outer: tuple[slice, ...]) -> tuple[slice, ...]:
+    """Return where a box lies in a larger one."""
+    return tuple(
+        slice(part.start - around.start, part.stop - around.start)
+        for part, around in zip(inner, outer, strict=True)
+    )
 
 
 def _from_mask(atom: Any, shape: tuple[int, ...]) -> _Patch:

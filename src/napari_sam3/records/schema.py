@@ -58,9 +58,12 @@ __all__ = [
     "RENDERING",
     "SCHEMA_VERSION",
     "WRITE",
+    "DraftPart",
     "IdentityPart",
+    "KeyPart",
     "LevelPart",
     "MaskPart",
+    "ObjectPart",
     "OperationPart",
     "PromptsPart",
     "Shape",
@@ -133,7 +136,7 @@ def _key(value: Any, info: ValidationInfo) -> Hashable:
     return adapter.validate_python(value, context=info.context)
 
 
-_Key = Annotated[Hashable, PlainValidator(_key)]
+KeyPart = Annotated[Hashable, PlainValidator(_key)]
 
 # ------------------------------------------------------------------ images
 
@@ -217,14 +220,17 @@ class _DraftRecord(TypedDict):
     label: Int | None
 
 
+DraftPart = Annotated[Draft, Parts(_DraftRecord)]
+
+
 @record
 class _ObjectRecord(TypedDict):
     id: Int
-    plane: _Key
+    plane: KeyPart
     bbox: Annotated[tuple[_Px, _Px, _Px, _Px], AfterValidator(_box)]
     area: Count
     score: Number
-    draft: Annotated[Draft, Parts(_DraftRecord)]
+    draft: DraftPart
     field: _FieldPart
     candidate: Count
     level: LevelPart | None
@@ -247,14 +253,14 @@ def _object(parts: _ObjectRecord, _: ValidationInfo) -> AcceptedObject:
     return AcceptedObject(**parts)
 
 
-_ObjectPart = Annotated[AcceptedObject, Parts(_ObjectRecord, _object)]
+ObjectPart = Annotated[AcceptedObject, Parts(_ObjectRecord, _object)]
 
 # ------------------------------------------------------------------ pixels and operations
 
 
 @record
 class _WriteRecord(TypedDict):
-    plane: _Key
+    plane: KeyPart
     rows: _Span
     columns: _Span
     labels: Annotated[str, PlainValidator(_labels_text)]
@@ -277,8 +283,8 @@ WritePart = Annotated[PackedWrite, Parts(_WriteRecord, _write)]
 @record
 class _OperationRecord(TypedDict):
     kind: Kind
-    plane: _Key
-    objects: Annotated[tuple[_ObjectPart, ...], LIST]
+    plane: KeyPart
+    objects: Annotated[tuple[ObjectPart, ...], LIST]
     labels: _Ints
     policy: Policy
     writes: Annotated[tuple[WritePart, ...], LIST]
@@ -326,14 +332,14 @@ def plain(value: Any) -> Any:
     return operator.index(value)
 
 
-KEY: Schema[Hashable] = Schema(_Key, "the plane", plain)
+KEY: Schema[Hashable] = Schema(KeyPart, "the plane", plain)
 IDENTITY: Schema[ImageIdentity] = Schema(IdentityPart, "the image", plain)
 PROMPTS: Schema[PromptSet] = Schema(PromptsPart, "the prompts", plain)
 MASK: Schema[PlaneMask] = Schema(MaskPart, "the mask", plain)
-DRAFT: Schema[Draft] = Schema(Annotated[Draft, Parts(_DraftRecord)], "the draft", plain)
+DRAFT: Schema[Draft] = Schema(DraftPart, "the draft", plain)
 FIELD: Schema[core_fields.Field] = Schema(_FieldPart, "the field", plain)
 RENDERING: Schema[Rendering] = Schema(_RenderingPart, "the rendering", plain)
-OBJECT: Schema[AcceptedObject] = Schema(_ObjectPart, "the object", plain)
+OBJECT: Schema[AcceptedObject] = Schema(ObjectPart, "the object", plain)
 WRITE: Schema[LabelWrite] = Schema(WritePart, "the labels written", plain)
 OPERATION: Schema[Operation] = Schema(OperationPart, "the operation", plain)
 

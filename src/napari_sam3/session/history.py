@@ -142,6 +142,12 @@ class History:
         self.objects.clear()
         self.links.clear()
 
+    def forget(self, ours: Ours, source: Hashable) -> None:
+        """Forget the steps on an image that is no longer there, and the objects of its labels."""
+        self.done = [step for step in self.done if not ours(step.key, step.source)]
+        self.undone = [step for step in self.undone if not ours(step.key, step.source)]
+        self.objects.forget(source)
+
     def exchange(
         self,
         step: Step,

@@ -42,6 +42,10 @@ class LinkEdit:
         """Return no region: no pixel changes."""
         return ()
 
+    def sides(self) -> tuple[tuple[LabelWrite, LabelWrite], ...]:
+        """Return no region: no pixel changes."""
+        return ()
+
     def _replace(self, old: tuple[int, ...], new: tuple[int, ...]) -> None:
         if self.links.get(self.child, ()) != old:
             return
@@ -75,3 +79,9 @@ class Links:
         links = self._parents.setdefault(source, {})
         before = links.get(child, ())
         return None if before == parents else LinkEdit(links, child, before, parents)
+
+    def known_edit(
+        self, source: Hashable, child: int, before: tuple[int, ...], after: tuple[int, ...]
+    ) -> LinkEdit:
+        """Return a change that was made before, to be taken back or done again."""
+        return LinkEdit(self._parents.setdefault(source, {}), child, before, after)

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from napari_sam3.core.field_grid import fields_over
 from napari_sam3.core.fields import Field, choose_field
 from napari_sam3.core.prompts import PromptSet
 from napari_sam3.core.rendering import PlaneImage
+from napari_sam3.labels.targets import ArrayTarget
 
 from .drafts import DraftsByPlane
 from .jobs import Plane
@@ -23,7 +26,11 @@ __all__ = ["LookAhead"]
 
 # Fields of places further off, in sides of a field, are not encoded ahead.
 _NEAR_FIELDS = 3
+# Fields of an image to come: all of one of 1024 x 1024 px at the embedded model's input size.
+_FIELDS_TO_COME = 16
 SLOW_ENCODING = 5.0  # seconds
+#: Stands for the key of a plane of an image that is not there yet.
+_TO_COME = "to come"
 
 
 class LookAhead:
@@ -44,6 +51,8 @@ class LookAhead:
     ----------
     neighbours : callable or None
         Returns the images of the planes that are likely to be looked at next.
+    to_come : callable or None
+        Returns the images that come after this one, such as the next of a series.
     paused : bool
         Encode nothing for now, because the thread has other things to do.
     """
@@ -60,6 +69,8 @@ class LookAhead:
         self._plane: Plane | None = None
         self._done: set[tuple[PlaneImage, Field]] = set()
         self.neighbours: Callable[[], Sequence[PlaneImage]] | None = None
+        self.to_come: Callable[[], Sequence[PlaneImage]] | None = None
+        self._come: set[tuple[PlaneImage, Field]] = set()
         self.paused = False
 
     def go_on(self, failed: bool = False) -> None:
@@ -72,8 +83,12 @@ class LookAhead:
             return
         if self._plane is not plane:
             self._plane, self._done = plane, set()
-        if len(self._done) >= self._limit():
+        if len(self._done) < self._limit() and self._encode_near(plane, predictor):
             return
+        self._encode_to_come(predictor)
+
+    def _encode_near(self, plane: Plane, predictor: Predictor) -> bool:
+        """Encode a field of the plane or its neighbours; False if there is none left."""
         fields = self._near_fields(plane, predictor)
         neighbours = self.neighbours() if self.neighbours is not None else ()
         wanted = [(plane.image, field) for field in fields]
@@ -83,7 +98,23 @@ class LookAhead:
                 self._done.add((image, field))
                 ahead = Plane(plane.key, image, plane.labels)
                 self._predictions.encode_ahead(ahead, field, first=len(self._done) == 1)
-                return
+                return True
+        return False
+
+    def _encode_to_come(self, predictor: Predictor) -> None:
+        """Encode a field of the images that come next, from the middle outwards."""
+        images = self.to_come() if self.to_come is not None else ()
+        self._come = {pair for pair in self._come if pair[0] in images}
+        for image in images:
+            # Nothing is written to these labels, so they cost no memory.
+            plane = Plane(_TO_COME, image, ArrayTarget(np.zeros(image.shape, np.uint8)))
+            # A model that takes seconds for a field is kept to the one in the middle.
+            limit = 1 if self._limit() == 1 else _FIELDS_TO_COME
+            for field in self._near_fields(plane, predictor)[:limit]:
+                if (image, field) not in self._come:
+                    self._come.add((image, field))
+                    self._predictions.encode_ahead(plane, field, first=False)
+                    return
 
     def _may_run(self) -> bool:
         queue, cache = self._predictions.queue, self._predictions.cache

@@ -28,12 +28,23 @@ class ObjectRegistry:
         self._objects: dict[ObjectKey, AcceptedObject] = {}
         self._digests: dict[ObjectKey, bytes] = {}
         self._highest: dict[Hashable, int] = {}
+        self._forgotten: set[Hashable] = set()
 
     def clear(self) -> None:
         """Forget all objects and ids."""
         self._objects.clear()
         self._digests.clear()
         self._highest.clear()
+
+    def forget(self, source: Hashable) -> None:
+        """Forget the objects of a label image, except the recent ones, whose size still counts."""
+        self._forgotten.add(source)
+        recent = set(list(self._objects)[-RECENT_OBJECTS:])
+        for key in [key for key in self._objects if key[0] in self._forgotten]:
+            if key not in recent:
+                del self._objects[key]
+        self._digests = {key: kept for key, kept in self._digests.items() if key[0] != source}
+        self._highest.pop(source, None)
 
     # ----------------------------------------------------------------- objects
 

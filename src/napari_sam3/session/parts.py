@@ -36,6 +36,7 @@ from .options import SessionOptions
 from .predictions import Predictions
 from .prompting import Prompting
 from .propagating import Propagating
+from .reopening import Reopening
 
 if TYPE_CHECKING:
     from sam3.predictor import Predictor
@@ -62,6 +63,7 @@ class SessionParts:
     finding: Finding
     propagating: Propagating
     lineage: Lineage
+    reopening: Reopening
 
     @classmethod
     def make(
@@ -104,7 +106,8 @@ class SessionParts:
         prompting = Prompting(changes, drafts, predictions)
         curating = Curating(options, changes, drafts, history, accepting)
         asking = predictions, look_ahead, changes, prompting, accepting, curating, batch
-        more = finding, propagating, Lineage(changes, drafts, history)
+        lineage, reopening = Lineage(changes, drafts, history), Reopening(drafts, history)
+        more = finding, propagating, lineage, reopening
         return cls(options, events, drafts, objects, history, *asking, *more)
 
     def close(self) -> None:

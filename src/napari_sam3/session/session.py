@@ -57,8 +57,8 @@ class LabelingSession:
         an attribute of the session. ``options.events`` tell of changes.
     cache : EmbeddingCache
         Features of fields already encoded.
-    lineage : Lineage
-        Which label came from which.
+    lineage, reopening, ahead : Lineage, Reopening, LookAhead
+        Which label came from which; saves and puts back a state; encodes what comes next.
     finding : Finding
         Searches for objects, and the candidates that they found on the plane.
     propagating : Propagating
@@ -102,7 +102,8 @@ batch_ended, busy_changed, progress_changed, failed : Signal
         self.batch_again, self.restore = batch.write_again, batch.restore
         history, self.all_or_nothing = self._parts.history, self._parts.changes.all_or_nothing
         self.operations_in, self.starts = history.operations_in, history.starts
-        self.finding = self._parts.finding
+        self.finding, self.reopening = self._parts.finding, self._parts.reopening
+        self.ahead = self._parts.look_ahead
         self.find_similar = self.finding.find_similar
         self.propagating, self.lineage = self._parts.propagating, self._parts.lineage
         self.propagate = self.propagating.propagate

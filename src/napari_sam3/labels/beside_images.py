@@ -1,0 +1,152 @@
+"""Files of labels beside images: written whole, and never over what another program wrote."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_sam3.core.axes import ImageAxes
+from sam3.errors import ImageError
+
+from .formats.choice import export_labels
+from .formats.label_files import open_label_file
+from .formats.object_table import ObjectTable
+
+__all__ = ["ENDINGS", "LabelFiles", "table_path"]
+
+#: How the names of files of labels end, by format.
+ENDINGS = {
+    "ome-tiff": ".labels.ome.tif",
+    "tiff": ".labels.tif",
+    "ome-zarr": ".labels.ome.zarr",
+}
+_NAME = re.compile(r"(?P<stem>.*\.labels)(?:-(?P<number>\d+))?(?P<end>\.[^/\\]*)")
+#: What tells one state of a file from another.
+Stamp = tuple[int, int, int]
+
+
+def table_path(labels: Path) -> Path:
+    """Return where the table of objects of a file of labels is, such as ``cells.labels.csv``."""
+    found = _NAME.fullmatch(labels.name)
+    if found is None:
+        return labels.with_suffix(".csv")
+    number = found["number"]
+    return labels.with_name(found["stem"] + (f"-{number}" if number else "") + ".csv")
+
+
+@dataclass(eq=False)
+class LabelFiles:
+    """Reads and writes files of labels, and notices when others change them.
+
+    Parameters
+    ----------
+    format : {"ome-tiff", "tiff", "ome-zarr"}
+        In which labels are written.
+    """
+
+    format: str = "ome-tiff"
+    _seen: dict[Path, Stamp] = field(default_factory=dict, repr=False)
+
+    def read(self, path: Path, shape: tuple[int, ...]) -> npt.NDArray[Any] | None:
+        """Return the labels in a file for an image of this shape; None if there is no file.
+
+        From now on the file may be written over, as long as nobody else changes it.
+
+        Raises
+        ------
+        sam3.errors.ImageError
+            If it cannot be read, holds no labels, or has another shape.
+        """
+        if not path.exists():
+            return None
+        stamp = _stamp(path)
+        image = open_label_file(path)
+        try:
+            found = image.data[0] if image.multiscale else image.data
+            if tuple(found.shape) != shape and np.prod(found.shape) == np.prod(shape):
+                found = np.asarray(found[...]).reshape(shape)  # axes of length 1 come and go
+            if tuple(found.shape) != shape:
+                raise ImageError(
+                    f"the labels {path.name!r} do not fit the image: they have shape "
+                    f"{tuple(found.shape)}. Expected {shape}. They are left alone; move them away "
+                    "to be rid of this message"
+                )
+            if np.dtype(found.dtype).kind not in "iub":
+                raise ImageError(
+                    f"{path.name!r} holds no labels but {found.dtype}. Expected whole numbers. It "
+                    "is left alone"
+                )
+            labels = np.array(found[...])
+        finally:
+            image.close()
+        self._seen[path] = stamp
+        return labels
+
+    def is_changed(self, path: Path) -> bool:
+        """Whether a file is there that was not read or written by this object as it is now."""
+        return path.exists() and _stamp(path) != self._seen.get(path)
+
+    def write(
+        self,
+        path: Path,
+        labels: Any,
+        *,
+        axes: ImageAxes | None = None,
+        table: ObjectTable | None = None,
+    ) -> Path:
+        """Write labels, whole or not at all, and with a table of objects if one is given.
+
+        Returns
+        -------
+        Path
+            Where they are: under another name if somebody else has changed the file.
+
+        Raises
+        ------
+        ExportError
+            If they cannot be written; the file is as it was then.
+        """
+        if self.is_changed(path):
+            path = _free_name(path)
+        export_labels(labels, path, self.format, axes=axes, table=table, overwrite=True)
+        self._seen[path] = _stamp(path)
+        if table is not None and self.format != "ome-zarr":
+            export_labels(labels, table_path(path), "csv", axes=axes, table=table, overwrite=True)
+        return path
+
+    def remove(self, path: Path) -> None:
+        """Delete labels that this object wrote; others are left alone."""
+        if path.exists() and not self.is_changed(path):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _free_name(path: Path) -> Path:
+    """Return the next name that is free: cells.labels-2.ome.tif after cells.labels.ome.tif."""
+    found = _NAME.fullmatch(path.name)
+    stem, end = (found["stem"], found["end"]) if found else (path.stem, path.suffix)
+    number = int(found["number"] or 1) if found else 1
+    while True:
+        number += 1
+        free = path.with_name(f"{stem}-{number}{end}")
+        if not free.exists():
+            return free
+
+
+def _stamp(path: Path) -> Stamp:
+    """Return what changes with a file; of a folder, that of its newest file."""
+    if not path.is_dir():
+        about = path.stat()
+        return about.st_mtime_ns, about.st_size, about.st_ino
+    files = [os.stat(os.path.join(top, name)) for top, _, names in os.walk(path) for name in names]
+    return (
+        max((one.st_mtime_ns for one in files), default=0),
+        sum(one.st_size for one in files),
+        len(files),
+    )

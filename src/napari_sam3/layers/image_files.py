@@ -1,0 +1,80 @@
+"""Images of files as layers, which remember where they came from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_sam3.core.planes import PlaneIndex
+from napari_sam3.images.contrast import ImageContrast, channel_axes
+from napari_sam3.images.plane_image import Channel, RenderedPlane
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Image
+
+    from napari_sam3.images.lazy import LazyImage
+
+    from .plane_source import Contrast
+
+__all__ = ["add_image", "first_plane", "file_of", "middle_plane"]
+
+#: Under this name the metadata of an image hold the path and the scene that it was opened from.
+OPENED_FROM = "napari-sam3 file"
+
+
+def add_image(
+    viewer: ViewerModel, image: LazyImage, *, name: str, path: str = "", scene: str = ""
+) -> Image:
+    """Add an image as a layer, with its scale and units, and show the middle of it."""
+    axes = image.axes
+    return viewer.add_image(
+        image.data,
+        rgb=image.rgb,
+        multiscale=image.multiscale,
+        name=name,
+        scale=axes.scale,
+        translate=axes.translate,
+        units=[unit or "pixel" for unit in axes.units],
+        axis_labels=axes.names,
+        metadata={OPENED_FROM: (path, scene)},
+    )
+
+
+def file_of(image: Image) -> tuple[str, str]:
+    """Return the path and the scene that an image was opened from; empty texts if not known."""
+    known = image.metadata.get(OPENED_FROM)
+    if isinstance(known, tuple) and len(known) == 2:
+        return str(known[0]), str(known[1])
+    path = getattr(image.source, "path", None)
+    return (str(path), "") if path and Path(path).exists() else ("", "")
+
+
+def middle_plane(image: LazyImage) -> PlaneIndex:
+    """Return the plane of an image that is shown first."""
+    ndim = len(image.shape)
+    return PlaneIndex((ndim - 2, ndim - 1), tuple(length // 2 for length in image.shape[:-2]))
+
+
+def first_plane(image: LazyImage, contrast: Contrast, name: str) -> RenderedPlane | None:
+    """Return the plane of an image that is shown first, as the model will see it.
+
+    The pixels are those of the layer that `add_image` makes, so that what is encoded of them is
+    found again. None with the contrast of a layer, which there is not yet.
+    """
+    limits: Any = None
+    if contrast == "image":
+        limits = ImageContrast(
+            image.data,
+            rgb=image.rgb,
+            multiscale=image.multiscale,
+            apart=channel_axes(image.axes.names),
+            name=name,
+        )
+    elif isinstance(contrast, tuple):
+        pair = contrast[0] if isinstance(contrast[0], tuple) else contrast
+        limits = float(pair[0]), float(pair[1])  # type: ignore[arg-type]
+    elif contrast == "layer":
+        return None
+    plane = middle_plane(image)
+    return RenderedPlane(Channel(image.data, plane, image.rgb, image.multiscale, limits, name))

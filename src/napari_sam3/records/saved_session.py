@@ -1,0 +1,382 @@
+"""Saved sessions: labels, objects, prompts and the undo stack of an image, to go on tomorrow.
+
+A session file (`session_file`) holds operations to be replayed by a model; a saved session holds
+the pixels too, so that it opens as it was, without one.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import zlib
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from typing_extensions import TypedDict
+
+from napari_sam3.core.classes import LabelClass
+from napari_sam3.core.drafts import Hand
+from napari_sam3.core.objects import AcceptedObject
+from napari_sam3.core.operations import Kind, LabelWrite, Policy
+from napari_sam3.core.planes import PlaneIndex
+from napari_sam3.images.identity import ImageIdentity
+from sam3.files import write_whole
+
+from .packed import MAX_UNPACKED_BYTES, PackedWrite
+from .rle import labels_text_bytes
+from .schema import (
+    DraftPart,
+    IdentityPart,
+    KeyPart,
+    ObjectPart,
+    Shape,
+    WritePart,
+    check_version,
+    plain,
+)
+from .session_file import MAX_SESSION_BYTES, SessionFileError
+from .strict import LIST, Count, Int, Parts, RecordError, Schema, Text, dump, parse, record
+
+__all__ = [
+    "PlaneDrafts",
+    "SavedEdit",
+    "SavedLink",
+    "SavedSession",
+    "SavedStep",
+    "read_saved_session",
+    "write_saved_session",
+]
+
+FORMAT = "napari-sam3 saved session"
+VERSION = 1
+_PIECE = 1 << 20
+
+
+@dataclass(frozen=True, eq=False)
+class PlaneDrafts:
+    """The drafts of a plane, by its key."""
+
+    key: Hashable
+    hand: Hand
+
+
+@dataclass(frozen=True, eq=False)
+class SavedEdit:
+    """Pixels before and after a change; those that did not change are 0 in both."""
+
+    before: LabelWrite
+    after: LabelWrite
+
+
+@dataclass(frozen=True)
+class SavedLink:
+    """The parents of a label before and after a change."""
+
+    child: int
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class SavedStep:
+    """A step of the undo stack; see `napari_sam3.session.history.Step`.
+
+    Parameters
+    ----------
+    key : hashable
+        Of the plane it happened on.
+    before, after : Hand
+        Drafts on that plane.
+    wrote : bool
+        Whether it wrote to labels; otherwise it changed drafts alone.
+    edits : tuple of SavedEdit
+        What was written.
+    links : tuple of SavedLink
+        What became of the parents of labels.
+    added, removed, objects : tuple of int
+        Objects, by their place in `SavedSession.objects`: what came and went, and those of the
+        operation.
+    fresh : tuple of int
+        Ids that the label image holds since this step only.
+    kind : str or None
+        Of the operation, if there is one.
+    labels : tuple of int
+        Of the operation.
+    writes : tuple of LabelWrite
+        Of the operation.
+    policy : {"keep", "overwrite", "inside"}
+        In force when the step was taken.
+    category : str
+        Class chosen when the step was taken.
+    batch : int
+        Steps in a row with the same number, other than 0, are undone together.
+    origin : hashable or None
+        Key of the plane from which it was done, where that is another one.
+    """
+
+    key: Hashable
+    before: Hand
+    after: Hand
+    wrote: bool
+    edits: tuple[SavedEdit, ...]
+    links: tuple[SavedLink, ...]
+    added: tuple[int, ...]
+    removed: tuple[int, ...]
+    objects: tuple[int, ...]
+    fresh: tuple[int, ...]
+    kind: Kind | None
+    labels: tuple[int, ...]
+    writes: tuple[LabelWrite, ...]
+    policy: Policy
+    category: str
+    batch: int
+    origin: Hashable | None
+
+
+@dataclass(frozen=True, eq=False)
+class SavedSession:
+    """All there is to a session on one image.
+
+    Parameters
+    ----------
+    image : ImageIdentity
+        Which image.
+    path, scene : str
+        Where it was opened from; empty if that is not known.
+    shape : tuple of int
+        Of the label image.
+    dtype : str
+        Of the label image.
+    labels : tuple of LabelWrite
+        All pixels that are not background, plane by plane.
+    objects : tuple of AcceptedObject
+        All objects that are there or were, each once.
+    present : tuple of int
+        Those that are there, by their place in `objects`.
+    links : tuple of SavedLink
+        The parents of all labels that have any.
+    drafts : tuple of PlaneDrafts
+        Objects not accepted yet, with their prompts.
+    steps : tuple of SavedStep
+        The undo stack, oldest first.
+    start : str
+        What the labels held before the first step, from `describe_labels`; empty if not known.
+    classes : tuple of LabelClass
+        The classes offered.
+    category : str
+        The class chosen.
+    mode : {"one", "many"}
+    policy : {"keep", "overwrite", "inside"}
+    shown : hashable or None
+        Key of the plane shown.
+    """
+
+    image: ImageIdentity
+    path: str
+    scene: str
+    shape: tuple[int, ...]
+    dtype: str
+    labels: tuple[LabelWrite, ...]
+    objects: tuple[AcceptedObject, ...]
+    present: tuple[int, ...]
+    links: tuple[SavedLink, ...]
+    drafts: tuple[PlaneDrafts, ...]
+    steps: tuple[SavedStep, ...]
+    start: str
+    classes: tuple[LabelClass, ...]
+    category: str
+    mode: Literal["one", "many"]
+    policy: Policy
+    shown: Hashable | None
+
+
+@record
+class _HandRecord(TypedDict):
+    drafts: Annotated[tuple[DraftPart, ...], LIST]
+    current: Int | None
+
+
+@record
+class _DraftsRecord(TypedDict):
+    key: KeyPart
+    hand: Annotated[Hand, Parts(_HandRecord)]
+
+
+@record
+class _EditRecord(TypedDict):
+    before: WritePart
+    after: WritePart
+
+
+_Counts = Annotated[tuple[Count, ...], LIST]
+_Ints = Annotated[tuple[Int, ...], LIST]
+_Writes = Annotated[tuple[WritePart, ...], LIST]
+
+
+@record
+class _LinkRecord(TypedDict):
+    child: Count
+    before: _Counts
+    after: _Counts
+
+
+_Links = Annotated[tuple[Annotated[SavedLink, Parts(_LinkRecord)], ...], LIST]
+
+
+@record
+class _StepRecord(TypedDict):
+    key: KeyPart
+    before: Annotated[Hand, Parts(_HandRecord)]
+    after: Annotated[Hand, Parts(_HandRecord)]
+    wrote: bool
+    edits: Annotated[tuple[Annotated[SavedEdit, Parts(_EditRecord)], ...], LIST]
+    links: _Links
+    added: _Counts
+    removed: _Counts
+    objects: _Counts
+    fresh: _Ints
+    kind: Kind | None
+    labels: _Ints
+    writes: _Writes
+    policy: Policy
+    category: Text
+    batch: Count
+    origin: KeyPart | None
+
+
+@record
+class _ClassRecord(TypedDict):
+    name: Text
+    color: Text
+
+
+@record
+class _SavedRecord(TypedDict):
+    format: Text
+    version: Int
+    image: IdentityPart
+    path: Text
+    scene: Text
+    shape: Shape
+    dtype: Literal["uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64"]
+    labels: _Writes
+    objects: Annotated[tuple[ObjectPart, ...], LIST]
+    present: _Counts
+    links: _Links
+    drafts: Annotated[tuple[Annotated[PlaneDrafts, Parts(_DraftsRecord)], ...], LIST]
+    steps: Annotated[tuple[Annotated[SavedStep, Parts(_StepRecord)], ...], LIST]
+    start: Text
+    classes: Annotated[tuple[Annotated[LabelClass, Parts(_ClassRecord)], ...], LIST]
+    category: Text
+    mode: Literal["one", "many"]
+    policy: Policy
+    shown: KeyPart | None
+
+
+_SAVED: Schema[SavedSession] = Schema(
+    Annotated[SavedSession, Parts(_SavedRecord)], "the saved session", plain
+)
+
+
+def write_saved_session(path: str | os.PathLike[str], saved: SavedSession) -> Path:
+    """Write a saved session, compressed, whole or not at all; what is there is replaced.
+
+    Raises
+    ------
+    RecordError
+        If it cannot be stored.
+    SessionFileError
+        If it is too large to be read again, or the file cannot be written.
+    """
+    path = Path(path)
+    content = dump({"format": FORMAT, "version": VERSION, **plain(saved)}, "the saved session")
+    if len(content) > MAX_SESSION_BYTES:
+        raise SessionFileError(
+            f"the session is too large: {len(content)} bytes. Expected at most "
+            f"{MAX_SESSION_BYTES}. Save the labels instead"
+        )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, gzip.compress(content, 1, mtime=0))
+    except OSError as error:
+        raise SessionFileError(
+            f"{str(path)!r} cannot be written: {error.strerror or error}. Expected a folder with "
+            "room. Choose another folder, or free some space"
+        ) from error
+    return path
+
+
+def read_saved_session(path: str | os.PathLike[str]) -> SavedSession:
+    """Read a saved session; the keys of its planes are `PlaneIndex`.
+
+    Raises
+    ------
+    SessionFileError
+        If the file cannot be read, is not a saved session, or is damaged.
+    """
+    path = Path(path)
+    try:
+        content = _content(path)
+    except (OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise SessionFileError(
+            f"{str(path)!r} cannot be read: {reason}. Expected a session that napari-sam3 saved. "
+            "Check the file"
+        ) from error
+    try:
+        found = parse(content, "the saved session")
+        if not isinstance(found, dict) or found.get("format") != FORMAT:
+            raise RecordError(f"it does not hold a {FORMAT}")
+        check_version(found.get("version"), "its version")
+        saved = _SAVED.read(found)
+        _check(saved)
+    except RecordError as error:
+        raise SessionFileError(
+            f"{str(path)!r} is not a saved session of this version: {error}. Expected a file of "
+            '"Save session". Choose another file'
+        ) from error
+    return saved
+
+
+def _content(path: Path) -> bytes:
+    """Unpack at most a little more than is allowed."""
+    content = bytearray()
+    with gzip.open(path, "rb") as file:
+        while len(content) <= MAX_SESSION_BYTES and (piece := file.read(_PIECE)):
+            content += piece
+    if len(content) > MAX_SESSION_BYTES:
+        raise OSError(f"it holds more than {MAX_SESSION_BYTES} bytes")
+    return bytes(content)
+
+
+def _check(saved: SavedSession) -> None:
+    """Refuse numbers of objects that there are not, and more pixels than fit into memory."""
+    count = len(saved.objects)
+    for step in saved.steps:
+        if any(at >= count for at in (*step.added, *step.removed, *step.objects)):
+            raise RecordError(f"a step names an object beyond the {count} there are")
+    if any(at >= count for at in saved.present):
+        raise RecordError(f"it names an object beyond the {count} there are")
+    size = sum(labels_text_bytes(w.text) for w in _writes(saved) if isinstance(w, PackedWrite))
+    size += sum(one.draft.seed.crop.size for one in saved.objects if one.draft.seed is not None)
+    if size > MAX_UNPACKED_BYTES:
+        raise RecordError(f"its labels take {size} bytes; expected at most {MAX_UNPACKED_BYTES}")
+    for write in saved.labels:
+        plane, shape = write.plane, saved.shape
+        if isinstance(plane, PlaneIndex):
+            shape = plane.shape_of(shape) if plane.ndim == len(shape) else ()
+        if len(shape) != 2 or any(
+            part.stop > length for part, length in zip(write.region, shape, strict=True)
+        ):
+            raise RecordError(f"labels of {plane} lie outside the shape {saved.shape}")
+
+
+def _writes(saved: SavedSession) -> Iterator[LabelWrite]:
+    yield from saved.labels
+    for step in saved.steps:
+        yield from step.writes
+        for edit in step.edits:
+            yield edit.before
+            yield edit.after

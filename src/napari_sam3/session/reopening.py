@@ -1,0 +1,253 @@
+"""The state of a session on one image, taken out to be saved, and put back when it is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from napari_sam3.core.drafts import Draft, Hand
+from napari_sam3.core.masks import PlaneMask
+from napari_sam3.core.objects import AcceptedObject
+from napari_sam3.core.operations import LabelWrite, Operation
+from napari_sam3.labels.edits import Edit, LabelEdit
+from napari_sam3.labels.targets import LabelTarget
+from napari_sam3.records.packed import PackedWrite
+from napari_sam3.records.saved_session import (
+    PlaneDrafts,
+    SavedEdit,
+    SavedLink,
+    SavedSession,
+    SavedStep,
+)
+
+from .drafts import DraftsByPlane
+from .history import History, Ours, Step
+from .links import LinkEdit
+
+__all__ = ["Reopening", "SessionState"]
+
+#: Steps that are saved, the newest ones: undo goes back no further in a session that is opened.
+MOST_STEPS = 200
+#: Given the key of a plane as it was saved, returns its labels.
+Targets = Callable[[Hashable], LabelTarget]
+
+
+@dataclass(frozen=True, eq=False)
+class SessionState:
+    """What of a session concerns one image; see `SavedSession`."""
+
+    objects: tuple[AcceptedObject, ...]
+    present: tuple[int, ...]
+    links: tuple[SavedLink, ...]
+    drafts: tuple[PlaneDrafts, ...]
+    steps: tuple[SavedStep, ...]
+    start: str
+
+
+class Reopening:
+    """Takes the state of a session on one image out, and puts it back.
+
+    Parameters
+    ----------
+    drafts : DraftsByPlane
+        Objects not accepted yet.
+    history : History
+        The undo stack and the accepted objects.
+    """
+
+    def __init__(self, drafts: DraftsByPlane, history: History) -> None:
+        self._drafts, self._history = drafts, history
+
+    def state(self, ours: Ours, source: Hashable) -> SessionState:
+        """Return the state; nothing in it changes any more.
+
+        Parameters
+        ----------
+        ours : callable
+            Whether a step is about the image; see `LabelingSession.undo`.
+        source : hashable
+            Identity of its label image.
+        """
+        pool = _Pool()
+        present = pool.places(self._history.objects.within(source))
+        done = [one for one in self._history.done if ours(one.key, one.source)]
+        kept = [one for one in done if one.job is None][-MOST_STEPS:]
+        batches: dict[Hashable, int] = {}
+        steps = tuple(_saved_step(one, pool, batches) for one in kept)
+        drafts = tuple(
+            PlaneDrafts(key, hand)
+            for key, hand in self._drafts.all().items()
+            if ours(key, None) and hand.drafts
+        )
+        # Of steps that are left out, what they began with is not known.
+        start = self._history.starts.get(source, "") if len(done) == len(kept) else ""
+        parents = self._history.links.within(source).items()
+        links = tuple(SavedLink(child, (), of) for child, of in parents)
+        return SessionState(tuple(pool.objects), present, links, drafts, steps, start)
+
+    def reopen(self, saved: SavedSession, targets: Targets, *, steps: bool = True) -> None:
+        """Put a saved state back, into labels that hold its pixels.
+
+        Objects whose pixels are no longer there are left out; those with other pixels are kept,
+        and are made anew when they are refined.
+
+        Parameters
+        ----------
+        saved : SavedSession
+            From `read_saved_session`.
+        targets : callable
+            Given the key of a plane as it was saved, returns its labels.
+        steps : bool
+            Put the undo stack back, which fits only the labels it was saved with.
+        """
+        back = _Back(targets, self._drafts.new_number, self._history)
+        pool = [back.object(one) for one in saved.objects]
+        for at in saved.present:
+            one, target = pool[at], targets(saved.objects[at].plane)
+            mask = _mask_of(target, one)
+            if mask is not None:
+                self._history.objects.use_up(target, one.id)
+                same = (mask.bbox, mask.area) == (one.bbox, one.area)
+                self._history.objects.add(target.source, one, mask if same else None)
+        if saved.links and saved.labels:
+            source = targets(saved.labels[0].plane).source
+            self._history.links.begin(source, {one.child: one.after for one in saved.links})
+        if steps and saved.steps:
+            if saved.start:
+                self._history.starts[targets(saved.steps[0].key).source] = saved.start
+            self._history.done += [back.step(one, pool) for one in saved.steps]
+        for drafts in saved.drafts:
+            self._drafts.put(targets(drafts.key).key, back.hand(drafts.hand))
+
+    def forget(self, ours: Ours, source: Hashable) -> None:
+        """Forget all about an image that is no longer there."""
+        self._history.forget(ours, source)
+        for key in [key for key in self._drafts.all() if ours(key, None)]:
+            self._drafts.put(key, Hand())
+
+
+class _Pool:
+    """Objects, each once, and their places."""
+
+    def __init__(self) -> None:
+        self.objects: list[AcceptedObject] = []
+        self._places: dict[int, int] = {}
+
+    def places(self, objects: Iterable[AcceptedObject]) -> tuple[int, ...]:
+        return tuple(self._place(one) for one in objects)
+
+    def _place(self, one: AcceptedObject) -> int:
+        if id(one) not in self._places:
+            self._places[id(one)] = len(self.objects)
+            self.objects.append(one)
+        return self._places[id(one)]
+
+
+class _Back:
+    """Saved drafts, objects and steps with the keys and numbers that they have now."""
+
+    def __init__(self, targets: Targets, new_number: Callable[[], int], history: History) -> None:
+        self._targets, self._new_number, self._links = targets, new_number, history.links
+        self._numbers: dict[int, int] = {}
+        self._batches: dict[int, object] = {}
+
+    def object(self, one: AcceptedObject) -> AcceptedObject:
+        key = self._targets(one.plane).key
+        return replace(one, plane=key, draft=self._draft(one.draft))
+
+    def hand(self, hand: Hand) -> Hand:
+        drafts = tuple(self._draft(draft) for draft in hand.drafts)
+        return Hand(drafts, None if hand.current is None else self._number(hand.current))
+
+    def step(self, saved: SavedStep, pool: list[AcceptedObject]) -> Step:
+        target = self._targets(saved.key)
+        step = Step(target.key, self.hand(saved.before), self.hand(saved.after))
+        step.edits = [
+            self._links.known_edit(target.source, one.child, one.before, one.after)
+            for one in saved.links
+        ]
+        step.edits += [edit for one in saved.edits for edit in self._edit(one)]
+        step.added = [pool[at] for at in saved.added]
+        step.removed = [pool[at] for at in saved.removed]
+        step.fresh = set(saved.fresh)
+        step.policy, step.category = saved.policy, saved.category
+        step.source = target.source if saved.wrote else None
+        if saved.origin is not None:
+            step.origin = self._targets(saved.origin).key
+        if saved.batch:
+            step.batch = self._batches.setdefault(saved.batch, object())
+        if saved.kind is not None:
+            step.operation = Operation(
+                saved.kind,
+                target.key,
+                tuple(pool[at] for at in saved.objects),
+                saved.labels,
+                saved.policy,
+                tuple(self._write(write) for write in saved.writes),
+            )
+        return step
+
+    def _edit(self, saved: SavedEdit) -> list[Edit]:
+        target, region = self._targets(saved.before.plane), saved.before.region
+        edit = LabelEdit.between(target, region, saved.after.values, saved.before.values)
+        return [] if edit is None else [edit]
+
+    def _write(self, write: LabelWrite) -> LabelWrite:
+        key = self._targets(write.plane).key
+        if isinstance(write, PackedWrite):
+            return PackedWrite(key, write.region, write.text)
+        return LabelWrite(key, write.region, write.values)
+
+    def _draft(self, draft: Draft) -> Draft:
+        return replace(draft, number=self._number(draft.number))
+
+    def _number(self, number: int) -> int:
+        if number not in self._numbers:
+            self._numbers[number] = self._new_number()
+        return self._numbers[number]
+
+
+def _saved_step(step: Step, pool: _Pool, batches: dict[Hashable, int]) -> SavedStep:
+    operation = step.operation
+    batch = 0 if step.batch is None else batches.setdefault(step.batch, len(batches) + 1)
+    edits = (SavedEdit(*pair) for edit in step.edits for pair in edit.sides())
+    links = (
+        SavedLink(edit.child, edit.before, edit.after)
+        for edit in step.edits
+        if isinstance(edit, LinkEdit)
+    )
+    values: dict[str, Any] = {"kind": None, "labels": (), "writes": (), "objects": ()}
+    if operation is not None:
+        values = {
+            "kind": operation.kind,
+            "labels": operation.labels,
+            "writes": operation.writes,
+            "objects": pool.places(operation.objects),
+        }
+    return SavedStep(
+        key=step.key,
+        before=step.before,
+        after=step.after,
+        wrote=step.source is not None,
+        edits=tuple(edits),
+        links=tuple(links),
+        added=pool.places(step.added),
+        removed=pool.places(step.removed),
+        fresh=tuple(sorted(step.fresh)),
+        policy=step.policy,
+        category=step.category,
+        batch=batch,
+        origin=step.origin,
+        **values,
+    )
+
+
+def _mask_of(target: LabelTarget, one: AcceptedObject) -> PlaneMask | None:
+    """Return the pixels of an object as they are now; None if there are none in its box."""
+    y0, x0, y1, x1 = one.bbox
+    height, width = target.shape
+    if y1 > height or x1 > width:
+        return None
+    found = target.read((slice(y0, y1), slice(x0, x1))) == one.id
+    return PlaneMask.from_array(found, y0, x0) if found.any() else None

@@ -1,0 +1,432 @@
+"""A series of images: which there are, what became of each, and their labels on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_sam3.images.listing import SeriesItem, Source, list_images
+from napari_sam3.labels.beside_images import ENDINGS, LabelFiles
+from napari_sam3.records.saved_session import (
+    SavedSession,
+    read_saved_session,
+    write_saved_session,
+)
+from napari_sam3.records.series import (
+    ImageEntry,
+    ImageState,
+    SeriesError,
+    SeriesRecord,
+    read_series_record,
+    write_series_record,
+)
+from napari_sam3.records.series_lock import SeriesLock
+from sam3.errors import ImageError, Sam3Error
+
+if TYPE_CHECKING:
+    from napari_sam3.core.axes import ImageAxes
+    from napari_sam3.images.lazy import LazyImage
+    from napari_sam3.labels.formats.object_table import ObjectTable
+
+__all__ = ["ImageSeries", "OpenedImage", "SeriesItem"]
+
+#: Folder for the record of a series, its lock and its sessions, where the labels are.
+FOLDER = "napari-sam3-series"
+#: Images up to this are read into memory, so that a file that changes does no harm.
+WHOLE_BYTES = 2 * 10**9
+OPEN_STATES = ("todo", "work")
+
+
+@dataclass(frozen=True, eq=False)
+class OpenedImage:
+    """An image of a series, read, with what was saved of it.
+
+    Parameters
+    ----------
+    item : SeriesItem
+        Which image.
+    image : LazyImage
+        In memory, unless it is large.
+    labels : ndarray of integers or None
+        Of the image's shape; None if there are none yet.
+    session : SavedSession or None
+        Prompts, objects and undo stack.
+    exact : bool
+        Whether the labels are those of the session.
+    notes : tuple of str
+        What is odd about it.
+    """
+
+    item: SeriesItem
+    image: LazyImage
+    labels: npt.NDArray[Any] | None = field(repr=False)
+    session: SavedSession | None = field(default=None, repr=False)
+    exact: bool = False
+    notes: tuple[str, ...] = ()
+
+
+class ImageSeries:
+    """Label image after image, today and tomorrow. Needs no viewer.
+
+    Labels are written whole or not at all, and never over a file that another program changed.
+    What became of each image is kept in a record, so that a series can be resumed at any time.
+
+    Parameters
+    ----------
+    source : path, str or sequence of paths
+        A folder, a pattern, a table, one file with several images, or paths; see `list_images`.
+    labels : path-like, optional
+        Folder for the labels, with the same folders below it as the images have; by default labels
+        are written beside the images.
+    format : {"ome-tiff", "tiff", "ome-zarr"}
+        Of the labels.
+
+    Attributes
+    ----------
+    items : tuple of SeriesItem
+        The images, in their order.
+    folder : Path
+        Where the labels are.
+
+    Raises
+    ------
+    ListingError
+        If there is no image.
+    SeriesInUseError
+        If somebody else has the series open; the message says who, and since when.
+    SeriesError
+        If the folder of the labels cannot be written to, or the record is damaged.
+
+    Examples
+    --------
+    >>> with ImageSeries("images", labels="labels") as series:  # doctest: +SKIP
+    ...     for item in series.remaining:
+    ...         opened = series.read(item)
+    ...         series.save(item, segment(opened.image.data), state="done")
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        labels: str | os.PathLike[str] | None = None,
+        *,
+        format: str = "ome-tiff",
+    ) -> None:
+        if format not in ENDINGS:
+            raise SeriesError(
+                f"no such format for labels of a series: {format!r}. Expected one of "
+                f"{', '.join(ENDINGS)}"
+            )
+        images = list_images(source)
+        self.items, self._images_folder = images.items, images.folder
+        self._chosen = None if labels is None else Path(os.path.abspath(labels))
+        self.folder = self._chosen or images.folder
+        self._files, self._ending = LabelFiles(format), ENDINGS[format]
+        self._places = {item.key: number for number, item in enumerate(self.items)}
+        self._stems = Counter((item.path.parent, item.stem.lower()) for item in self.items)
+        self._own = self.folder / FOLDER
+        self._lock = SeriesLock.take(self._own)
+        try:
+            kept = read_series_record(self._record_path)
+        except BaseException:
+            self._lock.release()
+            raise
+        self._entries, self._current = dict(kept.images), kept.current
+
+    def close(self) -> None:
+        """Let others have the series."""
+        self._lock.release()
+
+    def __enter__(self) -> ImageSeries:
+        """Return the series; it is closed at the end of the block."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close."""
+        self.close()
+
+    # ------------------------------------------------------------------ states
+
+    def entry(self, item: SeriesItem) -> ImageEntry:
+        """Return what is known of an image."""
+        return self._entries.get(item.key, ImageEntry())
+
+    def counts(self) -> Counter[str]:
+        """Count the images by state."""
+        return Counter(self.entry(item).state for item in self.items)
+
+    def place(self, item: SeriesItem) -> int:
+        """Return the number of an image, from 0."""
+        return self._places[item.key]
+
+    @property
+    def remaining(self) -> tuple[SeriesItem, ...]:
+        """The images that are neither done nor skipped, in their order."""
+        return tuple(item for item in self.items if self.is_open(item))
+
+    def is_open(self, item: SeriesItem) -> bool:
+        """Whether an image is neither done nor skipped."""
+        return self.entry(item).state in OPEN_STATES
+
+    @property
+    def current(self) -> SeriesItem | None:
+        """The image to resume at: the one that was open last, or else the first that remains."""
+        place = self._places.get(self._current)
+        if place is not None:
+            return self.items[place]
+        return next(iter(self.remaining), None)
+
+    def neighbour(
+        self, item: SeriesItem, step: int = 1, *, only_open: bool = False
+    ) -> SeriesItem | None:
+        """Return the next image, or with a step of -1 the one before; None at the end.
+
+        Images that could not be read are passed over.
+
+        Parameters
+        ----------
+        item : SeriesItem
+            From which.
+        step : {1, -1}
+            Direction.
+        only_open : bool
+            Pass over images that are done or skipped.
+        """
+        at = self._places[item.key] + step
+        while 0 <= at < len(self.items):
+            entry = self.entry(self.items[at])
+            unreadable = entry.state == "skipped" and entry.note
+            if not unreadable and not (only_open and not self.is_open(self.items[at])):
+                return self.items[at]
+            at += step
+        return None
+
+    def set_current(self, item: SeriesItem, *, flush: bool = True) -> None:
+        """Note which image is open, to resume there."""
+        self._current = item.key
+        if flush:
+            self.flush()
+
+    def set_state(
+        self,
+        item: SeriesItem,
+        state: ImageState,
+        *,
+        note: str | None = None,
+        objects: int | None = None,
+        flush: bool = True,
+    ) -> None:
+        """Note what became of an image.
+
+        Parameters
+        ----------
+        item : SeriesItem
+            Which.
+        state : {"todo", "work", "done", "skipped"}
+            What became of it.
+        note : str, optional
+            Why it cannot be labelled, or what is odd about it.
+        objects : int, optional
+            How many objects it has.
+        flush : bool
+            Write the record now; otherwise `flush` is to be called.
+        """
+        self._change(item, state=state, note=note, objects=objects)
+        if flush:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write the record, on any thread; raises SeriesError."""
+        write_series_record(self._record_path, SeriesRecord(self._current, dict(self._entries)))
+
+    # ------------------------------------------------------------------- files
+
+    def labels_path(self, item: SeriesItem) -> Path:
+        """Return the file of labels of an image; it need not exist."""
+        folder = item.path.parent
+        if self._chosen is not None:
+            folder = self._chosen / os.path.relpath(folder, self._images_folder)
+            folder = Path(os.path.normpath(folder))
+        known = self.entry(item).labels
+        if known and Path(known).name == known:
+            return folder / known
+        # Images that differ only in how their names end have labels by their full names.
+        shared = self._stems[item.path.parent, item.stem.lower()] > 1
+        stem = "_".join([item.path.name, *item.scene.split("/")]) if shared else item.stem
+        return folder / f"{stem.rstrip('_')}{self._ending}"
+
+    def read(self, item: SeriesItem) -> OpenedImage:
+        """Read an image and what was saved of it, on any thread.
+
+        Labels that cannot be used are left alone, and named in the notes.
+
+        Raises
+        ------
+        sam3.errors.ImageError
+            If the image cannot be read.
+        """
+        from napari_sam3.images.scenes import open_scene
+
+        try:
+            image = _in_memory(open_scene(item.path, item.scene))
+        except (ImageError, MemoryError):
+            raise
+        except Exception as error:  # the readers of many formats raise as many kinds
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            raise ImageError(
+                f"{item.key!r} cannot be read: {reason}. Expected a whole image. Check the file"
+            ) from error
+        notes: list[str] = []
+        try:
+            labels = self._files.read(self.labels_path(item), image.shape)
+        except ImageError as error:
+            notes.append(str(error))
+            labels = None
+        session, exact = None, False
+        if labels is not None:
+            session, exact = self._saved_session(item, image, labels, notes)
+        return OpenedImage(item, image, labels, session, exact, tuple(notes))
+
+    def save(
+        self,
+        item: SeriesItem,
+        labels: Any,
+        *,
+        axes: ImageAxes | None = None,
+        table: ObjectTable | None = None,
+        state: ImageState = "work",
+    ) -> Path:
+        """Write the labels of an image, and note its state.
+
+        Parameters
+        ----------
+        item : SeriesItem
+            Which.
+        labels : array-like of integers
+            Of the image's shape.
+        axes : ImageAxes, optional
+            Units and scale; `OpenedImage.image.axes`.
+        table : ObjectTable, optional
+            Classes, scores and others of the objects.
+        state : {"todo", "work", "done", "skipped"}
+            What became of the image.
+
+        Returns
+        -------
+        Path
+            The file: `labels_path`, or a name beside it if another program changed that.
+
+        Raises
+        ------
+        ExportError
+            If they cannot be written; what was there is as it was.
+        """
+        path = self.write(item, labels, axes=axes, table=table)
+        count = int(np.count_nonzero(np.unique(np.asarray(labels))))
+        self.note_labels(item, path)
+        self.set_state(item, state, objects=count)
+        return path
+
+    def write(
+        self,
+        item: SeriesItem,
+        labels: Any,
+        *,
+        axes: ImageAxes | None = None,
+        table: ObjectTable | None = None,
+        session: SavedSession | None = None,
+    ) -> Path:
+        """Write labels and session, on any thread; see `save`. The record is not touched."""
+        path = self._files.write(self.labels_path(item), labels, axes=axes, table=table)
+        if session is not None:
+            write_saved_session(self._session_path(item), session)
+        return path
+
+    def note_labels(self, item: SeriesItem, path: Path) -> None:
+        """Note where the labels of an image were written."""
+        self._change(item, labels=path.name)
+
+    # ------------------------------------------------------------------ inside
+
+    @property
+    def _record_path(self) -> Path:
+        return self._own / "series.json"
+
+    def _session_path(self, item: SeriesItem) -> Path:
+        digest = hashlib.blake2b(item.key.encode(errors="replace"), digest_size=6).hexdigest()
+        return self._own / f"{item.stem[:80]}-{digest}.session.json.gz"
+
+    def _change(self, item: SeriesItem, **values: Any) -> None:
+        given = {name: value for name, value in values.items() if value is not None}
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        self._entries[item.key] = replace(self.entry(item), time=now, **given)
+
+    def _saved_session(
+        self,
+        item: SeriesItem,
+        image: LazyImage,
+        labels: npt.NDArray[Any],
+        notes: list[str],
+    ) -> tuple[SavedSession | None, bool]:
+        path = self._session_path(item)
+        if not path.exists():
+            return None, False
+        try:
+            saved = read_saved_session(path)
+        except Sam3Error as error:
+            notes.append(str(error))
+            return None, False
+        if saved.image != identity_of(image, item.stem):
+            notes.append(
+                f"the image {item.key!r} changed since it was labelled. Expected the same pixels. "
+                "Check whether its labels still fit"
+            )
+        return saved, saved.shape == labels.shape and _same_labels(saved, labels)
+
+
+def identity_of(image: LazyImage, name: str) -> Any:
+    """Return what tells an image from others."""
+    from napari_sam3.images.identity import identify
+
+    return identify(image.data, name, rgb=image.rgb, multiscale=image.multiscale)
+
+
+def _in_memory(image: LazyImage) -> LazyImage:
+    """Read an image that is not large."""
+    import psutil
+
+    if image.multiscale or image.data.ndim < 2:
+        return image
+    nbytes = int(np.prod(image.data.shape)) * image.data.dtype.itemsize
+    if nbytes > min(WHOLE_BYTES, int(psutil.virtual_memory().available) // 4):
+        return image
+    data = np.array(image.data[...])
+    image.close()
+    return replace(image, data=data, file=None)
+
+
+def _same_labels(saved: SavedSession, labels: npt.NDArray[Any]) -> bool:
+    painted = np.zeros(labels.shape, labels.dtype)
+    for write in saved.labels:
+        painted[_place(write.plane, write.region, labels.ndim)] = write.values
+    return bool((painted == labels).all())
+
+
+def _place(plane: Any, region: Sequence[slice], ndim: int) -> tuple[Any, ...]:
+    slices = getattr(plane, "slices", None)
+    return tuple(region) if slices is None or ndim == 2 else tuple(slices(*region))
