@@ -329,7 +329,7 @@ def _replay() -> None:
 def _series(image: str, labels: str | None = None) -> Any:
     from napari_sam3 import ImageSeries
 
-    folder = Path("day 1")
+    folder = Path("day 1" if image else "day 2")
     folder.mkdir(exist_ok=True)
     if image:
         (folder / image).touch()

@@ -11,6 +11,7 @@ from types import ModuleType
 
 from sam3.errors import Sam3Error
 
+from . import annotate as annotate_command
 from . import batch as batch_command
 from . import doctor as doctor_command
 from . import export as export_command
@@ -35,6 +36,7 @@ __all__ = ["main"]
 
 #: Name, module and what it does, in the order in which they are needed.
 COMMANDS: tuple[tuple[str, ModuleType, str], ...] = (
+    ("annotate", annotate_command, "label image after image of a folder in napari, and resume"),
     ("segment", segment_command, "segment an image from points and boxes"),
     (
         "batch",
@@ -52,7 +54,7 @@ COMMANDS: tuple[tuple[str, ModuleType, str], ...] = (
     ("models", models_command, "list models, download the released one, verify a file"),
     ("doctor", doctor_command, "versions, memory and device, and a test whether they work"),
 )
-WITH_MODEL = ("segment", "batch", "precompute", "learn", "demo")
+WITH_MODEL = ("annotate", "segment", "batch", "precompute", "learn", "demo")
 OVERWRITING = ("segment", "batch", "export", "learn", "demo")
 EXAMPLES = """\
 examples:

@@ -18,8 +18,9 @@ from sam3.errors import ImageError
 from .formats.choice import export_labels
 from .formats.label_files import open_label_file
 from .formats.object_table import ObjectTable
+from .output_files import ExportError
 
-__all__ = ["ENDINGS", "LabelFiles", "table_path"]
+__all__ = ["ENDINGS", "LabelFiles", "read_table", "table_path"]
 
 #: How the names of files of labels end, by format.
 ENDINGS = {
@@ -39,6 +40,28 @@ def table_path(labels: Path) -> Path:
         return labels.with_suffix(".csv")
     number = found["number"]
     return labels.with_name(found["stem"] + (f"-{number}" if number else "") + ".csv")
+
+
+def read_table(labels: Path) -> ObjectTable | None:
+    """Return what is known of the objects of a file of labels; None if nothing is.
+
+    An OME-Zarr keeps it itself; beside other files there may be a table of the same name.
+    """
+    if labels.is_dir():
+        from .ome_zarr import open_labels
+
+        try:
+            found = ObjectTable.from_properties(open_labels(labels, read_only=True).properties)
+        except ImageError:  # another zarr
+            return None
+        return found if found.rows else None
+    path = table_path(labels)
+    if not path.is_file():
+        return None
+    try:
+        return ObjectTable.read(path)
+    except ExportError:  # a table of something else
+        return None
 
 
 @dataclass(eq=False)

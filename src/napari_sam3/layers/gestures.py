@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from .layer_set import LayerSet
 
-__all__ = ["KEYS", "GestureTarget", "Gestures", "Place"]
+__all__ = ["KEYS", "GestureTarget", "Gestures", "LayerCommand", "Place"]
 
 #: A position in world coordinates.
 Place = Sequence[float]
@@ -40,6 +40,8 @@ KEYS: Mapping[str, str] = MappingProxyType(
         "merge": "J",
         "split": "H",
         "background": "U",
+        "next_image": ".",
+        "previous_image": ",",
     }
 )
 
@@ -95,7 +97,7 @@ class Gestures:
         # Before napari's own callback, so that polarity is set when the point is added.
         self._points.mouse_drag_callbacks.insert(0, self._on_press)
         self._points.events.mode.connect(self._on_mode)
-        self._bound: list[_Command] = []
+        self._bound: list[LayerCommand] = []
         for layer in (layers.points, layers.boxes, layers.labels):
             self._bind_keys(layer)
         self._on_mode()
@@ -113,10 +115,12 @@ class Gestures:
 
     def _bind_keys(self, layer: Layer) -> None:
         for name, key in self._keys.items():
-            self._bound.append(_Command(layer, key, self._target.commands[name]))
+            if name not in self._target.commands:  # those of a series of images have their own
+                continue
+            self._bound.append(LayerCommand(layer, key, self._target.commands[name]))
         for number in range(1, 10):
             choose = partial(self._target.choose_class, number)
-            self._bound.append(_Command(layer, f"Alt-{number}", choose))
+            self._bound.append(LayerCommand(layer, f"Alt-{number}", choose))
 
     def _on_mode(self, event: Any = None) -> None:
         if self._points.mode == ADD:
@@ -166,7 +170,7 @@ class Gestures:
         self._points.mode = ADD
 
 
-class _Command:
+class LayerCommand:
     """A command on a key of a layer, which other widgets and other tools may bind as well.
 
     Parameters
@@ -198,7 +202,7 @@ class _Command:
         bound = self._layer.keymap.get(self._key)
         if bound is not self:
             return  # somebody else has it now; it passes us over when it is given back
-        while isinstance(bound, _Command) and bound._released:
+        while isinstance(bound, LayerCommand) and bound._released:
             bound = bound._before
         self._layer.bind_key(self._key, None)
         if bound is not None:

@@ -73,7 +73,7 @@ def first_plane(image: LazyImage, contrast: Contrast, name: str) -> RenderedPlan
         )
     elif isinstance(contrast, tuple):
         pair = contrast[0] if isinstance(contrast[0], tuple) else contrast
-        limits = float(pair[0]), float(pair[1])  # type: ignore[arg-type]
+        limits = float(pair[0]), float(pair[1])
     elif contrast == "layer":
         return None
     plane = middle_plane(image)

@@ -22,7 +22,15 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image, Labels, Layer, Points, Shapes
 
-__all__ = ["LayerSet", "add_labels", "find_image", "find_labels", "fit_labels", "images_in"]
+__all__ = [
+    "LayerSet",
+    "add_labels",
+    "find_image",
+    "find_labels",
+    "fit_labels",
+    "fits_by_itself",
+    "images_in",
+]
 
 LABELS_NAME, PREVIEW_NAME = "SAM 3 labels", "SAM 3 preview"
 #: Under this name the metadata of labels that were made for an image hold the `unique_id` of both.
@@ -189,15 +197,35 @@ def find_image(viewer: ViewerModel) -> Image:
 
 
 def find_labels(viewer: ViewerModel, image: Image) -> Labels | None:
-    """Return the topmost Labels layer that was made for an image before and can be used again."""
+    """Return the Labels layer that belongs to an image: made for it before, or else the only one.
+
+    The topmost of those that were made for it; or the one layer of others, such as labels of
+    another day, that is shown, can be written to, and lies on the image pixel by pixel.
+    """
     from napari.layers import Labels
 
+    others = []
     for layer in reversed(list(viewer.layers)):
-        if isinstance(layer, Labels) and is_made_for(layer, image):
+        if isinstance(layer, Labels) and (
+            is_made_for(layer, image) or fits_by_itself(layer, image)
+        ):
             with suppress(LayerError):
                 fit_labels(layer, image)
-                return layer
-    return None
+                if is_made_for(layer, image):
+                    return layer
+                others.append(layer)
+    return others[0] if len(others) == 1 else None
+
+
+def fits_by_itself(labels: Labels, image: Image) -> bool:
+    """Whether labels of others are used for an image without anybody having chosen them."""
+    if not labels.visible or not labels.editable or MADE_FOR in labels.metadata:
+        return False
+    try:
+        check_labels(labels, image)
+    except LayerError:
+        return False
+    return True
 
 
 def is_made_for(labels: Labels, image: Image) -> bool:

@@ -17,6 +17,7 @@ from napari_sam3.core.operations import LabelWrite
 from napari_sam3.core.planes import PlaneIndex
 from napari_sam3.images.identity import ImageIdentity
 from napari_sam3.images.scenes import open_scene
+from napari_sam3.labels.formats.object_table import ObjectTable, plane_text
 from napari_sam3.labels.targets import LabelTarget
 from napari_sam3.records.packed import PackedWrite
 from napari_sam3.records.saved_session import (
@@ -36,7 +37,15 @@ if TYPE_CHECKING:
 
     from .binding import Binding
 
-__all__ = ["Snapshot", "open_saved", "reopen", "save_session", "take_snapshot"]
+__all__ = [
+    "Snapshot",
+    "labels_of",
+    "objects_table",
+    "open_saved",
+    "reopen",
+    "save_session",
+    "take_snapshot",
+]
 
 #: Labels that take more bytes are not made from a file: there is no memory for them.
 MOST_BYTES = 1 << 36
@@ -143,7 +152,7 @@ def open_saved(
         If its image is neither in the viewer nor where it was.
     """
     saved = read_saved_session(path)
-    data = _labels_of(saved)
+    data = labels_of(saved)
     image = _find_image(viewer, saved) or _open_image(viewer, saved, Path(path))
     return saved, image, add_labels(viewer, image, data)
 
@@ -185,6 +194,20 @@ def reopen(
     binding.sync.show_masks()
 
 
+def objects_table(saved: SavedSession) -> ObjectTable:
+    """Return what a saved session knows of its objects."""
+    rows = {}
+    for at in saved.present:
+        one = saved.objects[at]
+        place = getattr(one.plane, "index", ())
+        rows[one.id, plane_text(place)] = {
+            "class": one.category,
+            "score": round(one.score, 4),
+            "time": one.time,
+        }
+    return ObjectTable(rows)
+
+
 def _find_image(viewer: ViewerModel, saved: SavedSession) -> Image | None:
     for image in images_in(viewer):
         shape = tuple(int(n) for n in (image.data[0] if image.multiscale else image.data).shape)
@@ -218,7 +241,8 @@ def _open_image(viewer: ViewerModel, saved: SavedSession, file: Path) -> Image:
     return layer
 
 
-def _labels_of(saved: SavedSession) -> npt.NDArray[Any]:
+def labels_of(saved: SavedSession) -> npt.NDArray[Any]:
+    """Return the labels of a saved session; raises LayerError if they do not fit together."""
     shape, dtype = saved.shape, np.dtype(saved.dtype)
     if int(np.prod(shape, dtype=object)) * dtype.itemsize > MOST_BYTES:
         raise LayerError(

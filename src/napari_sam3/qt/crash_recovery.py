@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from napari_sam3.layers.journaling import identify_layer
@@ -42,6 +43,8 @@ class Safety:
     ----------
     folder : str, optional
         Where journals are; the user's cache folder if None.
+    restores_unasked : callable
+        Called with a binding; whether what a crash left of its image comes back without asking.
     """
 
     folder: str | None = None
@@ -49,6 +52,7 @@ class Safety:
     def __init__(self, panel: Panel, runner: ThreadRunner) -> None:
         self._panel, self._runner, self._notices = panel, runner, Notices()
         self._binding: Binding | None = None
+        self.restores_unasked: Callable[[Binding], bool] = lambda binding: False
 
     def watch(self, binding: Binding) -> None:
         """Begin a journal for a binding, unless the user does not want any."""
@@ -81,7 +85,9 @@ class Safety:
         limit = read_settings().journal_limit_mb * MEGABYTE
         binding.keep_journal(identity, folder=self.folder, limit_bytes=limit)
         crashed = next((one for one in journals if not one.closed), None)
-        if crashed is not None:
+        if crashed is not None and self.restores_unasked(binding):
+            self._restore(binding, crashed)
+        elif crashed is not None:
             self._panel.offer.ask(
                 crash_found(crashed.time.astimezone(), crashed.objects),
                 (RESTORE_LOST, lambda: self._restore(binding, crashed)),

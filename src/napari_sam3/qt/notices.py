@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_error, show_warning
 from qtpy.QtWidgets import QApplication
 
-__all__ = ["Notices"]
+from napari_sam3.core.errors import MissedError, NothingThereError
+from sam3.errors import PromptError
+
+from .text.states import describe_error, sentence
+
+if TYPE_CHECKING:
+    from .panel import Panel
+
+__all__ = ["Notices", "tell_error"]
 
 MOST = 3
 
@@ -34,6 +42,17 @@ class Notices:
             focus.setFocus()
         self._texts = [*kept, text]
         (show_warning if warning else show_error)(text)
+
+
+def tell_error(panel: Panel, notices: Notices, error: BaseException) -> None:
+    """Say what went wrong on the panel, and in a message unless it is only a miss."""
+    if isinstance(error, NothingThereError | MissedError):
+        # A miss is said where it is looked for, without a message over the window.
+        panel.show_status(sentence(error))
+        return
+    text = describe_error(error)
+    panel.show_status(text, error=True)
+    notices.show(text, warning=isinstance(error, PromptError))
 
 
 def _on_view() -> list[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -130,6 +130,17 @@ class Options:
         if self._rendering.get("contrast", "image") != "image":
             self._guard(lambda: binding.set_rendering(**self._rendering))
         binding.show_field(self._advanced.field_outline.isChecked())
+
+    def add_classes(self, classes: Sequence[LabelClass]) -> None:
+        """Offer classes besides those that there are, such as those of a saved session."""
+        offered = self._advanced.classes
+        names = {one.name for one in offered.classes}
+        new = tuple(one for one in classes if one.name not in names)
+        if new:
+            offered.show_classes((*offered.classes, *new))
+            self._on_classes(offered.classes)
+        if self._session.options.category:
+            self._show_category(self._session.options.category)
 
     def refresh(self) -> None:
         """Show what is so now."""

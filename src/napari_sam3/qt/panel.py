@@ -29,6 +29,7 @@ from .controls import LayerChoice, Offer, add_row, form, make_combo, make_text, 
 from .find_panel import FindPanel
 from .focus import KeysPass
 from .propagate_panel import PropagatePanel
+from .series_panel import SeriesPanel
 from .text import panel as panel_text
 from .text.panel import BUTTONS, MODES, describe_keys, how_to, title_with_key, tooltip_with_key
 from .text.status import candidate, time_left
@@ -57,6 +58,8 @@ class Panel(QScrollArea):
     offer, question : Offer
         Questions with two answers, shown only when there are any: about what a crash left, and
         about the labels chosen.
+    series : SeriesPanel
+        Image after image, and saved sessions.
     finding : FindPanel
         Searches of the plane, and their candidates.
     propagation : PropagatePanel
@@ -98,7 +101,7 @@ class Panel(QScrollArea):
         self.stop = worded(QPushButton(), panel_text.STOP_DOWNLOAD)
         self.stop_work = worded(QPushButton(), panel_text.STOP_WORK)
         self.offer, self.question = Offer(), Offer()
-        self.finding, self.propagation = FindPanel(), PropagatePanel()
+        self.finding, self.propagation, self.series = FindPanel(), PropagatePanel(), SeriesPanel()
         self.batch, self.advanced = BatchPanel(), Advanced()
         self._name_controls()
         inner = QWidget()
@@ -219,6 +222,7 @@ class Panel(QScrollArea):
         self.next_mask.setText(title_with_key(panel_text.NEXT_MASK.title, key))
         self.finding.show_keys(shown.get("find_similar"), shown.get("accept_candidates"))
         self.propagation.show_key(shown.get("propagate"))
+        self.series.show_keys(shown)
         self.how_to.setText(how_to(shown))
 
     # ------------------------------------------------------------------ inside
@@ -257,8 +261,10 @@ class Panel(QScrollArea):
             stack.addWidget(part)
         stack.addLayout(_row(self.candidate, self.next_mask))
         stack.addLayout(grid)
-        for below in (self.finding, self.propagation, self.how_to, self.batch, self.advanced):
+        for below in (self.finding, self.propagation, self.series, self.how_to):
             stack.addWidget(below)
+        stack.addWidget(self.batch)
+        stack.addWidget(self.advanced)
         stack.addStretch(1)
 
 

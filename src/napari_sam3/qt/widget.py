@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QTimer, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
-from napari_sam3.core.errors import MissedError, NothingThereError
 from napari_sam3.inference.models import describe_predictor, model_loader
 from napari_sam3.layers.bind import Binding, bind
 from napari_sam3.layers.layer_set import find_image, find_labels, images_in
 from napari_sam3.layers.tools import Tools
 from napari_sam3.session.session import IDLE, LabelingSession
-from sam3.errors import PromptError, Sam3Error
+from sam3.errors import Sam3Error
 
 from .aligning import choose_labels
 from .batch_run import BatchRun
@@ -26,13 +25,16 @@ from .crash_recovery import Safety
 from .feature_store import Storing
 from .find_run import FindRun
 from .model_menu import ModelMenu
-from .notices import Notices
+from .notices import Notices, tell_error
 from .options import Options
 from .panel import Panel
 from .propagate_run import PropagateRun
+from .saved_session import SessionMenu
+from .series_run import SeriesRun
 from .settings import read_settings, write_setting
+from .taking_labels import take_labels_later
 from .text.panel import NEW_LABELS
-from .text.states import describe_error, describe_mask, describe_state, sentence, takes_labels
+from .text.states import describe_mask, describe_state, takes_labels
 from .text.status import deleted_image
 from .workers import ThreadRunner
 
@@ -64,8 +66,9 @@ class SegmentWidget(QWidget):
         The session's connection to the image chosen; None without one.
     panel, options, models : Panel, Options, ModelMenu
         The controls, and the advanced ones, wired; the choice of a model.
-    storing, batch, finding, propagating : Storing, BatchRun, FindRun, PropagateRun
-        Encoded images on disk; many planes in one go; searches; objects on other planes.
+    storing, batch, finding, propagating, series, sessions
+        Encoded images on disk; many planes in one go; searches; objects on other planes; image
+        after image; saved sessions.
     """
 
     # From the thread that loads a model.
@@ -82,15 +85,15 @@ class SegmentWidget(QWidget):
         self.panel = Panel()
         self.panel.look_at(napari_viewer)
         self.models = ModelMenu(self.panel, self, settings)
-        self.options = Options(
-            self.panel, self.session, lambda: self.binding, self._guard, settings
-        )
+        self.options = Options(self.panel, self.session, lambda: self.binding, self.guard, settings)
         self.safety = Safety(self.panel, self.runner)
-        self.storing = Storing(self.panel, self.session.cache, self.runner, self._on_error)
+        self.storing = Storing(self.panel, self.session.cache, self.runner, self.report)
         ours = self.panel, self.session, lambda: self.binding
-        working = self.runner, self._on_error
+        working = self.runner, self.report
         self.batch, self.finding = BatchRun(*ours, *working), FindRun(*ours, *working)
-        self.propagating = PropagateRun(*ours, self._on_error)
+        self.propagating = PropagateRun(*ours, self.report)
+        self.series, self.sessions = SeriesRun(self), SessionMenu(self)
+        self.safety.restores_unasked = self.series.restores
         self._model = self.models.current
         self._shown_in_3d = self._binding_now = self._closed = self._painted = False
         self._notices = Notices()
@@ -120,18 +123,19 @@ class SegmentWidget(QWidget):
                     align=align,
                     session=self.session,
                     keys=read_settings().keys,
-                    on_error=self._on_error,
+                    on_error=self.report,
                     tools=self.tools,
                     **self.options.prompt_layers,
                 )
             except Exception as error:  # of any kind: Qt must not meet it
-                self._on_error(error)
+                self.report(error)
             else:
                 self.binding.layers_lost.connect(self._on_lost)
                 self.binding.listening_changed.connect(self._on_listening)
                 self.binding.merging_changed.connect(self._on_progress)
                 self.options.bound(self.binding)
                 self.safety.watch(self.binding)
+                self.series.bound(self.binding)
                 self._show_news()
                 self._prepare()
             finally:
@@ -155,7 +159,7 @@ class SegmentWidget(QWidget):
         self._show_news()
         self._prepare()
         if self.binding is not None and any(d.has_target for d in self.session.hand.drafts):
-            self._guard(self.session.predict)
+            self.guard(self.session.predict)
 
     def wait(self, seconds: float | None = None) -> bool:
         """Block until no work runs; its answers come with the next events of Qt."""
@@ -174,6 +178,7 @@ class SegmentWidget(QWidget):
         self._closed = True
         if with_viewer:
             self.tools.leave_alone()
+        self.series.close()
         self._unbind()
         self.tools.remove_all()
         events = self.viewer.layers.events
@@ -210,7 +215,7 @@ class SegmentWidget(QWidget):
         panel.image.activated.connect(self._on_image)
         panel.labels.activated.connect(self._on_labels)
         self.models.chosen.connect(self._on_model)
-        self.models.failed.connect(self._on_error)
+        self.models.failed.connect(self.report)
         self.models.ended.connect(self._on_progress)
         self.options.device_chosen.connect(self._on_device)
         self.options.layers_chosen.connect(self._on_prompt_layers)
@@ -223,7 +228,7 @@ class SegmentWidget(QWidget):
         session.prediction_changed.connect(self._on_progress)
         session.accepted.connect(self._on_progress)
         session.labels_changed.connect(self._on_progress)
-        session.failed.connect(self._on_error)
+        session.failed.connect(self.report)
         events = self.viewer.layers.events
         for emitter in (events.inserted, events.removed, events.renamed):
             emitter.connect(self._on_layers)
@@ -238,7 +243,7 @@ class SegmentWidget(QWidget):
 
     def _take_first_image(self) -> None:
         if not self._closed and self.binding is None and images_in(self.viewer):
-            self._guard(lambda: self._go_on_with(find_image(self.viewer)))
+            self.guard(lambda: self._go_on_with(find_image(self.viewer)))
 
     def _go_on_with(self, image: Image | None) -> None:
         """Work on an image, in the labels that were made for it before if they are there."""
@@ -246,10 +251,11 @@ class SegmentWidget(QWidget):
 
     def _unbind(self) -> None:
         if self.binding is not None:
+            saved = self.series.leave()
             binding, self.binding = self.binding, None
             self.safety.leave()
             self.batch.leave()
-            binding.close()
+            binding.close(discard_journal=saved)
 
     def _prepare(self) -> None:
         if not self._closed and self.binding is not None and self.isVisible():
@@ -264,7 +270,7 @@ class SegmentWidget(QWidget):
     def _on_labels(self, index: int) -> None:
         if self.binding is not None:
             chosen = self.binding.image, self._in_viewer(self.panel.labels_choice.data(index))
-            self._guard(partial(choose_labels, self.panel.question, *chosen, self.set_image))
+            self.guard(partial(choose_labels, self.panel.question, *chosen, self.set_image))
             self.refresh()
 
     def _tell_device(self, text: str) -> None:
@@ -300,18 +306,18 @@ class SegmentWidget(QWidget):
 
     def _on_restore(self, _checked: bool = False) -> None:
         if self.binding is not None:
-            self._guard(
+            self.guard(
                 self.binding.restore if self.binding.layers.missing else self.binding.show_2d
             )
             self._show_news()
             self.refresh()
 
-    def _guard(self, command: Callable[[], Any]) -> Any:
+    def guard(self, command: Callable[[], Any]) -> Any:
         """Run something; errors of any kind are shown, because Qt would end the process."""
         try:
             return command()
         except Exception as error:
-            self._on_error(error)
+            self.report(error)
             return None
 
     # ------------------------------------------------------- what others tell us
@@ -327,6 +333,7 @@ class SegmentWidget(QWidget):
             QTimer.singleShot(0, self._leave_lost_image)
         if event.type == "inserted" and (lost or binding is None) and images_in(self.viewer):
             QTimer.singleShot(0, self._take_first_image)
+        take_labels_later(self, event)
         self.refresh()
 
     def _on_lost(self, _error: Sam3Error) -> None:
@@ -354,18 +361,11 @@ class SegmentWidget(QWidget):
         self._show_news()
         self.refresh()
 
-    def _on_error(self, error: BaseException) -> None:
-        if self._closed:
-            return
-        if isinstance(error, NothingThereError | MissedError):
-            # A miss is said where it is looked for, without a message over the window.
-            self.panel.show_status(sentence(error))
+    def report(self, error: BaseException) -> None:
+        """Say what went wrong: on the panel, and if it matters in a message."""
+        if not self._closed:
+            tell_error(self.panel, self._notices, error)
             self.refresh()
-            return
-        text = describe_error(error)
-        self.panel.show_status(text, error=True)
-        self.refresh()
-        self._notices.show(text, warning=isinstance(error, PromptError))
 
     # ----------------------------------------------------------------- showing
 

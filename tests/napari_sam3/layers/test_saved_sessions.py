@@ -30,22 +30,23 @@ CLASSES = (LabelClass("nucleus", "#26a269"), LabelClass("other", "#e66100"))
 def describe(binding: Binding) -> Any:
     """Return all that is to be the same, without what is new in each viewer."""
     session = binding.session
-    table = binding.labels.features
+    table, plane = binding.labels.features, binding.plane
+    assert plane is not None
     return (
         binding.labels.data.tolist(),
         [
-            (one.id, one.plane.plane, one.category, one.prompts, one.time)
+            (one.id, repr(getattr(one.plane, "plane", None)), one.category, one.prompts, one.time)
             for one in session.objects_in(binding.labels.unique_id)
         ],
         table[["index", "class", "plane", "time"]].values.tolist(),
         sorted(
-            (repr(key.plane), [one.prompts for one in hand.drafts])
+            (repr(getattr(key, "plane", None)), [one.prompts for one in hand.drafts])
             for key, hand in session.all_hands().items()
         ),
         [operation.kind for operation in session.operations],
         (session.mode, session.policy, session.category),
-        binding.plane,
-        list(binding.prompts_on(binding.plane).values()),
+        plane,
+        list(binding.prompts_on(plane).values()),
     )
 
 
@@ -169,7 +170,7 @@ def test_a_session_whose_image_is_not_there_says_so(
     assert not len(viewer.layers)
 
 
-def _change(change: Callable[[dict[str, Any]], None]) -> Callable[[Path], None]:
+def _change(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], None]:
     def do(path: Path) -> None:
         content = json.loads(gzip.decompress(path.read_bytes()))
         change(content)
@@ -178,13 +179,13 @@ def _change(change: Callable[[dict[str, Any]], None]) -> Callable[[Path], None]:
     return do
 
 
-DAMAGES: dict[str, Callable[[Path], None]] = {
-    "cut": lambda path: path.write_bytes(path.read_bytes()[:-30]) and None,
-    "empty": lambda path: path.write_bytes(b"") and None,
-    "not packed": lambda path: path.write_bytes(b"{}") and None,
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "cut": lambda path: path.write_bytes(path.read_bytes()[:-30]),
+    "empty": lambda path: path.write_bytes(b""),
+    "not packed": lambda path: path.write_bytes(b"{}"),
     "another file": _change(lambda c: c.update(format="napari-sam3 session")),
     "version": _change(lambda c: c.update(version=2)),
-    "lacks": _change(lambda c: c.pop("steps") and None),
+    "lacks": _change(lambda c: c.pop("steps")),
     "objects": _change(lambda c: c.update(present=[99])),
     "shape": _change(lambda c: c.update(shape=[2, 10, 10])),
     "huge": _change(lambda c: c.update(shape=[1 << 20, 1 << 20, 1 << 20])),

@@ -1,0 +1,137 @@
+"""napari's File > Open for what this plugin writes: labels with scale, units, classes and table."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_sam3.labels.beside_images import read_table
+from napari_sam3.labels.formats.label_files import open_label_file
+from sam3.errors import ImageError, Sam3Error
+
+from .image_files import OPENED_FROM
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from napari_sam3.core.axes import ImageAxes
+    from napari_sam3.labels.formats.object_table import ObjectTable
+
+__all__ = ["features_of", "get_labels_reader", "get_session_reader", "read_labels", "read_session"]
+
+LayerData = tuple[Any, dict[str, Any], str]
+Reader = Callable[[str | Sequence[str]], list[LayerData]]
+# Columns that come first in a table of features, in this order.
+_FIRST = ("index", "class", "score", "plane")
+
+
+def get_labels_reader(path: str | Sequence[str]) -> Reader | None:
+    """Return a reader if all paths are files of labels; None for other images."""
+    paths = [path] if isinstance(path, str) else list(path)
+    return read_labels if paths and all(_holds_labels(one) for one in paths) else None
+
+
+def get_session_reader(path: str | Sequence[str]) -> Reader | None:
+    """Return a reader of saved sessions; None for other files."""
+    paths = [path] if isinstance(path, str) else list(path)
+    return read_session if paths and all(Path(one).is_file() for one in paths) else None
+
+
+def read_labels(path: str | Sequence[str]) -> list[LayerData]:
+    """Read files of labels as Labels layers, with what is known of the objects.
+
+    Raises
+    ------
+    sam3.errors.Sam3Error
+        If a file cannot be read.
+    """
+    paths = [path] if isinstance(path, str) else path
+    return [_read_labels(Path(one)) for one in paths]
+
+
+def read_session(path: str | Sequence[str]) -> list[LayerData]:
+    """Read the labels of saved sessions; "Open session" of the panel opens all of it.
+
+    Raises
+    ------
+    sam3.errors.Sam3Error
+        If a file cannot be read.
+    """
+    from napari_sam3.records.saved_session import read_saved_session
+
+    from .saved_sessions import labels_of, objects_table
+
+    found: list[LayerData] = []
+    for one in [path] if isinstance(path, str) else path:
+        saved = read_saved_session(one)
+        about = {
+            "name": saved.image.name + " labels",
+            "features": features_of(objects_table(saved)),
+            "metadata": {OPENED_FROM: (str(one), "")},
+        }
+        found.append((labels_of(saved), about, "labels"))
+    return found
+
+
+def features_of(table: ObjectTable) -> pd.DataFrame:
+    """Return a table of objects as features of a Labels layer, a row for each label and plane."""
+    import pandas as pd
+
+    rows = [
+        {"index": label, **({"plane": plane} if plane else {}), **known}
+        for (label, plane), known in table.rows.items()
+    ]
+    frame = pd.DataFrame(rows)
+    order = [name for name in _FIRST if name in frame]
+    return frame[[*order, *(name for name in frame if name not in order)]]
+
+
+def _holds_labels(path: str) -> bool:
+    """Whether a file or folder holds whole numbers, one in each pixel."""
+    if not os.path.exists(path):
+        return False
+    try:
+        image = open_label_file(path)
+    except Sam3Error:
+        return False
+    try:
+        data = image.data[0] if image.multiscale else image.data
+        return np.dtype(data.dtype).kind in "iub"
+    finally:
+        image.close()
+
+
+def _read_labels(path: Path) -> LayerData:
+    image = open_label_file(path)
+    try:
+        finest = image.data[0] if image.multiscale else image.data
+        if np.dtype(finest.dtype).kind not in "iub":
+            raise ImageError(
+                f"{str(path)!r} holds no labels but {finest.dtype}. Expected whole numbers. Open "
+                "it as an image"
+            )
+        # In memory, so that objects can be written to it; the file is written by saving.
+        data = np.array(finest[...])
+        if data.dtype.kind in "ub" and data.dtype.itemsize < 4:
+            data = data.astype(np.uint32)
+        about = {**_placed(image.axes), "name": path.name.split(".")[0] + " labels"}
+    finally:
+        image.close()
+    about["metadata"] = {OPENED_FROM: (str(path), "")}
+    table = read_table(path)
+    if table is not None:
+        about["features"] = features_of(table.fitted(data.shape))
+    return data, about, "labels"
+
+
+def _placed(axes: ImageAxes) -> Mapping[str, Any]:
+    return {
+        "scale": axes.scale,
+        "translate": axes.translate,
+        "units": [unit or "pixel" for unit in axes.units],
+        "axis_labels": axes.names,
+    }

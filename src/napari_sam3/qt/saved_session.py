@@ -1,0 +1,84 @@
+"""Save session and Open session, in the panel."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_sam3.layers.saved_sessions import open_saved, reopen, save_session
+from sam3.errors import Sam3Error
+
+from .text import series as series_text
+
+if TYPE_CHECKING:
+    from .widget import SegmentWidget
+
+__all__ = ["SessionMenu"]
+
+
+class SessionMenu:
+    """Writes the session on the image of a widget to a file, and opens such files.
+
+    Parameters
+    ----------
+    widget : SegmentWidget
+        Has panel, viewer and binding.
+    """
+
+    def __init__(self, widget: SegmentWidget) -> None:
+        self._widget = widget
+        panel = widget.panel.series
+        panel.save_chosen.connect(lambda path: widget.guard(partial(self.save, path)))
+        panel.open_chosen.connect(lambda path: widget.guard(partial(self.open, path)))
+
+    def save(self, path: str) -> None:
+        """Save the session; what is in the file is replaced.
+
+        Raises
+        ------
+        SessionFileError
+            If it cannot be written.
+        sam3.errors.Sam3Error
+            If there is no image.
+        """
+        widget = self._widget
+        if widget.binding is None:
+            raise Sam3Error("there is no session to save. Expected an open image. Open one first")
+        save_session(widget.binding, path, widget.panel.advanced.classes.classes)
+        widget.panel.show_status(series_text.session_saved(Path(path).name))
+
+    def open(self, path: str) -> None:
+        """Open a saved session, or replay a session file that a script wrote.
+
+        Raises
+        ------
+        SessionFileError, LayerError
+            If it cannot be read, or its image is not there.
+        """
+        widget = self._widget
+        if _holds_operations(path):
+            if widget.binding is None:
+                raise Sam3Error(
+                    f"{Path(path).name!r} holds steps to be done again, without their image. "
+                    "Expected it to be open. Open the image, then the session"
+                )
+            widget.binding.replay(path)
+            return
+        saved, image, labels = open_saved(widget.viewer, path)
+        if widget.set_image(image, labels) and widget.binding is not None:
+            reopen(widget.binding, saved)
+            widget.options.add_classes(saved.classes)
+            widget.viewer.reset_view()
+            widget.refresh()
+
+
+def _holds_operations(path: str) -> bool:
+    """Whether a file is one of operations; what is damaged is reported when it is read."""
+    from napari_sam3.records.session_file import read_session
+
+    try:
+        read_session(path)
+    except Sam3Error:
+        return False
+    return True

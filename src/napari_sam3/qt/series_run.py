@@ -1,0 +1,448 @@
+"""A series of images in the window: open, go on, save as you go, resume."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QObject, QTimer
+
+from napari_sam3.images.listing import Source
+from napari_sam3.layers.image_files import first_plane
+from napari_sam3.layers.series_view import SeriesKeys, ShownImage, Work
+from napari_sam3.records.series import ImageState
+from napari_sam3.session.series import ImageSeries, OpenedImage, SeriesItem
+from sam3.errors import ImageError, Sam3Error
+
+from .background import Background
+from .notices import Notices
+from .settings import read_settings
+from .text import series as series_text
+
+if TYPE_CHECKING:
+    from napari_sam3.core.operations import LabelChange
+    from napari_sam3.images.plane_image import RenderedPlane
+    from napari_sam3.layers.binding import Binding
+
+    from .widget import SegmentWidget
+
+__all__ = ["SeriesRun"]
+
+#: Labels are written so long (ms) after the last change, and after PAUSES times as long as the
+#: last time took; larger ones (bytes) only when the image is left.
+QUIET_MS, PAUSES, LARGEST_AS_YOU_GO = 250, 10, 1 << 26
+
+
+class SeriesRun(QObject):
+    """Drives a series of images.
+
+    Parameters
+    ----------
+    widget : SegmentWidget
+        Has panel, session and binding.
+
+    Attributes
+    ----------
+    series : ImageSeries or None
+        The series that is open.
+    shown : ShownImage or None
+        The image of it that is open.
+    """
+
+    def __init__(self, widget: SegmentWidget) -> None:
+        super().__init__()
+        self._widget, self._panel = widget, widget.panel.series
+        self._session, self._notices = widget.session, Notices()
+        self.files = Background(self)
+        self.series: ImageSeries | None = None
+        self.shown: ShownImage | None = None
+        self._ahead: tuple[OpenedImage, RenderedPlane | None] | None = None
+        self._keys: SeriesKeys | None = None
+        # Changed since it was written; being written; left or read; written before it is left.
+        self._dirty = self._writing = self._busy = self._settled = False
+        self._closed = False
+        self._going: Callable[[], None] | None = None
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.timeout.connect(self._save_as_you_go)
+        self._seconds = 0.0
+        self._connect()
+
+    def _connect(self) -> None:
+        panel, session = self._panel, self._session
+        panel.source_chosen.connect(self.open)
+        panel.close_button.clicked.connect(lambda: self._leave_for(self._close_series))
+        panel.next.clicked.connect(lambda: self.step(1))
+        panel.previous.clicked.connect(lambda: self.step(-1))
+        panel.item_chosen.connect(self.go_to)
+        panel.state_chosen.connect(self.set_states)
+        panel.only_open.toggled.connect(lambda _on: self._look_ahead())
+        session.labels_changed.connect(self._on_labels)
+        session.prompts_changed.connect(self._on_prompts)
+        session.busy_changed.connect(self._on_stage)
+        session.ahead.to_come = self._to_come
+
+    # ------------------------------------------------------------------ commands
+
+    def open(self, source: Source, labels: str | None = None) -> None:
+        """Open a series, at the image where it was left."""
+        self._leave_for(partial(self._open, source, labels))
+
+    def step(self, step: int) -> None:
+        """Go to the next image, or to the one before, accepting what is in hand."""
+        if self.series is None or self.shown is None:
+            return
+        item = self.shown.opened.item
+        only = self._panel.only_open.isChecked()
+        found = self.series.neighbour(item, step, only_open=only)
+        leave: Callable[[], None] = partial(self._tell_end, step)
+        if found is not None:
+            leave = partial(self._load, found, step)
+        self._leave_for(leave, forward=step > 0)
+
+    def go_to(self, item: SeriesItem) -> None:
+        """Go to any image of the series."""
+        if self.shown is None or item != self.shown.opened.item:
+            self._leave_for(partial(self._load, item, 0))
+
+    def set_states(self, items: list[SeriesItem], state: ImageState) -> None:
+        """Note what became of images."""
+        if self.series is not None:
+            for item in items:
+                self.series.set_state(item, state, note="", flush=False)
+                self._panel.model.refresh(item.key)
+            self._flush()
+            self._show_position()
+
+    def close(self) -> None:
+        """Save, and let go of the series; for the end of the widget."""
+        self._closed = True
+        self._timer.stop()
+        self.files.close()
+        self._panel.model.close()
+        self._session.ahead.to_come = None
+        self.leave()
+        if self.series is not None:
+            self._widget.guard(self.series.flush)
+            self.series.close()
+            self.series = None
+
+    def bound(self, binding: Binding) -> None:
+        """Give the layers of a binding the keys of a series."""
+        self._release_keys()
+        commands = {
+            "next_image": lambda: self.step(1),
+            "previous_image": lambda: self.step(-1),
+        }
+        self._keys = SeriesKeys(binding, read_settings().keys, commands)
+
+    def leave(self) -> bool:
+        """Save what is not saved, at once; whether all there is of the image is on the disk."""
+        self._release_keys()
+        shown, series = self.shown, self.series
+        binding = self._widget.binding
+        if shown is None or series is None or binding is None or not shown.is_bound(binding):
+            return False
+        if not self._settled and (self._dirty or binding.session.hand.drafts):
+            self.files.wait()
+            work = shown.work(binding, self._classes())
+            try:
+                if not work.is_empty or series.labels_path(work.opened.item).exists():
+                    series.note_labels(work.opened.item, work.write(series, whole=True))
+                self._note(work, None)
+                series.flush()
+            except Sam3Error as error:
+                self._widget.report(error)
+                return False
+            self._dirty = False
+        return True
+
+    def restores(self, binding: Binding) -> bool:
+        """Whether what a crash left of an image comes back without asking: that of a series."""
+        return self.shown is not None and self.shown.is_bound(binding)
+
+    # -------------------------------------------------------------- leave an image
+
+    def _leave_for(self, go: Callable[[], None], *, forward: bool = False) -> None:
+        """Save, and then do what is asked for; `forward` accepts what is in hand first."""
+        binding = self._widget.binding
+        if self._going is not None or self._busy or self._closed:
+            return
+        if self.shown is None or binding is None or not self.shown.is_bound(binding):
+            go()
+            return
+        if forward and not binding.finish_object():
+            return
+        self._going = partial(self._save_and_go, go, forward)
+        self._go_when_idle()
+
+    def _on_stage(self, _stage: str) -> None:
+        if self._going is not None:
+            QTimer.singleShot(0, self._go_when_idle)
+
+    def _go_when_idle(self) -> None:
+        """Go on once masks that were accepted are there, and nothing is being written."""
+        if self._going is not None and not self._session.busy and not self._writing:
+            going, self._going = self._going, None
+            going()
+
+    def _save_and_go(self, go: Callable[[], None], forward: bool) -> None:
+        binding, shown = self._widget.binding, self.shown
+        if binding is None or shown is None or not shown.is_bound(binding):
+            go()
+            return
+        if forward and any(one.has_target for one in self._session.hand.drafts):
+            return  # it could not be accepted, which was said
+        self._busy = True
+        self._write(
+            shown.work(binding, self._classes()),
+            partial(self._on_left, go, forward),
+            whole=True,
+        )
+
+    def _on_left(self, go: Callable[[], None], forward: bool, work: Work) -> None:
+        self._busy, self._dirty, self._settled = False, False, True
+        state: ImageState | None = None
+        if forward:
+            state = "done" if work.objects else "skipped"
+        self._note(work, state)
+        if self.shown is not None and self.shown.changed_on_disk:
+            self._tell(series_text.image_changed(work.opened.item.key))
+        self._flush()
+        go()
+
+    def _note(self, work: Work, state: ImageState | None) -> None:
+        """Note what became of an image; without a state, that it is in work if it has objects."""
+        assert self.series is not None
+        item, objects = work.opened.item, work.objects
+        before = self.series.entry(item).state
+        if state is None:
+            state = "work" if before in ("todo", "skipped") and objects else before
+        self.series.set_state(item, state, note="", objects=objects, flush=False)
+        self._panel.model.refresh(item.key)
+        self._show_position()
+
+    # -------------------------------------------------------------------- save
+
+    def _on_labels(self, _change: LabelChange) -> None:
+        if self.shown is not None and self.shown.is_bound(self._widget.binding):
+            self._dirty, self._settled = True, False
+            if not self._timer.isActive():
+                self._timer.start(max(QUIET_MS, round(1000 * PAUSES * self._seconds)))
+
+    def _on_prompts(self, _key: object) -> None:
+        self._settled = False
+
+    def _save_as_you_go(self) -> None:
+        binding, shown = self._widget.binding, self.shown
+        if binding is None or shown is None or not shown.is_bound(binding) or not self._dirty:
+            return
+        if self._writing or self._busy or self._session.busy:
+            self._timer.start(QUIET_MS)
+        elif binding.sync.store.data.nbytes <= LARGEST_AS_YOU_GO:
+            self._dirty = False
+            work = shown.work(binding, self._classes())
+            self._write(work, partial(self._on_saved, shown), whole=False)
+
+    def _on_saved(self, shown: ShownImage, work: Work) -> None:
+        if shown is self.shown:
+            self._note(work, None)
+            self._flush()
+
+    def _write(self, work: Work, done: Callable[[Work], None], *, whole: bool) -> None:
+        series, item = self.series, work.opened.item
+        assert series is not None
+        before = series.labels_path(item)
+        if work.is_empty and not before.exists():
+            done(work)
+            return
+        self._writing, began = True, time.monotonic()
+
+        def on_written(found: Any) -> None:
+            self._writing = False
+            self._seconds = time.monotonic() - began
+            if isinstance(found, BaseException):
+                self._dirty, self._busy = True, False
+                self._widget.report(found)
+                return
+            if found != before:
+                self._tell(series_text.moved(before.name, found.name))
+            series.note_labels(item, found)
+            done(work)
+            self._go_when_idle()
+
+        self.files.call(partial(work.write, series, whole=whole), on_written)
+
+    def _flush(self) -> None:
+        if self.series is not None:
+            self.files.call(self.series.flush, self._on_flushed)
+
+    def _on_flushed(self, found: Any) -> None:
+        if isinstance(found, BaseException):
+            self._widget.report(found)
+
+    # -------------------------------------------------------------- open an image
+
+    def _open(self, source: Source, labels: str | None) -> None:
+        self._close_series()
+        self._widget.panel.show_status(series_text.OPENING)
+        self.files.call(partial(ImageSeries, source, labels), self._on_opened)
+
+    def _on_opened(self, found: Any) -> None:
+        if isinstance(found, BaseException):
+            self._widget.report(found)
+            return
+        self.series = found
+        self._panel.model.show_series(found)
+        self._panel.show_open(True)
+        item = found.current
+        if item is None:
+            self._tell(series_text.ALL_DONE)
+            item = found.items[0]
+        self._load(item, 1)
+
+    def _close_series(self) -> None:
+        self._remove_shown()
+        self._ahead = None
+        if self.series is not None:
+            self.series.close()
+            self.series = None
+        self._panel.model.show_series(None)
+        self._panel.show_open(False)
+
+    def _load(self, item: SeriesItem, step: int) -> None:
+        assert self.series is not None
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None and ahead[0].item == item:
+            self._show(ahead[0])
+            return
+        self._widget.panel.show_status(series_text.READING)
+        self._busy = True
+        self.files.call(partial(self.series.read, item), partial(self._on_read, item, step))
+
+    def _on_read(self, item: SeriesItem, step: int, found: Any) -> None:
+        self._busy = False
+        if isinstance(found, OpenedImage):
+            self._show(found)
+            return
+        series = self.series
+        if series is None:
+            return
+        self._widget.report(found)
+        if not isinstance(found, ImageError):
+            return
+        self._note_unreadable(item, found)
+        beyond = series.neighbour(item, step or 1)
+        if beyond is not None and (step or self.shown is None):
+            self._load(beyond, step or 1)
+
+    def _note_unreadable(self, item: SeriesItem, error: BaseException) -> None:
+        assert self.series is not None
+        self.series.set_state(item, "skipped", note=str(error)[:1000], flush=False)
+        self._panel.model.refresh(item.key)
+        self._tell(series_text.skipped(item.key, str(error)))
+        self._flush()
+
+    def _show(self, opened: OpenedImage) -> None:
+        series, viewer = self.series, self._widget.viewer
+        assert series is not None
+        before, camera = self.shown, _view_of(self.shown)
+        shown = ShownImage(viewer, opened)
+        bound = self._widget.set_image(shown.image, shown.labels)
+        self.shown = shown
+        if bound:
+            self._widget.guard(partial(shown.show_saved, self._widget.binding))
+            if opened.session is not None:
+                self._widget.options.add_classes(opened.session.classes)
+        if before is not None:
+            before.remove(self._session.reopening.forget)
+            # Features of images that are gone make room for those to come.
+            self._session.cache.shrink(self._session.cache.limit_bytes // 4)
+        if camera != _view_of(shown):
+            viewer.reset_view()
+        for note in opened.notes:
+            self._tell(note)
+        series.set_current(opened.item, flush=False)
+        if series.entry(opened.item).state == "skipped" and series.entry(opened.item).note:
+            series.set_state(opened.item, "todo", note="", flush=False)
+        self._flush()
+        self._dirty = self._settled = False
+        self._panel.show_current(opened.item)
+        self._show_position()
+        self._look_ahead()
+
+    def _remove_shown(self) -> None:
+        if self.shown is not None:
+            shown, self.shown = self.shown, None
+            if shown.is_bound(self._widget.binding):
+                self._widget.set_image(None)
+            shown.remove(self._session.reopening.forget)
+
+    # -------------------------------------------------------------- the next one
+
+    def _look_ahead(self) -> None:
+        """Read the next image, and have the model encode it while there is nothing to do."""
+        series, shown = self.series, self.shown
+        if series is None or shown is None or self._closed:
+            return
+        only = self._panel.only_open.isChecked()
+        item = series.neighbour(shown.opened.item, 1, only_open=only)
+        if item is None or (self._ahead is not None and self._ahead[0].item == item):
+            return
+        self.files.call(partial(series.read, item), partial(self._on_ahead, shown, item))
+
+    def _on_ahead(self, shown: ShownImage, item: SeriesItem, found: Any) -> None:
+        if shown is not self.shown or self.series is None:
+            return
+        if isinstance(found, ImageError):
+            self._note_unreadable(item, found)
+            self._look_ahead()
+            return
+        binding = self._widget.binding
+        if isinstance(found, OpenedImage) and binding is not None:
+            contrast = binding.sync.plane.source.contrast
+            self._ahead = found, first_plane(found.image, contrast, item.key)
+            self._session.prepare()
+
+    def _to_come(self) -> list[RenderedPlane]:
+        plane = None if self._ahead is None else self._ahead[1]
+        return [] if plane is None else [plane]
+
+    # ----------------------------------------------------------------- showing
+
+    def _show_position(self) -> None:
+        series, shown = self.series, self.shown
+        if series is None or shown is None:
+            return
+        number = series.place(shown.opened.item)
+        counts = series.counts()
+        text = series_text.position(
+            number + 1, len(series.items), counts["done"], counts["skipped"]
+        )
+        self._panel.show_position(text, first=number == 0, last=False)
+
+    def _tell_end(self, step: int) -> None:
+        assert self.series is not None
+        left = self.series.remaining
+        text = series_text.LAST_IMAGE if step > 0 else series_text.FIRST_IMAGE
+        self._tell(text if left else series_text.ALL_DONE, quietly=True)
+
+    def _tell(self, text: str, *, quietly: bool = False) -> None:
+        self._widget.panel.show_status(text)
+        if not quietly:
+            self._notices.show(text, warning=True)
+
+    def _classes(self) -> Any:
+        return self._widget.panel.advanced.classes.classes
+
+    def _release_keys(self) -> None:
+        if self._keys is not None:
+            self._keys.close()
+            self._keys = None
+
+
+def _view_of(shown: ShownImage | None) -> Any:
+    """Return what decides whether the view of the image before fits."""
+    return None if shown is None else (shown.identity.shape, tuple(shown.image.scale))

@@ -1,0 +1,49 @@
+"""Labels that are opened after their image: used in place of new ones that hold nothing yet."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Labels
+from qtpy.QtCore import QTimer
+
+from napari_sam3.layers.layer_set import fits_by_itself, is_made_for
+
+if TYPE_CHECKING:
+    from napari_sam3.layers.binding import Binding
+
+    from .widget import SegmentWidget
+
+__all__ = ["take_labels_later"]
+
+
+def take_labels_later(widget: SegmentWidget, event: Any) -> None:
+    """Have a widget use a layer that was just added, if it holds labels of the image it works on.
+
+    Later, because napari is still at work on its layers.
+    """
+    layer = event.value if event.type == "inserted" else None
+    if isinstance(layer, Labels) and widget.binding is not None:
+        QTimer.singleShot(0, partial(_take, widget, layer))
+
+
+def _take(widget: SegmentWidget, layer: Labels) -> None:
+    binding = widget.binding
+    if binding is None or not binding.layers.has(layer) or not fits_by_itself(layer, binding.image):
+        return
+    if not _is_untouched(binding):
+        return
+    empty = binding.labels
+    if widget.set_image(binding.image, layer) and binding.layers.has(empty):
+        widget.viewer.layers.remove(empty)
+
+
+def _is_untouched(binding: Binding) -> bool:
+    """Whether the labels in use were made by the widget, and nothing was done in them yet."""
+    labels, session = binding.labels, binding.session
+    if not is_made_for(labels, binding.image) or labels.multiscale:
+        return False
+    done = session.has_step(binding.sync.owns) or session.has_step(binding.sync.owns, undone=True)
+    return not done and not session.hand.drafts and not np.any(labels.data)
