@@ -59,6 +59,7 @@ def gui_rows(
         for side in sides:
             yield from _rows(_run("click", side=side, clicks=clicks))
         yield from _rows(_run("objects", count=count))
+        yield from _rows(_run("series", side=min(1024, sides[0]), images=5 if clicks > 2 else 2))
         yield from _rows(_run("freeze", model=model, side=1008, seconds=seconds))
 
 

@@ -93,10 +93,11 @@ class Desk:
             if frames != self._frames or not widget.wait(0):
                 frames, since = self._frames, time.perf_counter()
 
-    def click(self, place: Place, *, shift: bool = False) -> Click:
-        """Click and wait until the mask is on the screen."""
-        self.hand.move(place)
-        self.settle()
+    def click(self, place: Place, *, shift: bool = False, at_once: bool = False) -> Click:
+        """Click, at once or when all is at rest, and wait until the mask is on the screen."""
+        if not at_once:
+            self.hand.move(place)
+            self.settle()
         click = self._click = Click(time.perf_counter())
         self.hand.click(place, shift=shift)
         self.hand.wait_until(lambda: click.drawn > 0, f"the mask of a click at {place}", 600)

@@ -10,6 +10,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -176,11 +177,47 @@ def objects(count: int) -> list[Result]:
     return [(f"an object by Shift+click, encoding included, {len(places)} nuclei", seconds, beside)]
 
 
+def series(side: int, images: int) -> list[Result]:
+    """Click on each image of a series, and at once on the next one after *Next*."""
+    import tempfile
+    from pathlib import Path
+
+    from benchmarks.gui_desk import opened
+
+    present, first = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        planes = [_nuclei(side, seed) for seed in range(images)]
+        for number, (plane, _) in enumerate(planes):
+            np.save(Path(folder) / f"{number}.npy", plane)
+        with opened(planes[0][0]) as desk:
+            run = desk.widget.series
+            run.open(folder)
+            for number, (_, middles) in enumerate(planes):
+                desk.hand.wait_until(partial(_shows, run, number), f"image {number}")
+                if number:
+                    desk.hand.rest()
+                    first.append(desk.click(middles[0], at_once=True).seconds)
+                    desk.type(KEYS["accept"])
+                for place in middles[1:4]:
+                    present.append(desk.click(place).seconds)
+                    desk.type(KEYS["accept"])
+                desk.settle()  # the next image is encoded
+                desk.hand.type(KEYS["next_image"])
+    ratio = statistics.median(first) / statistics.median(present)
+    name = f"{side} x {side} px"
+    beside = f"{ratio:.2f} times a click on the image that is open"
+    return [
+        (f"click to mask on an image of a series, {name}", present, ""),
+        (f"the first click on the next one, at once after *Next*, {name}", first, beside),
+    ]
+
+
 PARTS: dict[str, Callable[..., list[Result]]] = {
     "freeze": freeze,
     "click": click,
     "open": open_plugin,
     "objects": objects,
+    "series": series,
 }
 
 
@@ -190,12 +227,17 @@ def main(argv: Sequence[str]) -> None:
     print(json.dumps(PARTS[part](**json.loads(options))))
 
 
-def _nuclei(side: int) -> tuple[npt.NDArray[np.uint16], list[Place]]:
+def _shows(run: Any, number: int) -> bool:
+    shown = run.shown
+    return shown is not None and run.series.place(shown.opened.item) == number
+
+
+def _nuclei(side: int, seed: int = 3) -> tuple[npt.NDArray[np.uint16], list[Place]]:
     """Make a plane of nuclei; returns it and middles (row, column), the first near its centre."""
     from napari_sam3.layers.sample_data import make_nuclei
 
     tile = min(side, TILE)
-    image, labels = make_nuclei((1, tile, tile), count=tile * tile // 4400, seed=3)
+    image, labels = make_nuclei((1, tile, tile), count=tile * tile // 4400, seed=seed)
     times = side // tile
     corner = tile * (times // 2)
     places = [(row + corner, column + corner) for row, column in deepest_pixels(labels[0])]

@@ -14,10 +14,11 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_sam3.cli.demo import COINS, IN_HAND, PLUGIN, WIDGET, Person
+from napari_sam3.cli.demo import COINS, IN_HAND, PLUGIN, WIDGET, Person, Take
 from napari_sam3.cli.virtual_display import virtual_display
 
 if TYPE_CHECKING:
@@ -106,12 +107,59 @@ def many(stage: Stage) -> None:
     stage.settle()
 
 
+def series(stage: Stage) -> None:
+    """Label some images of a series, and show its list."""
+    import tempfile
+    from pathlib import Path
+
+    import tifffile
+
+    from napari_sam3.layers.sample_data import make_nuclei
+
+    stage.viewer.window.resize(*TALL)
+    folder = tempfile.mkdtemp()
+    images = [make_nuclei((1, 256, 256), count=24, seed=seed) for seed in range(6)]
+    for number, (image, _) in enumerate(images, 1):
+        tifffile.imwrite(Path(folder) / f"nuclei {number}.tif", image[0])
+    (Path(folder) / "nuclei 3.tif").write_bytes(b"II*")
+    run = stage.widget.series
+    run.open(folder)
+    for number, (_, labels) in enumerate(images[:2]):
+        stage.hand.wait_until(partial(_shows, run, number), "an image")
+        stage.settle()
+        _label(stage, labels[0], 7)
+        stage.hand.type(".")
+    stage.hand.wait_until(partial(_shows, run, 3), "an image")
+    stage.settle()
+    _label(stage, images[3][1][0], 4)
+    stage.widget.panel.series.fold.unfold(True)
+    stage.hand.wait_until(
+        lambda: len(stage.widget.panel.series.model._pictures) > 4, "the pictures"
+    )
+    stage.hand.rest()
+
+
+def _shows(run: Any, number: int) -> bool:
+    shown = run.shown
+    return shown is not None and run.series.place(shown.opened.item) == number
+
+
+def _label(stage: Stage, labels: Any, count: int) -> None:
+    import numpy as np
+
+    for number in range(1, count + 1):
+        row, column = np.argwhere(labels == number).mean(axis=0).tolist()
+        stage.person.show(Take(clicks=((row, column),)))
+        stage.hand.type("N")
+
+
 STATES: dict[str, Callable[[Stage], None]] = {
     "first-click": first_click,
     "accepted": accepted,
     "many-objects": many,
     "batch": batch,
     "advanced": advanced,
+    "series": series,
     "error": error,
 }
 

@@ -69,6 +69,16 @@ def sample_stack() -> Names:
     return {}
 
 
+def images() -> Names:
+    """A folder of images, for a series."""
+    Path("images").mkdir()
+    for number, left in enumerate((0, 40), 1):
+        tifffile.imwrite(
+            f"images/coins {number}.tif", skimage.data.coins()[:250, left : left + 300]
+        )
+    return {}
+
+
 def small_stack() -> Names:
     """Ten planes with what the page on batches clicks on."""
     tifffile.imwrite("stack.tif", make_nuclei((12, 128, 200), count=14, seed=2)[0][:10])

@@ -50,7 +50,7 @@ def main(folder: str, journals: str) -> None:
     Safety.folder = journals
     viewer = napari.Viewer()
     viewer.window.resize(900, 600)
-    widget = SegmentWidget(viewer)
+    widget: Any = SegmentWidget(viewer)
     viewer.window.add_dock_widget(widget, name="SAM 3")
     hand, run = Robot(viewer), widget.series
     run.open(folder)

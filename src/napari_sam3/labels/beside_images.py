@@ -15,7 +15,6 @@ import numpy.typing as npt
 from napari_sam3.core.axes import ImageAxes
 from sam3.errors import ImageError
 
-from .formats.choice import export_labels
 from .formats.label_files import open_label_file
 from .formats.object_table import ObjectTable
 from .output_files import ExportError
@@ -136,6 +135,8 @@ class LabelFiles:
         ExportError
             If they cannot be written; the file is as it was then.
         """
+        from .formats.choice import export_labels
+
         if self.is_changed(path):
             path = _free_name(path)
         export_labels(labels, path, self.format, axes=axes, table=table, overwrite=True)

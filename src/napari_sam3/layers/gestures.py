@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from .layer_set import LayerSet
 
-__all__ = ["KEYS", "GestureTarget", "Gestures", "LayerCommand", "Place"]
+__all__ = ["KEYS", "OF_SERIES", "GestureTarget", "Gestures", "LayerCommand", "Place"]
 
 #: A position in world coordinates.
 Place = Sequence[float]
@@ -44,6 +44,9 @@ KEYS: Mapping[str, str] = MappingProxyType(
         "previous_image": ",",
     }
 )
+
+#: Keys of a series of images, which is bound by `napari_sam3.layers.series_view.SeriesKeys`.
+OF_SERIES = ("next_image", "previous_image")
 
 
 class GestureTarget(Protocol):
@@ -115,7 +118,7 @@ class Gestures:
 
     def _bind_keys(self, layer: Layer) -> None:
         for name, key in self._keys.items():
-            if name not in self._target.commands:  # those of a series of images have their own
+            if name in OF_SERIES:
                 continue
             self._bound.append(LayerCommand(layer, key, self._target.commands[name]))
         for number in range(1, 10):

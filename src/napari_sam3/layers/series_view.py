@@ -12,7 +12,8 @@ import numpy as np
 
 from napari_sam3.core.classes import LabelClass
 from napari_sam3.labels.formats.object_table import ObjectTable
-from napari_sam3.session.series import ImageSeries, OpenedImage, identity_of
+from napari_sam3.session.series import ImageSeries
+from napari_sam3.session.series_images import OpenedImage, identity_of
 
 from .gestures import LayerCommand
 from .image_files import add_image, middle_plane

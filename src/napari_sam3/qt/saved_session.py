@@ -12,7 +12,7 @@ from sam3.errors import Sam3Error
 from .text import series as series_text
 
 if TYPE_CHECKING:
-    from .widget import SegmentWidget
+    from .host import Host
 
 __all__ = ["SessionMenu"]
 
@@ -22,11 +22,11 @@ class SessionMenu:
 
     Parameters
     ----------
-    widget : SegmentWidget
+    widget : Host
         Has panel, viewer and binding.
     """
 
-    def __init__(self, widget: SegmentWidget) -> None:
+    def __init__(self, widget: Host) -> None:
         self._widget = widget
         panel = widget.panel.series
         panel.save_chosen.connect(lambda path: widget.guard(partial(self.save, path)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -13,26 +12,25 @@ from napari_sam3.images.listing import Source
 from napari_sam3.layers.image_files import first_plane
 from napari_sam3.layers.series_view import SeriesKeys, ShownImage, Work
 from napari_sam3.records.series import ImageState
-from napari_sam3.session.series import ImageSeries, OpenedImage, SeriesItem
-from sam3.errors import ImageError, Sam3Error
+from napari_sam3.session.series import ImageSeries, SeriesItem
+from napari_sam3.session.series_images import OpenedImage
+from sam3.errors import ImageError
 
 from .background import Background
 from .notices import Notices
+from .series_saving import SeriesSaving
 from .settings import read_settings
 from .text import series as series_text
 
 if TYPE_CHECKING:
-    from napari_sam3.core.operations import LabelChange
     from napari_sam3.images.plane_image import RenderedPlane
     from napari_sam3.layers.binding import Binding
 
-    from .widget import SegmentWidget
+    from .host import Host
 
 __all__ = ["SeriesRun"]
 
-#: Labels are written so long (ms) after the last change, and after PAUSES times as long as the
-#: last time took; larger ones (bytes) only when the image is left.
-QUIET_MS, PAUSES, LARGEST_AS_YOU_GO = 250, 10, 1 << 26
+WAIT_MS = 10
 
 
 class SeriesRun(QObject):
@@ -40,7 +38,7 @@ class SeriesRun(QObject):
 
     Parameters
     ----------
-    widget : SegmentWidget
+    widget : Host
         Has panel, session and binding.
 
     Attributes
@@ -49,9 +47,11 @@ class SeriesRun(QObject):
         The series that is open.
     shown : ShownImage or None
         The image of it that is open.
+    saving : SeriesSaving
+        Writes its labels.
     """
 
-    def __init__(self, widget: SegmentWidget) -> None:
+    def __init__(self, widget: Host) -> None:
         super().__init__()
         self._widget, self._panel = widget, widget.panel.series
         self._session, self._notices = widget.session, Notices()
@@ -60,14 +60,9 @@ class SeriesRun(QObject):
         self.shown: ShownImage | None = None
         self._ahead: tuple[OpenedImage, RenderedPlane | None] | None = None
         self._keys: SeriesKeys | None = None
-        # Changed since it was written; being written; left or read; written before it is left.
-        self._dirty = self._writing = self._busy = self._settled = False
-        self._closed = False
+        self.saving = SeriesSaving(widget, self.files, self)
+        self._busy = self._closed = False  # an image is left or read; the widget has ended
         self._going: Callable[[], None] | None = None
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.timeout.connect(self._save_as_you_go)
-        self._seconds = 0.0
         self._connect()
 
     def _connect(self) -> None:
@@ -79,8 +74,8 @@ class SeriesRun(QObject):
         panel.item_chosen.connect(self.go_to)
         panel.state_chosen.connect(self.set_states)
         panel.only_open.toggled.connect(lambda _on: self._look_ahead())
-        session.labels_changed.connect(self._on_labels)
-        session.prompts_changed.connect(self._on_prompts)
+        self.saving.told.connect(self._tell)
+        self.saving.noted.connect(self._on_noted)
         session.busy_changed.connect(self._on_stage)
         session.ahead.to_come = self._to_come
 
@@ -113,13 +108,13 @@ class SeriesRun(QObject):
             for item in items:
                 self.series.set_state(item, state, note="", flush=False)
                 self._panel.model.refresh(item.key)
-            self._flush()
+            self.saving.flush()
             self._show_position()
 
     def close(self) -> None:
         """Save, and let go of the series; for the end of the widget."""
         self._closed = True
-        self._timer.stop()
+        self.saving.stop()
         self.files.close()
         self._panel.model.close()
         self._session.ahead.to_come = None
@@ -141,42 +136,24 @@ class SeriesRun(QObject):
     def leave(self) -> bool:
         """Save what is not saved, at once; whether all there is of the image is on the disk."""
         self._release_keys()
-        shown, series = self.shown, self.series
-        binding = self._widget.binding
-        if shown is None or series is None or binding is None or not shown.is_bound(binding):
-            return False
-        if not self._settled and (self._dirty or binding.session.hand.drafts):
-            self.files.wait()
-            work = shown.work(binding, self._classes())
-            try:
-                if not work.is_empty or series.labels_path(work.opened.item).exists():
-                    series.note_labels(work.opened.item, work.write(series, whole=True))
-                self._note(work, None)
-                series.flush()
-            except Sam3Error as error:
-                self._widget.report(error)
-                return False
-            self._dirty = False
-        return True
+        return self.saving.write_now()
 
     def restores(self, binding: Binding) -> bool:
         """Whether what a crash left of an image comes back without asking: that of a series."""
-        return self.shown is not None and self.shown.is_bound(binding)
+        return self.saving.bound() is binding
 
     # -------------------------------------------------------------- leave an image
 
     def _leave_for(self, go: Callable[[], None], *, forward: bool = False) -> None:
         """Save, and then do what is asked for; `forward` accepts what is in hand first."""
-        binding = self._widget.binding
+        binding = self.saving.bound()
         if self._going is not None or self._busy or self._closed:
             return
-        if self.shown is None or binding is None or not self.shown.is_bound(binding):
+        if binding is None:
             go()
-            return
-        if forward and not binding.finish_object():
-            return
-        self._going = partial(self._save_and_go, go, forward)
-        self._go_when_idle()
+        elif not forward or binding.finish_object():
+            self._going = partial(self._save_and_go, go, forward)
+            self._go_when_idle()
 
     def _on_stage(self, _stage: str) -> None:
         if self._going is not None:
@@ -184,104 +161,41 @@ class SeriesRun(QObject):
 
     def _go_when_idle(self) -> None:
         """Go on once masks that were accepted are there, and nothing is being written."""
-        if self._going is not None and not self._session.busy and not self._writing:
+        if self._going is None:
+            return
+        if self.saving.writing:
+            QTimer.singleShot(WAIT_MS, self._go_when_idle)
+        elif not self._session.busy:
             going, self._going = self._going, None
             going()
 
     def _save_and_go(self, go: Callable[[], None], forward: bool) -> None:
-        binding, shown = self._widget.binding, self.shown
-        if binding is None or shown is None or not shown.is_bound(binding):
+        if self.saving.bound() is None:
             go()
-            return
-        if forward and any(one.has_target for one in self._session.hand.drafts):
-            return  # it could not be accepted, which was said
-        self._busy = True
-        self._write(
-            shown.work(binding, self._classes()),
-            partial(self._on_left, go, forward),
-            whole=True,
-        )
+        elif not (forward and any(one.has_target for one in self._session.hand.drafts)):
+            self._busy = True
+            left = partial(self._on_left, go, forward)
+            self.saving.write(self.saving.work(), left, self._on_not_left, whole=True)
+        # Otherwise what is in hand could not be accepted, which was said.
+
+    def _on_not_left(self) -> None:
+        self._busy = False
 
     def _on_left(self, go: Callable[[], None], forward: bool, work: Work) -> None:
-        self._busy, self._dirty, self._settled = False, False, True
+        self._busy = False
+        self.saving.dirty, self.saving.settled = False, True
         state: ImageState | None = None
         if forward:
             state = "done" if work.objects else "skipped"
-        self._note(work, state)
+        self.saving.note(work, state)
         if self.shown is not None and self.shown.changed_on_disk:
             self._tell(series_text.image_changed(work.opened.item.key))
-        self._flush()
+        self.saving.flush()
         go()
 
-    def _note(self, work: Work, state: ImageState | None) -> None:
-        """Note what became of an image; without a state, that it is in work if it has objects."""
-        assert self.series is not None
-        item, objects = work.opened.item, work.objects
-        before = self.series.entry(item).state
-        if state is None:
-            state = "work" if before in ("todo", "skipped") and objects else before
-        self.series.set_state(item, state, note="", objects=objects, flush=False)
+    def _on_noted(self, item: SeriesItem) -> None:
         self._panel.model.refresh(item.key)
         self._show_position()
-
-    # -------------------------------------------------------------------- save
-
-    def _on_labels(self, _change: LabelChange) -> None:
-        if self.shown is not None and self.shown.is_bound(self._widget.binding):
-            self._dirty, self._settled = True, False
-            if not self._timer.isActive():
-                self._timer.start(max(QUIET_MS, round(1000 * PAUSES * self._seconds)))
-
-    def _on_prompts(self, _key: object) -> None:
-        self._settled = False
-
-    def _save_as_you_go(self) -> None:
-        binding, shown = self._widget.binding, self.shown
-        if binding is None or shown is None or not shown.is_bound(binding) or not self._dirty:
-            return
-        if self._writing or self._busy or self._session.busy:
-            self._timer.start(QUIET_MS)
-        elif binding.sync.store.data.nbytes <= LARGEST_AS_YOU_GO:
-            self._dirty = False
-            work = shown.work(binding, self._classes())
-            self._write(work, partial(self._on_saved, shown), whole=False)
-
-    def _on_saved(self, shown: ShownImage, work: Work) -> None:
-        if shown is self.shown:
-            self._note(work, None)
-            self._flush()
-
-    def _write(self, work: Work, done: Callable[[Work], None], *, whole: bool) -> None:
-        series, item = self.series, work.opened.item
-        assert series is not None
-        before = series.labels_path(item)
-        if work.is_empty and not before.exists():
-            done(work)
-            return
-        self._writing, began = True, time.monotonic()
-
-        def on_written(found: Any) -> None:
-            self._writing = False
-            self._seconds = time.monotonic() - began
-            if isinstance(found, BaseException):
-                self._dirty, self._busy = True, False
-                self._widget.report(found)
-                return
-            if found != before:
-                self._tell(series_text.moved(before.name, found.name))
-            series.note_labels(item, found)
-            done(work)
-            self._go_when_idle()
-
-        self.files.call(partial(work.write, series, whole=whole), on_written)
-
-    def _flush(self) -> None:
-        if self.series is not None:
-            self.files.call(self.series.flush, self._on_flushed)
-
-    def _on_flushed(self, found: Any) -> None:
-        if isinstance(found, BaseException):
-            self._widget.report(found)
 
     # -------------------------------------------------------------- open an image
 
@@ -343,17 +257,18 @@ class SeriesRun(QObject):
         self.series.set_state(item, "skipped", note=str(error)[:1000], flush=False)
         self._panel.model.refresh(item.key)
         self._tell(series_text.skipped(item.key, str(error)))
-        self._flush()
+        self.saving.flush()
 
     def _show(self, opened: OpenedImage) -> None:
         series, viewer = self.series, self._widget.viewer
         assert series is not None
         before, camera = self.shown, _view_of(self.shown)
         shown = ShownImage(viewer, opened)
-        bound = self._widget.set_image(shown.image, shown.labels)
-        self.shown = shown
-        if bound:
-            self._widget.guard(partial(shown.show_saved, self._widget.binding))
+        self._widget.set_image(shown.image, shown.labels)
+        self.shown, binding = shown, self._widget.binding
+        self.saving.watch(series, shown)
+        if binding is not None:
+            self._widget.guard(partial(shown.show_saved, binding))
             if opened.session is not None:
                 self._widget.options.add_classes(opened.session.classes)
         if before is not None:
@@ -367,8 +282,7 @@ class SeriesRun(QObject):
         series.set_current(opened.item, flush=False)
         if series.entry(opened.item).state == "skipped" and series.entry(opened.item).note:
             series.set_state(opened.item, "todo", note="", flush=False)
-        self._flush()
-        self._dirty = self._settled = False
+        self.saving.flush()
         self._panel.show_current(opened.item)
         self._show_position()
         self._look_ahead()
@@ -376,6 +290,7 @@ class SeriesRun(QObject):
     def _remove_shown(self) -> None:
         if self.shown is not None:
             shown, self.shown = self.shown, None
+            self.saving.watch(None, None)
             if shown.is_bound(self._widget.binding):
                 self._widget.set_image(None)
             shown.remove(self._session.reopening.forget)
@@ -433,9 +348,6 @@ class SeriesRun(QObject):
         self._widget.panel.show_status(text)
         if not quietly:
             self._notices.show(text, warning=True)
-
-    def _classes(self) -> Any:
-        return self._widget.panel.advanced.classes.classes
 
     def _release_keys(self) -> None:
         if self._keys is not None:

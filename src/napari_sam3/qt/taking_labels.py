@@ -14,12 +14,12 @@ from napari_sam3.layers.layer_set import fits_by_itself, is_made_for
 if TYPE_CHECKING:
     from napari_sam3.layers.binding import Binding
 
-    from .widget import SegmentWidget
+    from .host import Host
 
 __all__ = ["take_labels_later"]
 
 
-def take_labels_later(widget: SegmentWidget, event: Any) -> None:
+def take_labels_later(widget: Host, event: Any) -> None:
     """Have a widget use a layer that was just added, if it holds labels of the image it works on.
 
     Later, because napari is still at work on its layers.
@@ -29,7 +29,7 @@ def take_labels_later(widget: SegmentWidget, event: Any) -> None:
         QTimer.singleShot(0, partial(_take, widget, layer))
 
 
-def _take(widget: SegmentWidget, layer: Labels) -> None:
+def _take(widget: Host, layer: Labels) -> None:
     binding = widget.binding
     if binding is None or not binding.layers.has(layer) or not fits_by_itself(layer, binding.image):
         return

@@ -56,7 +56,7 @@ class SeriesLock:
             descriptor = os.open(lock.path, _FLAGS, 0o666)
         except OSError as error:
             raise SeriesError(
-                f"the folder {str(folder)!r} cannot be written to: {error.strerror or error}. "
+                f"the folder {_short(folder)!r} cannot be written to: {error.strerror or error}. "
                 "Expected a folder for labels. Choose another one"
             ) from error
         try:
@@ -84,9 +84,9 @@ class SeriesLock:
             free = not before or _is_gone(before)
         if not free:
             raise SeriesInUseError(
-                f"{str(self.path.parent)!r} is open elsewhere: {_who(before)}. Expected one person "
-                "at a time. Choose another folder for your labels, or wait; if nobody has it open, "
-                f"delete {self.path.name}"
+                f"{_short(self.path.parent)!r} is open elsewhere: {_who(before)}. Expected one "
+                "person at a time. Choose another folder for your labels, or wait; if nobody has "
+                f"it open, delete {self.path.name}"
             )
         about = {
             "user": _user(),
@@ -100,7 +100,7 @@ class SeriesLock:
             os.write(descriptor, json.dumps(about).encode())
         except OSError as error:
             raise SeriesError(
-                f"the folder {str(self.path.parent)!r} cannot be written to: "
+                f"the folder {_short(self.path.parent)!r} cannot be written to: "
                 f"{error.strerror or error}. Expected some free space. Choose another folder"
             ) from error
 
@@ -112,6 +112,14 @@ def _read(descriptor: int) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def _short(folder: Path) -> str:
+    """Return the folder above that of the record, from the working directory if it lies there."""
+    folder = folder.parent
+    with contextlib.suppress(ValueError, OSError):
+        folder = folder.relative_to(Path.cwd())
+    return str(folder)
 
 
 def _who(about: dict[str, Any]) -> str:

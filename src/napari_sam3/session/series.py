@@ -5,23 +5,17 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from napari_sam3.images.listing import SeriesItem, Source, list_images
 from napari_sam3.labels.beside_images import ENDINGS, LabelFiles
-from napari_sam3.records.saved_session import (
-    SavedSession,
-    read_saved_session,
-    write_saved_session,
-)
+from napari_sam3.records.saved_session import SavedSession, write_saved_session
 from napari_sam3.records.series import (
     ImageEntry,
     ImageState,
@@ -31,48 +25,18 @@ from napari_sam3.records.series import (
     write_series_record,
 )
 from napari_sam3.records.series_lock import SeriesLock
-from sam3.errors import ImageError, Sam3Error
+
+from .series_images import OpenedImage, read_opened
 
 if TYPE_CHECKING:
     from napari_sam3.core.axes import ImageAxes
-    from napari_sam3.images.lazy import LazyImage
     from napari_sam3.labels.formats.object_table import ObjectTable
 
-__all__ = ["ImageSeries", "OpenedImage", "SeriesItem"]
+__all__ = ["ImageSeries", "SeriesItem"]
 
 #: Folder for the record of a series, its lock and its sessions, where the labels are.
 FOLDER = "napari-sam3-series"
-#: Images up to this are read into memory, so that a file that changes does no harm.
-WHOLE_BYTES = 2 * 10**9
 OPEN_STATES = ("todo", "work")
-
-
-@dataclass(frozen=True, eq=False)
-class OpenedImage:
-    """An image of a series, read, with what was saved of it.
-
-    Parameters
-    ----------
-    item : SeriesItem
-        Which image.
-    image : LazyImage
-        In memory, unless it is large.
-    labels : ndarray of integers or None
-        Of the image's shape; None if there are none yet.
-    session : SavedSession or None
-        Prompts, objects and undo stack.
-    exact : bool
-        Whether the labels are those of the session.
-    notes : tuple of str
-        What is odd about it.
-    """
-
-    item: SeriesItem
-    image: LazyImage
-    labels: npt.NDArray[Any] | None = field(repr=False)
-    session: SavedSession | None = field(default=None, repr=False)
-    exact: bool = False
-    notes: tuple[str, ...] = ()
 
 
 class ImageSeries:
@@ -280,27 +244,7 @@ class ImageSeries:
         sam3.errors.ImageError
             If the image cannot be read.
         """
-        from napari_sam3.images.scenes import open_scene
-
-        try:
-            image = _in_memory(open_scene(item.path, item.scene))
-        except (ImageError, MemoryError):
-            raise
-        except Exception as error:  # the readers of many formats raise as many kinds
-            reason = (str(error) or type(error).__name__).splitlines()[0]
-            raise ImageError(
-                f"{item.key!r} cannot be read: {reason}. Expected a whole image. Check the file"
-            ) from error
-        notes: list[str] = []
-        try:
-            labels = self._files.read(self.labels_path(item), image.shape)
-        except ImageError as error:
-            notes.append(str(error))
-            labels = None
-        session, exact = None, False
-        if labels is not None:
-            session, exact = self._saved_session(item, image, labels, notes)
-        return OpenedImage(item, image, labels, session, exact, tuple(notes))
+        return read_opened(item, self._files, self.labels_path(item), self._session_path(item))
 
     def save(
         self,
@@ -375,58 +319,3 @@ class ImageSeries:
         given = {name: value for name, value in values.items() if value is not None}
         now = datetime.now(UTC).isoformat(timespec="seconds")
         self._entries[item.key] = replace(self.entry(item), time=now, **given)
-
-    def _saved_session(
-        self,
-        item: SeriesItem,
-        image: LazyImage,
-        labels: npt.NDArray[Any],
-        notes: list[str],
-    ) -> tuple[SavedSession | None, bool]:
-        path = self._session_path(item)
-        if not path.exists():
-            return None, False
-        try:
-            saved = read_saved_session(path)
-        except Sam3Error as error:
-            notes.append(str(error))
-            return None, False
-        if saved.image != identity_of(image, item.stem):
-            notes.append(
-                f"the image {item.key!r} changed since it was labelled. Expected the same pixels. "
-                "Check whether its labels still fit"
-            )
-        return saved, saved.shape == labels.shape and _same_labels(saved, labels)
-
-
-def identity_of(image: LazyImage, name: str) -> Any:
-    """Return what tells an image from others."""
-    from napari_sam3.images.identity import identify
-
-    return identify(image.data, name, rgb=image.rgb, multiscale=image.multiscale)
-
-
-def _in_memory(image: LazyImage) -> LazyImage:
-    """Read an image that is not large."""
-    import psutil
-
-    if image.multiscale or image.data.ndim < 2:
-        return image
-    nbytes = int(np.prod(image.data.shape)) * image.data.dtype.itemsize
-    if nbytes > min(WHOLE_BYTES, int(psutil.virtual_memory().available) // 4):
-        return image
-    data = np.array(image.data[...])
-    image.close()
-    return replace(image, data=data, file=None)
-
-
-def _same_labels(saved: SavedSession, labels: npt.NDArray[Any]) -> bool:
-    painted = np.zeros(labels.shape, labels.dtype)
-    for write in saved.labels:
-        painted[_place(write.plane, write.region, labels.ndim)] = write.values
-    return bool((painted == labels).all())
-
-
-def _place(plane: Any, region: Sequence[slice], ndim: int) -> tuple[Any, ...]:
-    slices = getattr(plane, "slices", None)
-    return tuple(region) if slices is None or ndim == 2 else tuple(slices(*region))

@@ -51,7 +51,7 @@ def test_labels_open_as_they_were_saved(name: str, tmp_path: Path, manager: Plug
     export_labels(labels(), path, axes=AXES, table=TABLE)
     if path.is_file():
         export_labels(labels(), table_path(path), "csv", axes=AXES, table=TABLE)
-    layer = open_in_napari(path, manager)
+    layer: Any = open_in_napari(path, manager)
     assert type(layer).__name__ == "Labels"
     np.testing.assert_array_equal(layer.data, labels())
     assert layer.scale.tolist() == [2.0, 0.5, 0.25]
@@ -66,7 +66,9 @@ def test_labels_open_as_they_were_saved(name: str, tmp_path: Path, manager: Plug
         axis_labels=layer.axis_labels,
     )  # fmt: skip
     viewer.add_layer(layer)
-    assert find_labels(viewer, image) is layer
+    found = find_labels(viewer, image)
+    assert found is not None
+    assert found.unique_id == layer.unique_id
     layer.visible = False
     assert find_labels(viewer, image) is None
 
@@ -94,13 +96,13 @@ def test_images_and_damaged_files_are_left_to_others(tmp_path: Path) -> None:
 
 
 def test_only_names_that_say_so_are_taken(manager: PluginManager, tmp_path: Path) -> None:
-    def takes(name: str, folder: bool = False) -> bool:
+    def takes(name: str) -> bool:
         path = tmp_path / name
-        path.mkdir() if folder else path.touch()
+        path.touch()
         found = manager.iter_compatible_readers([str(path)])
         return any(one.plugin_name == "napari-sam3" for one in found)
 
     assert takes("a.labels.ome.tif")
-    assert takes("labels.zarr", folder=True)
+    assert takes("day.sam3.json.gz")
     assert not takes("image.tif")
-    assert not takes("image.zarr", folder=True)
+    assert not takes("cells.json.gz")

@@ -1,0 +1,39 @@
+"""What the dock widget is to its parts that open images of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+    from napari_sam3.layers.binding import Binding
+    from napari_sam3.session.session import LabelingSession
+
+    from .options import Options
+    from .panel import Panel
+
+__all__ = ["Host"]
+
+
+class Host(Protocol):
+    """The dock widget, without its Qt."""
+
+    viewer: ViewerModel
+    session: LabelingSession
+    binding: Binding | None
+    panel: Panel
+    options: Options
+
+    def set_image(self, image: Any, labels: Any = None, align: bool = False) -> bool:
+        """Work on an image, and write into labels."""
+
+    def report(self, error: BaseException) -> None:
+        """Say what went wrong."""
+
+    def guard(self, command: Callable[[], Any]) -> Any:
+        """Run something, and report errors of any kind."""
+
+    def refresh(self) -> None:
+        """Show choices and buttons as they are now."""
