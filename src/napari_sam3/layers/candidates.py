@@ -11,7 +11,7 @@ from napari_sam3.core.masks import around
 
 from .gestures import Place
 from .label_layer import image_shape, placement
-from .preview import Preview, preview_colors
+from .preview import TOOL, Preview, preview_colors
 
 if TYPE_CHECKING:
     from napari.layers import Labels, Layer
@@ -133,6 +133,7 @@ class Candidates:
                 name=CANDIDATES_NAME,
                 colormap=preview_colors(),
                 opacity=1.0,
+                metadata={TOOL: True},
                 **placement(layers.image),
             )
             layer.editable = False

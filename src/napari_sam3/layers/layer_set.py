@@ -13,7 +13,7 @@ from napari_sam3.core.planes import PlaneIndex
 
 from .label_layer import check_labels, image_shape, place_on, placement
 from .label_levels import LARGEST_SIDE, make_levels, write_levels
-from .preview import preview_colors
+from .preview import TOOL, preview_colors
 from .prompt_styles import boxes_options, check_prompts, points_options
 from .tools import Tools
 
@@ -219,7 +219,7 @@ def find_labels(viewer: ViewerModel, image: Image) -> Labels | None:
 
 def fits_by_itself(labels: Labels, image: Image) -> bool:
     """Whether labels of others are used for an image without anybody having chosen them."""
-    if not labels.visible or not labels.editable or MADE_FOR in labels.metadata:
+    if not (labels.visible and labels.editable) or {MADE_FOR, TOOL} & set(labels.metadata):
         return False
     try:
         check_labels(labels, image)
@@ -313,6 +313,7 @@ def _add(viewer: ViewerModel, image: Image, role: str) -> Layer:
         name=PREVIEW_NAME,
         colormap=preview_colors(),
         opacity=1.0,
+        metadata={TOOL: True},
         **placement(image),
     )
     layer.editable = False

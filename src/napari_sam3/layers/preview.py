@@ -17,7 +17,10 @@ from .label_layer import image_shape, place_on, placement
 if TYPE_CHECKING:
     from napari.layers import Image, Labels
 
-__all__ = ["FILL", "OUTLINE", "Preview", "fill_and_outline", "preview_colors"]
+__all__ = ["TOOL", "FILL", "OUTLINE", "Preview", "fill_and_outline", "preview_colors"]
+
+#: Under this name the metadata of a layer say that it only serves the plugin.
+TOOL = "napari-sam3 tool"
 
 FILL, OUTLINE = 1, 2
 OTHER_FILL, OTHER_OUTLINE = 3, 4
