@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from napari_sam3.core.planes import PlaneIndex
 from napari_sam3.images.contrast import ImageContrast, channel_axes
 from napari_sam3.images.plane_image import Channel, RenderedPlane
@@ -21,6 +23,8 @@ __all__ = ["add_image", "first_plane", "file_of", "middle_plane"]
 
 #: Under this name the metadata of an image hold the path and the scene that it was opened from.
 OPENED_FROM = "napari-sam3 file"
+#: Pixels that the contrast shown is found from, and what of them is black and white.
+SAMPLED, PERCENTILES = 1 << 20, (0.1, 99.9)
 
 
 def add_image(
@@ -38,7 +42,19 @@ def add_image(
         units=[unit or "pixel" for unit in axes.units],
         axis_labels=axes.names,
         metadata={OPENED_FROM: (path, scene)},
+        **_shown_limits(image),
     )
+
+
+def _shown_limits(image: LazyImage) -> dict[str, Any]:
+    """Return contrast limits for people: without the few pixels that hide all others."""
+    data = image.data
+    if not isinstance(data, np.ndarray) or image.rgb or data.dtype.kind == "b":
+        return {}
+    step = max(1, data.size // SAMPLED)
+    values = data.reshape(-1)[::step]
+    low, high = np.nanpercentile(values, PERCENTILES).tolist()
+    return {"contrast_limits": (low, high)} if np.isfinite([low, high]).all() and low < high else {}
 
 
 def file_of(image: Image) -> tuple[str, str]:
