@@ -113,7 +113,7 @@ class SeriesRun(QObject):
 
     def close(self) -> None:
         """Save, and let go of the series; for the end of the widget."""
-        self._closed = True
+        self._closed, self._going = True, None
         self.saving.stop()
         self.files.close()
         self._panel.model.close()
@@ -230,7 +230,7 @@ class SeriesRun(QObject):
         assert self.series is not None
         ahead, self._ahead = self._ahead, None
         if ahead is not None and ahead[0].item == item:
-            self._show(ahead[0])
+            self._widget.guard(partial(self._show, ahead[0]))
             return
         self._widget.panel.show_status(series_text.READING)
         self._busy = True
@@ -239,7 +239,7 @@ class SeriesRun(QObject):
     def _on_read(self, item: SeriesItem, step: int, found: Any) -> None:
         self._busy = False
         if isinstance(found, OpenedImage):
-            self._show(found)
+            self._widget.guard(partial(self._show, found))
             return
         series = self.series
         if series is None:
