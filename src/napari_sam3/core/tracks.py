@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -105,6 +105,11 @@ class Tracks:
         found = cls(numbers, times, points[order], sizes[order], _plain(parents or {}))
         check_parents(found.spans, found.parents)
         return found
+
+    def with_parents(self, parents: Parents) -> Tracks:
+        """Return the same tracks with other parents; raises like `check_parents`."""
+        check_parents(self.spans, parents)
+        return replace(self, parents=_plain(parents))
 
     @property
     def spans(self) -> dict[int, Span]:

@@ -14,6 +14,7 @@ from sam3.errors import Sam3Error
 
 from .candidates import Candidates
 from .class_colors import Classes
+from .divisions import Divisions
 from .gestures import KEYS, Gestures, Place
 from .journaling import JournalKeeper
 from .plane_source import ChannelChoice, Contrast
@@ -54,6 +55,8 @@ class Binding:
         What a search found on the plane shown; objects followed to other planes.
     journal : JournalKeeper
         Writes what is done to disk.
+    divisions : Divisions
+        Which label came from which, and the Tracks layer.
     gestures : Gestures
         Mouse and keys.
     commands : mapping from str to callable
@@ -65,7 +68,7 @@ class Binding:
     class_changed : Signal
         (str) after a class was chosen by key.
     merging_changed : Signal
-        After a label was noted for merging, or merged.
+        After a label was noted for merging or dividing, or that was done.
     labels_restored : Signal
         (RestoreResult) after labels were restored from a journal.
     """
@@ -91,6 +94,9 @@ class Binding:
         self._pointed = PointedLabel(self._plane, session, reporting)
         self.candidates = Candidates(layers, session, self._plane, reporting)
         self.propagation = Propagation(layers, session, self._plane, self.sync.store, reporting)
+        noted, self.merging_changed = (self._pointed.merging_changed,) * 2
+        more = self._plane, self.sync.store, noted, reporting
+        self.divisions = Divisions(layers, session, *more)
         self.commands = self._list_commands()
         self.gestures = Gestures(self, layers, keys)
         self.journal = JournalKeeper(
@@ -103,7 +109,6 @@ class Binding:
         self.layers_lost = self.sync.layers_lost
         self.listening_changed = self.sync.listening_changed
         self.class_changed = self._classes.changed
-        self.merging_changed = self._pointed.merging_changed
         self.labels_restored = self.journal.restored
         try:
             self.sync.begin()
@@ -112,20 +117,11 @@ class Binding:
             raise
 
     def _list_commands(self) -> dict[str, Callable[[], object]]:
-        return {
-            "accept": self.accept,
-            "reject": self.reject,
-            "undo": self.undo,
-            "redo": self.redo,
-            "next_candidate": self.next_candidate,
-            "refine": self.refine,
-            "delete": self.delete,
-            "merge": self.merge,
-            "split": self.split,
-            "background": self.background,
-            **self.candidates.commands,
-            **self.propagation.commands,
-        }
+        masks = self.accept, self.reject, self.undo, self.redo, self.next_candidate
+        labels = self.refine, self.delete, self.merge, self.split, self.background
+        ours = {command.__name__: command for command in (*masks, *labels)}
+        parts = self.candidates, self.propagation, self.divisions
+        return ours | {name: run for part in parts for name, run in part.commands.items()}
 
     # ------------------------------------------------------------------ state
 
@@ -347,7 +343,8 @@ class Binding:
             return
         self._closed = True
         self.journal.close(discard=discard_journal)
-        for part in (self._classes, self.propagation, self.candidates, self.gestures, self.sync):
+        finding = self.propagation, self.candidates, self.divisions
+        for part in (self._classes, *finding, self.gestures, self.sync):
             part.close()
         self.layers.remove_tools()
         if self._own_session:

@@ -39,6 +39,7 @@ KEYS: Mapping[str, str] = MappingProxyType(
         "delete": "K",
         "merge": "J",
         "split": "H",
+        "divide": "Shift-D",
         "background": "U",
         "next_image": ".",
         "previous_image": ",",

@@ -14,10 +14,13 @@ from napari_sam3.core.axes import ImageAxes
 __all__ = [
     "layer_axes",
     "write_coco",
+    "write_ctc",
+    "write_geff",
     "write_geojson",
     "write_imagej_rois",
     "write_ome_tiff",
     "write_ome_zarr",
+    "write_tracks",
 ]
 
 # What napari calls axes that nobody has named.
@@ -49,6 +52,21 @@ def write_coco(path: str, data: Any, attributes: Mapping[str, Any]) -> list[str]
     return _write("coco", path, data, attributes)
 
 
+def write_ctc(path: str, data: Any, attributes: Mapping[str, Any]) -> list[str]:
+    """Write a Labels layer through time as a result of the Cell Tracking Challenge."""
+    return _write("ctc", path, data, attributes)
+
+
+def write_geff(path: str, data: Any, attributes: Mapping[str, Any]) -> list[str]:
+    """Write the tracks of a Labels layer as a graph in GEFF."""
+    return _write("geff", path, data, attributes)
+
+
+def write_tracks(path: str, data: Any, attributes: Mapping[str, Any]) -> list[str]:
+    """Write the tracks of a Labels layer as a table."""
+    return _write("tracks", path, data, attributes)
+
+
 def layer_axes(attributes: Mapping[str, Any], ndim: int) -> ImageAxes:
     """Return the axes of a layer from its attributes, as `napari.layers.Layer` has them.
 
@@ -78,11 +96,16 @@ def layer_axes(attributes: Mapping[str, Any], ndim: int) -> ImageAxes:
 def _write(format_name: str, path: str, data: Any, attributes: Mapping[str, Any]) -> list[str]:
     from napari_sam3.labels.formats.choice import export_labels
     from napari_sam3.labels.formats.object_table import ObjectTable
+    from napari_sam3.labels.formats.tracks.choice import with_parents
+
+    from .features import METADATA
 
     labels = data[0] if attributes.get("multiscale") else data
     _warn_of_what_is_lost(attributes, labels.ndim)
     features = attributes.get("features")
     table = ObjectTable.from_features(features) if features is not None else ObjectTable()
+    kept = (attributes.get("metadata") or {}).get(METADATA, {})
+    table = with_parents(table, kept.get("parents", {}))
     # Whoever saves has been asked by the dialog whether a file may be replaced.
     written = export_labels(
         labels,

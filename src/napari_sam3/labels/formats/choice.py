@@ -210,7 +210,7 @@ TRACK_FORMATS = {
         LabelFormat(
             "ctc",
             "Cell Tracking Challenge",
-            ("_res",),
+            ("_res", ".ctc"),
             "Cell Tracking Challenge, result",
             write_result,
             check=check_folder,

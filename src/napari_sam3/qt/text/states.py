@@ -57,6 +57,8 @@ def describe_state(binding: Binding | None, session: LabelingSession) -> tuple[s
         return status_text.IN_3D, False
     if binding.merging is not None:
         return status_text.merging(binding.merging), False
+    if binding.divisions.parent is not None:
+        return status_text.dividing(binding.divisions.parent), False
     return describe_stage(session), False
 
 

@@ -35,6 +35,11 @@ def merging(label: int) -> str:
     return f"Label {label} will take in another one: point at it and press the same key again."
 
 
+def dividing(label: int) -> str:
+    """Say what a division waits for."""
+    return f"Label {label} divides: point at a daughter on a later frame and press the same key."
+
+
 def deleted_image(name: str, *, kept: bool = False) -> str:
     """Say that the image was deleted, and with `kept` that its labels are still there."""
     if kept:

@@ -28,6 +28,7 @@ __all__ = [
     "check_folder",
     "parents_in",
     "read_tracks",
+    "with_parents",
     "write_graph",
     "write_result",
     "write_rows",
@@ -99,6 +100,14 @@ def parents_in(table: ObjectTable | None) -> dict[int, tuple[int, ...]]:
         if several:
             parents[label] = several
     return parents
+
+
+def with_parents(table: ObjectTable, parents: Mapping[int, Sequence[int]]) -> ObjectTable:
+    """Return a table with the parents of labels in its column "parent", beside what it has."""
+    rows = {key: dict(known) for key, known in table.rows.items()}
+    for child, several in parents.items():
+        rows.setdefault((child, ""), {})[PARENT] = " ".join(map(str, several))
+    return ObjectTable(rows)
 
 
 def write_result(path: Path, labels: Any, **options: Any) -> Path:

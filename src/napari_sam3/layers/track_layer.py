@@ -1,0 +1,233 @@
+"""A Tracks layer kept in step with the labels: a point for each label on each frame, and links."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_sam3.core.operations import LabelChange
+from napari_sam3.core.tracks import TrackError, Tracks
+
+from .features import METADATA
+from .label_layer import moves, place_on, placement
+from .measured_frames import MeasuredFrames
+
+if TYPE_CHECKING:
+    from napari.layers import Tracks as NapariTracks
+
+    from napari_sam3.session.session import LabelingSession
+
+    from .label_layer import LabelStore
+    from .layer_set import LayerSet
+    from .reporting import Reporting
+
+__all__ = ["TRACKS_NAME", "TrackLayer"]
+
+TRACKS_NAME = "SAM 3 tracks"
+#: Under this name the metadata of a Tracks layer hold the `unique_id` of its labels.
+OF = "napari-sam3 labels"
+#: napari keeps 4 bytes for each id up to the largest; labels above are numbered anew for it.
+LARGEST_ID = 1 << 20
+#: While planes of a batch come in: seconds, and times the time that it took.
+PAUSE, PAUSES = 1.0, 10.0
+
+
+class TrackLayer:
+    """Shows the tracks of the labels of a binding.
+
+    The layer comes by itself once a label is on several frames of an image with an axis of time,
+    or when it is asked for; it stays with the labels when the binding is closed. One that a person
+    deletes does not come back by itself.
+
+    Parameters
+    ----------
+    layers : LayerSet
+        Layers of the binding.
+    session : LabelingSession
+        Tells of changes of labels, and has the links.
+    store : LabelStore
+        The labels.
+    reporting : Reporting
+        Where errors go.
+    """
+
+    def __init__(
+        self,
+        layers: LayerSet,
+        session: LabelingSession,
+        store: LabelStore,
+        reporting: Reporting,
+    ) -> None:
+        self._layers, self._session, self._labels = layers, session, layers.labels
+        self._guard = reporting.guard
+        self.frames = MeasuredFrames(store)
+        self._layer: NapariTracks | None = self._find()
+        self._unwanted = self._emptied = False
+        self._due = 0.0
+        self._stroke = False
+        kept = self._labels.metadata.get(METADATA, {}).get("parents", {})
+        session.lineage.begin(
+            self._labels.unique_id, {child: tuple(many) for child, many in kept.items()}
+        )
+        for emitter, callback in self._connections():
+            emitter.connect(callback)
+
+    @property
+    def layer(self) -> NapariTracks | None:
+        """The layer, if it is in the viewer."""
+        shown = self._layer is not None and self._layers.has(self._layer)
+        return self._layer if shown else None
+
+    @property
+    def parents(self) -> dict[int, tuple[int, ...]]:
+        """The parents of each label that has any."""
+        return self._session.lineage.parents_in(self._labels.unique_id)
+
+    def measure(self) -> Tracks:
+        """Return the tracks as they are now; raises TrackError if no axis is time."""
+        return self.frames.tracks(self.parents)
+
+    def show(self) -> NapariTracks | None:
+        """Show the tracks; None if there is no label, or no axis is time, which is reported."""
+        self._unwanted = False
+        self._guard(lambda: self._draw(self.measure()))
+        return self.layer
+
+    def close(self) -> None:
+        """Stop listening; the layer stays with the labels."""
+        for emitter, callback in self._connections():
+            emitter.disconnect(callback)
+
+    def _connections(self) -> list[tuple[Any, Any]]:
+        return [
+            (self._session.labels_changed, self._on_change),
+            (self._session.batch_ended, self._refresh),
+            (self._labels.events.data, self._on_data),
+            (self._labels.events.labels_update, self._on_drawn),
+            (self._labels.events.set_data, self._on_drawn),
+            (self._layers.viewer.layers.events.removed, self._on_removed),
+            *((emitter, self._on_move) for emitter in moves(self._labels)),
+        ]
+
+    # --------------------------------------------------------------- listening
+
+    def _on_change(self, change: LabelChange) -> None:
+        self.frames.outdate(change.writes)
+        if not change.more or time.monotonic() > self._due:
+            begun = time.monotonic()
+            self._refresh()
+            ended = time.monotonic()
+            self._due = ended + max(PAUSE, PAUSES * (ended - begun))
+        if change.operation.kind == "paint":
+            # napari tells of a stroke of a script before it writes it.
+            self.frames.outdate(change.writes)
+            self._stroke = True
+
+    def _on_drawn(self, event: Any = None) -> None:
+        if self._stroke:
+            self._stroke = False
+            self._refresh()
+
+    def _on_data(self, event: Any = None) -> None:
+        self.frames.forget()
+        self._refresh()
+
+    def _on_move(self, event: Any = None) -> None:
+        if self.layer is not None:
+            place_on(self.layer, self._labels)
+
+    def _on_removed(self, event: Any) -> None:
+        if self._layer is not None and event.value.unique_id == self._layer.unique_id:
+            self._layer, self._unwanted = None, True
+
+    def _refresh(self) -> None:
+        wanted = self.layer is not None or (self.frames.is_series and not self._unwanted)
+        if not (wanted or self.parents or self.frames.known):
+            return
+        try:
+            tracks = self.measure()
+        except TrackError:  # labels that are no tracks: said when somebody asks for them
+            return
+        self._note(tracks)
+        if wanted and (self.layer is not None or _goes_on(tracks)):
+            self._draw(tracks)
+
+    def _note(self, tracks: Tracks) -> None:
+        """Keep the links with the labels, for files and for the next binding."""
+        kept = self._labels.metadata.setdefault(METADATA, {})
+        kept["parents"] = {child: list(many) for child, many in tracks.parents.items()}
+
+    # ----------------------------------------------------------------- drawing
+
+    def _find(self) -> NapariTracks | None:
+        """Return the layer that was made for these labels before."""
+        mine = (
+            layer
+            for layer in self._layers.viewer.layers
+            if getattr(layer, "metadata", {}).get(OF) == str(self._labels.unique_id)
+        )
+        return next(mine, None)
+
+    def _draw(self, tracks: Tracks) -> None:
+        layer = self.layer
+        if not len(tracks.ids):
+            if layer is not None and layer.visible:  # napari has no empty Tracks layer
+                layer.visible, self._emptied = False, True
+            return
+        data, graph, features = _rows(tracks)
+        if layer is None:
+            self._layer = self._make(data, graph, features)
+            return
+        if not np.array_equal(layer.data, data):
+            layer.data = data  # which empties the graph and the features
+            layer.features = features
+        layer.graph = graph
+        if self._emptied:
+            layer.visible, self._emptied = True, False
+
+    def _make(
+        self, data: npt.NDArray[np.float64], graph: dict[int, list[int]], features: Any
+    ) -> NapariTracks:
+        viewer = self._layers.viewer
+        active = viewer.layers.selection.active
+        layer: NapariTracks = viewer.add_tracks(
+            data,
+            graph=graph,
+            features=features,
+            name=TRACKS_NAME,
+            metadata={OF: str(self._labels.unique_id)},
+            tail_length=len(self._labels.data),
+            **placement(self._labels),
+        )
+        # Right above the labels, so that clicks and boxes lie on top.
+        place = [one.unique_id for one in viewer.layers].index(self._labels.unique_id)
+        viewer.layers.move(len(viewer.layers) - 1, place + 1)
+        viewer.layers.selection.active = active
+        return layer
+
+
+def _goes_on(tracks: Tracks) -> bool:
+    """Whether a label is on several frames."""
+    return bool((np.diff(tracks.ids) == 0).any())
+
+
+def _rows(tracks: Tracks) -> tuple[npt.NDArray[np.float64], dict[int, list[int]], Any]:
+    """Return the rows of a Tracks layer, sorted as it has them, with its graph and features."""
+    import pandas as pd
+
+    ids, parents = tracks.ids, tracks.parents
+    if ids[-1] > LARGEST_ID:
+        known = np.unique(ids)
+        new = {int(label): number for number, label in enumerate(known, 1)}
+        ids = np.searchsorted(known, ids) + 1
+        parents = {new[child]: tuple(new[one] for one in many) for child, many in parents.items()}
+    data = np.column_stack([ids, tracks.frames, tracks.places]).astype(np.float64)
+    graph = {child: list(many) for child, many in parents.items()}
+    parent = [tracks.parents.get(label, (0,))[0] for label in tracks.ids.tolist()]
+    features = pd.DataFrame(
+        {"track_id": ids, "label": tracks.ids, "area": tracks.areas, "parent": parent}
+    )
+    return data, graph, features

@@ -1,0 +1,325 @@
+"""The Tracks layer in step with the labels, and divisions by key, in a viewer model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from napari.components import ViewerModel
+
+from napari_sam3 import Binding, bind, export_labels, read_tracks
+from napari_sam3.core.tracks import TrackError
+from napari_sam3.layers.journaling import identify_layer
+from napari_sam3.layers.track_layer import TRACKS_NAME
+from napari_sam3.layers.writers import write_geff, write_ome_zarr, write_tracks
+from napari_sam3.session.session import LabelingSession
+
+Labels = npt.NDArray[np.uint16]
+SHAPE = (6, 40, 40)
+UPPER, LOWER = (4, 4), (24, 4)
+
+
+def cells() -> Labels:
+    """Return a cell 1 on all frames, which is a daughter from 3 on, and the other daughter, 2."""
+    labels = np.zeros(SHAPE, np.uint16)
+    labels[:, 2:10, 2:10] = 1
+    labels[3:, 22:30, 2:10] = 2
+    return labels
+
+
+class Desk:
+    """A binding on a time series with labels, in a viewer without a window."""
+
+    def __init__(self, labels: Any, axes: tuple[str, ...] = ("t", "y", "x")) -> None:
+        self.viewer = ViewerModel()
+        placed = {"axis_labels": axes, "scale": (1, 0.5, 0.5), "translate": (0, 7, 9)}
+        self.image = self.viewer.add_image(np.zeros(SHAPE, np.uint8), **placed)
+        self.layer = self.viewer.add_labels(labels, **placed)
+        self.errors: list[BaseException] = []
+        self.binding = self.bind()
+        self.show(0)
+
+    def bind(self) -> Binding:
+        return bind(
+            self.viewer,
+            self.image,
+            self.layer,
+            session=LabelingSession(),
+            on_error=self.errors.append,
+        )
+
+    @property
+    def labels(self) -> Labels:
+        data: Labels = self.layer.data
+        return data
+
+    @property
+    def tracks(self) -> Any:
+        return self.binding.divisions.tracks.layer
+
+    @property
+    def shown(self) -> bool:
+        return self.tracks is not None
+
+    @property
+    def graph(self) -> dict[int, list[int]]:
+        return {child: list(many) for child, many in self.tracks.graph.items()}
+
+    def show(self, frame: int) -> None:
+        self.viewer.dims.set_current_step(0, frame)
+
+    def press(self, frame: int, place: tuple[int, int]) -> None:
+        """Press the key of divisions on the points layer, with the mouse at a place in px."""
+        self.show(frame)
+        row, column = place
+        self.viewer.cursor.position = self.layer.data_to_world((frame, row, column))
+        self.viewer.layers.selection.active = self.binding.points
+        self.binding.points.keymap[_coerced("Shift-D")](self.binding.points)
+
+    def check(self) -> None:
+        """Compare the layer with the labels."""
+        rows = []
+        for label in np.unique(self.labels[self.labels > 0]).tolist():
+            for frame in range(SHAPE[0]):
+                where = np.argwhere(self.labels[frame] == label)
+                if len(where):
+                    rows.append((label, frame, *where.mean(axis=0)))
+        np.testing.assert_allclose(self.tracks.data, rows)
+        assert self.tracks.visible
+
+
+def _coerced(key: str) -> Any:
+    from napari.utils.key_bindings import coerce_keybinding
+
+    return coerce_keybinding(key)
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk(cells())
+
+
+def test_a_series_has_tracks_once_its_labels_change(desk: Desk) -> None:
+    assert not desk.shown
+    desk.show(4)
+    desk.binding.delete(desk.layer.data_to_world((4, *LOWER)))
+    desk.check()
+    layer = desk.tracks
+    assert (layer.name, desk.viewer.layers.index(layer)) == (TRACKS_NAME, 2)
+    np.testing.assert_array_equal(layer.scale, desk.layer.scale)
+    # In world units, where the labels are.
+    (at,) = np.flatnonzero((layer.data[:, 0] == 2) & (layer.data[:, 1] == 3))
+    world = layer.data_to_world(layer.data[at, 1:])
+    assert tuple(world) == (3, 7 + 25.5 / 2, 9 + 5.5 / 2)
+    desk.binding.undo()
+    desk.check()
+    assert layer is desk.tracks
+    assert desk.tracks.features["label"].tolist() == [1] * 6 + [2] * 3
+    desk.layer.paint((5, 35, 35), 4)
+    desk.layer.fill((2, 5, 5), 9)
+    desk.check()
+    desk.layer.data = cells()[:, ::-1]
+    desk.check()
+    assert not desk.errors
+
+
+def test_other_images_have_tracks_when_asked() -> None:
+    desk = Desk(cells(), axes=("-3", "-2", "-1"))
+    desk.show(4)
+    desk.binding.delete(desk.layer.data_to_world((4, *LOWER)))
+    assert not desk.shown
+    desk.binding.divisions.tracks.show()
+    desk.check()
+    empty = Desk(np.zeros(SHAPE, np.uint16))
+    assert empty.binding.divisions.tracks.show() is None
+
+
+def test_an_empty_layer_is_hidden_and_comes_back(desk: Desk) -> None:
+    desk.layer.data = np.zeros(SHAPE, np.uint16)
+    desk.binding.divisions.tracks.show()
+    assert not desk.shown
+    desk.layer.data = cells()
+    desk.check()
+    desk.layer.data = np.zeros(SHAPE, np.uint16)
+    assert not desk.tracks.visible
+    desk.layer.data = cells()
+    desk.check()
+    desk.tracks.visible = False  # by a person, who may want it so
+    desk.layer.paint((5, 35, 35), 4)
+    assert not desk.tracks.visible
+
+
+def test_a_layer_that_was_deleted_comes_back_when_asked(desk: Desk) -> None:
+    desk.binding.divisions.tracks.show()
+    desk.viewer.layers.remove(desk.tracks)
+    desk.show(4)
+    desk.binding.delete(desk.layer.data_to_world((4, *LOWER)))
+    assert not desk.shown
+    desk.binding.divisions.tracks.show()
+    desk.check()
+
+
+def test_large_labels_are_shown_under_other_ids() -> None:
+    labels = cells().astype(np.uint32)
+    labels[labels == 2] = 3_000_000_000
+    desk = Desk(labels)
+    desk.press(2, UPPER)
+    desk.press(3, LOWER)
+    assert desk.graph == {2: [1], 3: [1]}
+    assert set(desk.tracks.features["label"]) == {1, 3_000_000_000, 3_000_000_001}
+    assert desk.tracks.data[:, 0].max() == 3
+
+
+# ----------------------------------------------------------------- divisions
+
+
+def test_a_division_by_two_presses(desk: Desk) -> None:
+    desk.press(2, UPPER)
+    assert desk.binding.divisions.parent == 1
+    desk.press(3, LOWER)
+    assert desk.binding.divisions.parent is None
+    expected = cells()
+    expected[3:][expected[3:] == 1] = 3
+    np.testing.assert_array_equal(desk.labels, expected)
+    assert desk.graph == {2: [1], 3: [1]}
+    desk.check()
+    desk.binding.undo()
+    np.testing.assert_array_equal(desk.labels, cells())
+    assert desk.graph == {}
+    desk.binding.redo()
+    np.testing.assert_array_equal(desk.labels, expected)
+    assert desk.graph == {2: [1], 3: [1]}
+    assert not desk.errors
+
+
+def test_the_parent_may_be_pointed_at_as_its_own_daughter(desk: Desk) -> None:
+    desk.press(2, UPPER)
+    desk.press(3, UPPER)
+    assert desk.graph == {3: [1]}
+    desk.press(3, LOWER)
+    assert desk.graph == {2: [1], 3: [1]}
+    assert desk.binding.divisions.parent is None
+    desk.check()
+
+
+def test_pressing_again_takes_back(desk: Desk) -> None:
+    desk.press(2, UPPER)
+    desk.press(2, UPPER)
+    assert desk.binding.divisions.parent is None
+    desk.press(2, UPPER)
+    desk.press(3, LOWER)
+    desk.press(2, UPPER)
+    desk.press(4, LOWER)
+    assert desk.graph == {3: [1]}
+    desk.binding.undo()
+    assert desk.graph == {2: [1], 3: [1]}
+
+
+def test_daughters_of_a_daughter_go_along() -> None:
+    labels = cells()
+    labels[5][labels[5] == 1] = 7
+    desk = Desk(labels)
+    desk.press(4, UPPER)
+    desk.press(5, UPPER)  # 7 follows 1
+    desk.press(4, UPPER)
+    assert desk.graph == {7: [1]}
+    assert desk.binding.divisions.parent is None
+    desk.press(2, UPPER)
+    desk.press(3, LOWER)
+    assert desk.graph == {2: [1], 8: [1], 7: [8]}
+    desk.check()
+
+
+def test_divisions_that_cannot_be_are_said(desk: Desk) -> None:
+    desk.press(3, LOWER)
+    desk.press(4, UPPER)
+    (error,) = desk.errors
+    assert isinstance(error, TrackError)
+    assert str(error).startswith("the parent 2 begins on frame 3, after its child 1 on frame 0")
+    np.testing.assert_array_equal(desk.labels, cells())
+    assert desk.graph == {}
+    desk.press(4, (38, 38))
+    assert "no label at row 38, column 38 to divide" in str(desk.errors[-1])
+
+
+def test_labels_without_time_have_no_divisions() -> None:
+    viewer = ViewerModel()
+    image = viewer.add_image(np.zeros((9, 9), np.uint8))
+    layer = viewer.add_labels(np.ones((9, 9), np.uint8))
+    binding = bind(viewer, image, layer, session=LabelingSession())
+    with pytest.raises(TrackError, match="no axis is known to be time"):
+        binding.divisions.divide((4, 4))
+    binding.delete((4, 4))
+    assert len([one for one in viewer.layers if one.name == TRACKS_NAME]) == 0
+
+
+def test_time_must_be_the_first_axis() -> None:
+    desk = Desk(cells(), axes=("z", "y", "x"))
+    assert desk.binding.divisions.tracks.show() is not None  # the only axis that can be
+    viewer = ViewerModel()
+    image = viewer.add_image(np.zeros((2, 3, 9, 9), np.uint8), axis_labels=("z", "t", "y", "x"))
+    binding = bind(viewer, image, session=LabelingSession())
+    with pytest.raises(TrackError, match=r"time is axis 1 .*Expected it to be the first axis"):
+        binding.divisions.tracks.show()
+
+
+# ------------------------------------------------- links that were deleted, kept, saved
+
+
+def test_a_link_comes_back_with_its_label(desk: Desk) -> None:
+    desk.press(2, UPPER)
+    desk.press(3, LOWER)
+    for frame in (3, 4, 5):
+        desk.show(frame)
+        desk.binding.delete(desk.layer.data_to_world((frame, *LOWER)))
+    assert desk.graph == {3: [1]}
+    desk.binding.undo()
+    assert desk.graph == {2: [1], 3: [1]}
+    desk.check()
+
+
+def test_links_stay_with_the_labels(desk: Desk, tmp_path: Path) -> None:
+    desk.press(2, UPPER)
+    desk.press(3, LOWER)
+    layer = desk.tracks
+    desk.binding.close()
+    assert layer in desk.viewer.layers
+    data, attributes, _ = desk.layer.as_layer_data_tuple()
+    for write, name in ((write_geff, "t.geff"), (write_tracks, "l.tracks.csv")):
+        write(str(tmp_path / name), data, attributes)
+        assert read_tracks(tmp_path / name).tracks.parents == {2: (1,), 3: (1,)}
+    # In every format whose table has columns, such as OME-Zarr, from which it comes again.
+    write_ome_zarr(str(tmp_path / "l.zarr"), data, attributes)
+    from napari_sam3 import ObjectTable, open_labels
+
+    properties = open_labels(tmp_path / "l.zarr", read_only=True).properties
+    table = ObjectTable.from_properties(properties)
+    export_labels(data, tmp_path / "01_RES", table=table)
+    assert read_tracks(tmp_path / "01_RES").tracks.parents == {2: (1,), 3: (1,)}
+    again = desk.bind()
+    assert again.divisions.tracks.parents == {2: (1,), 3: (1,)}
+    assert again.divisions.tracks.layer is layer
+
+
+def test_links_outlive_a_crash(desk: Desk, tmp_path: Path) -> None:
+    desk.binding.keep_journal(folder=tmp_path)
+    desk.press(2, UPPER)
+    desk.press(3, LOWER)
+    assert desk.binding.journal.file is not None
+    path = desk.binding.journal.file.path
+    desk.binding.save_session(tmp_path / "s.json")
+    desk.binding.close()
+    restored, replayed = Desk(cells()), Desk(cells())
+    assert identify_layer(restored.image) == identify_layer(desk.image)
+    restored.binding.journal.note_start()
+    restored.binding.restore_labels(path)
+    replayed.binding.replay(tmp_path / "s.json")
+    for other in (restored, replayed):
+        np.testing.assert_array_equal(other.labels, desk.labels)
+        assert other.binding.divisions.tracks.parents == {2: (1,), 3: (1,)}
+        assert other.graph == {2: [1], 3: [1]}
+        other.check()
+        assert not other.errors
