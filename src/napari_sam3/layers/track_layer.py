@@ -29,6 +29,8 @@ __all__ = ["TRACKS_NAME", "TrackLayer"]
 TRACKS_NAME = "SAM 3 tracks"
 #: Under this name the metadata of a Tracks layer hold the `unique_id` of its labels.
 OF = "napari-sam3 labels"
+#: The feature that tracks are coloured by, in the colours of the labels.
+COLORS = "label"
 #: napari keeps 4 bytes for each id up to the largest; labels above are numbered anew for it.
 LARGEST_ID = 1 << 20
 #: While planes of a batch come in: seconds, and times the time that it took.
@@ -108,6 +110,7 @@ class TrackLayer:
             (self._labels.events.data, self._on_data),
             (self._labels.events.labels_update, self._on_drawn),
             (self._labels.events.set_data, self._on_drawn),
+            (self._labels.events.colormap, self._on_colors),
             (self._layers.viewer.layers.events.removed, self._on_removed),
             *((emitter, self._on_move) for emitter in moves(self._labels)),
         ]
@@ -138,6 +141,12 @@ class TrackLayer:
     def _on_move(self, event: Any = None) -> None:
         if self.layer is not None:
             place_on(self.layer, self._labels)
+
+    def _on_colors(self, event: Any = None) -> None:
+        layer = self.layer
+        if layer is not None:
+            layer.colormaps_dict = {**layer.colormaps_dict, COLORS: self._labels.colormap}
+            layer.color_by = layer.color_by  # napari colours them anew
 
     def _on_removed(self, event: Any) -> None:
         if self._layer is not None and event.value.unique_id == self._layer.unique_id:
@@ -182,8 +191,10 @@ class TrackLayer:
             self._layer = self._make(data, graph, features)
             return
         if not np.array_equal(layer.data, data):
+            chosen, layer.color_by = layer.color_by, "track_id"  # which is always there
             layer.data = data  # which empties the graph and the features
             layer.features = features
+            layer.color_by = chosen if chosen in features else "track_id"
         layer.graph = graph
         if self._emptied:
             layer.visible, self._emptied = True, False
@@ -200,6 +211,8 @@ class TrackLayer:
             name=TRACKS_NAME,
             metadata={OF: str(self._labels.unique_id)},
             tail_length=len(self._labels.data),
+            colormaps_dict={COLORS: self._labels.colormap},
+            color_by=COLORS,
             **placement(self._labels),
         )
         # Right above the labels, so that clicks and boxes lie on top.

@@ -99,7 +99,7 @@ ON_OBJECTS = {
     "delete": "deletes it",
     "merge": "merges it with the next one you press it on",
     "split": "splits it",
-    "divide": "makes the next one you press it on its daughter",
+    "divide": "links it to its daughter",
 }
 GESTURES = (
     "<b>Left click</b> on an object · <b>right click</b> on what is not part of it · "
