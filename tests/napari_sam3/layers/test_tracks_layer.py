@@ -118,8 +118,8 @@ def test_a_series_has_tracks_once_its_labels_change(desk: Desk) -> None:
     desk.check()
     assert layer is desk.tracks
     assert desk.tracks.features["label"].tolist() == [1] * 6 + [2] * 3
-    for at, label in ((0, 1), (8, 2)):
-        np.testing.assert_allclose(layer.track_colors[at], desk.layer.get_color(label))
+    for row, label in ((0, 1), (8, 2)):
+        np.testing.assert_allclose(layer.track_colors[row], desk.layer.get_color(label))
     desk.layer.new_colormap()
     np.testing.assert_allclose(layer.track_colors[8], desk.layer.get_color(2))
     layer.color_by = "area"  # a choice that stays
