@@ -213,6 +213,7 @@ class TrackLayer:
             tail_length=len(self._labels.data),
             colormaps_dict={COLORS: self._labels.colormap},
             color_by=COLORS,
+            tail_width=3,
             **placement(self._labels),
         )
         # Right above the labels, so that clicks and boxes lie on top.
