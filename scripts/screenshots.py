@@ -18,14 +18,18 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from napari_sam3.cli.demo import COINS, IN_HAND, PLUGIN, WIDGET, Person, Take
 from napari_sam3.cli.virtual_display import virtual_display
+from napari_sam3.layers.gestures import KEYS
 
 if TYPE_CHECKING:
     from napari_sam3.cli.robot import Robot
 
 SIZE = (1100, 700)
 TALL = (1100, 980)
+DIVIDES = 8
 DEVICE = "CPU: no CUDA or MPS device was found"
 
 
@@ -145,12 +149,49 @@ def _shows(run: Any, number: int) -> bool:
 
 
 def _label(stage: Stage, labels: Any, count: int) -> None:
-    import numpy as np
-
     for number in range(1, count + 1):
         row, column = np.argwhere(labels == number).mean(axis=0).tolist()
         stage.person.show(Take(clicks=((row, column),)))
         stage.hand.type("N")
+
+
+def tracks(stage: Stage) -> None:
+    """Enter a division by the key, of a cell that was propagated on as one of its daughters."""
+    image, labels = dividing_cells()
+    stage.viewer.add_image(image, name="cells", axis_labels=("t", "y", "x"))
+    stage.hand.wait_until(lambda: stage.widget.binding is not None, "the image")
+    stage.hand.wait_until(lambda: stage.widget.binding.plane is not None, "a plane")
+    stage.widget.binding.labels.data = labels
+    for frame, label in ((DIVIDES - 1, 1), (DIVIDES, 2)):
+        stage.viewer.dims.set_current_step(0, frame)
+        rows, columns = np.nonzero(labels[frame] == label)
+        stage.hand.move((rows.mean(), columns.mean()))
+        stage.hand.type(KEYS["divide"])
+    stage.viewer.dims.set_current_step(0, len(labels) - 1)
+    stage.viewer.fit_to_view()
+    stage.settle()
+
+
+def dividing_cells() -> tuple[Any, Any]:
+    """Make cells that wander, one of which divides: an image and labels, 14 x 120 x 120."""
+    rng = np.random.default_rng(3)
+    labels = np.zeros((14, 120, 120), np.uint32)
+    rows, columns = np.indices(labels.shape[1:])
+    for frame in range(len(labels)):
+        apart = 4.0 * max(0, frame - DIVIDES + 1)
+        middle = 60 + 4 * np.sin(frame / 3)
+        places = {
+            1: (middle - apart - 5 * (frame >= DIVIDES), 20 + 5 * frame),
+            3: (14 + frame, 95 - 3 * frame),
+            4: (100 - 2 * frame, 25 + 2 * frame),
+        }
+        if frame >= DIVIDES:
+            places[2] = middle + apart + 5, 20 + 5 * frame
+        for label, (row, column) in places.items():
+            inside = np.hypot(rows - row, (columns - column) * 0.8) < (7 if label < 3 else 9)
+            labels[frame][inside] = label
+    image = rng.poisson(20 + 60 * (labels > 0)).astype(np.uint16)
+    return image, labels
 
 
 STATES: dict[str, Callable[[Stage], None]] = {
@@ -161,6 +202,7 @@ STATES: dict[str, Callable[[Stage], None]] = {
     "advanced": advanced,
     "series": series,
     "error": error,
+    "tracks": tracks,
 }
 
 
