@@ -1,12 +1,14 @@
-"""Whether an object is on a plane: evidence in the image, not the model's word alone.
+"""Whether an object is on a plane: evidence in the image besides the model's own estimates.
 
 ::
 
-      prompted plane           a later plane
-      . . . . . . .            . . . . . . .      contrast of the mask with its surroundings, as a
-      . r r r r r .            . r r r r r .      share of that on the prompted plane; overlap with
-      . r m m m r .            . r m m m r .      the mask before; area; the predicted IoU; and the
-      . r r r r r .            . r r r r r .      tracker's object score, where there is one
+      shown plane              a later plane
+      . . . . . . . .          . . . . . . . .     c: core of the mask, its inner half
+      . r r r r r r .          . r r r r r r .     e: edge of the mask, where the gradient is
+      . r e e e e r .          . r r e e r r .        measured: out of focus it is flat
+      . r e c c e r .          . r e c c e r .     r: ring around the mask
+      . r e e e e r .          . r r e e r r .
+      . r r r r r r .          . r r r r r r .     contrast: median of c less median of r
 """
 
 from __future__ import annotations
@@ -18,31 +20,33 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from napari_sam3.core.masks import PlaneMask, overlap
+from napari_sam3.core.masks import PlaneMask
 
 if TYPE_CHECKING:
     from napari_sam3.core.rendering import PlaneImage
 
 __all__ = ["FEATURES", "Look", "evidence", "look_at"]
 
-#: What is measured, in this order; see :func:`evidence`.
+#: Names of the evidence, in order; see :func:`evidence`.
 FEATURES = (
     "score",
     "contrast",
-    "contrast_before",
-    "signal_to_noise",
+    "contrast_at_mask_before",
+    "edge",
+    "edge_to_before",
+    "change_from_before",
     "brightness",
-    "overlap",
     "area",
-    "area_before",
-    "agreement",
     "presence",
 )
 _GAP, _RING = 0.1, 0.35  # of the root of the area: between mask and ring, and its width
 _LEAST_RING = 2
-_MOST_PIXELS = 1 << 22  # of a region that is looked at; larger ones are thinned out
+_CORE = 0.5  # of the largest distance to the rim
+_EDGE = 1.5  # px on both sides of the rim
+_SMOOTHING = 0.05  # of the root of the area, at least 1 px, for gradients
+_MOST_PIXELS = 1 << 22  # of a region that is measured; larger ones are thinned out
 _LEAST_SIGNAL, _LEAST_NOISE = 1.5, 2.0  # contrast over noise; grey levels
-_LEAST_CONTRAST = 2.0  # grey levels of 255; less on the prompted plane is no measure
+_LEAST_CONTRAST, _LEAST_EDGE = 2.0, 0.5  # grey levels of 255; less is no reference
 _PRESENCE_LIMIT = 6.0
 
 
@@ -52,25 +56,29 @@ class Look:
 
     Attributes
     ----------
-    inside, outside : float
-        Median grey values of the mask and of a ring around it, 0 to 255.
+    inside, core, outside : float
+        Median grey values of the mask, of its inner half and of a ring around it, 0 to 255.
     noise : float
         Spread of the ring.
+    edge : float
+        Mean magnitude of the gradient along the rim, grey levels per smoothing width.
     """
 
     inside: float
+    core: float
     outside: float
     noise: float
+    edge: float
 
     @property
     def contrast(self) -> float:
-        """Difference of the medians."""
-        return self.inside - self.outside
+        """Difference of the medians of core and ring."""
+        return self.core - self.outside
 
     @property
     def stands_out(self) -> bool:
         """Whether the contrast says something, as of nuclei, but not of packed cells."""
-        return abs(self.contrast) >= _LEAST_SIGNAL * (self.noise + _LEAST_NOISE)
+        return abs(self.inside - self.outside) >= _LEAST_SIGNAL * (self.noise + _LEAST_NOISE)
 
 
 def look_at(mask: PlaneMask, plane: PlaneImage) -> Look:
@@ -87,27 +95,42 @@ def look_at(mask: PlaneMask, plane: PlaneImage) -> Look:
     root = math.sqrt(mask.area)
     gap = max(1, round(_GAP * root))
     width = max(_LEAST_RING, round(_RING * root))
-    room = gap + width
+    margin = gap + width
     row, column, row_stop, column_stop = mask.bbox
     height, length = plane.shape
-    rows = slice(max(0, row - room), min(height, row_stop + room))
-    columns = slice(max(0, column - room), min(length, column_stop + room))
+    rows = slice(max(0, row - margin), min(height, row_stop + margin))
+    columns = slice(max(0, column - margin), min(length, column_stop + margin))
     area = (rows.stop - rows.start) * (columns.stop - columns.start)
     step = max(1, math.isqrt(area // _MOST_PIXELS))
-    grey = plane.region(rows, columns).mean(axis=2)[::step, ::step]
+    grey = plane.region(rows, columns).mean(axis=2, dtype=np.float32)[::step, ::step]
     inside = mask.within((rows, columns))[::step, ::step]
-    distance = ndimage.distance_transform_edt(~inside) * step
-    ring = grey[(distance > gap) & (distance <= room)]
-    if not ring.size or not inside.any():
-        return Look(float(np.median(grey)), float(np.median(grey)), 1.0)
-    spread = np.subtract(*np.percentile(ring, (75, 25))) / 1.35
-    return Look(float(np.median(grey[inside])), float(np.median(ring)), float(spread))
+    if not inside.any() or inside.all():
+        middle = float(np.median(grey))
+        return Look(middle, middle, middle, noise=1.0, edge=0.0)
+    sigma = max(1.0, _SMOOTHING * root / step)
+    smooth = ndimage.gaussian_filter(grey, 1)
+    slope = sigma * ndimage.gaussian_gradient_magnitude(grey, sigma)
+    depth = ndimage.distance_transform_edt(inside)
+    distance = ndimage.distance_transform_edt(~inside)
+    ring = (distance * step > gap) & (distance * step <= margin)
+    if not ring.any():
+        ring = ~inside
+    edge = (depth <= _EDGE) & (distance <= _EDGE)
+    spread = np.subtract(*np.percentile(grey[ring], (75, 25))) / 1.35
+    return Look(
+        inside=float(np.median(grey[inside])),
+        core=float(np.median(smooth[depth >= _CORE * depth.max()])),
+        outside=float(np.median(smooth[ring])),
+        noise=float(spread),
+        edge=float(slope[edge].mean()),
+    )
 
 
 def evidence(
     now: tuple[PlaneMask, Look, float],
-    before: tuple[PlaneMask, Look],
-    prompted: tuple[PlaneMask, Look],
+    at_mask_before: Look,
+    before: Look,
+    shown: tuple[PlaneMask, Look],
     presence: float | None,
 ) -> npt.NDArray[np.float64]:
     """Return the :data:`FEATURES` of a mask that is not empty.
@@ -116,44 +139,38 @@ def evidence(
     ----------
     now : tuple of (PlaneMask, Look, float)
         The mask, how it stands out, and its predicted IoU.
-    before, prompted : tuple of (PlaneMask, Look)
-        On the plane before, and where it was prompted.
+    at_mask_before : Look
+        How the mask of the plane before stands out on this plane.
+    before : Look
+        How the mask of the plane before stands out there.
+    shown : tuple of (PlaneMask, Look)
+        The mask where the object was shown.
     presence : float, optional
         The tracker's object score, a logit.
+
+    Returns
+    -------
+    ndarray of float64
+        Contrasts, changes and brightness as shares of the contrast where the object was shown,
+        edges as ratios, the area as the logarithm of a ratio, the presence from -1 to 1.
     """
     mask, look, score = now
-    shared = overlap(mask, before[0])
-    union = mask.area + before[0].area - shared
+    first = shown[1]
+    reference = math.copysign(max(abs(first.contrast), _LEAST_CONTRAST), first.contrast)
     return np.array(
         [
             score,
-            _share(look, prompted[1]),
-            _share(look, before[1]),
-            min(abs(look.contrast) / (look.noise + _LEAST_NOISE), 5.0) / 5,
-            _brightness(look, prompted[1]),
-            shared / min(mask.area, before[0].area),
-            _ratio(mask.area, prompted[0].area),
-            abs(_ratio(mask.area, before[0].area)),
-            shared / union,
-            0.0
-            if presence is None
-            else min(max(presence, -_PRESENCE_LIMIT), _PRESENCE_LIMIT) / _PRESENCE_LIMIT,
+            _limited(look.contrast / reference, 2),
+            _limited(at_mask_before.contrast / reference, 2),
+            _limited(look.edge / max(first.edge, _LEAST_EDGE), 2),
+            _limited(look.edge / max(before.edge, _LEAST_EDGE), 2),
+            _limited((look.core - before.core) / reference, 2),
+            _limited((look.core - first.outside) / reference, 2),
+            _limited(math.log(mask.area / shown[0].area), 2),
+            0.0 if presence is None else _limited(presence / _PRESENCE_LIMIT, 1),
         ]
     )
 
 
-def _share(look: Look, reference: Look) -> float:
-    """Contrast as a share of another, -1 to 1.5; negative where it is turned round."""
-    least = math.copysign(max(abs(reference.contrast), _LEAST_CONTRAST), reference.contrast)
-    return min(max(look.contrast / least, -1.0), 1.5)
-
-
-def _brightness(look: Look, reference: Look) -> float:
-    """Place of the mask's grey value between the reference's surroundings, 0, and mask, 1."""
-    least = math.copysign(max(abs(reference.contrast), _LEAST_CONTRAST), reference.contrast)
-    return min(max((look.inside - reference.outside) / least, -1.0), 2.0)
-
-
-def _ratio(area: int, reference: int) -> float:
-    """Logarithm of the ratio of two areas, -2 to 2."""
-    return min(max(math.log(area / reference), -2.0), 2.0)
+def _limited(value: float, limit: float) -> float:
+    return min(max(value, -limit), limit)
