@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from .layer_set import LayerSet
     from .reporting import Reporting
 
-__all__ = ["TRACKS_NAME", "TrackLayer"]
+__all__ = ["OF", "TRACKS_NAME", "TrackLayer", "track_rows"]
 
 TRACKS_NAME = "SAM 3 tracks"
 #: Under this name the metadata of a Tracks layer hold the `unique_id` of its labels.
@@ -70,10 +71,7 @@ class TrackLayer:
         self._unwanted = self._emptied = False
         self._due = 0.0
         self._stroke = False
-        kept = self._labels.metadata.get(METADATA, {}).get("parents", {})
-        session.lineage.begin(
-            self._labels.unique_id, {child: tuple(many) for child, many in kept.items()}
-        )
+        session.lineage.begin(self._labels.unique_id, self._kept_parents())
         for emitter, callback in self._connections():
             emitter.connect(callback)
 
@@ -172,13 +170,27 @@ class TrackLayer:
     # ----------------------------------------------------------------- drawing
 
     def _find(self) -> NapariTracks | None:
-        """Return the layer that was made for these labels before."""
-        mine = (
-            layer
-            for layer in self._layers.viewer.layers
-            if getattr(layer, "metadata", {}).get(OF) == str(self._labels.unique_id)
-        )
-        return next(mine, None)
+        """Return the layer that was made for these labels before, or read with them."""
+        marks = {str(self._labels.unique_id), self._kept.get("tracks", "")} - {""}
+        layers = self._layers.viewer.layers
+        return next((layer for layer in layers if layer.metadata.get(OF) in marks), None)
+
+    @property
+    def _kept(self) -> Mapping[str, Any]:
+        kept: Mapping[str, Any] = self._labels.metadata.get(METADATA, {})
+        return kept
+
+    def _kept_parents(self) -> dict[int, tuple[int, ...]]:
+        """Return the links that the labels came with: in their metadata, or their table."""
+        from napari_sam3.labels.formats.object_table import ObjectTable
+        from napari_sam3.labels.formats.tracks.choice import PARENT, parents_in
+
+        if "parents" in self._kept:
+            return {child: tuple(many) for child, many in self._kept["parents"].items()}
+        if PARENT not in self._labels.features:
+            return {}
+        table = ObjectTable.from_features(self._labels.features)
+        return self._guard(lambda: parents_in(table)) or {}
 
     def _draw(self, tracks: Tracks) -> None:
         layer = self.layer
@@ -186,7 +198,7 @@ class TrackLayer:
             if layer is not None and layer.visible:  # napari has no empty Tracks layer
                 layer.visible, self._emptied = False, True
             return
-        data, graph, features = _rows(tracks)
+        data, graph, features = track_rows(tracks)
         if layer is None:
             self._layer = self._make(data, graph, features)
             return
@@ -228,7 +240,7 @@ def _goes_on(tracks: Tracks) -> bool:
     return bool((np.diff(tracks.ids) == 0).any())
 
 
-def _rows(tracks: Tracks) -> tuple[npt.NDArray[np.float64], dict[int, list[int]], Any]:
+def track_rows(tracks: Tracks) -> tuple[npt.NDArray[np.float64], dict[int, list[int]], Any]:
     """Return the rows of a Tracks layer, sorted as it has them, with its graph and features."""
     import pandas as pd
 

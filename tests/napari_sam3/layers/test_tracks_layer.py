@@ -9,11 +9,14 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from napari.components import ViewerModel
+from napari.layers import Layer
 
 from napari_sam3 import Binding, bind, export_labels, read_tracks
 from napari_sam3.core.tracks import TrackError
 from napari_sam3.layers.journaling import identify_layer
+from napari_sam3.layers.readers import features_of
 from napari_sam3.layers.track_layer import TRACKS_NAME
+from napari_sam3.layers.track_reader import get_tracks_reader
 from napari_sam3.layers.writers import write_geff, write_ome_zarr, write_tracks
 from napari_sam3.session.session import LabelingSession
 
@@ -308,6 +311,33 @@ def test_links_stay_with_the_labels(desk: Desk, tmp_path: Path) -> None:
     again = desk.bind()
     assert again.divisions.tracks.parents == {2: (1,), 3: (1,)}
     assert again.divisions.tracks.layer is layer
+    again.close()
+    opened = Desk(data)
+    opened.binding.close()
+    opened.layer.features = features_of(table)
+    assert opened.bind().divisions.tracks.parents == {2: (1,), 3: (1,)}
+
+
+def test_tracks_of_other_programs_are_opened_and_go_on(desk: Desk, tmp_path: Path) -> None:
+    parents = {2: 1, 3: 1}
+    labels = cells()
+    labels[3:][labels[3:] == 1] = 3
+    folder = export_labels(labels, tmp_path / "01_RES", parents=parents)
+    graph = export_labels(labels, tmp_path / "t.geff", parents=parents)
+    assert get_tracks_reader(str(tmp_path)) is None
+    read = get_tracks_reader([str(folder), str(graph)])
+    assert read is not None
+    desk.binding.close()
+    layers = [desk.viewer.add_layer(Layer.create(*one)) for one in read([str(folder), str(graph)])]
+    assert [type(one).__name__ for one in layers] == ["Labels", "Tracks", "Tracks"]
+    desk.layer, tracks = layers[0], layers[1]
+    desk.binding = bind(desk.viewer, desk.image, desk.layer, align=True, session=LabelingSession())
+    assert desk.tracks is tracks
+    desk.show(5)
+    desk.binding.delete(desk.layer.data_to_world((5, *LOWER)))
+    assert desk.graph == {2: [1], 3: [1]}
+    desk.check()
+    assert not desk.errors
 
 
 def test_links_outlive_a_crash(desk: Desk, tmp_path: Path) -> None:
