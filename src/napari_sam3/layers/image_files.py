@@ -11,6 +11,8 @@ from napari_sam3.core.planes import PlaneIndex
 from napari_sam3.images.contrast import ImageContrast, channel_axes
 from napari_sam3.images.plane_image import Channel, RenderedPlane
 
+from .plane_source import KNOWN_CONTRAST
+
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image
@@ -28,9 +30,16 @@ SAMPLED, PERCENTILES = 1 << 20, (0.1, 99.9)
 
 
 def add_image(
-    viewer: ViewerModel, image: LazyImage, *, name: str, path: str = "", scene: str = ""
+    viewer: ViewerModel,
+    image: LazyImage,
+    *,
+    name: str,
+    path: str = "",
+    scene: str = "",
+    contrast: ImageContrast | None = None,
 ) -> Image:
-    """Add an image as a layer, with its scale and units, and show the middle of it."""
+    """Add an image as a layer, with its scale and units, and its contrast if that is known."""
+    known = {} if contrast is None else {KNOWN_CONTRAST: contrast}
     axes = image.axes
     return viewer.add_image(
         image.data,
@@ -41,7 +50,7 @@ def add_image(
         translate=axes.translate,
         units=[unit or "pixel" for unit in axes.units],
         axis_labels=axes.names,
-        metadata={OPENED_FROM: (path, scene)},
+        metadata={OPENED_FROM: (path, scene), **known},
         **_shown_limits(image),
     )
 
@@ -72,21 +81,39 @@ def middle_plane(image: LazyImage) -> PlaneIndex:
     return PlaneIndex((ndim - 2, ndim - 1), tuple(length // 2 for length in image.shape[:-2]))
 
 
-def first_plane(image: LazyImage, contrast: Contrast, name: str) -> RenderedPlane | None:
+def contrast_of(image: LazyImage, name: str) -> ImageContrast:
+    """Return the contrast that the layer of an image will have; nothing is read yet."""
+    return ImageContrast(
+        image.data,
+        rgb=image.rgb,
+        multiscale=image.multiscale,
+        apart=channel_axes(image.axes.names),
+        name=name,
+    )
+
+
+def first_plane(
+    image: LazyImage, contrast: Contrast, known: ImageContrast, name: str
+) -> RenderedPlane | None:
     """Return the plane of an image that is shown first, as the model will see it.
 
     The pixels are those of the layer that `add_image` makes, so that what is encoded of them is
     found again. None with the contrast of a layer, which there is not yet.
+
+    Parameters
+    ----------
+    image : LazyImage
+        The image.
+    contrast : {"image", "plane", "layer"} or tuple of float
+        Values shown to the model as black and white; see `bind`.
+    known : ImageContrast
+        From `contrast_of`.
+    name : str
+        What to call the image.
     """
     limits: Any = None
     if contrast == "image":
-        limits = ImageContrast(
-            image.data,
-            rgb=image.rgb,
-            multiscale=image.multiscale,
-            apart=channel_axes(image.axes.names),
-            name=name,
-        )
+        limits = known
     elif isinstance(contrast, tuple):
         pair = contrast[0] if isinstance(contrast[0], tuple) else contrast
         limits = float(pair[0]), float(pair[1])

@@ -26,10 +26,13 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image
 
-__all__ = ["ChannelChoice", "Contrast", "PlaneKey", "PlaneSource"]
+__all__ = ["KNOWN_CONTRAST", "ChannelChoice", "Contrast", "PlaneKey", "PlaneSource"]
 
 # Rendered planes remember their contrast, which takes a look at all pixels.
 KEPT_PLANES = 64
+#: Under this name the metadata of an image hold its `ImageContrast` if that is known already; it is
+#: taken out at the first use, for the data may change later.
+KNOWN_CONTRAST = "napari-sam3 contrast"
 #: Pixels by which a channel may lie beside the image.
 SAME_PIXEL = 0.5
 
@@ -275,7 +278,10 @@ class PlaneSource:
         named = channel_axes(layer.axis_labels)
         apart = named if axis is None else tuple(sorted({*named, axis}))
         key = layer.unique_id, apart
-        if key not in self._contrasts:
+        known = layer.metadata.pop(KNOWN_CONTRAST, None) if axis is None else None
+        if isinstance(known, ImageContrast):
+            self._contrasts[key] = known
+        elif key not in self._contrasts:
             self._contrasts[key] = ImageContrast(
                 pixels_of(layer),
                 rgb=layer.rgb,

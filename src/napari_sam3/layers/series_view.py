@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from napari.layers import Image, Labels
 
     from napari_sam3.core.axes import ImageAxes
+    from napari_sam3.images.contrast import ImageContrast
 
     from .binding import Binding
 
@@ -86,6 +87,8 @@ class ShownImage:
         Where it is shown.
     opened : OpenedImage
         The image, with what was saved of it.
+    contrast : ImageContrast, optional
+        Of the image, if it is known.
 
     Attributes
     ----------
@@ -93,13 +96,20 @@ class ShownImage:
         Its layers.
     """
 
-    def __init__(self, viewer: ViewerModel, opened: OpenedImage) -> None:
+    def __init__(
+        self, viewer: ViewerModel, opened: OpenedImage, contrast: ImageContrast | None = None
+    ) -> None:
         self._viewer, self.opened = viewer, opened
         item = opened.item
         self.identity = identity_of(opened.image, item.key)
         self._stamp = _stamp(item.path)
         self.image: Image = add_image(
-            viewer, opened.image, name=item.key, path=str(item.path), scene=item.scene
+            viewer,
+            opened.image,
+            name=item.key,
+            path=str(item.path),
+            scene=item.scene,
+            contrast=contrast,
         )
         labels = opened.labels
         # Ids may grow beyond those of the file.

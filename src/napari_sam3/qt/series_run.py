@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QObject, QTimer
 
 from napari_sam3.images.listing import Source
-from napari_sam3.layers.image_files import first_plane
+from napari_sam3.layers.image_files import contrast_of, first_plane
 from napari_sam3.layers.series_view import SeriesKeys, ShownImage, Work
 from napari_sam3.records.series import ImageState
 from napari_sam3.session.series import ImageSeries, SeriesItem
@@ -23,6 +23,7 @@ from .settings import read_settings
 from .text import series as series_text
 
 if TYPE_CHECKING:
+    from napari_sam3.images.contrast import ImageContrast
     from napari_sam3.images.plane_image import RenderedPlane
     from napari_sam3.layers.binding import Binding
 
@@ -58,7 +59,7 @@ class SeriesRun(QObject):
         self.files = Background(self)
         self.series: ImageSeries | None = None
         self.shown: ShownImage | None = None
-        self._ahead: tuple[OpenedImage, RenderedPlane | None] | None = None
+        self._ahead: tuple[OpenedImage, RenderedPlane | None, ImageContrast | None] | None = None
         self._keys: SeriesKeys | None = None
         self.saving = SeriesSaving(widget, self.files, self)
         self._busy = self._closed = False  # an image is left or read; the widget has ended
@@ -230,7 +231,7 @@ class SeriesRun(QObject):
         assert self.series is not None
         ahead, self._ahead = self._ahead, None
         if ahead is not None and ahead[0].item == item:
-            self._widget.guard(partial(self._show, ahead[0]))
+            self._widget.guard(partial(self._show, ahead[0], ahead[2]))
             return
         self._widget.panel.show_status(series_text.READING)
         self._busy = True
@@ -259,11 +260,11 @@ class SeriesRun(QObject):
         self._tell(series_text.skipped(item.key, str(error)))
         self.saving.flush()
 
-    def _show(self, opened: OpenedImage) -> None:
+    def _show(self, opened: OpenedImage, contrast: ImageContrast | None = None) -> None:
         series, viewer = self.series, self._widget.viewer
         assert series is not None
         before, camera = self.shown, _view_of(self.shown)
-        shown = ShownImage(viewer, opened)
+        shown = ShownImage(viewer, opened, contrast)
         self._widget.set_image(shown.image, shown.labels)
         self.shown, binding = shown, self._widget.binding
         self.saving.watch(series, shown)
@@ -317,8 +318,9 @@ class SeriesRun(QObject):
             return
         binding = self._widget.binding
         if isinstance(found, OpenedImage) and binding is not None:
-            contrast = binding.sync.plane.source.contrast
-            self._ahead = found, first_plane(found.image, contrast, item.key)
+            contrast, known = binding.sync.plane.source.contrast, contrast_of(found.image, item.key)
+            plane = first_plane(found.image, contrast, known, item.key)
+            self._ahead = found, plane, known if contrast == "image" else None
             self._session.prepare()
 
     def _to_come(self) -> list[RenderedPlane]:
