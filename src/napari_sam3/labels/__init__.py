@@ -1,4 +1,4 @@
-"""Label images: where objects are written, edits that can be undone, measures, and files.
+"""Label images: targets for objects, reversible edits, measures, and files.
 
 Imports `core` and `images`.
 """

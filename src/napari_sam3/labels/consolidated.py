@@ -1,7 +1,7 @@
-"""Consolidated metadata: the copies of a Zarr's metadata that its upper groups may keep.
+"""Consolidated metadata: copies of a Zarr's metadata in its parent groups.
 
-Readers that find such a copy believe it and read nothing else, so a change below the group has to
-be made in the copy as well. zarr 2 keeps it in ``.zmetadata``, zarr 3 inside ``zarr.json``.
+Readers that find such a copy rely on it and read nothing else, so a change below the group must be
+made in the copy as well. zarr 2 stores it in ``.zmetadata``, zarr 3 inside ``zarr.json``.
 """
 
 from __future__ import annotations
@@ -26,29 +26,30 @@ _NO_COPY = {"kind": "inline", "must_understand": False, "metadata": {}}
 
 
 def attributes_of(folder: Path) -> dict[str, Any]:
-    """Return the attributes of the group in a folder, of zarr 2 or 3; {} if it is no group."""
-    found = _read(folder / _NEW).get("attributes") or _read(folder / ".zattrs")
-    return found if isinstance(found, dict) else {}
+    """Return the attributes of the group in a folder, of zarr 2 or 3; {} without a group."""
+    attributes = _read(folder / _NEW).get("attributes") or _read(folder / ".zattrs")
+    return attributes if isinstance(attributes, dict) else {}
 
 
 def consolidated_groups(folder: Path) -> list[Path]:
-    """Return the groups that keep a copy of a folder's metadata: itself, or folders above it."""
+    """Return the groups with a copy of a folder's metadata: the folder itself or its parents."""
     folder = folder.absolute()
-    # A folder that is still being written is not part of a group yet.
-    above = () if _UNFINISHED.fullmatch(folder.name) else folder.parents
-    return [one for one in (folder, *above) if _has_copy(one)]
+    # A folder that is still being written does not belong to a group yet.
+    parents = () if _UNFINISHED.fullmatch(folder.name) else folder.parents
+    return [group for group in (folder, *parents) if _has_copy(group)]
 
 
 @contextmanager
 def changing(folder: Path) -> Iterator[None]:
-    """Change the metadata of a folder, and bring the copies in step, while no other process does.
+    """Change the metadata of a folder and update the copies, while other processes wait.
 
-    The lock is that of the outermost group, whose metadata all inside it share. File systems
-    without locks, and Windows, which locks no folders, go without.
+    The lock is that of the outermost group, which all its content shares. Without support for
+    locks, as on some file systems and for folders on Windows, there is no waiting.
     """
     folder = folder.absolute()
-    shared = [one for one in (folder, *folder.parents) if _is_group(one)] or [folder.parent]
-    with _locked(shared[-1]):
+    groups = [group for group in (folder, *folder.parents) if _is_group(group)]
+    groups = groups or [folder.parent]
+    with _locked(groups[-1]):
         copies = consolidated_groups(folder)
         yield
         update_copies(copies, folder)
@@ -71,26 +72,26 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def update_copies(groups: list[Path], folder: Path) -> None:
-    """Update the copies of a folder's metadata in the groups above it.
+    """Update the copies of a folder's metadata in its parent groups.
 
-    Only the folder itself, what is below it, and the group that holds it are read again: the
-    groups above may hold thousands of other images.
+    Reads only the folder, its content, and the group that contains it, since the other groups may
+    contain thousands of images.
 
     Parameters
     ----------
     groups : list of Path
-        By `consolidated_groups`, from before the change: writing to a group of zarr 3 drops its
-        copy.
+        From `consolidated_groups` before the change, since zarr 3 drops the copy of a group on
+        writing.
     folder : Path
-        What changed.
+        The changed folder.
     """
     folder = folder.absolute()
     for group in reversed(groups):
         if group == folder and not _is_group(folder):
             continue
-        between = [one for one in reversed(folder.parents) if group in one.parents]
+        between = [parent for parent in reversed(folder.parents) if group in parent.parents]
         if not all(map(_is_group, between)):
-            continue  # what the group cannot reach is not in its copy
+            continue  # the group's copy does not include what is not in it
         if (group / _OLD).exists():
             _update_old(group, between, folder)
         else:
@@ -116,44 +117,45 @@ def _update_old(group: Path, between: list[Path], folder: Path) -> None:
 
 def _update_new(group: Path, between: list[Path], folder: Path) -> None:
     content = _read(group / _NEW)
-    kept = content.get("consolidated_metadata")
-    copy = kept["metadata"] if kept else {}
-    if not kept:  # dropped by the change itself, with what it said of all others
+    consolidated = content.get("consolidated_metadata")
+    copy = consolidated["metadata"] if consolidated else {}
+    if not consolidated:  # dropped by the change, so that all nodes must be read
         folder = group
     for name in [name for name in copy if _inside(name, group, folder)]:
         del copy[name]
     for node in (*between, *_walk(folder)):
         if node == group:
             continue
-        about = _read(node / _NEW)
-        if about["node_type"] == "group":  # as zarr has it: no copy inside the copy
-            about["consolidated_metadata"] = _NO_COPY
-        copy[node.relative_to(group).as_posix()] = about
-    content["consolidated_metadata"] = {**(kept or _NO_COPY), "metadata": _sorted(copy)}
+        metadata = _read(node / _NEW)
+        if metadata["node_type"] == "group":  # as zarr does: no copy inside the copy
+            metadata["consolidated_metadata"] = _NO_COPY
+        copy[node.relative_to(group).as_posix()] = metadata
+    consolidated = {**(consolidated or _NO_COPY), "metadata": _sorted(copy)}
+    content["consolidated_metadata"] = consolidated
     _write(group / _NEW, content)
 
 
 def _sorted(copy: dict[str, Any]) -> dict[str, Any]:
-    """Order nodes by depth, those of a group together: zarr finds them only so."""
+    """Sort nodes by depth and then by group, as zarr requires."""
     names = sorted(copy, key=lambda name: (name.count("/"), name.split("/")))
     return {name: copy[name] for name in names}
 
 
 def _inside(name: str, group: Path, folder: Path) -> bool:
-    """Return whether a node of the copy is the folder, or lies in it."""
+    """Tell whether a node of the copy is the folder or inside it."""
     node = group / name
     return node == folder or folder in node.parents
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    """Go through a group or array and all inside it."""
+    """Yield a group or array and everything inside it."""
     if _is_group(folder):
         yield folder
         for inner in sorted(folder.iterdir()):
             if inner.is_dir() and not _UNFINISHED.fullmatch(inner.name):
                 yield from _walk(inner)
     elif (folder / ".zarray").exists() or _read(folder / _NEW).get("node_type") == "array":
-        yield folder  # below are chunks only
+        yield folder  # an array contains chunks only
 
 
 def _is_group(folder: Path) -> bool:
@@ -163,7 +165,7 @@ def _is_group(folder: Path) -> bool:
 def _read(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_bytes())
-    except (OSError, ValueError):  # no such file, or none of zarr's
+    except (OSError, ValueError):  # missing, or not zarr's
         return {}
     return content if isinstance(content, dict) else {}
 

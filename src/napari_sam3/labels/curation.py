@@ -1,4 +1,4 @@
-"""Deleting, merging and splitting labels on a plane."""
+"""Deletion, merging and splitting of labels on a plane."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from .targets import LabelTarget, check_id_fits
 
 __all__ = ["delete_label", "merge_labels", "split_label"]
 
-# Parts of a label smaller than this share of its largest one are crumbs, not objects.
-_CRUMB = 0.02
+# Parts of a label smaller than this fraction of its largest one are debris, not objects.
+_DEBRIS = 0.02
 
 
 def delete_label(target: LabelTarget, label: int) -> LabelEdit:
-    """Work out what makes a label background; raises LabelError if it is not on the plane."""
+    """Compute the edit that deletes a label; raises LabelError if it is not on the plane."""
     edit = _relabel(target, mask_of_label(target, label), 0)
-    assert edit is not None, "a label that is there differs from background"
+    assert edit is not None, "a label on the plane differs from the background"
     return edit
 
 
 def merge_labels(target: LabelTarget, labels: Sequence[int]) -> list[LabelEdit]:
-    """Work out what makes labels one: the first id is kept.
+    """Compute the edits that merge labels into the first one.
 
     Raises
     ------
@@ -47,36 +47,36 @@ def merge_labels(target: LabelTarget, labels: Sequence[int]) -> list[LabelEdit]:
 def split_label(
     target: LabelTarget, label: int, next_id: Callable[[], int]
 ) -> list[tuple[PlaneMask, LabelEdit | None, int]]:
-    """Work out what splits a label: its separate parts, or else two halves at its waist.
+    """Compute the edits that split a label into its separate parts, or else into two halves.
 
     The halves are those of a watershed on the distance to the label's edge (Beucher and Lantuejoul,
-    1979), started from its two most prominent maxima.
+    1979), with its two most prominent maxima as seeds.
 
     Parameters
     ----------
     target : LabelTarget
         The plane.
     label : int
-        What to split.
+        The label to split.
     next_id : callable
-        Returns a new id with each call.
+        Returns a new id on each call.
 
     Returns
     -------
     list of (PlaneMask, LabelEdit or None, int)
-        Mask, edit and id of each part, the largest first; it keeps its id and has no edit.
+        Mask, edit and id of each part; the largest comes first, without edit, and keeps its id.
 
     Raises
     ------
     LabelError
-        If the label is not on the plane, or has no waist to be cut at.
+        If the label is not on the plane, or has no constriction at which to split it.
     """
     mask = mask_of_label(target, label)
     parts = _separate_parts(mask) or _halves(mask)
     if len(parts) < 2:
         raise LabelError(
-            f"label {label} is one piece without a waist, so there is no place to cut it; refine "
-            "it and put background clicks on what is not part of it"
+            f"label {label} is one piece without a constriction, so it cannot be split. Refine it "
+            "with background clicks on the part that does not belong to it."
         )
     parts.sort(key=lambda part: -part.area)
     ids = [label] + [next_id() for _ in parts[1:]]
@@ -94,12 +94,12 @@ def _relabel(target: LabelTarget, mask: PlaneMask, label: int) -> LabelEdit | No
 
 
 def _separate_parts(mask: PlaneMask) -> list[PlaneMask]:
-    """Return the 8-connected parts, crumbs joined to the nearest; empty if there is only one."""
+    """Return the 8-connected parts, with debris added to the nearest; empty for a single part."""
     from scipy import ndimage
 
     parts, count = ndimage.label(mask.crop, structure=np.ones((3, 3)))
     areas = np.bincount(parts.ravel(), minlength=count + 1)[1:]
-    large = np.flatnonzero(areas >= _CRUMB * areas.max()) + 1
+    large = np.flatnonzero(areas >= _DEBRIS * areas.max()) + 1
     if len(large) < 2:
         return []
     kept = np.where(np.isin(parts, large), parts, 0)
@@ -118,7 +118,7 @@ def _halves(mask: PlaneMask) -> list[PlaneMask]:
 
     padded = np.pad(mask.crop, 1)
     depth = ndimage.distance_transform_edt(padded)
-    # A light smoothing joins the many maxima of a ragged edge.
+    # Light smoothing merges the many maxima of a ragged edge.
     smooth = ndimage.gaussian_filter(depth, max(1.0, 0.15 * float(depth.max())))
     peaks = peak_local_max(smooth, min_distance=2, labels=padded.astype(np.int32), num_peaks=2)
     if len(peaks) < 2:

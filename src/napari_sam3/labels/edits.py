@@ -1,4 +1,4 @@
-"""Changes of labels on one plane, so that they can be taken back exactly."""
+"""Edits of labels on one plane that can be undone exactly."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ __all__ = [
     "write_object",
 ]
 
-# Rows read at once when a label is searched for in a plane.
+# Rows read at once when a plane is searched for a label.
 _BAND = 1024
 
 
 class Edit(Protocol):
-    """Something done to labels that can be taken back and done again."""
+    """A change of labels that can be undone and redone."""
 
     def apply(self) -> None:
-        """Do it again, leaving pixels alone that others have changed since."""
+        """Redo it, except at pixels that others have changed since."""
 
     def revert(self) -> None:
-        """Take it back, leaving pixels alone that others have changed since."""
+        """Undo it, except at pixels that others have changed since."""
 
     def writes(self) -> tuple[LabelWrite, ...]:
-        """Return the regions it touches, as they are now."""
+        """Return the changed regions with their present labels."""
 
     def sides(self) -> tuple[tuple[LabelWrite, LabelWrite], ...]:
         """Return what it changed, before and after; pixels that it did not change are 0 in both."""
@@ -48,23 +48,23 @@ class Edit(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class LabelEdit:
-    """Pixels of one plane that got other labels.
+    """Pixels of one plane that changed their labels.
 
-    All steps of a session are kept, and so are the pixels that they changed: deflated, since
-    labels are runs of one value. A plane of cells takes about a hundredth.
+    A session keeps all edits with their pixels, compressed, since labels are runs of one value: a
+    plane of cells takes about a hundredth of its size.
 
     Parameters
     ----------
     target : LabelTarget
-        Plane written to.
+        The changed plane.
     region : tuple of slice
-        Rows and columns around all pixels that changed.
+        Rows and columns around all changed pixels.
     dtype : dtype
-        Of the labels.
+        Data type of the labels.
     changed : bytes
-        Pixels of the region that changed, bit by bit, deflated.
+        Mask of the changed pixels within the region, bit by bit, compressed.
     before, after : int or bytes
-        One label that all changed pixels share, or the labels of the region, deflated.
+        Label that all changed pixels share, or the labels of the region, compressed.
     """
 
     target: LabelTarget
@@ -82,9 +82,9 @@ class LabelEdit:
         after: npt.NDArray[Any],
         before: npt.NDArray[Any] | None = None,
     ) -> LabelEdit | None:
-        """Work out what would be written to make a region `after`; None if nothing changes.
+        """Compute the edit that changes a region to `after`; None if nothing changes.
 
-        The region is read, unless what it holds `before` is given.
+        Without `before`, its present labels, the region is read.
         """
         before = target.read(region) if before is None else before
         after = after.astype(before.dtype, copy=False)
@@ -102,15 +102,15 @@ class LabelEdit:
         )
 
     def apply(self) -> None:
-        """Write, leaving pixels alone that others have changed since it was prepared."""
+        """Write the new labels, except at pixels that others have changed since."""
         self._replace(self.before, self.after)
 
     def revert(self) -> None:
-        """Put back what was there, leaving pixels alone that others have changed since."""
+        """Restore the old labels, except at pixels that others have changed since."""
         self._replace(self.after, self.before)
 
     def ids(self) -> set[int]:
-        """Return the labels that lose or gain pixels, background included."""
+        """Return the labels that lose or gain pixels, including the background."""
         changed = self._changed([part.stop - part.start for part in self.region])
         sides = (self._labels(self.before), self._labels(self.after))
         return {
@@ -120,7 +120,7 @@ class LabelEdit:
         }
 
     def writes(self) -> tuple[LabelWrite, ...]:
-        """Return the region, as it is now."""
+        """Return the region with its present labels."""
         return (LabelWrite(self.target.key, self.region, self.target.read(self.region)),)
 
     def sides(self) -> tuple[tuple[LabelWrite, LabelWrite], ...]:
@@ -137,9 +137,9 @@ class LabelEdit:
 
     def _replace(self, old: int | bytes, new: int | bytes) -> None:
         values = self.target.read(self.region)
-        ours = self._changed(values.shape) & (values == self._labels(old))
-        will_be = self._labels(new)
-        values[ours] = will_be[ours] if isinstance(will_be, np.ndarray) else will_be
+        own = self._changed(values.shape) & (values == self._labels(old))
+        labels = self._labels(new)
+        values[own] = labels[own] if isinstance(labels, np.ndarray) else labels
         self.target.write(self.region, values)
 
     def _changed(self, shape: Sequence[int]) -> npt.NDArray[np.bool_]:
@@ -155,16 +155,16 @@ class LabelEdit:
 
 @dataclass(frozen=True, eq=False)
 class WrittenObject:
-    """An object that was just written.
+    """An object that has just been written.
 
     Parameters
     ----------
     edit : LabelEdit
-        What changed; it was applied.
+        The edit, already applied.
     mask : PlaneMask
-        The pixels that the object has now.
+        Present pixels of the object.
     write : LabelWrite
-        The region that changed, as it is now.
+        The changed region with its present labels.
     """
 
     edit: LabelEdit
@@ -181,35 +181,35 @@ def write_object(
     allowed: PlaneMask | None = None,
     replaced: PlaneMask | None = None,
 ) -> WrittenObject | None:
-    """Write an object. The region around it is read once and written once.
+    """Write an object, reading and writing the region around it once.
 
     Parameters
     ----------
     target : LabelTarget
-        Plane to write to.
+        The plane.
     mask : PlaneMask
         The object.
     label : int
-        Its id.
+        Id of the object.
     policy : {"keep", "overwrite", "inside"}
-        Leave pixels of other labels alone, take them over, or write background only, and that
-        only inside the region that was drawn.
+        Keep pixels of other labels, overwrite them, or write background pixels inside the drawn
+        region only.
     allowed : PlaneMask, optional
         The drawn region.
     replaced : PlaneMask, optional
-        Where the object was before, if it was reopened; pixels it no longer covers become
+        Earlier mask of the object, if it was reopened; pixels that it no longer covers become
         background.
 
     Returns
     -------
     WrittenObject or None
-        None if an object that was reopened stays as it is.
+        None if a reopened object does not change.
 
     Raises
     ------
     LabelError
-        If the mask is empty, has no free pixel under the policy, or the id does not fit; nothing
-        is written then.
+        If the mask is empty, has no free pixel under the policy, or the id does not fit; then
+        nothing is written.
     """
     if mask.is_empty:
         raise LabelError(
@@ -242,10 +242,10 @@ def write_object(
     edit = LabelEdit.between(target, region, values, before)
     if edit is None:
         return None
-    now = values[_relative(edit.region, region)].copy()
-    target.write(edit.region, now)
+    present = values[_relative(edit.region, region)].copy()
+    target.write(edit.region, present)
     whole = PlaneMask.from_array(values == label, region[0].start, region[1].start)
-    return WrittenObject(edit, whole, LabelWrite(target.key, edit.region, now))
+    return WrittenObject(edit, whole, LabelWrite(target.key, edit.region, present))
 
 
 def mask_of_label(target: LabelTarget, label: int) -> PlaneMask:
@@ -254,36 +254,36 @@ def mask_of_label(target: LabelTarget, label: int) -> PlaneMask:
     Raises
     ------
     LabelError
-        If there are none, or it is the background.
+        If the label is not on the plane, or is the background.
     """
     if label == 0:
-        raise LabelError("0 is the background and no label; choose a label that is on this plane")
+        raise LabelError("0 is the background, not a label. Choose a label on this plane.")
     mask = find_mask_of_label(target, label)
     if mask is None:
-        raise LabelError(f"there is no label {label} on this plane; click on one that is there")
+        raise LabelError(f"label {label} is not on this plane. Click on one that is.")
     return mask
 
 
 def find_mask_of_label(target: LabelTarget, label: int) -> PlaneMask | None:
-    """Return all pixels of a label on a plane; None if it has none."""
+    """Return all pixels of a label on a plane; None if there are none."""
     height, width = target.shape
-    found: list[PlaneMask] = []
+    parts: list[PlaneMask] = []
     for start in range(0, height, _BAND):
         band = slice(start, min(height, start + _BAND)), slice(0, width)
         part = PlaneMask.from_array(target.read(band) == label, start, 0)
         if not part.is_empty:
-            found.append(part)
-    if not found:
+            parts.append(part)
+    if not parts:
         return None
-    region = around(found)
-    whole = np.zeros([part.stop - part.start for part in region], bool)
-    for part in found:
+    region = around(parts)
+    whole = np.zeros([span.stop - span.start for span in region], bool)
+    for part in parts:
         whole |= part.within(region)
     return PlaneMask.from_array(whole, region[0].start, region[1].start)
 
 
 def _relative(inner: Region, outer: Region) -> Region:
-    """Return the slices of a region within an array of the pixels of another one around it."""
+    """Return the slices of a region relative to an array of a region around it."""
     (rows, columns), (top, left) = inner, (part.start for part in outer)
     return slice(rows.start - top, rows.stop - top), slice(
         columns.start - left, columns.stop - left
@@ -291,7 +291,7 @@ def _relative(inner: Region, outer: Region) -> Region:
 
 
 def _compact(values: npt.NDArray[Any], changed: npt.NDArray[np.bool_]) -> int | bytes:
-    """Return the one value of all changed pixels, or else all values, deflated."""
+    """Return the common value of all changed pixels, or else all values, compressed."""
     inside = values[changed]
     return int(inside[0]) if (inside == inside[0]).all() else _deflated(values)
 

@@ -1,4 +1,4 @@
-"""The largest label of an array that others write to: read again at each question."""
+"""The largest label of an array that other programs write to, read again on each call."""
 
 from __future__ import annotations
 
@@ -17,20 +17,19 @@ METADATA = ("zarr.json", ".zarray", ".zattrs")
 
 
 class LargestLabel:
-    """Finds the largest label without relying on what it was before.
+    """Find the largest label without relying on its earlier value.
 
-    Other tools and widgets write to the same array without notice, so that a number
-    remembered from the last time may be given to a second object. Arrays in memory are read whole
-    (about 5 ms for 16 million px of uint32). Zarr arrays are read chunk by chunk, and only those
-    chunks that were rewritten since the last call.
+    Other tools and widgets write to the same array without notice, so an earlier value could give
+    the same id to a second object. Arrays in memory are read completely (about 5 ms for 16 million
+    px of uint32), zarr arrays chunk by chunk, and only the chunks rewritten since the last call.
     """
 
     def __init__(self) -> None:
-        # By the name of a chunk: its stamp, which changes with each write, and its largest label.
+        # By name of a chunk: its stamp, which changes with each write, and its largest label.
         self._chunks: dict[str, tuple[Any, int]] = {}
 
     def of(self, data: Any) -> int:
-        """Return the largest label of an array; 0 if it holds nothing but background.
+        """Return the largest label of an array; 0 for background alone.
 
         Parameters
         ----------
@@ -41,50 +40,50 @@ class LargestLabel:
         if stamps is None:
             self._chunks = {}
             return _whole(data)
-        known, self._chunks = self._chunks, {}
-        for name, (stamp, place) in stamps.items():
-            before = known.get(name)
+        previous, self._chunks = self._chunks, {}
+        for name, (stamp, slices) in stamps.items():
+            before = previous.get(name)
             if before is not None and _same(before[0], stamp):
                 self._chunks[name] = before
             else:
-                self._chunks[name] = stamp, int(np.max(np.asarray(data[place]), initial=0))
+                self._chunks[name] = stamp, int(np.max(np.asarray(data[slices]), initial=0))
         background = int(data.fill_value or 0)
         return max((largest for _, largest in self._chunks.values()), default=background)
 
 
 def _whole(data: Any) -> int:
-    """Return the largest value, one plane at a time where the data are not in memory."""
+    """Return the largest value, reading one plane at a time from disk."""
     if isinstance(data, np.ndarray) or data.ndim <= 2:
         return int(np.max(np.asarray(data), initial=0))
     return max((_whole(np.asarray(data[i])) for i in range(data.shape[0])), default=0)
 
 
 def _stamps(data: Any) -> dict[str, tuple[Any, tuple[slice, ...]]] | None:
-    """Return a stamp and the place of each stored chunk; None if they cannot be distinguished."""
+    """Return a stamp and the slices of each stored chunk; None if chunks cannot be identified."""
     if not type(data).__module__.startswith("zarr."):
         return None
     stored = _stored(data)
     if stored is None:
         return None
     lengths = data.shards or data.chunks
-    found = {}
+    stamps = {}
     for name, stamp in stored:
-        # "c/0/12/3", "0/12/3" or "0.12.3", as the array's metadata have it.
+        # "c/0/12/3", "0/12/3" or "0.12.3", depending on the array's metadata.
         numbers = [int(number) for number in re.findall(r"\d+", name)]
         if len(numbers) != data.ndim:
             return None
         spans = zip(numbers, lengths, strict=True)
-        place = tuple(slice(number * length, (number + 1) * length) for number, length in spans)
-        found[f"{id(data.store)} {data.path} {lengths} {name}"] = stamp, place
-    return found
+        slices = tuple(slice(number * length, (number + 1) * length) for number, length in spans)
+        stamps[f"{id(data.store)} {data.path} {lengths} {name}"] = stamp, slices
+    return stamps
 
 
 def _stored(data: Any) -> list[tuple[str, Any]] | None:
-    """List the chunks of a zarr array by name, each with a stamp that each write changes."""
+    """List the chunks of a zarr array by name, each with a stamp that changes on writing."""
     from zarr.storage import LocalStore, MemoryStore
 
     if isinstance(data.store, MemoryStore):
-        # The buffers themselves; a rewritten chunk has another buffer.
+        # The buffers themselves, since a rewritten chunk has another buffer.
         buffers = getattr(data.store, "_store_dict", None)
         prefix = f"{data.path}/" if data.path else ""
         if buffers is None:
@@ -106,7 +105,7 @@ def _stored(data: Any) -> list[tuple[str, Any]] | None:
 def _file_stamp(file: Path) -> tuple[int, ...]:
     try:
         stat = file.stat()
-    except FileNotFoundError:  # replaced at this moment: no stamp is ever like this one
+    except FileNotFoundError:  # being replaced: a stamp that equals no other
         return ()
     return stat.st_mtime_ns, stat.st_size, stat.st_ino
 

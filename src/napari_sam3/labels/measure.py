@@ -12,16 +12,16 @@ __all__ = ["Measure", "measure"]
 
 @dataclass(frozen=True)
 class Measure:
-    """Measures of the pixels of an object; those of disjoint parts can be added.
+    """Measures of the pixels of an object; those of disjoint parts add up.
 
     Parameters
     ----------
     area : int
         Number of pixels.
     sums : tuple of int
-        Sums of the pixels' rows and of their columns, in px of the plane.
+        Sums of the rows and of the columns of the pixels, in px of the plane.
     bbox : tuple of int
-        (row, column, row, column): first and one past the last pixel; zeros without any pixel.
+        (row, column, row, column): first and one past the last pixel; zeros without pixels.
     """
 
     area: int = 0
@@ -30,11 +30,11 @@ class Measure:
 
     @property
     def centroid(self) -> tuple[float, float]:
-        """(row, column) in px, pixel centres at integers; only if there is a pixel."""
+        """(row, column) in px, with pixel centres at integers; undefined without pixels."""
         return self.sums[0] / self.area, self.sums[1] / self.area
 
     def __add__(self, other: Measure) -> Measure:
-        """Measure this part and another one, without a pixel in common, as one object."""
+        """Measure this part and a disjoint one as one object."""
         if not (self.area and other.area):
             return self if self.area else other
         (top, left, bottom, right), (y0, x0, y1, x1) = self.bbox, other.bbox
@@ -53,7 +53,7 @@ def measure(mask: npt.NDArray[np.bool_], row: int = 0, column: int = 0) -> Measu
     mask : ndarray of bool, h x w
         A crop of the plane.
     row, column : int
-        Where the crop starts in the plane, in px.
+        Position of the crop in the plane, in px.
     """
     by_row, by_column = np.count_nonzero(mask, axis=1), np.count_nonzero(mask, axis=0)
     rows, columns = np.flatnonzero(by_row), np.flatnonzero(by_column)

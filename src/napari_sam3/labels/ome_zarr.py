@@ -1,4 +1,4 @@
-"""Label images as OME-Zarr: made before the work, filled by any number of processes, finished."""
+"""Label images as OME-Zarr: created empty, written by any number of processes, then finished."""
 
 from __future__ import annotations
 
@@ -39,27 +39,27 @@ if TYPE_CHECKING:
 
 __all__ = ["ImageAxes", "LabelImage", "create_labels", "making_labels", "open_labels"]
 
-#: Rows and columns of a chunk where none are given, and of the coarsest level at most.
+#: Default rows and columns of a chunk, and maximum of the coarsest level.
 CHUNK = 1024
 COARSEST = 512
 
 
 @dataclass(frozen=True, eq=False)
 class LabelImage:
-    """An OME-Zarr image of labels on the disk.
+    """An OME-Zarr image of labels on disk.
 
-    It is valid from its first moment, with one level; `finish` adds the coarser ones. Several
-    processes may write to it at once, each whole chunks of its own, or whole shards where another
-    program made it with shards.
+    It is valid at all times, at first with a single level; `finish` adds the coarser ones. Several
+    processes may write to it at once, each to its own chunks, or shards if another program created
+    it with shards.
 
     Parameters
     ----------
     path : Path
-        Its folder.
+        Folder of the image.
     axes : ImageAxes
-        Of the finest level.
+        Axes of the finest level.
     version : str
-        Of OME-Zarr: 0.4 is zarr 2, 0.5 is zarr 3; others can be opened, but not made.
+        OME-Zarr version: 0.4 is zarr 2, 0.5 is zarr 3; others can be opened but not created.
     array : zarr.Array of integers, D axes
         The finest level.
     """
@@ -71,37 +71,37 @@ class LabelImage:
 
     @property
     def levels(self) -> list[zarr.Array[Any]]:
-        """The arrays of all levels there are now, finest first."""
+        """The arrays of all levels, finest first."""
         group: Any = open_group(self.path, "r")
         (entry,) = ome_part(dict(group.attrs))["multiscales"]
-        return [group[one["path"]] for one in entry["datasets"]]
+        return [group[dataset["path"]] for dataset in entry["datasets"]]
 
     @property
     def properties(self) -> list[Mapping[str, Any]]:
-        """What is known of labels, each with its "label-value"; as `finish` was given it."""
-        about: Any = ome_part(dict(open_group(self.path, "r").attrs))
-        found = about.get("image-label", {}).get("properties") or []
-        return [one for one in found if isinstance(one, Mapping)]
+        """Properties of labels, each with its "label-value", as passed to `finish`."""
+        attributes: Any = ome_part(dict(open_group(self.path, "r").attrs))
+        properties = attributes.get("image-label", {}).get("properties") or []
+        return [one for one in properties if isinstance(one, Mapping)]
 
     def finish(
         self,
         properties: Mapping[int, Mapping[str, Any]] | None = None,
         colors: Mapping[int, Sequence[int]] | None = None,
     ) -> None:
-        """Build the coarser levels from the finest, and complete the metadata.
+        """Compute the coarser levels from the finest, and complete the metadata.
 
-        To be called when all is written; it may be called again, after corrections or a kill. No
-        more than a few chunks are in memory at a time. A pixel of a coarser level is the label
-        that most of its four pixels have: labels are never mixed. The levels of another program
-        keep their names, places and number; their pixels are written again.
+        Call it after writing; it may be called again, after corrections or an interruption. Only a
+        few chunks are in memory at a time. A pixel of a coarser level is the mode of its four
+        pixels, since labels cannot be averaged. The levels of another program keep their names,
+        positions and number; their pixels are rewritten.
 
         Parameters
         ----------
         properties : mapping of int to mapping, optional
-            What is known of each label, by names: area, score, and so on. What JSON cannot hold,
-            such as a date, is written as text.
+            Properties of each label by name: area, score, and so on. Values without a JSON form,
+            such as dates, are written as text.
         colors : mapping of int to (red, green, blue, alpha), optional
-            From 0 to 255.
+            Values from 0 to 255.
 
         Raises
         ------
@@ -113,7 +113,7 @@ class LabelImage:
             attributes = dict(group.attrs)
             (entry,) = ome_part(attributes)["multiscales"]
             if can_extend(attributes):
-                # Until all levels are there, only the finest is announced.
+                # Only the finest level is listed until all levels exist.
                 finest = extended(entry, [])
                 with changing(self.path):
                     _describe(group, {"multiscales": [finest]}, self.version, properties, colors)
@@ -121,7 +121,7 @@ class LabelImage:
                     del group[old["path"]]
                 entry = extended(entry, self._make_levels(group))
             else:
-                levels = [group[one["path"]] for one in entry["datasets"]]
+                levels = [group[dataset["path"]] for dataset in entry["datasets"]]
                 for fine, coarse in itertools.pairwise(levels):
                     refill(coarse, fine)
             with changing(self.path):
@@ -130,7 +130,7 @@ class LabelImage:
             raise _unwritten(self.path, error) from error
 
     def _make_levels(self, group: zarr.Group) -> list[str]:
-        """Make the coarser levels; returns their names."""
+        """Create the coarser levels and return their names."""
         names: list[str] = []
         fine = self.array
         while max(fine.shape[-2:]) > COARSEST:
@@ -149,34 +149,34 @@ def create_labels(
     version: str | None = None,
     overwrite: bool = False,
 ) -> LabelImage:
-    """Make an OME-Zarr image of labels that are all 0.
+    """Create an OME-Zarr image of labels that are all 0.
 
-    It appears under its name in one go. Inside another OME-Zarr (``image.zarr/labels/name``) it
-    is added to the list of that image's labels.
+    It appears under its name atomically. Inside another OME-Zarr (``image.zarr/labels/name``) it is
+    added to the list of that image's labels.
 
     Parameters
     ----------
     path : str or path-like
-        Folder to make; those above it are made if need be.
+        Folder to create, with missing parents.
     shape : sequence of D int
         Two to five axes, rows and columns last.
     dtype : dtype
-        Of integers.
+        Integer data type.
     axes : ImageAxes, optional
-        Of the image that is labelled; pixels if not given.
+        Axes of the labelled image; by default pixels.
     chunks : sequence of D int, optional
-        By default one plane, 1024 x 1024 px at most.
+        By default one plane of at most 1024 x 1024 px.
     version : {"0.4", "0.5"}, optional
-        Of OME-Zarr; by default 0.5, or that of the image around it.
+        OME-Zarr version; by default that of the image around it, or 0.5.
     overwrite : bool
-        Replace a label image that is there. Nothing else is ever replaced.
+        Replace an existing label image. Nothing else is ever replaced.
 
     Raises
     ------
     ExportError
         If it exists, cannot be written, or has another version than the image around it.
     sam3.errors.ImageError
-        If OME-Zarr has no way to hold such axes.
+        If OME-Zarr does not support the axes.
     """
     options: Any = {"chunks": chunks, "version": version, "overwrite": overwrite}
     with making_labels(path, shape, dtype, axes, **options):
@@ -195,10 +195,10 @@ def making_labels(
     version: str | None = None,
     overwrite: bool = False,
 ) -> Iterator[LabelImage]:
-    """Lend labels that are all 0 to be filled; they appear under their name once that is done.
+    """Yield empty labels to be written, which appear under their name on exit.
 
-    What they replace is there until then, and can be read to fill them. Parameters and errors are
-    those of `create_labels`.
+    Labels that they replace can be read until then. Parameters and errors are those of
+    `create_labels`.
     """
     path, shape = Path(path), tuple(int(length) for length in shape)
     axes = ImageAxes.default(len(shape)) if axes is None else axes
@@ -216,7 +216,7 @@ def making_labels(
         _make(partial, path, shape, np.dtype(dtype), axes, chunks, chosen, image is not None)
         yield open_labels(partial)
         with changing(path):
-            check_free(path, overwrite)  # another process may have made it meanwhile
+            check_free(path, overwrite)  # another process may have created it meanwhile
             if path.exists():
                 old = path.with_name(f".{secrets.token_hex(8)}.old")
                 os.replace(path, old)
@@ -233,19 +233,19 @@ def making_labels(
 
 
 def open_labels(path: str | os.PathLike[str], *, read_only: bool = False) -> LabelImage:
-    """Open an image of labels that `create_labels` or another program made.
+    """Open a label image in OME-Zarr, of this or another program.
 
     Parameters
     ----------
     path : str or path-like
-        Its folder.
+        Folder of the image.
     read_only : bool
-        Only to read from it.
+        Open for reading only.
 
     Raises
     ------
     sam3.errors.ImageError
-        If there is none.
+        If it is not a label image.
     """
     path = Path(path)
     try:
@@ -254,7 +254,7 @@ def open_labels(path: str | os.PathLike[str], *, read_only: bool = False) -> Lab
         (entry,) = ome_part(attributes)["multiscales"]
         array = group[entry["datasets"][0]["path"]]
         axes = axes_from_ome(attributes, array.ndim) or ImageAxes.default(array.ndim)
-    except Exception as error:  # zarr raises errors of many kinds for other files
+    except Exception as error:  # zarr raises errors of many types for other files
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ImageError(
             f"{str(path)!r} is not an OME-Zarr label image ({reason}); check the path"
@@ -294,17 +294,17 @@ def _describe(
     properties: Mapping[int, Mapping[str, Any]] | None,
     colors: Mapping[int, Sequence[int]] | None,
 ) -> None:
-    """Write a part of the group's metadata; what is not given stays as it is."""
-    about: Any = ome_part(dict(group.attrs))
-    label: dict[str, Any] = {"version": version, **about.get("image-label", {})}
+    """Write a part of the group's metadata and leave the rest unchanged."""
+    attributes: Any = ome_part(dict(group.attrs))
+    label: dict[str, Any] = {"version": version, **attributes.get("image-label", {})}
     if properties is not None:
         label["properties"] = [
-            {**json_value(known), "label-value": int(number)}
-            for number, known in sorted(properties.items())
+            {**json_value(values), "label-value": int(number)}
+            for number, values in sorted(properties.items())
         ]
     if colors is not None:
         label["colors"] = [
-            {"label-value": int(number), "rgba": [int(part) for part in rgba]}
+            {"label-value": int(number), "rgba": [int(value) for value in rgba]}
             for number, rgba in sorted(colors.items())
         ]
     _set_ome(group, {**part, "image-label": label}, version)
@@ -324,7 +324,7 @@ def _list(path: Path, version: OmeVersion) -> None:
 
 
 def _set_ome(group: zarr.Group, part: dict[str, Any], version: str) -> None:
-    """Write a part of OME's metadata and keep the others."""
+    """Write a part of OME's metadata and leave the rest unchanged."""
     if version != "0.4":
         old: Any = group.attrs.get("ome", {})
         part = {"ome": {"version": version, **old, **part}}

@@ -1,4 +1,4 @@
-"""Files that are written: whole, and only where they may be."""
+"""Output files, written atomically and only where allowed."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ __all__ = ["ExportError", "check_output", "replacing"]
 
 
 class ExportError(Sam3Error, OSError):
-    """A file that cannot be written, or should not be."""
+    """A file that cannot or must not be written."""
 
 
 def check_output(path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
-    """Make sure, before any work is done, that a file can be written.
+    """Check that a file can be written, before any work is done.
 
     Parameters
     ----------
     path : str or path-like
-        The file; its folder is made if need be.
+        Path of the file; missing folders are created.
     overwrite : bool
         Whether an existing file may be replaced.
 
     Raises
     ------
     ExportError
-        If the file exists, or the folder cannot be made or written to.
+        If the file exists, or the folder cannot be created or written to.
     """
     path = Path(path)
     if path.is_dir():
@@ -39,7 +39,7 @@ def check_output(path: str | os.PathLike[str], *, overwrite: bool = False) -> Pa
         raise ExportError(f"{str(path)!r} exists already; choose another name or --overwrite it")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Asking the file system is the only reliable test: permissions are not the whole story.
+        # Writing is the only reliable test, since permissions alone do not decide.
         with tempfile.TemporaryFile(dir=path.parent):
             pass
     except OSError as error:
@@ -58,7 +58,7 @@ def replacing(path: str | os.PathLike[str], overwrite: bool) -> Iterator[Path]:
     try:
         yield partial
         os.replace(partial, path)
-    except Sam3Error:  # which says itself what to do
+    except Sam3Error:  # has its own message
         raise
     except OSError as error:
         raise ExportError(

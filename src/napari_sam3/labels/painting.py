@@ -1,4 +1,4 @@
-"""Masks of a plane into labels, piece by piece: earlier objects keep their pixels."""
+"""Rendering of a plane's masks into labels, chunk by chunk; earlier objects keep their pixels."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Extent:
     id : int
         Its label.
     area : int
-        In px; 0 if others have all of its pixels.
+        In px; 0 if other objects cover it completely.
     centroid : tuple of float
-        (row, column) in px, pixel centres at integers.
+        (row, column) in px, with pixel centres at integers.
     bbox : tuple of int
         (row, column, row, column): first and one past the last pixel.
     """
@@ -47,8 +47,8 @@ def paint(objects: Sequence[Instance], region: Region) -> UInt32Array:
     """Return the labels of a region (slices with start and stop) of a plane."""
     rows, columns = region
     labels = np.zeros((rows.stop - rows.start, columns.stop - columns.start), np.uint32)
-    for one in objects:
-        y0, x0, y1, x1 = one.mask.bbox
+    for instance in objects:
+        y0, x0, y1, x1 = instance.mask.bbox
         top, left = max(y0, rows.start), max(x0, columns.start)
         bottom, right = min(y1, rows.stop), min(x1, columns.stop)
         if top >= bottom or left >= right:
@@ -56,7 +56,8 @@ def paint(objects: Sequence[Instance], region: Region) -> UInt32Array:
         part = labels[
             top - rows.start : bottom - rows.start, left - columns.start : right - columns.start
         ]
-        part[one.mask.crop[top - y0 : bottom - y0, left - x0 : right - x0] & (part == 0)] = one.id
+        crop = instance.mask.crop[top - y0 : bottom - y0, left - x0 : right - x0]
+        part[crop & (part == 0)] = instance.id
     return labels
 
 
@@ -66,41 +67,41 @@ def paint_plane(
     chunk: tuple[int, int],
     write: Callable[[Region, UInt32Array], Any],
 ) -> tuple[Extent, ...]:
-    """Paint a plane chunk by chunk.
+    """Paint a plane in chunks.
 
     Parameters
     ----------
     objects : sequence of Instance
-        The first keeps its pixels.
+        In order of precedence: earlier ones keep their pixels.
     shape : tuple of int
         (height, width) of the plane in px.
     chunk : tuple of int
-        (height, width) of the pieces; no more than one of them is in memory.
+        (height, width) of a chunk; only one is in memory at a time.
     write : callable
-        Given the region of each piece, and its labels.
+        Called with the region and the labels of each chunk.
 
     Returns
     -------
     tuple of Extent
-        One for each object, in their order.
+        One per object, in their order.
     """
-    measured = {one.id: Measure() for one in objects}
+    measures = {instance.id: Measure() for instance in objects}
     cells = _by_cell(objects, chunk)
-    for region in _pieces(shape, chunk):
+    for region in _chunks(shape, chunk):
         inside = cells.get((region[0].start // chunk[0], region[1].start // chunk[1]), [])
         labels = paint(inside, region)
         write(region, labels)
-        for one in inside:
-            measured[one.id] += _measure(one, labels, region)
+        for instance in inside:
+            measures[instance.id] += _measure(instance, labels, region)
     extents = []
-    for one in objects:
-        seen = measured[one.id]
-        centroid = seen.centroid if seen.area else (float(one.mask.row), float(one.mask.column))
-        extents.append(Extent(one.id, seen.area, centroid, seen.bbox))
+    for instance in objects:
+        visible, mask = measures[instance.id], instance.mask
+        centroid = visible.centroid if visible.area else (float(mask.row), float(mask.column))
+        extents.append(Extent(instance.id, visible.area, centroid, visible.bbox))
     return tuple(extents)
 
 
-def _pieces(shape: tuple[int, int], chunk: tuple[int, int]) -> Iterator[Region]:
+def _chunks(shape: tuple[int, int], chunk: tuple[int, int]) -> Iterator[Region]:
     for top in range(0, shape[0], chunk[0]):
         for left in range(0, shape[1], chunk[1]):
             yield (
@@ -112,18 +113,19 @@ def _pieces(shape: tuple[int, int], chunk: tuple[int, int]) -> Iterator[Region]:
 def _by_cell(
     objects: Sequence[Instance], chunk: tuple[int, int]
 ) -> dict[tuple[int, int], list[Instance]]:
+    """Group objects by the chunks, as (row, column), that their bounding boxes intersect."""
     cells: dict[tuple[int, int], list[Instance]] = {}
-    for one in objects:
-        y0, x0, y1, x1 = one.mask.bbox
+    for instance in objects:
+        y0, x0, y1, x1 = instance.mask.bbox
         for row in range(y0 // chunk[0], (y1 - 1) // chunk[0] + 1):
             for column in range(x0 // chunk[1], (x1 - 1) // chunk[1] + 1):
-                cells.setdefault((row, column), []).append(one)
+                cells.setdefault((row, column), []).append(instance)
     return cells
 
 
-def _measure(one: Instance, labels: UInt32Array, region: Region) -> Measure:
-    """Measure the visible pixels of an object in a piece of its plane."""
-    y0, x0, y1, x1 = one.mask.bbox
+def _measure(instance: Instance, labels: UInt32Array, region: Region) -> Measure:
+    """Measure the visible pixels of an object in a chunk of its plane."""
+    y0, x0, y1, x1 = instance.mask.bbox
     top, left = max(y0 - region[0].start, 0), max(x0 - region[1].start, 0)
     window = labels[top : max(0, y1 - region[0].start), left : max(0, x1 - region[1].start)]
-    return measure(window == one.id, top + region[0].start, left + region[1].start)
+    return measure(window == instance.id, top + region[0].start, left + region[1].start)

@@ -1,4 +1,4 @@
-"""Where label images in OME-Zarr may be written, and in which version."""
+"""Locations at which labels may be written in OME-Zarr, and their version."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def open_group(path: Path, mode: Any) -> zarr.Group:
 
 
 def check_place(path: Path) -> None:
-    """Refuse to write labels into a SpatialData store.
+    """Raise an error for a location inside a SpatialData store.
 
     Raises
     ------
     ExportError
-        Naming the store and the way out.
+        With the path of the store and an alternative.
     """
     for folder in reversed(path.absolute().parents):
         if "spatialdata_attrs" in attributes_of(folder):
@@ -42,7 +42,7 @@ def check_place(path: Path) -> None:
 
 
 def image_around(path: Path) -> Mapping[str, Any] | None:
-    """Return the attributes of the OME-Zarr that a label image lies in; None if in none."""
+    """Return the attributes of the OME-Zarr around a label image; None if there is none."""
     if path.parent.name != "labels":
         return None
     try:
@@ -53,12 +53,12 @@ def image_around(path: Path) -> Mapping[str, Any] | None:
 
 
 def choose_version(version: str | None, image: Mapping[str, Any] | None) -> OmeVersion:
-    """Return the version for labels, by what was asked and by the image that they lie in.
+    """Choose the version of labels from the requested one and that of the image around them.
 
     Raises
     ------
     ExportError
-        If it cannot be written, or not there.
+        If it cannot be written, or differs from the image around.
     """
     around = None if image is None else version_of(image)
     if around is not None and around not in get_args(OmeVersion):
@@ -81,12 +81,12 @@ def choose_version(version: str | None, image: Mapping[str, Any] | None) -> OmeV
 
 
 def check_free(path: Path, overwrite: bool) -> None:
-    """Refuse a path that labels cannot be written to.
+    """Raise an error for a path at which labels cannot be written.
 
     Raises
     ------
     ExportError
-        If something is there that may not be replaced.
+        If it exists and may not be replaced.
     """
     check_place(path)
     if not path.exists():
@@ -97,7 +97,7 @@ def check_free(path: Path, overwrite: bool) -> None:
         replaceable = "image-label" in ome_part(dict(open_group(path, "r").attrs))
     except (OSError, ValueError):
         replaceable = False
-    if not replaceable:  # the image itself, perhaps
+    if not replaceable:  # possibly the image itself
         raise ExportError(
             f"{str(path)!r} is not an OME-Zarr label image, so it is not overwritten; choose "
             "another name"

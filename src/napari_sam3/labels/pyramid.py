@@ -1,4 +1,4 @@
-"""The levels of a label image in OME-Zarr: coarser ones made from finer ones, labels kept apart."""
+"""Levels of a label image in OME-Zarr: coarser levels that keep labels apart."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def add_level(
     chunks: Sequence[int],
     axes: ImageAxes,
 ) -> zarr.Array[Any]:
-    """Make an array of labels that are all 0, as OME-Zarr of the group's version has it."""
+    """Create an array of labels that are all 0, in the OME-Zarr version of the group."""
     new = group.metadata.zarr_format == 3
     return group.create_array(
         name,
@@ -42,7 +42,7 @@ def add_level(
 def coarser(
     group: zarr.Group, name: str, fine: zarr.Array[Any], axes: ImageAxes
 ) -> zarr.Array[Any]:
-    """Make a level with half the rows and columns, a chunk at a time."""
+    """Create a level with half the rows and columns, chunk by chunk."""
     shape = (*fine.shape[:-2], *(-(-length // 2) for length in fine.shape[-2:]))
     coarse = add_level(group, name, shape, fine.dtype, fine.chunks, axes)
     refill(coarse, fine)
@@ -50,10 +50,10 @@ def coarser(
 
 
 def refill(coarse: zarr.Array[Any], fine: zarr.Array[Any]) -> None:
-    """Make the pixels of a level from those of the next finer one, a chunk at a time.
+    """Compute the pixels of a level from the next finer one, chunk by chunk.
 
-    Where it has half the rows and columns, by `halved`; in other pyramids, such as those that get
-    flatter too, each pixel is the mode of those that it covers, and no background in a tie.
+    For half the rows and columns, by `halved`. In other pyramids, such as those that are also
+    reduced along z, each pixel is the mode of those it covers, with ties against the background.
     """
     half = (*fine.shape[:-2], *(-(-length // 2) for length in fine.shape[-2:]))
     for region in _chunks(coarse):
@@ -65,7 +65,7 @@ def refill(coarse: zarr.Array[Any], fine: zarr.Array[Any]) -> None:
             pixels = halved(np.asarray(fine[(*region[:-2], rows, columns)]))
         else:
             pixels = _modes(coarse, fine, region)
-        # Nothing is written where nothing is and was.
+        # Skip chunks that are and remain empty.
         if pixels.any() or np.asarray(coarse[region]).any():
             coarse[region] = pixels
 
@@ -74,9 +74,9 @@ def _modes(
     coarse: zarr.Array[Any], fine: zarr.Array[Any], region: tuple[slice, ...]
 ) -> npt.NDArray[Any]:
     """Return the mode of the pixels that each pixel of a region of the coarser level covers."""
-    places = []
+    indices = []
     for part, few, many in zip(region, coarse.shape, fine.shape, strict=True):
-        # Lengths were rounded when the pyramid was made: 5 to 2 or 3 is a half.
+        # Lengths were rounded when the pyramid was made: from 5 to 2 or 3 is a factor of 2.
         ratio = many / few
         whole = max(round(ratio), 1)
         factor = whole if few in (many // whole, -(-many // whole)) else ratio
@@ -84,19 +84,19 @@ def _modes(
         first = np.minimum((edges[:-1] + 0.5).astype(int), many - 1)
         last = np.clip((edges[1:] + 0.5).astype(int) - 1, first, many - 1)
         steps = np.arange(int((last - first).max()) + 1)
-        # Where a block is shorter than others, its last pixel comes again.
-        places.append(np.minimum(first[:, None] + steps, last[:, None]))
-    around = tuple(slice(int(one.min()), int(one.max()) + 1) for one in places)
+        # The last pixel of a shorter block is repeated.
+        indices.append(np.minimum(first[:, None] + steps, last[:, None]))
+    around = tuple(slice(int(index.min()), int(index.max()) + 1) for index in indices)
     pixels = np.asarray(fine[around])
-    pixels = pixels[np.ix_(*(one.ravel() - one.min() for one in places))]
-    pixels = pixels.reshape([length for one in places for length in one.shape])
-    ndim = len(places)
+    pixels = pixels[np.ix_(*(index.ravel() - index.min() for index in indices))]
+    pixels = pixels.reshape([length for index in indices for length in index.shape])
+    ndim = len(indices)
     blocks = pixels.transpose(*range(0, 2 * ndim, 2), *range(1, 2 * ndim, 2))
     return _mode(blocks.reshape(*blocks.shape[:ndim], -1))
 
 
 def _mode(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return the most frequent value along the last axis, the largest of several."""
+    """Return the most frequent value along the last axis, the largest in a tie."""
     values = np.sort(values, axis=-1)
     best = values[..., 0].copy()
     most, count = np.ones(best.shape, int), np.ones(best.shape, int)
@@ -108,7 +108,7 @@ def _mode(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def _chunks(array: zarr.Array[Any]) -> Iterator[tuple[slice, ...]]:
-    """Go through the regions of an array's chunks."""
+    """Yield the regions of an array's chunks."""
     ranges = [
         [slice(at, min(at + step, length)) for at in range(0, length, step)]
         for step, length in zip(array.chunks, array.shape, strict=True)
@@ -117,7 +117,7 @@ def _chunks(array: zarr.Array[Any]) -> Iterator[tuple[slice, ...]]:
 
 
 def halved(labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return labels with half the rows and columns (rounded up), by the mode of each 2 x 2 pixels.
+    """Halve the rows and columns of labels (rounding up) by the mode of each 2 x 2 pixels.
 
     Parameters
     ----------
@@ -125,9 +125,9 @@ def halved(labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
     Notes
     -----
-    The mode of four without sorting is W. Silversmith's COUNTLESS (2018): two equal pixels are a
-    mode, so a few comparisons are enough. Of two pairs the one with the first pixel is taken, and
-    the first pixel where all differ.
+    The mode of four values without sorting is COUNTLESS by W. Silversmith (2018): any two equal
+    pixels are a mode, so a few comparisons suffice. Of two pairs, the one with the first pixel is
+    chosen; if all differ, the first pixel.
     """
     odd = [(0, 0)] * (labels.ndim - 2) + [(0, length % 2) for length in labels.shape[-2:]]
     if any(after for _, after in odd):

@@ -1,4 +1,4 @@
-"""What labels were before anything was done to them, as a line of text to be compared later."""
+"""Initial state of labels as a line of text, for later comparison."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ import numpy as np
 
 __all__ = ["EMPTY", "GIVEN", "describe_labels", "is_known"]
 
-#: There was only background.
+#: Background only.
 EMPTY: Final = "empty"
-#: There may have been labels, of which nothing is known. With a digest of them, they are known.
+#: Unknown labels, if any. Followed by a digest, known labels.
 GIVEN: Final = "given"
-#: Labels that take more bytes are not described: it would take seconds.
+#: Larger labels, in bytes, are not described, since it would take seconds.
 LARGEST_DESCRIBED = 1 << 31
 
 
 def describe_labels(labels: Any) -> str:
-    """Describe labels by their shape and values, whatever their integer type.
+    """Describe labels by their shape and values, independently of their integer type.
 
     Parameters
     ----------
     labels : ndarray of integers
-        Arrays of other kinds, which may be anywhere, are not read.
+        Arrays of other types, which may be remote, are not read.
 
     Returns
     -------
     str
-        "empty" for background alone, "given" and a digest for other labels, "given" alone for what
-        is not described. Equal labels have equal descriptions.
+        "empty" for background alone, "given" with a digest for other labels, "given" alone for
+        labels that are not described. Equal labels have equal descriptions.
     """
     if not isinstance(labels, np.ndarray) or labels.nbytes > LARGEST_DESCRIBED:
         return GIVEN
@@ -44,5 +44,5 @@ def describe_labels(labels: Any) -> str:
 
 
 def is_known(start: str) -> bool:
-    """Whether a description tells labels from all others."""
+    """Tell whether a description identifies the labels."""
     return start != GIVEN

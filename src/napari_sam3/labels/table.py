@@ -1,4 +1,4 @@
-"""What was labelled, as a table of objects."""
+"""The table of accepted objects."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ __all__ = ["ObjectRow", "format_table", "write_table"]
 
 @dataclass(frozen=True)
 class ObjectRow:
-    """One line of the table of objects.
+    """One row of the table of objects.
 
     Parameters
     ----------
     id : int
         Value of the object in the label image.
     plane : str
-        Position on every axis before rows and columns, separated by blanks; empty in 2-D.
+        Position on every axis before rows and columns, separated by spaces; empty in 2-D.
     score : float
         The model's estimate of the mask's IoU, about 0 to 1.
     area : int
         In px.
     centroid_y, centroid_x : float
-        In px of the plane, pixel centres at integers.
+        In px of the plane, with pixel centres at integers.
     x0, y0, x1, y1 : int
         Bounding box in px: the first column and row, and one past the last.
     points, boxes : int
-        How many prompts it took.
+        Number of prompts.
     """
 
     id: int
@@ -59,22 +59,22 @@ class ObjectRow:
     def measure(
         cls, accepted: AcceptedObject, labels: npt.NDArray[Any], position: Sequence[int] = ()
     ) -> ObjectRow:
-        """Measure an accepted object as it is in the labels now.
+        """Measure an accepted object in the present labels.
 
         Parameters
         ----------
         accepted : AcceptedObject
             From the session.
         labels : ndarray of integers, H x W
-            The plane of the label image it was written to.
+            Plane of the label image to which it was written.
         position : sequence of int
-            That plane's place on every axis before rows and columns.
+            Position of that plane on every axis before rows and columns.
         """
         y0, x0, y1, x1 = accepted.bbox
         measured = measure(labels[y0:y1, x0:x1] == accepted.id, y0, x0)
         if measured.area:
             centroid, (y0, x0, y1, x1) = measured.centroid, measured.bbox
-        else:  # erased by hand since
+        else:  # erased since
             centroid = (y0 + y1 - 1) / 2, (x0 + x1 - 1) / 2
         return cls(
             id=accepted.id,
@@ -95,12 +95,12 @@ class ObjectRow:
 def write_table(
     path: str | os.PathLike[str], rows: Sequence[ObjectRow], *, overwrite: bool = False
 ) -> Path:
-    """Write the table of objects as CSV, one line an object under a line of names.
+    """Write the table of objects as CSV with a header, one row per object.
 
     Parameters
     ----------
     path : str or path-like
-        File to write; its folder is made if need be.
+        Path of the file; missing folders are created.
     rows : sequence of ObjectRow
         The objects.
     overwrite : bool
@@ -109,7 +109,7 @@ def write_table(
     Returns
     -------
     Path
-        The file.
+        Path of the file.
 
     Raises
     ------
@@ -127,7 +127,7 @@ def write_table(
 
 
 def format_table(rows: Sequence[ObjectRow]) -> str:
-    """Lay the table of objects out for a terminal."""
+    """Format the table of objects for a terminal."""
     lines = ["  id  score   area px  centre (x, y)    points  boxes"]
     lines += [
         f"{row.id:4d}  {row.score:5.2f}  {row.area:8d}  "

@@ -1,4 +1,4 @@
-"""Where labels are written: one 2-D plane of something that holds integers."""
+"""Targets of labels: single 2-D planes of integer arrays."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["ArrayTarget", "LabelTarget", "check_id_fits"]
 
 
 class LabelTarget(Protocol):
-    """One plane of labels, read and written a region at a time."""
+    """One plane of labels, read and written by region."""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -24,21 +24,21 @@ class LabelTarget(Protocol):
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Integer dtype of the labels."""
+        """Integer data type of the labels."""
 
     @property
     def source(self) -> Hashable:
-        """Identity of the whole label image; planes of one image share its running ids."""
+        """Identity of the whole label image; its planes share consecutive ids."""
 
     @property
     def key(self) -> Hashable:
-        """Key of the plane, as in the session."""
+        """Key of the plane in the session."""
 
     def maximum(self) -> int:
-        """Return the largest id in the whole label image, not in this plane alone."""
+        """Return the largest id in the whole label image, not only in this plane."""
 
     def holds(self, label: int) -> bool:
-        """Whether a label is anywhere in the whole label image."""
+        """Tell whether a label exists anywhere in the whole label image."""
 
     def read(self, region: Region) -> npt.NDArray[Any]:
         """Return a copy of the labels in a region of the plane."""
@@ -48,7 +48,7 @@ class LabelTarget(Protocol):
 
 
 class ArrayTarget:
-    """A plane of an array as the target, written in place.
+    """A plane of an array as target, written in place.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ class ArrayTarget:
     key : hashable
         Key of the plane.
     plane : PlaneIndex, optional
-        Which plane of a stack. Ids run on through the whole stack.
+        Plane of a stack. Ids are unique in the whole stack.
 
     Raises
     ------
@@ -92,7 +92,7 @@ class ArrayTarget:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Integer dtype of the labels."""
+        """Integer data type of the labels."""
         return self.array.dtype
 
     @property
@@ -105,7 +105,7 @@ class ArrayTarget:
         return int(self.array.max(initial=0))
 
     def holds(self, label: int) -> bool:
-        """Whether a label is anywhere in the array."""
+        """Tell whether a label exists anywhere in the array."""
         return bool((self.array == label).any())
 
     def read(self, region: Region) -> npt.NDArray[Any]:
@@ -118,12 +118,12 @@ class ArrayTarget:
 
 
 def check_id_fits(label: int, dtype: np.dtype[Any]) -> None:
-    """Refuse an id that the dtype cannot hold, before anything is written.
+    """Raise an error for an id that does not fit the data type, before anything is written.
 
     Raises
     ------
     LabelError
-        Naming the id, the dtype's limit and the way out.
+        With the id, the limit of the data type and a remedy.
     """
     limit = int(np.iinfo(dtype).max)
     if label > limit:

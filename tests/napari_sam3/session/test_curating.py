@@ -243,7 +243,7 @@ def test_labels_that_are_not_there_are_refused(predictor: Predictor, blobs: Imag
             command(77)
     with pytest.raises(LabelError, match="two different"):
         session.merge([3, 3])
-    with pytest.raises(LabelError, match="without a waist"):
+    with pytest.raises(LabelError, match="without a constriction"):
         session.split(3)
     assert not session.can_undo
 
