@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_sam3.cli.demo import COINS, IN_HAND, PLUGIN, WIDGET, Person, Take
+from napari_sam3.cli.demo import COINS, LAST_COIN, PLUGIN, WIDGET, Person, Take
 from napari_sam3.cli.virtual_display import virtual_display
 from napari_sam3.layers.gestures import KEYS
 
@@ -65,7 +65,7 @@ def accepted(stage: Stage) -> None:
     stage.open_sample("coins")
     for take in COINS:
         stage.person.label(take)
-    stage.person.show(IN_HAND)
+    stage.person.show(LAST_COIN)
 
 
 def advanced(stage: Stage) -> None:

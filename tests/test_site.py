@@ -53,7 +53,7 @@ def test_the_reference_comes_from_docstrings_and_the_parser(site: Path) -> None:
     assert "set_prompts" in reference, "inherited and own methods"
     assert "take_up" in reference
     assert "Segment planes of an image" in text_of(site, "reference/batch.html")
-    assert "how finely to look" in text_of(site, "reference/options.html")
+    assert "pyramid level" in text_of(site, "reference/options.html")
     assert "def make_slide" in text_of(site, "gallery.html").replace("  ", " ")
 
 

@@ -1,4 +1,4 @@
-"""`napari-sam3 COMMAND`.
+"""Command line, `napari-sam3 COMMAND`.
 
-Each command is a module; none but the demo needs a viewer.
+Each command is a module; only the demo needs a viewer.
 """

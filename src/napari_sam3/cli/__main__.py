@@ -1,4 +1,4 @@
-"""Run with ``python -m napari_sam3.cli``."""
+"""Entry point of ``python -m napari_sam3.cli``."""
 
 from .main import main
 

@@ -33,32 +33,32 @@ __all__ = ["add_arguments", "run"]
 EXAMPLES = """\
 examples:
   napari-sam3 batch stack.tif -o labels.zarr --prompts clicks.csv
-      the prompts that stand on each plane, from a table
+      the prompts on each plane, from a table
   napari-sam3 batch stack.tif -o labels.zarr --mode carried --prompts clicks.csv
-      each object followed through the stack from the planes with its prompts
+      each object propagated through the stack from the planes with its prompts
   napari-sam3 batch series.tif -o labels.zarr --mode repeated --prompts one.csv --planes 0-99
       the prompts of one plane on planes 0 to 99
   napari-sam3 batch slide.ome.zarr -o labels.zarr --mode automatic --dask local:4
-      everything there is, by four processes
+      all objects, by four processes
   napari-sam3 batch stack.tif -o labels.zarr --mode similar --examples some.tif
-      everything that resembles the objects labelled in some.tif, a label image of the stack
+      all objects similar to those labelled in some.tif, a label image of the stack
 
 The table is CSV or JSON: plane, object, x, y and polarity of each click, or x0, y0, x1, y1 of each
-box; see docs/batch.md. It may be interrupted at any time (Ctrl-C, or worse): the same command goes
-on where it stopped. What is done stands in LABELS.zarr.batch.
+box; see docs/batch.md. A batch may be interrupted at any time (Ctrl-C, or worse): the same command
+resumes it. Its progress is recorded in LABELS.zarr.batch.
 """
 MODES = "placed", "repeated", "carried", "automatic", "similar"
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    """Describe the command's own arguments."""
+    """Add the command's own arguments."""
     raw(command, EXAMPLES)
     command.add_argument("image", metavar="IMAGE", type=Path, help="TIFF, zarr, OME-Zarr, others")
     command.add_argument(
         "-o", "--output", required=True, metavar="LABELS.zarr", type=Path, help="OME-Zarr to write"
     )
     command.add_argument(
-        "--mode", choices=MODES, default="placed", help="kind of question (default: placed)"
+        "--mode", choices=MODES, default="placed", help="mode of the batch (default: placed)"
     )
     command.add_argument("--prompts", metavar="TABLE", type=Path, help="CSV or JSON of prompts")
     _add_examples(command)
@@ -66,17 +66,17 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--planes",
         metavar="N-M[,N-M...]",
         type=_ranges,
-        help="planes to work on, such as 0-9 or 7,0-23: along each axis "
+        help="planes to segment, such as 0-9 or 7,0-23: along each axis "
         "before rows and columns a number or a range, separated by commas (default: all)",
     )
     command.add_argument(
         "--axis",
         type=int,
         default=-1,
-        help="axis along which objects are carried (default: the last before rows and columns)",
+        help="axis along which to propagate (default: the last before rows and columns)",
     )
     command.add_argument(
-        "--tile", type=int, metavar="PX", help="side of the tiles that large planes are cut into"
+        "--tile", type=int, metavar="PX", help="side of the tiles into which planes are divided"
     )
     command.add_argument(
         "--settings",
@@ -91,7 +91,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def _add_examples(command: argparse.ArgumentParser) -> None:
-    """Add what the mode similar needs."""
+    """Add the arguments of the mode similar."""
     command.add_argument(
         "--examples",
         metavar="LABELS",
@@ -106,18 +106,18 @@ def _add_examples(command: argparse.ArgumentParser) -> None:
         metavar="SCORE",
         type=float,
         default=None,
-        help="least score of what counts in the mode similar, 0 to 1 (default: 0.5)",
+        help="minimum score in the mode similar, 0 to 1 (default: 0.5)",
     )
 
 
 def _add_how_and_where(command: argparse.ArgumentParser) -> None:
     """Add options for the image, the device and further outputs."""
-    command.add_argument("--level", type=int, help="how finely to look; by default chosen")
+    command.add_argument("--level", type=int, help="pyramid level; by default chosen by prompts")
     command.add_argument(
         "--contrast",
         metavar="LOW,HIGH",
         type=contrast_limits,
-        help="values shown to the model as black and white; by default found for the image",
+        help="values shown to the model as black and white; by default determined from the image",
     )
     command.add_argument(
         "--dask",
@@ -133,7 +133,7 @@ def _add_how_and_where(command: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do the batch, and say what was done; returns the exit code."""
+    """Run the batch and report on it; return the exit code."""
     from napari_sam3.batch import BatchControl, read_objects
     from napari_sam3.images.lazy import open_image
     from napari_sam3.labels.output_files import check_output
@@ -230,9 +230,9 @@ def _report(
         }
         print_json(summary)
     elif not interrupted:
-        known = f", {done.skipped} of {done.total} units already there" if done.skipped else ""
-        lost = f", {len(failures)} failed" if failures else ""
-        print(f"labels: {arguments.output} ({planes} planes{known}{lost})")
+        skipped = f", {done.skipped} of {done.total} units already done" if done.skipped else ""
+        failed = f", {len(failures)} failed" if failures else ""
+        print(f"labels: {arguments.output} ({planes} planes{skipped}{failed})")
     if interrupted:
         return INTERRUPTED
     return SOME_FAILED if failures else DONE
@@ -244,18 +244,18 @@ def _mode(image: LazyImage, arguments: argparse.Namespace, positions: Any) -> Mo
 
     if arguments.mode == "automatic":
         if arguments.prompts is not None:
-            raise PromptError("the mode automatic takes no prompts; leave out --prompts")
+            raise PromptError("the mode automatic takes no prompts. Leave out --prompts.")
         settings = AutomaticSettings.from_json(arguments.settings)
         return Automatic(settings, **({} if arguments.tile is None else {"tile": arguments.tile}))
     if arguments.mode == "similar":
         return _similar(image, arguments)
     if arguments.prompts is None:
         raise PromptError(
-            f"the mode {arguments.mode} needs --prompts, a table of clicks and boxes; or use "
-            "--mode automatic"
+            f"the mode {arguments.mode} needs --prompts, a table of clicks and boxes. Pass one, or "
+            "use --mode automatic."
         )
     if arguments.settings and arguments.mode != "carried":
-        raise PromptError(f"the mode {arguments.mode} has no --settings; leave them out")
+        raise PromptError(f"the mode {arguments.mode} has no --settings. Leave them out.")
     leading = image.axes.names[:-2]
     if arguments.mode == "repeated":
         return Repeated(_one_plane(arguments.prompts, leading))
@@ -266,7 +266,7 @@ def _mode(image: LazyImage, arguments: argparse.Namespace, positions: Any) -> Mo
 
 
 def _similar(image: LazyImage, arguments: argparse.Namespace) -> Mode:
-    """Describe the examples, which takes the model."""
+    """Learn the concept from the examples, with the model."""
     from napari_sam3.batch import BatchControl, Similar, concept_of_labels
     from napari_sam3.images.lazy import open_image
     from napari_sam3.labels.formats.label_files import open_label_file
@@ -275,10 +275,10 @@ def _similar(image: LazyImage, arguments: argparse.Namespace) -> Mode:
     if arguments.examples is None:
         raise PromptError(
             "the mode similar needs --examples, a label image with at least one object. Pass "
-            "one; or use --mode automatic."
+            "one, or use --mode automatic."
         )
     if arguments.prompts is not None or arguments.settings:
-        raise PromptError("the mode similar takes no --prompts and no --settings; leave them out")
+        raise PromptError("the mode similar takes no --prompts and no --settings. Leave them out.")
     other = arguments.examples_image
     shown = image if other is None else open_image(other, rgb=arguments.rgb)
     labels = open_label_file(arguments.examples)
@@ -295,13 +295,13 @@ def _similar(image: LazyImage, arguments: argparse.Namespace) -> Mode:
         labels.close()
         if other is not None:
             shown.close()
-    assert concept is not None, "nobody cancels it"
+    assert concept is not None, "it is never cancelled"
     options = {"tile": arguments.tile, "threshold": arguments.min_score}
     return Similar(concept=concept, **{k: v for k, v in options.items() if v is not None})
 
 
 def _one_plane(path: Path, leading: Any) -> Any:
-    """Read the prompts of one plane, which may be named or not."""
+    """Read the prompts of a single plane, with or without a plane column."""
     from napari_sam3.batch import read_prompts
 
     try:
@@ -310,11 +310,11 @@ def _one_plane(path: Path, leading: Any) -> Any:
         try:
             planes = read_prompts(path, leading).planes
         except PromptError as error:
-            # What is wrong with a plane that is named says more than that it is named.
+            # An error about the plane is more specific than that of an unexpected plane column.
             raise (error if "plane" in str(unnamed) else unnamed) from None
     if len(planes) != 1:
         raise PromptError(
-            f"{path.name} has prompts on {len(planes)} planes; the mode repeated takes those of one"
+            f"{path.name} has prompts on {len(planes)} planes. The mode repeated expects one plane."
         )
     return next(iter(planes.values()))
 
@@ -336,7 +336,7 @@ def _positions(image: LazyImage, ranges: list[range] | None) -> Any:
 
 
 class _Counter:
-    """Shows the rate and the time left."""
+    """Progress with the rate and the time left."""
 
     def __init__(self) -> None:
         from napari_sam3.batch.progress import Pace

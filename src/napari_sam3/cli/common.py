@@ -1,4 +1,4 @@
-"""What all commands share: exit codes, the parser, options, and how they answer machines."""
+"""Parts shared by all commands: exit codes, the parser, options, JSON and progress."""
 
 from __future__ import annotations
 
@@ -27,28 +27,28 @@ __all__ = [
 ]
 
 DONE, SOME_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
-# How often progress is shown, at most: in a stream that is not a terminal, and on a terminal.
+# Minimum time between two updates of the progress, in a file and on a terminal.
 _SECONDS_BETWEEN_LINES = 10.0
 _SECONDS_ON_A_TERMINAL = 0.2
 EXIT_CODES = """\
 exit codes:
-  0    done
-  1    some of it failed, or a check found a fault; what could be done is done
-  2    input that cannot be used; nothing is written
+  0    success
+  1    some of it failed, or a check found a fault; everything else was done
+  2    input that cannot be used; nothing was written
   130  interrupted by Ctrl-C
 """
 
 
 class Parser(argparse.ArgumentParser):
-    """Print an error in one line, without the usage."""
+    """Print errors in one line, without the usage."""
 
     def error(self, message: str) -> NoReturn:
-        """Print the message and end the program with the code for bad input."""
+        """Print the message and exit with the code for bad input."""
         self.exit(BAD_INPUT, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
 
 
 def raw(command: argparse.ArgumentParser, epilog: str) -> None:
-    """Give a command an epilog whose lines stay as they are."""
+    """Add an epilog whose line breaks are kept."""
     command.epilog = epilog
     command.formatter_class = argparse.RawDescriptionHelpFormatter
 
@@ -73,51 +73,49 @@ def add_rgb_option(command: argparse.ArgumentParser) -> None:
 
 def add_json_option(command: argparse.ArgumentParser) -> None:
     """Add --json."""
-    command.add_argument("--json", action="store_true", help="print one JSON object at the end")
+    command.add_argument("--json", action="store_true", help="print a JSON object at the end")
 
 
 def print_json(answer: Any) -> None:
-    """Print one JSON object on a line of its own; paths and the like as text."""
+    """Print a JSON object on one line, with paths and the like as text."""
     print(json.dumps(answer, default=str, allow_nan=False))
 
 
 def agreed(question: str) -> bool:
-    """Ask on the terminal; no is the default.
+    """Ask for confirmation on the terminal; the default is no.
 
     Raises
     ------
     sam3.errors.Sam3Error
-        If there is no terminal to ask on.
+        If there is no terminal.
     """
     if not sys.stdin.isatty():
-        raise Sam3Error(
-            "it is not asked before it begins, as there is no terminal; add --yes to agree"
-        )
+        raise Sam3Error("confirmation needs a terminal, and there is none. Add --yes to agree.")
     return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
 
 
 def contrast_limits(text: str) -> tuple[float, float]:
-    """Read two rising numbers, the type of --contrast."""
+    """Parse two increasing numbers, the type of --contrast."""
     try:
         low, high = (float(part) for part in text.split(","))
     except ValueError:
         low = high = 0.0
     if not low < high:
         raise argparse.ArgumentTypeError(
-            f"{text!r} cannot be read; expected two rising numbers such as 100,4000"
+            f"{text!r} cannot be read; expected two increasing numbers such as 100,4000"
         )
     return low, high
 
 
 class ProgressLine:
-    """Progress on the error stream: on one line of a terminal, or now and then.
+    """Progress on the error stream: on one line of a terminal, or occasional lines in a file.
 
     Attributes
     ----------
     on_terminal : bool
         Whether the stream is a terminal.
     pause : float
-        Seconds between two updates of something that changes very often.
+        Minimum time between updates, in seconds.
     """
 
     def __init__(self) -> None:
@@ -127,7 +125,7 @@ class ProgressLine:
         self._open = False
 
     def show(self, text: str, now: float, *, finished: bool) -> None:
-        """Show a text at a moment (s) in place of the last one; in other streams not too often."""
+        """Show a text at a time (s), replacing the last one on a terminal."""
         if not (self.on_terminal or finished or now - self._shown >= _SECONDS_BETWEEN_LINES):
             return
         self._shown, self._open = now, self.on_terminal
@@ -135,7 +133,7 @@ class ProgressLine:
         print(f"{start}{text:<70}" if start else text, end=end, file=sys.stderr, flush=True)
 
     def end(self) -> None:
-        """Begin a new line, if there is one to be left."""
+        """End the line of the terminal, if one was started."""
         if self._open:
             print(file=sys.stderr)
             self._open = False

@@ -1,4 +1,4 @@
-"""The demo: a sample image, ready to be clicked on; without a display the demo clicks itself."""
+"""The demo: a sample image ready for clicks; without a display, it labels the image itself."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from .robot import Robot
 
-__all__ = ["COINS", "IN_HAND", "DemoError", "Person", "Take", "label_by_hand", "run_demo"]
+__all__ = ["COINS", "LAST_COIN", "DemoError", "Person", "Take", "label_by_hand", "run_demo"]
 
 PLUGIN, WIDGET, SAMPLE = "napari-sam3", "SAM 3", "coins"
 FILES = ("labels.tif", "objects.csv", "screenshot.png")
@@ -35,21 +35,21 @@ Place = tuple[float, float]
 
 
 class DemoError(Sam3Error, RuntimeError):
-    """The demo did not come to its end."""
+    """The demo failed."""
 
 
 @dataclass(frozen=True)
 class Take:
-    """How one object is shown to the model; places are (row, column) in px of the image.
+    """Prompts of one object, with positions (row, column) in px of the image.
 
     Parameters
     ----------
     clicks : tuple of places
-        Left clicks, on the object.
+        Left clicks on the object.
     away : tuple of places
-        Right clicks, outside the object.
+        Right clicks outside the object.
     box : pair of places, optional
-        Corners to drag between.
+        Opposite corners of a box to drag.
     """
 
     clicks: tuple[Place, ...] = ()
@@ -67,7 +67,7 @@ COINS = (
     Take(clicks=((193, 212),)),
     Take(clicks=((194, 274),)),
 )
-IN_HAND = Take(clicks=((187, 347),), away=((231, 347),))
+LAST_COIN = Take(clicks=((187, 347),), away=((231, 347),))
 
 
 def run_demo(
@@ -79,37 +79,37 @@ def run_demo(
     overwrite: bool = False,
     quiet: bool = False,
 ) -> int:
-    """Open napari on a sample; without a display, label it off-screen and save the results.
+    """Open napari with a sample; without a display, label it off-screen and save the results.
 
     Parameters
     ----------
     output : str or path-like
-        Folder for the results of the run without a display.
+        Folder for the results of a run without display.
     model, device : str
         As for `sam3.load_predictor`.
     headless : bool
-        Work off-screen even where there is a display.
+        Work off-screen even if there is a display.
     overwrite : bool
         Replace results of an earlier run.
     quiet : bool
-        Print nothing but errors.
+        Print errors only.
 
     Returns
     -------
     int
-        Exit code, 0 if all went well.
+        Exit code, 0 for success.
 
     Raises
     ------
     sam3.errors.Sam3Error
-        If the results cannot be written, or no screen can be made.
+        If the results cannot be written, or no display can be started.
     """
     if has_display() and not headless:
         return _show(model, device)
     for name in FILES:
         check_output(Path(output) / name, overwrite=overwrite)
-    # A process of its own: Qt must be gone before its screen is, or it takes the process along.
-    # Its napari settings are none: the user's, window sizes among them, are left alone.
+    # In a separate process: Qt crashes the process if its display ends first. It runs with napari's
+    # default settings, so that the user's, such as window sizes, do not change.
     with virtual_display():
         code = f"from {__name__} import label_by_hand as run; run(*__import__('sys').argv[1:])"
         command = [sys.executable, "-c", code, os.fspath(output), model, device]
@@ -122,7 +122,7 @@ def run_demo(
 
 
 def label_by_hand(folder: str, model: str, device: str) -> None:
-    """Label the coins with mouse and keys, save what came of it, and end the process."""
+    """Label the coins with mouse and keys, save the results, and end the process."""
     try:
         rows = _label_coins(Path(folder), model, device)
     except Sam3Error as error:
@@ -142,7 +142,7 @@ def _show(model: str, device: str) -> int:
 
 
 def _open(model: str, device: str) -> tuple[napari.Viewer, SegmentWidget]:
-    """Open napari with the sample and the dock widget, both by way of the manifest."""
+    """Open napari with the sample and the dock widget, as declared in the manifest."""
     import napari
 
     viewer = napari.Viewer()
@@ -154,7 +154,7 @@ def _open(model: str, device: str) -> tuple[napari.Viewer, SegmentWidget]:
 
 
 def _label_coins(folder: Path, model: str, device: str) -> list[ObjectRow]:
-    """Label the coins, leave one not accepted, and write the files."""
+    """Label the coins, leave a last one as draft, and write the files."""
     from .robot import Robot
 
     viewer, widget = _open(model, device)
@@ -166,7 +166,7 @@ def _label_coins(folder: Path, model: str, device: str) -> list[ObjectRow]:
         person = Person(hand, widget.session)
         for take in COINS:
             person.label(take)
-        person.show(IN_HAND)
+        person.show(LAST_COIN)
         assert widget.binding is not None
         labels = widget.binding.labels.data
         rows = [ObjectRow.measure(one, labels) for one in widget.session.objects]
@@ -174,7 +174,7 @@ def _label_coins(folder: Path, model: str, device: str) -> list[ObjectRow]:
         write_table(folder / FILES[1], rows, overwrite=True)
         viewer.screenshot(str(folder / FILES[2]), canvas_only=False, flash=False)
     finally:
-        # A thread at work outlives a closed window, and with it everything it holds.
+        # A running thread outlives a closed window, with everything it refers to.
         widget.shut_down()
         widget.wait()
         viewer.close()
@@ -182,7 +182,7 @@ def _label_coins(folder: Path, model: str, device: str) -> list[ObjectRow]:
 
 
 class Person:
-    """Somebody who clicks, waits for the mask, and presses the key for accepting."""
+    """A simulated user who clicks, waits for the mask, and accepts it by key."""
 
     def __init__(self, hand: Robot, session: LabelingSession) -> None:
         self._hand, self._session = hand, session
@@ -190,7 +190,7 @@ class Person:
         session.failed.connect(self._failures.append)
 
     def show(self, take: Take) -> None:
-        """Place all prompts of one object, and wait for its mask."""
+        """Add all prompts of an object, and wait for its mask."""
         if take.box is not None:
             self._hand.drag(*take.box)
         for place in take.clicks:
@@ -201,12 +201,12 @@ class Person:
         if self._failures:
             raise self._failures[0]
         if self._session.prediction is None:
-            raise DemoError(f"the viewer took no prompt from {take}; is the canvas covered?")
+            raise DemoError(f"the viewer received no prompt from {take}; is the canvas covered?")
 
     def label(self, take: Take) -> None:
-        """Show one object and accept its mask."""
+        """Prompt an object and accept its mask."""
         before = len(self._session.objects)
         self.show(take)
         self._hand.type(KEYS["accept"])
         if len(self._session.objects) != before + 1:
-            raise DemoError(f"the mask of {take} was not accepted: nothing of it is free")
+            raise DemoError(f"the mask of {take} was not accepted, since no pixel of it is free")

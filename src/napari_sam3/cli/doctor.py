@@ -31,7 +31,7 @@ OPTIONAL = ("dask", "distributed", "pyarrow", "roifile")
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    """Describe the command's own arguments."""
+    """Add the command's own arguments."""
     raw(command, EXAMPLES)
     command.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: auto)")
     command.add_argument("--no-test", action="store_true", help="leave the self-test out")
@@ -39,21 +39,21 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the environment and test it; returns the exit code."""
-    about: dict[str, Any] = {
+    """Print the environment and test it; return the exit code."""
+    report: dict[str, Any] = {
         "system": _system(),
         "versions": _versions(),
         "memory": _memory(),
         "device": _device(arguments.device),
     }
-    passed = "error" not in about["device"]
+    passed = "error" not in report["device"]
     if passed and not arguments.no_test:
-        about["self-test"] = _self_test(arguments.device)
-        passed = bool(about["self-test"]["passed"])
+        report["self-test"] = _self_test(arguments.device)
+        passed = bool(report["self-test"]["passed"])
     if arguments.json:
-        print_json({**about, "passed": passed})
+        print_json({**report, "passed": passed})
     else:
-        for title, values in about.items():
+        for title, values in report.items():
             print(title)
             for name, value in values.items():
                 print(f"  {name + ':':18}{value}")
@@ -76,16 +76,16 @@ def _system() -> dict[str, Any]:
 
 
 def _versions() -> dict[str, str]:
-    found = {}
+    versions = {}
     for name in PACKAGES + OPTIONAL:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
             if name in OPTIONAL:
-                found[name] = "not installed (optional)"
-    if not {"PyQt6", "PyQt5", "PySide6"} & found.keys():
-        found["Qt"] = "none; for the viewer: pip install 'napari-sam3[all]'"
-    return found
+                versions[name] = "not installed (optional)"
+    if not {"PyQt6", "PyQt5", "PySide6"} & versions.keys():
+        versions["Qt"] = "none; for the viewer: pip install 'napari-sam3[all]'"
+    return versions
 
 
 def _memory() -> dict[str, str]:
@@ -108,7 +108,7 @@ def _device(device: str) -> dict[str, Any]:
 
     try:
         chosen = choose_device(device)
-        about: dict[str, Any] = {
+        description: dict[str, Any] = {
             "would be used": describe_device(device),
             "precision": str(choose_precision("auto", chosen)).removeprefix("torch."),
             "threads of torch": torch.get_num_threads(),
@@ -117,9 +117,9 @@ def _device(device: str) -> dict[str, Any]:
         return {"error": str(error)}
     if chosen.type == "cuda":
         free, total = torch.cuda.mem_get_info(chosen)
-        about["memory"] = f"{free / 1e9:.1f} of {total / 1e9:.1f} GB free"
-        about["CUDA"] = torch.version.cuda
-    return about
+        description["memory"] = f"{free / 1e9:.1f} of {total / 1e9:.1f} GB free"
+        description["CUDA"] = torch.version.cuda
+    return description
 
 
 def _self_test(device: str) -> dict[str, Any]:

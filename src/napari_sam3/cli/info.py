@@ -1,4 +1,4 @@
-"""The command `napari-sam3 info`: what a weights file, an image or an embedding store is."""
+"""The command `napari-sam3 info`: describe an image, a weights file or an embedding store."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ examples:
   napari-sam3 info stack.ome.tif
       shape, axes, units, scale, data type and pyramid of an image
   napari-sam3 info stack.store
-      what an embedding store was made with, and how large it is
+      model, settings and size of an embedding store
   napari-sam3 info sam3.pt --json
       format, model and fingerprint of a weights file
 """
@@ -24,7 +24,7 @@ _WEIGHTS = {".pt", ".pth", ".safetensors"}
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    """Describe the command's own arguments."""
+    """Add the command's own arguments."""
     raw(command, EXAMPLES)
     command.add_argument(
         "file", metavar="FILE", help="image, weights file or embedding store; or 'tiny'"
@@ -34,12 +34,12 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Say what a file is; returns the exit code."""
-    about = describe(arguments.file, rgb=arguments.rgb)
+    """Describe a file; return the exit code."""
+    description = describe(arguments.file, rgb=arguments.rgb)
     if arguments.json:
-        print_json(about)
+        print_json(description)
     else:
-        for name, value in about.items():
+        for name, value in description.items():
             several = isinstance(value, list) and value and isinstance(value[0], dict)
             lines = value if several else [value]
             for number, line in enumerate(lines):
@@ -48,12 +48,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def describe(file: str, *, rgb: bool | None = None) -> dict[str, Any]:
-    """Return what a file is, by names; values are plain, for JSON.
+    """Describe a file by names and JSON values.
 
     Raises
     ------
     sam3.errors.Sam3Error
-        If it is nothing that is known.
+        If the file is of no known kind.
     """
     path = Path(file)
     if file == "tiny" or path.suffix.lower() in _WEIGHTS:

@@ -37,14 +37,14 @@ examples:
   napari-sam3 learn cells.tif labels.tif -o mine.safetensors
   napari-sam3 learn a.tif a_labels.tif b.tif b_labels.tif -o mine.safetensors --minutes 10
   napari-sam3 segment new.tif --model mine.safetensors --point 120,80 -o labels.tif
-      what was learnt is used wherever a weights file is
+      an adapter is used like a weights file
 
-Ctrl-C ends it early and keeps the best so far.
+Ctrl-C stops it early and keeps the best result so far.
 """
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    """Describe the command's own arguments."""
+    """Add the command's own arguments."""
     raw(command, EXAMPLES)
     command.add_argument(
         "files",
@@ -57,7 +57,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "-o", "--output", required=True, metavar="FILE", type=Path, help="adapter to write"
     )
     command.add_argument(
-        "--minutes", type=float, default=5.0, help="longest time (default: %(default)s)"
+        "--minutes", type=float, default=5.0, help="maximum duration (default: %(default)s)"
     )
     command.add_argument(
         "--rank", type=int, default=8, help="of the changes (default: %(default)s)"
@@ -67,7 +67,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Learn, and say how much better clicks became; returns the exit code."""
+    """Learn an adapter and report the improvement; return the exit code."""
     files = arguments.files
     if len(files) % 2:
         raise Sam3Error(
@@ -76,7 +76,8 @@ def run(arguments: argparse.Namespace) -> int:
         )
     if arguments.output.suffix != ".safetensors":
         raise Sam3Error(
-            f"the adapter is to be {arguments.output}. Expected a name that ends in .safetensors."
+            f"invalid name of the adapter: {arguments.output}. Expected one that ends in "
+            ".safetensors."
         )
     if arguments.output.exists() and not arguments.overwrite:
         raise Sam3Error(f"{arguments.output} exists already. Add --overwrite to replace it.")
@@ -93,9 +94,9 @@ def run(arguments: argparse.Namespace) -> int:
     from sam3.training.learn import LearnSettings, learn
 
     line = ProgressLine()
-    with _ends_early() as stopped:
+    with _stop_on_interrupt() as stopped:
 
-        def told(progress: LearnProgress) -> bool:
+        def report(progress: LearnProgress) -> bool:
             line.show(_describe(progress), time.monotonic(), finished=progress.share >= 1)
             return not stopped.is_set()
 
@@ -106,7 +107,7 @@ def run(arguments: argparse.Namespace) -> int:
                 base=arguments.model,
                 device=arguments.device,
                 settings=LearnSettings(minutes=arguments.minutes, rank=arguments.rank),
-                progress=told,
+                progress=report,
             )
         finally:
             line.end()
@@ -114,8 +115,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 @contextmanager
-def _ends_early() -> Iterator[threading.Event]:
-    """Take the first Ctrl-C for the wish to end with what there is; a second one interrupts."""
+def _stop_on_interrupt() -> Iterator[threading.Event]:
+    """Set an event on the first Ctrl-C, to stop early; a second one interrupts."""
     stopped = threading.Event()
 
     def stop(*_: object) -> None:
@@ -130,7 +131,7 @@ def _ends_early() -> Iterator[threading.Event]:
 
 
 def _samples(image_path: Path, labels_path: Path, rgb: bool | None) -> Iterator[Sample]:
-    """Give the planes that have labels, as the model is shown them."""
+    """Yield the labelled planes as the model sees them."""
     from napari_sam3.images.lazy import open_image
     from napari_sam3.images.open import plane_of
     from napari_sam3.labels.formats.label_files import open_label_file
@@ -181,9 +182,9 @@ def _report(outcome: Learnt, *, as_json: bool) -> int:
         )
     else:
         print(
-            f"clicks on {outcome.kept_aside} objects kept aside: IoU {outcome.before:.3f} before, "
+            f"clicks on {outcome.kept_aside} held-out objects: IoU {outcome.before:.3f} before, "
             f"{outcome.after:.3f} after {outcome.steps} steps in {duration(outcome.seconds)} on "
             f"{outcome.objects} objects"
         )
-        print(f"adapter: {outcome.path}" if outcome.path else "nothing was gained or written")
+        print(f"adapter: {outcome.path}" if outcome.path else "no improvement; nothing was written")
     return DONE if outcome.path else SOME_FAILED

@@ -1,4 +1,4 @@
-"""The command line: which commands there are; each has a module of its own."""
+"""The command line: its commands, each in a module of its own, and their common options."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from .common import (
 
 __all__ = ["main"]
 
-#: Name, module and what it does, in the order in which they are needed.
+#: Name, module and help, in the usual order of use.
 COMMANDS: tuple[tuple[str, ModuleType, str], ...] = (
     ("annotate", annotate_command, "label image after image of a folder in napari, and resume"),
     ("segment", segment_command, "segment an image from points and boxes"),
@@ -49,10 +49,10 @@ COMMANDS: tuple[tuple[str, ModuleType, str], ...] = (
         "encode an image ahead, so that clicks are answered at once",
     ),
     ("export", export_command, "write labels for ImageJ, QuPath, COCO, or as a table"),
-    ("learn", learn_command, "learn from your labels, for better clicks on such images"),
-    ("info", info_command, "say what an image, a weights file or an embedding store is"),
+    ("learn", learn_command, "learn from your labels, for better clicks on similar images"),
+    ("info", info_command, "describe an image, a weights file or an embedding store"),
     ("models", models_command, "list models, download the released one, verify a file"),
-    ("doctor", doctor_command, "versions, memory and device, and a test whether they work"),
+    ("doctor", doctor_command, "print versions, memory and device, and run a self-test"),
 )
 WITH_MODEL = ("annotate", "segment", "batch", "precompute", "learn", "demo")
 OVERWRITING = ("segment", "batch", "export", "learn", "demo")
@@ -70,7 +70,7 @@ Every command has examples: napari-sam3 COMMAND --help
 DEMO_EXAMPLES = """\
 examples:
   napari-sam3 demo
-      a window with a sample image; without a display, what comes of labelling it
+      a window with a sample image; without a display, the results of labelling it
   napari-sam3 demo --headless --output somewhere
       labels.tif, objects.csv and screenshot.png, without a window
 """
@@ -82,12 +82,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     argv : sequence of str, optional
-        Arguments; those of the process if not given.
+        Arguments; by default those of the process.
 
     Returns
     -------
     int
-        0 done; 1 some of it failed; 2 for input that cannot be used; 130 interrupted.
+        0 for success, 1 if some of it failed, 2 for bad input, 130 if interrupted.
     """
     arguments = _parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO if arguments.verbose else logging.WARNING)

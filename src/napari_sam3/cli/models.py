@@ -1,4 +1,4 @@
-"""The command `napari-sam3 models`: list them, download the released one, verify a file."""
+"""The command `napari-sam3 models`: list models, download the released one, verify a file."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ examples:
   napari-sam3 models download
       the released weights, 3.5 GB, after asking; they are gated: see huggingface.co/facebook/sam3
   napari-sam3 models verify sam3.pt --sha256 9f86d08188...
-      size and checksum of a file, and whether every tensor of the model is in it
+      size and checksum of a file, and whether it holds every tensor of the model
 """
 CONSENT = """\
-The released weights of SAM 3 are 3.5 GB, made by Meta, and come under Meta's SAM License, not under
+The released weights of SAM 3 are 3.5 GB, made by Meta, and subject to Meta's SAM License, not to
 the licence of this program: read it at huggingface.co/facebook/sam3, where access is granted. Your
 Hugging Face account is sent to the server.
 """
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    """Describe the command's own arguments."""
+    """Add the command's own arguments."""
     raw(command, EXAMPLES)
     actions = command.add_subparsers(required=True, metavar="ACTION", dest="action")
-    actions.add_parser("list", help="the models that can be used at once")
-    download = actions.add_parser("download", help="fetch the released weights, after asking")
+    actions.add_parser("list", help="list the models on this computer")
+    download = actions.add_parser("download", help="download the released weights, after asking")
     download.add_argument("--yes", action="store_true", help="agree without being asked")
-    download.add_argument("--endpoint", metavar="URL", help="another server, such as a mirror")
+    download.add_argument("--endpoint", metavar="URL", help="another server, for example a mirror")
     download.add_argument(
         "--cache", metavar="DIR", type=Path, help="another folder than Hugging Face's cache"
     )
@@ -51,7 +51,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the action; returns the exit code."""
+    """Run the action; return the exit code."""
     return {"list": _list, "download": _download, "verify": _verify}[arguments.action](arguments)
 
 
@@ -67,8 +67,8 @@ def _list(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json({"models": models})
         return DONE
-    for one in models:
-        print(f"{one['what']:10}{_size(int(str(one['bytes']))):>9}  --model {one['name']}")
+    for model in models:
+        print(f"{model['what']:10}{_size(int(str(model['bytes']))):>9}  --model {model['name']}")
     if released is None:
         print("released   3.50 GB  not on this computer; get it by: napari-sam3 models download")
     return DONE
@@ -78,8 +78,8 @@ def _released() -> Path | None:
     """Return the released weights if they are in Hugging Face's cache."""
     from huggingface_hub import try_to_load_from_cache
 
-    found = try_to_load_from_cache("facebook/sam3", "sam3.pt")
-    return Path(found) if isinstance(found, str) and Path(found).is_file() else None
+    path = try_to_load_from_cache("facebook/sam3", "sam3.pt")
+    return Path(path) if isinstance(path, str) and Path(path).is_file() else None
 
 
 def _download(arguments: argparse.Namespace) -> int:
@@ -112,27 +112,27 @@ def _verify(arguments: argparse.Namespace) -> int:
 
     path = checkpoint.embedded_weights() if arguments.file == "tiny" else Path(arguments.file)
     if not path.is_file():
-        raise CheckpointNotFoundError(f"no weights file {str(path)!r}; check the path")
+        raise CheckpointNotFoundError(f"the weights file does not exist: {path}. Check the path.")
     digest = _sha256(path)
-    wanted = (arguments.sha256 or "").strip().lower()
-    if wanted and wanted != digest:
+    expected = (arguments.sha256 or "").strip().lower()
+    if expected and expected != digest:
         raise CheckpointError(
-            f"{str(path)!r} ({path.stat().st_size} bytes) has the SHA-256 {digest}, expected "
-            f"{wanted}; it is damaged or another file: download it again"
+            f"{str(path)!r} ({path.stat().st_size} bytes) has the SHA-256 {digest}. Expected "
+            f"{expected}. It is damaged or another file: download it again."
         )
-    about: dict[str, Any] = describe(path)
-    about |= {"bytes": path.stat().st_size, "sha256": digest, "checksum": _verdict(wanted)}
+    report: dict[str, Any] = describe(path)
+    report |= {"bytes": path.stat().st_size, "sha256": digest, "checksum": _verdict(expected)}
     if arguments.json:
-        print_json(about)
+        print_json(report)
     else:
-        for name, value in about.items():
+        for name, value in report.items():
             print(f"{name + ':':13}{value}")
-        print("every tensor of the model is there")
+        print("every tensor of the model is present")
     return DONE
 
 
-def _verdict(wanted: str) -> str:
-    return "as expected" if wanted else "not compared; give --sha256"
+def _verdict(expected: str) -> str:
+    return "as expected" if expected else "not compared; give --sha256"
 
 
 def _sha256(path: Path) -> str:
@@ -154,7 +154,7 @@ def _sha256(path: Path) -> str:
 
 
 class _ByteCounter:
-    """Shows bytes on the error stream: on one line of a terminal, or now and then."""
+    """Progress in bytes on the error stream."""
 
     def __init__(self, done: str) -> None:
         self._done, self._line = done, ProgressLine()

@@ -36,14 +36,14 @@ examples:
   napari-sam3 precompute stack.tif -o stack.store --all-planes
   napari-sam3 precompute slide.ome.zarr -o slide.store --region 20000,30000,24000,36000 --yes
   napari-sam3 precompute slide.ome.zarr -o slide.store --dry-run
-      only say how many fields, hours and gigabytes it would be
+      print the number of fields, the time and the size only
 
 It may be interrupted at any time (Ctrl-C); the same command resumes it.
 """
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    """Describe the command's own arguments."""
+    """Add the command's own arguments."""
     raw(command, EXAMPLES)
     command.add_argument("image", metavar="IMAGE", type=Path, help="TIFF, zarr, OME-Zarr, others")
     command.add_argument(
@@ -62,10 +62,10 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--region",
         metavar="R0,C0,R1,C1",
         type=lambda text: _integers(text, 4, "four whole numbers such as 0,0,2000,3000"),
-        help="rows and columns of a part of each plane, the end past the last pixel",
+        help="rows and columns of a part of each plane, with the end after the last pixel",
     )
     command.add_argument(
-        "--level", type=int, help="how finely to look; by default the level at which clicks start"
+        "--level", type=int, help="pyramid level; by default the level at which clicks start"
     )
     command.add_argument(
         "--contrast",
@@ -73,14 +73,14 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         type=contrast_limits,
         help="values shown to the model as black and white; by default as in the viewer",
     )
-    command.add_argument("--yes", action="store_true", help="do not ask before it begins")
-    command.add_argument("--dry-run", action="store_true", help="only say what it would take")
+    command.add_argument("--yes", action="store_true", help="start without asking")
+    command.add_argument("--dry-run", action="store_true", help="print the estimate only")
     add_rgb_option(command)
     add_json_option(command)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Say what it takes, ask, and fill the store; returns the exit code."""
+    """Print the estimate, ask, and fill the store; return the exit code."""
     from napari_sam3.images.lazy import open_image
 
     image = open_image(arguments.image, rgb=arguments.rgb)
@@ -105,7 +105,7 @@ def _precompute(image: LazyImage, arguments: argparse.Namespace) -> int:
         contrast=arguments.contrast,
     )
     measured = measure(plan, predictor)
-    # Machines read the output, people what is said before it begins.
+    # The output is for machines, the estimate for users.
     stream = sys.stderr if arguments.json else sys.stdout
     print(_summary(plan, measured, arguments.output), flush=True, file=stream)
     if arguments.dry_run:
@@ -113,7 +113,7 @@ def _precompute(image: LazyImage, arguments: argparse.Namespace) -> int:
             seconds, nbytes = plan.fields * measured.seconds, plan.fields * measured.nbytes
             print_json({"fields": plan.fields, "seconds": seconds, "bytes": nbytes})
         return DONE
-    if not (arguments.yes or agreed("Go on?")):
+    if not (arguments.yes or agreed("Proceed?")):
         print(f"{arguments.prog}: nothing was stored", file=sys.stderr)
         return DONE
     return _fill(plan, predictor, measured, arguments)
@@ -125,7 +125,7 @@ def _fill(
     from napari_sam3.inference.precompute import fill
     from napari_sam3.inference.store.store import NO_LIMIT, EmbeddingStore
 
-    # A store made for this must not lose its first fields to its last ones.
+    # Without limit, since the store would otherwise evict its first fields for its last.
     store = EmbeddingStore(arguments.output, limit_bytes=NO_LIMIT)
     line = ProgressLine()
     last: PrecomputeProgress | None = None
@@ -169,7 +169,7 @@ def _planes(image: LazyImage, arguments: argparse.Namespace) -> tuple[PlaneIndex
 
 
 def _summary(plan: Plan, measured: Measured, output: Path) -> str:
-    folder = next(one for one in (output, *output.absolute().parents) if one.exists())
+    folder = next(path for path in (output, *output.absolute().parents) if path.exists())
     free = shutil.disk_usage(folder).free
     total = plan.fields * measured.nbytes
     text = (
@@ -177,7 +177,7 @@ def _summary(plan: Plan, measured: Measured, output: Path) -> str:
         f"{duration(plan.fields * measured.seconds)} and {total / 1e9:.2g} GB"
     )
     if total > free:
-        text += f"; only {free / 1e9:.2g} GB are free there"
+        text += f"; only {free / 1e9:.2g} GB are free on that disk"
     return text
 
 

@@ -1,4 +1,4 @@
-"""A hand on mouse and keyboard: real Qt events on a real viewer, for the demo and for tests."""
+"""Simulated mouse and keyboard: real Qt events on a real viewer, for the demo and for tests."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ DRAG_STEPS = 8
 
 
 class Robot:
-    """Click, drag and type in a viewer's canvas, at places in world coordinates.
+    """Click, drag and type in a viewer's canvas, at positions in world coordinates.
 
-    Everything goes the way a person's hand does: Qt events to the canvas, through vispy and
-    napari to the layers.
+    Events take the same way as those of a user: to the canvas, through vispy and napari to the
+    layers.
 
     Parameters
     ----------
     viewer : napari.Viewer
-        Shown in 2-D.
+        The viewer, in 2-D.
     """
 
     def __init__(self, viewer: napari.Viewer) -> None:
@@ -40,12 +40,12 @@ class Robot:
 
     @property
     def canvas(self) -> QWidget:
-        """The widget that vispy draws on; napari has no public name for it."""
+        """The widget on which vispy draws, for which napari has no public name."""
         widget: QWidget = self._viewer.window._qt_viewer.canvas.native
         return widget
 
     def place_on_canvas(self, place: Place) -> QPointF:
-        """Turn a world place (row, column) of the two axes shown into px of the canvas."""
+        """Convert a world position (row, column) on the displayed axes to px of the canvas."""
         camera, canvas = self._viewer.scene.camera, self.canvas
         y = (place[0] - camera.center[-2]) * camera.zoom + canvas.height() / 2
         x = (place[1] - camera.center[-1]) * camera.zoom + canvas.width() / 2
@@ -68,17 +68,17 @@ class Robot:
         self._mouse(QEvent.Type.MouseButtonRelease, place, button, False, keys)
 
     def drag(self, start: Place, stop: Place) -> None:
-        """Press the left button, move in small steps, release."""
+        """Press the left button, move in small steps, and release it."""
         self._mouse(QEvent.Type.MouseMove, start, Qt.MouseButton.NoButton, False)
         self._mouse(QEvent.Type.MouseButtonPress, start, LEFT, True)
         for step in range(1, DRAG_STEPS + 1):
-            share = step / DRAG_STEPS
-            place = tuple(a + share * (b - a) for a, b in zip(start, stop, strict=True))
+            fraction = step / DRAG_STEPS
+            place = tuple(a + fraction * (b - a) for a, b in zip(start, stop, strict=True))
             self._mouse(QEvent.Type.MouseMove, place, LEFT, True)
         self._mouse(QEvent.Type.MouseButtonRelease, stop, LEFT, False)
 
     def type(self, key: str) -> None:
-        """Press and release a key on the canvas, named as napari does: "N", "Control-Z"."""
+        """Press and release a key on the canvas, in napari's notation: "N", "Control-Z"."""
         sequence = QKeySequence(key.replace("Control", "Ctrl").replace("-", "+"))
         QTest.keySequence(self.canvas, sequence)  # type: ignore[call-overload]
         QApplication.processEvents()
@@ -88,17 +88,17 @@ class Robot:
         QApplication.processEvents()
 
     def wait_until(self, done: Callable[[], bool], what: str, seconds: float = 120.0) -> None:
-        """Let the application work until something holds.
+        """Process events until a condition holds.
 
         Raises
         ------
         sam3.errors.Sam3Error
-            If it still does not after `seconds`.
+            If it does not hold after `seconds`.
         """
         end = time.monotonic() + seconds
         while not done():
             if time.monotonic() > end:
-                raise Sam3Error(f"waited {seconds:g} s in vain for {what}")
+                raise Sam3Error(f"timeout after {seconds:g} s while waiting for {what}")
             QApplication.processEvents()
             time.sleep(0.005)
 

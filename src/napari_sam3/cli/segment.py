@@ -24,7 +24,7 @@ examples:
   napari-sam3 segment cells.tif --point 120,80 --point 310,95 -o labels.tif
       two objects, one click each
   napari-sam3 segment cells.tif --box 40,30,120,110 --point 100,105,0 -o labels.tif
-      one object by its box; the click with a 0 says what does not belong to it
+      one object by its box; a click with a 0 excludes a part from it
   napari-sam3 segment stack.tif --plane 7 --one-object --point 50,50 --point 80,52 -o labels.tif
       one object by two clicks, on plane 7 of a stack
   napari-sam3 segment slide.ome.zarr --prompts clicks.csv -o slide.ome.zarr/labels/cells
@@ -32,13 +32,13 @@ examples:
 
 X is the column and Y the row, in pixels from the centre of the first pixel, which is 0,0. Every
 --box and every foreground --point starts an object; a background --point (X,Y,0) belongs to the
-object before it. The labels have the image's shape; the name of the output decides the format
+object before it. The labels have the image's shape; the name of the output determines the format
 (.tif, .ome.tif, .zarr, .geojson and others, see napari-sam3 export --help).
 """
 
 
 class _AddPrompt(argparse.Action):
-    """Keep points and boxes in one list: their order says which belong together."""
+    """Collect points and boxes in one list, since their order groups them into objects."""
 
     def __call__(
         self,
@@ -47,7 +47,7 @@ class _AddPrompt(argparse.Action):
         values: Any,
         option_string: str | None = None,
     ) -> None:
-        """Read one point or box."""
+        """Parse one point or box."""
         from napari_sam3.session.headless import Prompt
 
         kind = self.const
@@ -67,7 +67,7 @@ class _AddPrompt(argparse.Action):
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    """Describe the command's own arguments."""
+    """Add the command's own arguments."""
     raw(command, EXAMPLES)
     command.add_argument(
         "image", metavar="IMAGE", type=Path, help="TIFF, OME-Zarr, PNG, .npy and others"
@@ -88,7 +88,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--prompts", metavar="TABLE", type=Path, help="CSV or JSON of prompts instead"
     )
     command.add_argument(
-        "--one-object", action="store_true", help="all points and the box mean one object"
+        "--one-object", action="store_true", help="all points and the box are for one object"
     )
     command.add_argument(
         "-o", "--output", required=True, metavar="LABELS", type=Path, help="labels to write"
@@ -101,14 +101,14 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--level",
         type=int,
-        help="how finely to look: 0 is one to one, -1 twice enlarged, 1 half size; "
+        help="pyramid level: 0 is 1:1, -1 enlarges twice, 1 halves the size; "
         "by default chosen by prompts and objects",
     )
     add_json_option(command)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Segment one plane and write its labels; returns the exit code."""
+    """Segment one plane and write its labels; return the exit code."""
     from napari_sam3.images.lazy import open_image
     from napari_sam3.labels.formats.choice import check_target
     from napari_sam3.labels.output_files import check_output
@@ -116,7 +116,7 @@ def run(arguments: argparse.Namespace) -> int:
     check_target(arguments.output, overwrite=arguments.overwrite)
     if arguments.table:
         check_output(arguments.table, overwrite=arguments.overwrite)
-    # Prompts are checked before a large image is opened, where they can be.
+    # Check prompts before opening a large image, if they come from the command line.
     objects = None if arguments.prompts else _given(arguments)
     image = open_image(arguments.image, rgb=arguments.rgb)
     try:
@@ -169,7 +169,7 @@ def _from_table(
 
     if arguments.points_and_boxes or arguments.one_object:
         raise PromptError(
-            "there are --prompts and --point, --box or --one-object; give the one or the others"
+            "--prompts cannot be combined with --point, --box or --one-object. Use either of them."
         )
     leading = image.axes.names[:-2]
     if arguments.plane is not None:
@@ -178,15 +178,15 @@ def _from_table(
             planes = read_prompts(arguments.prompts, 0).planes
         except PromptError:
             planes = read_prompts(arguments.prompts, leading).planes
-        planes = {at if at else arguments.plane: found for at, found in planes.items()}
-        planes = {at: found for at, found in planes.items() if at == arguments.plane}
+        planes = {at if at else arguments.plane: objects for at, objects in planes.items()}
+        planes = {at: objects for at, objects in planes.items() if at == arguments.plane}
     else:
         planes = read_prompts(arguments.prompts, leading).planes
     if len(planes) != 1:
         raise PromptError(
             f"{arguments.prompts.name} has prompts on {len(planes)} planes"
             + (f" like {arguments.plane}" if arguments.plane is not None else "")
-            + "; segment takes one plane. Choose it by --plane, or use napari-sam3 batch for all"
+            + ". Expected one plane. Choose it by --plane, or use napari-sam3 batch for all."
         )
     ((position, objects),) = planes.items()
     return dict(objects), position
@@ -215,7 +215,7 @@ def _write(image: LazyImage, result: Any, arguments: argparse.Namespace) -> dict
 
 
 def _numbers(text: str) -> tuple[float, ...] | None:
-    """Read numbers separated by commas; None if that is not what it is."""
+    """Parse numbers separated by commas; None if that is not possible."""
     try:
         return tuple(float(part) for part in text.split(","))
     except ValueError:

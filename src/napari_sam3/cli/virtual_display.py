@@ -1,4 +1,4 @@
-"""A screen for machines that have none: an X server that draws into memory."""
+"""A virtual display for machines without one: an X server that draws into memory."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ logger = logging.getLogger(__name__)
 
 START_SECONDS = 20.0
 QUIETLY = ("-nolisten", "tcp", "-noreset")
-# Qt must use X11 there, also where the desktop uses Wayland.
+# Qt must use X11 on it, even if the desktop uses Wayland.
 X11_ONLY = {"QT_QPA_PLATFORM": "xcb", "XDG_SESSION_TYPE": "x11"}
 OUTSIDE = ("DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY", *X11_ONLY)
 
 
 class DisplayError(Sam3Error, RuntimeError):
-    """No screen to draw on, and none can be made."""
+    """There is no display, and none can be started."""
 
 
 def has_display() -> bool:
-    """Whether windows can be shown here."""
+    """Tell whether windows can be shown."""
     if not sys.platform.startswith("linux"):
         return True
     return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
@@ -39,10 +39,9 @@ def has_display() -> bool:
 
 @contextlib.contextmanager
 def virtual_display(width: int = 1600, height: int = 1000) -> Iterator[None]:
-    """Run Xvfb and let this process draw on it; elsewhere than on Linux do nothing.
+    """Run Xvfb as the display of this process; on other systems than Linux do nothing.
 
-    To be entered before Qt is imported; processes keep the screen on which their first window
-    opened.
+    Enter it before Qt is imported, since a process keeps the display of its first window.
 
     Parameters
     ----------
@@ -60,8 +59,8 @@ def virtual_display(width: int = 1600, height: int = 1000) -> Iterator[None]:
     program = shutil.which("Xvfb")
     if program is None:
         raise DisplayError(
-            "there is no display, and Xvfb, which would stand in for one, is not installed; "
-            "install it (Debian, Ubuntu: apt-get install xvfb; or run 'make system-libs')"
+            "there is no display, and Xvfb, a virtual one, is not installed. "
+            "Install it (Debian, Ubuntu: apt-get install xvfb; or run 'make system-libs')"
         )
     outside = {name: os.environ.get(name) for name in OUTSIDE}
     with _xvfb(program, f"{width}x{height}x24") as number:
@@ -80,36 +79,36 @@ def virtual_display(width: int = 1600, height: int = 1000) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _xvfb(program: str, screen: str) -> Iterator[int]:
-    """Run the server with a screen of WIDTHxHEIGHTxDEPTH; yields the number of its display."""
+    """Run the server with a screen of WIDTHxHEIGHTxDEPTH; yield the number of its display."""
     reading, writing = os.pipe()
-    with tempfile.TemporaryFile() as said:
+    with tempfile.TemporaryFile() as log:
         server = subprocess.Popen(
             [program, "-displayfd", str(writing), "-screen", "0", screen, *QUIETLY],
             pass_fds=(writing,),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            stderr=said,
+            stderr=log,
         )
         os.close(writing)
         try:
-            yield _display_number(reading, said)
+            yield _display_number(reading, log)
         finally:
             os.close(reading)
             server.terminate()
             server.wait()
 
 
-def _display_number(reading: int, said: IO[bytes]) -> int:
-    """Wait for the server to say on which display it listens; it finds a free one itself."""
+def _display_number(reading: int, log: IO[bytes]) -> int:
+    """Wait for the server to print the number of its display, a free one that it chooses."""
     number = b""
     while not number.endswith(b"\n"):
         ready, _, _ = select.select([reading], [], [], START_SECONDS)
         chunk = os.read(reading, 64) if ready else b""
         if not chunk:
-            said.seek(0)
-            lines = said.read().decode(errors="replace").strip().splitlines()
+            log.seek(0)
+            lines = log.read().decode(errors="replace").strip().splitlines()
             raise DisplayError(
-                f"Xvfb did not start ({lines[-1] if lines else 'it said nothing'}); try it by "
+                f"Xvfb did not start ({lines[-1] if lines else 'without any message'}); try it by "
                 "hand: Xvfb :99"
             )
         number += chunk

@@ -73,7 +73,7 @@ def test_the_command_finds_similar_and_goes_on_from_there(
     written: Any = zarr.open_group(str(tmp_path / "labels.zarr"), mode="r")["0"]
     assert [found_at(np.asarray(plane), LARGE) for plane in written] == [4, 4]
     assert main([*command, *options]) == 0
-    assert "2 of 2 units already there" in capsys.readouterr().out
+    assert "2 of 2 units already done" in capsys.readouterr().out
     assert main(command) != 0
     assert "--examples" in capsys.readouterr().err
 

@@ -51,7 +51,7 @@ def test_placed_prompts_become_labels_as_in_a_script(
     list(segment(folder / "stack.tif", question("placed"), device="cpu", output=folder / "b.zarr"))
     np.testing.assert_array_equal(pixels(folder / "labels.zarr"), pixels(folder / "b.zarr"))
     assert batch(folder, "--prompts", str(folder / "placed.csv")) == 0
-    assert "(2 planes, 2 of 2 units already there)" in capsys.readouterr().out
+    assert "(2 planes, 2 of 2 units already done)" in capsys.readouterr().out
 
 
 def test_the_table_says_what_is_to_be_seen_of_each_object(folder: Path) -> None:
@@ -169,7 +169,7 @@ def test_a_plane_that_cannot_be_read_is_reported_at_the_end(
     assert told["planes"] == 2
     chunk.write_bytes(good)
     assert main(arguments) == 0
-    assert "(3 planes, 2 of 3 units already there)" in capsys.readouterr().out
+    assert "(3 planes, 2 of 3 units already done)" in capsys.readouterr().out
     assert [bool(one.any()) for one in pixels(output)[4:7]] == [True] * 3
 
 

@@ -69,7 +69,7 @@ def test_the_help_lists_commands_and_exit_codes(capsys: pytest.CaptureFixture[st
     out, _ = run(capsys, "--help")
     for name, _, _ in COMMANDS:
         assert f"\n    {name}" in out
-    for code in ("0    done", "1    some", "2    input", "130  interrupted"):
+    for code in ("0    success", "1    some", "2    input", "130  interrupted"):
         assert code in out
 
 
@@ -157,7 +157,7 @@ def test_prompts_of_a_table_keep_their_ids(
         number: np.count_nonzero(written == number) for number in COINS
     }
     _, err = run(capsys, *argv, "--overwrite", "--point", "3,3", code=2)
-    assert "give the one or the others" in err
+    assert "cannot be combined with --point" in err
 
 
 def test_prompts_of_many_planes_are_for_batch(
@@ -320,7 +320,7 @@ def test_models_are_listed_and_verified(tmp_path: Path, capsys: pytest.CaptureFi
     said = answer(capsys, "models", "verify", "tiny", "--sha256", digest.upper())
     assert (said["sha256"], said["checksum"]) == (digest, "as expected")
     out, _ = run(capsys, "models", "verify", file)
-    assert out.endswith("every tensor of the model is there\n")
+    assert out.endswith("every tensor of the model is present\n")
 
     broken = tmp_path / "broken.safetensors"
     broken.write_bytes(file.read_bytes()[:-1000])
@@ -338,7 +338,7 @@ def test_nothing_is_downloaded_without_consent(
     argv = ["models", "download", "--endpoint", hub.url, "--cache", tmp_path]
     _, err = run(capsys, *argv, code=2)
     assert "Meta's SAM License" in err
-    assert "add --yes to agree" in err
+    assert "Add --yes to agree" in err
     assert hub.ranges == []
     said = answer(capsys, *argv, "--yes")
     assert Path(said["path"]).read_bytes() == hub.content

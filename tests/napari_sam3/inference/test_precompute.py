@@ -203,7 +203,7 @@ def test_the_command_refuses_what_it_cannot_do(
         "has many planes": [],
         "add --yes": ["--plane", "0", "--level", "0"],
         "four whole numbers": ["--plane", "0", "--region", "1,2"],
-        "two rising numbers": ["--plane", "0", "--contrast", "5,2"],
+        "two increasing numbers": ["--plane", "0", "--contrast", "5,2"],
         "outside the image": ["--plane", "7"],
     }
     for message, options in wrong.items():
