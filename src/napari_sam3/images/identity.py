@@ -1,4 +1,4 @@
-"""The identity of an image, however it is opened: its shape, data type and a sample of pixels."""
+"""The identity of an image, independent of how it is opened: shape, data type and a digest."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sam3.errors import ImageError
 __all__ = ["ImageIdentity", "identify"]
 
 MAX_NAME = 255
-# At most four planes of sixteen blocks, or one of sixty-four; 16 KiB each makes a megabyte.
+# At most four planes of sixteen blocks, or one of sixty-four; with 16 KiB each, one megabyte.
 PLANES = 4
 GRID_OF_MANY, GRID_OF_ONE = 4, 8
 BLOCK_BYTES = 1 << 14
@@ -29,13 +29,13 @@ class ImageIdentity:
     Parameters
     ----------
     name : str
-        Its name; ignored in comparisons, since layers are renamed.
+        Name of the image; ignored in comparisons, since layers are renamed.
     shape : tuple of int
-        At its finest level, channels of RGB included.
+        Shape at the finest level, including the channels of RGB.
     dtype : str
-        Such as "uint16".
+        Data type, such as "uint16".
     digest : str
-        Of a sample of its pixels, in hexadecimal.
+        Hexadecimal digest of a sample of its pixels.
     """
 
     name: str = field(compare=False)
@@ -47,26 +47,26 @@ class ImageIdentity:
 def identify(data: Any, name: str, *, rgb: bool = False, multiscale: bool = False) -> ImageIdentity:
     """Identify an image by at most about a megabyte of its pixels.
 
-    Blocks are taken from a grid over the plane of the last two axes, corners included, and of up
-    to four such planes from the first to the last. An image that differs between the blocks only
-    is taken for the same one. The same pixels as one array and as a pyramid are two images.
+    Blocks are taken from a grid over the plane of the last two axes, including the corners, and
+    from up to four such planes from the first to the last. Images that differ only between the
+    blocks are not distinguished. The same pixels as an array and as a pyramid are two images.
 
     Parameters
     ----------
     data : array-like
-        numpy, dask, zarr or anything with ``shape``, ``dtype`` and basic indexing; a sequence of
-        such arrays, finest first, when `multiscale`, of which the coarsest is sampled.
+        numpy, dask, zarr or anything with ``shape``, ``dtype`` and basic indexing; if `multiscale`,
+        a sequence of such arrays, finest first, of which the coarsest is sampled.
     name : str
-        What the image is called.
+        Name of the image.
     rgb : bool
-        The last axis holds colour channels.
+        Whether the last axis holds colour channels.
     multiscale : bool
-        `data` is a pyramid.
+        Whether `data` is a pyramid.
 
     Raises
     ------
     sam3.errors.ImageError
-        If it has no plane, or the pixels cannot be read.
+        If there is no plane, or the pixels cannot be read.
     """
     finest, sampled = (data[0], data[-1]) if multiscale else (data, data)
     shape = tuple(int(n) for n in finest.shape)
@@ -77,12 +77,12 @@ def identify(data: Any, name: str, *, rgb: bool = False, multiscale: bool = Fals
         raise ImageError(f"{name!r} is of dtype {dtype}; expected numbers")
     digest = hashlib.blake2b(digest_size=16)
     digest.update(repr((shape, dtype.name, tuple(int(n) for n in sampled.shape))).encode())
-    for block in _read(sampled, _places(sampled.shape, dtype.itemsize, rgb), name):
+    for block in _read(sampled, _blocks(sampled.shape, dtype.itemsize, rgb), name):
         digest.update(np.ascontiguousarray(block, dtype.newbyteorder("<")).tobytes())
     return ImageIdentity(name[:MAX_NAME], shape, dtype.name, digest.hexdigest())
 
 
-def _places(shape: Sequence[int], itemsize: int, rgb: bool) -> list[tuple[int | slice, ...]]:
+def _blocks(shape: Sequence[int], itemsize: int, rgb: bool) -> list[tuple[int | slice, ...]]:
     """Return the indices of the blocks."""
     sizes = [int(n) for n in shape]
     if 0 in sizes:
@@ -102,7 +102,7 @@ def _places(shape: Sequence[int], itemsize: int, rgb: bool) -> list[tuple[int | 
 
 
 def _spans(length: int, side: int, count: int) -> list[slice]:
-    """Spread spans over an axis from its first to its last pixel; all of it if they would meet."""
+    """Distribute spans over an axis from its first to its last pixel, or divide all of it."""
     if length <= side * count:
         bounds = np.linspace(0, length, -(-length // side) + 1).astype(int)
         return [slice(int(start), int(stop)) for start, stop in pairwise(bounds)]
@@ -110,16 +110,16 @@ def _spans(length: int, side: int, count: int) -> list[slice]:
     return [slice(int(start), int(start) + side) for start in starts]
 
 
-def _read(data: Any, places: list[tuple[int | slice, ...]], name: str) -> list[npt.NDArray[Any]]:
+def _read(data: Any, indices: list[tuple[int | slice, ...]], name: str) -> list[npt.NDArray[Any]]:
     try:
-        blocks = [data[place] for place in places]
+        blocks = [data[index] for index in indices]
         if blocks and hasattr(blocks[0], "__dask_graph__"):
             from dask.base import compute
 
-            # All at once, so that a chunk with several blocks is read once.
+            # All at once, so that a chunk with several blocks is read only once.
             blocks = list(compute(*blocks))
         return [np.asarray(block) for block in blocks]
-    except Exception as error:  # readers of files raise errors of any kind
+    except Exception as error:  # readers of files raise errors of any type
         raise ImageError(
             f"the pixels of {name!r} cannot be read ({error}); open the image again"
         ) from error

@@ -1,7 +1,7 @@
 """The metadata of OME-Zarr: axes and pyramids as JSON, written in versions 0.4 and 0.5.
 
-Written from the specification, https://ngff.openmicroscopy.org/0.5/. The axes of version 0.6, where
-they are those of a coordinate system, are read as well.
+Implements the specification, https://ngff.openmicroscopy.org/0.5/. The axes of version 0.6, which
+belong to a coordinate system, can be read as well.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ __all__ = [
 
 OmeVersion = Literal["0.4", "0.5"]
 MOST_AXES = 5
-#: How the coarser levels were made, in the metadata.
+#: Method with which coarser levels are computed, for the metadata.
 _METHOD = "mode of 2 x 2"
 
 
 def ome_part(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the OME part of a group's attributes, whichever version wrote it; may be empty."""
+    """Return the OME part of a group's attributes in any version; may be empty."""
     part = attributes.get("ome", attributes)
     return part if isinstance(part, Mapping) else {}
 
@@ -40,27 +40,27 @@ def ome_part(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
 def version_of(attributes: Mapping[str, Any]) -> str:
     """Return the version for new groups next to one with these attributes.
 
-    It need not be one that can be written; see `known_version`.
+    It may be a version that cannot be written; see `known_version`.
     """
     if "ome" not in attributes:
-        return "0.4"  # from which versions before it differ in nothing that is written
+        return "0.4"  # what is written does not differ in earlier versions
     version = str(ome_part(attributes).get("version", "0.5"))
     return "0.5" if version.startswith("0.5") else version  # such as "0.5-dev-spatialdata"
 
 
 def check_axes(axes: ImageAxes) -> None:
-    """Refuse axes that no OME-Zarr holds.
+    """Raise an error for axes that OME-Zarr does not support.
 
     Raises
     ------
     sam3.errors.ImageError
-        Naming the axes and the way out.
+        With the axes and an alternative.
     """
     types = _types(axes)
     if not 2 <= axes.ndim <= MOST_AXES or types.count(None) > 1:
         raise ImageError(
-            f"an OME-Zarr cannot hold an image with the axes {', '.join(axes.names)}; expected t, "
-            "c, z, y, x, or some of them in this order. Choose another format, such as a TIFF"
+            f"an OME-Zarr cannot hold an image with the axes {', '.join(axes.names)}. Expected t, "
+            "c, z, y, x, or some of them in this order. Choose another format, such as TIFF."
         )
 
 
@@ -72,29 +72,30 @@ def multiscale(
     Parameters
     ----------
     axes : ImageAxes
-        Of the finest level, all right by `check_axes`.
+        Axes of the finest level, valid for `check_axes`.
     factors : sequence of int
-        How many rows and columns of the finest level a row and column of each level stand for.
-        The levels are the arrays "0", "1" and so on.
+        Downsampling factor of rows and columns for each level. The levels are the arrays "0", "1"
+        and so on.
     version : {"0.4", "0.5"}
-        Of the metadata.
+        Version of the metadata.
     name : str
-        Of the image.
+        Name of the image.
     """
-    described = []
+    descriptions = []
     for axis, kind, unit in zip(axes.names, _types(axes), axes.units, strict=True):
-        one = {"name": axis}
+        description = {"name": axis}
         if kind is not None:
-            one["type"] = kind
+            description["type"] = kind
         if unit is not None:
-            one["unit"] = unit
-        described.append(one)
-    entry: dict[str, Any] = {"name": name, "axes": described, "datasets": datasets(axes, factors)}
+            description["unit"] = unit
+        descriptions.append(description)
+    levels = datasets(axes, factors)
+    entry: dict[str, Any] = {"name": name, "axes": descriptions, "datasets": levels}
     return {"version": "0.4", **entry} if version == "0.4" else entry
 
 
 def datasets(axes: ImageAxes, factors: Sequence[int]) -> list[dict[str, Any]]:
-    """Return the levels of a pyramid: the arrays "0", "1" and so on; see `multiscale`."""
+    """Return the levels of a pyramid, the arrays "0", "1" and so on; see `multiscale`."""
     return [
         {"path": str(level), "coordinateTransformations": _transformations(axes, factor)}
         for level, factor in enumerate(factors)
@@ -102,7 +103,7 @@ def datasets(axes: ImageAxes, factors: Sequence[int]) -> list[dict[str, Any]]:
 
 
 def can_extend(attributes: Mapping[str, Any]) -> bool:
-    """Return whether coarser levels may be written: none exist, or this package wrote them."""
+    """Tell whether coarser levels may be written: there are none, or this package wrote them."""
     entry = ome_part(attributes)["multiscales"][0]
     own = len(entry["datasets"]) == 1 or entry.get("type") == _METHOD
     known = version_of(attributes) in get_args(OmeVersion)
@@ -110,21 +111,21 @@ def can_extend(attributes: Mapping[str, Any]) -> bool:
 
 
 def extended(entry: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
-    """Return an entry of "multiscales" with its finest level as it is, and coarser ones.
+    """Return an entry of "multiscales" with its finest level unchanged, and coarser ones.
 
     Parameters
     ----------
     entry : mapping
-        As it is now, all right by `can_extend`.
+        Present entry, valid for `can_extend`.
     names : sequence of str
-        The arrays of the coarser levels, each with half the rows and columns of the one before.
+        Arrays of the coarser levels, each with half the rows and columns of the previous.
     """
     finest = entry["datasets"][0]
-    # Without the transformations of the whole image, which are for all its levels.
+    # Without the transformations of the whole image, which apply to all levels.
     axes = axes_from_ome(
         {"multiscales": [{"axes": entry["axes"], "datasets": [finest]}]}, len(entry["axes"])
     )
-    assert axes is not None, "it was opened by these axes"
+    assert axes is not None, "the image was opened with these axes"
     coarser = datasets(axes, [2**level for level in range(len(names) + 1)])[1:]
     named = [{**level, "path": name} for level, name in zip(coarser, names, strict=True)]
     rest = {name: value for name, value in entry.items() if name != "type"}
@@ -132,19 +133,19 @@ def extended(entry: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
 
 
 def axes_from_ome(attributes: Mapping[str, Any], ndim: int) -> ImageAxes | None:
-    """Return the axes of an image at its finest level; None where nothing usable is said.
+    """Return the axes of an image at its finest level; None without usable metadata.
 
     Parameters
     ----------
     attributes : mapping
-        Of the group, of any version.
+        Attributes of the group, of any version.
     ndim : int
-        How many axes the arrays have.
+        Number of axes of the arrays.
     """
     try:
         entry = ome_part(attributes)["multiscales"][0]
-        described, steps = _steps(entry)
-        described = [one if isinstance(one, Mapping) else {"name": one} for one in described]
+        axis_list, steps = _steps(entry)
+        described = [axis if isinstance(axis, Mapping) else {"name": axis} for axis in axis_list]
         if len(described) != ndim:
             return None
         scale, translate = [1.0] * ndim, [0.0] * ndim
@@ -155,8 +156,8 @@ def axes_from_ome(attributes: Mapping[str, Any], ndim: int) -> ImageAxes | None:
             for at, value in enumerate(step.get("translation", [0.0] * ndim)):
                 translate[at] += float(value)
         return ImageAxes(
-            tuple(str(one["name"]) for one in described),
-            tuple(unit_name(one.get("unit")) for one in described),
+            tuple(str(axis["name"]) for axis in described),
+            tuple(unit_name(axis.get("unit")) for axis in described),
             tuple(scale),
             tuple(translate),
         )
@@ -165,15 +166,15 @@ def axes_from_ome(attributes: Mapping[str, Any], ndim: int) -> ImageAxes | None:
 
 
 def _steps(entry: Mapping[str, Any]) -> tuple[Sequence[Any], list[Mapping[str, Any]]]:
-    """Return the axes of an image, and the transformations from pixels to them."""
+    """Return the axes of an image, and the transformations from its pixels."""
     steps = list(entry["datasets"][0].get("coordinateTransformations", []))
     if "coordinateSystems" not in entry:
-        # First the transformations of the level, then those of the whole image; in SpatialData,
-        # where these lead to several systems, the first is the one that all elements share.
+        # The transformations of the level precede those of the whole image. SpatialData may have
+        # several of the latter, of which the first leads to the system that all elements share.
         whole = entry.get("coordinateTransformations", [])
         return entry["axes"], [*steps, *(whole[:1] if whole and "output" in whole[0] else whole)]
-    # From 0.6 on, each transformation says where it leads; those of the whole image lead on.
-    systems = {one["name"]: one["axes"] for one in entry["coordinateSystems"]}
+    # From 0.6 on, each transformation names its output system.
+    systems = {system["name"]: system["axes"] for system in entry["coordinateSystems"]}
     output = steps[0]["output"]
     name = output["name"] if isinstance(output, Mapping) else output
     return systems[name], _flat(steps[:1])
@@ -189,7 +190,7 @@ def _flat(steps: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 
 def known_version(version: str) -> OmeVersion:
-    """Return a version that can be written; raises ValueError for others."""
+    """Return a version that can be written; raises ValueError for other versions."""
     if version not in get_args(OmeVersion):
         raise ValueError(version)
     return cast(OmeVersion, version)
@@ -197,7 +198,7 @@ def known_version(version: str) -> OmeVersion:
 
 def _transformations(axes: ImageAxes, factor: int) -> list[dict[str, Any]]:
     scale, translate = list(axes.scale), list(axes.translate)
-    for at in (-2, -1):  # the centre of a block of pixels lies between them
+    for at in (-2, -1):  # the centre of a block is between pixels
         translate[at] += scale[at] * (factor - 1) / 2
         scale[at] *= factor
     return [
@@ -209,8 +210,8 @@ def _transformations(axes: ImageAxes, factor: int) -> list[dict[str, Any]]:
 def _types(axes: ImageAxes) -> list[str | None]:
     """Return the types of the axes in OME's terms.
 
-    The specification wants time, then one channel or other axis, then two or three of space. An
-    axis that stands elsewhere, as z before c in ImageJ's files, goes without a type.
+    The specification requires time, then one channel or other axis, then two or three axes of
+    space. An axis at another position, such as z before c in ImageJ's files, has no type.
     """
     types: list[str | None] = []
     last = axes.ndim - 2
