@@ -188,7 +188,7 @@ def test_what_goes_wrong_on_the_way_comes_through_and_leaves_everything_as_it_wa
 
 def test_ids_of_a_replay_that_failed_are_free_again() -> None:
     stack = Stack()
-    with pytest.raises(LabelError, match="no label 77"):
+    with pytest.raises(LabelError, match="label 77 is not on this plane"):
         replay_into(
             stack.session,
             [Operation("split", "q", labels=(2, 50)), Operation("delete", "q", labels=(77,))],
