@@ -1,4 +1,4 @@
-"""Image files opened without reading their pixels, for work on stacks and slides."""
+"""Image files opened without reading their pixels, for stacks and whole slides."""
 
 from __future__ import annotations
 
@@ -27,30 +27,30 @@ from .tiff_file import open_tiff, tiff_of
 
 __all__ = ["LazyImage", "open_image"]
 
-#: Planes of files that viewers load whole get their contrast from all pixels, as there, up to this.
+#: Larger planes of files that are loaded whole get their contrast limits from a sample.
 WHOLE_BYTES = 2 * 10**9
-# Images named where a group holds several.
+# Images listed in the error for a group that holds several.
 MOST_NAMED = 5
 
 
 @dataclass(frozen=True, eq=False)
 class LazyImage:
-    """An image whose pixels are read when they are needed.
+    """Image whose pixels are read on demand.
 
     Parameters
     ----------
     data : array-like or list of array-like
-        A pyramid, finest first, if `multiscale`. Rows and columns are the last two axes, with
-        `rgb` followed by 3 or 4 colours.
+        A pyramid, finest level first, if `multiscale`. The last two axes are rows and columns,
+        followed by 3 or 4 colours if `rgb`.
     rgb, multiscale : bool
         As for `napari_sam3.images.plane_image.Channel`.
     loaded_whole : bool
-        Whether napari would load a plane of it into memory, and so find its contrast from all
-        pixels.
+        Whether napari would load its planes into memory, and so find their contrast limits
+        from all pixels.
     file : object, optional
-        What is to be closed with it.
+        File that `close` closes.
     known_axes : ImageAxes, optional
-        What the file says about its axes, colours left out.
+        Axes according to the file, without the colours.
     """
 
     data: Any = field(repr=False)
@@ -62,46 +62,46 @@ class LazyImage:
 
     @classmethod
     def of(cls, array: Any, *, rgb: bool | None = None) -> LazyImage:
-        """Take an array with rows and columns last, or with 3 or 4 colours after them.
+        """Wrap an array whose last axes are rows and columns, or rows, columns and colours.
 
         Parameters
         ----------
         array : array-like
-            numpy, dask, zarr, xarray or anything with ``shape``, ``dtype`` and indexing.
+            NumPy, dask, zarr, xarray or any other array with ``shape``, ``dtype`` and indexing.
         rgb : bool, optional
-            Whether the last axis holds colours; only to be left out where it is too long for
-            them, or has a name.
+            Whether the last axis holds colours. Required if that axis is short enough for
+            colours and has no name.
 
         Raises
         ------
         sam3.errors.ImageError
-            If it is not known whether the last axis holds colours, or it holds none.
+            If the last axis may or may not hold colours, or holds none although `rgb` is set.
         """
         dims = getattr(array, "dims", None)
         names = dims if isinstance(dims, tuple) and len(dims) == len(array.shape) else ()
-        # xarray calls axes that nobody has named dim_0 and so on.
+        # xarray calls unnamed axes dim_0, dim_1, ...
         known = any(not str(name).startswith("dim_") for name in names)
         return cls(array, has_colours(array.shape, rgb, names if known else None))
 
     @property
     def axes(self) -> ImageAxes:
-        """Names, units, scale and place of the axes without the colours, at the finest level."""
+        """Names, units, scale and translation of the axes, without colours, at the finest level."""
         return self.known_axes or ImageAxes.default(len(self.shape))
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Lengths of the axes without the colours, at the finest level."""
+        """Lengths of the axes, without colours, at the finest level."""
         finest = self.data[0] if self.multiscale else self.data
         shape = tuple(int(length) for length in finest.shape)
         return shape[:-1] if self.rgb else shape
 
     def close(self) -> None:
-        """Close the file; nothing can be read from it any more."""
+        """Close the file. No pixels can be read afterwards."""
         if self.file is not None:
             self.file.close()
 
     def channel(self, plane: PlaneIndex, contrast: tuple[float, float] | None = None) -> Channel:
-        """Return a plane with the contrast that the viewer would find.
+        """Return a plane with the contrast limits that the viewer would find.
 
         Raises
         ------
@@ -114,12 +114,12 @@ class LazyImage:
     def rendered(
         self, plane: PlaneIndex, contrast: tuple[float, float] | None = None
     ) -> RenderedPlane:
-        """Return a plane as the model sees it; raises like `channel`."""
+        """Return a plane as the model sees it. Raises like `channel`."""
         return RenderedPlane(self.channel(plane, contrast))
 
     @property
     def seen(self) -> Mapping[str, Any] | None:
-        """How it is shown to the model, as plain values, where somebody chose that."""
+        """Contrast and channels of the model's view as plain values; None if nobody chose them."""
         return None
 
     @cached_property
@@ -141,14 +141,14 @@ def open_image(path: str | os.PathLike[str], *, rgb: bool | None = None) -> Lazy
     Parameters
     ----------
     path : str or path-like
-        A zarr array or OME-Zarr group (zarr 2 or 3), a .npy file, or a TIFF, which is
-        memory-mapped where its pixels are not compressed. Pages of one shape and data type are one
-        stack; where a TIFF holds images that differ, ``cells.tif/1`` is the second one. Files of
-        other kinds are read whole.
+        A zarr array or OME-Zarr group (zarr 2 or 3), a .npy file or a TIFF, which is
+        memory-mapped if its pixels are not compressed. Pages of one shape and data type form one
+        stack. If a TIFF holds images of several shapes, ``cells.tif/1`` is the second one. Files
+        in other formats are read whole.
     rgb : bool, optional
-        Whether 3 or 4 values of a pixel are its colours. By default what the file says. A .npy,
-        or a zarr whose axes have no names, says nothing: with a last axis of 4 or less it is
-        refused. If not, the samples of a TIFF or PNG are planes.
+        Whether 3 or 4 values of a pixel are its colours. By default the file decides. A .npy file
+        or a zarr array without axis names cannot, and is refused if its last axis has length 4
+        or less. With False, the samples of a TIFF or PNG are planes.
 
     Raises
     ------
@@ -157,17 +157,17 @@ def open_image(path: str | os.PathLike[str], *, rgb: bool | None = None) -> Lazy
     """
     path = Path(path)
     if not path.exists() and tiff_of(path) is None:
-        raise ImageError(f"there is no image {str(path)!r}; check the path")
+        raise ImageError(f"image {str(path)!r} does not exist. Check the path.")
     try:
         image = _open(path, rgb)
         return _in_colour(image, path) if rgb and not image.rgb else image
     except ImageError:
         raise
-    except Exception as error:  # the readers of many formats raise as many kinds
+    except Exception as error:  # each reader raises exceptions of its own
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ImageError(
-            f"{str(path)!r} cannot be opened as an image ({reason}); expected a zarr array, an "
-            "OME-Zarr, a TIFF, a .npy, or another file that skimage reads"
+            f"{str(path)!r} cannot be opened as an image: {reason}. Expected a zarr array, an "
+            "OME-Zarr, a TIFF, a .npy file or another format that skimage reads."
         ) from error
 
 
@@ -187,7 +187,7 @@ def _open(path: Path, rgb: bool | None) -> LazyImage:
 
 
 def _in_colour(image: LazyImage, path: Path) -> LazyImage:
-    """Take the last axis for colours, because somebody said so."""
+    """Return the image with its last axis as colours, as requested by the caller."""
     finest = image.data[0] if image.multiscale else image.data
     try:
         has_colours(finest.shape, True, what=repr(str(path)))
@@ -201,8 +201,8 @@ def _open_npy(path: Path, rgb: bool | None) -> LazyImage:
     data = np.load(path, mmap_mode="r", allow_pickle=False)
     if data.ndim < 2 or not data.size or data.dtype.kind not in "buif":
         raise ImageError(
-            f"{str(path)!r} holds {data.dtype} of shape {data.shape}; expected pixels in rows and "
-            "columns"
+            f"{str(path)!r} holds {data.dtype} of shape {data.shape}. Expected numbers in rows "
+            "and columns."
         )
     return LazyImage(data, has_colours(data.shape, rgb, what=repr(str(path))), loaded_whole=True)
 
@@ -222,7 +222,7 @@ def _open_zarr(path: Path, rgb: bool | None) -> LazyImage:
 
 
 def _zarr_axes(node: Any, finest: Any) -> ImageAxes | None:
-    """Return the axes by OME's metadata, or their names by zarr's or xarray's."""
+    """Return the axes from the OME metadata, or named as in zarr or xarray."""
     if "multiscales" in ome_part(dict(node.attrs)):
         return axes_from_ome(dict(node.attrs), finest.ndim)
     names = getattr(finest.metadata, "dimension_names", None)
@@ -234,7 +234,7 @@ def _zarr_axes(node: Any, finest: Any) -> ImageAxes | None:
 
 
 def _levels(node: Any, name: str) -> tuple[Any, bool]:
-    """Return data, and whether they are a pyramid, of an array or a group."""
+    """Return the data of an array or group, and whether they are a pyramid."""
     import zarr
 
     if isinstance(node, zarr.Array):
@@ -252,24 +252,24 @@ def _levels(node: Any, name: str) -> tuple[Any, bool]:
                     repr(f"{name.rstrip('/')}/{path}") for path in inside[:MOST_NAMED]
                 )
                 raise ImageError(
-                    f"{name!r} is a zarr group that holds images, not an image. Give the path of "
-                    f"one of them: {paths}{more}"
+                    f"{name!r} is a zarr group of several images. Give the path of one of them: "
+                    f"{paths}{more}"
                 )
             if len(levels) != 1:
                 raise ImageError(
-                    f"{name!r} is a zarr group of {len(levels)} arrays without OME metadata; give "
-                    "the path of one array"
+                    f"{name!r} is a zarr group of {len(levels)} arrays without OME metadata. Give "
+                    "the path of one array."
                 )
     if levels[0].ndim < 2:
-        raise ImageError(f"{name!r} has shape {levels[0].shape}; expected rows and columns")
+        raise ImageError(f"{name!r} has shape {levels[0].shape}. Expected rows and columns.")
     pyramid = len(levels) > 1
     return (levels if pyramid else levels[0]), pyramid
 
 
 def _images_inside(group: Any, depth: int = 3) -> Iterator[str]:
-    """Yield the paths of the images in a group, such as a plate or a file of several series."""
+    """Yield the paths of the images in a group, such as a plate or a multi-series file."""
     for name, child in sorted(group.groups()):
-        # Labels are images of their own, of the image that they lie in.
+        # The labels of an image are stored as images, in a group of this name.
         if "multiscales" in ome_part(dict(child.attrs)):
             yield name
         elif depth > 1 and name != "labels":
@@ -277,7 +277,7 @@ def _images_inside(group: Any, depth: int = 3) -> Iterator[str]:
 
 
 def _open_tiff(path: Path, number: int | None, rgb: bool | None) -> LazyImage | None:
-    """Open a TIFF; None if its axes have to be moved, for which it must be read."""
+    """Open a TIFF; None if its axes have to be transposed, which takes all its pixels."""
     import tifffile
     import zarr
 
@@ -294,10 +294,10 @@ def _open_tiff(path: Path, number: int | None, rgb: bool | None) -> LazyImage | 
             try:
                 data = tifffile.memmap(path, series=image.number, mode="r")
                 return LazyImage(data, colours, loaded_whole=True, known_axes=known)
-            except ValueError:  # compressed, tiled, or in pieces
+            except ValueError:  # compressed, tiled or not contiguous
                 pass
         store = image.series.aszarr()
         stack.callback(store.close)
-        store.origin = str(path)  # for errors; see `napari_sam3.images.reading.origin_of`
+        store.origin = str(path)  # for error messages; see `napari_sam3.images.reading.origin_of`
         data, pyramid = _levels(zarr.open(store, mode="r"), str(path))
         return LazyImage(data, colours, pyramid, not pyramid, stack.pop_all(), known)

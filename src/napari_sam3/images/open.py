@@ -1,4 +1,4 @@
-"""Image files into arrays, for the command line; in napari its readers do this."""
+"""Read image files into arrays, for the command line. In napari, reader plugins do this."""
 
 from __future__ import annotations
 
@@ -30,16 +30,17 @@ _COLOUR_NAMES = {"s", "c", "ch", "channel", "channels", "rgb", "rgba", "color", 
 
 @dataclass(frozen=True, eq=False)
 class LoadedImage:
-    """An image file in memory.
+    """Image file in memory.
 
     Parameters
     ----------
     data : ndarray
-        At least two axes, rows and columns last; with `rgb` followed by 3 or 4 colours.
+        At least two axes. The last two are rows and columns, followed by 3 or 4 colours if
+        `rgb`.
     rgb : bool
         Whether the last axis holds colours.
     known_axes : ImageAxes, optional
-        What the file says about its axes.
+        Axes according to the file.
     """
 
     data: npt.NDArray[Any] = field(repr=False)
@@ -48,17 +49,17 @@ class LoadedImage:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Lengths of the axes without the colours."""
+        """Lengths of the axes, without colours."""
         shape = tuple(int(length) for length in self.data.shape)
         return shape[:-1] if self.rgb else shape
 
     @property
     def axes(self) -> ImageAxes:
-        """Names, units, scale and place of the axes without the colours."""
+        """Names, units, scale and translation of the axes, without colours."""
         return self.known_axes or ImageAxes.default(len(self.shape))
 
     def channel(self, plane: PlaneIndex) -> Channel:
-        """Return a plane, with the contrast that the viewer would find."""
+        """Return a plane with the contrast limits that the viewer would find."""
         return Channel(self.data, plane, self.rgb, contrast=self._contrast)
 
     @cached_property
@@ -78,26 +79,26 @@ def has_colours(
     Parameters
     ----------
     shape : sequence of int
-        Of the array.
+        Shape of the array.
     rgb : bool, optional
-        What somebody said about it.
+        The caller's answer, if there is one.
     names : sequence of str, optional
-        Of the axes, where they are known.
+        Names of the axes, if they are known.
     what : str
-        What to call the array.
+        Name of the array in error messages.
 
     Raises
     ------
     sam3.errors.ImageError
-        If it has no 3 or 4 colours although it should; or if nobody said anything, and its last
-        axis is so short that it may hold colours just as well as columns.
+        If `rgb` is set and the last axis does not have length 3 or 4; or if neither `rgb` nor
+        `names` is given, and the last axis is short enough to hold colours.
     """
     shape = tuple(int(length) for length in shape)
     colours = len(shape) >= 3 and shape[-1] in COLOURS
     if rgb and not colours:
         raise ImageError(
             f"{what} is not a colour image: it has shape {shape}. Expected 3 or 4 values along "
-            "the last axis. Leave out rgb=True (--rgb)"
+            "the last axis. Leave out rgb=True (--rgb)."
         )
     if rgb is not None:
         return rgb
@@ -105,26 +106,25 @@ def has_colours(
         return colours and str(names[-1]).lower() in _COLOUR_NAMES
     if len(shape) < 3 or shape[-1] > max(COLOURS):
         return False
-    columns = f"say rgb=False (--no-rgb) for planes of {shape[-2]} x {shape[-1]} px"
-    remedy = "say rgb=True (--rgb)" if colours else "take one value of each pixel: image[..., 0]"
+    remedy = "pass rgb=True (--rgb)" if colours else "take one of them: image[..., 0]"
     raise ImageError(
-        f"the last axis of {what} may hold columns or values of a pixel: it has shape {shape}. "
-        f"Expected a longer last axis, or that it is said: {columns}. For values of a pixel, "
-        f"{remedy}"
+        f"the last axis of {what} may hold columns or colours: it has shape {shape}. Pass "
+        f"rgb=False (--no-rgb) for planes of {shape[-2]} x {shape[-1]} px. For {shape[-1]} values "
+        f"a pixel, {remedy}."
     )
 
 
 def read_image(path: str | os.PathLike[str], *, rgb: bool | None = None) -> LoadedImage:
-    """Read any image that tifffile or skimage reads.
+    """Read an image in any format that tifffile or skimage reads.
 
     Parameters
     ----------
     path : str or path-like
-        TIFF and its relatives are read whole, with all planes; everything else by skimage. Where
-        a TIFF holds several images, ``cells.tif/1`` is the second one.
+        tifffile reads TIFF and formats derived from it, with all planes; skimage reads all other
+        formats. If a TIFF holds several images, ``cells.tif/1`` is the second one.
     rgb : bool, optional
-        Whether 3 or 4 values of a pixel are its colours; by default as the file says. If not,
-        they are planes, in front of rows and columns.
+        Whether 3 or 4 values of a pixel are its colours. By default the file decides. With False,
+        they are planes, on an axis before rows and columns.
 
     Returns
     -------
@@ -139,7 +139,7 @@ def read_image(path: str | os.PathLike[str], *, rgb: bool | None = None) -> Load
     path = Path(path)
     tiff = tiff_of(path)
     if tiff is None and not path.is_file():
-        raise ImageError(f"no image file {str(path)!r}; check the path")
+        raise ImageError(f"image file {str(path)!r} does not exist. Check the path.")
     try:
         image = _read_other(path, rgb) if tiff is None else _read_tiff(*tiff, rgb)
         if rgb and not image.rgb:
@@ -148,55 +148,56 @@ def read_image(path: str | os.PathLike[str], *, rgb: bool | None = None) -> Load
             )
     except ImageError:
         raise
-    except Exception as error:  # the readers of many formats raise as many kinds
+    except Exception as error:  # each reader raises exceptions of its own
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ImageError(
-            f"{str(path)!r} cannot be read as an image ({reason}); expected a TIFF, PNG, JPEG or "
-            "another format that skimage reads"
+            f"{str(path)!r} cannot be read as an image: {reason}. Expected a TIFF, PNG, JPEG or "
+            "another format that skimage reads."
         ) from error
     if image.data.ndim < 2 + image.rgb or image.data.size == 0:
         raise ImageError(
-            f"{str(path)!r} holds data of shape {image.data.shape}; expected an image of at least "
-            "two axes with pixels in it"
+            f"{str(path)!r} holds data of shape {image.data.shape}. Expected an image with at "
+            "least two axes, none of them empty."
         )
     return image
 
 
 class Shaped(Protocol):
-    """An image, in memory or not."""
+    """Image with a shape, in memory or not."""
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Lengths of the axes without the colours."""
+        """Lengths of the axes, without colours."""
 
 
 def plane_of(image: Shaped, position: Sequence[int] | None = None) -> PlaneIndex:
-    """Choose the plane of an image.
+    """Return a plane of an image by its position.
 
     Parameters
     ----------
     image : LoadedImage or LazyImage
-        With D axes, colours left out.
+        Image with D axes, without colours.
     position : sequence of D - 2 int, optional
-        Place on each axis before rows and columns; may be left out for a 2-D image.
+        Position along each axis before rows and columns. May be left out for a 2-D image.
 
     Raises
     ------
     sam3.errors.ImageError
-        If the position does not fit the image; the message says what would.
+        If the position does not fit the image. The message gives the valid range.
     """
     leading = image.shape[:-2]
     chosen = tuple(position or ())
     ranges = ", ".join(f"0 to {length - 1}" for length in leading)
+    example = ",".join("0" for _ in leading)
     if len(chosen) != len(leading):
         if not leading:
-            raise ImageError(f"a 2-D image has one plane only; leave out the plane {chosen}")
+            raise ImageError(f"a 2-D image has a single plane. Leave out the position {chosen}.")
         raise ImageError(
-            f"the image of shape {image.shape} has many planes; choose one by a number for each "
-            f"leading axis ({ranges}), for example --plane {','.join(['0'] * len(leading))}"
+            f"the image of shape {image.shape} has several planes. Choose one by its position "
+            f"along each leading axis ({ranges}), for example --plane {example}."
         )
     if any(not 0 <= at < length for at, length in zip(chosen, leading, strict=True)):
-        raise ImageError(f"the plane {chosen} lies outside the image; expected {ranges}")
+        raise ImageError(f"plane {chosen} lies outside the image. Expected {ranges}.")
     return PlaneIndex((len(leading), len(leading) + 1), chosen)
 
 
@@ -215,13 +216,13 @@ def _read_other(path: Path, rgb: bool | None) -> LoadedImage:
     import skimage.io
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the readers, about details of the format
+        warnings.simplefilter("ignore")  # readers warn of details of the format
         data = np.asarray(skimage.io.imread(path))
     if data.dtype == object or data.dtype.kind not in "buif":
-        raise ImageError(f"{str(path)!r} holds {data.dtype}, which are not pixels")
+        raise ImageError(f"{str(path)!r} holds values of type {data.dtype}. Expected numbers.")
     if data.ndim >= 3 and data.shape[-1] == 2:  # grey and alpha
         data = data[..., 0]
-    # These formats hold 2-D images, alone or in sequence: what comes last are their colours.
+    # These formats hold one 2-D image or a sequence of them, so a last axis of 3 or 4 is colours.
     colours = data.ndim >= 3 and data.shape[-1] in COLOURS
     if colours and rgb is False:
         data, colours = np.moveaxis(data, -1, -3), False

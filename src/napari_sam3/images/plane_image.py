@@ -1,4 +1,4 @@
-"""The plane being worked on as the model sees it: 8-bit RGB, read by regions when needed."""
+"""Planes as the model sees them: 8-bit RGB, read by regions on demand."""
 
 from __future__ import annotations
 
@@ -38,21 +38,21 @@ from .reading import (
 
 __all__ = ["ArrayPlane", "Channel", "RenderedPlane", "at_hand"]
 
-# Regions of lazy data that take more are read in strips, where fewer pixels are requested.
+# Larger regions of lazy data are read in strips if they are requested at a lower resolution.
 STRIP_BYTES = 64_000_000
-# A lazy plane with no level this small is not read for a thumbnail.
-GLANCE_PIXELS = 1 << 22
+# A lazy plane is read for a thumbnail only if it has a level this small.
+THUMBNAIL_PIXELS = 1 << 22
 
 
 class ArrayPlane:
-    """A plane that is in memory already.
+    """Plane in memory.
 
     Parameters
     ----------
     pixels : ndarray of uint8, H x W x 3
-        Not to be changed afterwards.
+        Pixels. They must not be changed afterwards.
     rendering : Rendering
-        How it was made.
+        How the pixels were converted to 8 bits.
 
     Raises
     ------
@@ -65,8 +65,8 @@ class ArrayPlane:
     def __init__(self, pixels: npt.NDArray[Any], rendering: Rendering | None = None) -> None:
         if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8 or not pixels.size:
             raise ImageError(
-                f"a plane must be H x W x 3 uint8, got {pixels.dtype} of shape {pixels.shape}; "
-                "make one with napari_sam3.plane_from_array"
+                f"the plane has data type {pixels.dtype} and shape {pixels.shape}. Expected uint8 "
+                "of shape H x W x 3. Make one with napari_sam3.plane_from_array."
             )
         self._pixels = pixels
         self.rendering = rendering if rendering is not None else Rendering()
@@ -77,26 +77,27 @@ class ArrayPlane:
         return self._pixels.shape[0], self._pixels.shape[1]
 
     def region(self, rows: slice, columns: slice, step: int = 1) -> UInt8Plane:
-        """Return the pixels (h x w x 3) of a region, all of them at any step."""
+        """Return all pixels (h x w x 3) of a region. `step` is ignored."""
         return self._pixels[rows, columns]
 
 
 @dataclass(frozen=True, eq=False)
 class Channel:
-    """Where the values of one plane come from.
+    """Channel of a plane: its data, position and contrast limits.
 
     Parameters
     ----------
     data : array-like
         See `napari_sam3.core.planes.read_plane`.
     plane : PlaneIndex
-        Which plane of it. A channel axis is an axis like any other, with a fixed position.
+        Which plane of the data. A channel axis is one of its leading axes.
     rgb, multiscale : bool
         As for `read_plane`.
     contrast : tuple of float or ImageContrast, optional
-        Values shown as 0 and 255, or where they come from, instead of percentiles of the plane.
+        Values shown as 0 and 255, or the image's contrast that they are found from. By default
+        percentiles of the plane.
     name : str
-        For the record.
+        Name in records and error messages.
     """
 
     data: Any
@@ -113,12 +114,12 @@ class Channel:
 
     @property
     def is_lazy(self) -> bool:
-        """Whether reading costs something: a file, a network, or a computation."""
+        """Whether reading takes time: a file, a network or a computation."""
         return not all(is_in_memory(level) for level in self.levels)
 
     @property
     def levels(self) -> Sequence[Any]:
-        """The pyramid, finest first; the data alone if they are not a pyramid."""
+        """Levels of the pyramid, finest first. Data without a pyramid are the only level."""
         return self.data if self.multiscale else (self.data,)
 
     @property
@@ -126,7 +127,7 @@ class Channel:
         return self.levels[0]
 
     def check(self) -> None:
-        """Refuse what cannot be shown to a model, without reading pixels; raises ImageError."""
+        """Raise ImageError if the model cannot see such data. Reads no pixels."""
         finest = self._finest
         check_position(finest.shape, self.plane, rgb=self.rgb)
         colours = (int(finest.shape[-1]),) if self.rgb else ()
@@ -146,12 +147,12 @@ class Channel:
             return find_limits(read_plane(self._finest, self.plane, rgb=self.rgb), rgb=self.rgb)
         dtype = np.dtype(self._finest.dtype)
         if dtype == np.bool_ or (self.rgb and dtype == np.uint8):
-            return None  # without reading anything
+            return None  # no pixels read
         sample = sample_plane(self.levels, self.plane, rgb=self.rgb, name=self.name)
         return find_limits(sample, rgb=self.rgb)
 
     def level_for(self, step: int) -> int:
-        """Return the level to read where `step` px may come as one."""
+        """Return the level to read if one value for every `step` px is enough."""
         return level_for(self.levels, self.plane, step) if step > 1 else 0
 
     def shape_at(self, level: int) -> tuple[int, int]:
@@ -175,16 +176,16 @@ class Channel:
         limits : tuple of float, optional
             Values that become 0 and 255.
         step : int
-            How many px of the finest level may come as one.
+            Number of px of the finest level, along each axis, that one value may stand for.
         level : int
-            Which level to read.
+            Level to read.
         """
         data = self.levels[level]
         (top, bottom, down), (left, right, along) = (
             part.indices(length) for part, length in zip((rows, columns), self.shape, strict=True)
         )
         high, wide = to_level(self.levels, level, self.plane, (top, bottom), (left, right))
-        # Where only every n-th pixel is requested, a coarser level holds some of these only.
+        # Every n-th pixel of the finest level is every (n / factor)-th of a coarser one.
         down, along = (
             max(1, round(n * part / whole))
             for n, part, whole in zip((down, along), self.shape_at(level), self.shape, strict=True)
@@ -203,23 +204,24 @@ class Channel:
 
 
 class RenderedPlane:
-    """A plane of one image, or of up to three channels, read and rendered on demand.
+    """Plane of one image, or of up to three channels, read and converted to 8 bits on demand.
 
     Parameters
     ----------
     *channels : Channel or None
-        One, shown as it is; or two or three, shown as red, green and blue. None is black.
+        One channel in grey or its own colours, or two or three as red, green and blue. None is
+        black.
 
     Raises
     ------
     sam3.errors.ImageError
-        If a channel cannot be used, or they do not have the same shape.
+        If a channel cannot be used, or the channels differ in shape.
     """
 
     def __init__(self, *channels: Channel | None) -> None:
         used = [channel for channel in channels if channel is not None]
         if not used or len(channels) > 3:
-            raise ImageError(f"{len(used)} channels were chosen; choose one to three")
+            raise ImageError(f"{len(used)} channels were chosen. Choose one to three.")
         for channel in used:
             channel.check()
         self._shape = used[0].shape
@@ -228,8 +230,8 @@ class RenderedPlane:
             if len(shapes) > 1 or any(channel.rgb for channel in used):
                 listing = ", ".join(f"{c.name or 'a channel'} {c.shape}" for c in used)
                 raise ImageError(
-                    f"the channels do not fit together ({listing}); choose channels of one shape, "
-                    "none of them in colour"
+                    f"the channels do not fit together: {listing}. Choose channels of one shape, "
+                    "none of them in colour."
                 )
         self._channels, self._used = channels, used
         self._lock = threading.Lock()
@@ -242,35 +244,37 @@ class RenderedPlane:
 
     @property
     def is_lazy(self) -> bool:
-        """Whether reading costs something, so that what was read should be remembered."""
+        """Whether reading takes time, so that the pixels are worth caching."""
         return any(channel.is_lazy for channel in self._used)
 
     @property
     def has_levels(self) -> bool:
-        """Whether a part of it is read from a pyramid."""
+        """Whether any channel is a pyramid."""
         return any(channel.multiscale for channel in self._used)
 
     @property
     def pixel_bytes(self) -> int:
-        """Bytes of a pixel as it is read."""
+        """Bytes of a pixel as stored, over all channels."""
         return sum(
-            np.dtype(one.levels[0].dtype).itemsize * (3 if one.rgb else 1) for one in self._used
+            np.dtype(channel.levels[0].dtype).itemsize * (3 if channel.rgb else 1)
+            for channel in self._used
         )
 
     @property
     def is_ready(self) -> bool:
-        """Whether a glance at the whole of it is cheap.
+        """Whether a thumbnail of the whole plane is cheap.
 
-        Its contrast is known, and it is in memory or has a level small enough to be read at once.
+        The contrast limits are known, and each channel is in memory or has a small enough level.
         """
         return self._limits is not None and all(
-            not one.is_lazy or math.prod(one.shape_at(len(one.levels) - 1)) <= GLANCE_PIXELS
-            for one in self._used
+            not channel.is_lazy
+            or math.prod(channel.shape_at(len(channel.levels) - 1)) <= THUMBNAIL_PIXELS
+            for channel in self._used
         )
 
     @property
     def rendering(self) -> Rendering:
-        """How it is turned to 8 bits; looks at the pixels once."""
+        """How the pixels are converted to 8 bits. The first call reads the contrast limits."""
         names = tuple(channel.name if channel else "" for channel in self._channels)
         return Rendering(
             names if any(names) else (),
@@ -278,25 +282,25 @@ class RenderedPlane:
         )
 
     def region(self, rows: slice, columns: slice, step: int = 1) -> UInt8Plane:
-        """Return the pixels (h x w x 3) of a region, from a coarser level where that does.
+        """Return the pixels (h x w x 3) of a region, from a coarser level if `step` allows.
 
         Raises
         ------
         sam3.errors.ImageError
-            Naming the region, if it cannot be read.
+            If the region cannot be read. The message names it.
         """
         limits = self._find_limits()
-        thin = max(step, min(rows.step or 1, columns.step or 1))
-        levels = [one.level_for(thin) if one.is_lazy else 0 for one in self._used]
-        shapes = {one.shape_at(n) for one, n in zip(self._used, levels, strict=True)}
-        # Where pyramids differ, only the finest levels fit together.
+        coarsest = max(step, min(rows.step or 1, columns.step or 1))
+        levels = [c.level_for(coarsest) if c.is_lazy else 0 for c in self._used]
+        shapes = {c.shape_at(level) for c, level in zip(self._used, levels, strict=True)}
+        # If the pyramids of the channels differ, only their finest levels have the same shape.
         chosen = iter(levels if len(shapes) == 1 else [0] * len(levels))
-        found = [
+        regions = [
             channel.region(rows, columns, pair, step, next(chosen)) if channel is not None else None
             for channel, pair in zip(self._channels, limits, strict=True)
         ]
-        black = np.zeros_like(next(part for part in found if part is not None))
-        parts = [black if part is None else part for part in found]
+        black = np.zeros_like(next(part for part in regions if part is not None))
+        parts = [black if part is None else part for part in regions]
         if len(parts) == 1:
             part = parts[0]
             whole = part if part.ndim == 3 else np.broadcast_to(part[..., None], (*part.shape, 3))
@@ -312,7 +316,7 @@ class RenderedPlane:
 
 
 def at_hand(plane: RenderedPlane) -> RenderedPlane | ArrayPlane:
-    """Return a plane with its pixels, unless it is large or a pyramid; raises ImageError."""
+    """Return the plane in memory, or unchanged if it is large or a pyramid. Raises ImageError."""
     height, width = plane.shape
     if plane.has_levels or height * width * plane.pixel_bytes > STRIP_BYTES:
         return plane

@@ -1,4 +1,4 @@
-"""Which pixels of lazy data are read, and no others: regions, pyramid levels, samples."""
+"""Read no more of lazy data than needed: regions, pyramid levels and samples."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ __all__ += ["origin_of", "shrink", "to_level", "unreadable"]
 Span = tuple[int, int]
 Pixels = npt.NDArray[Any]
 
-#: Most bytes that a contrast is found from, and the bytes of chunks that may be read for them.
+#: Most bytes of pixels in a sample for contrast limits, and of the chunks read for it.
 SAMPLE_BYTES = 4_000_000
 READ_BYTES = 16_000_000
-# Blocks along each axis of a plane: enough to sample all content, with chunks of any size.
+# Sampled blocks along each axis of a plane, whatever the size of the chunks.
 FEWEST_BLOCKS, MOST_BLOCKS = 4, 16
-# A level with fewer pixels says too little about the brightest and the darkest ones.
+# The averaging in a level with fewer pixels hides the brightest and the darkest ones.
 ENOUGH_PIXELS = 512 * 512
-# Block side for data that are not cut into chunks, such as memory-mapped files.
+# Side of a block in data without chunks, such as memory-mapped files.
 BLOCK_SIDE = 256
-# Pyramids of odd lengths are rounded, so their factors are not quite powers of two.
+# Odd lengths are rounded in a pyramid, so its factors are not exact powers of two.
 ROUNDING = 1.01
 
 
@@ -55,24 +55,24 @@ def read_pixels(
     data : array-like
         One level; see `napari_sam3.core.planes.read_plane`.
     plane : PlaneIndex
-        Which plane of it.
+        Which plane of the level.
     rows, columns : tuple of int
         Start and stop in px of that level.
     rgb : bool
-        The last axis holds colours.
+        Whether the last axis holds colours.
     name : str
-        What to call the image.
+        Name of the image in error messages.
 
     Raises
     ------
     sam3.errors.ImageError
-        Naming the region and the reason, if it cannot be read.
+        If the region cannot be read. The message names it and the reason.
     """
     try:
         return read_plane(data, plane, rgb=rgb, rows=slice(*rows), columns=slice(*columns))
     except (ImageError, MemoryError):
         raise
-    except Exception as error:  # every kind of storage raises what it likes
+    except Exception as error:  # each storage raises exceptions of its own
         raise unreadable(f"rows {rows[0]} to {rows[1] - 1}, columns {columns[0]} to "
                           f"{columns[1] - 1} of {plane}", data, name, error) from error  # fmt: skip
 
@@ -83,11 +83,11 @@ def level_for(levels: Sequence[Any], plane: PlaneIndex, step: int) -> int:
     Parameters
     ----------
     levels : sequence of array-like
-        A pyramid, finest first. Levels that have fewer planes are passed over.
+        A pyramid, finest first. Levels with fewer planes are skipped.
     plane : PlaneIndex
-        Which plane of it.
+        Which plane of the pyramid.
     step : int
-        Pixels of the finest level, along each axis, that may become one.
+        Number of px of the finest level, along each axis, that one pixel may stand for.
     """
     best = 0
     for number, level in enumerate(levels):
@@ -100,10 +100,15 @@ def level_for(levels: Sequence[Any], plane: PlaneIndex, step: int) -> int:
 def to_level(
     levels: Sequence[Any], number: int, plane: PlaneIndex, rows: Span, columns: Span
 ) -> tuple[Span, Span]:
-    """Bring a region from px of the finest level into px of another one, rounded to the nearest.
+    """Convert a region from px of the finest level to px of another level, rounded.
 
-    A pixel of a level that `level_for` chose is no larger than one of the model, so rounding
-    moves the picture by no more than half a pixel of what the model sees.
+    ::
+
+        finest level   |  rows[0] ........ rows[1]  |    H px
+        level n        | rows[0]/f .. rows[1]/f |        H/f px
+
+    A pixel of a level that `level_for` chose is no larger than a pixel of the model's view, so
+    rounding shifts the view by half of its pixels at most.
     """
     spans = []
     shape = plane.shape_of(levels[number].shape)
@@ -123,34 +128,42 @@ def sample_plane(
     name: str = "",
     planes: int = 1,
 ) -> Pixels:
-    """Return a sample of pixels of a plane, to find its contrast limits.
+    """Return a sample of the pixels of a plane, for its contrast limits.
 
-    All of a small plane, or of the coarsest level of a pyramid that is not too small; otherwise
-    blocks on a regular grid, each from the middle of a chunk, so that few chunks are read. The
-    same data in the same chunks give the same sample.
+    A small plane, or the coarsest level of a pyramid that is large enough, is returned whole.
+    From any other plane the sample takes blocks on a regular grid, each from the middle of a
+    chunk, so that few chunks are read::
+
+        +-------+-------+-------+
+        |       |       |       |     chunks of the plane
+        |  ###  |       |  ###  |     ### blocks of the sample
+        |       |       |       |
+        +-------+-------+-------+
+
+    Equal data in equal chunks give equal samples.
 
     Parameters
     ----------
     levels : sequence of array-like
         One array, or a pyramid, finest first.
     plane : PlaneIndex
-        Which plane, by its position in the finest level.
+        Position of the plane in the finest level.
     rgb : bool
-        The last axis holds colours.
+        Whether the last axis holds colours.
     name : str
-        What to call the image.
+        Name of the image in error messages.
     planes : int
-        How many planes are sampled; they share the number of bytes.
+        Number of planes that are sampled. They share `SAMPLE_BYTES`.
 
     Returns
     -------
     ndarray
-        N values, or N x C with `rgb`; at most `SAMPLE_BYTES` of all planes.
+        N values, or N x C with `rgb`, of at most ``SAMPLE_BYTES / planes``.
 
     Raises
     ------
     sam3.errors.ImageError
-        If it cannot be read.
+        If the sample cannot be read.
     """
     data, plane = _contrast_level(levels, plane)
     height, width = plane.shape_of(data.shape)
@@ -175,18 +188,20 @@ def sample_plane(
 def shrink(
     read: Callable[[Span], npt.NDArray[np.uint8]], rows: Span, strip: int, factor: int
 ) -> npt.NDArray[np.uint8]:
-    """Average squares of pixels while a region too large for memory is read strip by strip.
+    """Downsample a region too large for memory by the mean of squares, read in strips.
 
     Parameters
     ----------
     read : callable
-        Returns the pixels (h x w or h x w x 3) of a span of rows, all columns of the region.
+        Function of a span of rows that returns their pixels, h x w or h x w x 3, in all
+        columns of the region.
     rows : tuple of int
         Start and stop of the region.
     strip : int
-        Rows to read at once; strips begin at its multiples, so that chunks are read once.
+        Number of rows to read at once. Strips start at its multiples, so that each chunk is read
+        once.
     factor : int
-        Side of the squares in px; those at the end of the region may be smaller.
+        Side of the squares in px. Those at the edges of the region may be smaller.
     """
     bounds = [rows[0], *range((rows[0] // strip + 1) * strip, rows[1], strip), rows[1]]
     total: npt.NDArray[np.float64] | None = None
@@ -211,19 +226,19 @@ def shrink(
 
 
 def _factors(levels: Sequence[Any], number: int, plane: PlaneIndex) -> tuple[float, float]:
-    """Return how many px of the finest level a pixel of a level is high and wide."""
+    """Return the height and width of a pixel of a level, in px of the finest level."""
     ratios = []
     for fine, coarse in zip(
         plane.shape_of(levels[0].shape), plane.shape_of(levels[number].shape), strict=True
     ):
         ratio = fine / coarse
-        # Odd lengths were rounded when the pyramid was made; its pixels are whole multiples.
+        # The pyramid's odd lengths were rounded, but its pixels are integer multiples.
         ratios.append(float(round(ratio)) if abs(round(ratio) * coarse - fine) < ratio else ratio)
     return ratios[0], ratios[1]
 
 
 def _contrast_level(levels: Sequence[Any], plane: PlaneIndex) -> tuple[Any, PlaneIndex]:
-    """Return the coarsest level that is large enough, and the plane's place in it."""
+    """Return the coarsest level that is large enough, and the plane's position in it."""
     chosen = 0
     for number, level in enumerate(levels):
         if np.prod(plane.shape_of(level.shape), dtype=float) >= ENOUGH_PIXELS:
@@ -237,14 +252,14 @@ def _contrast_level(levels: Sequence[Any], plane: PlaneIndex) -> tuple[Any, Plan
 
 
 def _chunks(data: Any) -> tuple[Any, ...] | None:
-    """Return the chunk lengths of each axis: one number (zarr, HDF5) or all of them (dask)."""
+    """Return the chunk length (zarr, HDF5) or all chunk lengths (dask) of each axis."""
     chunks = getattr(data, "chunks", None)
     fits = isinstance(chunks, tuple) and len(chunks) == len(data.shape)
     return chunks if fits else None
 
 
 def chunk_rows(data: Any, plane: PlaneIndex) -> int:
-    """Return how many rows of a plane lie in one chunk, the largest where they differ."""
+    """Return the number of rows of a plane in its largest chunk."""
     chunks = _chunks(data)
     if chunks is None:
         return BLOCK_SIDE
@@ -271,7 +286,7 @@ def _chunk_bytes(data: Any, plane: PlaneIndex) -> int:
 
 
 def _spread(edges: npt.NDArray[np.int64], count: int) -> list[Span]:
-    """Take up to `count` chunks, evenly spread."""
+    """Return the spans of up to `count` evenly spaced chunks."""
     chunks = len(edges) - 1
     places = np.unique((np.arange(count) * 2 + 1) * chunks // (2 * count))
     return [(int(edges[i]), int(edges[i + 1])) for i in places]
@@ -301,7 +316,7 @@ def _read_blocks(
 
 
 def origin_of(data: Any) -> str:
-    """Return the file or folder that an array is read from; "" where it is not known."""
+    """Return the file or folder that an array is read from, "" if unknown."""
     store = getattr(data, "store", None)
     names = (getattr(data, "filename", None), getattr(store, "origin", None),
              getattr(store, "root", None))  # fmt: skip
@@ -309,25 +324,25 @@ def origin_of(data: Any) -> str:
 
 
 def unreadable(where: str, data: Any, name: str, error: Exception) -> ImageError:
-    """Return the error for pixels that cannot be read: where, of which file, why, and the remedy.
+    """Return the error for pixels that cannot be read, with the file, the reason and a remedy.
 
     Parameters
     ----------
     where : str
         Which pixels.
     data : array-like
-        What they belong to.
+        Array that they belong to.
     name : str
-        What to call it, together with its file where that is known; may be empty.
+        Name of the image, which may be empty. The message adds its file if that is known.
     error : Exception
         Why they cannot be read.
     """
     reason = (str(error) or type(error).__name__).splitlines()[0]
     shape, file = tuple(int(n) for n in data.shape), origin_of(data)
-    remedy = "check the file or the connection and try again"
+    remedy = "Check the file or the connection and try again."
     if isinstance(error, ImportError) or "imagecodecs" in reason:
-        remedy = "pip install imagecodecs, which reads more kinds of compression"
+        remedy = "pip install imagecodecs, which reads more kinds of compression."
     elif file and os.path.exists(file):
-        remedy = "the file is damaged or incomplete; copy or write it again"
+        remedy = "The file is damaged or incomplete. Copy or write it again."
     called = " ".join(filter(None, (name, repr(file) if file else ""))) or "the image"
-    return ImageError(f"{where} of {called} (shape {shape}) cannot be read: {reason}; {remedy}")
+    return ImageError(f"{where} of {called} (shape {shape}) cannot be read: {reason}. {remedy}")

@@ -1,4 +1,4 @@
-"""Axes, samples, units and scale from the metadata of TIFF files: OME's and ImageJ's."""
+"""Axes, samples, units and scale of TIFF files, from OME and ImageJ metadata."""
 
 from __future__ import annotations
 
@@ -20,18 +20,19 @@ _ALPHA = {1, 2}  # extra samples: associated and unassociated alpha
 
 @dataclass(frozen=True)
 class TiffLayout:
-    """How the values of a series of a TIFF lie, by its own letters.
+    """Axes of the values of a TIFF series, by tifffile's letters.
 
     Parameters
     ----------
     samples : {"one", "colours", "alpha", "channels"}
-        What the values of a pixel are: a single one; 3 or 4 colours; grey or an index, and alpha,
-        which is left out; anything else.
+        Values of a pixel: a single one; 3 or 4 colours; grey or an index with alpha, which is
+        dropped; or channels.
     order : tuple of int
-        The axes of the data in the order in which they are taken: rows and columns last, colours
-        or alpha after them, and samples that are channels in front of them.
+        Axes of the data in the order of the image: rows and columns last, followed by colours or
+        alpha, and preceded by samples that are channels.
     letters : str
-        Those of the axes in that order, without colours and alpha; C for samples that are channels.
+        Letters of the axes in that order, without colours and alpha; C for samples that are
+        channels.
     """
 
     samples: Samples
@@ -40,19 +41,20 @@ class TiffLayout:
 
     @property
     def in_order(self) -> bool:
-        """Whether the data can be taken as they lie."""
+        """Whether the data can be used without a transpose."""
         return self.order == tuple(range(len(self.order))) and self.samples != "alpha"
 
 
 def tiff_layout(series: Any, rgb: bool | None = None) -> TiffLayout:
-    """Return how the values of a series lie.
+    """Return the layout of a series.
 
     Parameters
     ----------
     series : tifffile.TiffPageSeries
         The series.
     rgb : bool, optional
-        Whether 3 or 4 samples are colours; by default as the file says. If not, they are channels.
+        Whether 3 or 4 samples are colours. By default the file decides. With False, they are
+        channels.
     """
     letters, shape = str(series.axes), series.shape
     samples = _samples(series, rgb)
@@ -82,19 +84,19 @@ def _samples(series: Any, rgb: bool | None) -> Samples:
 
 
 def tiff_axes(image: TiffImage, layout: TiffLayout) -> ImageAxes:
-    """Return the axes of the image of a TIFF, colours left out.
+    """Return the axes of the image of a TIFF, without colours.
 
     Parameters
     ----------
     image : TiffImage
-        Open.
+        Image of an open file.
     layout : TiffLayout
-        Of its series.
+        Layout of its series.
 
     Returns
     -------
     ImageAxes
-        In px where the file says nothing: the resolution of other TIFFs is that of a printer.
+        In px without OME or ImageJ metadata: the resolution of other TIFFs is meant for printing.
     """
     letters = [letter.lower() for letter in layout.letters]
     sizes: Mapping[str, tuple[float, str | None]] = {}
@@ -110,7 +112,7 @@ def tiff_axes(image: TiffImage, layout: TiffLayout) -> ImageAxes:
 
 
 def _names(letters: list[str]) -> tuple[str, ...]:
-    """Name the axes: tifffile calls those that it knows nothing of Q and I."""
+    """Return the names of the axes. tifffile calls unknown axes Q and I."""
     default = ImageAxes.default(len(letters)).names
     if not any(letter in _KNOWN for letter in letters[:-2]):
         return default
@@ -127,33 +129,33 @@ def _ome_sizes(file: Any, number: int) -> dict[str, tuple[float, str | None]]:
     try:
         images = tifffile.xml2dict(file.ome_metadata)["OME"]["Image"]
         pixels = (images[number] if isinstance(images, list) else images)["Pixels"]
-    except Exception:  # damaged XML raises many kinds; the pixels can be read all the same
+    except Exception:  # damaged XML raises various exceptions and does not affect the pixels
         return {}
-    found: dict[str, tuple[float, str | None]] = {}
+    sizes: dict[str, tuple[float, str | None]] = {}
     for axis, size, unit in (
         *((axis, f"PhysicalSize{axis.upper()}", "micrometer") for axis in "zyx"),
         ("t", "TimeIncrement", "second"),
     ):
         step = _number(pixels.get(size))
         if step is not None:
-            found[axis] = step, str(pixels.get(f"{size}Unit", unit))
-    return found
+            sizes[axis] = step, str(pixels.get(f"{size}Unit", unit))
+    return sizes
 
 
 def _imagej_sizes(file: Any) -> dict[str, tuple[float, str | None]]:
-    about = file.imagej_metadata or {}
-    found: dict[str, tuple[float, str | None]] = {}
-    unit = about.get("unit")
+    metadata = file.imagej_metadata or {}
+    sizes: dict[str, tuple[float, str | None]] = {}
+    unit = metadata.get("unit")
     for axis, name in (("x", "XResolution"), ("y", "YResolution")):
         tag = file.pages.first.tags.get(name)
         pixels, whole = tag.value if tag is not None else (0, 0)
-        if unit is not None and pixels and whole:  # pixels a unit, as a fraction
-            found[axis] = whole / pixels, str(about.get(f"{axis}unit") or unit)
-    for axis, name, unit_of in (("z", "spacing", unit), ("t", "finterval", about.get("tunit"))):
-        step = _number(about.get(name))
+        if unit is not None and pixels and whole:  # pixels per unit, as a fraction
+            sizes[axis] = whole / pixels, str(metadata.get(f"{axis}unit") or unit)
+    for axis, name, unit_of in (("z", "spacing", unit), ("t", "finterval", metadata.get("tunit"))):
+        step = _number(metadata.get(name))
         if step is not None and (axis == "t" or unit is not None):
-            found[axis] = step, str(unit_of or "second")
-    return found
+            sizes[axis] = step, str(unit_of or "second")
+    return sizes
 
 
 def _number(value: object) -> float | None:

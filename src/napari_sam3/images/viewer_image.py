@@ -1,4 +1,4 @@
-"""An image as the model sees it in a viewer, with all its planes, for work on other threads."""
+"""Image of a viewer as the model sees it, with all its planes, for work on other threads."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ __all__ = ["SeenChannel", "SeenImage"]
 
 @dataclass(frozen=True, eq=False)
 class SeenChannel:
-    """One channel of what the model sees, on any plane.
+    """Channel of an image of the viewer, on any plane.
 
     Parameters
     ----------
     data, rgb, multiscale, limits, name
-        As of `napari_sam3.images.plane_image.Channel`.
+        As for `napari_sam3.images.plane_image.Channel`; `limits` are its `contrast`.
     axis, position : int, optional
-        Axis along which channels lie, and which of them it is.
+        Channel axis of the data, and the position of this channel along it.
     """
 
     data: Any = field(repr=False)
@@ -48,17 +48,18 @@ class SeenChannel:
 
 @dataclass(frozen=True, eq=False)
 class SeenImage(LazyImage):
-    """What a batch is given of a viewer: the planes in the order and the look they have there.
+    """Image for a batch: planes, contrast and channels as the viewer shows them.
 
     Parameters
     ----------
     channels : tuple of SeenChannel or None
-        One, seen as grey or in colour, or up to three as red, green and blue; None is black.
+        One channel in grey or its own colours, or up to three as red, green and blue. None is
+        black.
     plane_axes : tuple of int
-        The two axes of the data that are shown as rows and columns. To code that works on the image
-        they are the last ones.
+        Axes of the data that the viewer shows as rows and columns. `shape` and `axes` have them
+        last.
     look : mapping, optional
-        Contrast and channels as plain values, where they are not what a file would get.
+        Contrast and channels as plain values, if they differ from those of the image's file.
     """
 
     channels: tuple[SeenChannel | None, ...] = ()
@@ -68,45 +69,45 @@ class SeenImage(LazyImage):
 
     @property
     def axes(self) -> ImageAxes:
-        """Names, units, scale and place of the axes, in the order of `shape`."""
+        """Names, units, scale and translation of the axes, in the order of `shape`."""
         known = self.known_axes or ImageAxes.default(len(self.shape))
         return known.take(self._order)
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Lengths of the axes without the colours, rows and columns last."""
+        """Lengths of the axes, without colours, rows and columns last."""
         lengths = super().shape
         return tuple(lengths[axis] for axis in self._order)
 
     @property
     def seen(self) -> Mapping[str, Any] | None:
-        """How it is shown to the model, as plain values."""
+        """Contrast and channels of the model's view as plain values."""
         return self.look
 
     def in_data(self, plane: PlaneIndex) -> PlaneIndex:
-        """Return where a plane of the last two axes lies in the data."""
+        """Return the index in the data of a plane of the last two axes."""
         return PlaneIndex(self.plane_axes, plane.index)
 
     def rendered(self, plane: PlaneIndex, contrast: ContrastLimits | None = None) -> RenderedPlane:
-        """Return a plane as the model sees it; the contrast is the image's own.
+        """Return a plane as the model sees it. `contrast` is ignored: the viewer has its own.
 
         Raises
         ------
         sam3.errors.ImageError
             If it cannot be read.
         """
-        place = self.in_data(plane)
-        found = RenderedPlane(
-            *(None if channel is None else channel.on(place) for channel in self.channels)
+        index = self.in_data(plane)
+        rendered = RenderedPlane(
+            *(None if channel is None else channel.on(index) for channel in self.channels)
         )
-        self._rendered[plane] = found
-        return found
+        self._rendered[plane] = rendered
+        return rendered
 
     def take_rendering(self, plane: PlaneIndex) -> Rendering:
-        """Return how a plane was turned to 8 bits, and forget it; raises ImageError."""
-        found = self._rendered.pop(plane, None) or self.rendered(plane)
-        self._rendered.pop(plane, None)
-        return found.rendering
+        """Return how a plane was converted to 8 bits, and forget it. Raises ImageError."""
+        if plane not in self._rendered:
+            self.rendered(plane)
+        return self._rendered.pop(plane).rendering
 
     @property
     def _order(self) -> tuple[int, ...]:

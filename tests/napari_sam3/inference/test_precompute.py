@@ -200,7 +200,7 @@ def test_the_command_refuses_what_it_cannot_do(
 ) -> None:
     command = ["precompute", str(tiff), "-o", str(tmp_path / "store")]
     wrong = {
-        "has many planes": [],
+        "has several planes": [],
         "add --yes": ["--plane", "0", "--level", "0"],
         "four whole numbers": ["--plane", "0", "--region", "1,2"],
         "two increasing numbers": ["--plane", "0", "--contrast", "5,2"],
