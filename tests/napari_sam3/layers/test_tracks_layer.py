@@ -12,6 +12,10 @@ from napari.components import ViewerModel
 from napari.layers import Layer
 
 from napari_sam3 import Binding, bind, export_labels, read_tracks
+from napari_sam3.batch import Instance
+from napari_sam3.core.masks import PlaneMask
+from napari_sam3.core.planes import PlaneIndex
+from napari_sam3.core.rendering import Rendering
 from napari_sam3.core.tracks import TrackError
 from napari_sam3.layers.journaling import identify_layer
 from napari_sam3.layers.readers import features_of
@@ -19,6 +23,7 @@ from napari_sam3.layers.track_layer import TRACKS_NAME
 from napari_sam3.layers.track_reader import get_tracks_reader
 from napari_sam3.layers.writers import write_geff, write_ome_zarr, write_tracks
 from napari_sam3.session.session import LabelingSession
+from sam3.predictor import Predictor
 
 Labels = npt.NDArray[np.uint16]
 SHAPE = (6, 40, 40)
@@ -180,6 +185,36 @@ def test_large_labels_are_shown_under_other_ids() -> None:
     assert desk.graph == {2: [1], 3: [1]}
     assert set(desk.tracks.features["label"]) == {1, 3_000_000_000, 3_000_000_001}
     assert desk.tracks.data[:, 0].max() == 3
+
+
+def test_objects_that_were_followed_have_tracks_and_divide(predictor: Predictor) -> None:
+    """As propagation and batches write them: plane by plane, with one end."""
+    desk = Desk(np.zeros(SHAPE, np.uint16))
+    session = desk.binding.session
+    square = np.ones((8, 8), bool)
+    writing = session.begin_batch(desk.binding.labels_on(PlaneIndex((1, 2), (0,))))
+    for frame in range(SHAPE[0]):
+        target = desk.binding.labels_on(PlaneIndex((1, 2), (frame,)))
+        found = [Instance(1, PlaneMask.from_array(square, 2, 2), 0.5)]
+        if frame > 2:
+            found.append(Instance(2, PlaneMask.from_array(square, 22, 2), 0.5))
+        session.write_batch(writing, target.key, target, found, predictor, Rendering())
+    session.end_batch()
+    desk.check()
+    np.testing.assert_array_equal(desk.labels, cells())
+    desk.press(2, UPPER)
+    desk.press(3, LOWER)
+    assert desk.graph == {2: [1], 3: [1]}
+    ids = [(one.id, one.plane.plane.index[0]) for one in session.objects]  # type: ignore[attr-defined]
+    assert sorted(ids) == [(n, at) for n, span in ((1, (0, 1, 2)), (2, (3, 4, 5)), (3, (3, 4, 5)))
+                           for at in span]  # fmt: skip
+    assert sorted(set(desk.layer.features["index"])) == [1, 2, 3]
+    desk.binding.undo()
+    desk.check()
+    assert {one.id for one in session.objects} == {1, 2}
+    desk.binding.undo()
+    assert not desk.labels.any()
+    assert not desk.tracks.visible
 
 
 # ----------------------------------------------------------------- divisions
