@@ -16,7 +16,6 @@ from napari_sam3.layers.bind import Binding, bind
 from napari_sam3.layers.layer_set import find_image, find_labels, images_in
 from napari_sam3.layers.tools import Tools
 from napari_sam3.session.session import IDLE, LabelingSession
-from sam3.errors import Sam3Error
 
 from .aligning import choose_labels
 from .batch_run import BatchRun
@@ -130,7 +129,7 @@ class SegmentWidget(QWidget):
             except Exception as error:  # of any kind: Qt must not meet it
                 self.report(error)
             else:
-                self.binding.layers_lost.connect(self._on_lost)
+                self.binding.layers_lost.connect(self._on_progress)
                 self.binding.listening_changed.connect(self._on_listening)
                 self.binding.merging_changed.connect(self._on_progress)
                 self.options.bound(self.binding)
@@ -258,7 +257,9 @@ class SegmentWidget(QWidget):
             binding.close(discard_journal=saved)
 
     def _prepare(self) -> None:
-        if not self._closed and self.binding is not None and self.isVisible():
+        # Without an image there is time to load the model; with one, its layers come first.
+        waits = self.binding is None and bool(images_in(self.viewer))
+        if not self._closed and not waits and self.isVisible():
             self.session.prepare()
 
     # ------------------------------------------------------------- user's choices
@@ -334,10 +335,6 @@ class SegmentWidget(QWidget):
         if event.type == "inserted" and (lost or binding is None) and images_in(self.viewer):
             QTimer.singleShot(0, self._take_first_image)
         take_labels_later(self, event)
-        self.refresh()
-
-    def _on_lost(self, _error: Sam3Error) -> None:
-        self._show_news()
         self.refresh()
 
     def _on_listening(self) -> None:

@@ -163,7 +163,7 @@ class ThreadRunner(QObject):
 
     def _tell(self, call: _Call, stage: str, fraction: float | None) -> None:
         """Hand on how far work is; whatever can tell its share is not done within a blink."""
-        if fraction is not None or stage == "loading model":
+        if fraction is not None:
             call.over.set()
         self._reported.emit(call, stage, fraction)
 
@@ -179,7 +179,7 @@ class ThreadRunner(QObject):
     def _on_finished(self, call: _Call) -> None:
         if not self._closed and not call.taken:
             call.taken = True
-            assert call.outcome is not None, "it is done"
+            assert call.outcome is not None
             call.done(call.outcome)
 
     def _on_reported(self, call: _Call, stage: str, fraction: float | None) -> None:

@@ -153,7 +153,7 @@ def test_the_gui_thread_is_free_while_the_model_works(open_desk: OpenDesk, blobs
     desk.hand.click((20, 20))
     desk.hand.wait_until(lambda: bool(loaded_on), "the model to be loaded")
     assert desk.session.stage == "loading model"
-    assert desk.status == "Loading the model …"
+    assert desk.status == "Loading the model … Your click is answered as soon as it is there."
     desk.hand.wait_until(desk.widget.panel.busy.isVisible, "the running bar", 10)
     desk.hand.click((25, 22))
     assert places(desk.session.prompts) == [(20, 20, 1), (25, 22, 1)]
@@ -162,6 +162,27 @@ def test_the_gui_thread_is_free_while_the_model_works(open_desk: OpenDesk, blobs
     assert loaded_on[0].startswith("napari-sam3")
     assert places(desk.session.prediction.prompts) == [(20, 20, 1), (25, 22, 1)]
     assert not desk.widget.panel.busy.isVisible()
+
+
+def test_the_model_loads_while_there_is_no_image(
+    open_desk: OpenDesk, predictor: Any, blobs: Image
+) -> None:
+    loaded_on: list[str] = []
+
+    def load() -> Any:
+        loaded_on.append(threading.current_thread().name)
+        return predictor
+
+    desk = open_desk(model=load)
+    desk.hand.wait_until(lambda: desk.session.predictor is not None, "the model", 30)
+    assert loaded_on[0].startswith("napari-sam3")
+    assert "Open an image" in desk.status
+    desk.add_image(blobs)
+    desk.hand.wait_until(lambda: desk.widget.binding is not None, "the layers", 30)
+    desk.hand.click((20, 20))
+    desk.settle()
+    assert desk.session.prediction is not None
+    assert len(loaded_on) == 1
 
 
 def test_choices_follow_the_layers(open_desk: OpenDesk, blobs: Image) -> None:

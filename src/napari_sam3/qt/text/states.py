@@ -33,6 +33,9 @@ logger = logging.getLogger(__name__)
 
 def describe_stage(session: LabelingSession) -> str:
     """Say what the session is doing or waiting for."""
+    clicked = any(draft.has_target for draft in session.hand.drafts)
+    if clicked and session.stage in status_text.WAITING:
+        return status_text.WAITING[session.stage]
     if session.stage in status_text.STAGES:
         return status_text.STAGES[session.stage]
     if session.busy:

@@ -22,6 +22,8 @@ STAGES = {
     "encoding": "Looking at this part of the image …",
     "predicting": "Predicting the mask …",
 }
+#: Of a stage in which a click waits.
+WAITING = {"loading model": "Loading the model … Your click is answered as soon as it is there."}
 BUSY = "One moment …"
 NO_PLANE = "Ready when a plane of the image is shown."
 IN_3D = 'Masks are flat: press "Go on clicking" for the 2-D display.'
