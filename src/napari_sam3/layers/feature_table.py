@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from napari_sam3.core.plain_values import label_column, label_of, plain, plane_of
 
@@ -100,8 +101,7 @@ def replace_rows(
     """
     import pandas as pd
 
-    left_out = set(gone)
-    kept = [row for row in range(len(table)) if row not in left_out]
+    kept = np.delete(np.arange(len(table)), list(gone))
     columns = _columns(table)
     also = _twin(columns)
     made: dict[Any, Any] = {}
@@ -129,13 +129,13 @@ def _columns(table: pd.DataFrame) -> dict[Any, Any]:
     return columns
 
 
-def _joined(column: Any, kept: Sequence[int], values: Sequence[Any]) -> Any:
+def _joined(column: Any, kept: npt.NDArray[np.intp], values: Sequence[Any]) -> Any:
     """Return some rows of a column, or nothing, with new values below; None is missing."""
     import pandas as pd
 
     if column is None:
         return pd.Series([*[None] * len(kept), *values])
-    old = column.iloc[list(kept)].reset_index(drop=True)
+    old = (column if len(kept) == len(column) else column.iloc[kept]).reset_index(drop=True)
     if not values:
         return old
     old = _widened(old, values)

@@ -63,7 +63,7 @@ class Bookkeeping:
     def refresh(self) -> None:
         """Bring the notes in step with the session."""
         objects = self._session.objects_in(self._labels.unique_id)
-        now = {id(one): one for one in objects}
+        now = dict(zip(map(id, objects), objects, strict=True))
         added = [one for key, one in now.items() if key not in self._noted]
         gone = [one for key, one in self._noted.items() if key not in now]
         if added or gone:

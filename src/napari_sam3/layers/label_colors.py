@@ -47,7 +47,7 @@ class ShownLabels:
         self._session.batch_ended.disconnect(self._show)
 
     def _objects(self) -> set[int]:
-        return {one.id for one in self._session.objects_in(self._labels.unique_id)}
+        return set().union(*self._session.ids_in(self._labels.unique_id).values())
 
     def _on_change(self, change: LabelChange) -> None:
         if not change.more:

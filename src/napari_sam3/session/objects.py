@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping, Set
+from itertools import islice
 from statistics import median
 
 import numpy as np
@@ -26,13 +27,17 @@ class ObjectRegistry:
 
     def __init__(self) -> None:
         self._objects: dict[ObjectKey, AcceptedObject] = {}
+        # The same by label image, and their ids by plane: asked for at every click.
+        self._within: dict[Hashable, dict[ObjectKey, AcceptedObject]] = {}
+        self._ids: dict[Hashable, dict[Hashable, set[int]]] = {}
         self._digests: dict[ObjectKey, bytes] = {}
         self._highest: dict[Hashable, int] = {}
         self._forgotten: set[Hashable] = set()
 
     def clear(self) -> None:
         """Forget all objects and ids."""
-        self._objects.clear()
+        for known in (self._objects, self._within, self._ids):
+            known.clear()
         self._digests.clear()
         self._highest.clear()
 
@@ -54,7 +59,11 @@ class ObjectRegistry:
 
     def within(self, source: Hashable) -> tuple[AcceptedObject, ...]:
         """Return the objects in one label image, oldest first."""
-        return tuple(one for key, one in self._objects.items() if key[0] == source)
+        return tuple(self._within.get(source, {}).values())
+
+    def ids_in(self, source: Hashable) -> Mapping[Hashable, Set[int]]:
+        """Return the ids of the objects in one label image by plane; not to be changed."""
+        return self._ids.get(source, {})
 
     def find(self, labels: LabelTarget, label: int) -> AcceptedObject | None:
         """Return the object with a label on a plane, if it was accepted here."""
@@ -71,13 +80,21 @@ class ObjectRegistry:
 
     def add(self, source: Hashable, accepted: AcceptedObject, mask: PlaneMask | None) -> None:
         """Add an object; one without a mask has other pixels than its prompts stand for."""
+        self._put(source, accepted)
         key = source, accepted.plane, accepted.id
-        self._objects[key] = accepted
         self._digests[key] = b"" if mask is None else _digest(mask)
+
+    def _put(self, source: Hashable, accepted: AcceptedObject) -> None:
+        key = source, accepted.plane, accepted.id
+        self._objects[key] = self._within.setdefault(source, {})[key] = accepted
+        self._ids.setdefault(source, {}).setdefault(accepted.plane, set()).add(accepted.id)
 
     def remove(self, source: Hashable, accepted: AcceptedObject) -> None:
         """Remove an object, if it is there."""
-        self._objects.pop((source, accepted.plane, accepted.id), None)
+        key = source, accepted.plane, accepted.id
+        if self._objects.pop(key, None) is not None:
+            del self._within[source][key]
+            self._ids[source][accepted.plane].discard(accepted.id)
 
     def swap(
         self, source: Hashable, gone: Iterable[AcceptedObject], back: Iterable[AcceptedObject]
@@ -85,11 +102,12 @@ class ObjectRegistry:
         """Remove objects and bring earlier ones back, whose pixels are known."""
         for accepted in gone:
             self.remove(source, accepted)
-        self._objects |= {(source, one.plane, one.id): one for one in back}
+        for accepted in back:
+            self._put(source, accepted)
 
     def typical_size(self) -> float | None:
         """Return the median of the recent objects' longer sides in px, if there are any."""
-        recent = [one.bbox for one in list(self._objects.values())[-RECENT_OBJECTS:]]
+        recent = [one.bbox for one in islice(reversed(self._objects.values()), RECENT_OBJECTS)]
         if not recent:
             return None
         return float(median(max(y1 - y0, x1 - x0) for y0, x0, y1, x1 in recent))

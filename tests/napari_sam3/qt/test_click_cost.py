@@ -70,3 +70,25 @@ def test_a_click_more_draws_the_mask_once(counted: tuple[Any, dict[str, int]]) -
     desk.settle()
     desk.hand.rest()
     assert counts == {"draws": 1, "masks drawn": 1, "edits": 1}
+
+
+def test_what_the_panel_says_needs_no_look_at_every_object(
+    counted: tuple[Any, dict[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk, _ = counted
+    registry = desk.session._parts.objects
+    looks: list[Any] = []
+    within = registry.within
+
+    def look(source: Any) -> Any:
+        looks.append(source)
+        return within(source)
+
+    monkeypatch.setattr(registry, "within", look)
+    desk.hand.click(PLACE)
+    desk.settle()
+    assert desk.widget.panel.object.text().endswith("0 objects accepted")
+    assert looks == []
+    desk.hand.type("N")
+    assert desk.widget.panel.object.text() == "1 object accepted"
+    assert len(looks) == 1, "the table of objects alone goes through all of them"

@@ -200,3 +200,21 @@ def test_the_policy_inside_keeps_to_a_drawn_outline(predictor: Predictor, blobs:
     drawn = PlaneMask.from_outline(outline, blobs.shape).to_array(blobs.shape)
     assert labels.any()
     assert not labels[~drawn].any()
+
+
+def test_ids_are_known_by_label_image_and_plane(accepted: AcceptedObject) -> None:
+    registry = ObjectRegistry()
+    there = [replace(accepted, plane=plane, id=n) for n in (1, 2, 3) for plane in ("a", "b")]
+    hold(registry, there, "ours")
+    hold(registry, [replace(accepted, plane="a", id=7)], "theirs")
+    assert registry.ids_in("ours") == {"a": {1, 2, 3}, "b": {1, 2, 3}}
+    registry.remove("ours", there[0])
+    registry.remove("ours", there[0])
+    registry.swap("ours", [there[1], there[3]], [there[0]])
+    left = [there[2], there[4], there[5], there[0]]
+    assert registry.within("ours") == tuple(left)
+    assert registry.ids_in("ours") == {"a": {1, 2, 3}, "b": {3}}
+    assert registry.all() == (*left[:3], registry.within("theirs")[0], left[3])
+    registry.clear()
+    assert registry.ids_in("ours") == {}
+    assert registry.within("ours") == ()
