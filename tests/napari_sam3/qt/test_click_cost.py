@@ -9,6 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from napari_sam3.core.masks import PlaneMask
+from napari_sam3.core.objects import Instance
+from napari_sam3.core.rendering import Rendering
+from napari_sam3.layers import present_objects
 from napari_sam3.qt import workers
 
 Image = npt.NDArray[np.uint8]
@@ -73,22 +77,41 @@ def test_a_click_more_draws_the_mask_once(counted: tuple[Any, dict[str, int]]) -
 
 
 def test_what_the_panel_says_needs_no_look_at_every_object(
-    counted: tuple[Any, dict[str, int]], monkeypatch: pytest.MonkeyPatch
+    open_desk: OpenDesk, blobs: Image, predictor: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    desk, _ = counted
-    registry = desk.session._parts.objects
-    looks: list[Any] = []
-    within = registry.within
-
-    def look(source: Any) -> Any:
-        looks.append(source)
-        return within(source)
-
-    monkeypatch.setattr(registry, "within", look)
+    desk = open_desk(blobs)
+    binding, session = desk.widget.binding, desk.session
     desk.hand.click(PLACE)
     desk.settle()
-    assert desk.widget.panel.object.text().endswith("0 objects accepted")
-    assert looks == []
-    desk.hand.type("N")
-    assert desk.widget.panel.object.text() == "1 object accepted"
-    assert len(looks) == 1, "the table of objects alone goes through all of them"
+    desk.hand.type("Q")
+    labels = binding.labels_on(binding.plane)
+    found = [
+        Instance(n + 1, PlaneMask(n // 30 * 3, n % 30 * 3, np.ones((2, 2), bool)), 1.0)
+        for n in range(200)
+    ]
+    session.write_batch(
+        session.begin_batch(labels), session.plane_key, labels, found, predictor, Rendering()
+    )
+    session.end_batch()
+    looked: list[int] = []
+    find = present_objects._find_pixel
+
+    def look(data: Any, one: Any) -> Any:
+        looked.append(one.id)
+        return find(data, one)
+
+    monkeypatch.setattr(present_objects, "_find_pixel", look)
+    assert binding.accepted == 200
+    looked.clear()
+    desk.hand.click((96, 60))
+    desk.settle()
+    session.delete(100)
+    desk.hand.rest()
+    assert binding.accepted == 199
+    session.undo()
+    assert binding.accepted == 200
+    assert set(looked) <= {100}, "the pixels of the others are known"
+    data = np.asarray(binding.labels.data)
+    data[data == 7] = 0  # by another tool
+    assert binding.accepted == 199
+    assert set(looked) <= {7, 100}
