@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -160,6 +161,28 @@ def test_an_object_larger_than_a_field_is_proposed_on_a_higher_level(
         found = find_objects(one_plane, embedded, cache, Undisturbed())
         assert found is not None
         assert match_labels(one_truth, label(one_plane.shape, found)).f1 == 1
+
+
+def test_levels_for_larger_objects_are_encoded_where_there_may_be_some(embedded: Predictor) -> None:
+    """What takes the time is encoding: of small objects, only the finest level is looked at."""
+
+    levels: list[int] = []
+
+    class Counting(EmbeddingCache):
+        def encode_field(self, region: Field, *others: Any, **options: Any) -> Any:
+            levels.append(region.level)
+            return super().encode_field(region, *others, **options)
+
+    small, truth = discs((300, 300), [(60, 60), (220, 180)], radius=14)
+    large, _ = discs((300, 300), [(150, 140)], radius=70)
+    # A field of the finest level is 224 px long: where that is nearly the plane, one is enough.
+    whole, _ = discs((256, 250), [(60, 60), (200, 180)], radius=14)
+    for plane, expected in ((small, {-1}), (large, {-1, 0}), (whole, {0})):
+        levels.clear()
+        found = find_objects(plane, embedded, Counting(), Undisturbed())
+        assert set(levels) == expected
+        if plane is small:
+            assert match_labels(truth, label(plane.shape, found or ())).f1 == 1
 
 
 def test_models_without_proposals_are_asked_on_blobs(cache: EmbeddingCache) -> None:

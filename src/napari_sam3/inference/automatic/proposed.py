@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import chain
 from typing import TYPE_CHECKING
 
 from napari_sam3.core.field_grid import fields_over
-from napari_sam3.core.fields import Field, most_central_field, top_level
+from napari_sam3.core.fields import Field, field_side, most_central_field, top_level
 from napari_sam3.core.masks import Region
 from napari_sam3.core.prompts import Box
 from napari_sam3.core.rendering import PlaneImage
@@ -27,6 +26,12 @@ __all__ = ["proposed_seeds"]
 #: Longer side of objects as a share of the field's: those above are left to the next level, those
 #: below to the one before. Between them, both propose.
 LARGEST, SMALLEST = 0.5, 0.2
+#: A level and those above are passed over where the one before proposes nothing as large as this.
+#: It is less than what that level would keep, twice SMALLEST, since boxes are not exact.
+EXPECTED = 0.3
+#: A plane at most so many times as long as a field of the finest level is looked at as a whole:
+#: several fields, each nearly the plane, cost as many times the encoding and find the same.
+WHOLE = 1.15
 
 
 def proposed_seeds(
@@ -62,21 +67,28 @@ def proposed_seeds(
     levels = _levels(plane.shape, predictor, settings)
     spans = (rows.start, rows.stop), (columns.start, columns.stop)
     grids = [fields_over(plane.shape, resolution, level, *spans) for level in levels]
-    fields, total = chain.from_iterable(grids), sum(map(len, grids))
-    for done, field in enumerate(fields):
-        part = Part(control, done / total, 1 / total)
-        features = cache.encode_field(field, plane, predictor, part)
-        if control.cancelled:
+    done, total = 0, sum(map(len, grids))
+    for grid in grids:
+        largest = 0.0
+        for field in grid:
+            part = Part(control, done / total, 1 / total)
+            features = cache.encode_field(field, plane, predictor, part)
+            if control.cancelled:
+                return
+            proposed = list(_seeds(field, predictor, features, settings.min_proposal))
+            largest = max((largest, *(_share(seed, field) for seed in proposed)))
+            seeds = [
+                seed
+                for seed in proposed
+                if rows.start <= seed.y < rows.stop and columns.start <= seed.x < columns.stop
+                if _suits(_share(seed, field), field.level == levels[0], field.level == levels[-1])
+                if most_central_field(plane.shape, _place(seed), resolution, field.level) == field
+            ]
+            for start in range(0, len(seeds), LARGEST_BATCH):
+                yield part, field, seeds[start : start + LARGEST_BATCH]
+            done += 1
+        if largest < EXPECTED:
             return
-        seeds = [
-            seed
-            for seed in _seeds(field, predictor, features, settings.min_proposal)
-            if rows.start <= seed.y < rows.stop and columns.start <= seed.x < columns.stop
-            if _suits(seed, field, field.level == levels[0], field.level == levels[-1])
-            if most_central_field(plane.shape, _place(seed), resolution, field.level) == field
-        ]
-        for start in range(0, len(seeds), LARGEST_BATCH):
-            yield part, field, seeds[start : start + LARGEST_BATCH]
 
 
 def _levels(
@@ -87,6 +99,8 @@ def _levels(
     if settings.level is not None:
         return (min(settings.level, top),)
     first = min(predictor.config.default_level, top)
+    if first < top and max(shape) <= WHOLE * field_side(predictor.config.resolution, first):
+        first += 1
     return tuple(range(first, min(first + 1 + settings.levels_up, top) + 1))
 
 
@@ -101,9 +115,13 @@ def _seeds(
         yield Seed(row + y, column + x, 1 + max(x1 - x0, y1 - y0))
 
 
-def _suits(seed: Seed, field: Field, finest: bool, coarsest: bool) -> bool:
+def _share(seed: Seed, field: Field) -> float:
+    """Return the longer side of an object as a share of its field's."""
+    return (seed.size or 0) / max(field.encoded_shape)
+
+
+def _suits(share: float, finest: bool, coarsest: bool) -> bool:
     """Tell whether an object is neither too large nor too small for a level's fields."""
-    share = (seed.size or 0) / max(field.encoded_shape)
     return (coarsest or share <= LARGEST) and (finest or share >= SMALLEST)
 
 
