@@ -78,8 +78,8 @@ def freeze(model: str, side: int, seconds: float) -> list[Result]:
     return [(f"gaps of a 5 ms timer in the window while *{model}* encodes", seconds_of, beside)]
 
 
-def click(side: int, clicks: int) -> list[Result]:
-    """From a click to the mask on the screen, on a square plane."""
+def click(side: int, clicks: int, held: int = 0) -> list[Result]:
+    """From a click to the mask on the screen, on a square plane, with so many objects in hand."""
     from benchmarks.gui_desk import opened
 
     plane, middles = _nuclei(side)
@@ -94,6 +94,10 @@ def click(side: int, clicks: int) -> list[Result]:
         desk.widget.session.cache.clear()
         first = desk.click(middle)
         desk.type(KEYS["reject"])
+        if held:
+            desk.widget.session.mode = "many"
+            for place in near[clicks : clicks + held]:
+                desk.click(place)
         found = []
         for place in near[:clicks]:
             # The first click may have had to encode another field.
@@ -101,7 +105,7 @@ def click(side: int, clicks: int) -> list[Result]:
                 last = desk.click(place)
                 desk.type(KEYS["reject"])
             found.append(last)
-    name = f"{side} x {side} px"
+    name = f"{side} x {side} px" + (f", {held} objects in hand" if held else "")
     return [
         (
             f"click to mask on the screen, features there, {name}",
@@ -212,12 +216,54 @@ def series(side: int, images: int) -> list[Result]:
     ]
 
 
+def accept(count: int, side: int, repeats: int) -> list[Result]:
+    """Accept and undo with so many objects on the plane: seconds of the GUI thread for a key."""
+    from benchmarks.gui_desk import opened
+    from napari_sam3.core.masks import PlaneMask
+    from napari_sam3.core.objects import Instance
+    from napari_sam3.core.rendering import Rendering
+
+    plane, middles = _nuclei(side)
+    with opened(plane) as desk:
+        session, binding = desk.widget.session, desk.widget.binding
+        labels = binding.labels_on(binding.plane)
+        session.cache.clear()
+        desk.click(middles[0])
+        desk.type(KEYS["reject"])
+        # Small ones along the upper edge, away from where it is clicked.
+        square, across = np.ones((2, 2), bool), side // 3
+        objects = [
+            Instance(n + 1, PlaneMask(3 * (n // across), 3 * (n % across), square), 1.0)
+            for n in range(count)
+        ]
+        writing = session.begin_batch(labels)
+        session.write_batch(
+            writing, session.plane_key, labels, objects, session.predictor, Rendering()
+        )
+        session.end_batch()
+        desk.settle()
+        taken: dict[str, list[float]] = {"accept": [], "undo": []}
+        for _ in range(repeats):
+            desk.click(middles[0])
+            for name, seconds in taken.items():
+                start = time.thread_time()
+                desk.hand.type(KEYS[name])
+                seconds.append(time.thread_time() - start)
+                desk.settle()
+            desk.type(KEYS["reject"])
+    return [
+        (f"{name}, {count} objects on the plane, seconds of the GUI thread", seconds, "")
+        for name, seconds in taken.items()
+    ]
+
+
 PARTS: dict[str, Callable[..., list[Result]]] = {
     "freeze": freeze,
     "click": click,
     "open": open_plugin,
     "objects": objects,
     "series": series,
+    "accept": accept,
 }
 
 
