@@ -1,4 +1,4 @@
-"""The command `napari-sam3 annotate`: label a series of images in napari."""
+"""Command `napari-sam3 annotate`: label a series of images in napari."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ __all__ = ["add_arguments", "run"]
 EXAMPLES = """\
 examples:
   napari-sam3 annotate images
-      open napari on the first image of a folder; go on with "." (next), resume by the same command
+      open the first image of a folder in napari; "." opens the next one, the same command resumes
   napari-sam3 annotate images --labels labels
-      labels in a folder of their own
+      write the labels to another folder
   napari-sam3 annotate 'day*/*.tif'
-      images by a pattern
+      label the images that match a pattern
   napari-sam3 annotate plate.ome.zarr --labels labels
-      the fields of a plate; the series of a TIFF and the scenes of .czi, .lif and .nd2 likewise
+      label the fields of a plate; also the series of a TIFF and the scenes of .czi, .lif and .nd2
   napari-sam3 annotate images --list
-      what is done and what remains, without a window
+      list what is done and what remains, without a window
 """
 PLUGIN, WIDGET = "napari-sam3", "SAM 3"
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    """Describe the command's own arguments."""
+    """Add the arguments of the command."""
     raw(command, EXAMPLES)
     command.add_argument(
         "images",
@@ -39,23 +39,23 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--labels",
         metavar="DIR",
         type=Path,
-        help="folder for the labels (default: beside the images)",
+        help="folder for the labels (default: the folder of the images)",
     )
     command.add_argument(
-        "--list", action="store_true", help="say what is done and what remains, and open no window"
+        "--list", action="store_true", help="list what is done and what remains, without a window"
     )
     add_json_option(command)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Open napari on a series, or list it; returns the exit code."""
+    """Open a series in napari, or list it. Return the exit code."""
     images = arguments.images
     source: Any = images[0] if len(images) == 1 else images
     if arguments.list or arguments.json:
         return _list(source, arguments.labels, json=arguments.json)
     from napari_sam3.session.series import ImageSeries
 
-    # What cannot be opened is said here, before a window opens.
+    # Report a series that cannot be opened before a window opens.
     ImageSeries(source, arguments.labels).close()
     _show(source, arguments.labels, arguments.model, arguments.device)
     return DONE

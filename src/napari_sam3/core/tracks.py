@@ -1,10 +1,10 @@
-"""Objects through time: where each track is on each frame, and which track came from which.
+"""Objects through time: the place of each track on each frame, and the parents of tracks.
 
 ::
 
     frame     0  1  2  3  4  5
-    track 1   o--o--o              ends where it divides
-    track 2            o--o--o     its daughters, with ids of their own
+    track 1   o--o--o              ends at a division
+    track 2            o--o--o     daughters of track 1, with ids of their own
     track 3            o--o
 """
 
@@ -29,31 +29,30 @@ __all__ = [
     "sound_parents",
 ]
 
-#: The parents of each track that has any: one after a division, two where tracks merge.
+#: Parents by track: one parent after a division, two after a merge.
 Parents = Mapping[int, tuple[int, ...]]
-#: The first and the last frame of a track.
+#: First and last frame of a track.
 Span = tuple[int, int]
 
 
 class TrackError(Sam3Error, ValueError):
-    """Tracks that contradict each other, or cannot be written in a format."""
+    """The tracks contradict each other, or cannot be written in a format."""
 
 
 @dataclass(frozen=True, eq=False)
 class Tracks:
-    """Tracks of objects, a row for each object on each frame; made by `Tracks.of`.
+    """Tracks of objects, with one row per object and frame. Made by `Tracks.of`.
 
     Parameters
     ----------
     ids, frames : ndarray of int64, N
-        The track and the frame of each row, sorted by these; an id may be missing on frames in
-        between.
+        Track and frame of each row, sorted by these. Tracks may have gaps.
     places : ndarray of float64, N x D
-        Centroids along the axes of space in px, pixel centres at integers.
+        Centroids along the spatial axes in px. Pixel centres are at integers.
     areas : ndarray of int64, N
-        Numbers of pixels, or of voxels.
+        Numbers of pixels or voxels.
     parents : mapping of int to tuple of int
-        The parents of each track that has any.
+        Parents by track.
     """
 
     ids: npt.NDArray[np.int64]
@@ -71,19 +70,19 @@ class Tracks:
         areas: npt.ArrayLike | None = None,
         parents: Mapping[int, int | Sequence[int]] | None = None,
     ) -> Tracks:
-        """Sort rows given in any order, and check them.
+        """Sort and check rows given in any order.
 
         Parameters
         ----------
         ids, frames, places, areas
-            See `Tracks`; without areas these are 0.
+            See `Tracks`. Areas default to 0.
         parents : mapping, optional
-            The parent of each track that has one, or its parents.
+            Parent or parents by track.
 
         Raises
         ------
         TrackError
-            If a track is twice on a frame, or the parents contradict it; see `check_parents`.
+            If a track has two rows on a frame, or the parents are invalid; see `check_parents`.
         """
         numbers, times = np.asarray(ids, np.int64).ravel(), np.asarray(frames, np.int64).ravel()
         points = np.asarray(places, np.float64)
@@ -93,18 +92,18 @@ class Tracks:
         if len(numbers) and (numbers.min() <= 0 or times.min() < 0):
             raise TrackError(
                 f"a track has the id {numbers.min()} or the frame {times.min()}. Expected ids "
-                "from 1 and frames from 0. Number them anew"
+                "from 1 and frames from 0. Renumber them."
             )
-        twice = np.flatnonzero((np.diff(numbers) == 0) & (np.diff(times) == 0))
-        if twice.size:
-            at = twice[0]
+        duplicates = np.flatnonzero((np.diff(numbers) == 0) & (np.diff(times) == 0))
+        if duplicates.size:
+            at = duplicates[0]
             raise TrackError(
-                f"track {numbers[at]} is twice on frame {times[at]}. Expected each track once on "
-                "a frame. Give one of the two another id"
+                f"track {numbers[at]} is twice on frame {times[at]}. Expected each track at most "
+                "once per frame. Give one of the two another id."
             )
-        found = cls(numbers, times, points[order], sizes[order], _plain(parents or {}))
-        check_parents(found.spans, found.parents)
-        return found
+        tracks = cls(numbers, times, points[order], sizes[order], _plain(parents or {}))
+        check_parents(tracks.spans, tracks.parents)
+        return tracks
 
     def with_parents(self, parents: Parents) -> Tracks:
         """Return the same tracks with other parents; raises like `check_parents`."""
@@ -113,45 +112,48 @@ class Tracks:
 
     @property
     def spans(self) -> dict[int, Span]:
-        """The first and last frame of each track."""
+        """First and last frame of each track."""
         ids, starts, counts = np.unique(self.ids, return_index=True, return_counts=True)
         stops = starts + counts - 1
         pairs = zip(self.frames[starts].tolist(), self.frames[stops].tolist(), strict=True)
         return dict(zip(ids.tolist(), pairs, strict=True))
 
     def runs(self) -> dict[int, list[Span]]:
-        """Return for each track its frames in a row: first and last, again after each gap."""
+        """Return the runs of consecutive frames of each track, as first and last frame."""
         runs: dict[int, list[Span]] = {}
         for track, frame in zip(self.ids.tolist(), self.frames.tolist(), strict=True):
-            mine = runs.setdefault(track, [])
-            if mine and mine[-1][1] == frame - 1:
-                mine[-1] = mine[-1][0], frame
+            spans = runs.setdefault(track, [])
+            if spans and spans[-1][1] == frame - 1:
+                spans[-1] = spans[-1][0], frame
             else:
-                mine.append((frame, frame))
+                spans.append((frame, frame))
         return runs
 
 
 def check_parents(spans: Mapping[int, Span], parents: Parents) -> None:
-    """Refuse parents that cannot be.
+    """Raise TrackError for parents that are impossible.
 
     Parameters
     ----------
     spans : mapping of int to (int, int)
-        The first and last frame of each track.
+        First and last frame of each track.
     parents : mapping of int to tuple of int
-        The parents of each track that has any.
+        Parents by track.
 
     Raises
     ------
     TrackError
-        If a track in it has no pixels, is its own ancestor, or is not over when its child begins.
+        If a parent or child has no pixels, is its own ancestor, or overlaps its child in time.
     """
+    # Every parent and child exists.
     for child, several in parents.items():
         for parent in several:
             problem = _missing(spans, child, parent)
             if problem is not None:
                 raise TrackError(problem)
+    # No track is its own ancestor.
     check_circle(parents)
+    # Parents end before their children begin.
     for child, several in parents.items():
         for parent in several:
             problem = _contradiction(spans, child, parent)
@@ -160,17 +162,17 @@ def check_parents(spans: Mapping[int, Span], parents: Parents) -> None:
 
 
 def check_circle(parents: Parents) -> None:
-    """Refuse parents by which a track is its own ancestor; raises TrackError."""
+    """Raise TrackError if a track is its own ancestor."""
     circle = _circle(parents)
     if circle:
         raise TrackError(
             f"the tracks {' -> '.join(map(str, circle))} are each other's parents, in a circle. "
-            "Expected parents that end before their children begin. Take one of these links away"
+            "Expected parents that end before their children begin. Remove one of these links."
         )
 
 
 def sound_parents(spans: Mapping[int, Span], parents: Parents) -> dict[int, tuple[int, ...]]:
-    """Return the links that hold, of parents some of which may be gone or not over any more."""
+    """Return the links that are still valid after labels have changed."""
     sound = {}
     for child, several in parents.items():
         kept = tuple(
@@ -189,7 +191,7 @@ def _missing(spans: Mapping[int, Span], child: int, parent: int) -> str | None:
         if track not in spans:
             return (
                 f"track {track} has no pixels, but the link from {parent} to {child} names it. "
-                "Expected a label that is on at least one frame. Draw it, or take the link away"
+                "Expected a label on at least one frame. Draw it, or remove the link."
             )
     return None
 
@@ -200,19 +202,19 @@ def _contradiction(spans: Mapping[int, Span], child: int, parent: int) -> str | 
         return (
             f"the parent {parent} begins on frame {begin}, after its child {child} on frame "
             f"{start}. Expected a parent that ends before the child begins. Exchange the two, or "
-            "take the link away"
+            "remove the link."
         )
     if end >= start:
         return (
-            f"the parent {parent} is still there on frame {end}, and its child {child} begins on "
+            f"the parent {parent} is still present on frame {end}, and its child {child} begins on "
             f"frame {start}. Expected a parent that ends before the child begins. Give it another "
-            "id from there on, or take the link away"
+            "id from there on, or remove the link."
         )
     return None
 
 
 def _circle(parents: Parents) -> list[int]:
-    """Return tracks that are each other's ancestors, the first one again at the end; or none."""
+    """Return a cycle of ancestors, with its first track repeated at the end, or an empty list."""
     checked: set[int] = set()
     for start in parents:
         path: dict[int, None] = {}
@@ -227,12 +229,12 @@ def _circle(parents: Parents) -> list[int]:
                 return [*chain[chain.index(track) :], track]
             elif track not in checked:
                 path[track] = None
-                todo += [(track, True), *((one, False) for one in parents.get(track, ()))]
+                todo += [(track, True), *((parent, False) for parent in parents.get(track, ()))]
     return []
 
 
 def _plain(parents: Mapping[int, Any]) -> dict[int, tuple[int, ...]]:
-    """Return parents as tuples of plain ints, each once; children without any are left out."""
+    """Return parents as tuples of ints without duplicates, and without empty ones."""
     plain: dict[int, tuple[int, ...]] = {}
     for child, given in parents.items():
         several: Iterable[Any] = given if isinstance(given, Iterable) else (given,)

@@ -1,4 +1,4 @@
-"""Files of microscopes (CZI, LIF, ND2), read through bioio, which is an optional extra."""
+"""Microscope files (CZI, LIF, ND2), read with the optional package bioio."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _AXES = "TCZYX"
 
 
 def bioio_scenes(path: Path) -> tuple[str, ...]:
-    """Return the numbers of the scenes of a file; one empty name where there is one.
+    """Return the numbers of the scenes of a file, or one empty name for a single scene.
 
     Raises
     ------
@@ -36,7 +36,7 @@ def bioio_scenes(path: Path) -> tuple[str, ...]:
 
 
 def open_bioio(path: Path, scene: str = "") -> LazyImage:
-    """Read a scene into memory, plane by plane: whole scenes of some CZI come back damaged.
+    """Read a scene into memory plane by plane, since bioio misreads whole scenes of some CZI.
 
     Raises
     ------
@@ -55,9 +55,9 @@ def open_bioio(path: Path, scene: str = "") -> LazyImage:
         first = _plane(image, letters, dict.fromkeys("TCZ", 0))
         _check_memory(path, math.prod(shape) * first.nbytes)
         data = np.empty((*shape, *first.shape), first.dtype)
-        for place in product(*map(range, shape)):
-            at = dict.fromkeys("TCZ", 0) | dict(zip(kept, place, strict=True))
-            data[place] = _plane(image, letters, at)
+        for index in product(*map(range, shape)):
+            position = dict.fromkeys("TCZ", 0) | dict(zip(kept, index, strict=True))
+            data[index] = _plane(image, letters, position)
         return LazyImage(data, colours, loaded_whole=True, known_axes=_axes(image, kept))
 
 
@@ -69,26 +69,26 @@ def _opened(path: Path) -> Iterator[Any]:
     except ImportError as error:
         raise ImageError(
             f"a reader for {path.name!r} is not installed: {error.name}. Expected bioio with "
-            f"{reader.replace('_', '-')}. Install it by: pip install 'napari-sam3[bioio]'"
+            f"{reader.replace('_', '-')}. Install it: pip install 'napari-sam3[bioio]'."
         ) from error
     if not path.is_file():
-        raise ImageError(f"no image file {str(path)!r}. Check the path")
+        raise ImageError(f"image file {str(path)!r} does not exist. Check the path.")
     try:
         yield bioio.BioImage(path, reader=plugin.Reader)
     except ImageError:
         raise
-    except Exception as error:  # the readers raise many kinds
+    except Exception as error:  # each reader raises exceptions of its own
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ImageError(
-            f"{str(path)!r} cannot be read: {reason}. Expected a whole CZI, LIF or ND2 file. Check "
-            "the file, or save it as OME-TIFF"
+            f"{str(path)!r} cannot be read: {reason}. Expected a complete CZI, LIF or ND2 file. "
+            "Check the file, or save it as OME-TIFF."
         ) from error
 
 
 def _choose_scene(image: Any, scene: str, path: Path) -> None:
     count = len(image.scenes)
     if not scene.isdecimal() or int(scene) >= count:
-        raise ImageError(f"no scene {scene!r} in {str(path)!r}. Expected 0 to {count - 1}")
+        raise ImageError(f"no scene {scene!r} in {str(path)!r}. Expected 0 to {count - 1}.")
     image.set_scene(int(scene))
 
 
@@ -103,12 +103,12 @@ def _check_memory(path: Path, nbytes: int) -> None:
     if nbytes > free // 2:
         raise ImageError(
             f"{str(path)!r} does not fit into memory: {nbytes >> 20} MB. Expected at most "
-            f"{free >> 21} MB. Save it as OME-Zarr, which is read in parts"
+            f"{free >> 21} MB. Save it as OME-Zarr, which is read by regions."
         )
 
 
 def _axes(image: Any, kept: list[str]) -> ImageAxes:
-    """Return names and scale; sizes of 0 and None are unknown, others in micrometers."""
+    """Return names and scale. bioio gives sizes in micrometers, 0 or None if unknown."""
     sizes = image.physical_pixel_sizes
     letters = [*kept, "Y", "X"]
     scale = [float(getattr(sizes, axis, None) or 0.0) for axis in letters]

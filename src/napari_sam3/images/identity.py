@@ -66,7 +66,7 @@ def identify(data: Any, name: str, *, rgb: bool = False, multiscale: bool = Fals
     Raises
     ------
     sam3.errors.ImageError
-        If there is no plane, or the pixels cannot be read.
+        If the image has no planes, or its pixels cannot be read.
     """
     finest, sampled = (data[0], data[-1]) if multiscale else (data, data)
     shape = tuple(int(n) for n in finest.shape)

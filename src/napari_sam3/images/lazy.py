@@ -119,7 +119,7 @@ class LazyImage:
 
     @property
     def seen(self) -> Mapping[str, Any] | None:
-        """Contrast and channels of the model's view as plain values; None if nobody chose them."""
+        """Contrast and channels of the model's view as plain values, None for the default."""
         return None
 
     @cached_property

@@ -23,7 +23,7 @@ Pixels = npt.NDArray[Any]
 #: Most bytes of pixels in a sample for contrast limits, and of the chunks read for it.
 SAMPLE_BYTES = 4_000_000
 READ_BYTES = 16_000_000
-# Sampled blocks along each axis of a plane, whatever the size of the chunks.
+# Sampled blocks along each axis of a plane, for chunks of any size.
 FEWEST_BLOCKS, MOST_BLOCKS = 4, 16
 # The averaging in a level with fewer pixels hides the brightest and the darkest ones.
 ENOUGH_PIXELS = 512 * 512

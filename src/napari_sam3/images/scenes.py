@@ -1,4 +1,4 @@
-"""The images inside one file: series of a TIFF, wells of a plate, scenes of a microscope's file."""
+"""Images inside one file: series of a TIFF, fields of a plate, scenes of a microscope file."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from .tiff_file import tiff_of
 
 __all__ = ["BIOIO_SUFFIXES", "is_zarr", "natural_order", "open_scene", "scenes_of"]
 
-#: Files of microscopes that bioio's readers open.
+#: Microscope files that the readers of bioio open.
 BIOIO_SUFFIXES = {".czi", ".lif", ".nd2"}
-# Small pictures that slide scanners add to a slide.
-_BESIDE_SLIDES = {"thumbnail", "label", "macro"}
+# Series that slide scanners add to the image of a slide.
+_SLIDE_EXTRAS = {"thumbnail", "label", "macro"}
 _DEEPEST = 3
 
 
@@ -29,12 +29,12 @@ def scenes_of(path: str | os.PathLike[str]) -> tuple[str, ...]:
     Parameters
     ----------
     path : str or path-like
-        A TIFF, an OME-Zarr image, plate or group, a file of a microscope, or any other image.
+        A TIFF, an OME-Zarr image, plate or group, a microscope file, or any other image.
 
     Returns
     -------
     tuple of str
-        For `open_scene`; one empty name where there is only one image.
+        Names for `open_scene`. A file of one image has one empty name.
 
     Raises
     ------
@@ -54,10 +54,10 @@ def scenes_of(path: str | os.PathLike[str]) -> tuple[str, ...]:
             return bioio_scenes(path)
     except ImageError:
         raise
-    except Exception as error:  # the readers of many formats raise as many kinds
+    except Exception as error:  # each reader raises exceptions of its own
         raise ImageError(
-            f"the images in {str(path)!r} cannot be listed: {_reason(error)}. Expected a whole "
-            "TIFF, OME-Zarr, CZI, LIF or ND2. Check the file"
+            f"the images in {str(path)!r} cannot be listed: {_reason(error)}. Expected a complete "
+            "TIFF, OME-Zarr, CZI, LIF or ND2. Check the file."
         ) from error
     return ("",)
 
@@ -70,12 +70,12 @@ def open_scene(path: str | os.PathLike[str], scene: str = "") -> LazyImage:
     path : str or path-like
         The file.
     scene : str
-        A name from `scenes_of`; the first image if empty.
+        Name from `scenes_of`. The empty name is the first image.
 
     Raises
     ------
     sam3.errors.ImageError
-        If there is no such image, or it cannot be opened.
+        If the image does not exist or cannot be opened.
     """
     path = Path(path)
     suffix = path.suffix.lower()
@@ -87,7 +87,7 @@ def open_scene(path: str | os.PathLike[str], scene: str = "") -> LazyImage:
 
 
 def natural_order(text: str) -> list[tuple[int, int, str]]:
-    """Return a key by which "image 2" comes before "image 10"."""
+    """Return a sort key that places "image 2" before "image 10"."""
     parts = re.findall(r"\d+|\D+", text)
     return [(0, int(p), p) if p.isdecimal() else (1, 0, p.lower()) for p in parts]
 
@@ -110,7 +110,7 @@ def _zarr_scenes(path: Path) -> tuple[str, ...]:
 
 
 def _images_inside(group: Any, depth: int = _DEEPEST) -> Iterator[str]:
-    """Yield the paths of images in a group; those of a plate by its metadata, which is quicker."""
+    """Yield the paths of images in a group. Those of a plate come from its metadata, for speed."""
     about = _about(group)
     plate = about.get("plate")
     if isinstance(plate, Mapping):
@@ -120,7 +120,7 @@ def _images_inside(group: Any, depth: int = _DEEPEST) -> Iterator[str]:
                 yield f"{row}/{field['path']}"
         return
     for name, child in group.groups():
-        # Labels are images of their own, of the image that they lie in.
+        # The labels of an image are stored as images, in a group of this name.
         if "multiscales" in _about(child):
             yield name
         elif depth > 1 and name != "labels":
@@ -139,7 +139,7 @@ def _tiff_scenes(path: Path) -> tuple[str, ...]:
         kept = [
             number
             for number, one in enumerate(series)
-            if str(one.name).lower() not in _BESIDE_SLIDES and len(one.shape) >= 2
+            if str(one.name).lower() not in _SLIDE_EXTRAS and len(one.shape) >= 2
         ]
     return tuple(map(str, kept)) if len(kept) > 1 else ("",)
 

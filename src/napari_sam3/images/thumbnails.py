@@ -1,4 +1,4 @@
-"""Small pictures of images, for lists of them."""
+"""Thumbnails of images, for lists."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from .scenes import BIOIO_SUFFIXES, open_scene
 
 __all__ = ["read_thumbnail"]
 
-#: Images of which more would have to be read get no picture.
+#: Images that take more bytes to read have no thumbnail.
 MOST_BYTES = 1 << 27
 _PERCENTILES = (0.5, 99.5)
 
 
 def read_thumbnail(path: Path, scene: str = "", side: int = 48) -> npt.NDArray[np.uint8] | None:
-    """Return a small picture (h x w x 3) of the middle plane; None if it would take too long.
+    """Return a thumbnail (h x w x 3) of the middle plane, None if reading would take too long.
 
     Raises
     ------
@@ -41,8 +41,8 @@ def read_thumbnail(path: Path, scene: str = "", side: int = 48) -> npt.NDArray[n
         plane = np.asarray(data[(*leading, slice(None, None, step), slice(None, None, step))])
     except ImageError:
         raise
-    except Exception as error:  # the readers of many formats raise as many kinds
-        raise ImageError(f"{path.name!r} cannot be read: {error}. Expected an image") from error
+    except Exception as error:  # each reader raises exceptions of its own
+        raise ImageError(f"{path.name!r} cannot be read: {error}. Expected an image.") from error
     finally:
         image.close()
     values = np.nan_to_num(plane.astype(np.float32), posinf=0, neginf=0)

@@ -1,4 +1,4 @@
-"""Which pages of a TIFF are its image: its series, a stack of equal ones, or a chosen one."""
+"""Pages of a TIFF that form its image: one series, or a stack of several equal ones."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ TIFF_SUFFIXES = {
     ".scn",
 }
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-#: Formats whose further series are thumbnails, labels of slides and the like.
+#: Slide formats, whose other series are thumbnails, slide labels and macro images.
 _FIRST_COUNTS = {"svs", "ndpi", "qpi", "philips", "bif", "avs", "lsm"}
-# Letters for the axis along which series are stacked: images, then those that mean nothing else.
+# Letters for a new axis of stacked series: I for images, then letters without a meaning.
 _STACKED = "IRAQ"
-# Series named in an error.
+# Series listed in an error.
 MOST_NAMED = 5
 
 
 @dataclass(frozen=True, eq=False)
 class TiffImage:
-    """The image of an open TIFF.
+    """Image of an open TIFF.
 
     Parameters
     ----------
     file : tifffile.TiffFile
-        Open.
+        Open file.
     series : tifffile.TiffPageSeries
-        Its pages. A stack of several series is a series of its own, without coarser levels.
+        Pages of the image. A stack of several series is a new series, without coarser levels.
     number : int, optional
-        Which series of the file it is; None for a stack.
+        Number of the series in the file, None for a stack.
     """
 
     file: Any
@@ -55,10 +55,10 @@ class TiffImage:
 
 
 def tiff_of(path: Path) -> tuple[Path, int | None] | None:
-    """Return the TIFF that a path means and the number of a series in it; None for other files.
+    """Return the TIFF of a path and the number of a series in it, None for other files.
 
-    A TIFF is known by its name or by its first bytes. ``cells.tif/1`` is the second series of
-    ``cells.tif``.
+    A TIFF is recognized by its suffix or its first bytes. ``cells.tif/1`` is the second series
+    of ``cells.tif``.
     """
     if _is_tiff(path):
         return path, None
@@ -71,21 +71,21 @@ def tiff_of(path: Path) -> tuple[Path, int | None] | None:
 def open_tiff(path: Path, number: int | None = None) -> Iterator[TiffImage]:
     """Open a TIFF and find its image, without reading pixels.
 
-    Pages that were written one by one, and other series of equal shape and data type, are one
-    stack, as in ImageJ. Coarser levels, masks and the thumbnails of slides do not count.
+    Pages written one by one, and other series of equal shape and data type, form one stack, as in
+    ImageJ. Coarser levels, masks and the thumbnails of slides are ignored.
 
     Parameters
     ----------
     path : Path
         The file.
     number : int, optional
-        Which series, where the file holds several.
+        Number of a series, if the file holds several.
 
     Raises
     ------
     sam3.errors.ImageError
-        If it holds images that differ and none is chosen, if it is cut short, or if a library is
-        missing that reads it.
+        If the file holds images of several shapes or types and none is chosen, if it is
+        truncated, or if a library that reads it is not installed.
     """
     import tifffile
 
@@ -104,7 +104,7 @@ def _is_tiff(path: Path) -> bool:
     try:
         with path.open("rb") as file:
             return file.read(4) in _MAGIC
-    except OSError:  # reported when it is opened
+    except OSError:  # opening the file reports the error
         return False
 
 
@@ -114,12 +114,14 @@ def _image(file: Any, path: Path, number: int | None) -> TiffImage:
         if number >= len(found):
             raise ImageError(
                 f"no image {number} in {str(path)!r}: it holds {_listed(path, range(len(found)))}. "
-                "Give the path of one of them"
+                "Give the path of one of them."
             )
         return TiffImage(file, found[number], number)
+    # Other series may be coarser levels, masks or, in slides, thumbnails.
     numbers = [at for at, one in enumerate(found) if at == 0 or not _is_extra(one)]
     if len(numbers) == 1 or found[0].kind in _FIRST_COUNTS:
         return TiffImage(file, found[0], 0)
+    # Equal series form a stack.
     chosen = [found[at] for at in numbers]
     stacked = _stacked(chosen)
     if stacked is not None:
@@ -129,7 +131,7 @@ def _image(file: Any, path: Path, number: int | None) -> TiffImage:
     )
     raise ImageError(
         f"{str(path)!r} holds {len(chosen)} images that differ: {kinds}. Expected pages of one "
-        f"shape and data type. Give the path of one of them: {_listed(path, numbers)}"
+        f"shape and data type. Give the path of one of them: {_listed(path, numbers)}."
     )
 
 
@@ -144,7 +146,7 @@ def _listed(path: Path, numbers: Sequence[int]) -> str:
 
 
 def _stacked(series: Sequence[Any]) -> Any:
-    """Return equal series as one, along a new first axis; None if they differ."""
+    """Return equal series as one series along a new first axis, None if they differ."""
     import tifffile
 
     first = series[0]
@@ -153,7 +155,7 @@ def _stacked(series: Sequence[Any]) -> Any:
     if any(one.transform is not None for one in series):
         return None
     pages = [page for one in series for page in one]
-    # Some files describe many planes by one page.
+    # In some files one page describes many planes.
     if len(pages) * math.prod(first.keyframe.shape) != len(series) * math.prod(first.shape):
         return None
     letter = next((letter for letter in _STACKED if letter not in first.axes), None)
@@ -164,14 +166,14 @@ def _stacked(series: Sequence[Any]) -> Any:
 
 
 def _check_complete(file: Any, series: Any, path: Path) -> None:
-    """Refuse a file that ends before its pages do, or describes more of them than it holds."""
+    """Raise ImageError if the file is truncated, or describes more values than it holds."""
     _check_chain(file, path)
     described, held = _described(file), sum(math.prod(one.shape) for one in file.series)
     if described > held:
-        raise _cut_short(path, f"it describes {described} values and holds {held}")
+        raise _incomplete(path, f"it describes {described} values and holds {held}")
     missing = sum(page is None for page in series)
     if missing:
-        raise _cut_short(path, f"{missing} of its {len(series)} pages are missing")
+        raise _incomplete(path, f"{missing} of its {len(series)} pages are missing")
     if series.dataoffset is not None and not series.is_multifile:
         _check_end(file, series.dataoffset + series.nbytes, path)
         return
@@ -183,11 +185,11 @@ def _check_complete(file: Any, series: Any, path: Path) -> None:
 def _check_end(file: Any, end: int, path: Path) -> None:
     size = file.filehandle.size
     if end > size:
-        raise _cut_short(path, f"its pixels reach to byte {end} of {size}")
+        raise _incomplete(path, f"its pixels reach to byte {end} of {size}")
 
 
 def _check_chain(file: Any, path: Path) -> None:
-    """Check that the last page is the last: each one says where the next one is."""
+    """Raise ImageError if the last page points to another one, as in a truncated file."""
     form, handle = file.tiff, file.filehandle
     place = file.pages[-1].offset
     handle.seek(place)
@@ -198,11 +200,11 @@ def _check_chain(file: Any, path: Path) -> None:
     except struct.error:
         following = -1
     if following:
-        raise _cut_short(path, f"the page after its page {len(file.pages)} cannot be found")
+        raise _incomplete(path, f"the page after its page {len(file.pages)} cannot be found")
 
 
 def _described(file: Any) -> int:
-    """Return how many values a file describes in a way that its pages do not bear out, else 0."""
+    """Return the number of values in a description that tifffile rejected, else 0."""
     from tifffile.tifffile import shaped_description_metadata
 
     first, kind = file.pages.first, file.series[0].kind
@@ -215,14 +217,14 @@ def _described(file: Any) -> int:
         if first.is_shaped and kind != "shaped":
             shape: Any = shaped_description_metadata(first.is_shaped)["shape"]
             return int(math.prod(shape))
-    except (LookupError, TypeError, ValueError):  # no description that could be held against it
+    except (LookupError, TypeError, ValueError):  # an invalid description proves nothing
         pass
     return 0
 
 
-def _cut_short(path: Path, why: str) -> ImageError:
+def _incomplete(path: Path, why: str) -> ImageError:
     return ImageError(
-        f"{str(path)!r} is incomplete: {why}. Expected all pages. Copy or write the file again"
+        f"{str(path)!r} is incomplete: {why}. Expected all pages. Copy or write the file again."
     )
 
 
@@ -237,10 +239,10 @@ def _check_codec(page: Any, path: Path) -> None:
             import imagecodecs  # noqa: F401
         except ImportError:
             raise ImageError(
-                f"{str(path)!r} is compressed by {name}, which needs imagecodecs, and that is not "
-                "installed; pip install imagecodecs"
+                f"{str(path)!r} is compressed by {name}, which needs imagecodecs. Install it: pip "
+                "install imagecodecs."
             ) from error
         raise ImageError(
             f"{str(path)!r} is compressed by {name}, which cannot be read. Expected no "
-            "compression, or LZW, Deflate or Zstandard. Save the file again in one of these"
+            "compression, LZW, Deflate or Zstandard. Save the file again in one of these."
         ) from error

@@ -1,4 +1,4 @@
-"""Files of labels beside images: written whole, and never over what another program wrote."""
+"""Label files in the folder of their images, never overwriting those of other programs."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from .output_files import ExportError
 
 __all__ = ["ENDINGS", "LabelFiles", "read_table", "table_path"]
 
-#: How the names of files of labels end, by format.
+#: Endings of label files, by format.
 ENDINGS = {
     "ome-tiff": ".labels.ome.tif",
     "tiff": ".labels.tif",
     "ome-zarr": ".labels.ome.zarr",
 }
 _NAME = re.compile(r"(?P<stem>.*\.labels)(?:-(?P<number>\d+))?(?P<end>\.[^/\\]*)")
-#: What tells one state of a file from another.
+#: Modification time, size and inode of a file, which identify its state.
 Stamp = tuple[int, int, int]
 
 
 def table_path(labels: Path) -> Path:
-    """Return where the table of objects of a file of labels is, such as ``cells.labels.csv``."""
+    """Return the path of the object table of a label file, such as ``cells.labels.csv``."""
     found = _NAME.fullmatch(labels.name)
     if found is None:
         return labels.with_suffix(".csv")
@@ -42,16 +42,17 @@ def table_path(labels: Path) -> Path:
 
 
 def read_table(labels: Path) -> ObjectTable | None:
-    """Return what is known of the objects of a file of labels; None if nothing is.
+    """Return the object table of a label file, None if it has none.
 
-    An OME-Zarr keeps it itself; beside other files there may be a table of the same name.
+    An OME-Zarr stores the table as properties of its labels. Other files have a CSV file of the
+    same name.
     """
     if labels.is_dir():
         from .ome_zarr import open_labels
 
         try:
             found = ObjectTable.from_properties(open_labels(labels, read_only=True).properties)
-        except ImageError:  # another zarr
+        except ImageError:  # not OME-Zarr labels
             return None
         return found if found.rows else None
     path = table_path(labels)
@@ -59,32 +60,32 @@ def read_table(labels: Path) -> ObjectTable | None:
         return None
     try:
         return ObjectTable.read(path)
-    except ExportError:  # a table of something else
+    except ExportError:  # not an object table
         return None
 
 
 @dataclass(eq=False)
 class LabelFiles:
-    """Reads and writes files of labels, and notices when others change them.
+    """Reads and writes label files, and detects changes by other programs.
 
     Parameters
     ----------
     format : {"ome-tiff", "tiff", "ome-zarr"}
-        In which labels are written.
+        Format in which labels are written.
     """
 
     format: str = "ome-tiff"
     _seen: dict[Path, Stamp] = field(default_factory=dict, repr=False)
 
     def read(self, path: Path, shape: tuple[int, ...]) -> npt.NDArray[Any] | None:
-        """Return the labels in a file for an image of this shape; None if there is no file.
+        """Return the labels in a file for an image of this shape, None without a file.
 
-        From now on the file may be written over, as long as nobody else changes it.
+        `write` may replace a file that was read, unless another program has changed it since.
 
         Raises
         ------
         sam3.errors.ImageError
-            If it cannot be read, holds no labels, or has another shape.
+            If the file cannot be read, does not hold labels, or has another shape.
         """
         if not path.exists():
             return None
@@ -93,17 +94,17 @@ class LabelFiles:
         try:
             found = image.data[0] if image.multiscale else image.data
             if tuple(found.shape) != shape and np.prod(found.shape) == np.prod(shape):
-                found = np.asarray(found[...]).reshape(shape)  # axes of length 1 come and go
+                found = np.asarray(found[...]).reshape(shape)  # formats drop axes of length 1
             if tuple(found.shape) != shape:
                 raise ImageError(
                     f"the labels {path.name!r} do not fit the image: they have shape "
-                    f"{tuple(found.shape)}. Expected {shape}. They are left alone; move them away "
-                    "to be rid of this message"
+                    f"{tuple(found.shape)}. Expected {shape}. Move the file away to label this "
+                    "image from scratch."
                 )
             if np.dtype(found.dtype).kind not in "iub":
                 raise ImageError(
-                    f"{path.name!r} holds no labels but {found.dtype}. Expected whole numbers. It "
-                    "is left alone"
+                    f"{path.name!r} holds values of type {found.dtype}. Expected integer labels. "
+                    "Move the file away to label this image from scratch."
                 )
             labels = np.array(found[...])
         finally:
@@ -112,7 +113,7 @@ class LabelFiles:
         return labels
 
     def is_changed(self, path: Path) -> bool:
-        """Whether a file is there that was not read or written by this object as it is now."""
+        """Whether a file exists in a state that this object has neither read nor written."""
         return path.exists() and _stamp(path) != self._seen.get(path)
 
     def write(
@@ -123,17 +124,17 @@ class LabelFiles:
         axes: ImageAxes | None = None,
         table: ObjectTable | None = None,
     ) -> Path:
-        """Write labels, whole or not at all, and with a table of objects if one is given.
+        """Write labels atomically, with an object table if one is given.
 
         Returns
         -------
         Path
-            Where they are: under another name if somebody else has changed the file.
+            The file written. It has another name if another program has changed the file.
 
         Raises
         ------
         ExportError
-            If they cannot be written; the file is as it was then.
+            If the labels cannot be written. An existing file is then unchanged.
         """
         from .formats.choice import export_labels
 
@@ -146,13 +147,13 @@ class LabelFiles:
         return path
 
     def remove(self, path: Path) -> None:
-        """Delete labels that this object wrote; others are left alone."""
+        """Delete a label file unless another program wrote or changed it."""
         if path.exists() and not self.is_changed(path):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _free_name(path: Path) -> Path:
-    """Return the next name that is free: cells.labels-2.ome.tif after cells.labels.ome.tif."""
+    """Return the next free name: cells.labels-2.ome.tif after cells.labels.ome.tif."""
     found = _NAME.fullmatch(path.name)
     stem, end = (found["stem"], found["end"]) if found else (path.stem, path.suffix)
     number = int(found["number"] or 1) if found else 1
@@ -164,7 +165,7 @@ def _free_name(path: Path) -> Path:
 
 
 def _stamp(path: Path) -> Stamp:
-    """Return what changes with a file; of a folder, that of its newest file."""
+    """Return the state of a file, or the newest time, total size and count of a folder's files."""
     if not path.is_dir():
         about = path.stat()
         return about.st_mtime_ns, about.st_size, about.st_ino

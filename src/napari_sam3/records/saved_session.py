@@ -1,7 +1,7 @@
-"""Saved sessions: labels, objects, prompts and the undo stack of an image, to go on tomorrow.
+"""Saved sessions: labels, objects, prompts and undo stack of an image, to resume later.
 
-A session file (`session_file`) holds operations to be replayed by a model; a saved session holds
-the pixels too, so that it opens as it was, without one.
+A session file (`session_file`) holds operations for replay with a model. A saved session also holds
+the pixels, so it opens unchanged and without a model.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ _PIECE = 1 << 20
 
 @dataclass(frozen=True, eq=False)
 class PlaneDrafts:
-    """The drafts of a plane, by its key."""
+    """Drafts of a plane, with its key."""
 
     key: Hashable
     hand: Hand
@@ -64,7 +64,7 @@ class PlaneDrafts:
 
 @dataclass(frozen=True, eq=False)
 class SavedEdit:
-    """Pixels before and after a change; those that did not change are 0 in both."""
+    """Pixels before and after a change. Unchanged pixels are 0 in both."""
 
     before: LabelWrite
     after: LabelWrite
@@ -72,7 +72,7 @@ class SavedEdit:
 
 @dataclass(frozen=True)
 class SavedLink:
-    """The parents of a label before and after a change."""
+    """Parents of a label before and after a change."""
 
     child: int
     before: tuple[int, ...]
@@ -81,39 +81,39 @@ class SavedLink:
 
 @dataclass(frozen=True, eq=False)
 class SavedStep:
-    """A step of the undo stack; see `napari_sam3.session.history.Step`.
+    """Step of the undo stack; see `napari_sam3.session.history.Step`.
 
     Parameters
     ----------
     key : hashable
-        Of the plane it happened on.
+        Key of the plane.
     before, after : Hand
         Drafts on that plane.
     wrote : bool
-        Whether it wrote to labels; otherwise it changed drafts alone.
+        Whether the step wrote to labels, or changed drafts only.
     edits : tuple of SavedEdit
-        What was written.
+        Changed pixels.
     links : tuple of SavedLink
-        What became of the parents of labels.
+        Changed parents of labels.
     added, removed, objects : tuple of int
-        Objects, by their place in `SavedSession.objects`: what came and went, and those of the
-        operation.
+        Objects that the step added and removed, and those of its operation, as indices of
+        `SavedSession.objects`.
     fresh : tuple of int
-        Ids that the label image holds since this step only.
+        Ids that first appear in the label image with this step.
     kind : str or None
-        Of the operation, if there is one.
+        Kind of the operation, if there is one.
     labels : tuple of int
-        Of the operation.
+        Labels of the operation.
     writes : tuple of LabelWrite
-        Of the operation.
+        Writes of the operation.
     policy : {"keep", "overwrite", "inside"}
-        In force when the step was taken.
+        Write policy at the time of the step.
     category : str
-        Class chosen when the step was taken.
+        Class chosen at the time of the step.
     batch : int
-        Steps in a row with the same number, other than 0, are undone together.
+        Consecutive steps with the same number, other than 0, are undone together.
     origin : hashable or None
-        Key of the plane from which it was done, where that is another one.
+        Key of the plane on which the user acted, if it is another one.
     """
 
     key: Hashable
@@ -137,38 +137,40 @@ class SavedStep:
 
 @dataclass(frozen=True, eq=False)
 class SavedSession:
-    """All there is to a session on one image.
+    """State of a session on one image.
 
     Parameters
     ----------
     image : ImageIdentity
-        Which image.
+        Identity of the image.
     path, scene : str
-        Where it was opened from; empty if that is not known.
+        Path and scene of the image, empty if unknown.
     shape : tuple of int
-        Of the label image.
+        Shape of the label image.
     dtype : str
-        Of the label image.
+        Data type of the label image.
     labels : tuple of LabelWrite
-        All pixels that are not background, plane by plane.
+        All pixels other than background, plane by plane.
     objects : tuple of AcceptedObject
-        All objects that are there or were, each once.
+        All present and removed objects, without duplicates.
     present : tuple of int
-        Those that are there, by their place in `objects`.
+        Present objects, as indices of `objects`.
     links : tuple of SavedLink
-        The parents of all labels that have any.
+        Parents by label.
     drafts : tuple of PlaneDrafts
-        Objects not accepted yet, with their prompts.
+        Draft objects with their prompts.
     steps : tuple of SavedStep
-        The undo stack, oldest first.
+        Undo stack, oldest step first.
     start : str
-        What the labels held before the first step, from `describe_labels`; empty if not known.
+        Labels before the first step, as described by `describe_labels`. Empty if unknown.
     classes : tuple of LabelClass
-        The classes offered.
+        Available classes.
     category : str
-        The class chosen.
+        Chosen class.
     mode : {"one", "many"}
+        Whether a prompt selects one object or all similar ones.
     policy : {"keep", "overwrite", "inside"}
+        Write policy.
     shown : hashable or None
         Key of the plane shown.
     """
@@ -281,21 +283,21 @@ _SAVED: Schema[SavedSession] = Schema(
 
 
 def write_saved_session(path: str | os.PathLike[str], saved: SavedSession) -> Path:
-    """Write a saved session, compressed, whole or not at all; what is there is replaced.
+    """Write a compressed saved session atomically, replacing an existing file.
 
     Raises
     ------
     RecordError
-        If it cannot be stored.
+        If the session cannot be stored.
     SessionFileError
-        If it is too large to be read again, or the file cannot be written.
+        If the session is too large, or the file cannot be written.
     """
     path = Path(path)
     content = dump({"format": FORMAT, "version": VERSION, **plain(saved)}, "the saved session")
     if len(content) > MAX_SESSION_BYTES:
         raise SessionFileError(
             f"the session is too large: {len(content)} bytes. Expected at most "
-            f"{MAX_SESSION_BYTES}. Save the labels instead"
+            f"{MAX_SESSION_BYTES}. Save the labels instead."
         )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -303,13 +305,13 @@ def write_saved_session(path: str | os.PathLike[str], saved: SavedSession) -> Pa
     except OSError as error:
         raise SessionFileError(
             f"{str(path)!r} cannot be written: {error.strerror or error}. Expected a folder with "
-            "room. Choose another folder, or free some space"
+            "free space. Choose another folder, or free some space."
         ) from error
     return path
 
 
 def read_saved_session(path: str | os.PathLike[str]) -> SavedSession:
-    """Read a saved session; the keys of its planes are `PlaneIndex`.
+    """Read a saved session. The keys of its planes are `PlaneIndex`.
 
     Raises
     ------
@@ -323,7 +325,7 @@ def read_saved_session(path: str | os.PathLike[str]) -> SavedSession:
         reason = getattr(error, "strerror", None) or error
         raise SessionFileError(
             f"{str(path)!r} cannot be read: {reason}. Expected a session that napari-sam3 saved. "
-            "Check the file"
+            "Check the file."
         ) from error
     try:
         found = parse(content, "the saved session")
@@ -335,13 +337,13 @@ def read_saved_session(path: str | os.PathLike[str]) -> SavedSession:
     except RecordError as error:
         raise SessionFileError(
             f"{str(path)!r} is not a saved session of this version: {error}. Expected a file of "
-            '"Save session". Choose another file'
+            '"Save session". Choose another file.'
         ) from error
     return saved
 
 
 def _content(path: Path) -> bytes:
-    """Unpack at most a little more than is allowed."""
+    """Decompress the file, and stop soon after the largest size allowed."""
     content = bytearray()
     with gzip.open(path, "rb") as file:
         while len(content) <= MAX_SESSION_BYTES and (piece := file.read(_PIECE)):
@@ -352,13 +354,13 @@ def _content(path: Path) -> bytes:
 
 
 def _check(saved: SavedSession) -> None:
-    """Refuse numbers of objects that there are not, and more pixels than fit into memory."""
+    """Raise RecordError for invalid indices of objects, too many pixels or planes outside."""
     count = len(saved.objects)
     for step in saved.steps:
         if any(at >= count for at in (*step.added, *step.removed, *step.objects)):
-            raise RecordError(f"a step names an object beyond the {count} there are")
+            raise RecordError(f"a step names an object beyond the {count} objects of the session")
     if any(at >= count for at in saved.present):
-        raise RecordError(f"it names an object beyond the {count} there are")
+        raise RecordError(f"it names an object beyond the {count} objects of the session")
     size = sum(labels_text_bytes(w.text) for w in _writes(saved) if isinstance(w, PackedWrite))
     size += sum(one.draft.seed.crop.size for one in saved.objects if one.draft.seed is not None)
     if size > MAX_UNPACKED_BYTES:

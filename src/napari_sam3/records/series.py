@@ -1,4 +1,4 @@
-"""The record of a series of images: what became of each, and which one was open last."""
+"""Record of a series of images: the state of each image, and the one opened last."""
 
 from __future__ import annotations
 
@@ -32,25 +32,25 @@ ImageState = Literal["todo", "work", "done", "skipped"]
 
 
 class SeriesError(Sam3Error, OSError):
-    """A series whose record or labels cannot be read or written, or that somebody else has open."""
+    """The record or labels of a series cannot be read or written, or another user has it open."""
 
 
 @dataclass(frozen=True)
 class ImageEntry:
-    """What is known of an image.
+    """State of an image in a series.
 
     Parameters
     ----------
     state : {"todo", "work", "done", "skipped"}
-        What became of it.
+        Progress on the image.
     note : str
-        Why it cannot be labelled, or what is odd about it; mostly empty.
+        Why the image cannot be labelled, or a warning about it. Usually empty.
     labels : str
-        Name of its file of labels; empty before there is one.
+        Name of the label file, empty without one.
     objects : int
-        How many objects it has.
+        Number of objects.
     time : str
-        Of the last change, ISO 8601 in UTC; empty before there was one.
+        Time of the last change, ISO 8601 in UTC. Empty before the first change.
     """
 
     state: ImageState = "todo"
@@ -62,14 +62,14 @@ class ImageEntry:
 
 @dataclass(frozen=True)
 class SeriesRecord:
-    """The content of the record.
+    """Content of the record.
 
     Parameters
     ----------
     current : str
-        Key of the image that was open last; empty for none.
+        Key of the image opened last, empty for none.
     images : mapping of str to ImageEntry
-        By key; images without an entry are to do.
+        States of images by their keys. Images without an entry are "todo".
     """
 
     current: str = ""
@@ -99,12 +99,12 @@ _SERIES: Schema[SeriesRecord] = Schema(
 
 
 def read_series_record(path: Path) -> SeriesRecord:
-    """Read the record of a series; an empty one where there is none.
+    """Read the record of a series. A missing file gives an empty record.
 
     Raises
     ------
     SeriesError
-        If the file cannot be read, is damaged, or another version wrote it.
+        If the file cannot be read, is damaged, or was written by another version.
     """
     try:
         content = read_bounded(path, MAX_BYTES)
@@ -113,7 +113,7 @@ def read_series_record(path: Path) -> SeriesRecord:
     except OSError as error:
         raise SeriesError(
             f"the record {str(path)!r} cannot be read: {error.strerror or error}. Expected a file "
-            "of napari-sam3. Check its permissions"
+            "of napari-sam3. Check its permissions."
         ) from error
     try:
         found = parse(content, "the series")
@@ -123,18 +123,18 @@ def read_series_record(path: Path) -> SeriesRecord:
         return _SERIES.read(found)
     except RecordError as error:
         raise SeriesError(
-            f"the record {str(path)!r} is damaged: {error}. Move it away to begin a new one; the "
-            "labels are not touched"
+            f"the record {str(path)!r} is damaged: {error}. Move it away to start a new one. The "
+            "labels are kept."
         ) from error
 
 
 def write_series_record(path: Path, series: SeriesRecord) -> None:
-    """Write the record of a series, whole or not at all.
+    """Write the record of a series atomically.
 
     Raises
     ------
     SeriesError
-        If it cannot be written.
+        If the record cannot be written.
     """
     content: dict[str, Any] = {"format": FORMAT, "version": VERSION, **plain(series)}
     try:
@@ -143,6 +143,6 @@ def write_series_record(path: Path, series: SeriesRecord) -> None:
     except OSError as error:
         raise SeriesError(
             f"the record {str(path)!r} cannot be written: {error.strerror or error}. Expected a "
-            "folder with room that may be written to. Free some space, or choose another folder "
-            "for the labels"
+            "writable folder with free space. Free some space, or choose another folder for the "
+            "labels."
         ) from error

@@ -1,4 +1,4 @@
-"""A lock on the labels of a series, which says who has it open and since when."""
+"""Lock on the labels of a series, which records who has opened it and when."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ _MOST_BYTES = 4096
 
 
 class SeriesInUseError(SeriesError):
-    """A series that somebody else has open."""
+    """Another user or process has the series open."""
 
 
 @dataclass(eq=False)
 class SeriesLock:
-    """Held from `take` until `release`, or until the process is gone, however it ends.
+    """Lock held from `take` until `release` or the end of the process, even by a crash.
 
     Parameters
     ----------
     path : Path
-        Of the lock's file.
+        Lock file.
     """
 
     path: Path
@@ -41,12 +41,12 @@ class SeriesLock:
 
     @classmethod
     def take(cls, folder: Path) -> SeriesLock:
-        """Lock a folder of labels, which is made if need be.
+        """Lock a folder of labels, created if it does not exist.
 
         Raises
         ------
         SeriesInUseError
-            If somebody has it; the message says who, on which computer, and since when.
+            If another process holds the lock. The message names its user, computer and start.
         SeriesError
             If the folder cannot be written to.
         """
@@ -57,7 +57,7 @@ class SeriesLock:
         except OSError as error:
             raise SeriesError(
                 f"the folder {_short(folder)!r} cannot be written to: {error.strerror or error}. "
-                "Expected a folder for labels. Choose another one"
+                "Expected a writable folder. Choose another one."
             ) from error
         try:
             lock._hold(descriptor)
@@ -68,9 +68,9 @@ class SeriesLock:
         return lock
 
     def release(self) -> None:
-        """Let others have it."""
+        """Release the lock."""
         if self._descriptor is not None:
-            # The file stays: another process may have opened it, and would lock a deleted one.
+            # Keep the file: a process that has opened it would otherwise lock a deleted file.
             with contextlib.suppress(OSError):
                 os.ftruncate(self._descriptor, 0)
             os.close(self._descriptor)
@@ -80,13 +80,13 @@ class SeriesLock:
         before = _read(descriptor)
         try:
             free = try_hold(descriptor)
-        except OSError:  # the file system has no locks: what the file says must do
+        except OSError:  # a file system without locks: decide by the content of the file
             free = not before or _is_gone(before)
         if not free:
             raise SeriesInUseError(
                 f"{_short(self.path.parent)!r} is open elsewhere: {_who(before)}. Expected one "
-                "person at a time. Choose another folder for your labels, or wait; if nobody has "
-                f"it open, delete {self.path.name}"
+                "person at a time. Wait, or choose another folder for your labels. If it is not "
+                f"open anywhere, delete {self.path.name}."
             )
         about = {
             "user": _user(),
@@ -101,7 +101,7 @@ class SeriesLock:
         except OSError as error:
             raise SeriesError(
                 f"the folder {_short(self.path.parent)!r} cannot be written to: "
-                f"{error.strerror or error}. Expected some free space. Choose another folder"
+                f"{error.strerror or error}. Expected some free space. Choose another folder."
             ) from error
 
 
@@ -115,7 +115,7 @@ def _read(descriptor: int) -> dict[str, Any]:
 
 
 def _short(folder: Path) -> str:
-    """Return the folder above that of the record, from the working directory if it lies there."""
+    """Return the parent folder, relative to the working directory if it lies there."""
     folder = folder.parent
     with contextlib.suppress(ValueError, OSError):
         folder = folder.relative_to(Path.cwd())
@@ -127,7 +127,7 @@ def _who(about: dict[str, Any]) -> str:
     with contextlib.suppress(ValueError):
         since = f"{datetime.fromisoformat(since).astimezone():%Y-%m-%d %H:%M}"
     return (
-        f"by {about.get('user', 'somebody')} on {about.get('host', 'a computer')} "
+        f"by {about.get('user', 'an unknown user')} on {about.get('host', 'an unknown computer')} "
         f"(process {about.get('process', 'unknown')}) since {since or 'an unknown time'}"
     )
 
@@ -145,4 +145,4 @@ def _user() -> str:
     try:
         return getpass.getuser()
     except (OSError, KeyError, ImportError):  # no name for this user id
-        return "somebody"
+        return "an unknown user"

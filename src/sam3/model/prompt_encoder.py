@@ -137,7 +137,7 @@ class PromptEncoder(nn.Module):
         mask : Tensor, shape (B, 1, 4 * size, 4 * size), optional
             Logits.
         size : int, optional
-            Side of the token grid if there is no mask.
+            Side of the token grid without a mask.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""The linear layers of a block, with weights packed for one pass over an image on a CPU."""
+"""The linear layers of a block, with weights packed for one image on a CPU."""
 
 from __future__ import annotations
 

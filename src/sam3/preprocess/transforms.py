@@ -45,7 +45,7 @@ def rgb_image(image: Any) -> npt.NDArray[np.uint8]:
     image : PIL.Image.Image, ndarray or Tensor
         A PIL image of any mode; an array H x W or H x W x 1, 3 or 4; or a tensor C x H x W. Values
         are uint8, bool, floating point in [0, 1], or wider integers. Wider integers are stretched
-        between their 0.1 and 99.9 percentiles, since 16-bit cameras seldom use their whole range.
+        between their 0.1 and 99.9 percentiles, since 16-bit cameras rarely use their whole range.
         A fourth channel is taken for alpha and dropped.
 
     Returns

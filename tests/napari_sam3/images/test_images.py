@@ -73,5 +73,5 @@ def test_planes_are_asked_for_with_their_ranges() -> None:
         plane_of(stack)
     with pytest.raises(ImageError, match=r"\(3, 6\) lies outside"):
         plane_of(stack, (3, 6))
-    with pytest.raises(ImageError, match="one plane only"):
+    with pytest.raises(ImageError, match="single plane"):
         plane_of(LoadedImage(np.zeros((20, 30, 3)), rgb=True), (0,))

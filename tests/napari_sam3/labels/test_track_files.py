@@ -98,7 +98,7 @@ def test_any_ids_and_volumes(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("parents", "message"),
     [
-        ({2: 3}, "still there on frame 4"),
+        ({2: 3}, "still present on frame 4"),
         ({1: 2}, "begins on frame 3, after its child"),
         ({2: 2}, "in a circle"),
         ({2: 9}, "track 9 has no pixels"),
@@ -234,7 +234,7 @@ def folder(tmp_path: Path) -> Path:
         ("1 0 2 0", "1 0 3 0", "track 1 is on frames 0 to 2 in the masks and on 0 to 3 in"),
         ("1 0 2 0\n", "", "track 1 is on frames 0 to 2 in the masks and on none in"),
         ("4 0 1 0", "4 0 1 2", "the parent 2 begins on frame 3, after its child 4"),
-        ("3 3 4 1", "3 3 4 2", "the parent 2 is still there on frame 5"),
+        ("3 3 4 1", "3 3 4 2", "the parent 2 is still present on frame 5"),
         ("2 3 5 1", "2 3 5 8", "track 8 has no pixels"),
         ("3 3 4 1", "2 3 5 1", "track 2 stands twice"),
     ],
@@ -363,7 +363,7 @@ def test_tables_of_others(tmp_path: Path) -> None:
         ("track_id,t,y,x\n1,0.5,1,1\n", "line 2"),
         ("track_id,t,y,x\n1,0,1,1\n1,0,2,2\n", "track 1 is twice on frame 0"),
         ("track_id,t,y,x,parent_id\n1,0,1,1,\n2,1,1,1,1\n2,2,1,1,\n", "track 2 has the parents"),
-        ("track_id,t,y,x,parent_id\n1,0,1,1,2\n2,0,1,1,\n", "the parent 2 is still there"),
+        ("track_id,t,y,x,parent_id\n1,0,1,1,2\n2,0,1,1,\n", "the parent 2 is still present"),
     ],
 )
 def test_tables_that_cannot_be_read_are_refused(content: str, message: str, tmp_path: Path) -> None:

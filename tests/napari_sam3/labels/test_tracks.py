@@ -90,8 +90,8 @@ SPANS = {1: (0, 2), 2: (3, 5), 3: (3, 4), 4: (0, 5), 5: (6, 6)}
         ({2: (1,), 1: (2,)}, r"the tracks (1 -> 2 -> 1|2 -> 1 -> 2) are each other's parents"),
         ({5: (2,), 2: (1,), 1: (5,)}, "in a circle"),
         ({1: (2,)}, "the parent 2 begins on frame 3, after its child 1 on frame 0"),
-        ({2: (3,)}, "the parent 3 is still there on frame 4, and its child 2 begins on frame 3"),
-        ({2: (1, 4)}, "the parent 4 is still there on frame 5"),
+        ({2: (3,)}, "the parent 3 is still present on frame 4, and its child 2 begins on frame 3"),
+        ({2: (1, 4)}, "the parent 4 is still present on frame 5"),
     ],
 )
 def test_parents_that_cannot_be_are_refused(

@@ -11,6 +11,7 @@ import numpy as np
 
 from napari_sam3.core.axes import ImageAxes
 from napari_sam3.images.lazy import open_image
+from napari_sam3.images.tiff_file import tiff_of
 from sam3.errors import ImageError
 
 from .cellpose import read_cellpose
@@ -106,7 +107,7 @@ def read_labels(
         If a library that the format needs is not installed.
     """
     path = Path(path)
-    if not path.exists():
+    if not path.exists() and tiff_of(path) is None:
         raise ImageError(f"there are no labels {str(path)!r}; check the path")
     name = input_format(path) if format is None else format
     if name != LABEL_IMAGE and name not in INPUTS:

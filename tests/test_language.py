@@ -1,0 +1,84 @@
+"""The language of the code: no words in docstrings, comments and messages that STYLE.md retired."""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+import tokenize
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SRC = Path(__file__).parent.parent / "src"
+
+#: Packages and modules whose language was edited.
+EDITED = (
+    "sam3",
+    "napari_sam3/core",
+    "napari_sam3/images",
+    "napari_sam3/labels/*.py",
+    "napari_sam3/records",
+    "napari_sam3/cli",
+)
+
+#: Words of the early code, each with the word of the field.
+RETIRED = {
+    r"told": "given, informed",
+    r"ask(?:s|ed|ing)? (?:a|the|its|of the) models?": "run the model, predict",
+    r"gone? on with|go(?:es|ing) on with": "continue, resume",
+    r"begun anew": "restarted",
+    r"in hand": "current, draft",
+    r"at hand": "in memory, loaded",
+    r"take(?:s|n)? up": "resume",
+    r"look(?:s|ed|ing)? at": "read, view, attend to",
+    r"look(?:s|ed|ing)? after": "manage",
+    r"beside": "next to, outside",
+    r"who(?:m)?ever|whatever|whichever": "name the subject",
+    r"is no (?:label|mask|image|plane|number|name|file)": "is not a",
+    r"(?:half|whole|once) (?:a|the) (?:record|plane|label|step)": "one per",
+    r"kept aside|keep aside|set aside": "hold out",
+    r"passed over|pass(?:es)? over": "skip",
+    r"cut short": "truncated, interrupted",
+    r"let(?:s)? go of": "release, close",
+    r"somebody|nobody|anybody": "the user, the caller",
+    r"seldom|hitherto|thereby|therein|thereof|whereby|wherein": "plain words",
+    r"come(?:s)? to (?:its|an) end": "end",
+    r"borne? out": "confirm",
+    r"hand(?:s|ed)? back": "return",
+    r"made up of": "consist of",
+    r"give(?:s|n)? way": "yield",
+}
+
+
+def texts(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield the lines and texts of the docstrings, comments and messages of a module."""
+    source = path.read_text(encoding="utf-8")
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.lineno, " ".join(node.value.split())
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            yield token.start[0], token.string
+
+
+@pytest.mark.parametrize("edited", EDITED)
+def test_code_uses_the_words_of_the_field(edited: str) -> None:
+    pattern = re.compile("|".join(rf"\b(?:{words})\b" for words in RETIRED), re.IGNORECASE)
+    modules = sorted(SRC.glob(edited if edited.endswith(".py") else f"{edited}/**/*.py"))
+    assert modules
+    retired = [
+        f"{path.relative_to(SRC)}:{line}: {match[0]!r} in {text[:90]!r}"
+        for path in modules
+        for line, text in texts(path)
+        for match in pattern.finditer(text)
+    ]
+    assert not retired, "\n".join(retired)
+
+
+def test_retired_words_are_found() -> None:
+    """The search itself works, in docstrings, messages and comments."""
+    for words, example in {"told": "as told", "in hand": "the mask in hand"}.items():
+        assert words in RETIRED
+        assert re.search(rf"\b(?:{words})\b", example)
