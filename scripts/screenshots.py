@@ -194,6 +194,15 @@ def dividing_cells() -> tuple[Any, Any]:
     return image, labels
 
 
+def save_labels(stage: Stage) -> None:
+    """Accept objects, and ask how to save them."""
+    stage.open_sample("coins")
+    for take in COINS[:2]:
+        stage.person.label(take)
+    stage.widget.panel.files.save.click()
+    stage.hand.rest()
+
+
 STATES: dict[str, Callable[[Stage], None]] = {
     "first-click": first_click,
     "accepted": accepted,
@@ -203,6 +212,7 @@ STATES: dict[str, Callable[[Stage], None]] = {
     "series": series,
     "error": error,
     "tracks": tracks,
+    "save-labels": save_labels,
 }
 
 
@@ -232,7 +242,13 @@ def take(name: str, path: Path) -> None:
         STATES[name](stage)
         hide_notifications(stage.viewer)
         stage.hand.rest()
-        _save(stage.viewer.screenshot(canvas_only=False, flash=False), path)
+        dialog = stage.widget.files.dialog
+        if dialog is None:
+            _save(stage.viewer.screenshot(canvas_only=False, flash=False), path)
+            return
+        from napari._qt.utils import QImg2array
+
+        _save(QImg2array(dialog.grab().toImage()), path)
 
 
 def hide_notifications(viewer: Any) -> None:

@@ -2,69 +2,46 @@
 
 from __future__ import annotations
 
+import os
 import re
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_sam3.core.axes import ImageAxes
 
+if TYPE_CHECKING:
+    from napari.layers import Labels
+
 __all__ = [
     "layer_axes",
+    "prefer_own_writers",
+    "save_labels",
+    "write_cellpose",
+    "write_cellpose_masks",
     "write_coco",
     "write_ctc",
     "write_geff",
+    "write_csv",
     "write_geojson",
     "write_imagej_rois",
+    "write_labelme",
     "write_ome_tiff",
     "write_ome_zarr",
     "write_tracks",
+    "write_parquet",
+    "write_tiff",
+    "write_via",
+    "write_yolo",
 ]
 
+_PLUGIN = "napari-sam3"
 # What napari calls axes that nobody has named.
 _UNNAMED = re.compile(r"-\d+|axis -?\d+")
-
-
-def write_ome_zarr(path: str, data: Any, attributes: Mapping[str, Any]) -> list[str]:
-    """Write a Labels layer as OME-Zarr 0.5, with the layer's table as properties."""
-    return _write("ome-zarr", path, data, attributes)
-
-
-def write_ome_tiff(path: str, data: Any, attributes: Mapping[str, Any]) -> list[str]:
-    """Write a Labels layer as TIFF with OME's metadata."""
-    return _write("ome-tiff", path, data, attributes)
-
-
-def write_imagej_rois(path: str, data: Any, attributes: Mapping[str, Any]) -> list[str]:
-    """Write the objects of a Labels layer for ImageJ's ROI Manager."""
-    return _write("imagej-roi", path, data, attributes)
-
-
-def write_geojson(path: str, data: Any, attributes: Mapping[str, Any]) -> list[str]:
-    """Write the objects of a Labels layer as QuPath reads them."""
-    return _write("geojson", path, data, attributes)
-
-
-def write_coco(path: str, data: Any, attributes: Mapping[str, Any]) -> list[str]:
-    """Write the objects of a Labels layer as COCO annotations."""
-    return _write("coco", path, data, attributes)
-
-
-def write_ctc(path: str, data: Any, attributes: Mapping[str, Any]) -> list[str]:
-    """Write a Labels layer through time as a result of the Cell Tracking Challenge."""
-    return _write("ctc", path, data, attributes)
-
-
-def write_geff(path: str, data: Any, attributes: Mapping[str, Any]) -> list[str]:
-    """Write the tracks of a Labels layer as a graph in GEFF."""
-    return _write("geff", path, data, attributes)
-
-
-def write_tracks(path: str, data: Any, attributes: Mapping[str, Any]) -> list[str]:
-    """Write the tracks of a Labels layer as a table."""
-    return _write("tracks", path, data, attributes)
 
 
 def layer_axes(attributes: Mapping[str, Any], ndim: int) -> ImageAxes:
@@ -93,7 +70,41 @@ def layer_axes(attributes: Mapping[str, Any], ndim: int) -> ImageAxes:
     return ImageAxes.of(names, **options)
 
 
-def _write(format_name: str, path: str, data: Any, attributes: Mapping[str, Any]) -> list[str]:
+def save_labels(
+    layer: Labels, path: str | os.PathLike[str], format: str | None = None, **options: Any
+) -> Path:
+    """Write a Labels layer, with its scale, units and table of objects.
+
+    Parameters
+    ----------
+    layer : Labels
+        Whether it is selected or not.
+    path, format, **options
+        As for `napari_sam3.labels.formats.choice.export_labels`.
+    """
+    data, attributes, _ = layer.as_layer_data_tuple()
+    return _save(format, path, data, attributes, **options)
+
+
+def prefer_own_writers() -> None:
+    """Have napari's dialog and a name ending in .tif take this plugin's writers for labels first.
+
+    napari's own TIFF of labels has no scale, and napari takes the writer that it met first.
+    """
+    from npe2 import PluginManager
+
+    known: list[Any] | None = getattr(PluginManager.instance()._contrib, "_writers", None)
+    if known is not None:  # an inner part of npe2, which may change
+        known.sort(key=lambda row: not row[-1].command.startswith(f"{_PLUGIN}."))
+
+
+def _save(
+    format_name: str | None,
+    path: str | os.PathLike[str],
+    data: Any,
+    attributes: Mapping[str, Any],
+    **options: Any,
+) -> Path:
     from napari_sam3.labels.formats.choice import export_labels
     from napari_sam3.labels.formats.object_table import ObjectTable
     from napari_sam3.labels.formats.tracks.choice import with_parents
@@ -106,16 +117,39 @@ def _write(format_name: str, path: str, data: Any, attributes: Mapping[str, Any]
     table = ObjectTable.from_features(features) if features is not None else ObjectTable()
     kept = (attributes.get("metadata") or {}).get(METADATA, {})
     table = with_parents(table, kept.get("parents", {}))
+    axes = layer_axes(attributes, labels.ndim)
+    return export_labels(labels, path, format_name, axes=axes, table=table, **options)
+
+
+def _write(format_name: str, path: str, data: Any, attributes: Mapping[str, Any]) -> list[str]:
+    """Write a Labels layer for napari's File > Save."""
+    from napari_sam3.labels.formats.choice import ALL_FORMATS
+
+    suffixes = ALL_FORMATS[format_name].suffixes
+    # The dialog gives a name as it was typed, perhaps without an end.
+    if not Path(path).suffix and not path.lower().endswith(suffixes):
+        path += suffixes[0]
     # Whoever saves has been asked by the dialog whether a file may be replaced.
-    written = export_labels(
-        labels,
-        path,
-        format_name,
-        axes=layer_axes(attributes, labels.ndim),
-        table=table,
-        overwrite=True,
-    )
-    return [str(written)]
+    return [str(_save(format_name, path, data, attributes, overwrite=True))]
+
+
+# Each is called with the path, the data and the attributes of a layer; returns what was written.
+write_ome_zarr = partial(_write, "ome-zarr")
+write_ome_tiff = partial(_write, "ome-tiff")
+write_tiff = partial(_write, "tiff")
+write_imagej_rois = partial(_write, "imagej-roi")
+write_geojson = partial(_write, "geojson")
+write_coco = partial(_write, "coco")
+write_yolo = partial(_write, "yolo")
+write_cellpose = partial(_write, "cellpose")
+write_cellpose_masks = partial(_write, "cellpose-masks")
+write_via = partial(_write, "via")
+write_labelme = partial(_write, "labelme")
+write_csv = partial(_write, "csv")
+write_parquet = partial(_write, "parquet")
+write_ctc = partial(_write, "ctc")
+write_geff = partial(_write, "geff")
+write_tracks = partial(_write, "tracks")
 
 
 def _warn_of_what_is_lost(attributes: Mapping[str, Any], ndim: int) -> None:

@@ -28,6 +28,7 @@ from .batch_panel import BatchPanel
 from .controls import LayerChoice, Offer, add_row, form, make_combo, make_text, put_items, worded
 from .find_panel import FindPanel
 from .focus import KeysPass
+from .label_files import LabelFilesPanel
 from .propagate_panel import PropagatePanel
 from .series_panel import SeriesPanel
 from .text import panel as panel_text
@@ -60,6 +61,8 @@ class Panel(QScrollArea):
         about the labels chosen.
     series : SeriesPanel
         Image after image, and saved sessions.
+    files : LabelFilesPanel
+        Saving and opening labels.
     finding : FindPanel
         Searches of the plane, and their candidates.
     propagation : PropagatePanel
@@ -103,6 +106,7 @@ class Panel(QScrollArea):
         self.offer, self.question = Offer(), Offer()
         self.finding, self.propagation, self.series = FindPanel(), PropagatePanel(), SeriesPanel()
         self.batch, self.advanced = BatchPanel(), Advanced()
+        self.files = LabelFilesPanel()
         self._name_controls()
         inner = QWidget()
         self._lay_out(inner)
@@ -261,7 +265,7 @@ class Panel(QScrollArea):
             stack.addWidget(part)
         stack.addLayout(_row(self.candidate, self.next_mask))
         stack.addLayout(grid)
-        for below in (self.finding, self.propagation, self.series, self.how_to):
+        for below in (self.files, self.finding, self.propagation, self.series, self.how_to):
             stack.addWidget(below)
         stack.addWidget(self.batch)
         stack.addWidget(self.advanced)

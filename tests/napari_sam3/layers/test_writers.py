@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,17 @@ import tifffile
 import zarr
 from napari.components import ViewerModel
 from napari.layers import Labels
+from napari.plugins._npe2 import file_extensions_string_for_layers
 from npe2 import PluginManifest
 from pycocotools.coco import COCO
 
 from napari_sam3.core.axes import ImageAxes
 from napari_sam3.images.lazy import open_image
+from napari_sam3.labels.formats.choice import FORMATS, export_labels
+from napari_sam3.labels.formats.reading import read_labels
 from napari_sam3.layers.label_layer import placement
-from napari_sam3.layers.writers import layer_axes
+from napari_sam3.layers.opened_labels import get_outlines_reader, layer_data
+from napari_sam3.layers.writers import layer_axes, prefer_own_writers
 
 PLACED: dict[str, Any] = {
     "scale": (30, 0.5, 0.25),
@@ -76,17 +81,83 @@ def test_ome_zarr(
     ]
 
 
-def test_ome_tiff_is_written_here_and_other_tiffs_by_napari(
-    viewer: ViewerModel, pixels: npt.NDArray[np.uint16], tmp_path: Path
-) -> None:
+def test_tiffs(viewer: ViewerModel, pixels: npt.NDArray[np.uint16], tmp_path: Path) -> None:
     path = save(viewer, tmp_path / "l.ome.tif")
     np.testing.assert_array_equal(tifffile.imread(path), pixels)
     axes = open_image(path).axes
     assert (axes.names, axes.units, axes.scale) == (AXES.names, AXES.units, AXES.scale)
+    with tifffile.TiffFile(save(viewer, tmp_path / "m.tif", "napari-sam3")) as file:
+        assert file.is_imagej
+    assert open_image(tmp_path / "m.tif").axes.scale == AXES.scale
+
+
+def test_plain_tiffs_are_written_here_once_the_widget_is_open(
+    viewer: ViewerModel, tmp_path: Path
+) -> None:
+    """napari's own have no scale; in its dialog the first kind of file is the plugin's, too."""
     with tifffile.TiffFile(save(viewer, tmp_path / "l.tif")) as file:
-        assert not file.is_ome
-    with pytest.warns(UserWarning, match="not a valid writer"):
-        viewer.layers["cells"].save(str(tmp_path / "m.tif"), plugin="napari-sam3")
+        assert not file.is_imagej
+    prefer_own_writers()
+    with tifffile.TiffFile(save(viewer, tmp_path / "l.tif")) as file:
+        assert file.is_imagej
+    kinds, writers = file_extensions_string_for_layers([viewer.layers["cells"]])
+    assert writers[0].command == "napari-sam3.write_tiff"
+    assert str(kinds).startswith("SAM 3 for napari TIFF with scale (*.tif *.tiff);;")
+    assert "napari labels" in str(kinds)
+
+
+def test_tables_from_naparis_dialog(viewer: ViewerModel, tmp_path: Path) -> None:
+    rows = pd.read_csv(save(viewer, tmp_path / "l.csv"))
+    assert rows[["id", "plane", "area"]].to_numpy().tolist() == [[3, 0, 360], [12, 1, 15]]
+    assert rows["class"].tolist()[0] == "nucleus"
+    typed = pd.read_parquet(save(viewer, tmp_path / "l.parquet"))
+    assert typed["area"].tolist() == [360, 15]
+
+
+@pytest.mark.parametrize("name", [name for name in FORMATS if FORMATS[name].keeps.pixels == "yes"])
+def test_every_format_from_file_to_viewer_to_file(
+    viewer: ViewerModel, tmp_path: Path, name: str
+) -> None:
+    """Equal in pixels, scale, units and classes, as far as the format holds them."""
+    keeps, suffix = FORMATS[name].keeps, FORMATS[name].suffixes[0]
+    if keeps.planes == "no":
+        viewer.layers["cells"].data = viewer.layers["cells"].data[:1]
+    first = save(viewer, tmp_path / f"a{suffix}", "napari-sam3")
+    one = read_labels(first)
+    image = viewer.layers[0]
+    data, about, _ = layer_data(first, image if keeps.planes != "no" else None)
+    layer = viewer.add_layer(Labels(data, **{**about, "name": "again"}))
+    second = tmp_path / f"b{suffix}"
+    layer.save(str(second), plugin="napari-sam3")
+    two = read_labels(second)
+    np.testing.assert_array_equal(np.asarray(one.data[...]), np.asarray(two.data[...]))
+    if keeps.scale != "no":
+        assert two.axes.scale == AXES.scale
+        assert two.axes.units == AXES.units
+    if keeps.classes != "no":
+        assert two.table.known(3, (0,))["class"] == "nucleus"
+        assert one.table.rows == two.table.rows
+    one.close()
+    two.close()
+
+
+def test_outlines_open_by_naparis_own_dialog(tmp_path: Path) -> None:
+    pixels = np.zeros((20, 30), np.uint8)
+    pixels[3:8, 4:9] = 7
+    for name in ("geojson", "imagej-roi", "cellpose", "via", "labelme", "coco", "yolo"):
+        path = export_labels(pixels, tmp_path / f"l{FORMATS[name].suffixes[0]}")
+        reader = get_outlines_reader(str(path))
+        assert reader is not None
+        ((data, about, kind),) = reader(str(path))
+        assert kind == "labels"
+        np.testing.assert_array_equal(data, pixels)
+        assert about["metadata"]["format"] == name
+    (tmp_path / "a.json").write_text('{"key": 1}')
+    (tmp_path / "a.txt").write_text("a letter")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
+        file.writestr("photo.png", b"")
+    for other in ("a.json", "a.txt", "a.zip", "nothing.roi"):
+        assert get_outlines_reader(str(tmp_path / other)) is None
 
 
 def test_objects(viewer: ViewerModel, pixels: npt.NDArray[np.uint16], tmp_path: Path) -> None:

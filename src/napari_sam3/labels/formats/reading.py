@@ -223,8 +223,8 @@ def _painted(
     size = drawing.shape or shape or drawing.plane_shape
     if size is None:
         raise ImageError(
-            f"{str(path)!r} does not say how large its image is. Expected a size. Give the image "
-            "(--image), or its size (--shape)"
+            f"{str(path)!r} does not say how large its image is. Expected a size. Open the "
+            "image in napari first, or give it (--image) or its size (--shape)"
         )
     known = next((one for one in (drawing.axes, axes) if one and one.ndim == len(size)), None)
     labels, table = paint(drawing, size, known or ImageAxes.default(len(size)))

@@ -1,0 +1,40 @@
+"""What stands on the buttons and dialogs that save and open labels. No Qt."""
+
+from __future__ import annotations
+
+from .panel import Wording
+
+# No __all__: every text is for others.
+
+SAVE = Wording("Save labels …", "Save the labels in a format of napari, ImageJ, QuPath and others")
+OPEN = Wording("Open labels …", "Open labels of another program on this image, to improve them")
+SAVE_TITLE, OPEN_TITLE = "Save labels", "Open labels"
+LAYER = Wording("&Layer", "Labels layer to save")
+FILE = Wording("&File", "Name of the file or folder to write", "File")
+BROWSE = Wording("Browse …", "Choose where to save")
+REPLACE = Wording("&Replace the existing file", "Write over what is there")
+SAVE_BUTTON = "Save"
+FORMATS_NAME = "Formats"
+LEGEND = (
+    "yes: kept for all programs · (yes): kept in the file for napari-sam3, which reads it back · "
+    "no: lost"
+)
+FORMAT_COLUMN, FOR_COLUMN = "Format", "For"
+ALL_FILES = "All files (*)"
+LABEL_FILES = "Labels (*.tif *.tiff *.png *.npy *.zip *.roi *.geojson *.json *.txt);;All files (*)"
+NO_LABELS = "No labels layer to save."
+
+
+def saving(name: str) -> str:
+    """Say what is being written."""
+    return f"Saving {name} …"
+
+
+def saved(path: str) -> str:
+    """Say what was written."""
+    return f"Saved {path}."
+
+
+def opened(count: int, name: str) -> str:
+    """Say what was opened."""
+    return f"Opened {count} object{'' if count == 1 else 's'} of {name}."
