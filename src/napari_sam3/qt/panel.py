@@ -26,9 +26,9 @@ from napari_sam3.layers.gestures import KEYS
 from .advanced import Advanced
 from .batch_panel import BatchPanel
 from .controls import LayerChoice, Offer, add_row, form, make_combo, make_text, put_items, worded
+from .files_panel import FilesPanel
 from .find_panel import FindPanel
 from .focus import KeysPass
-from .label_files import LabelFilesPanel
 from .propagate_panel import PropagatePanel
 from .series_panel import SeriesPanel
 from .text import panel as panel_text
@@ -61,7 +61,7 @@ class Panel(QScrollArea):
         about the labels chosen.
     series : SeriesPanel
         Image after image, and saved sessions.
-    files : LabelFilesPanel
+    files : FilesPanel
         Saving and opening labels.
     finding : FindPanel
         Searches of the plane, and their candidates.
@@ -106,7 +106,7 @@ class Panel(QScrollArea):
         self.offer, self.question = Offer(), Offer()
         self.finding, self.propagation, self.series = FindPanel(), PropagatePanel(), SeriesPanel()
         self.batch, self.advanced = BatchPanel(), Advanced()
-        self.files = LabelFilesPanel()
+        self.files = FilesPanel()
         self._name_controls()
         inner = QWidget()
         self._lay_out(inner)

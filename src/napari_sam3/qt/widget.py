@@ -22,8 +22,8 @@ from .batch_run import BatchRun
 from .closing import Closing
 from .crash_recovery import Safety
 from .feature_store import Storing
+from .files_run import FilesRun
 from .find_run import FindRun
-from .label_files import LabelFiles
 from .model_menu import ModelMenu
 from .notices import Notices, tell_error
 from .options import Options
@@ -94,7 +94,7 @@ class SegmentWidget(QWidget):
         self.propagating = PropagateRun(*ours, self.report)
         self.series, self.sessions = SeriesRun(self), SessionMenu(self)
         self.safety.restores_unasked = self.series.restores
-        self.files = LabelFiles(*ours[::2], *working, napari_viewer, self.set_image)
+        self.files = FilesRun(*ours[::2], *working, napari_viewer, self.set_image)
         self._model = self.models.current
         self._shown_in_3d = self._binding_now = self._closed = self._painted = False
         self._notices = Notices()

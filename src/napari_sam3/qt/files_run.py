@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QPushButton, QWidget
+from qtpy.QtWidgets import QFileDialog
 
-from .controls import worded
 from .save_dialog import SaveDialog
 from .text import files as text
 
@@ -22,27 +21,10 @@ if TYPE_CHECKING:
     from .panel import Panel
     from .workers import ThreadRunner
 
-__all__ = ["LabelFiles", "LabelFilesPanel"]
+__all__ = ["FilesRun"]
 
 
-class LabelFilesPanel(QWidget):
-    """Two buttons of the first view.
-
-    Attributes
-    ----------
-    save, open : QPushButton
-    """
-
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.save, self.open = worded(QPushButton(), text.SAVE), worded(QPushButton(), text.OPEN)
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(self.save, 1)
-        row.addWidget(self.open, 1)
-
-
-class LabelFiles:
+class FilesRun:
     """Saves the labels in use, and opens others on the image in use.
 
     Parameters
