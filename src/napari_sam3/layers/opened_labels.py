@@ -19,6 +19,8 @@ from .writers import layer_axes
 if TYPE_CHECKING:
     from napari.layers import Image
 
+    from napari_sam3.core.axes import ImageAxes
+
 __all__ = ["LayerData", "get_outlines_reader", "layer_data", "read_outlines"]
 
 LayerData = tuple[Any, dict[str, Any], str]
@@ -86,11 +88,17 @@ def layer_data(path: str | os.PathLike[str], image: Image | None = None) -> Laye
         "axis_labels": axes.names,
         "metadata": {"format": loaded.format},
     }
-    if axes == options.get("axes"):
+    if image is not None and _lies_on(axes, options["axes"]):
         about |= placement(image)  # with rotation and all
     if table.rows:
         about["features"] = features_of(table)
     return data, about, "labels"
+
+
+def _lies_on(axes: ImageAxes, image: ImageAxes) -> bool:
+    """Whether axes are those of an image, or say no more than its scale, as those of TIFFs do."""
+    same = (axes.scale, axes.units) == (image.scale, image.units)
+    return same and axes.translate in (image.translate, (0.0,) * axes.ndim)
 
 
 def _image_in(viewer: Any) -> Image | None:

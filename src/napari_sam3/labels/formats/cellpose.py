@@ -65,7 +65,7 @@ def write_cellpose(
     check_labels(labels)
     _check_axes(labels.shape, "_seg.npy")
     axes = ImageAxes.default(labels.ndim) if axes is None else axes
-    table = (table or ObjectTable()).fitted(labels.shape)
+    table = (table or ObjectTable()).fitted(labels.shape, axes.names)
     pixels = np.asarray(labels[...])
     ids, numbered = np.unique(np.append(pixels.ravel(), 0), return_inverse=True)
     if ids[0] < 0:
@@ -76,7 +76,12 @@ def write_cellpose(
     count = len(ids) - 1
     kind = np.uint16 if count < (1 << 16) - 1 else np.uint32  # as Cellpose chooses them
     masks = numbered[:-1].reshape(pixels.shape).astype(kind)
-    rows = [[label, plane, known_values(known)] for (label, plane), known in table.rows.items()]
+    present = set(ids.tolist())
+    rows = [
+        [label, plane, known_values(table.known(label, map(int, plane.split())))]
+        for label, plane in table.rows
+        if label in present
+    ]
     content = {
         "masks": masks,
         "outlines": np.where(_borders(masks), masks, 0).astype(kind),

@@ -75,7 +75,7 @@ def write_labelme(
             "single plane. Export one plane, or choose COCO, which holds stacks"
         )
     axes = ImageAxes.default(labels.ndim) if axes is None else axes
-    table = (table or ObjectTable()).fitted(labels.shape)
+    table = (table or ObjectTable()).fitted(labels.shape, axes.names)
     no_class = _NO_CLASS
     while any(class_name(known) == no_class for known in table.rows.values()):
         no_class += "_"

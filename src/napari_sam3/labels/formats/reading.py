@@ -246,9 +246,19 @@ def _fitted(
     except ImageError:
         found.close()
         raise
-    if found.known_axes is None and axes is not None and axes.ndim == found.data.ndim:
+    ndim = found.data.ndim
+    # A file without a word about its axes has them in pixels, from 0 on.
+    unknown = found.known_axes is None or _counts_pixels(found.known_axes)
+    if unknown and axes is not None and axes.ndim == ndim:
         return replace(found, known_axes=axes)
     return found
+
+
+def _counts_pixels(axes: ImageAxes) -> bool:
+    nothing = ImageAxes.default(axes.ndim)
+    return (axes.units, axes.scale, axes.translate) == (
+        nothing.units, nothing.scale, nothing.translate
+    )  # fmt: skip
 
 
 def _size(shape: Sequence[int]) -> str:

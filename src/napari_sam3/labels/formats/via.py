@@ -86,7 +86,7 @@ def write_via(
     """
     check_labels(labels)
     axes = ImageAxes.default(labels.ndim) if axes is None else axes
-    table = (table or ObjectTable()).fitted(labels.shape)
+    table = (table or ObjectTable()).fitted(labels.shape, axes.names)
     name = Path(image_name or "image.png")
     images: dict[str, Any] = {}
     holes = 0

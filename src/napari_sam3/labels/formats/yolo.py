@@ -77,7 +77,7 @@ def write_yolo(
     check_labels(labels)
     path = Path(path)
     axes = ImageAxes.default(labels.ndim) if axes is None else axes
-    table = (table or ObjectTable()).fitted(labels.shape)
+    table = (table or ObjectTable()).fitted(labels.shape, axes.names)
     check_free_dataset(path, overwrite)
     partial_path = path.with_name(f".{path.name}.partial")
     check_output(partial_path, overwrite=True)
