@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["LayerData", "get_outlines_reader", "layer_data", "read_outlines"]
 
 LayerData = tuple[Any, dict[str, Any], str]
+#: What Cellpose puts after the name of an image.
+_ENDS = re.compile("(_cp)?(_seg|_masks|_rois)$")
 Reader = Callable[[str | Sequence[str]], list[LayerData]]
 
 
@@ -81,7 +84,7 @@ def layer_data(path: str | os.PathLike[str], image: Image | None = None) -> Laye
     if data.dtype.itemsize < 4 or data.dtype.kind == "b":
         data = data.astype(np.uint32)
     about: dict[str, Any] = {
-        "name": f"{Path(path).name.split('.')[0]} labels",
+        "name": f"{_ENDS.sub('', Path(path).name.split('.')[0])} labels",
         "scale": axes.scale,
         "translate": axes.translate,
         "units": [unit or "pixel" for unit in axes.units],

@@ -23,6 +23,7 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+from superqt.utils import signals_blocked
 
 from .controls import add_row, form, make_combo, make_text, worded
 from .text import files as text
@@ -83,6 +84,7 @@ class SaveDialog(QDialog):
         self._lay_out()
         self.formats.itemSelectionChanged.connect(self._on_format)
         self.file.textChanged.connect(self._on_file)
+        self.file.textEdited.connect(self._on_typed)
         self.browse.clicked.connect(self._on_browse)
         self.replace.toggled.connect(self._on_file)
         self.buttons.accepted.connect(self.accept)
@@ -113,6 +115,16 @@ class SaveDialog(QDialog):
         own = name == str(self._folder / self._stem)
         self.file.setText(kept + suffix)
         self._own_name = kept + suffix if own else ""
+
+    def _on_typed(self, name: str) -> None:
+        """Choose the format that a typed name means."""
+        ends = [(len(end), one) for one in self._formats for end in one.suffixes
+                if name.lower().endswith(end)]  # fmt: skip
+        if ends:
+            meant = max(ends, key=lambda pair: pair[0])[1]
+            with signals_blocked(self.formats):
+                self.formats.selectRow(self._formats.index(meant))
+            self.formats.viewport().update()
 
     def _on_file(self) -> None:
         named = bool(self.file.text().strip()) and not self.file.text().endswith(("/", "\\"))

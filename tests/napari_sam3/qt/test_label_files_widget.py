@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 import pytest
 import tifffile
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
@@ -141,11 +141,14 @@ def test_names_keep_their_stem_and_files_are_replaced_when_asked(
     TYPIST.keyClicks(dialog.file, "here.ome.tif")
     assert dialog.save.isEnabled()
     assert not dialog.replace.isVisible()
+    assert dialog.chosen[2] == "ome-tiff"  # which the name means
     choose_format(dialog, "imagej-roi")
     assert dialog.file.text() == "here.zip"
     assert dialog.replace.isVisible()
     assert not dialog.save.isEnabled()
-    push(dialog.replace)
+    button = Qt.MouseButton.LeftButton
+    at = QPoint(12, dialog.replace.height() // 2)
+    TYPIST.mouseClick(dialog.replace, button, Qt.KeyboardModifier.NoModifier, at)
     assert dialog.save.isEnabled()
     choose_format(dialog, "geojson")
     assert dialog.file.text() == "here.geojson"
@@ -162,7 +165,8 @@ def test_what_cannot_be_saved_or_opened_is_said(desk: Desk, tmp_path: Path) -> N
     TYPIST.keyClicks(dialog.file, "file/l.zip")
     push(dialog.save)
     done(desk)
-    assert "cannot be written to" in desk.status
+    assert "file/l.zip" in desk.status or "cannot be written to" in desk.status
+    assert desk.status != f"Saved {tmp_path / 'file' / 'l.zip'}."
     other = export_labels(np.ones((9, 9), np.uint8), tmp_path / "other.tif")
     desk.widget.files.open_file(other)
     done(desk)
