@@ -124,7 +124,6 @@ class SaveDialog(QDialog):
             meant = max(ends, key=lambda pair: pair[0])[1]
             with signals_blocked(self.formats):
                 self.formats.selectRow(self._formats.index(meant))
-            self.formats.viewport().update()
 
     def _on_file(self) -> None:
         named = bool(self.file.text().strip()) and not self.file.text().endswith(("/", "\\"))
