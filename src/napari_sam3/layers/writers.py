@@ -22,7 +22,6 @@ __all__ = [
     "prefer_own_writers",
     "save_labels",
     "write_cellpose",
-    "write_cellpose_masks",
     "write_coco",
     "write_ctc",
     "write_geff",
@@ -126,11 +125,12 @@ def _write(format_name: str, path: str, data: Any, attributes: Mapping[str, Any]
     from napari_sam3.labels.formats.choice import ALL_FORMATS
 
     suffixes = ALL_FORMATS[format_name].suffixes
-    # The dialog gives a name as it was typed, perhaps without an end.
-    if not Path(path).suffix and not path.lower().endswith(suffixes):
-        path += suffixes[0]
-    # Whoever saves has been asked by the dialog whether a file may be replaced.
-    return [str(_save(format_name, path, data, attributes, overwrite=True))]
+    named = path
+    # The dialog gives a name as it was typed, and knows no ends without a point.
+    if not path.lower().endswith(suffixes):
+        named = path.removesuffix(Path(suffixes[0]).suffix) + suffixes[0]
+    # Whoever saves has been asked by the dialog whether this file may be replaced.
+    return [str(_save(format_name, named, data, attributes, overwrite=named == path))]
 
 
 # Each is called with the path, the data and the attributes of a layer; returns what was written.
@@ -142,7 +142,6 @@ write_geojson = partial(_write, "geojson")
 write_coco = partial(_write, "coco")
 write_yolo = partial(_write, "yolo")
 write_cellpose = partial(_write, "cellpose")
-write_cellpose_masks = partial(_write, "cellpose-masks")
 write_via = partial(_write, "via")
 write_labelme = partial(_write, "labelme")
 write_csv = partial(_write, "csv")

@@ -20,12 +20,13 @@ import numpy as np
 
 def yolo(folder: Path, image: Path) -> None:
     """Save the masks of a data set's only image, each with its class."""
+    from ultralytics import utils
     from ultralytics.data.utils import polygon2mask, verify_image_label
     from ultralytics.nn.autobackend import check_class_names
-    from ultralytics.utils import YAML
 
     # What its check of a data set does, short of downloading a font for pictures.
-    data: Any = YAML.load(folder / "data.yaml", append_filename=True)
+    reader: Any = utils.YAML
+    data = reader.load(folder / "data.yaml", append_filename=True)
     data["names"] = check_class_names(data["names"])
     label = folder / "labels" / f"{image.stem}.txt"
     arguments = (str(image), str(label), "", False, len(data["names"]), 0, 0, False)

@@ -133,7 +133,10 @@ class FormatContract(ABC):
     def test_what_is_known_of_objects_may_be_given(
         self, labels: npt.NDArray[Any], tmp_path: Path
     ) -> None:
-        rows = {(1, "0"): {"class": "nucleus", "score": 0.5}, (300, "1"): {"score": 1}}
+        rows: dict[tuple[int, str], dict[str, Any]] = {
+            (1, "0"): {"class": "nucleus", "score": 0.5},
+            (300, "1"): {"score": 1},
+        }
         table = ObjectTable({row: rows[row] for row in rows if int(row[1]) < self.planes})
         path = export_labels(labels, tmp_path / self.file, table=table)
         assert self.read(path) == objects_of(self.expected(labels))
