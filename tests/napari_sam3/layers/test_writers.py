@@ -105,8 +105,8 @@ def test_plain_tiffs_are_written_here_once_the_widget_is_open(
         assert file.is_imagej
     kinds, writers = file_extensions_string_for_layers([viewer.layers["cells"]])
     assert writers[0].command == "napari-sam3.write_tiff"
-    assert str(kinds).startswith("SAM 3 for napari TIFF with scale (*.tif *.tiff);;")
-    assert "napari labels" in str(kinds)
+    assert str(kinds).startswith("SAM 3 TIFF with scale (*.tif *.tiff);;")
+    assert "napari builtins labels" in str(kinds)
 
 
 def test_tables_from_naparis_dialog(viewer: ViewerModel, tmp_path: Path) -> None:
