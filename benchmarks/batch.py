@@ -1,4 +1,4 @@
-"""What a batch costs beside the model, how well objects are carried, and what it needs in memory.
+"""What a batch costs beside the model, how well it propagates objects, and what memory it needs.
 
 `python -m benchmarks.batch` prints the rows that `benchmarks.run` puts into the report.
 """
@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from benchmarks.measure import Row, Timing, take_turns
 from benchmarks.volumes import KINDS, Kind, Volume, make_volume, middle_boxes
-from napari_sam3.batch import BatchControl, BatchPrompts, Carried, CarryRules, Repeated, segment
+from napari_sam3.batch import BatchControl, BatchPrompts, Propagate, Repeated, segment
 from napari_sam3.core.drafts import Draft, Turn
 from napari_sam3.core.planes import plane_from_array
 from napari_sam3.core.prompts import PromptSet
@@ -29,14 +29,14 @@ from napari_sam3.inference.questions import Question
 from napari_sam3.layers.sample_data import make_nuclei
 from sam3 import Predictor, load_predictor
 
-__all__ = ["Following", "batch_rows", "carried_prompts", "follow", "follow_kind", "throughput_row"]
+__all__ = ["Following", "batch_rows", "follow", "follow_kind", "throughput_row"]
 
 # One field holds such a plane, and objects of this size: the model takes as little as it can.
 SIDE, RADII = 224, (27.0, 45.0)
 
 
 def batch_rows(predictor: Predictor, *, planes: int = 20, seeds: int = 2) -> Iterator[Row]:
-    """Measure a batch beside the model alone, then how well objects are carried.
+    """Measure a batch beside the model alone, then how well objects are propagated.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def batch_rows(predictor: Predictor, *, planes: int = 20, seeds: int = 2) -> Ite
         seconds = time.perf_counter() - start
         ious = found.ious
         yield Row(
-            f"carry objects through a plane: *{kind}*, one prompted plane an object",
+            f"propagate objects through a plane: *{kind}*, one prompted plane an object",
             Timing((seconds / found.planes,)),
             other_name=f"mean IoU of volumes {ious.mean():.3f}, least {ious.min():.2f}, "
             f"{found.switches} id switches, {len(ious)} objects",
@@ -80,9 +80,9 @@ class Following:
     planes: int
 
 
-def follow(volume: Volume, predictor: Predictor, rules: CarryRules | None = None) -> Following:
-    """Carry each object through a volume from a box on its largest plane."""
-    mode = Carried(carried_prompts(volume), rules=rules or CarryRules())
+def follow(volume: Volume, predictor: Predictor) -> Following:
+    """Propagate each object through a volume from a box on its largest plane."""
+    mode = Propagate(largest_boxes(volume))
     found = np.zeros(volume.labels.shape, np.uint32)
     for result in segment(volume.image, mode, predictor):
         found[result.position] = result.labels
@@ -96,11 +96,9 @@ def follow(volume: Volume, predictor: Predictor, rules: CarryRules | None = None
     return Following(np.array(ious), int(switches), len(found))
 
 
-def follow_kind(
-    kind: Kind, predictor: Predictor, seeds: int, rules: CarryRules | None = None
-) -> Following:
+def follow_kind(kind: Kind, predictor: Predictor, seeds: int) -> Following:
     """Follow all objects of so many volumes of a kind; counts are of all of them."""
-    found = [follow(make_volume(kind, seed=seed), predictor, rules) for seed in range(seeds)]
+    found = [follow(make_volume(kind, seed=seed), predictor) for seed in range(seeds)]
     return Following(
         np.concatenate([one.ious for one in found]),
         sum(one.switches for one in found),
@@ -108,7 +106,7 @@ def follow_kind(
     )
 
 
-def carried_prompts(volume: Volume) -> BatchPrompts:
+def largest_boxes(volume: Volume) -> BatchPrompts:
     """Return a box for each object, on the plane where it is largest."""
     planes: dict[tuple[int, ...], dict[int, PromptSet]] = {}
     for label, (plane, box) in middle_boxes(volume.labels).items():

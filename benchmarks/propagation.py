@@ -18,7 +18,6 @@ import numpy.typing as npt
 from benchmarks.measure import Fact, Skipped
 from benchmarks.stacks import NUCLEI, Stack, read_stacks
 from benchmarks.volumes import middle_boxes
-from napari_sam3.batch import BatchPrompts, Carried, segment
 from napari_sam3.core.planes import find_limits, plane_from_array
 from napari_sam3.core.prompts import PromptSet
 from napari_sam3.core.rendering import PlaneImage
@@ -30,7 +29,7 @@ from sam3.model.memory import Memory
 from sam3.weights.load import embedded_weights, inspect
 from sam3.weights.memory import load_memory
 
-__all__ = ["Followed", "carried", "measure", "propagation_rows", "table"]
+__all__ = ["Followed", "measure", "propagation_rows", "table"]
 
 Volume = npt.NDArray[np.bool_]
 Way = Callable[[Stack, Predictor], Mapping[int, Volume]]
@@ -61,17 +60,6 @@ def boxes(stack: Stack) -> dict[int, tuple[int, tuple[float, ...]]]:
     """Return for each object that is measured its largest plane and the box there."""
     found = middle_boxes(stack.labels)
     return {label: found[label] for label in stack.objects}
-
-
-def carried(stack: Stack, predictor: Predictor) -> Mapping[int, Volume]:
-    """Follow objects from mask to mask, as the batch mode *carried* does."""
-    planes: dict[tuple[int, ...], dict[int, PromptSet]] = {}
-    for label, (plane, box) in boxes(stack).items():
-        planes.setdefault((plane,), {})[label] = PromptSet.from_arrays(box=box)
-    found = np.zeros(stack.labels.shape, np.uint32)
-    for result in segment(stack.image, Carried(BatchPrompts(planes)), predictor):
-        found[result.position] = result.labels
-    return {label: found == label for label in stack.objects}
 
 
 def propagated(memory: Memory | None, rules: EndRules | None = None) -> Way:
@@ -149,8 +137,7 @@ def _row(way: str, name: str, part: Sequence[Followed]) -> str:
 
 
 WAYS: dict[str, Way] = {
-    "mask by mask, as before": carried,
-    "propagate, mask by mask": propagated(None),
+    "mask by mask": propagated(None),
 }
 
 

@@ -157,15 +157,11 @@ def z_stack(stage: Stage) -> Film:
         hand.click(place)
         stage.settle()
         film.shoot("one click an object", place, 900)
-    panel = stage.widget.panel.batch
-    panel.fold.unfold(True)
-    panel.method.setCurrentIndex(panel.method.findData("carried"))
-    panel.first.setValue(8)
-    panel.last.setValue(17)
     hand.rest()
-    film.shoot("Batch: follow objects from plane to plane, and Run")
-    panel.run_button.click()
-    hand.wait_until(lambda: not stage.widget.batch.running, "the batch", 300)
+    film.shoot("press Propagate")
+    stage.widget.panel.propagation.start.click()
+    propagating = stage.widget.session.propagating
+    hand.wait_until(lambda: not propagating.running, "the other planes", 300)
     stage.settle()
     for z in (8, 10, 12, 14, 16):
         stage.viewer.dims.set_current_step(0, z)

@@ -94,15 +94,15 @@ def large_images(names: Names, said: str) -> None:
 
 
 def batch(names: Names, said: str) -> None:
-    """Labels on the planes with prompts; carried ones on others, too."""
+    """Labels on the planes with prompts; propagated ones on others, too."""
     written = np.asarray(open_labels("labels.zarr").array[:])
     assert set(np.flatnonzero(written.any(axis=(1, 2)))) == {3, 9}
     assert set(np.unique(written)) == {0, 1, 2}
     assert set(np.unique(names["volume"][5])) <= {0, 1, 2}
     assert (names["volume"][[3, 9]] > 0).sum() >= (written > 0).sum()
     assert names["counts"] == [2, 2]
-    carried = np.asarray(open_labels("carried.zarr").array[:])
-    assert np.array_equal(carried, names["volume"]), "the command and the script ask the same"
+    propagated = np.asarray(open_labels("objects.zarr").array[:])
+    assert np.array_equal(propagated, names["volume"]), "the command and the script ask the same"
 
 
 def automatic(names: Names, said: str) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from napari_sam3.batch import CarryRules
-from napari_sam3.batch.modes import Automatic, Carried, Placed, Repeated, Similar
+from napari_sam3.batch import EndLimits, EndRules
+from napari_sam3.batch.modes import Automatic, Placed, Propagate, Repeated, Similar
 from napari_sam3.cli.common import BAD_INPUT, DONE, INTERRUPTED, SOME_FAILED
 from napari_sam3.cli.main import _parser
 from napari_sam3.labels.formats.choice import FORMATS
@@ -76,15 +76,13 @@ def test_the_guide_names_the_columns_and_policies_there_are() -> None:
 
 def test_the_rules_are_named_with_their_defaults() -> None:
     rows = re.findall(r"^\| `(\w+)` \| ([0-9.]+)(?: px)? \|", BATCH, flags=re.MULTILINE)
-    rules = {one.name: one.default for one in fields(CarryRules)}
-    assert {name: float(value) for name, value in rows} == {
-        name: value for name, value in rules.items() if name not in ("parts", "slack")
-    }
-    (shown,) = re.findall(r"^\| \*\*(.+?)\*\* \|", BATCH, flags=re.MULTILINE)
-    assert tuple(shown.split(", ")) == CarryRules().parts
+    own = ("least", "least_contrast", "gap")
+    rules = {one.name: one.default for one in fields(EndRules) if one.name in own}
+    rules |= {one.name: one.default for one in fields(EndLimits)}
+    assert {name: float(value) for name, value in rows} == rules
 
 
 def test_all_modes_are_described() -> None:
     named = re.findall(r"^\| (\w+) \| .+ \| .+ \|$", BATCH.split("## Tables")[0], re.MULTILINE)
-    modes = [mode.__name__.lower() for mode in (Placed, Repeated, Carried, Automatic, Similar)]
+    modes = [mode.__name__.lower() for mode in (Placed, Repeated, Propagate, Automatic, Similar)]
     assert named[1:] == modes

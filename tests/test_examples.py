@@ -107,12 +107,12 @@ def test_a_2d_image_is_labelled(tmp_path: Path) -> None:
         assert [row["boxes"] for row in csv.DictReader(table)] == ["0", "0", "1"]
 
 
-def test_nuclei_are_carried_through_a_stack(
+def test_nuclei_are_propagated_through_a_stack(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert min(run("carry_through_stack.py", "--output", str(tmp_path))) > 0.8
+    assert min(run("propagate_through_stack.py", "--output", str(tmp_path))) > 0.8
     first = capsys.readouterr().out
-    assert run("carry_through_stack.py", "--output", str(tmp_path)), "all is there already"
+    assert run("propagate_through_stack.py", "--output", str(tmp_path)), "all is there already"
     assert sorted(capsys.readouterr().out.splitlines()) == sorted(first.splitlines())
 
 

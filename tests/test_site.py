@@ -78,7 +78,7 @@ def test_pages_load_nothing_from_elsewhere(site: Path) -> None:
         ("docs/batch.md", "batch.md", "../pyproject.toml", "x"),
         ("docs/batch.md", "batch.md", "../nothing.md", "[x](../nothing.md)"),
         ("docs/batch.md", "batch.md", "https://dask.org", "[x](https://dask.org)"),
-        ("docs/batch.md", "batch.md", "#carried", "[x](#carried)"),
+        ("docs/batch.md", "batch.md", "#propagate", "[x](#propagate)"),
     ],
 )  # fmt: skip
 def test_links_are_those_of_the_site(source: str, page: str, link: str, wanted: str) -> None:

@@ -13,10 +13,10 @@ import numpy.typing as npt
 from napari_sam3.batch import (
     Automatic,
     BatchPrompts,
-    Carried,
-    CarryRules,
+    EndRules,
     Mode,
     Placed,
+    Propagate,
     Repeated,
     segment,
 )
@@ -28,9 +28,9 @@ from sam3.model_builder import build_click_model
 from sam3.predictor import Predictor
 
 PLANES = 7
-MODES = ("placed", "repeated", "carried", "automatic")
+MODES = ("placed", "repeated", "propagate", "automatic")
 # Random weights know no objects: nothing ends, and everything counts.
-LOOSE = CarryRules(min_score=0, max_change=1e9, min_overlap=0, min_area=1)
+LOOSE = EndRules(min_area=1)
 ANYTHING = AutomaticSettings(seeds="grid", grid=3, min_score=0, min_stability=0, max_share=1)
 
 
@@ -59,7 +59,7 @@ def question(name: str) -> Mode:
     if name == "automatic":
         return Automatic(ANYTHING, tile=48)
     prompts = BatchPrompts({(2,): {1: first, 4: second}, (5,): {1: first.with_point(25, 20)}})
-    return Carried(prompts, rules=LOOSE) if name == "carried" else Placed(prompts)
+    return Propagate(prompts, rules=LOOSE) if name == "propagate" else Placed(prompts)
 
 
 def pixels(path: Path) -> npt.NDArray[Any]:

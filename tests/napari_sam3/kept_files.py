@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_sam3.batch import Automatic, BatchPrompts, Carried, Mode, Placed, segment
+from napari_sam3.batch import Automatic, BatchPrompts, EndRules, Mode, Placed, Propagate, segment
 from napari_sam3.core.drafts import Draft, Turn
 from napari_sam3.core.fields import Field
 from napari_sam3.core.masks import PlaneMask
@@ -27,7 +27,7 @@ from napari_sam3.images.identity import ImageIdentity
 from napari_sam3.records.journal import Journal
 from napari_sam3.records.packed import PackedWrite
 from napari_sam3.records.session_file import write_session
-from tests.napari_sam3.batch_samples import ANYTHING, LOOSE, small_predictor, stack
+from tests.napari_sam3.batch_samples import ANYTHING, small_predictor, stack
 
 KEPT = Path(__file__).parent / "records" / "kept"
 # The last letter is half of one, as names of files may have them on Linux.
@@ -126,7 +126,11 @@ def question(name: str) -> Mode:
     if name == "automatic":
         return Automatic(ANYTHING, tile=48)
     prompts = BatchPrompts({(0,): {1: first, 4: second}, (2,): {1: first.with_point(25, 20)}})
-    return Carried(prompts, rules=LOOSE) if name == "carried" else Placed(prompts)
+    if name == "placed":
+        return Placed(prompts)
+    # As earlier versions named and wrote it.
+    rules = {"min_score": 0, "max_change": 1e9, "min_overlap": 0, "min_area": 1}
+    return Propagate(prompts, rules=EndRules.from_json(rules))
 
 
 def main(folder: Path) -> None:

@@ -176,9 +176,9 @@ def test_paths_of_300_characters_and_other_scripts(predictor: Predictor, tmp_pat
 def test_a_batch_that_sleeps_goes_on_to_the_same_labels(
     predictor: Predictor, tmp_path: Path
 ) -> None:
-    wanted = expected(predictor, tmp_path, "carried")
+    wanted = expected(predictor, tmp_path, "propagate")
     output = tmp_path / "labels.zarr"
-    running = start(tmp_path, output, "carried")
+    running = start(tmp_path, output, "propagate")
     for _ in range(2):
         time.sleep(0.1)
         running.send_signal(signal.SIGSTOP)

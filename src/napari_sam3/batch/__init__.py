@@ -1,9 +1,10 @@
 """Whole stacks, series and slides: one question for many planes, with results on disk."""
 
 from napari_sam3.core.objects import Instance
-from napari_sam3.inference.tracking.carry import CarryRules
+from napari_sam3.inference.tracking.ending import EndRules
+from napari_sam3.inference.tracking.limits import EndLimits
 
-from .modes import Automatic, Carried, Mode, Placed, Repeated, Similar
+from .modes import Automatic, Carried, Mode, Placed, Propagate, Repeated, Similar
 from .progress import BatchControl
 from .prompt_files import read_prompts, write_prompts
 from .prompts import BatchPrompts, prompts_from_layers
@@ -12,8 +13,8 @@ from .segmenting import segment
 from .similar import concept_of_labels
 from .tables import read_objects
 
-#: The name that scripts know.
-BatchObject = Instance
+#: Names that scripts of earlier versions know.
+BatchObject, CarryRules = Instance, EndLimits
 
 __all__ = [
     "Automatic",
@@ -23,11 +24,14 @@ __all__ = [
     "BatchPrompts",
     "Carried",
     "CarryRules",
+    "EndLimits",
+    "EndRules",
     "Instance",
     "Mode",
     "Placed",
     "PlaneResult",
     "Progress",
+    "Propagate",
     "Repeated",
     "Similar",
     "concept_of_labels",

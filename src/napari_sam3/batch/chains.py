@@ -1,17 +1,26 @@
-"""Objects carried through a stack: one sweep up, one down, and where the two meet."""
+"""Objects propagated through a stack in one direction, unit by unit, each plane recorded."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
+import numpy as np
+
+from napari_sam3.core.masks import PlaneMask
 from napari_sam3.core.objects import Instance
 from napari_sam3.core.rendering import PlaneImage
+from napari_sam3.inference.tracking.followers import follower_of
+from napari_sam3.inference.tracking.memories import memory_of
+from napari_sam3.inference.tracking.sweeps import PropagatedMask, Sweep
 from sam3.errors import ImageError
 
+from .modes import Propagate, SweepName
 from .prompts import Position
 from .unit_records import name_of
-from .units import State, Workbench, state_digest
+from .units import Workbench
 
 __all__ = ["ChainStep", "meet", "sweep"]
 
@@ -27,7 +36,7 @@ class ChainStep:
     position : tuple of int
         The plane.
     objects : tuple of Instance
-        Those carried there, and those that ended there.
+        Those found there, those that are bridged, and those that ended there.
     keep : callable
         Writes the record; to be called once, by any thread, before the next sweep.
     known : bool
@@ -35,7 +44,7 @@ class ChainStep:
     asked : bool
         Whether the model predicted now; false where there is nothing to propagate.
     error : ImageError, optional
-        Why the plane could not be read. Objects are carried on across it.
+        Why the plane could not be read. Objects are propagated across it.
     """
 
     position: Position
@@ -47,51 +56,163 @@ class ChainStep:
 
 
 def sweep(
-    bench: Workbench, stack: Sequence[Position], room: str, load: Load
+    bench: Workbench, stack: Sequence[Position], room: SweepName, load: Load
 ) -> Iterator[ChainStep]:
     """Go through a stack in one direction.
+
+    What an earlier run has recorded is not asked again. A model with a memory would have to see
+    it again, though: with one, a direction that was not finished is done anew.
 
     Parameters
     ----------
     bench : Workbench
         Does the steps. The records of planes with prompts have to be there.
     stack : sequence of tuple of int
-        Planes in order.
+        Planes in ascending order.
     room : {"forward", "backward"}
-        Name of the records.
+        Direction, and name of the records.
     load : callable
         Reads a plane; called with it and the next one.
     """
-    state: State = {}
-    for at, position in enumerate(stack):
-        name, records = name_of(position), bench.records
-        anchors = {
-            one.id: one for one in records.objects("found", name) or () if not one.mask.is_empty
-        }
-        # Prompts are a new beginning: nothing is carried to where the object has its own.
-        todo = {number: one for number, one in state.items() if number not in anchors}
-        objects: tuple[Instance, ...] = ()
-        error, keep = None, _nothing
-        known = records.objects(room, name, state_digest(todo)) if todo else None
-        if todo:
-            if known is not None:
-                objects = known
+    memory = memory_of(bench.predictor)
+    if memory is not None:
+        steps = list(_Chain(bench, stack, room, load, recorded="alone").steps())
+        if all(step.known or not step.asked for step in steps):
+            yield from steps
+            return
+    recorded = "first" if memory is None else "never"
+    yield from _Chain(bench, stack, room, load, recorded).steps()
+
+
+class _Chain:
+    """One direction of a stack.
+
+    Parameters
+    ----------
+    bench, stack, room, load
+        As for `sweep`.
+    recorded : {"first", "alone", "never"}
+        Whether records are used before the model is asked, without ever asking it, or not at all.
+    """
+
+    def __init__(
+        self,
+        bench: Workbench,
+        stack: Sequence[Position],
+        room: SweepName,
+        load: Load,
+        recorded: str,
+    ) -> None:
+        mode = bench.job.mode
+        assert isinstance(mode, Propagate)
+        self._bench, self._stack, self._room, self._recorded = bench, stack, room, recorded
+        self._ahead = step = -1 if room == "backward" else 1
+
+        @lru_cache(2)  # of the planes with prompts something is measured when objects leave them
+        def load_at(index: int) -> PlaneImage:
+            following = index + step
+            return load(stack[index], stack[following] if 0 <= following < len(stack) else None)
+
+        shown: dict[int, dict[int, PlaneMask]] = {}
+        for index, position in enumerate(stack):
+            for one in bench.records.objects("found", name_of(position)) or ():
+                shown.setdefault(one.id, {})[index] = one.mask
+        follower = follower_of(
+            bench.predictor,
+            bench.cache,
+            bench.stop,
+            memory_of(bench.predictor),
+            load_at,
+            len(stack),
+        )
+        self._shown = shown
+        self._sweep = Sweep(
+            shown,
+            follower,
+            load_at,
+            mode.rules,
+            len(stack),
+            reverse=room == "backward",
+            halves=mode.direction == "both",
+        )
+        self._digests: dict[int, str] = {}
+
+    def steps(self) -> Iterator[ChainStep]:
+        """Yield what becomes of objects, plane by plane; once told to use records alone, stop."""
+        for index in self._sweep.order:
+            numbers = sorted(self._sweep.active(index))
+            step = self._step(index, numbers) if numbers else None
+            if step is not None:
+                yield step
+                if self._recorded == "alone" and not step.known:
+                    return
             else:
-                try:
-                    plane = load(position, stack[at + 1] if at + 1 < len(stack) else None)
-                    objects = bench.step(plane, todo)
-                    keep = _keeper(bench, room, name, objects, state_digest(todo))
-                except ImageError as caught:
-                    error = caught
-        if (not todo or error) and records.has(room, name):
-            keep = _forgetter(bench, room, name)  # of a run in which the chain came here
-        if error is not None:
-            state = {number: (mask, steps + 1) for number, (mask, steps) in todo.items()}
-        else:
-            state = {one.id: (one.mask, one.steps) for one in objects if not one.ended}
-        state |= {number: (one.mask, 0) for number, one in anchors.items()}
-        asked = bool(todo) and known is None
-        yield ChainStep(position, objects, keep, known is not None, asked, error)
+                yield ChainStep(self._stack[index], (), self._forgetting(index))
+            self._begin(index)
+
+    def _step(self, index: int, numbers: Sequence[int]) -> ChainStep:
+        bench, position = self._bench, self._stack[index]
+        name, made_from = name_of(position), _joined(self._digests[n] for n in numbers)
+        starts = {number: self._sweep.trail(number).shown.plane for number in numbers}
+        known = None
+        if self._recorded != "never":
+            known = bench.records.objects(self._room, name, made_from)
+        if known is not None:
+            found = [PropagatedMask(index, o.id, o.mask, o.score, o.ended) for o in known]
+            self._sweep.replay(found)
+            self._note(found)
+            return ChainStep(position, known, _nothing, known=True)
+        if self._recorded == "alone":
+            return ChainStep(position, (), _nothing, asked=True)
+        try:
+            found = bench.while_wanted(lambda: self._sweep.step(index))
+        except ImageError as error:
+            forget = self._forgetting(index)
+            return ChainStep(position, (), forget, asked=True, error=error)
+        self._note(found)
+        objects = tuple(
+            Instance(
+                one.object_id,
+                one.mask,
+                float(one.score),
+                steps=abs(index - starts[one.object_id]),
+                ended=one.ended,
+            )
+            for one in sorted(found, key=lambda one: one.object_id)
+        )
+
+        def keep_objects() -> None:
+            bench.records.put_objects(self._room, name, objects, made_from)
+
+        return ChainStep(position, objects, keep_objects, asked=True)
+
+    def _forgetting(self, index: int) -> Callable[[], None]:
+        """Return what drops the record of a run in which objects came to a plane."""
+        records, name = self._bench.records, name_of(self._stack[index])
+        if not records.has(self._room, name):
+            return _nothing
+        return lambda: records.forget(self._room, name)
+
+    def _begin(self, index: int) -> None:
+        """Start from the prompts of a plane, which is read now unless it may not be needed."""
+        next_one = index + self._ahead
+        following = self._stack[next_one : next_one + 1] if next_one >= 0 else ()
+        read = self._recorded == "never" or not any(
+            self._bench.records.has(self._room, name_of(position)) for position in following
+        )
+        read = read and self._recorded != "alone"
+        begun = self._bench.while_wanted(lambda: self._sweep.begin(index, read=read))
+        for number in begun:
+            parts = (
+                f"{plane} {_digest(mask)}" for plane, mask in sorted(self._shown[number].items())
+            )
+            self._digests[number] = _joined([f"{number} from {index}", *parts])
+
+    def _note(self, found: Iterable[PropagatedMask]) -> None:
+        """Have what follows depend on what was found."""
+        for one in found:
+            before = self._digests[one.object_id]
+            self._digests[one.object_id] = _joined([before, str(one.plane), _digest(one.mask)])
 
 
 def meet(
@@ -99,36 +220,29 @@ def meet(
     forward: Iterable[Instance],
     backward: Iterable[Instance],
 ) -> tuple[Instance, ...]:
-    """Choose what stands on a plane, out of what has prompts there and what was carried there.
-
-    Prompts come first, then what was carried fewer steps, then the better score; in doubt what
-    came forward.
+    """Bring together what has prompts on a plane and what was propagated there.
 
     Returns
     -------
     tuple of Instance
-        By their ids.
+        By their ids; prompts come first, then what came fewer steps.
     """
     chosen = {one.id: one for one in anchors if not one.mask.is_empty}
-    ranks: dict[int, tuple[int, float]] = {}
-    for one in (*forward, *backward):
-        rank = one.steps, -one.score
-        if one.ended or (one.id in chosen and one.id not in ranks):
-            continue
-        if one.id not in ranks or rank < ranks[one.id]:
-            chosen[one.id], ranks[one.id] = one, rank
+    for one in sorted((*forward, *backward), key=lambda one: one.steps):
+        if not one.ended and not one.mask.is_empty:
+            chosen.setdefault(one.id, one)
     return tuple(chosen[number] for number in sorted(chosen))
+
+
+def _digest(mask: PlaneMask) -> str:
+    digest = hashlib.blake2b(repr(mask.bbox).encode(), digest_size=16)
+    digest.update(np.packbits(mask.crop).tobytes())
+    return digest.hexdigest()
+
+
+def _joined(parts: Iterable[str]) -> str:
+    return hashlib.blake2b("|".join(parts).encode(), digest_size=16).hexdigest()
 
 
 def _nothing() -> None:
     """Leave the record as it is."""
-
-
-def _keeper(
-    bench: Workbench, room: str, name: str, objects: tuple[Instance, ...], made_from: str
-) -> Callable[[], None]:
-    return lambda: bench.records.put_objects(room, name, objects, made_from)
-
-
-def _forgetter(bench: Workbench, room: str, name: str) -> Callable[[], None]:
-    return lambda: bench.records.forget(room, name)

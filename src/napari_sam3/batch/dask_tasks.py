@@ -11,7 +11,7 @@ from napari_sam3.core.objects import Instance
 from sam3.errors import ImageError
 
 from .chains import meet, sweep
-from .modes import Carried
+from .modes import Propagate, SweepName
 from .progress import BatchControl
 from .prompts import Position
 from .sources import ImageSource
@@ -50,7 +50,7 @@ def objects_of(bench: Workbench, position: Position) -> tuple[Instance, ...]:
     """Return the objects of a plane from the records, as they are painted."""
     name, records = name_of(position), bench.records
     found = records.objects("found", name) or ()
-    if not isinstance(bench.job.mode, Carried):
+    if not isinstance(bench.job.mode, Propagate):
         return found
     forward, backward = (records.objects(room, name, None) or () for room in _SWEEPS)
     return meet(found, forward, backward)
@@ -145,13 +145,12 @@ def do_paint(job: BatchJob, item: tuple[Position, tuple[Instance, ...]]) -> bool
         return bench.paint(*item)
 
 
-def do_sweep(job: BatchJob, item: tuple[Sequence[Position], str]) -> Done:
-    """Carry objects through a stack in one direction."""
+def do_sweep(job: BatchJob, item: tuple[Sequence[Position], SweepName]) -> Done:
+    """Propagate objects through a stack in one direction."""
     stack, room = item
-    planes = list(stack) if room == "forward" else list(stack)[::-1]
     errors, asked = [], False
     with bench_of(job) as bench:
-        for step in sweep(bench, planes, room, lambda position, _: bench.load(position)):
+        for step in sweep(bench, stack, room, lambda position, _: bench.load(position)):
             step.keep()
             asked |= step.asked
             if step.error is not None:

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal, get_args
 
 from napari_sam3.core.prompts import PromptSet
 from napari_sam3.inference.automatic.settings import AutomaticSettings
 from napari_sam3.inference.similar.examples import Concept
 from napari_sam3.inference.similar.search import DEFAULT_THRESHOLD
-from napari_sam3.inference.tracking.carry import CarryRules
+from napari_sam3.inference.tracking.ending import EndRules
+from napari_sam3.inference.tracking.limits import EndLimits
+from napari_sam3.inference.tracking.propagate import Direction
 from napari_sam3.records.schema import PROMPTS
 from sam3.errors import PromptError
 
 from .prompts import BatchPrompts, Position
 
-__all__ = ["Automatic", "Carried", "Mode", "Placed", "Repeated", "Similar"]
+__all__ = ["Automatic", "Carried", "Mode", "Placed", "Propagate", "Repeated", "Similar"]
+__all__ += ["SweepName", "present_mode"]
+
+SweepName = Literal["forward", "backward"]
 
 
 @dataclass(frozen=True)
@@ -62,24 +67,41 @@ class Repeated:
 
 
 @dataclass(frozen=True)
-class Carried:
-    """Objects propagated from plane to plane, in both directions from those with prompts.
+class Propagate:
+    """Objects propagated from plane to plane, from those with prompts to where they end.
 
     Parameters
     ----------
     prompts : BatchPrompts
-        An object may have prompts on several planes: between two of them each plane is taken
+        An object may have prompts on several planes: between two of them each plane is found
         from the nearer one.
     axis : int
         Axis of the image along which objects are propagated, one before rows and columns; by
         default the last of these.
-    rules : CarryRules
-        Rules for the prompts on the next plane, and for an end.
+    rules : EndRules
+        Where objects end; `EndLimits` alone are those of objects without contrast.
+    direction : {"forward", "backward", "both"}
+        Towards the last plane, the first, or both.
     """
 
     prompts: BatchPrompts
     axis: int = -1
-    rules: CarryRules = field(default_factory=CarryRules)
+    rules: EndRules = field(default_factory=EndRules.calibrated)
+    direction: Direction = "both"
+
+    def __post_init__(self) -> None:
+        """Take the limits of earlier versions, and check the direction."""
+        if isinstance(self.rules, EndLimits):
+            object.__setattr__(self, "rules", EndRules.from_json(asdict(self.rules)))
+        if self.direction not in get_args(Direction):
+            raise PromptError(
+                f"unknown direction: {self.direction!r}. Expected 'forward', 'backward' or 'both'."
+            )
+
+    @property
+    def sweeps(self) -> tuple[SweepName, ...]:
+        """The directions that planes are gone through in, in this order."""
+        return ("forward", "backward") if self.direction == "both" else (self.direction,)
 
     def stacks(self, every: Sequence[Position]) -> tuple[tuple[Position, ...], ...]:
         """Divide planes into stacks, each in ascending order.
@@ -106,12 +128,12 @@ class Carried:
 
     def to_json(self) -> dict[str, Any]:
         """Return the question as plain values."""
-        rules = {**asdict(self.rules), "parts": list(self.rules.parts)}
         return {
-            "mode": "carried",
+            "mode": "propagate",
             "prompts": _prompts(self.prompts),
             "axis": self.axis,
-            "rules": rules,
+            "rules": self.rules.to_json(),
+            "direction": self.direction,
         }
 
 
@@ -180,7 +202,20 @@ class Similar(Automatic):
         }
 
 
-Mode = Placed | Repeated | Carried | Automatic | Similar
+Mode = Placed | Repeated | Propagate | Automatic | Similar
+#: The name that scripts of earlier versions know.
+Carried = Propagate
+
+
+def present_mode(known: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a mode as plain values of an earlier version as this one says it."""
+    if known.get("mode") != "carried":
+        return known
+    try:
+        rules = EndRules.from_json(known["rules"]).to_json()
+    except (KeyError, TypeError, PromptError):
+        return known
+    return {**known, "mode": "propagate", "rules": rules, "direction": "both"}
 
 
 def _prompts(prompts: BatchPrompts) -> list[Any]:

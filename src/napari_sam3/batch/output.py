@@ -21,6 +21,7 @@ from napari_sam3.records.locks import try_hold
 from napari_sam3.records.strict import parse
 from sam3.files import read_bounded, write_whole
 
+from .modes import present_mode
 from .prompts import Position
 from .results import BatchError
 from .unit_records import Painted, Records, name_of
@@ -220,6 +221,7 @@ class BatchFolder:
         try:
             content = parse(read_bounded(self.manifest, MAX_MANIFEST_BYTES), "it")
             known, version = dict(content["question"]), content["version"]
+            known["mode"] = present_mode(known["mode"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise BatchError(
                 f"{str(self.manifest)!r} is damaged, so that the batch cannot be resumed; "

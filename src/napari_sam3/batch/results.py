@@ -31,7 +31,7 @@ class Progress:
     Parameters
     ----------
     done, total : int
-        Units of work: planes, tiles of planes, and in the mode "carried" one a plane and
+        Units of work: planes, tiles of planes, and in the mode "propagate" one a plane and
         direction besides.
     skipped : int
         Those of `done` that were there from an earlier run.

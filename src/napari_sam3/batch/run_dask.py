@@ -11,7 +11,7 @@ from typing import Any
 from sam3.errors import ImageError, Sam3Error
 
 from .dask_tasks import Done, do_anchors, do_meet, do_paint, do_plane, do_sweep, do_tile, objects_of
-from .modes import Automatic, Carried, Placed
+from .modes import Automatic, Placed, Propagate
 from .progress import BatchControl
 from .prompts import Position
 from .results import BatchError, PlaneResult
@@ -96,7 +96,7 @@ def run_on_dask(
 ) -> Iterator[PlaneResult]:
     """Do a job on Dask; each task reads its own planes and writes its own chunks and records.
 
-    Tasks are planes, and tiles of large ones. Of the mode "carried", a task is one direction of
+    Tasks are planes, and tiles of large ones. Of the mode "propagate", a task is one direction of
     one stack, since each plane follows from the one before; stacks and directions run side by
     side. The functions are those of a run in one process, and each task has a workbench of its own,
     so that results are the same however many threads a worker has; bit for bit where torch has one
@@ -122,7 +122,7 @@ def run_on_dask(
         elif isinstance(job.mode, Automatic):
             yield from run.automatic(positions)
         else:
-            yield from run.carried(positions)
+            yield from run.propagated(positions)
     finally:
         run.cancel()
 
@@ -172,9 +172,9 @@ class _DaskRun:
                 plane_index(position), self.bench.shape, objects, skipped and not painted
             )
 
-    def carried(self, positions: Sequence[Position]) -> Iterator[PlaneResult]:
+    def propagated(self, positions: Sequence[Position]) -> Iterator[PlaneResult]:
         mode = self.job.mode
-        assert isinstance(mode, Carried)
+        assert isinstance(mode, Propagate)
         errors: dict[Position, str] = {}
         skipped = True
         for _, done in self._each(do_anchors, [p for p in positions if mode.prompts.on(p)]):
@@ -182,7 +182,7 @@ class _DaskRun:
             errors |= dict(done.errors)
             skipped &= done.skipped
         stacks = mode.stacks(positions)
-        sweeps = [(stack, room) for stack in stacks for room in ("forward", "backward")]
+        sweeps = [(stack, room) for stack in stacks for room in mode.sweeps]
         for (stack, _), done in self._each(do_sweep, sweeps):
             errors |= dict(done.errors)
             skipped &= done.skipped
@@ -243,7 +243,7 @@ class _DaskRun:
 
 def _about(job: BatchJob, position: Position | None) -> BatchJob:
     """Return a job with the prompts of one plane or none, so that little is sent."""
-    if not isinstance(job.mode, Placed | Carried):
+    if not isinstance(job.mode, Placed | Propagate):
         return job
     prompts = job.mode.prompts.at([] if position is None else [position])
     return replace(job, mode=replace(job.mode, prompts=prompts))

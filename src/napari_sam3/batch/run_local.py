@@ -10,7 +10,7 @@ from napari_sam3.core.rendering import PlaneImage
 from sam3.errors import ImageError, Sam3Error
 
 from .chains import ChainStep, meet, sweep
-from .modes import Automatic, Carried, Placed
+from .modes import Automatic, Placed, Propagate
 from .pipeline import ReadAhead, WriteBehind
 from .progress import BatchControl
 from .prompts import Position
@@ -26,9 +26,9 @@ def count_units(bench: Workbench, positions: Sequence[Position]) -> int:
     mode = bench.job.mode
     if isinstance(mode, Automatic):
         return sum(len(bench.tiles(position)) for position in positions)
-    if isinstance(mode, Carried):
+    if isinstance(mode, Propagate):
         anchors = sum(bool(mode.prompts.on(position)) for position in positions)
-        return anchors + 2 * len(positions)
+        return anchors + len(mode.sweeps) * len(positions)
     return len(positions)
 
 
@@ -60,9 +60,9 @@ def run_here(
         try:
             if isinstance(job.mode, Placed):
                 yield from run.placed(positions)
-            elif isinstance(job.mode, Carried):
+            elif isinstance(job.mode, Propagate):
                 for stack in job.mode.stacks(positions):
-                    yield from run.carried(stack)
+                    yield from run.propagated(stack)
             elif isinstance(job.mode, Automatic):
                 yield from run.automatic(positions)
         except Stopped:
@@ -116,13 +116,13 @@ class _LocalRun:
             first += len(objects)
             yield from self._paint(position, objects, error, known)
 
-    def carried(self, stack: Sequence[Position]) -> Iterator[PlaneResult]:
-        """Ask where there are prompts, then carry up and down; planes are done on the way down.
+    def propagated(self, stack: Sequence[Position]) -> Iterator[PlaneResult]:
+        """Ask where there are prompts, then go up and down; planes are done on the way down.
 
         Those behind the last prompts are done on the way up already.
         """
         mode = self.bench.job.mode
-        assert isinstance(mode, Carried)
+        assert isinstance(mode, Propagate)
         anchors = [position for position in stack if mode.prompts.on(position)]
         errors: dict[Position, Sam3Error] = {}
         skipped = dict.fromkeys(stack, True)
@@ -135,14 +135,15 @@ class _LocalRun:
             if not known and error is None:
                 yield from self._keep_found(position, objects)
         yield from filter(None, self.writer.drain())
-        for room, planes in (("forward", list(stack)), ("backward", list(stack)[::-1])):
-            for step in sweep(self.bench, planes, room, self._load):
+        for room in mode.sweeps:
+            for step in sweep(self.bench, stack, room, self._load):
                 self._check()
                 if step.error is not None:
                     errors[step.position] = step.error
                 skipped[step.position] &= not step.asked
                 self.control.count(skipped=step.known, failed=step.error is not None)
-                last = (room == "forward") == (step.position >= anchors[-1])
+                behind = (room == "forward") == (step.position >= anchors[-1])
+                last = behind or len(mode.sweeps) == 1
                 yield from self._settle(step, room, errors, skipped[step.position], last)
             yield from filter(None, self.writer.drain())
 

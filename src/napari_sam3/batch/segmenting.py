@@ -15,7 +15,7 @@ from napari_sam3.images.open import plane_of
 from napari_sam3.inference.cache import EmbeddingCache
 from napari_sam3.records.schema import IDENTITY
 
-from .modes import Carried, Mode, Placed, Repeated
+from .modes import Mode, Placed, Propagate, Repeated
 from .output import BatchFolder
 from .progress import BatchControl
 from .prompts import Position
@@ -63,7 +63,7 @@ def segment(
     image : path, array or LazyImage
         A file or OME-Zarr; anything with ``shape``, ``dtype`` and indexing (numpy, dask, zarr),
         rows and columns last, or 3 or 4 colours after them; or a `LazyImage`.
-    mode : Placed, Repeated, Carried, Automatic or Similar
+    mode : Placed, Repeated, Propagate, Automatic or Similar
         The question.
     model : str, path, Predictor or callable
         A name or weights file, a loaded model, or a function that loads one.
@@ -153,11 +153,11 @@ def _choose(image: LazyImage, planes: Iterable[Sequence[int]] | None) -> tuple[P
 
 def _positions(
     mode: Mode, chosen: tuple[Position, ...], shape: tuple[int, ...]
-) -> tuple[Placed | Carried | Any, tuple[Position, ...]]:
+) -> tuple[Placed | Propagate | Any, tuple[Position, ...]]:
     """Return the mode as it is worked on, and the planes it has work on."""
     if isinstance(mode, Repeated):
         mode = mode.placed(chosen)
-    if isinstance(mode, Placed | Carried):
+    if isinstance(mode, Placed | Propagate):
         mode.prompts.check_inside(shape)
         if mode.prompts.at(chosen).is_empty:
             raise BatchError(
@@ -166,7 +166,7 @@ def _positions(
             )
     if isinstance(mode, Placed):
         return mode, mode.positions(chosen)
-    if isinstance(mode, Carried):
+    if isinstance(mode, Propagate):
         return mode, tuple(position for stack in mode.stacks(chosen) for position in stack)
     return mode, chosen
 

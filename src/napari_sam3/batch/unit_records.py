@@ -134,7 +134,7 @@ class Records:
     """The records of a batch in a folder, each in a file of its own.
 
     A record says what it was made from, and counts only for that: where an earlier plane has
-    changed, what was carried on from it is made again. Damaged records count as missing.
+    changed, what was propagated from it is found again. Damaged records count as missing.
 
     Parameters
     ----------

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from napari_sam3.core.drafts import Draft, Turn
-from napari_sam3.core.masks import PlaneMask, Region
+from napari_sam3.core.masks import Region
 from napari_sam3.core.objects import Instance
 from napari_sam3.core.planes import ContrastLimits, PlaneIndex
 from napari_sam3.core.prompts import PromptSet
@@ -24,12 +24,11 @@ from napari_sam3.inference.automatic.find import Found, find_objects, merge_foun
 from napari_sam3.inference.cache import Control, EmbeddingCache, EncodingStopped
 from napari_sam3.inference.questions import Question
 from napari_sam3.inference.similar.search import find_similar, shown
-from napari_sam3.inference.tracking.carry import carry
 from napari_sam3.labels.ome_zarr import LabelImage, open_labels
 from napari_sam3.labels.painting import paint_plane
 from sam3.errors import ImageError
 
-from .modes import Automatic, Carried, Mode, Placed, Similar
+from .modes import Automatic, Mode, Placed, Propagate, Similar
 from .prompts import Position
 from .results import BatchError, masks_digest
 from .sources import ImageSource, ModelSource
@@ -38,7 +37,7 @@ from .unit_records import Painted, Records, name_of
 if TYPE_CHECKING:
     from sam3.predictor import Predictor
 
-__all__ = ["BatchJob", "State", "Stopped", "Workbench"]
+__all__ = ["BatchJob", "Stopped", "Workbench"]
 
 T = TypeVar("T")
 # Features of fields that a chain may come back to; more would cost memory for nothing.
@@ -46,8 +45,6 @@ CACHE_BYTES = 512_000_000
 # Threads of a process ask its model in turn: all of them share it, and what one needs of memory.
 _model_turn = threading.Lock()
 
-#: Objects on their way along a stack: the mask on the plane before, and the planes since prompts.
-State = dict[int, tuple[PlaneMask, int]]
 Tile = tuple[Region, str]
 
 
@@ -63,7 +60,7 @@ class BatchJob:
     ----------
     image : ImageSource
         What is segmented.
-    mode : Placed, Carried, Automatic or Similar
+    mode : Placed, Propagate, Automatic or Similar
         How; `Repeated` is `Placed` here.
     model : ModelSource
         By what.
@@ -144,30 +141,13 @@ class Workbench:
     def find(self, position: Position, plane: PlaneImage) -> tuple[Instance, ...]:
         """Ask for the objects that have prompts on a plane."""
         mode = self.job.mode
-        assert isinstance(mode, Placed | Carried)
+        assert isinstance(mode, Placed | Propagate)
         prompts = mode.prompts.on(position)
         drafts = tuple(Draft(number, (Turn(one),)) for number, one in prompts.items())
         question = Question(plane, drafts, level=self.job.level)
-        answers = self._while_wanted(
-            lambda: answer(question, self.predictor, self.cache, self.stop)
-        )
+        answers = self.while_wanted(lambda: answer(question, self.predictor, self.cache, self.stop))
         return tuple(
             Instance(one.draft.number, one.mask, float(one.score), one.prompts) for one in answers
-        )
-
-    def step(self, plane: PlaneImage, state: State) -> tuple[Instance, ...]:
-        """Carry objects to a plane; those that end there are given, too."""
-        mode = self.job.mode
-        assert isinstance(mode, Carried)
-        masks = {number: mask for number, (mask, _) in sorted(state.items())}
-        found = self._while_wanted(
-            lambda: carry(masks, plane, mode.rules, self.predictor, self.cache, self.stop)
-        )
-        return tuple(
-            Instance(
-                number, one.mask, float(one.score), steps=state[number][1] + 1, ended=one.ended
-            )
-            for number, one in found.items()
         )
 
     def find_in_tile(self, plane: PlaneImage, region: Region) -> tuple[Found, ...]:
@@ -175,12 +155,12 @@ class Workbench:
         mode = self.job.mode
         assert isinstance(mode, Automatic)
         if isinstance(mode, Similar):
-            return self._while_wanted(
+            return self.while_wanted(
                 lambda: find_similar(
                     plane, self.predictor, self.cache, self.stop, mode.concept, region
                 )
             )
-        return self._while_wanted(
+        return self.while_wanted(
             lambda: find_objects(
                 plane, self.predictor, self.cache, self.stop, mode.settings, region
             )
@@ -251,7 +231,8 @@ class Workbench:
         """Evict the features of a plane that is finished."""
         self.cache.clear()
 
-    def _while_wanted(self, ask: Callable[[], T | None]) -> T:
+    def while_wanted(self, ask: Callable[[], T | None]) -> T:
+        """Ask the model, one thread of this process at a time; raises Stopped once cancelled."""
         try:
             with _model_turn:
                 found = ask()
@@ -265,12 +246,6 @@ class Workbench:
 def plane_index(position: Position) -> PlaneIndex:
     """Return the plane of the last two axes at a position."""
     return PlaneIndex((len(position), len(position) + 1), position)
-
-
-def state_digest(state: State) -> str:
-    """Return a digest of what a step depends on."""
-    steps = sorted((number, steps) for number, (_, steps) in state.items())
-    return f"{masks_digest({n: state[n][0] for n in sorted(state)})} {steps}"
 
 
 def _spans(length: int, tile: int) -> list[slice]:

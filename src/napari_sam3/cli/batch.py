@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from contextlib import closing
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sam3.errors import PromptError
 
+from .batch_values import json_settings, mode_name, plane_ranges
 from .common import (
     DONE,
     INTERRUPTED,
@@ -34,8 +34,10 @@ EXAMPLES = """\
 examples:
   napari-sam3 batch stack.tif -o labels.zarr --prompts clicks.csv
       the prompts on each plane, from a table
-  napari-sam3 batch stack.tif -o labels.zarr --mode carried --prompts clicks.csv
+  napari-sam3 batch stack.tif -o labels.zarr --mode propagate --prompts clicks.csv
       each object propagated through the stack from the planes with its prompts
+  napari-sam3 batch series.tif -o labels.zarr --mode propagate --prompts clicks.csv --gap 2
+      the same through time, across up to two planes in a row without the object
   napari-sam3 batch series.tif -o labels.zarr --mode repeated --prompts one.csv --planes 0-99
       the prompts of one plane on planes 0 to 99
   napari-sam3 batch slide.ome.zarr -o labels.zarr --mode automatic --dask local:4
@@ -47,7 +49,7 @@ The table is CSV or JSON: plane, object, x, y and polarity of each click, or x0,
 box; see docs/batch.md. A batch may be interrupted at any time (Ctrl-C, or worse): the same command
 resumes it. Its progress is recorded in LABELS.zarr.batch.
 """
-MODES = "placed", "repeated", "carried", "automatic", "similar"
+MODES = "placed", "repeated", "propagate", "automatic", "similar"
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -58,17 +60,39 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "-o", "--output", required=True, metavar="LABELS.zarr", type=Path, help="OME-Zarr to write"
     )
     command.add_argument(
-        "--mode", choices=MODES, default="placed", help="mode of the batch (default: placed)"
+        "--mode",
+        choices=MODES,
+        type=mode_name,
+        default="placed",
+        help="mode of the batch (default: placed)",
     )
     command.add_argument("--prompts", metavar="TABLE", type=Path, help="CSV or JSON of prompts")
     _add_examples(command)
     command.add_argument(
         "--planes",
         metavar="N-M[,N-M...]",
-        type=_ranges,
+        type=plane_ranges,
         help="planes to segment, such as 0-9 or 7,0-23: along each axis "
         "before rows and columns a number or a range, separated by commas (default: all)",
     )
+    _add_propagation(command)
+    command.add_argument(
+        "--tile", type=int, metavar="PX", help="side of the tiles into which planes are divided"
+    )
+    command.add_argument(
+        "--settings",
+        metavar="JSON",
+        type=json_settings,
+        default={},
+        help="""settings of the modes propagate and automatic, such as '{"min_score": 0.8}'""",
+    )
+    _add_how_and_where(command)
+    add_rgb_option(command)
+    add_json_option(command)
+
+
+def _add_propagation(command: argparse.ArgumentParser) -> None:
+    """Add what the mode propagate takes."""
     command.add_argument(
         "--axis",
         type=int,
@@ -76,18 +100,17 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         help="axis along which to propagate (default: the last before rows and columns)",
     )
     command.add_argument(
-        "--tile", type=int, metavar="PX", help="side of the tiles into which planes are divided"
+        "--direction",
+        choices=("both", "forward", "backward"),
+        default="both",
+        help="where objects are propagated to (default: both)",
     )
     command.add_argument(
-        "--settings",
-        metavar="JSON",
-        type=_settings,
-        default={},
-        help="""settings of the modes carried and automatic, such as '{"min_score": 0.8}'""",
+        "--gap",
+        type=int,
+        metavar="PLANES",
+        help="planes in a row without an object that propagate bridges (default: 0)",
     )
-    _add_how_and_where(command)
-    add_rgb_option(command)
-    add_json_option(command)
 
 
 def _add_examples(command: argparse.ArgumentParser) -> None:
@@ -239,7 +262,7 @@ def _report(
 
 
 def _mode(image: LazyImage, arguments: argparse.Namespace, positions: Any) -> Mode:
-    from napari_sam3.batch import Automatic, Carried, CarryRules, Placed, Repeated, read_prompts
+    from napari_sam3.batch import Automatic, EndRules, Placed, Propagate, Repeated, read_prompts
     from napari_sam3.inference.automatic.settings import AutomaticSettings
 
     if arguments.mode == "automatic":
@@ -254,7 +277,7 @@ def _mode(image: LazyImage, arguments: argparse.Namespace, positions: Any) -> Mo
             f"the mode {arguments.mode} needs --prompts, a table of clicks and boxes. Pass one, or "
             "use --mode automatic."
         )
-    if arguments.settings and arguments.mode != "carried":
+    if arguments.settings and arguments.mode != "propagate":
         raise PromptError(f"the mode {arguments.mode} has no --settings. Leave them out.")
     leading = image.axes.names[:-2]
     if arguments.mode == "repeated":
@@ -262,7 +285,9 @@ def _mode(image: LazyImage, arguments: argparse.Namespace, positions: Any) -> Mo
     prompts = read_prompts(arguments.prompts, leading)
     if arguments.mode == "placed":
         return Placed(prompts)
-    return Carried(prompts, arguments.axis, CarryRules.from_json(arguments.settings))
+    gap = {} if arguments.gap is None else {"gap": arguments.gap}
+    rules = EndRules.from_json({**arguments.settings, **gap})
+    return Propagate(prompts, arguments.axis, rules, arguments.direction)
 
 
 def _similar(image: LazyImage, arguments: argparse.Namespace) -> Mode:
@@ -351,31 +376,3 @@ class _Counter:
 
     def end(self) -> None:
         self._line.end()
-
-
-def _ranges(text: str) -> list[range]:
-    ranges = []
-    for part in text.split(","):
-        first, dash, last = part.strip().partition("-")
-        try:
-            start, stop = int(first), int(last if dash else first)
-        except ValueError:
-            start, stop = 0, -1
-        if not 0 <= start <= stop:
-            raise argparse.ArgumentTypeError(
-                f"{text!r} cannot be read; expected a range for each axis, such as 0-9 or 7,0-23"
-            )
-        ranges.append(range(start, stop + 1))
-    return ranges
-
-
-def _settings(text: str) -> dict[str, Any]:
-    try:
-        values = json.loads(text)
-    except ValueError:
-        values = None
-    if not isinstance(values, dict):
-        raise argparse.ArgumentTypeError(
-            f"""{text!r} cannot be read; expected JSON such as '{{"min_score": 0.8}}'"""
-        )
-    return values

@@ -30,7 +30,7 @@ from .text.panel import BATCH_METHODS, FIRST_PLANE, LAST_PLANE
 
 __all__ = ["BatchAsked", "BatchPanel", "Method"]
 
-Method = Literal["placed", "repeated", "carried", "automatic"]
+Method = Literal["placed", "repeated", "propagate", "automatic"]
 STEPS = 1000
 ERROR_STYLE = "color: #e5484d; font-weight: bold;"
 
@@ -41,7 +41,7 @@ class BatchAsked:
 
     Parameters
     ----------
-    method : {"placed", "repeated", "carried", "automatic"}
+    method : {"placed", "repeated", "propagate", "automatic"}
         How objects are shown to the model.
     axis : int, optional
         Axis of the image along which planes lie; None for the plane shown alone.

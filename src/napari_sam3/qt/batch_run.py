@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QTimer
 
@@ -27,7 +27,7 @@ from .text.panel import WHOLE_IMAGE
 from .workers import ThreadRunner
 
 if TYPE_CHECKING:
-    from napari_sam3.batch import BatchControl, CarryRules, Mode, PlaneResult
+    from napari_sam3.batch import BatchControl, EndRules, Mode, PlaneResult
     from napari_sam3.batch.progress import Pace
     from napari_sam3.images.viewer_image import SeenImage
     from napari_sam3.inference.automatic.settings import AutomaticSettings
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from sam3.predictor import Predictor
 
 __all__ = ["BatchRun"]
-
-_Rules = TypeVar("_Rules", "AutomaticSettings", "CarryRules")
 
 SHOWN_EVERY_MS = 150
 
@@ -66,12 +64,12 @@ class BatchRun:
     ----------
     automatic : AutomaticSettings or None
         How everything is looked for; the default if None.
-    rules : CarryRules or None
+    rules : EndRules or None
         How objects are followed; the default if None.
     """
 
     automatic: AutomaticSettings | None = None
-    rules: CarryRules | None = None
+    rules: EndRules | None = None
 
     def __init__(
         self,
@@ -183,7 +181,7 @@ class BatchRun:
         return _Run(binding, seen, pieces, control, writing, Pace())
 
     def _mode(self, asked: BatchAsked, binding: Binding, plane: PlaneIndex, positions: Any) -> Mode:
-        from napari_sam3.batch import Automatic, Carried, Placed, Repeated
+        from napari_sam3.batch import Automatic, Placed, Propagate, Repeated
 
         session = self._session
         if asked.method == "automatic":
@@ -193,26 +191,29 @@ class BatchRun:
             return Automatic(settings)
         if asked.method == "repeated":
             return Repeated(prompts_here(binding, plane))
-        follow = asked.method == "carried"
+        follow = asked.method == "propagate"
         one = follow and session.mode == "one"
         prompts = prompts_in_layers(binding, plane, positions, one=one)
         if not follow:
             return Placed(prompts)
         along = -1 if asked.axis is None else plane.other_axes.index(asked.axis)
-        return Carried(prompts, along, _limited(self._rules(), asked))
+        rules = self._rules()
+        if asked.limits is not None:
+            rules = rules.limited(*asked.limits)
+        return Propagate(prompts, along, rules)
 
     def _settings(self) -> AutomaticSettings:
         from napari_sam3.inference.automatic.settings import AutomaticSettings
 
         return self.automatic or AutomaticSettings()
 
-    def _rules(self) -> CarryRules:
-        from napari_sam3.batch import CarryRules
+    def _rules(self) -> EndRules:
+        from napari_sam3.batch import EndRules
 
-        return self.rules or CarryRules()
+        return self.rules or EndRules.calibrated()
 
     def _default_limits(self, method: Method) -> tuple[float, int] | None:
-        if method not in ("automatic", "carried"):
+        if method not in ("automatic", "propagate"):
             return None
         limits = self._settings() if method == "automatic" else self._rules()
         return limits.min_score, limits.min_area
@@ -364,7 +365,7 @@ class _Pieces:
                 self._lock.release()
 
 
-def _limited(rules: _Rules, asked: BatchAsked) -> _Rules:
+def _limited(rules: AutomaticSettings, asked: BatchAsked) -> AutomaticSettings:
     """Return the settings with the limits that the user chose."""
     if asked.limits is None:
         return rules

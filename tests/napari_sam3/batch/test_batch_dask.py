@@ -27,9 +27,9 @@ from napari_sam3.batch import (
     BatchControl,
     BatchError,
     BatchPrompts,
-    Carried,
     Mode,
     Placed,
+    Propagate,
     Repeated,
     segment,
 )
@@ -86,7 +86,7 @@ def segment_alone(
     return {result.position: result.labels for result in results}
 
 
-@pytest.mark.parametrize("name", ["placed", "carried", "automatic"])
+@pytest.mark.parametrize("name", ["placed", "propagate", "automatic"])
 def test_workers_give_the_same_labels_as_one_process(
     name: str, image: Path, tmp_path: Path, scheduler: str, alone: ProcessPoolExecutor
 ) -> None:
@@ -130,7 +130,7 @@ def threads() -> Iterator[str]:
         yield cluster.scheduler_address
 
 
-@pytest.mark.parametrize("name", ["placed", "carried", "automatic"])
+@pytest.mark.parametrize("name", ["placed", "propagate", "automatic"])
 def test_a_worker_of_four_threads_loses_nothing(
     name: str, tmp_path: Path, threads: str, alone: ProcessPoolExecutor
 ) -> None:
@@ -140,10 +140,10 @@ def test_a_worker_of_four_threads_loses_nothing(
     tifffile.imwrite(image, stack(planes), compression="zlib")
     box = PromptSet(box=(8, 8, 33, 32))
     mode: Mode = Placed(BatchPrompts({(z,): {z + 1: box} for z in range(planes)}))
-    if name == "carried":
+    if name == "propagate":
         # Many stacks of three planes, each with an object of its own.
         tifffile.imwrite(image, np.stack([stack(3)] * planes), photometric="minisblack")
-        mode = Carried(BatchPrompts({(t, 1): {t + 1: box} for t in range(planes)}), rules=LOOSE)
+        mode = Propagate(BatchPrompts({(t, 1): {t + 1: box} for t in range(planes)}), rules=LOOSE)
     elif name == "automatic":
         mode = asked(name)
     outputs = [tmp_path / f"{where}.zarr" for where in ("here", "there")]
@@ -194,7 +194,7 @@ def test_planes_are_told_as_they_are_along_any_axis(tmp_path: Path, scheduler: s
     image = zarr.create_array(source, shape=(3, 2, 60, 80), dtype="uint16", chunks=(1, 1, 60, 80))
     image[:, 0], image[:, 1] = stack(3), stack(3)[:, ::-1]
     first, second = PromptSet(box=(8, 8, 33, 32)), PromptSet(box=(8, 28, 33, 52))
-    mode = Carried(BatchPrompts({(0, 0): {1: first}, (0, 1): {2: second}}), axis=0, rules=LOOSE)
+    mode = Propagate(BatchPrompts({(0, 0): {1: first}, (0, 1): {2: second}}), axis=0, rules=LOOSE)
     options: dict[str, Any] = {"device": "cpu", "output": output, "dask": scheduler}
     made = []
     for result in segment(source, mode, "tiny", **options):
@@ -281,11 +281,11 @@ def test_a_worker_that_is_killed_costs_only_its_task(
 def test_four_processes_give_the_same_labels(image: Path, tmp_path: Path) -> None:
     outputs = [tmp_path / f"{where}.zarr" for where in ("here", "there")]
     for output, dask in zip(outputs, (None, "local:4"), strict=True):
-        list(segment(image, asked("carried"), "tiny", device="cpu", output=output, dask=dask))
+        list(segment(image, asked("propagate"), "tiny", device="cpu", output=output, dask=dask))
     np.testing.assert_array_equal(pixels(outputs[1]), pixels(outputs[0]))
 
 
-@pytest.mark.parametrize("name", ["repeated", "carried", "automatic"])
+@pytest.mark.parametrize("name", ["repeated", "propagate", "automatic"])
 def test_a_plane_that_workers_cannot_read_is_told(
     name: str, tmp_path: Path, scheduler: str
 ) -> None:
@@ -341,7 +341,7 @@ def test_without_dask_it_is_said_how_to_get_it(image: Path, tmp_path: Path) -> N
     assert not (tmp_path / "a.zarr").exists()
 
 
-def test_stacks_and_directions_are_the_tasks_of_carried() -> None:
-    mode = asked("carried")
-    assert isinstance(mode, Carried)
+def test_stacks_and_directions_are_the_tasks_of_propagate() -> None:
+    mode = asked("propagate")
+    assert isinstance(mode, Propagate)
     assert mode.stacks([(z,) for z in range(PLANES)]) == (tuple((z,) for z in range(PLANES)),)

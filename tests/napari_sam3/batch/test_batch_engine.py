@@ -18,10 +18,10 @@ from napari_sam3.batch import (
     BatchControl,
     BatchError,
     BatchPrompts,
-    Carried,
     Placed,
     PlaneResult,
     Progress,
+    Propagate,
     Repeated,
     segment,
 )
@@ -89,8 +89,8 @@ def test_a_second_run_asks_the_model_nothing(
     np.testing.assert_array_equal(together(again), together(first))
     after = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
     assert after == before
-    # In the mode "carried" there is nothing to do on planes that no object has come to.
-    assert control.progress.skipped == control.progress.done - (6 if name == "carried" else 0)
+    # In the mode "propagate" there is nothing to do on planes that no object has come to.
+    assert control.progress.skipped == control.progress.done - (7 if name == "propagate" else 0)
 
 
 @pytest.mark.parametrize("name", MODES)
@@ -218,7 +218,7 @@ def test_a_changed_question_is_refused_with_what_differs(
     changed[:, :9] = 0
     others: list[tuple[Any, Any, dict[str, Any], str]] = [
         (changed, asked, {}, "image digest"),
-        (image, question("carried"), {}, 'mode mode "placed", not "carried"'),
+        (image, question("propagate"), {}, 'mode mode "placed", not "propagate"'),
         (image, asked, {"contrast": (0, 4000)}, r"settings contrast null, not \[0, 4000\]"),
         (image, asked, {"level": 0}, "settings level null, not 0"),
         (image, asked, {"planes": [(2,)]}, r"planes \[\[2\], \[5\]\], not \[\[2\]\]"),
@@ -228,7 +228,7 @@ def test_a_changed_question_is_refused_with_what_differs(
         with pytest.raises(BatchError, match=message):
             next(segment(data, mode, predictor, output=output, **more))
     np.testing.assert_array_equal(pixels(output), before)
-    results = list(segment(image, question("carried"), predictor, output=output, overwrite=True))
+    results = list(segment(image, question("propagate"), predictor, output=output, overwrite=True))
     assert not any(result.skipped for result in results)
     np.testing.assert_array_equal(pixels(output), together(results))
 
@@ -273,7 +273,7 @@ def test_damaged_records_are_made_again(
     room: str, damage: str, predictor: Predictor, tmp_path: Path
 ) -> None:
     output = tmp_path / "labels.zarr"
-    list(segment(stack(), question("carried"), predictor, output=output))
+    list(segment(stack(), question("propagate"), predictor, output=output))
     expected = pixels(output)
     record = folder_beside(output) / room / "5.json"
     if room == "forward":
@@ -285,7 +285,7 @@ def test_damaged_records_are_made_again(
         record.unlink()
     else:
         record.write_bytes(good[:-20] if damage == "cut" else b"")
-    results = list(segment(stack(), question("carried"), predictor, output=output))
+    results = list(segment(stack(), question("propagate"), predictor, output=output))
     assert not all(result.skipped for result in results)
     assert record.read_bytes() == good
     np.testing.assert_array_equal(pixels(output), expected)
@@ -325,20 +325,20 @@ def test_axes_before_rows_and_columns_may_be_many(predictor: Predictor, tmp_path
     image = stack(6).reshape(2, 3, 60, 80)
     box = PromptSet(box=(8, 8, 33, 32))
     prompts = BatchPrompts({(0, 1): {1: box}, (1, 0): {2: box}})
-    loose = question("carried")
-    assert isinstance(loose, Carried)
-    along_z = list(segment(image, Carried(prompts, rules=loose.rules), predictor))
+    loose = question("propagate")
+    assert isinstance(loose, Propagate)
+    along_z = list(segment(image, Propagate(prompts, rules=loose.rules), predictor))
     every = [(t, z) for t in (0, 1) for z in (0, 1, 2)]
     assert sorted(result.position for result in along_z) == every
     first = [result for result in along_z if result.position[0] == 0]
     assert {one.id for result in first for one in result.objects} == {1}
     output = tmp_path / "labels.zarr"
-    along_t = list(segment(image, Carried(prompts, 0, loose.rules), predictor, output=output))
+    along_t = list(segment(image, Propagate(prompts, 0, loose.rules), predictor, output=output))
     assert {result.position[1] for result in along_t} == {0, 1}
     column = [result for result in along_t if result.position[1] == 0]
     assert {one.id for result in column for one in result.objects} == {2}
     with pytest.raises(PromptError, match="propagated along axis 2 of an image with 2 axes"):
-        next(segment(image, Carried(prompts, 2), predictor))
+        next(segment(image, Propagate(prompts, 2), predictor))
 
 
 def test_prompts_have_to_be_on_the_planes_chosen(predictor: Predictor) -> None:

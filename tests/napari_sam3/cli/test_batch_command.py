@@ -90,10 +90,10 @@ def test_json_is_one_object_on_the_last_line(
     assert [bool(labels[z].any()) for z in range(PLANES)] == [0 < z < 4 for z in range(PLANES)]
 
 
-def test_carried_and_automatic_take_settings(folder: Path) -> None:
+def test_propagate_and_automatic_take_settings(folder: Path) -> None:
     table = str(folder / "placed.csv")
     rules = '{"min_score": 1}'
-    assert batch(folder, "--mode", "carried", "--prompts", table, "--settings", rules) == 0
+    assert batch(folder, "--mode", "propagate", "--prompts", table, "--settings", rules) == 0
     labels = pixels(folder / "labels.zarr")
     assert [bool(labels[z].any()) for z in range(PLANES)] == [z in (2, 5) for z in range(PLANES)]
     found = {}
@@ -115,7 +115,7 @@ def test_carried_and_automatic_take_settings(folder: Path) -> None:
         (["--prompts", "placed.csv", "--planes", "90-99"], "lies outside the image"),
         (["--prompts", "placed.csv", "--planes", "0-1"], "no prompt on the chosen planes (2)"),
         (["--prompts", "placed.csv", "--settings", "{}", "--axis", "3"], None),
-        (["--prompts", "placed.csv", "--mode", "carried", "--axis", "3"], "along axis 3"),
+        (["--prompts", "placed.csv", "--mode", "propagate", "--axis", "3"], "along axis 3"),
         (["--prompts", "placed.csv", "--settings", '{"a": 1}'], "placed has no --settings"),
         (["--mode", "automatic", "--settings", '{"a": 1}'], "unknown setting 'a'"),
         (["--prompts", "placed.csv", "--mode", "repeated"], "prompts on 2 planes"),

@@ -16,9 +16,9 @@ from qtpy.QtWidgets import QApplication
 from napari_sam3.batch import (
     Automatic,
     BatchPrompts,
-    Carried,
     Mode,
     Placed,
+    Propagate,
     Repeated,
     segment,
     write_prompts,
@@ -31,7 +31,7 @@ from sam3.predictor import Predictor
 from tests.napari_sam3.batch_bench import PLANES, Bench, Labels, OpenBench, pick, press
 from tests.napari_sam3.batch_samples import ANYTHING, LOOSE, stack
 
-METHODS = ("placed", "repeated", "carried", "automatic")
+METHODS = ("placed", "repeated", "propagate", "automatic")
 # Clicks and boxes: plane, then (row, column) of a click, or (row, column, row, column) of a box.
 PLACED = ((1, (20, 21)), (1, (37, 55)), (3, (8, 10, 32, 36)))
 IDS = {1: {1: PromptSet(((21, 20),), (1,)), 2: PromptSet(((55, 37),), (1,))}}
@@ -45,7 +45,7 @@ def asked(method: str) -> Mode:
         return Repeated(IDS[1])
     box = PromptSet(box=(10, 8, 36, 32))
     prompts = BatchPrompts({(1,): IDS[1], (3,): {3: box}})
-    return Carried(prompts, rules=LOOSE) if method == "carried" else Placed(prompts)
+    return Propagate(prompts, rules=LOOSE) if method == "propagate" else Placed(prompts)
 
 
 def by_script(image: Any, mode: Mode, model: Any, **options: Any) -> Labels:
@@ -96,7 +96,7 @@ def test_viewer_script_and_command_line_give_the_same_labels(
     modes: dict[str, Mode] = {
         "placed": Placed(prompts),
         "repeated": Repeated(prompts.on((1,))),
-        "carried": Carried(prompts),
+        "propagate": Propagate(prompts),
         "automatic": Automatic(),
     }
     mode = modes[method]
@@ -242,7 +242,7 @@ def test_what_cannot_be_asked_is_said(open_bench: OpenBench) -> None:
     for method, expected in (
         ("placed", "No prompt on the chosen planes (5)"),
         ("repeated", "There is no click and no box on the plane shown"),
-        ("carried", "No prompt on the chosen planes (5)"),
+        ("propagate", "No prompt on the chosen planes (5)"),
     ):
         assert not bench.do(method).any()
         assert bench.desk.status.startswith(expected)
@@ -256,11 +256,11 @@ def test_one_object_is_followed_from_all_its_prompts(
     bench = open_bench()
     bench.desk.session.mode = "one"
     bench.place((1, (20, 21)), (3, (20, 23)))
-    found = bench.do("carried")
+    found = bench.do("propagate")
     assert set(np.unique(found)) == {0, 1}
     first, second = PromptSet(((21, 20),), (1,)), PromptSet(((23, 20),), (1,))
     prompts = BatchPrompts({(1,): {1: first}, (3,): {1: second}})
-    expected = by_script(bench.image, Carried(prompts, rules=LOOSE), predictor)
+    expected = by_script(bench.image, Propagate(prompts, rules=LOOSE), predictor)
     np.testing.assert_array_equal(found, expected)
 
 
@@ -291,7 +291,7 @@ def test_masks_below_the_limits_of_the_fold_do_not_count(
 ) -> None:
     bench = open_bench()
     panel = bench.panel
-    for method, limited in (("placed", False), ("carried", True), ("automatic", True)):
+    for method, limited in (("placed", False), ("propagate", True), ("automatic", True)):
         panel.method.setCurrentIndex(panel.method.findData(method))
         assert panel.limits.isHidden() is not limited
     assert panel.asked.limits is None

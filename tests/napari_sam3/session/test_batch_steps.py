@@ -145,7 +145,7 @@ def test_a_label_of_a_batch_is_taken_up_with_its_mask_or_its_prompts(predictor: 
 
 def real(predictor: Predictor, image: Labels, labels: Labels) -> Run:
     run = Run(predictor, labels)
-    for result in segment(image, question("carried"), predictor):
+    for result in segment(image, question("propagate"), predictor):
         run.write(result.position[0], *result.objects)
     run.session.end_batch()
     return run
@@ -159,7 +159,7 @@ def test_a_journal_gives_a_batch_back_undone_and_done_again(
     journal = Journal(who, labels.shape, labels.dtype, folder=tmp_path)
     run = Run(predictor, labels)
     run.session.labels_changed.connect(journal.append)
-    for result in segment(image, question("carried"), predictor):
+    for result in segment(image, question("propagate"), predictor):
         run.write(result.position[0], *result.objects)
     half = labels.copy()
     run.session.undo()

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_sam3.core.masks import PlaneMask
+from sam3.errors import PromptError
 
-from .carry import CarryRules, why_ended
 from .evidence import FEATURES, Look, evidence, look_at
+from .limits import EndLimits, check_ranges, why_ended
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -25,6 +26,13 @@ if TYPE_CHECKING:
 
 __all__ = ["EMPTY", "EndRules", "Sighting", "Trail"]
 
+_RANGES = (
+    ("least", 0, 1),
+    ("least_contrast", -1, 1),
+    ("gap", 0, float("inf")),
+    ("min_area", 1, float("inf")),
+    ("min_score", 0, 1),
+)
 EMPTY = PlaneMask(0, 0, np.zeros((0, 0), bool))
 
 
@@ -40,7 +48,7 @@ class EndRules:
         where they are shown.
     recalled : tuple of float
         The same where the model has a memory; by default `weights`.
-    flat : CarryRules, optional
+    flat : EndLimits, optional
         Limits for other objects, of which contrast says nothing.
     least : float
         Probability that the object is there, below which a mask is not taken.
@@ -52,20 +60,63 @@ class EndRules:
         or a bad plane of a time series.
     min_area : int
         Masks of fewer px are not taken.
+    min_score : float
+        Masks that the model itself scores lower are not taken.
     """
 
     weights: tuple[float, ...] = ()
     recalled: tuple[float, ...] = ()
-    flat: CarryRules | None = None
+    flat: EndLimits | None = None
     least: float = 0.5
     least_contrast: float = 0.03
     gap: int = 0
     min_area: int = 8
+    min_score: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse what makes no sense."""
+        check_ranges(self, _RANGES)
 
     @classmethod
     def calibrated(cls, gap: int = 0) -> EndRules:
         """Rules calibrated on real stacks; see docs/propagation.md."""
-        return cls(_WEIGHTS, _RECALLED, CarryRules(), gap=gap)
+        return cls(_WEIGHTS, _RECALLED, EndLimits(), gap=gap)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> EndRules:
+        """Make calibrated rules with some values of one's own, as plain values.
+
+        Parameters
+        ----------
+        values : mapping
+            Of ``least``, ``least_contrast``, ``gap``, ``min_area`` and ``min_score``, and of
+            `EndLimits`. ``parts`` and ``slack``, which earlier versions had, are of no effect.
+
+        Raises
+        ------
+        sam3.errors.PromptError
+            If a name is unknown, or a value is not valid.
+        """
+        limits = {one.name for one in fields(EndLimits)}
+        own = {"least", "least_contrast", "gap", "min_area", "min_score"}
+        unknown = sorted(set(values) - limits - own - {"parts", "slack"})
+        if unknown:
+            raise PromptError(
+                f"unknown rule {', '.join(map(repr, unknown))}. Expected "
+                f"{', '.join(sorted(limits | own))}."
+            )
+        flat = EndLimits(**{name: values[name] for name in limits & values.keys()})
+        given = {name: values[name] for name in own & values.keys()}
+        return cls(_WEIGHTS, _RECALLED, flat, **given)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the rules as plain values."""
+        return {**asdict(self), "weights": list(self.weights), "recalled": list(self.recalled)}
+
+    def limited(self, min_score: float, min_area: int) -> EndRules:
+        """Return the rules with a least score and area for all objects."""
+        flat = self.flat and replace(self.flat, min_score=min_score, min_area=min_area)
+        return replace(self, flat=flat, min_score=min_score, min_area=min_area)
 
     def probability(self, features: npt.NDArray[np.float64], *, recalled: bool = False) -> float:
         """Return the probability that an object that stands out is on a plane."""
@@ -157,6 +208,8 @@ class Trail:
         rules, area = self.rules, found.mask.area
         if area < max(1, rules.min_area):
             return f"only {area} px were found"
+        if found.score < rules.min_score:
+            return f"the score fell to {found.score:.2f}"
         if look is None:
             assert rules.flat is not None
             return why_ended(self.mask, found.mask, found.score, rules.flat)

@@ -13,7 +13,7 @@ from napari_sam3.core.masks import PlaneMask
 from napari_sam3.inference.answers import answer
 from napari_sam3.inference.questions import Question
 
-from .carry import CarryRules, carried_draft
+from .limits import mask_draft
 
 if TYPE_CHECKING:
     from napari_sam3.core.rendering import PlaneImage
@@ -93,7 +93,6 @@ class MaskFollower:
 
     def __init__(self, predictor: Predictor, cache: EmbeddingCache, control: Control) -> None:
         self._predictor, self._cache, self._control = predictor, cache, control
-        self._rules = CarryRules()
 
     def begin(self, shown: Shown) -> None:
         """Start to follow an object: nothing to do."""
@@ -107,9 +106,7 @@ class MaskFollower:
         reverse: bool,
     ) -> dict[int, FoundMask] | None:
         """Find objects on a plane; see :class:`Follower`."""
-        drafts = tuple(
-            carried_draft(number, mask, self._rules, plane.shape) for number, mask in before.items()
-        )
+        drafts = tuple(mask_draft(number, mask) for number, mask in before.items())
         question = Question(plane, drafts)
         found = answer(question, self._predictor, self._cache, self._control)
         if found is None:

@@ -31,5 +31,5 @@ def memory_of(predictor: Predictor) -> Memory | None:
         if predictor not in _known:
             from sam3.weights.memory import load_memory
 
-            _known[predictor] = load_memory(path, resolution=predictor.config.resolution)
+            _known[predictor] = load_memory(path, config=predictor.config)
         return _known[predictor]

@@ -144,9 +144,9 @@ BATCH_METHODS = (
     ("Prompts on each plane", "placed", "The clicks and boxes that stand on each plane"),
     ("These prompts on every plane", "repeated", "The clicks and boxes of the plane shown"),
     (
-        "Follow objects from plane to plane",
-        "carried",
-        "Each object from the planes with its prompts outward, by its mask on the plane before",
+        "Propagate objects",
+        "propagate",
+        "Each object from the planes with its prompts to where it ends",
     ),
     ("Everything there is", "automatic", "All objects, without any prompt"),
 )

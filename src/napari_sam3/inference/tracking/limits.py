@@ -1,0 +1,76 @@
+"""Limits by which objects without contrast end, and the question about the next plane."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from napari_sam3.core.drafts import Draft, Turn
+from napari_sam3.core.masks import PlaneMask, overlap
+from napari_sam3.core.prompts import PromptSet
+from sam3.errors import PromptError
+
+__all__ = ["EndLimits", "check_ranges", "mask_draft", "why_ended"]
+
+_RANGES = (
+    ("min_score", 0, 1),
+    ("max_change", 1, float("inf")),
+    ("min_overlap", 0, 1),
+    ("min_area", 1, float("inf")),
+)
+
+
+@dataclass(frozen=True)
+class EndLimits:
+    """When an object has ended, by its mask on a plane and the one before.
+
+    Parameters
+    ----------
+    min_score : float
+        It ends where the model's own estimate of the IoU is lower.
+    max_change : float
+        It ends where its area grows or shrinks by more than this factor.
+    min_overlap : float
+        It ends where less of the smaller of the two masks overlaps, as a share.
+    min_area : int
+        It ends where it has fewer px.
+    """
+
+    min_score: float = 0.7
+    max_change: float = 3.0
+    min_overlap: float = 0.5
+    min_area: int = 8
+
+    def __post_init__(self) -> None:
+        """Refuse what makes no sense."""
+        check_ranges(self, _RANGES)
+
+
+def check_ranges(rules: object, ranges: tuple[tuple[str, float, float], ...]) -> None:
+    """Refuse values outside their ranges: name, least and most; raises PromptError."""
+    for name, low, high in ranges:
+        value = getattr(rules, name)
+        try:
+            inside = low <= value <= high
+        except TypeError:
+            inside = False
+        if not inside:
+            raise PromptError(f"{name} is {value!r}. Expected {low:g} to {high:g}.")
+
+
+def mask_draft(number: int, mask: PlaneMask) -> Draft:
+    """Return the question about an object by its mask on the plane before, which is not empty."""
+    return Draft(number, (Turn(PromptSet()),), mask)
+
+
+def why_ended(before: PlaneMask, now: PlaneMask, score: float, limits: EndLimits) -> str:
+    """Return why an object ends at a mask; "" if it does not."""
+    old, new = before.area, now.area
+    if new < limits.min_area:
+        return f"only {new} px were found"
+    if score < limits.min_score:
+        return f"the score fell to {score:.2f}"
+    if max(old, new) > limits.max_change * min(old, new):
+        return f"the area changed from {old} to {new} px"
+    if overlap(before, now) < limits.min_overlap * min(old, new):
+        return "it overlaps too little with the plane before"
+    return ""
