@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_sam3.core.planes import PlaneIndex, nearest
+from napari_sam3.core.prompt_rows import object_of
 from napari_sam3.core.prompts import DECIMALS, PromptSet, parse_polarity, read_shape
 from sam3.errors import PromptError
 
@@ -31,8 +32,8 @@ class PromptEntry:
     prompts : PromptSet
         Nothing but that prompt.
     object : int, optional
-        The object's id. Without one, a box or foreground click starts an object, and a background
-        click belongs to the one started last on its plane.
+        The object's id. Without one it is that of `object_of`, by what was started last on its
+        plane.
     place : str
         Where it stands, for messages.
     """
@@ -101,7 +102,9 @@ class BatchPrompts:
         for row in rows:
             number = row.object
             if number is None:
-                number = next(free) if row.prompts.has_target else last.get(row.position)
+                number = object_of(row.prompts, last.get(row.position))
+            if number is None and row.prompts.has_target:
+                number = next(free)
             if number is None:
                 raise PromptError(
                     f"{row.place}: a background click comes before any object of its plane; put "

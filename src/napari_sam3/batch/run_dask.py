@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
 
+from napari_sam3.inference.models import ModelHandle
 from sam3.errors import ImageError, Sam3Error
 
 from .dask_tasks import Done, do_anchors, do_meet, do_paint, do_plane, do_sweep, do_tile, objects_of
@@ -16,7 +17,7 @@ from .progress import BatchControl
 from .prompts import Position
 from .results import BatchError, PlaneResult
 from .run_local import count_units
-from .sources import ImageSource, ModelSource
+from .sources import ImageSource
 from .units import BatchJob, Workbench, plane_index
 
 __all__ = ["check_dask", "connect", "describe_model", "run_on_dask"]
@@ -27,7 +28,7 @@ RETRIES = 3
 WINDOW = 3
 
 
-def check_dask(address: str, image: ImageSource, model: ModelSource, output: Any) -> None:
+def check_dask(address: str, image: ImageSource, model: ModelHandle, output: Any) -> None:
     """Refuse what cannot be done on Dask, before anything is begun; raises BatchError."""
     try:
         import distributed  # noqa: F401
@@ -85,9 +86,9 @@ def connect(address: str) -> Iterator[Any]:
         yield client
 
 
-def describe_model(client: Any, model: ModelSource) -> dict[str, Any]:
+def describe_model(client: Any, model: ModelHandle) -> dict[str, Any]:
     """Ask a worker what model it is: it may run on another device there than here."""
-    about: dict[str, Any] = _result_of(client.submit(ModelSource.describe, model, pure=False))
+    about: dict[str, Any] = _result_of(client.submit(ModelHandle.describe, model, pure=False))
     return about
 
 

@@ -13,6 +13,7 @@ from napari_sam3.core.planes import ContrastLimits
 from napari_sam3.images.lazy import LazyImage
 from napari_sam3.images.open import plane_of
 from napari_sam3.inference.cache import EmbeddingCache
+from napari_sam3.inference.models import ModelHandle
 from napari_sam3.records.schema import IDENTITY
 
 from .modes import Mode, Placed, Propagate, Repeated
@@ -21,7 +22,7 @@ from .progress import BatchControl
 from .prompts import Position
 from .results import BatchError, PlaneResult
 from .run_local import run_here
-from .sources import ImageSource, ModelSource
+from .sources import ImageSource
 from .units import BatchJob
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def all_positions(image: LazyImage) -> tuple[Position, ...]:
 def segment(
     image: Any,
     mode: Mode,
-    model: str | os.PathLike[str] | Predictor | Callable[[], Predictor] | ModelSource = "tiny",
+    model: str | os.PathLike[str] | Predictor | Callable[[], Predictor] | ModelHandle = "tiny",
     *,
     planes: Iterable[Sequence[int]] | None = None,
     output: str | os.PathLike[str] | None = None,
@@ -110,7 +111,7 @@ def segment(
     sam3.errors.Sam3Error
         If image, prompts or model cannot be used.
     """
-    source, models = ImageSource.of(image, rgb), ModelSource.of(model, device)
+    source, models = ImageSource.of(image, rgb), ModelHandle.of(model, device)
     control = control or BatchControl()
     with ExitStack() as stack:
         stack.callback(source.close)

@@ -1,28 +1,18 @@
-"""Where a batch's image and model come from, in this process or in another one."""
+"""Where a batch's image comes from, in this process or in another one."""
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from napari_sam3.images.identity import ImageIdentity, identify
 from napari_sam3.images.lazy import LazyImage, open_image
-from napari_sam3.inference.cache import ENCODING_VERSION
 
 from .results import BatchError
 
-if TYPE_CHECKING:
-    from sam3.predictor import Predictor
-
-__all__ = ["ImageSource", "ModelSource"]
-
-# One of each a process: a model is loaded once by a worker, however many planes it works on.
-_models: dict[ModelSource, Predictor] = {}
-_loading = threading.Lock()
+__all__ = ["ImageSource"]
 
 
 class ImageSource:
@@ -87,64 +77,3 @@ class ImageSource:
         image = self.open()
         name = Path(self.path).name if self.path else "image"
         return identify(image.data, name, rgb=image.rgb, multiscale=image.multiscale)
-
-
-@dataclass(frozen=True)
-class ModelSource:
-    """A model, by its name, or itself.
-
-    Parameters
-    ----------
-    name : str
-        "tiny", or a weights file.
-    device : str
-        "auto", "cpu", "cuda" or "mps".
-    loader : callable, optional
-        Returns the model, if only this process has it.
-    """
-
-    name: str = "tiny"
-    device: str = "auto"
-    loader: Callable[[], Predictor] | None = field(default=None, repr=False)
-
-    @classmethod
-    def of(cls, model: Any, device: str = "auto") -> ModelSource:
-        """Take a name or path, a predictor, or a function that loads one."""
-        if isinstance(model, ModelSource):
-            return model
-        if isinstance(model, str | os.PathLike):
-            return cls(os.fspath(model), device)
-        if hasattr(model, "predict"):
-            return cls(loader=lambda: model)
-        if callable(model):
-            return cls(loader=model)
-        raise BatchError(
-            f"{model!r} is not a model; expected a name, a weights file or a predictor"
-        )
-
-    @property
-    def is_portable(self) -> bool:
-        """Whether another process can load it."""
-        return self.loader is None
-
-    def describe(self) -> dict[str, Any]:
-        """Load the model, and return all of it that results depend on, as plain values."""
-        predictor = self.load()
-        return {
-            "preset": predictor.config.name,
-            "fingerprint": predictor.fingerprint,
-            "resolution": predictor.config.resolution,
-            "precision": str(predictor.dtype).removeprefix("torch."),
-            "encoding": ENCODING_VERSION,
-        }
-
-    def load(self) -> Predictor:
-        """Return the model, which is loaded once a process; raises Sam3Error."""
-        if self.loader is not None:
-            return self.loader()
-        with _loading:
-            if self not in _models:
-                from sam3.predictor import load_predictor
-
-                _models[self] = load_predictor(self.name, self.device)
-            return _models[self]

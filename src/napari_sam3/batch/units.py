@@ -22,6 +22,7 @@ from napari_sam3.images.plane_image import at_hand
 from napari_sam3.inference.answers import answer
 from napari_sam3.inference.automatic.find import Found, find_objects, merge_found, paint_order
 from napari_sam3.inference.cache import Control, EmbeddingCache, EncodingStopped
+from napari_sam3.inference.models import ModelHandle
 from napari_sam3.inference.questions import Question
 from napari_sam3.inference.similar.search import find_similar, shown
 from napari_sam3.labels.ome_zarr import LabelImage, open_labels
@@ -31,7 +32,7 @@ from sam3.errors import ImageError
 from .modes import Automatic, Mode, Placed, Propagate, Similar
 from .prompts import Position
 from .results import BatchError, masks_digest
-from .sources import ImageSource, ModelSource
+from .sources import ImageSource
 from .unit_records import Painted, Records, name_of
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class BatchJob:
         What is segmented.
     mode : Placed, Propagate, Automatic or Similar
         How; `Repeated` is `Placed` here.
-    model : ModelSource
+    model : ModelHandle
         By what.
     records : Path
         Where results of units are kept.
@@ -78,7 +79,7 @@ class BatchJob:
 
     image: ImageSource
     mode: Mode
-    model: ModelSource
+    model: ModelHandle
     records: Path
     output: Path | None = None
     contrast: ContrastLimits | None = None
@@ -114,7 +115,7 @@ class Workbench:
     @cached_property
     def predictor(self) -> Predictor:
         """The model, loaded when it is first needed."""
-        return self.job.model.load()
+        return self.job.model()
 
     @cached_property
     def labels(self) -> LabelImage | None:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, cast
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from sam3.errors import ConfigError
 
 if TYPE_CHECKING:
     from sam3.concepts.detector import Detector
     from sam3.predictor import Predictor
 
-__all__ = ["EMBEDDED", "Loader", "describe_predictor", "detector_loader", "loaded"]
-__all__ += ["model_loader", "once"]
+__all__ = ["EMBEDDED", "Loader", "ModelHandle", "describe_predictor", "detector_loader"]
+__all__ += ["model_loader"]
 
 Loader = Callable[[], "Predictor"]
 EMBEDDED = "tiny"
@@ -69,34 +72,100 @@ def detector_loader(path: str | os.PathLike[str]) -> Callable[[Predictor], Detec
     return load
 
 
-def describe_predictor(predictor: Predictor | Loader) -> str:
-    """Say where a predictor runs; "" for one that is still to be loaded."""
-    device = getattr(predictor, "device", None)
-    if device is None:
+def describe_predictor(model: Predictor | Loader) -> str:
+    """Say where a model runs; "" for one that is still to be loaded."""
+    predictor = ModelHandle.of(model).predictor
+    if predictor is None:
         return ""
     from sam3.runtime.devices import describe_device
 
-    return describe_device(device)
+    return describe_device(predictor.device)
 
 
-def loaded(model: Predictor | Loader | None) -> Predictor | None:
-    """Return the model if it is a predictor already; does not import torch."""
-    return cast("Predictor", model) if hasattr(model, "predict") else None
+class ModelHandle:
+    """A model that is loaded once, by the first who needs it, on any thread.
 
+    Parameters
+    ----------
+    load : callable, optional
+        Loads the model.
+    predictor : Predictor, optional
+        The model, if it is there already.
+    source : (str, str), optional
+        Name and device by which another process can load it; see `ModelHandle.of`.
+    """
 
-def once(model: Predictor | Loader | None) -> Predictor | Loader | None:
-    """Return a loader that loads once, so that sessions and batches share the model."""
-    return model if model is None or loaded(model) is not None else _Once(cast("Loader", model))
-
-
-class _Once:
-    def __init__(self, load: Loader) -> None:
-        self._load = load
-        self._found: Predictor | None = None
+    def __init__(
+        self,
+        load: Loader | None = None,
+        predictor: Predictor | None = None,
+        source: tuple[str, str] | None = None,
+    ) -> None:
+        self._load, self._predictor, self._source = load, predictor, source
         self._lock = threading.Lock()
 
+    @classmethod
+    def of(cls, model: Any, device: str = "auto") -> ModelHandle:
+        """Return the handle of a name or weights file, a predictor, or a function that loads one.
+
+        A model that is named is loaded once in a process.
+
+        Raises
+        ------
+        sam3.errors.ConfigError
+            If it is none of these.
+        """
+        if isinstance(model, ModelHandle):
+            return model
+        if isinstance(model, str | os.PathLike):
+            return _named(os.fspath(model), device)
+        if hasattr(model, "predict"):  # without importing torch, which Predictor needs
+            return cls(predictor=model)
+        if callable(model):
+            return cls(model)
+        raise ConfigError(
+            f"not a model: {model!r}. Expected a name, a weights file, a predictor, or a function "
+            "that loads one"
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Send the name alone: each process loads the model itself."""
+        if self._source is None:
+            raise TypeError("a model without a name cannot be sent to another process")
+        return _named, self._source
+
+    @property
+    def predictor(self) -> Predictor | None:
+        """The model, if it is loaded."""
+        return self._predictor
+
+    @property
+    def is_portable(self) -> bool:
+        """Whether another process can load it."""
+        return self._source is not None
+
     def __call__(self) -> Predictor:
+        """Return the model, which is loaded now if need be; raises Sam3Error."""
         with self._lock:
-            if self._found is None:
-                self._found = self._load()
-            return self._found
+            if self._predictor is None:
+                assert self._load is not None
+                self._predictor = self._load()
+            return self._predictor
+
+    def describe(self) -> dict[str, Any]:
+        """Load the model, and return all of it that results depend on, as plain values."""
+        from .cache import ENCODING_VERSION
+
+        predictor = self()
+        return {
+            "preset": predictor.config.name,
+            "fingerprint": predictor.fingerprint,
+            "resolution": predictor.config.resolution,
+            "precision": str(predictor.dtype).removeprefix("torch."),
+            "encoding": ENCODING_VERSION,
+        }
+
+
+@cache
+def _named(name: str, device: str) -> ModelHandle:
+    return ModelHandle(model_loader(name, device), source=(name, device))

@@ -13,9 +13,10 @@ __all__ = ["Clicking"]
 
 
 class Clicking:
-    """The mode of the points layer: in add mode, and selected, clicks are prompts.
+    """The mode of the points layer: in add mode, selected and visible, clicks are prompts.
 
-    Napari stops adding points in 3-D display, and does not resume it in 2-D.
+    Napari gives no clicks to layers that are hidden. It stops adding points in 3-D display, and
+    does not resume it in 2-D.
 
     Parameters
     ----------
@@ -30,8 +31,8 @@ class Clicking:
     @property
     def listening(self) -> bool:
         """Whether clicks in the canvas are prompts now."""
-        layers = self._layers
-        return self._selected and layers.points.mode == ADD and not layers.in_3d
+        points, in_3d = self._layers.points, self._layers.in_3d
+        return bool(self._selected and points.visible and points.mode == ADD and not in_3d)
 
     @property
     def resumes(self) -> bool:
@@ -51,5 +52,6 @@ class Clicking:
     def resume(self) -> None:
         """Make clicks prompts; in 3-D display the points are only selected."""
         self._layers.select_points()
+        self._layers.points.visible = True
         if not self._layers.in_3d:
             self._layers.points.mode = ADD

@@ -69,12 +69,18 @@ class PromptSync:
     def connect(self) -> None:
         """Listen to the layers there are now."""
         self.layers = PromptLayers(self._layer_set, self._on_edit)
-        self._layer_set.points.events.mode.connect(self._on_mode)
+        for event in self._events_of_points():
+            event.connect(self._on_mode)
 
     def disconnect(self) -> None:
         """Stop listening to them."""
-        self._layer_set.points.events.mode.disconnect(self._on_mode)
+        for event in self._events_of_points():
+            event.disconnect(self._on_mode)
         self.layers.close()
+
+    def _events_of_points(self) -> tuple[Any, ...]:
+        events = self._layer_set.points.events
+        return events.mode, events.visible
 
     def _on_mode(self, event: Any = None) -> None:
         self.mode_changed.emit()

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from napari_sam3.batch.progress import Pace
     from napari_sam3.images.viewer_image import SeenImage
     from napari_sam3.inference.automatic.settings import AutomaticSettings
+    from napari_sam3.inference.models import ModelHandle
     from napari_sam3.layers.binding import Binding
     from napari_sam3.session.batch_results import BatchWriting
     from napari_sam3.session.session import LabelingSession
@@ -328,7 +329,7 @@ class _Pieces:
         self,
         results: Generator[PlaneResult, None, None],
         seen: SeenImage,
-        model: Any,
+        model: ModelHandle,
         control: BatchControl,
     ) -> None:
         self._results, self._seen, self._model = results, seen, model
@@ -344,7 +345,7 @@ class _Pieces:
                 if result is None:
                     return None
                 # Loaded by now, in any case: the batch describes the model it asks.
-                predictor = self._model if hasattr(self._model, "predict") else self._model()
+                predictor = self._model()
                 rendering = Rendering()
                 if result.error is None:
                     with suppress(Sam3Error):

@@ -135,7 +135,7 @@ class Curating:
             If the label is not on the plane or cannot be split.
         """
         plane = self._drafts.need_plane()
-        new = chain(ids, count(max(self._objects.free_id(plane.labels), *(i + 1 for i in ids), 1)))
+        new = chain(ids, count(max(self._objects.highest(plane.labels), *ids, 0) + 1))
         parts = split_label(plane.labels, label, lambda: next(new))
         ids = tuple(number for _, _, number in parts)
         edits = [edit for _, edit, _ in parts if edit is not None]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from napari_sam3.core.drafts import Draft, Hand
+from napari_sam3.core.prompt_rows import object_of
 from napari_sam3.core.prompts import PromptSet
 
 from .options import Mode
@@ -44,9 +45,7 @@ def group_rows(
     """Gather rows into objects.
 
     Rows that were assigned stay where they are. In the mode "one" all others belong to the current
-    object. In the mode "many" a box starts an object, a foreground click does so unless it lies on
-    an object in hand, and a background click belongs to the object that it lies on, or else to the
-    current one.
+    object, in the mode "many" to that of `object_of`.
 
     Parameters
     ----------
@@ -74,7 +73,9 @@ def group_rows(
     for row in rows:
         number: int | None = row.number
         if number == 0:
-            number = current if mode == "one" else _choose(row, current, draft_at)
+            hit = None if row.is_box else draft_at(*reversed(row.prompts.points[0]))
+            over = None if hit is None else hit.number
+            number = object_of(row.prompts, current, hit=over, one=mode == "one")
             if number is None:
                 number = new_number()
             current = number
@@ -82,16 +83,3 @@ def group_rows(
         objects[number] = objects.get(number, PromptSet()).joined(row.prompts)
         numbers.append(number)
     return objects, numbers
-
-
-def _choose(
-    row: PromptRow, current: int | None, draft_at: Callable[[float, float], Draft | None]
-) -> int | None:
-    """Return the object that a new row belongs to; None if it starts one."""
-    if row.is_box:
-        return None
-    x, y = row.prompts.points[0]
-    hit = draft_at(y, x)
-    if hit is not None:
-        return hit.number
-    return current if row.prompts.labels == (0,) else None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from napari_sam3.core.prompt_rows import object_of
 from napari_sam3.core.prompts import PromptSet
 from napari_sam3.images.open import LoadedImage, plane_of
 from napari_sam3.images.plane_image import RenderedPlane
@@ -65,10 +66,7 @@ class Segmentation:
 
 
 def group_prompts(prompts: Iterable[Prompt], *, one_object: bool = False) -> list[PromptSet]:
-    """Tell which prompts belong to which object.
-
-    Each box and each foreground click starts an object; a background click belongs to the
-    object started last before it.
+    """Tell which prompts belong to which object, by the rule of `object_of`.
 
     Parameters
     ----------
@@ -84,9 +82,10 @@ def group_prompts(prompts: Iterable[Prompt], *, one_object: bool = False) -> lis
     """
     groups: list[list[Prompt]] = []
     for prompt in prompts:
-        starts = prompt.kind == "box" or prompt.label == 1
-        if not groups or (starts and not one_object):
-            if not starts and not one_object:
+        alone = _joined([prompt])
+        number = object_of(alone, len(groups) or None, one=one_object)
+        if number is None:
+            if not (alone.has_target or one_object):
                 raise PromptError(
                     f"the background click {_text(prompt)} comes before any object; put it after "
                     "the foreground click or box it belongs to"
@@ -181,24 +180,28 @@ def _label_all(
 
 
 def _prompt_set(group: Sequence[Prompt]) -> PromptSet:
-    points = [prompt for prompt in group if prompt.kind == "point"]
     boxes = [prompt for prompt in group if prompt.kind == "box"]
     if len(boxes) > 1:
         raise PromptError(
             f"one object has {len(boxes)} boxes ({'; '.join(_text(box) for box in boxes)}); give "
             "it one, or leave out --one-object to make each box an object"
         )
-    prompts = PromptSet.from_arrays(
-        points=[point.values for point in points],
-        labels=[point.label for point in points],
-        box=boxes[0].values if boxes else None,
-    )
+    prompts = _joined(group)
     if not prompts.has_target:
         raise PromptError(
-            f"the object has background clicks only ({len(points)}); add a foreground click or a "
-            "box that says where it is"
+            f"the object has background clicks only ({len(prompts.points)}); add a foreground "
+            "click or a box that says where it is"
         )
     return prompts
+
+
+def _joined(group: Sequence[Prompt]) -> PromptSet:
+    points = [prompt for prompt in group if prompt.kind == "point"]
+    return PromptSet.from_arrays(
+        points=[point.values for point in points],
+        labels=[point.label for point in points],
+        box=next((prompt.values for prompt in group if prompt.kind == "box"), None),
+    )
 
 
 def _text(prompt: Prompt) -> str:

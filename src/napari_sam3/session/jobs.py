@@ -6,7 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,7 @@ from napari_sam3.core.rendering import PlaneImage
 from napari_sam3.images.plane_image import ArrayPlane
 from napari_sam3.inference.answers import answer
 from napari_sam3.inference.cache import EmbeddingCache, EncodingStopped
-from napari_sam3.inference.models import Loader, loaded, once
+from napari_sam3.inference.models import ModelHandle
 from napari_sam3.inference.questions import ObjectPrediction, Question
 from napari_sam3.labels.targets import ArrayTarget, LabelTarget
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from sam3.predictor import Predictor
 
 __all__ = ["Job", "JobQueue", "Outcome", "Plane", "Report", "Submit"]
-__all__ += ["loaded", "once", "run_now", "work"]
+__all__ += ["run_now", "work"]
 
 #: Told a stage, and which share of it is done, if that is known.
 Report = Callable[[str, float | None], None]
@@ -190,15 +190,14 @@ class _Running:
         self.tell(stage, fraction)
 
 
-def work(job: Job, model: Predictor | Loader, cache: EmbeddingCache, report: Report) -> Outcome:
+def work(job: Job, model: ModelHandle, cache: EmbeddingCache, report: Report) -> Outcome:
     """Do a job on whatever thread this is called from; never raises."""
     predictor: Predictor | None = None
     control = _Running(job, report)
     try:
-        predictor = loaded(model)
-        if predictor is None:
+        if model.predictor is None:
             report("loading model", None)
-            predictor = cast("Loader", model)()
+        predictor = model()
         predictions = None
         if job.question is not None and not job.cancelled:
             predictions = answer(job.question, predictor, cache, control)

@@ -18,6 +18,9 @@ __all__ = ["ObjectRegistry"]
 # The size of the last so many objects decides the level at which the next click starts.
 RECENT_OBJECTS = 20
 
+# So many ids are looked up in labels whose largest id is the last one of their dtype.
+LOWEST_IDS = 255
+
 #: Label image, plane, id.
 ObjectKey = tuple[Hashable, Hashable, int]
 
@@ -119,8 +122,16 @@ class ObjectRegistry:
         return max(self._highest.get(labels.source, 0), labels.maximum())
 
     def free_id(self, labels: LabelTarget) -> int:
-        """Return an id above every one seen in the labels so far, undone ones included."""
-        return self.highest(labels) + 1
+        """Return an id above every one seen in the labels so far, undone ones included.
+
+        Where the dtype ends there, as in a mask of 255, it is the first of the lowest that is free.
+        """
+        label, limit = self.highest(labels) + 1, int(np.iinfo(labels.dtype).max)
+        if label <= limit:
+            return label
+        known = {one.id for one in self.within(labels.source)}
+        lowest = (one for one in range(1, min(limit, LOWEST_IDS) + 1) if one not in known)
+        return next((one for one in lowest if not labels.holds(one)), label)
 
     def ids_used(self) -> dict[Hashable, int]:
         """Return the largest id that was given in each label image."""

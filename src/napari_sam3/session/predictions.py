@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from napari_sam3.core.drafts import Draft, Hand
 from napari_sam3.core.fields import Field, choose_field
 from napari_sam3.inference.cache import EmbeddingCache
-from napari_sam3.inference.models import Loader, loaded, once
+from napari_sam3.inference.models import Loader, ModelHandle
 from napari_sam3.inference.questions import ObjectPrediction, Question
 from sam3.errors import PromptError, Sam3Error
 
@@ -73,7 +73,7 @@ class Predictions:
         drafts: DraftsByPlane,
         objects: ObjectRegistry,
     ) -> None:
-        self._model = once(model)
+        self._model = None if model is None else ModelHandle.of(model)
         self._submit, self.cache = submit, cache
         self._options, self._events = options, events
         self._drafts, self._objects = drafts, objects
@@ -89,19 +89,19 @@ class Predictions:
     # ------------------------------------------------------------------- model
 
     @property
-    def model(self) -> Predictor | Loader | None:
-        """The predictor, or what loads it, once."""
+    def model(self) -> ModelHandle | None:
+        """The model, loaded or not."""
         return self._model
 
     @property
     def predictor(self) -> Predictor | None:
         """The predictor, once it is loaded."""
-        return loaded(self._model)
+        return None if self._model is None else self._model.predictor
 
     def use(self, model: Predictor | Loader | None) -> None:
         """Use another model; masks of the one before are forgotten."""
         self.queue.cancel_plain(abandon=True)
-        self._model = once(model)
+        self._model = None if model is None else ModelHandle.of(model)
         self._drafts.forget_masks()
         self._drafts.tell_masks()
 
@@ -167,7 +167,6 @@ class Predictions:
             raise Sam3Error("no model is set; choose one, or call set_predictor first")
         job = Job(self._generation, self._drafts.plane, question)
         outcome = work(job, self._model, self.cache, _ignore)
-        self._model = outcome.predictor if outcome.predictor is not None else self._model
         if outcome.error is not None:
             raise outcome.error
         assert outcome.predictions is not None, "nobody cancelled it"
@@ -228,7 +227,7 @@ class Predictions:
         model, cache = self._model, self.cache
         self._started = time.monotonic()
         if model is None:
-            self._finish(job, None, Outcome(error=Sam3Error("no model is set; choose one")))
+            self._finish(job, Outcome(error=Sam3Error("no model is set; choose one")))
             return
         ready = self.predictor is not None
         if not ready:
@@ -240,7 +239,7 @@ class Predictions:
             job.question = replace(job.question, typical_size=self._objects.typical_size())
         wait_for_it = self._submit(
             lambda report: work(job, model, cache, report),
-            lambda outcome: self._finish(job, model, outcome),
+            lambda outcome: self._finish(job, outcome),
             self._report if job.ahead is None else partial(self._report_ahead, job),
         )
         if wait_for_it is not None and ready and job.question is not None:
@@ -248,14 +247,12 @@ class Predictions:
             # together, once; drawing the click meanwhile would make the mask wait for that.
             wait_for_it()
 
-    def _finish(self, job: Job, model: Predictor | Loader | None, outcome: Outcome) -> None:
+    def _finish(self, job: Job, outcome: Outcome) -> None:
         self.queue.finished()
         if self._closed:
             return
         if job.ahead is not None and outcome.error is None and not job.abandoned:
             self.seconds_to_encode = time.monotonic() - self._started
-        if outcome.predictor is not None and self._model is model:
-            self._model = outcome.predictor
         try:
             if not job.cancelled:
                 self._take(job, outcome)

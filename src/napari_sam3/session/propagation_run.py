@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from napari_sam3.core.rendering import Rendering
 from napari_sam3.inference.cache import EmbeddingCache, EncodingStopped
-from napari_sam3.inference.models import Loader, loaded
+from napari_sam3.inference.models import ModelHandle
 from napari_sam3.inference.tracking.ending import EndRules
 from napari_sam3.inference.tracking.propagate import (
     Direction,
@@ -90,7 +90,7 @@ class PropagationRun:
 
     stack: PlaneStack
     prompts: Sequence[ObjectPrompt]
-    model: Predictor | Loader
+    model: ModelHandle
     cache: EmbeddingCache
     direction: Direction
     rules: EndRules
@@ -139,12 +139,10 @@ class PropagationRun:
         self.found = None
         try:
             if self._results is None:
-                predictor = loaded(self.model)
-                if predictor is None:
+                if self.model.predictor is None:
                     report("loading model", None)
-                    predictor = cast("Loader", self.model)()
-                self._predictor = predictor
-                self._results = self._begin(predictor)
+                self._predictor = self.model()
+                self._results = self._begin(self._predictor)
             if not self.cancelled:
                 found = next(self._results, None)
                 if found is not None and any(not one.mask.is_empty for one in found.masks):

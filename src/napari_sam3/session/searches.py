@@ -5,12 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from napari_sam3.inference.automatic.settings import AutomaticSettings
 from napari_sam3.inference.automatic.suppression import Found
 from napari_sam3.inference.cache import EmbeddingCache, EncodingStopped
-from napari_sam3.inference.models import Loader, loaded
+from napari_sam3.inference.models import ModelHandle
 from napari_sam3.inference.similar.examples import Concept, Example, learn_concept
 from sam3.errors import UnsupportedError
 
@@ -79,7 +79,7 @@ class Search:
 
     def run(
         self,
-        model: Predictor | Loader,
+        model: ModelHandle,
         cache: EmbeddingCache,
         detector_of: DetectorOf | None,
         report: Report,
@@ -88,9 +88,7 @@ class Search:
         self._tell = report
         predictor: Predictor | None = None
         try:
-            predictor = loaded(model)
-            if predictor is None:
-                predictor = cast("Loader", model)()
+            predictor = model()
             self._ask(predictor, cache, detector_of)
         except EncodingStopped:
             pass

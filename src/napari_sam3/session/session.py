@@ -14,7 +14,7 @@ from napari_sam3.core.operations import Operation, Policy
 from napari_sam3.core.prompts import PromptSet
 from napari_sam3.core.rendering import PlaneImage
 from napari_sam3.inference.cache import EmbeddingCache
-from napari_sam3.inference.models import Loader
+from napari_sam3.inference.models import Loader, ModelHandle
 from napari_sam3.inference.questions import ObjectPrediction
 from napari_sam3.labels.targets import LabelTarget
 
@@ -182,8 +182,8 @@ batch_ended, busy_changed, progress_changed, failed : Signal
         return self._parts.predictions.predictor
 
     @property
-    def model(self) -> Predictor | Loader | None:
-        """The predictor, or what loads it, once, on the thread of `submit`."""
+    def model(self) -> ModelHandle | None:
+        """The model, loaded on the thread of `submit` when it is first needed."""
         return self._parts.predictions.model
 
     @property

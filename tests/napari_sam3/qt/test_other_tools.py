@@ -203,3 +203,33 @@ def test_a_refined_object_is_seen_whenever_class_colours_are_switched(
         colours.setChecked(not after)
         assert alpha(first) > 0.3
         labels.data_setitem((np.array([1]), np.array([2])), 0)
+
+
+def test_clicks_on_a_hidden_points_layer_are_offered_again(
+    open_desk: OpenDesk, blobs: Image
+) -> None:
+    desk = open_desk(blobs)
+    binding = desk.widget.binding
+    binding.points.visible = False  # napari hands it no clicks now
+    desk.hand.rest()
+    assert not binding.listening
+    assert desk.widget.panel.way_back.isVisible()
+    desk.hand.click((20, 20))
+    assert desk.session.prompts.is_empty
+    desk.widget.panel.way_back.click()
+    desk.hand.rest()
+    assert binding.listening
+    assert not desk.widget.panel.way_back.isVisible()
+    assert accept(desk, (20, 20)) == 1
+
+
+def test_a_mask_of_255_as_labels_takes_new_objects(open_desk: OpenDesk, blobs: Image) -> None:
+    desk = open_desk(blobs)
+    mask = np.zeros(blobs.shape, np.uint8)
+    mask[96:, :9], mask[0, 0] = 255, 1
+    labels = desk.viewer.add_labels(mask.copy(), name="mask")
+    assert desk.widget.set_image(desk.widget.binding.image, labels)
+    desk.hand.rest()
+    desk.session.policy = "overwrite"
+    assert [accept(desk, place) for place in ((20, 20), (20, 65))] == [2, 3]
+    assert (labels.data == 255).any()
