@@ -8,6 +8,7 @@ from psygnal import Signal
 
 from napari_sam3.core.errors import LabelError
 from napari_sam3.core.masks import PlaneMask, is_same_object
+from napari_sam3.core.planes import PlaneIndex
 
 from .gestures import Place
 
@@ -45,7 +46,8 @@ class PointedLabel:
     def __init__(self, plane: ShownPlane, session: LabelingSession, reporting: Reporting) -> None:
         self._plane, self._session, self._guard = plane, session, reporting.guard
         self.first: int | None = None
-        self._pixels: PlaneMask | None = None
+        # On which plane the first label was noted, and its pixels there.
+        self._noted: tuple[PlaneIndex | None, PlaneMask | None] = None, None
 
     def refine(self, place: Place | None = None) -> None:
         """Make it the current object again."""
@@ -64,10 +66,10 @@ class PointedLabel:
 
         def merge() -> None:
             label, (first, self.first) = self._plane.label_at(place, "merge"), (self.first, None)
-            now = self._plane.pixels_of(label if first is None else first)
             if first is None:
-                self.first, self._pixels = label, now
-            elif now is None or not is_same_object(self._pixels or now, now):
+                self.first = label
+                self._noted = self._plane.index, self._plane.pixels_of(label)
+            elif not self._is_still(first):
                 self.merging_changed.emit()
                 raise LabelError(
                     f"label {first} is gone, or belongs to another object since it was noted. "
@@ -78,3 +80,11 @@ class PointedLabel:
             self.merging_changed.emit()
 
         self._guard(merge)
+
+    def _is_still(self, label: int) -> bool:
+        """Whether a label that was noted is still that object, as far as this plane tells."""
+        plane, before = self._noted
+        if plane != self._plane.index or before is None:
+            return True
+        now = self._plane.pixels_of(label)
+        return now is not None and is_same_object(before, now)
