@@ -171,6 +171,7 @@ SAMPLES: dict[str, Callable[[], Names]] = {
     "docs/large-images.md": large_images,
     "docs/inputs.md": cells_and_outlines,
     "docs/outputs.md": cells_with_scale,
+    "docs/series.md": images,
     "docs/tutorials/cells.md": sample_nuclei,
     "docs/tutorials/cluster.md": slide,
     "docs/tutorials/refine.md": sample_nuclei,

@@ -133,14 +133,15 @@ class Options:
 
     def add_classes(self, classes: Sequence[LabelClass]) -> None:
         """Offer classes besides those that there are, such as those of a saved session."""
-        offered = self._advanced.classes
+        offered, options = self._advanced.classes, self._session.options
+        chosen = options.category, options.policy
         names = {one.name for one in offered.classes}
         new = tuple(one for one in classes if one.name not in names)
         if new:
             offered.show_classes((*offered.classes, *new))
             self._on_classes(offered.classes)
-        if self._session.options.category:
-            self._show_category(self._session.options.category)
+            # Settings that are written are taken at once.
+            options.category, options.policy = chosen
 
     def refresh(self) -> None:
         """Show what is so now."""

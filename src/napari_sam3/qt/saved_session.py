@@ -67,8 +67,8 @@ class SessionMenu:
             return
         saved, image, labels = open_saved(widget.viewer, path)
         if widget.set_image(image, labels) and widget.binding is not None:
-            reopen(widget.binding, saved)
             widget.options.add_classes(saved.classes)
+            reopen(widget.binding, saved)
             widget.viewer.reset_view()
             widget.refresh()
 
