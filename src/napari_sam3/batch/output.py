@@ -16,7 +16,7 @@ import numpy as np
 
 from napari_sam3.core.axes import ImageAxes
 from napari_sam3.labels.ome_zarr import LabelImage, create_labels, open_labels
-from napari_sam3.labels.places import check_place
+from napari_sam3.labels.output_files import check_place
 from napari_sam3.records.locks import try_hold
 from napari_sam3.records.strict import parse
 from sam3.files import read_bounded, write_whole

@@ -68,12 +68,15 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Learn an adapter and report the improvement; return the exit code."""
+    from napari_sam3.labels.output_files import check_place
+
     files = arguments.files
     if len(files) % 2:
         raise Sam3Error(
             f"{len(files)} files were given. Expected pairs: an image, then its labels. Add the "
             f"labels of {files[-1]}."
         )
+    check_place(arguments.output)
     if arguments.output.suffix != ".safetensors":
         raise Sam3Error(
             f"invalid name of the adapter: {arguments.output}. Expected one that ends in "

@@ -11,13 +11,13 @@ import os
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from sam3.files import write_whole
 
-__all__ = ["attributes_of", "changing", "consolidated_groups", "update_copies"]
+__all__ = ["attributes_of", "changing", "consolidated_groups", "update_copies", "ways_to"]
 
 _UNFINISHED = re.compile(r"\..*\.partial")
 _OLD, _NEW = ".zmetadata", "zarr.json"
@@ -29,6 +29,14 @@ def attributes_of(folder: Path) -> dict[str, Any]:
     """Return the attributes of the group in a folder, of zarr 2 or 3; {} without a group."""
     attributes = _read(folder / _NEW).get("attributes") or _read(folder / ".zattrs")
     return attributes if isinstance(attributes, dict) else {}
+
+
+def ways_to(path: Path) -> list[Path]:
+    """Return how a path is written, and where it leads if there are symbolic links on the way.
+
+    Whoever opens an upper folder finds it by either.
+    """
+    return list(dict.fromkeys((path.absolute(), path.resolve())))
 
 
 def consolidated_groups(folder: Path) -> list[Path]:
@@ -46,13 +54,19 @@ def changing(folder: Path) -> Iterator[None]:
     The lock is that of the outermost group, which all its content shares. Without support for
     locks, as on some file systems and for folders on Windows, there is no waiting.
     """
-    folder = folder.absolute()
-    groups = [group for group in (folder, *folder.parents) if _is_group(group)]
-    groups = groups or [folder.parent]
-    with _locked(groups[-1]):
-        copies = consolidated_groups(folder)
+    ways = ways_to(folder)
+    with ExitStack() as stack:
+        for shared in sorted({_outermost(way).resolve() for way in ways}):
+            stack.enter_context(_locked(shared))
+        copies = [consolidated_groups(way) for way in ways]
         yield
-        update_copies(copies, folder)
+        for groups, way in zip(copies, ways, strict=True):
+            update_copies(groups, way)
+
+
+def _outermost(folder: Path) -> Path:
+    groups = [one for one in (folder, *folder.parents) if _is_group(one)]
+    return groups[-1] if groups else folder.parent
 
 
 @contextmanager

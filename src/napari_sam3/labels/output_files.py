@@ -10,11 +10,30 @@ from pathlib import Path
 
 from sam3.errors import Sam3Error
 
-__all__ = ["ExportError", "check_output", "replacing"]
+from .consolidated import attributes_of, ways_to
+
+__all__ = ["ExportError", "check_output", "check_place", "replacing"]
 
 
 class ExportError(Sam3Error, OSError):
     """A file that cannot or must not be written."""
+
+
+def check_place(path: Path) -> None:
+    """Refuse to write into a SpatialData store, also by a symbolic link.
+
+    Raises
+    ------
+    ExportError
+        Naming the store and the way out.
+    """
+    for folder in (folder for way in ways_to(path) for folder in reversed(way.parents)):
+        if "spatialdata_attrs" in attributes_of(folder):
+            raise ExportError(
+                f"{str(path)!r} lies in the SpatialData store {str(folder)!r}, which could not be "
+                "read with files of this kind. Choose a folder outside of it, and add labels in "
+                "Python by `sdata.labels[name] = Labels2DModel.parse(...)`"
+            )
 
 
 def check_output(path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
@@ -33,6 +52,7 @@ def check_output(path: str | os.PathLike[str], *, overwrite: bool = False) -> Pa
         If the file exists, or the folder cannot be created or written to.
     """
     path = Path(path)
+    check_place(path)
     if path.is_dir():
         raise ExportError(f"{str(path)!r} is a folder; give the name of a file in it")
     if path.exists() and not overwrite:

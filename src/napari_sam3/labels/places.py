@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from napari_sam3.images.ome_metadata import OmeVersion, known_version, ome_part, version_of
 
-from .consolidated import attributes_of
-from .output_files import ExportError
+from .consolidated import ways_to
+from .output_files import ExportError, check_place
 
 if TYPE_CHECKING:
     import zarr
 
-__all__ = ["check_free", "check_place", "choose_version", "image_around", "open_group"]
+__all__ = ["check_free", "choose_version", "image_around", "open_group"]
 
 
 def open_group(path: Path, mode: Any) -> zarr.Group:
@@ -24,32 +24,18 @@ def open_group(path: Path, mode: Any) -> zarr.Group:
     return zarr.open_group(path, mode=mode, use_consolidated=False)
 
 
-def check_place(path: Path) -> None:
-    """Raise an error for a location inside a SpatialData store.
-
-    Raises
-    ------
-    ExportError
-        With the path of the store and an alternative.
-    """
-    for folder in reversed(path.absolute().parents):
-        if "spatialdata_attrs" in attributes_of(folder):
-            raise ExportError(
-                f"{str(path)!r} lies in the SpatialData store {str(folder)!r}, which could not be "
-                "read with labels of this kind. Choose a folder outside of it, and add the labels "
-                "in Python by `sdata.labels[name] = Labels2DModel.parse(...)`"
-            )
-
-
 def image_around(path: Path) -> Mapping[str, Any] | None:
     """Return the attributes of the OME-Zarr around a label image; None if there is none."""
-    if path.parent.name != "labels":
-        return None
-    try:
-        attributes = dict(open_group(path.parent.parent, "r").attrs)
-    except (OSError, ValueError):
-        return None
-    return attributes if "multiscales" in ome_part(attributes) else None
+    for folder in ways_to(path.parent):
+        if folder.name != "labels":
+            continue
+        try:
+            attributes = dict(open_group(folder.parent, "r").attrs)
+        except (OSError, ValueError):
+            continue
+        if "multiscales" in ome_part(attributes):
+            return attributes
+    return None
 
 
 def choose_version(version: str | None, image: Mapping[str, Any] | None) -> OmeVersion:
@@ -89,6 +75,11 @@ def check_free(path: Path, overwrite: bool) -> None:
         If it exists and may not be replaced.
     """
     check_place(path)
+    if path.is_symlink():
+        raise ExportError(
+            f"{str(path)!r} is a symbolic link; give the path that it leads to, "
+            f"{str(path.resolve())!r}, or choose another name"
+        )
     if not path.exists():
         return
     if not overwrite:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import datetime
 import json
-import subprocess
-import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -311,51 +309,6 @@ def test_properties_that_json_cannot_hold_become_text(tmp_path: Path, version: s
         assert "01:00:00" in first["took"]
         assert listed(place) == []
     assert open_labels(made.path).properties[1] == {"label-value": 2, "number": 5}
-
-
-MANY = """
-import sys
-from napari_sam3.labels.ome_zarr import create_labels
-print("ready", flush=True)
-sys.stdin.readline()
-for number in range(12):
-    create_labels(f"{sys.argv[1]}/labels/{sys.argv[2]}_{number}", (8, 8), "u2").finish()
-"""
-
-
-@pytest.mark.parametrize("version", ["0.4", "0.5"])
-def test_processes_that_add_labels_at_once_keep_those_of_each_other(
-    tmp_path: Path, version: str
-) -> None:
-    create_labels(tmp_path / "i.zarr", (8, 8), "u1", version=version)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        zarr.consolidate_metadata(tmp_path / "i.zarr")
-    workers = [
-        subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-c", MANY, str(tmp_path / "i.zarr"), name],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for name in "ab"
-    ]
-    for worker in workers:
-        assert worker.stdout is not None
-        assert worker.stdout.readline() == "ready\n"
-    for worker in workers:
-        assert worker.stdin is not None
-        worker.stdin.write("\n")
-        worker.stdin.flush()
-    for worker in workers:
-        worker.communicate()
-        assert worker.returncode == 0
-    expected = {f"{name}_{number}" for name in "ab" for number in range(12)}
-    for copies in (False, True):
-        group: Any = zarr.open_group(tmp_path / "i.zarr", mode="r", use_consolidated=copies)
-        about: Any = dict(group["labels"].attrs)
-        assert set(about.get("ome", about)["labels"]) == expected
-        assert {name for name, _ in group["labels"].groups()} == expected
 
 
 @pytest.mark.parametrize(

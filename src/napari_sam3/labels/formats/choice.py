@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from napari_sam3.labels.formats.tracks.choice import (
     write_rows,
     write_truth,
 )
-from napari_sam3.labels.output_files import ExportError, check_output
+from napari_sam3.labels.output_files import ExportError, check_output, check_place
 from napari_sam3.labels.places import check_free
 
 from .cellpose import write_cellpose, write_cellpose_masks
@@ -274,6 +274,7 @@ def check_target(
         If the name has no known ending, the file exists, or the folder cannot be written to.
     """
     chosen = ALL_FORMATS[format] if format is not None else format_of(path)
+    check_place(Path(path))
     chosen.check(path, overwrite=overwrite)
 
 
@@ -325,6 +326,8 @@ def export_labels(
     if format is not None and format not in ALL_FORMATS:
         raise ExportError(f"there is no format {format!r}; choose one of {', '.join(ALL_FORMATS)}")
     chosen = ALL_FORMATS[format] if format is not None else format_of(path)
+    check_place(Path(path))
+    table = None if table is None else replace(table, seen=set())
     written = chosen.write(path, labels, axes=axes, table=table, overwrite=overwrite, **options)
     if table is not None:
         table.warn_of_unused()

@@ -68,6 +68,8 @@ class ObjectTable:
         What to call it.
     axes : tuple of str
         Names of the axes that planes tell places on, where the table says them.
+    strict : bool
+        Warn of rows about no object.
     seen : set of (int, str)
         Rows that were asked for; see `warn_of_unused`.
     """
@@ -75,6 +77,7 @@ class ObjectTable:
     rows: Mapping[Row, Mapping[str, Any]] = field(default_factory=dict)
     name: str = "the table of objects"
     axes: tuple[str, ...] = ()
+    strict: bool = True
     seen: set[Row] = field(default_factory=set, repr=False, compare=False)
     _fitted_to: tuple[int, ...] | None = field(default=None, repr=False, compare=False)
     _before: Mapping[Row, Row] = field(default_factory=dict, repr=False, compare=False)
@@ -82,9 +85,8 @@ class ObjectTable:
     @classmethod
     def from_rows(cls, rows: Iterable[ObjectRow]) -> ObjectTable:
         """Return the table of objects that were segmented just now."""
-        table = _gather(((row.id, asdict(row)) for row in rows), "id")
-        table.seen.update(table.rows)  # objects without a pixel of their own are no mistake
-        return table
+        # Objects without a pixel of their own are no mistake.
+        return replace(_gather(((row.id, asdict(row)) for row in rows), "id"), strict=False)
 
     @classmethod
     def from_features(cls, features: Any) -> ObjectTable:
@@ -215,10 +217,15 @@ class ObjectTable:
         self.seen.update(self._before.get(row, row) for row in asked)
         return {name: value for row in asked for name, value in self.rows.get(row, {}).items()}
 
+    def kept(self) -> Mapping[Row, Mapping[str, Any]]:
+        """Return all rows, for formats that keep them whether there are pixels or not."""
+        self.seen.update(self._before.values())
+        return self.rows
+
     def warn_of_unused(self) -> None:
         """Say which rows are about no object, once labels were gone through with `known`."""
-        unused = [row for row in self.rows if row not in self.seen] if self.seen else []
-        if not unused:
+        unused = [row for row in self.rows if row not in self.seen]
+        if not (self.strict and self.seen and unused):
             return
         named = ", ".join(
             f"{label} on plane {plane}" if plane else str(label)
