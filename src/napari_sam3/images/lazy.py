@@ -141,8 +141,8 @@ def open_image(path: str | os.PathLike[str], *, rgb: bool | None = None) -> Lazy
     Parameters
     ----------
     path : str or path-like
-        A zarr array or OME-Zarr group (zarr 2 or 3), a .npy file or a TIFF, which is
-        memory-mapped if its pixels are not compressed. Pages of one shape and data type form one
+        A zarr array or OME-Zarr group (zarr 2 or 3), a .npy file, a .npz file of
+        one array, or a TIFF, which is memory-mapped if its pixels are not compressed. Pages of one shape and data type form one
         stack. If a TIFF holds images of several shapes, ``cells.tif/1`` is the second one. Files
         in other formats are read whole.
     rgb : bool, optional
@@ -175,7 +175,7 @@ def _open(path: Path, rgb: bool | None) -> LazyImage:
     if path.is_dir():
         return _open_zarr(path, rgb)
     suffix = path.suffix.lower()
-    if suffix == ".npy":
+    if suffix in (".npy", ".npz"):
         return _open_npy(path, rgb)
     tiff = tiff_of(path)
     if tiff is not None:
@@ -198,7 +198,15 @@ def _in_colour(image: LazyImage, path: Path) -> LazyImage:
 
 
 def _open_npy(path: Path, rgb: bool | None) -> LazyImage:
-    data = np.load(path, mmap_mode="r", allow_pickle=False)
+    data: Any = np.load(path, mmap_mode="r", allow_pickle=False)
+    if isinstance(data, np.lib.npyio.NpzFile):
+        with data:
+            if len(data.files) != 1:
+                raise ImageError(
+                    f"{str(path)!r} holds {len(data.files)} arrays: {', '.join(data.files)}. "
+                    "Expected one. Save the one that is meant as a .npy"
+                )
+            data = data[data.files[0]]
     if data.ndim < 2 or not data.size or data.dtype.kind not in "buif":
         raise ImageError(
             f"{str(path)!r} holds {data.dtype} of shape {data.shape}. Expected numbers in rows "

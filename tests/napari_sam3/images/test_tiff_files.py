@@ -286,3 +286,13 @@ def test_pages_of_other_files_that_are_gone_are_missing(tmp_path: Path) -> None:
         open_label_file(tmp_path / "l.ome.tif")
     with pytest.raises(ImageError, match="missing"):
         export_labels(open_image(tmp_path / "l.ome.tif").data, tmp_path / "o.csv")
+
+
+def test_a_npz_holds_one_array_or_is_refused_by_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.savez(tmp_path / "one.npz", masks=STACK)
+    np.savez(tmp_path / "two.npz", image=COLOUR, masks=STACK)
+    assert regions(tmp_path / "one.npz") == (0, [("0", 1), ("1", 2), ("2", 3)])
+    assert regions(tmp_path / "two.npz") == (2, [])
+    assert "2 arrays: image, masks" in capsys.readouterr().err

@@ -50,7 +50,7 @@ def open_label_file(path: str | os.PathLike[str], *, rgb: bool | None = None) ->
     tiff = tiff_of(path)
     if tiff is not None:
         _check_tiff(path, *tiff, rgb)
-    elif path.is_file() and path.suffix.lower() != ".npy" and _is_picture(path):
+    elif path.is_file() and path.suffix.lower() not in (".npy", ".npz") and _is_picture(path):
         return LazyImage(_stored_values(path, rgb), loaded_whole=True)
     image = open_image(path, rgb=rgb)
     if image.rgb:
