@@ -156,6 +156,8 @@ def _json_rows(text: str, name: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
 def _row(values: Mapping[str, Any], leading: tuple[str, ...], place: str) -> PromptEntry:
     numbered = tuple(f"axis-{i}" for i in range(len(leading)))
     known = {_PLANE, "object", "polarity", *_POINT, *BOX, *leading, *numbered, *_JSON_KEYS}
+    lower = {name.lower(): name for name in known}
+    values = {n if n in known else lower.get(n.lower(), n): value for n, value in values.items()}
     unknown = [name for name in values if name not in known]
     if unknown:
         raise PromptError(

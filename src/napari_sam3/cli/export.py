@@ -10,8 +10,6 @@ from .common import DONE, add_json_option, print_json, raw
 
 __all__ = ["add_arguments", "run"]
 
-#: Formats of pixels alone.
-WITHOUT_TABLE = ("tiff", "ome-tiff")
 EXAMPLES = """\
 examples:
   napari-sam3 export labels.zarr -o rois.zip
@@ -146,14 +144,15 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _options(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the options of a format; those of others are refused."""
-    from napari_sam3.labels.formats.choice import ALL_FORMATS
+    from napari_sam3.labels.formats.choice import ALL_FORMATS, FORMATS
     from napari_sam3.labels.output_files import ExportError
 
     given = {
         "version": (arguments.ome_version, "--ome-version"),
         "object_type": (arguments.object_type, "--object-type"),
     }
-    if arguments.table and name in WITHOUT_TABLE:
+    keeps = FORMATS[name].keeps if name in FORMATS else None
+    if arguments.table and keeps and keeps.classes == keeps.table == "no":
         raise ExportError(
             f"the format {name} holds no properties of objects: --table {str(arguments.table)!r}. "
             "Expected a format such as ome-zarr, coco or csv. Choose one, or leave the table out"

@@ -141,10 +141,10 @@ def open_image(path: str | os.PathLike[str], *, rgb: bool | None = None) -> Lazy
     Parameters
     ----------
     path : str or path-like
-        A zarr array or OME-Zarr group (zarr 2 or 3), a .npy file, a .npz file of
-        one array, or a TIFF, which is memory-mapped if its pixels are not compressed. Pages of one shape and data type form one
-        stack. If a TIFF holds images of several shapes, ``cells.tif/1`` is the second one. Files
-        in other formats are read whole.
+        A zarr array or OME-Zarr group (zarr 2 or 3), a .npy file, a .npz file of one array, or a
+        TIFF, which is memory-mapped if its pixels are not compressed. Pages of one shape and data
+        type form one stack. If a TIFF holds images of several shapes, ``cells.tif/1`` is the second
+        one. Files in other formats are read whole.
     rgb : bool, optional
         Whether 3 or 4 values of a pixel are its colours. By default the file decides. A .npy file
         or a zarr array without axis names cannot, and is refused if its last axis has length 4

@@ -63,6 +63,14 @@ def test_without_ids_boxes_and_foreground_clicks_start_objects(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
+    "header", ["t,z,object,x,y", "T, Z, Object, X, Y", "AXIS-0,Axis-1,OBJECT,x,Y"]
+)
+def test_headers_are_known_in_any_case(header: str, tmp_path: Path) -> None:
+    found = read_prompts(table(tmp_path, f"{header}\n1,2,3,4,5\n"), ("t", "z")).planes
+    assert found == {(1, 2): {3: PromptSet(((4, 5),), (1,))}}
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("plane,x,y\n0,1,2\n", r"line 2: plane is '0'; expected 2 number\(s\) \(t z\)"),

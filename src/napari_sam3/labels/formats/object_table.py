@@ -217,11 +217,6 @@ class ObjectTable:
         self.seen.update(self._before.get(row, row) for row in asked)
         return {name: value for row in asked for name, value in self.rows.get(row, {}).items()}
 
-    def kept(self) -> Mapping[Row, Mapping[str, Any]]:
-        """Return all rows, for formats that keep them whether there are pixels or not."""
-        self.seen.update(self._before.values())
-        return self.rows
-
     def warn_of_unused(self) -> None:
         """Say which rows are about no object, once labels were gone through with `known`."""
         unused = [row for row in self.rows if row not in self.seen]
