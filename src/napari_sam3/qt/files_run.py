@@ -168,10 +168,10 @@ class FilesRun:
         return folder, stem
 
     def _image_name(self, name: str) -> dict[str, str]:
-        from napari_sam3.labels.formats.choice import FORMATS
+        from napari_sam3.labels.formats.choice import ALL_FORMATS
 
         binding = self._binding()
-        if binding is None or "image_name" not in FORMATS[name].options:
+        if binding is None or "image_name" not in ALL_FORMATS[name].options:
             return {}
         return {"image_name": Path(binding.image.source.path or binding.image.name).name}
 

@@ -64,12 +64,13 @@ class SaveDialog(QDialog):
     def __init__(
         self, layers: Sequence[Labels], folder: Path, stem: str, parent: QWidget | None = None
     ) -> None:
-        from napari_sam3.labels.formats.choice import FORMATS
+        from napari_sam3.labels.formats.choice import FORMATS, TRACK_FORMATS
 
         super().__init__(parent)
         self.setWindowTitle(text.SAVE_TITLE)
         self._layers, self._folder, self._stem = tuple(layers), folder, stem
-        self._formats = tuple(FORMATS.values())
+        tracked = any(layer.ndim > 2 for layer in layers)
+        self._formats = (*FORMATS.values(), *(TRACK_FORMATS.values() if tracked else ()))
         self._own_name = ""
         names = [(layer.name, at) for at, layer in enumerate(self._layers)]
         self.layer = make_combo(text.LAYER.tooltip, names)

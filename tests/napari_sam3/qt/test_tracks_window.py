@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from qtpy.QtWidgets import QApplication
 
+from napari_sam3 import read_tracks
+from napari_sam3.labels.formats.choice import ALL_FORMATS
 from napari_sam3.qt.text import status
 from tests.napari_sam3.conftest import Desk, OpenDesk
 
@@ -18,7 +22,19 @@ def press(desk: Desk, frame: int, place: tuple[int, int]) -> None:
     desk.hand.type("Shift-D")
 
 
-def test_a_division_by_mouse_and_key(open_desk: OpenDesk) -> None:
+def save(desk: Desk, name: str, path: Path) -> None:
+    """Save the labels by the panel's dialog."""
+    desk.widget.panel.files.save.click()
+    dialog = desk.widget.files.dialog
+    dialog.formats.selectRow(list(ALL_FORMATS).index(name))
+    dialog.file.setText(str(path))
+    dialog.save.click()
+    assert desk.widget.wait(60)
+    desk.hand.rest()
+    assert desk.status == f"Saved {path}."
+
+
+def test_a_division_by_mouse_and_key(open_desk: OpenDesk, tmp_path: Path) -> None:
     labels = np.zeros((4, 90, 90), np.uint32)
     labels[:, 15:25, 15:25] = 1
     labels[2:, 65:75, 15:25] = 2
@@ -40,5 +56,7 @@ def test_a_division_by_mouse_and_key(open_desk: OpenDesk) -> None:
     assert not layer.graph
     desk.hand.type("Control-Shift-Z")
     assert layer.graph == {2: [1], 3: [1]}
+    save(desk, "geff", tmp_path / "cells.geff")
+    assert read_tracks(tmp_path / "cells.geff").tracks.parents == {2: (1,), 3: (1,)}
     press(desk, 0, (5, 5))
     assert "to divide" in desk.status

@@ -208,6 +208,8 @@ FORMATS = {
         ),
     )
 }
+_MASKS = Keeps(labels="no", scale="no", place="no", classes="no", table="no")
+_POINTS = replace(_MASKS, pixels="no", holes="no", parts="no", labels="yes")
 #: Of labels through time: an id is a track, and the option ``parents`` says which came from which.
 TRACK_FORMATS = {
     one.name: one
@@ -218,6 +220,7 @@ TRACK_FORMATS = {
             ("_res", ".ctc"),
             "Cell Tracking Challenge, result",
             write_result,
+            _MASKS,
             check=check_folder,
         ),
         LabelFormat(
@@ -226,10 +229,19 @@ TRACK_FORMATS = {
             ("_gt",),
             "the same, ground truth",
             write_truth,
+            _MASKS,
             check=check_folder,
         ),
-        LabelFormat("geff", "GEFF", (".geff",), "graph of tracks", write_graph, check=check_folder),
-        LabelFormat("tracks", "Tracks", (".tracks.csv",), "table of tracks", write_rows),
+        LabelFormat(
+            "geff",
+            "GEFF",
+            (".geff",),
+            "graph of tracks",
+            write_graph,
+            replace(_POINTS, scale="yes", place="yes"),
+            check=check_folder,
+        ),
+        LabelFormat("tracks", "Tracks", (".tracks.csv",), "table of tracks", write_rows, _POINTS),
     )
 }
 ALL_FORMATS = FORMATS | TRACK_FORMATS
