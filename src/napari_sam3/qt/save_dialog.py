@@ -70,7 +70,8 @@ class SaveDialog(QDialog):
         self.setWindowTitle(text.SAVE_TITLE)
         self._layers, self._folder, self._stem = tuple(layers), folder, stem
         tracked = any(layer.ndim > 2 for layer in layers)
-        self._formats = (*FORMATS.values(), *(TRACK_FORMATS.values() if tracked else ()))
+        chosen = FORMATS | TRACK_FORMATS if tracked else FORMATS
+        self._formats = tuple(chosen.values())
         self._own_name = ""
         names = [(layer.name, at) for at, layer in enumerate(self._layers)]
         self.layer = make_combo(text.LAYER.tooltip, names)
