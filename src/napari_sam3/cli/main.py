@@ -19,6 +19,7 @@ from . import info as info_command
 from . import learn as learn_command
 from . import models as models_command
 from . import precompute as precompute_command
+from . import replay as replay_command
 from . import segment as segment_command
 from .common import (
     BAD_INPUT,
@@ -49,13 +50,14 @@ COMMANDS: tuple[tuple[str, ModuleType, str], ...] = (
         "encode an image ahead, so that clicks are answered at once",
     ),
     ("export", export_command, "write labels for ImageJ, QuPath, COCO, or as a table"),
+    ("replay", replay_command, "do again what was done to labels, from a session file"),
     ("learn", learn_command, "learn from your labels, for better clicks on similar images"),
     ("info", info_command, "describe an image, a weights file or an embedding store"),
     ("models", models_command, "list models, download the released one, verify a file"),
     ("doctor", doctor_command, "print versions, memory and device, and run a self-test"),
 )
-WITH_MODEL = ("annotate", "segment", "batch", "precompute", "learn", "demo")
-OVERWRITING = ("segment", "batch", "export", "learn", "demo")
+WITH_MODEL = ("replay", "annotate", "segment", "batch", "precompute", "learn", "demo")
+OVERWRITING = ("replay", "segment", "batch", "export", "learn", "demo")
 EXAMPLES = """\
 examples:
   napari-sam3 demo

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from psygnal import Signal
 
 from napari_sam3.core.errors import LabelError
-from napari_sam3.core.operations import LabelChange, ReplayError
+from napari_sam3.core.operations import LabelChange
 from napari_sam3.images.identity import ImageIdentity, identify
 from napari_sam3.labels.start import EMPTY, GIVEN, describe_labels, is_known
 from napari_sam3.records.journal import Journal, JournalError
 from napari_sam3.records.recovery import discard_journal, read_journal
 from napari_sam3.records.session_file import read_session, write_session
-from napari_sam3.session.replay import replay_into
+from napari_sam3.session.replay import is_start, replay_into
 
 from .layer_data import pixels_of
 from .plane_source import PlaneKey
@@ -215,26 +215,13 @@ class JournalKeeper:
             an operation cannot be done; nothing has changed then.
         """
         stored = read_session(path, self._source.key)
-        same = self._is_start(stored.start)
-        return replay_into(self._session, stored.operations, self._plane_by_key, same_start=same)
-
-    def _is_start(self, start: str) -> bool:
-        """Whether the labels are known to be those of a start; raises ReplayError if others."""
-        store = self._store
-        now = describe_labels(store.data)
-        if not is_known(now) and store.maximum() == 0:
+        now = describe_labels(self._store.data)
+        if not is_known(now) and self._store.maximum() == 0:
             now = EMPTY
-        if is_known(start) and now != start and (is_known(now) or start == EMPTY):
-            empty = "empty labels, as the session began with. Replay into a new labels layer"
-            given = (
-                "the labels that the session began with. Choose these, and undo what was done "
-                "to them since"
-            )
-            raise ReplayError(
-                f"the labels layer {store.layer.name!r} holds other labels than the session began "
-                f"with. Expected {empty if start == EMPTY else given}"
-            )
-        return is_known(now) and now == start
+        elif not is_known(now) and stored.start == EMPTY:
+            now = "other labels"
+        same = is_start(stored.start, now, "Choose these, and undo what was done to them since")
+        return replay_into(self._session, stored.operations, self._plane_by_key, same_start=same)
 
     def _plane_by_key(self, key: Hashable) -> tuple[PlaneImage, LabelTarget]:
         assert isinstance(key, PlaneKey)

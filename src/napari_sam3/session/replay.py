@@ -9,12 +9,13 @@ import numpy as np
 from napari_sam3.core.operations import Operation, ReplayError, check_operation
 from napari_sam3.core.rendering import PlaneImage
 from napari_sam3.labels.edits import LabelEdit
+from napari_sam3.labels.start import EMPTY, is_known
 from napari_sam3.labels.targets import LabelTarget
 
 from .history import Step
 from .session import LabelingSession
 
-__all__ = ["replay_into"]
+__all__ = ["is_start", "replay_into"]
 
 #: Gives the image and the labels of a plane by its key.
 Planes = Callable[[Hashable], tuple[PlaneImage, LabelTarget]]
@@ -74,6 +75,33 @@ def replay_into(
             if not same_start:
                 _check_changed(steps[count:], ours)
     return len(todo)
+
+
+def is_start(start: str, now: str, remedy: str = "Choose these") -> bool:
+    """Whether labels are known to be those that a session began with.
+
+    Parameters
+    ----------
+    start, now : str
+        What the labels were, and are, from `describe_labels`.
+    remedy : str
+        How to come to the labels that it began with.
+
+    Raises
+    ------
+    ReplayError
+        If they are known to be others.
+    """
+    if not (is_known(start) and is_known(now)):
+        return False
+    if now != start:
+        expected = (
+            "no label, as the session began with. Replay into a new labels layer"
+            if start == EMPTY
+            else f"the labels that the session began with. {remedy}"
+        )
+        raise ReplayError(f"the labels are others than the session began with. Expected {expected}")
+    return True
 
 
 def _replay_one(

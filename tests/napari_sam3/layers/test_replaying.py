@@ -131,7 +131,7 @@ def test_files_of_the_first_version_change_only_what_they_made(
         now = set(np.unique(binding.labels.data)) - {0}
         if change in ("delete", "merge"):
             assert (done, now) == (None, set())
-            assert "there is no label" in work.said.pop()
+            assert "is not on this plane" in work.said.pop()
         else:
             assert (done, now) == (1, {7 if change == "refine" else 9})
 
@@ -208,7 +208,7 @@ def test_a_session_that_cannot_be_replayed_to_its_end_is_not_replayed_at_all(
         prompts = binding.session.prompts
         binding.keep_journal(folder=tmp_path)
         assert binding.replay(file) is None
-        assert "no label 250" in work.said.pop()
+        assert "label 250 is not on this plane" in work.said.pop()
         assert not binding.labels.data.any()
         assert (binding.session.objects, binding.session.operations) == ((), ())
         assert not binding.session.can_redo
