@@ -449,6 +449,17 @@ def test_json_that_is_none(tmp_path: Path, name: str, content: str) -> None:
         read(tmp_path / name)
 
 
+def test_files_that_unpack_to_no_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("napari_sam3.labels.formats.stated.MOST_BYTES", 1000)
+    with zipfile.ZipFile(tmp_path / "l.zip", "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("bomb.roi", b"Iout" + bytes(100_000))
+    (tmp_path / "l.json").write_text("[" + " " * 1000 + "]")
+    (tmp_path / "l.txt").write_text("0 0 0 0 1 1 1" + " " * 1000)
+    for path in tmp_path.iterdir():
+        with pytest.raises(ImageError, match="Expected up to 1000"):
+            read(path)
+
+
 def test_every_object_format_is_read() -> None:
     label_images = {"ome-zarr", "ome-tiff", "tiff", "cellpose-masks"}
     tables = {"csv", "parquet"}

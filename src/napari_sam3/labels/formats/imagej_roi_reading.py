@@ -14,11 +14,12 @@ import numpy as np
 
 from napari_sam3.core.masks import PlaneMask
 from napari_sam3.core.plain_values import label_of
+from sam3.errors import ImageError
 
 from .drawn import STACK, Drawing, DrawnObject, warn_of_no_area
 from .imagej_roi import need_roifile
 from .polygons import Points, check_ring, fill_edges, fill_ellipse, fill_inclusive
-from .stated import NAME, bad_file, number_or_text, read_stated
+from .stated import NAME, bad_file, check_size, number_or_text, read_stated
 
 if TYPE_CHECKING:
     from roifile import ImagejRoi
@@ -49,6 +50,8 @@ def read_imagej_rois(path: Path) -> Drawing:
         rois, comment = _load(path)
         inclusive = bool(rois) and all(map(_through_centres, rois))
         drawn = [(roi, _mask(roi, inclusive)) for roi in rois]
+    except ImageError:
+        raise
     except Exception as error:  # roifile raises many kinds for damaged files
         raise bad_file(path, "file of ImageJ's ROIs", error) from error
     with_area = [(roi, mask) for roi, mask in drawn if mask is not None]
@@ -73,6 +76,7 @@ def _load(path: Path) -> tuple[list[ImagejRoi], Mapping[str, Any]]:
             name for name in file.namelist()
             if name.lower().endswith(".roi") and not name.startswith("__MACOSX/")
         ]  # fmt: skip
+        check_size(sum(file.getinfo(name).file_size for name in names), path)
         rois = [ImagejRoi.frombytes(file.read(name)) for name in names]
         for roi, name in zip(rois, names, strict=True):
             roi.name = roi.name or Path(name).stem

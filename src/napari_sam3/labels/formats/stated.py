@@ -18,6 +18,7 @@ from sam3.errors import ImageError
 __all__ = [
     "NAME",
     "bad_file",
+    "check_size",
     "known_values",
     "load_json",
     "number_or_text",
@@ -28,6 +29,8 @@ __all__ = [
 #: Under which it stands in a file.
 NAME = "napari-sam3"
 _MOST_AXES = 10
+#: Of objects in one file, unpacked.
+MOST_BYTES = 1 << 30
 
 
 def stated(shape: Sequence[int], axes: ImageAxes) -> dict[str, Any]:
@@ -67,10 +70,20 @@ def load_json(path: Path) -> Any:
     sam3.errors.ImageError
         If it is none.
     """
+    check_size(path.stat().st_size, path)
     try:
         return json.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise bad_file(path, "JSON file", error) from error
+
+
+def check_size(size: int, path: Path) -> None:
+    """Refuse to read more than a limit; raises ImageError."""
+    if size > MOST_BYTES:
+        raise ImageError(
+            f"{str(path)!r} holds {size} bytes of objects. Expected up to {MOST_BYTES}. Split it, or "
+            "save the labels as an image"
+        )
 
 
 def bad_file(path: Path, expected: str, reason: object) -> ImageError:

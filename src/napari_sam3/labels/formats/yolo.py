@@ -28,7 +28,7 @@ from .drawn import Drawing, DrawnObject
 from .label_planes import check_labels, objects, plane_positions
 from .object_table import ObjectTable, class_name, plane_text
 from .polygons import Points, centre_rings, check_ring, fill_inclusive, warn_of_holes
-from .stated import NAME, bad_file, read_stated, stated
+from .stated import NAME, bad_file, check_size, read_stated, stated
 
 __all__ = ["check_free_dataset", "read_yolo", "write_yolo"]
 
@@ -253,6 +253,7 @@ def _files(path: Path, image_name: str | None, about: Mapping[str, Any]) -> list
 
 def _lines(file: Path) -> Iterator[tuple[int, Points, float | None]]:
     """Yield class, corners as fractions, and score if there is one."""
+    check_size(file.stat().st_size, file)
     try:
         texts = file.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
