@@ -81,8 +81,8 @@ def check_size(size: int, path: Path) -> None:
     """Refuse to read more than a limit; raises ImageError."""
     if size > MOST_BYTES:
         raise ImageError(
-            f"{str(path)!r} holds {size} bytes of objects. Expected up to {MOST_BYTES}. Split it, or "
-            "save the labels as an image"
+            f"{str(path)!r} holds {size} bytes of objects. Expected up to {MOST_BYTES}. Split it, "
+            "or save the labels as an image"
         )
 
 
