@@ -79,7 +79,7 @@ class GestureTarget(Protocol):
 class Gestures:
     """Left click foreground, right click background, drag a box, Shift+click accept and go on.
 
-    Control+click takes a label up again. They act in the Points layer's *add* mode, where napari
+    Control+click reopens a label. They act in the Points layer's *add* mode, where napari
     itself adds the points; holding space pans as ever.
 
     Parameters

@@ -95,7 +95,7 @@ ALIGN_LABELS, LEAVE_LABELS = "Align", "Cancel"
 
 # Commands on the label under the mouse, mentioned where they have keys.
 ON_OBJECTS = {
-    "refine": "takes it up again",
+    "refine": "reopens it",
     "delete": "deletes it",
     "merge": "merges it with the next one you press it on",
     "split": "splits it",
