@@ -34,7 +34,7 @@ def attributes_of(folder: Path) -> dict[str, Any]:
 def ways_to(path: Path) -> list[Path]:
     """Return how a path is written, and where it leads if there are symbolic links on the way.
 
-    Whoever opens an upper folder finds it by either.
+    An upper folder that is opened may reach it by either one.
     """
     return list(dict.fromkeys((path.absolute(), path.resolve())))
 

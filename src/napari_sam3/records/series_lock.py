@@ -6,7 +6,7 @@ import contextlib
 import getpass
 import json
 import os
-import socket
+import platform
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -90,7 +90,7 @@ class SeriesLock:
             )
         about = {
             "user": _user(),
-            "host": socket.gethostname(),
+            "host": platform.node(),
             "process": os.getpid(),
             "since": datetime.now(UTC).isoformat(timespec="seconds"),
         }
@@ -137,7 +137,7 @@ def _is_gone(about: dict[str, Any]) -> bool:
     import psutil
 
     process = about.get("process")
-    here = about.get("host") == socket.gethostname()
+    here = about.get("host") == platform.node()
     return here and isinstance(process, int) and not psutil.pid_exists(process)
 
 
