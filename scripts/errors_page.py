@@ -338,13 +338,13 @@ def _series(image: str, labels: str | None = None) -> Any:
 
 def _series_twice() -> None:
     import getpass
-    import socket
+    import platform
     from unittest import mock
 
     # What is this computer's and this moment's own is not for a page.
     with (
         mock.patch.object(getpass, "getuser", return_value="anna"),
-        mock.patch.object(socket, "gethostname", return_value="microscope-2"),
+        mock.patch.object(platform, "node", return_value="microscope-2"),
         mock.patch.object(os, "getpid", return_value=4711),
         mock.patch("napari_sam3.records.series_lock.datetime") as clock,
     ):
