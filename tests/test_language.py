@@ -20,6 +20,11 @@ EDITED = (
     "napari_sam3/images",
     "napari_sam3/labels/*.py",
     "napari_sam3/records",
+    "napari_sam3/inference/*.py",
+    "napari_sam3/inference/store",
+    "napari_sam3/inference/automatic",
+    "napari_sam3/inference/similar",
+    "napari_sam3/batch",
     "napari_sam3/cli",
 )
 

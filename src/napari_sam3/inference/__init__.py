@@ -1,4 +1,4 @@
-"""Questions to the model and its answers; features in memory and on disk.
+"""Questions and predictions of the model, and image features in memory and on disk.
 
 Imports `core`, `images`, `records`, and torch through `sam3` when first needed.
 """

@@ -1,4 +1,4 @@
-"""From drafts to masks in the plane: pure, stateless, run on any thread."""
+"""Prediction of the masks of drafts, without side effects, on any thread."""
 
 from __future__ import annotations
 
@@ -32,40 +32,40 @@ if TYPE_CHECKING:
 
 __all__ = ["answer"]
 
-#: Below this score a click is predicted again with more of the image around it. Where an object
-#: fills the whole field there is nothing to see of it; such masks score 0.2 to 0.55 with the
-#: embedded model, and those of objects that can be seen 0.8 and more.
+#: A click with a lower score is predicted again in a larger field. An object that fills its whole
+#: field cannot be recognized: with the embedded model its masks score 0.2 to 0.55, those of other
+#: objects 0.8 and more.
 UNSURE = 0.6
-#: How many levels up, so that clicks on nothing do not climb to the top of a slide.
+#: Most levels to climb for that, so that clicks on background do not reach the top of a slide.
 MOST_CLIMBS = 2
-#: What an answer with more of the image must add to the score to be taken instead.
+#: Gain in score from which the prediction in the larger field replaces the first one.
 SURER = 0.2
-#: Side in px of the largest field used because a mask was cut off by a smaller one.
-#: A click on the ground of a slide would else end in a mask as large as the slide.
+#: Side in px of the largest field for a mask that is truncated by a smaller field. Without a limit,
+#: a click on the background of a slide would yield a mask as large as the slide.
 LARGEST_CLIMB = 8192
-# Objects decoded in one call; more cost memory and save no time.
+# Objects decoded in one call. More take memory without saving time.
 LARGEST_BATCH = 64
 
 
 def answer(
     question: Question, predictor: Predictor, cache: EmbeddingCache, control: Control
 ) -> tuple[ObjectPrediction, ...] | None:
-    """Predict the masks of objects, each one level up as long as its field cuts it off.
+    """Predict the masks of drafts, climbing one level for each mask that its field truncates.
 
     Parameters
     ----------
     question : Question
-        What to answer.
+        Drafts and their plane.
     predictor : Predictor
-        Used by one thread at a time.
+        Model, used by one thread at a time.
     cache : EmbeddingCache
-        Where the features of fields are kept.
+        Cache of the features of fields.
     control : Control
-        Called with the stages; once it is cancelled, None is returned.
+        Receives the progress. Once it is cancelled, None is returned.
     """
     tasks = [_Task(question, draft, predictor) for draft in question.drafts]
     while todo := [task for task in tasks if task.open]:
-        # All prompts of a field are decoded together, and a field is encoded once.
+        # Each field is encoded once, and all its prompts are decoded together.
         for region, group in _grouped(todo, lambda task: task.region):
             features = cache.encode_field(region, question.plane, predictor, control)
             if control.cancelled:
@@ -77,12 +77,12 @@ def answer(
     return None if control.cancelled else tuple(task.result() for task in tasks)
 
 
-#: A mask of the plane, or logits and the field they belong to.
+#: A mask of the plane, or a field and its logits.
 _MaskPrompt = PlaneMask | tuple[Field, npt.NDArray[np.float32]] | None
 
 
 class _Task:
-    """State of one object: which turn is predicted next, and in which field."""
+    """State of one draft: the turn to predict next, and its field."""
 
     def __init__(self, question: Question, draft: Draft, predictor: Predictor) -> None:
         self._question, self._draft, self._config = question, draft, predictor.config
@@ -111,18 +111,18 @@ class _Task:
 
     @property
     def open(self) -> bool:
-        """Whether there is a turn left to predict."""
+        """Whether turns remain to be predicted."""
         return self._turn < len(self._draft.turns)
 
     def result(self) -> ObjectPrediction:
-        """Return the answer to the last turn."""
+        """Return the prediction of the last turn."""
         assert self._last is not None, "a question is only asked about drafts with a turn"
         return self._last
 
     def kind(self) -> tuple[int, bool, bool, bool]:
-        """Return what tasks must have in common to be decoded in one call without padding."""
+        """Return a key, equal for tasks that can be decoded in one call without padding."""
         prompts = self.prompts
-        # One that climbed into this field has a mask by now, which it had not when its turn began.
+        # A task that climbed into this field has acquired a mask during its turn.
         has_mask = self._before is not None
         return len(prompts.points), prompts.box is not None, has_mask, self.multimask
 
@@ -130,8 +130,8 @@ class _Task:
     def multimask(self) -> bool:
         """Whether three masks are requested.
 
-        One click may mean a part or the whole. Anything more says which is meant, and the
-        single-mask token answers it best, unless the model says that it does not.
+        A single click may mean a part or the whole. Further prompts resolve the ambiguity, and the
+        single-mask token is then the best, unless the model's configuration says otherwise.
         """
         if self._mask_before:
             return self._config.three_after_correction and bool(self.prompts.points)
@@ -139,7 +139,7 @@ class _Task:
 
     @property
     def mask_input(self) -> npt.NDArray[np.float32] | None:
-        """The mask prompt (1 x L x L) in the present field."""
+        """Mask prompt (1 x L x L) in the current field."""
         if isinstance(self._before, PlaneMask):
             return mask_logits(self._before, self.region, self._config.mask_size)
         if self._before is None:
@@ -148,9 +148,9 @@ class _Task:
         return logits if region == self.region else resample_logits(logits, region, self.region)
 
     def take(self, candidates: tuple[Candidate, ...]) -> None:
-        """Take the answer to the present turn in the present field."""
+        """Use the candidates for the current turn: climb one level, or finish the turn."""
         question, index = self._question, _best(candidates)
-        # It decided where the first turn was answered, and so all that came after.
+        # The typical size at the first turn determined the field of all turns.
         last = self._last
         size = question.typical_size if last is None else last.typical_size
         found = ObjectPrediction(self._now, self.region, candidates, index, question.level, size)
@@ -158,21 +158,24 @@ class _Task:
         if self._best is not None and found.mask.is_empty:
             found, cut = self._best, False
         higher = self.region.level < self._highest
-        # A low score alone must not climb to the top of a slide.
+        # An unsure mask is predicted again in a larger field, but a few levels up at most.
         if self._is_unsure(found) and self._best is None and (self._unsure or not cut):
             self._unsure.append(found)
             if higher and len(self._unsure) <= MOST_CLIMBS:
                 self._climb()
                 return
+        # So is a truncated mask, up to the highest level.
         elif cut and higher:
             self._best, self._before = found, (self.region, found.logits)
             self._climb()
             return
         if self._unsure and found.score < self._unsure[0].score + SURER:
-            # More of the image did not help; what was seen from nearby is the better guess.
+            # The larger field did not help, so prefer the first prediction.
             found = self._unsure[0]
         choice = self._draft.turns[self._turn].choice
-        if choice is not None:  # made when all this had been decided by the best one
+        if (
+            choice is not None
+        ):  # the user's choice follows the climb, which the best candidate decides
             found = replace(found, index=min(choice, len(found.candidates) - 1))
         self._last, self._best = found, None
         self._turn += 1
@@ -184,7 +187,7 @@ class _Task:
         )
 
     def _is_unsure(self, found: ObjectPrediction) -> bool:
-        """Whether the field of a single click may be too small, unless its level was pinned."""
+        """Whether a single click needs a larger field, unless its level is pinned."""
         first = len(self._now.turns) == 1 and self._now.seed is None
         alone = first and self.prompts.is_single_click and self._question.level is None
         return alone and found.score < UNSURE
@@ -207,7 +210,7 @@ class _Task:
         return (last.field, last.logits) if last is not None else self._draft.seed
 
     def _first_field(self) -> Field:
-        """Stay in the field of the last turn as long as the prompts lie in it."""
+        """Return the field of the last turn if it contains the prompts, else a new one."""
         question, last, level = self._question, self._last, self._question.level
         if last is not None and level is None:
             if field_holds(last.field, self._clipped, self._shape):
@@ -217,7 +220,7 @@ class _Task:
 
 
 def _grouped(tasks: Sequence[_Task], key: Any) -> Iterator[tuple[Any, list[_Task]]]:
-    """Group tasks by a key, in the order in which keys come first."""
+    """Group tasks by a key, in order of first occurrence."""
     order: dict[Any, int] = {}
     for task in tasks:
         order.setdefault(key(task), len(order))
@@ -228,7 +231,7 @@ def _grouped(tasks: Sequence[_Task], key: Any) -> Iterator[tuple[Any, list[_Task
 
 def _decode(tasks: Sequence[_Task], predictor: Predictor, features: ImageFeatures) -> None:
     """Decode tasks of one kind in one call."""
-    from sam3.runtime.cores import on_all_cores  # torch is not waited for until it is needed
+    from sam3.runtime.cores import on_all_cores  # imports torch
 
     prompts, regions = [task.prompts for task in tasks], [task.region for task in tasks]
     points = boxes = None
@@ -259,22 +262,22 @@ def _decode(tasks: Sequence[_Task], predictor: Predictor, features: ImageFeature
             tuple(_candidate(task, mask, float(score), low) for mask, score, low in offered)
         )
     best = [one[_best(one)] for one in offers]
-    on_all_cores(lambda candidate: candidate.mask, best)  # each is drawn, and keeps that
+    on_all_cores(lambda candidate: candidate.mask, best)  # computes and keeps each mask
     for task, candidates in zip(tasks, offers, strict=True):
         task.take(candidates)
 
 
 def _best(candidates: Sequence[Candidate]) -> int:
-    """Return which candidate scores best."""
+    """Return the index of the candidate with the best score."""
     return int(np.argmax([candidate.score for candidate in candidates]))
 
 
 def _candidate(
     task: _Task, undrawn: UndrawnMask, score: float, low: npt.NDArray[np.float32]
 ) -> Candidate:
-    """Return a candidate whose mask is computed at first access."""
+    """Return a candidate whose mask is computed on first access."""
     region, on_object = task.region, task.prompts.point_coords()[task.prompts.point_labels() == 1]
-    logits = np.array(low[None])  # a copy, so that no whole batch is kept for one of its objects
+    logits = np.array(low[None])  # a copy, to release the logits of the batch
 
     def draw() -> PlaneMask:
         crop = undrawn.draw(logits[0])

@@ -1,4 +1,4 @@
-"""Image features kept in memory, and on disk if wanted, so that a field is encoded once."""
+"""Cache of image features in memory and optionally on disk, so that a field is encoded once."""
 
 from __future__ import annotations
 
@@ -33,40 +33,40 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-#: Grows with each change of `sam3` after which the same pixels give other features; part of every
-#: key, so that what an older version stored is not used.
+#: Version of the features that `sam3` computes from given pixels. Part of every key, so that
+#: stored features of other versions are not used.
 ENCODING_VERSION = 1
 _LEAST_BYTES = 256_000_000
 
 
 class EncodingStopped(Exception):
-    """Nobody wants the features that are being made."""
+    """The encoding has been abandoned."""
 
 
 class Control(Protocol):
-    """How a running job hears of the outside world, and the other way round."""
+    """Cancellation and progress of a running job."""
 
     @property
     def cancelled(self) -> bool:
-        """Whether the answer is obsolete; features may still be needed."""
+        """Whether the prediction is obsolete. Its features may still be needed."""
 
     @property
     def abandoned(self) -> bool:
-        """Whether nothing at all is wanted any more."""
+        """Whether neither prediction nor features are needed."""
 
     def report(self, stage: str, fraction: float | None = None) -> None:
-        """Report the stage, "encoding" or "predicting", and the share of it that is done."""
+        """Report the stage, "encoding" or "predicting", and its fraction done."""
 
 
 def embedding_key(pixels: npt.NDArray[np.uint8], predictor: Predictor) -> str:
-    """Name the features of an image: what the model sees, and which model sees it.
+    """Return the key of the features of an image, a hash of its pixels and the model.
 
     Parameters
     ----------
     pixels : ndarray of uint8, h x w x 3
-        The image exactly as it is handed to the model.
+        Image as passed to the model.
     predictor : Predictor
-        Its weights, preset and input size are part of the name.
+        Model, whose weights, configuration and data type are part of the key.
     """
     digest = hashlib.blake2b(digest_size=16)
     digest.update(repr((_model_name(predictor), pixels.shape, str(pixels.dtype))).encode())
@@ -75,36 +75,36 @@ def embedding_key(pixels: npt.NDArray[np.uint8], predictor: Predictor) -> str:
 
 
 def _model_name(predictor: Predictor) -> tuple[object, ...]:
-    """Return what features depend on except pixels: weights, preset, input size, precision."""
+    """Return the weights, configuration and data type that features depend on."""
     model = predictor.fingerprint, predictor.config.to_json()
     return (*model, str(predictor.dtype), ENCODING_VERSION)
 
 
 def default_limit() -> int:
-    """Return a quarter of the memory that is free now, in bytes, at least 256 MB."""
+    """Return a quarter of the free memory in bytes, at least 256 MB."""
     import psutil
 
     return max(_LEAST_BYTES, int(psutil.virtual_memory().available) // 4)
 
 
 class EmbeddingCache:
-    """Features in memory, the least recently used given up first. Safe between threads.
+    """Thread-safe cache of features in memory that evicts the least recently used ones.
 
     Parameters
     ----------
     limit_bytes : int, optional
-        Most bytes to hold; by default a quarter of the memory that is free. The newest entry is
-        kept even if it alone is larger.
+        Most bytes to hold, by default a quarter of the free memory. The newest entry is kept even
+        if it is larger.
     store : EmbeddingStore, optional
-        Second cache, on disk, for features that are not in memory. It may be exchanged or
-        taken away at any time.
+        Second cache, on disk, for features that are not in memory. It may be replaced or removed
+        at any time.
 
     Attributes
     ----------
     limit_bytes : int
-        The limit.
+        Most bytes to hold.
     store : EmbeddingStore or None
-        The store.
+        Cache on disk.
     """
 
     def __init__(self, limit_bytes: int | None = None, store: EmbeddingStore | None = None) -> None:
@@ -121,16 +121,16 @@ class EmbeddingCache:
         return len(self._entries)
 
     def __contains__(self, key: str) -> bool:
-        """Whether features are held under a key."""
+        """Whether features of a key are in memory."""
         return key in self._entries
 
     @property
     def nbytes(self) -> int:
-        """Bytes held."""
+        """Bytes of all entries."""
         return self._nbytes
 
     def get(self, key: str) -> ImageFeatures | None:
-        """Return the features under a key, or None."""
+        """Return the features of a key, or None."""
         with self._lock:
             features = self._entries.get(key)
             if features is not None:
@@ -138,7 +138,7 @@ class EmbeddingCache:
             return features
 
     def put(self, key: str, features: ImageFeatures) -> None:
-        """Keep features, evicting the least recently used ones if there is no room."""
+        """Add features, and evict the least recently used ones above the limit."""
         with self._lock:
             old = self._entries.pop(key, None)
             if old is not None:
@@ -150,7 +150,7 @@ class EmbeddingCache:
                 self._nbytes -= dropped.nbytes
 
     def take_problem(self) -> StoreError | None:
-        """Return why the store is no longer written, once; None otherwise."""
+        """Return, once, why the store has become read only, or None."""
         with self._lock:
             problem, self._problem = self._problem, None
             return problem
@@ -164,34 +164,33 @@ class EmbeddingCache:
         *,
         keep_trunk: bool = False,
     ) -> ImageFeatures:
-        """Return the features of a field, reading and encoding it if they are not held.
+        """Return the features of a field, encoding it if they are not cached.
 
-        A field of a plane that is not in memory is read once: its key is remembered as long as
-        the plane is.
+        A field of a lazy plane is read once: its key is remembered as long as the plane exists.
 
         Parameters
         ----------
         region : Field
             Part of the plane.
         plane : PlaneImage
-            Where its pixels are read.
+            Plane that its pixels are read from.
         predictor : Predictor
-            Encodes them.
+            Model that encodes them.
         control : Control
-            Called with the progress.
+            Receives the progress.
         keep_trunk : bool
-            Keep the trunk's map as well, which the concept detector needs. Features that were
-            made without it are made again.
+            Whether to keep the trunk's map, which the concept detector needs. Cached features
+            without it are encoded again.
 
         Returns
         -------
         ImageFeatures
-            Their size is the field's in px of the plane, at any step of reading.
+            Features with the size of the field in px of the plane.
 
         Raises
         ------
         EncodingStopped
-            If the control was abandoned meanwhile.
+            If the control was abandoned.
         sam3.errors.ImageError
             If the plane cannot be read.
         """
@@ -206,10 +205,10 @@ class EmbeddingCache:
             if features is None:
                 features = _encode(pixels, predictor, control, keep_trunk)
                 self.put(key, features)
-        # It may also have been encoded before there was a store.
+        # The store may be newer than the cached features.
         self._store(key, features, plane, predictor)
         size = region.encoded_shape
-        # The model sees the same square, whichever pyramid level it was made from.
+        # Features do not depend on the pyramid level that was read, except for their size.
         return features if features.size == size else replace(features, size=size)
 
     def shrink(self, nbytes: int) -> None:
@@ -220,7 +219,7 @@ class EmbeddingCache:
                 self._nbytes -= dropped.nbytes
 
     def clear(self) -> None:
-        """Evict everything from memory; the store stays unchanged."""
+        """Evict everything from memory. The store is unchanged."""
         with self._lock:
             self._entries.clear()
             self._nbytes = 0
@@ -246,7 +245,7 @@ class EmbeddingCache:
         try:
             store_features(store, key, features, plane, predictor)
         except StoreError as error:
-            # Once is enough: a full disk would make every further field slower for nothing.
+            # A full disk would delay every other field, too.
             store.read_only = True
             logger.warning("%s", error)
             with self._lock:
@@ -259,7 +258,7 @@ class EmbeddingCache:
     def _remember_key(
         self, key: str, region: Field, plane: PlaneImage, predictor: Predictor
     ) -> None:
-        # Pixels in memory are cheap to look at again, and may have been changed in place.
+        # Pixels in memory are cheap to hash again, and may change in place.
         if plane.is_lazy:
             with self._lock:
                 self._names.setdefault(plane, {})[region, _model_name(predictor)] = key
@@ -272,7 +271,7 @@ def store_features(
     plane: PlaneImage,
     predictor: Predictor,
 ) -> None:
-    """Write features into a store with what they were made with; raises StoreError."""
+    """Write features and their origin into a store. Raises StoreError."""
     store.put(
         key,
         features,

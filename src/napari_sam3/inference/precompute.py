@@ -1,4 +1,4 @@
-"""Fill a store before anybody clicks: what it takes, and doing it, field by field."""
+"""Fill a store in advance, field by field, and estimate its time and size."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ __all__ = ["Measured", "Plan", "PrecomputeProgress", "all_planes", "fill", "meas
 
 @dataclass(frozen=True)
 class Plan:
-    """Which fields of which planes.
+    """Fields of planes to be encoded.
 
     Parameters
     ----------
     image : LazyImage
-        The image.
+        Image.
     planes : tuple of PlaneIndex
-        Planes of it.
+        Planes of the image.
     grid : FieldGrid
         Fields of each plane.
     contrast : tuple of float, optional
-        Values shown as 0 and 255; by default found for the image, as in the viewer.
+        Values shown as 0 and 255, by default those of the viewer.
     """
 
     image: LazyImage = field(repr=False)
@@ -54,27 +54,27 @@ class Plan:
         return len(self.planes) * len(self.grid)
 
     def __iter__(self) -> Iterator[tuple[PlaneImage, Field]]:
-        """Go through the fields, plane by plane; pixels are read when a field is extracted."""
+        """Yield the fields, plane by plane. Extracting a field reads its pixels."""
         for plane in self.planes:
             rendered = RenderedPlane(self.image.channel(plane, self.contrast))
-            for one in self.grid:
-                yield rendered, one
+            for region in self.grid:
+                yield rendered, region
 
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """What one field took.
+    """Time and size of one field.
 
     Parameters
     ----------
     seconds : float
-        To read, encode and write it.
+        Time to read, encode and write the field.
     nbytes : int
-        Its size on disk.
+        Size of the field on disk.
     key : str
-        Its name.
+        Key of the field.
     features : ImageFeatures
-        What was made, so that it need not be made again.
+        Features of the field, for reuse by `fill`.
     """
 
     seconds: float
@@ -85,16 +85,16 @@ class Measured:
 
 @dataclass(frozen=True)
 class PrecomputeProgress:
-    """How far it has come.
+    """Progress of `fill`.
 
     Parameters
     ----------
     done, total : int
-        Fields that are in the store now, and all fields.
+        Number of fields in the store, and of all fields.
     skipped : int
-        Those of `done` that had been there before.
+        Number of fields that were in the store before.
     seconds_left : float, optional
-        By the time that fields took so far; None before the first one was made.
+        Estimate from the fields encoded so far, None before the first one.
     """
 
     done: int
@@ -123,15 +123,15 @@ def plan_fields(
     Parameters
     ----------
     image : LazyImage
-        The image.
+        Image.
     planes : sequence of PlaneIndex
-        Planes of it.
+        Planes of the image.
     config : ModelConfig
-        The model's input size and the level at which clicks start.
+        Input size of the model, and the level at which clicks start.
     region : tuple of int, optional
-        (row, column, row, column) of the first and one past the last pixel; by default all.
+        (row, column, row, column) of the first pixel and one past the last, by default the plane.
     level : int, optional
-        Pyramid level; by default the one at which clicks start.
+        Pyramid level, by default the one at which clicks start.
     contrast : tuple of float, optional
         See `Plan`.
 
@@ -158,12 +158,12 @@ def plan_fields(
 
 
 def measure(plan: Plan, predictor: Predictor) -> Measured:
-    """Encode the first field, and write it to a temporary store, to learn what all will take.
+    """Encode the first field and write it to a temporary store, to estimate time and size.
 
     Raises
     ------
     sam3.errors.Sam3Error
-        If it cannot be read, encoded or written.
+        If the field cannot be read, encoded or written.
     """
     start = time.perf_counter()
     plane, first = next(iter(plan))
@@ -179,32 +179,31 @@ def measure(plan: Plan, predictor: Predictor) -> Measured:
 def fill(
     plan: Plan, predictor: Predictor, store: EmbeddingStore, measured: Measured | None = None
 ) -> Iterator[PrecomputeProgress]:
-    """Put all fields of a plan into a store, one at each step.
+    """Encode all fields of a plan into a store, one field per step.
 
-    Fields that are there already are passed over, so it may be stopped at any time, by no longer
-    asking for steps or by an exception, and be gone on with later.
+    Fields that are in the store are skipped, so that an interrupted run can be resumed.
 
     Parameters
     ----------
     plan : Plan
-        Which.
+        Fields to encode.
     predictor : Predictor
-        Encodes them.
+        Model that encodes them.
     store : EmbeddingStore
-        Where they go. Its limit is the caller's concern: beyond it the first ones are deleted.
+        Destination. Above its limit, the first fields are deleted.
     measured : Measured, optional
-        From `measure`.
+        Result of `measure`.
 
     Raises
     ------
     sam3.errors.Sam3Error
-        If a field cannot be read or encoded, or the store not be written.
+        If a field cannot be read, encoded or written.
     """
     made = skipped = 0
     spent = 0.0
-    for done, (plane, one) in enumerate(plan, start=1):
+    for done, (plane, region) in enumerate(plan, start=1):
         start = time.perf_counter()
-        pixels = one.extract(plane)
+        pixels = region.extract(plane)
         key = embedding_key(pixels, predictor)
         if key in store:
             skipped += 1

@@ -1,4 +1,4 @@
-"""Questions to the model and its predictions: plain data, the same on any thread."""
+"""Questions to the model and its predictions, as immutable data for any thread."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ __all__ = ["Candidate", "ObjectPrediction", "Question"]
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """One mask that the model offers.
+    """Candidate mask of a prediction.
 
     Parameters
     ----------
     source : PlaneMask, or callable that returns one
-        The mask in px of the plane, or how it is made when somebody looks at it: of three
-        candidates, two seldom are.
+        Mask in px of the plane, or a function that computes it on first access, since most
+        candidates are never shown.
     score : float
-        The model's own estimate of the IoU, about 0 to 1.
+        IoU that the model predicts, about 0 to 1.
     logits : ndarray of float32, 1 x L x L
-        Low-resolution logits in the frame of the field, the next click's mask prompt.
+        Low-resolution logits in the field, the mask prompt of the next turn.
     """
 
     source: PlaneMask | Callable[[], PlaneMask] = field(repr=False)
@@ -38,35 +38,35 @@ class Candidate:
 
     @property
     def mask(self) -> PlaneMask:
-        """The mask in px of the plane."""
+        """Mask in px of the plane."""
         source = self.source
         if not isinstance(source, PlaneMask):
             source = source()
-            # Two threads may at worst both make it, and make the same.
+            # No lock: at worst two threads compute equal masks.
             object.__setattr__(self, "source", source)
         return source
 
 
 @dataclass(frozen=True, eq=False)
 class ObjectPrediction:
-    """The mask of a draft.
+    """Predicted mask of a draft.
 
     Parameters
     ----------
     draft : Draft
-        The draft that was predicted.
+        Predicted draft.
     field : Field
-        Region in which it was answered.
+        Field of the prediction.
     candidates : tuple of Candidate
-        Three for a single click, else one.
+        Three candidates for a single click, else one.
     index : int
-        The candidate that is taken, at first the one with the best score.
+        Chosen candidate, initially the one with the best score.
     level : int, optional
-        Pyramid level that the user had pinned.
+        Pyramid level pinned by the user.
     typical_size : float, optional
-        Longer side in px of the objects accepted before.
+        Typical longer side in px of the objects accepted before.
     predicted : bool
-        False for a label that was reopened and has not been predicted yet.
+        False for a reopened label without a prediction.
     """
 
     draft: Draft
@@ -79,7 +79,7 @@ class ObjectPrediction:
 
     @classmethod
     def of_label(cls, draft: Draft, mask: PlaneMask, score: float = 1.0) -> ObjectPrediction:
-        """Show a reopened label as it is, before anything is predicted."""
+        """Make a prediction that shows a reopened label unchanged."""
         rows, columns = mask.region
         place = Field(0, (rows.start, rows.stop), (columns.start, columns.stop))
         shown = Candidate(mask, score, np.zeros((1, 0, 0), np.float32))
@@ -87,22 +87,22 @@ class ObjectPrediction:
 
     @property
     def prompts(self) -> PromptSet:
-        """Prompts that it answers."""
+        """Prompts of the prediction."""
         return self.draft.prompts
 
     @property
     def mask(self) -> PlaneMask:
-        """Mask of the candidate that is taken."""
+        """Mask of the chosen candidate."""
         return self.candidates[self.index].mask
 
     @property
     def score(self) -> float:
-        """Score of the candidate that is taken."""
+        """Score of the chosen candidate."""
         return self.candidates[self.index].score
 
     @property
     def logits(self) -> npt.NDArray[np.float32]:
-        """Logits (1 x L x L) of the candidate that is taken."""
+        """Logits (1 x L x L) of the chosen candidate."""
         return self.candidates[self.index].logits
 
 
@@ -113,17 +113,17 @@ class Question:
     Parameters
     ----------
     plane : PlaneImage
-        Where the objects are.
+        Plane of the objects.
     drafts : tuple of Draft
-        The objects; each says where it is.
+        Objects with their prompts.
     known : tuple of ObjectPrediction
-        Masks that earlier turns of the drafts have had; they save time and change nothing.
+        Predictions of earlier turns of the drafts, which save time.
     level : int, optional
         Level pinned by the user.
     typical_size : float, optional
-        Longer side in px of the objects accepted so far.
+        Typical longer side in px of the objects accepted so far.
     highest : int, optional
-        Highest level at which a mask that its field cuts off is predicted again.
+        Highest level at which a truncated mask is predicted again.
     """
 
     plane: PlaneImage = field(repr=False)

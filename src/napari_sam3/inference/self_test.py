@@ -1,4 +1,4 @@
-"""Does a device compute what the CPU does? Asked of the embedded model, on a known image."""
+"""Self-test of a device: masks of the embedded model on a known image, compared with the CPU."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 __all__ = ["SelfTest", "run_self_test"]
 
-#: What must be reached: agreement with the disc that is clicked on, and with the CPU's mask. Half
-#: precision may move a border by a part of a pixel; a device that computes nonsense is far off.
+#: Least IoU with the clicked disc and with the mask of the CPU. Half precision may shift a border
+#: by a fraction of a pixel; a faulty device is far below.
 WANTED_IOU = 0.8
 WANTED_AGREEMENT = 0.95
 _SIZE, _RADIUS = 256, 40
@@ -20,20 +20,20 @@ _CENTRES = ((70, 80), (180, 160))  # (x, y)
 
 @dataclass(frozen=True)
 class SelfTest:
-    """What came of it.
+    """Result of a self-test.
 
     Parameters
     ----------
     device : str
-        Where it ran.
+        Tested device.
     iou : float
-        Agreement of the masks with the discs that were clicked on, the worse one.
+        Smallest IoU of a mask and its disc.
     agreement : float
-        Share of pixels in the device's or the CPU's masks that are in both.
+        Smallest IoU of the device's and the CPU's masks.
     repeats : bool
-        Whether the device gives the same masks a second time.
+        Whether a second run on the device gives the same masks.
     encode_s, predict_s : float
-        Seconds to encode the image and to answer a click, the second time.
+        Seconds to encode the image and to predict a click, in the second run.
     """
 
     device: str
@@ -45,7 +45,7 @@ class SelfTest:
 
     @property
     def passed(self) -> bool:
-        """Whether the device can be trusted."""
+        """Whether the device computes correctly."""
         return self.repeats and self.iou >= WANTED_IOU and self.agreement >= WANTED_AGREEMENT
 
 
@@ -60,7 +60,7 @@ def run_self_test(device: str = "auto") -> SelfTest:
     Raises
     ------
     sam3.errors.DeviceError
-        If the device does not exist here, or fails.
+        If the device is not available, or fails.
     """
     from sam3.predictor import Predictor, load_predictor
 
@@ -72,7 +72,7 @@ def run_self_test(device: str = "auto") -> SelfTest:
         encoded = time.perf_counter()
         found = []
         for centre in _CENTRES:
-            # The three masks of one click differ in size; the best by the model's own estimate.
+            # Of the three masks of a click, take the one with the best predicted IoU.
             answer = predictor.predict(features, [centre], [1])
             found.append(np.asarray(answer.masks[int(np.argmax(answer.scores))], bool))
         return found, encoded - started, (time.perf_counter() - encoded) / len(_CENTRES)
@@ -94,7 +94,7 @@ def run_self_test(device: str = "auto") -> SelfTest:
 
 
 def _scene() -> tuple[npt.NDArray[np.uint8], list[npt.NDArray[np.bool_]]]:
-    """Return an image (H x W x 3) of bright discs on a dark, slightly noisy ground, and these."""
+    """Return an image (H x W x 3) of bright discs on a dark noisy background, and the discs."""
     rows, columns = np.mgrid[:_SIZE, :_SIZE]
     discs = [(columns - x) ** 2 + (rows - y) ** 2 < _RADIUS**2 for x, y in _CENTRES]
     grey = np.random.default_rng(0).normal(40, 6, (_SIZE, _SIZE))

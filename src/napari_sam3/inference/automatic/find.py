@@ -39,33 +39,33 @@ def find_objects(
     settings: AutomaticSettings | None = None,
     region: Region | None = None,
 ) -> tuple[Found, ...] | None:
-    """Find all objects of a plane, or those of a tile of it.
+    """Find all objects of a plane, or of a tile of it.
 
-    Each seed is predicted as a single click with three masks, field by field; masks are kept by
-    their predicted IoU and stability, and one of each object is left, as in the automatic masks
-    of SAM (Kirillov et al. 2023).
+    Each seed is predicted as a single click with three masks, field by field. Masks are filtered
+    by predicted IoU and stability, and duplicates are removed, as in the automatic mask
+    generation of SAM (Kirillov et al. 2023).
 
     Parameters
     ----------
     plane : PlaneImage
-        The plane.
+        Plane.
     predictor : Predictor
-        Used by one thread at a time.
+        Model, used by one thread at a time.
     cache : EmbeddingCache
-        Where the features of fields are kept.
+        Cache of the features of fields.
     control : Control
-        Called with the stages; once it is cancelled, None is returned.
+        Receives the progress. Once it is cancelled, None is returned.
     settings : AutomaticSettings, optional
-        How to search.
+        Settings of the search.
     region : tuple of slice, optional
-        Rows and columns (with start and stop) in which the seeds lie: the core of a tile, which
-        overlaps no other one. Masks may go beyond it. The whole plane if left out.
+        Rows and columns (with start and stop) of the seeds, by default the whole plane. Tiles
+        must not overlap. Masks may extend beyond the region.
 
     Returns
     -------
     tuple of Found, or None
-        The best first. Those of several tiles are brought together by `merge_found`, and made
-        free of overlaps by `paint_order`.
+        Objects, the best first. `merge_found` merges those of several tiles, and `paint_order`
+        removes overlaps.
     """
     settings = settings or AutomaticSettings()
     region = region or (slice(0, plane.shape[0]), slice(0, plane.shape[1]))
@@ -97,7 +97,7 @@ def _chosen_seeds(
     settings: AutomaticSettings,
     region: Region,
 ) -> Iterator[tuple[Part, Field, list[Seed]]]:
-    """Give the blobs or grid points of one field after another."""
+    """Yield the blobs or grid points, field by field."""
     seeds = find_seeds(plane, predictor.config, settings, region)
     batches = list(seed_batches(seeds, plane.shape, predictor, settings.level))
     for done, (field, batch) in enumerate(batches):
@@ -105,16 +105,16 @@ def _chosen_seeds(
 
 
 def stability(candidate: Candidate, field: Field, offset: float) -> float:
-    """Return the IoU of a mask at two thresholds of its logits, 0 to 1.
+    """Return the IoU of a mask at two thresholds of its logits, from 0 to 1.
 
     Parameters
     ----------
     candidate : Candidate
-        The mask and its low-resolution logits; only those around the mask are used.
+        Mask with its low-resolution logits. Only those around the mask are used.
     field : Field
-        Where it was answered.
+        Field of the prediction.
     offset : float
-        The thresholds are plus and minus this. The one mask lies in the other.
+        The thresholds are plus and minus this.
     """
     logits = _around_mask(candidate, field)
     inner, outer = (int(np.count_nonzero(logits > at)) for at in (offset, -offset))
@@ -130,7 +130,7 @@ def click(
     control: Control,
     levels_up: int,
 ) -> tuple[ObjectPrediction, ...] | None:
-    """Click on each seed of a field for itself; None once the control is cancelled."""
+    """Predict a single click on each seed of a field. None once the control is cancelled."""
     drafts = tuple(
         Draft(number, (Turn(PromptSet(((seed.x, seed.y),), (1,))),))
         for number, seed in enumerate(seeds)
@@ -146,7 +146,7 @@ def seed_batches(
     level: int | None,
     typical_size: float | None = None,
 ) -> Iterator[tuple[Field, list[Seed]]]:
-    """Yield the seeds of a field together, field by field, few enough for one call."""
+    """Yield batches of seeds of one field each, field by field."""
     groups: dict[Field, list[Seed]] = {}
     for seed in seeds:
         place = PromptSet(((seed.x, seed.y),), (1,))
@@ -161,7 +161,7 @@ def seed_batches(
 def usable(
     seed: Seed, found: ObjectPrediction, shape: tuple[int, int], settings: AutomaticSettings
 ) -> Iterator[Found]:
-    """Yield the masks of an answer that may be an object."""
+    """Yield the candidates of a prediction that pass the filters."""
     height, width = found.field.shape
     largest = settings.max_share * height * width
     if settings.max_area is not None:
@@ -179,7 +179,10 @@ def usable(
 
 
 def _around_mask(candidate: Candidate, field: Field) -> npt.NDArray[np.float32]:
-    """Return the logits under a mask's box and one cell around it, where no other object is."""
+    """Return the logits in the bounding box of a mask and one cell around it.
+
+    Other objects in the field must not count for the stability of this one.
+    """
     logits = candidate.logits[0]
     spans = []
     box = candidate.mask.bbox

@@ -1,4 +1,4 @@
-"""The progress of a job that is done in parts."""
+"""Progress of a job that consists of parts."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ __all__ = ["Part"]
 
 
 class Part:
-    """The control of one part of a job, which reports progress of the whole.
+    """Control of one part of a job, which reports progress of the whole job.
 
     Parameters
     ----------
     control : Control
-        That of the whole job.
+        Control of the whole job.
     start, share : float
-        Where the part begins, and how much of the whole it is, in 0..1.
+        Start and length of the part, as fractions of the job.
     """
 
     def __init__(self, control: Control, start: float, share: float) -> None:
@@ -24,17 +24,17 @@ class Part:
 
     @property
     def cancelled(self) -> bool:
-        """Whether the answer is no longer wanted."""
+        """Whether the prediction is obsolete."""
         return self._control.cancelled
 
     @property
     def abandoned(self) -> bool:
-        """Whether nothing at all is wanted any more."""
+        """Whether neither prediction nor features are needed."""
         return self._control.abandoned
 
     def report(self, stage: str, fraction: float | None = None) -> None:
-        """Report a stage of the part as a share of the whole, which never falls."""
-        # Encoding takes about half of the time where a field has to be encoded first.
+        """Report a stage of the part as a fraction of the job that never decreases."""
+        # Encoding takes about half of the time.
         done = 0.5 * (fraction or 0.0) if stage == "encoding" else 0.5
         self._done = max(self._done, done)
         self._control.report(stage, self._start + self._share * self._done)

@@ -1,4 +1,4 @@
-"""Seeds that the model proposes itself, one for each object it expects."""
+"""Seeds from the proposal head of the model, one per expected object."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 __all__ = ["proposed_seeds"]
 
-#: Longer side of objects as a share of the field's: those above are left to the next level, those
-#: below to the one before. Between them, both propose.
+#: Longer side of objects as a fraction of the field's. Larger objects belong to the next coarser
+#: level and smaller ones to the next finer level. Between the two, both levels propose.
 LARGEST, SMALLEST = 0.5, 0.2
-#: A level and those above are passed over where the one before proposes nothing as large as this.
-#: It is less than what that level would keep, twice SMALLEST, since boxes are not exact.
+#: Coarser levels are skipped if no proposal is as large as this. It is smaller than twice SMALLEST,
+#: which the next level would accept, since boxes are inexact.
 EXPECTED = 0.3
-#: A plane at most so many times as long as a field of the finest level is looked at as a whole:
-#: several fields, each nearly the plane, cost as many times the encoding and find the same.
+#: A plane at most this many times longer than a field of the finest level is seen in one field.
+#: Several fields of nearly the same content would take longer without finding more.
 WHOLE = 1.15
 
 
@@ -42,25 +42,25 @@ def proposed_seeds(
     settings: AutomaticSettings,
     region: Region,
 ) -> Iterator[tuple[Part, Field, list[Seed]]]:
-    """Give the seeds of one field after another, until the control is cancelled.
+    """Yield the seeds field by field, until the control is cancelled.
 
     Parameters
     ----------
     plane : PlaneImage
-        The plane.
+        Plane.
     predictor : Predictor
-        With a proposal head.
+        Model with a proposal head.
     cache, control
         As for :func:`napari_sam3.inference.automatic.find.find_objects`.
     settings : AutomaticSettings
-        Levels, and the least score.
+        Levels and least score.
     region : tuple of slice
-        Rows and columns in which the seeds lie.
+        Rows and columns of the seeds.
 
     Yields
     ------
     (Part, Field, list of Seed)
-        With the part of the job that the field is.
+        Part of the job, field and its seeds.
     """
     resolution = predictor.config.resolution
     rows, columns = region
@@ -94,7 +94,7 @@ def proposed_seeds(
 def _levels(
     shape: tuple[int, int], predictor: Predictor, settings: AutomaticSettings
 ) -> tuple[int, ...]:
-    """Return the levels that are looked at, the finest first."""
+    """Return the levels to search, the finest first."""
     top = top_level(shape, predictor.config.resolution)
     if settings.level is not None:
         return (min(settings.level, top),)
@@ -107,7 +107,7 @@ def _levels(
 def _seeds(
     field: Field, predictor: Predictor, features: ImageFeatures, least: float
 ) -> Iterator[Seed]:
-    from sam3.proposals import propose  # torch is not waited for until it is needed
+    from sam3.proposals import propose  # imports torch
 
     found = propose(predictor, features, least)
     row, column = field.origin
@@ -116,12 +116,12 @@ def _seeds(
 
 
 def _share(seed: Seed, field: Field) -> float:
-    """Return the longer side of an object as a share of its field's."""
+    """Return the longer side of an object as a fraction of its field's."""
     return (seed.size or 0) / max(field.encoded_shape)
 
 
 def _suits(share: float, finest: bool, coarsest: bool) -> bool:
-    """Tell whether an object is neither too large nor too small for a level's fields."""
+    """Return whether the size of an object suits the fields of a level."""
     return (coarsest or share <= LARGEST) and (finest or share >= SMALLEST)
 
 

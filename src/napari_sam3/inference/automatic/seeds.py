@@ -1,4 +1,4 @@
-"""Where to click when everything is to be found: where the model proposes, on blobs, on a grid."""
+"""Seeds for finding all objects: blobs and grid points."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from .settings import AutomaticSettings
 
 __all__ = ["Seed", "blob_seeds", "find_seeds", "grid_seeds"]
 
-# Blobs are detected piece by piece, so that memory does not grow with the plane.
+# Blobs are detected in blocks, so that memory does not grow with the plane.
 BLOCK = 1024
 SIGMAS = 6
-# A Gaussian further out than this many sigmas changes nothing.
+# A Gaussian is negligible beyond this many sigmas.
 REACH = 4.0
 
 
 @dataclass(frozen=True, order=True)
 class Seed:
-    """A place that is clicked.
+    """Position of a click.
 
     Parameters
     ----------
     y, x : float
-        In px of the plane.
+        Position in px of the plane.
     size : float, optional
-        Longer side in px of the blob or object there; None for a point of the grid.
+        Longer side in px of the blob or object, None for a grid point.
     """
 
     y: float
@@ -44,16 +44,16 @@ class Seed:
 def find_seeds(
     plane: PlaneImage, config: FieldSizes, settings: AutomaticSettings, region: Region
 ) -> tuple[Seed, ...]:
-    """Return the seeds of a region: the same ones, however a plane is divided into regions.
+    """Return the seeds of a region. They do not depend on the division of the plane into regions.
 
     Parameters
     ----------
     plane : PlaneImage
-        Read with a margin around the region.
+        Plane, of which the region and a margin are read.
     config : FieldSizes
-        The model's input size, and the level of fields.
+        Input size of the model, and the default level of fields.
     settings : AutomaticSettings
-        Which seeds.
+        Kinds of seeds.
     region : tuple of slice
         Rows and columns, with start and stop.
     """
@@ -68,7 +68,7 @@ def find_seeds(
 def grid_seeds(
     shape: tuple[int, int], config: FieldSizes, settings: AutomaticSettings, region: Region
 ) -> tuple[Seed, ...]:
-    """Return the points in a region of a regular grid over a plane of ``shape`` (H, W)."""
+    """Return the points within a region of a regular grid over a plane of ``shape`` (H, W)."""
     level = config.default_level if settings.level is None else settings.level
     level = min(level, top_level(shape, config.resolution))
     side = min(field_side(config.resolution, level), max(shape))
@@ -83,7 +83,7 @@ def grid_seeds(
 def blob_seeds(plane: PlaneImage, settings: AutomaticSettings, region: Region) -> tuple[Seed, ...]:
     """Return the centres of blobs in a region, brighter or darker than their surroundings.
 
-    Extrema of the Laplacian of Gaussians over place and scale (Lindeberg 1998), found by
+    Blobs are extrema of the Laplacian of Gaussians in scale space (Lindeberg 1998), found with
     scikit-image.
     """
     rows, columns = region
@@ -120,7 +120,7 @@ def _blobs(
     )
     grey = _grey(plane, seen)
     for image in (grey, 1 - grey):
-        # Overlapping blobs are kept: which of them is meant is for the model to say.
+        # Keep overlapping blobs: the model decides which of them are objects.
         blobs = blob_log(
             image,
             min_sigma=small,

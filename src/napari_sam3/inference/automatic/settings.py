@@ -22,52 +22,52 @@ SeedKind = Literal["auto", "proposals", "blobs", "grid", "both"]
 
 @dataclass(frozen=True)
 class AutomaticSettings:
-    """How objects are searched for, and which masks count.
+    """Settings for the seeds and filters of automatic masks.
 
-    The default values were chosen on the training images of the embedded model. Other weights
-    score otherwise: SAM's authors took 0.88 for `min_score` and 0.95 for `min_stability` at an
-    offset of 1.
+    The defaults were chosen on the training images of the embedded model. Scores of other weights
+    differ: the authors of SAM used 0.88 for `min_score` and 0.95 for `min_stability` at an offset
+    of 1.
 
     Parameters
     ----------
     seeds : {"auto", "proposals", "blobs", "grid", "both"}
-        Where it is clicked: where the model itself proposes an object, on blobs brighter or darker
-        than what is around them, on a regular grid, or on both of these. ``"auto"`` takes
-        proposals of models that make them, and blobs with others.
+        Positions of the clicks: proposals of the model, blobs brighter or darker than their
+        surroundings, a regular grid, or blobs and grid. ``"auto"`` uses proposals if the model
+        makes them, else blobs.
     min_proposal : float
-        Least score of a proposal, 0 to 1.
+        Least score of a proposal, from 0 to 1.
     grid : int
-        Grid points along the side of a field.
+        Number of grid points along the side of a field.
     blob_radii : tuple of float
-        Smallest and largest radius in px of the blobs that are detected.
+        Smallest and largest radius of blobs in px.
     blob_contrast : float
-        Response of a blob that counts: 0.02 finds faint ones, 0.1 only clear ones, if the plane
-        spans 0 to 1.
+        Least response of a blob in a plane of values from 0 to 1: 0.02 finds faint blobs, 0.1
+        clear ones only.
     min_score : float
-        Least IoU that the model predicts for its mask, 0 to 1.
+        Least predicted IoU of a mask, from 0 to 1.
     min_stability : float
-        Least IoU of the mask at a higher and a lower threshold, 0 to 1.
+        Least IoU of a mask at a higher and a lower threshold, from 0 to 1.
     stability_offset : float
-        How far these thresholds of the logits lie from 0.
+        Distance of these thresholds of the logits from 0.
     duplicate_iou : float
-        Two masks that overlap by more are one object.
+        Two masks with a larger IoU are duplicates.
     containment : float
-        So are two of which the smaller lies in the other by more than this share of it.
+        Two masks are duplicates, too, if the smaller one lies in the other by a larger fraction.
     min_area : int
-        Smallest object, in px.
+        Area of the smallest object in px.
     max_area : int, optional
-        Largest object, in px; by default limited by `max_share` only.
+        Area of the largest object in px, by default limited by `max_share` only.
     max_share : float
-        A mask that takes more of its field is ground.
+        A mask that covers a larger fraction of its field is background.
     level : int, optional
-        Field level of the clicks, pinned; by default that at which clicks start.
+        Pinned field level of the clicks, by default the one at which clicks start.
     levels_up : int
-        How many levels up a mask that its field cuts off is predicted again.
+        Number of levels to climb for masks that their fields truncate.
 
     Raises
     ------
     sam3.errors.PromptError
-        If a value cannot be used.
+        If a value is out of range.
     """
 
     seeds: SeedKind = "auto"
@@ -92,14 +92,7 @@ class AutomaticSettings:
             raise PromptError(
                 f"seeds is {self.seeds!r}; choose one of {', '.join(get_args(SeedKind))}"
             )
-        for name in (
-            "min_proposal",
-            "min_score",
-            "min_stability",
-            "duplicate_iou",
-            "containment",
-            "max_share",
-        ):
+        for name in _SHARES:
             value = getattr(self, name)
             if not 0 <= value <= 1:
                 raise PromptError(f"{name} is {value}; give a share from 0 to 1")
@@ -123,16 +116,16 @@ class AutomaticSettings:
             )
 
     def to_json(self) -> dict[str, object]:
-        """Return plain values, from which `from_json` makes the same settings."""
+        """Return plain values for `from_json`."""
         values = {setting.name: getattr(self, setting.name) for setting in fields(self)}
-        # Batches of versions without proposals have to find their question unchanged.
+        # Versions without proposals have recorded their batches without this value.
         if self.seeds not in ("auto", "proposals") and self.min_proposal == type(self).min_proposal:
             del values["min_proposal"]
         return {**values, "blob_radii": list(self.blob_radii)}
 
     @classmethod
     def from_json(cls, values: dict[str, object]) -> AutomaticSettings:
-        """Make settings from plain values; those that are not given are the default ones.
+        """Make settings from plain values. Missing ones have defaults.
 
         Raises
         ------

@@ -1,8 +1,8 @@
-"""Many masks of the same objects to one of each, and masks that overlap to labels that do not.
+"""Removal of duplicate masks, and of overlaps between masks.
 
-Greedy suppression by rank, as in the automatic masks of SAM (Kirillov et al. 2023), but by the
-pixels of the masks instead of their boxes, and of parts as well. Masks are bounding boxes, and
-only those whose boxes meet are compared: a plane is never held as a whole.
+Greedy non-maximum suppression, as in the automatic masks of SAM (Kirillov et al. 2023), but of
+masks instead of boxes, and of parts, too. Masks are stored as crops, and only masks whose bounding
+boxes overlap are compared, so memory does not grow with the plane.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ from .settings import AutomaticSettings
 
 __all__ = ["Found", "merge_found", "paint_order", "suppress"]
 
-# Side in px of the cells by which masks that may meet are found.
+# Side in px of the grid cells of the spatial index.
 CELL = 128
 
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """An object that was found.
+    """Object found automatically.
 
     Parameters
     ----------
     mask : PlaneMask
-        In px of the plane.
+        Mask in px of the plane.
     score : float
-        IoU that the model predicts for it.
+        Predicted IoU.
     stability : float
         IoU of the mask at a higher and a lower threshold.
     seed : Seed
-        Where it was clicked.
+        Seed of the prediction.
     level : int
-        Level of the field in which it was answered.
+        Level of the field of the prediction.
     """
 
     mask: PlaneMask
@@ -50,12 +50,12 @@ class Found:
 
     @property
     def quality(self) -> float:
-        """What decides between masks of one object."""
+        """Product of score and stability."""
         return self.score * self.stability
 
     @property
     def rank(self) -> tuple[object, ...]:
-        """Key that puts better masks first; equal for equal masks only."""
+        """Sort key that puts better masks first. Equal for equal masks only."""
         return (
             -round(self.quality, 6),
             self.mask.bbox,
@@ -70,14 +70,14 @@ def suppress(found: Iterable[Found], settings: AutomaticSettings) -> tuple[Found
     Parameters
     ----------
     found : iterable of Found
-        In any order.
+        Masks in any order.
     settings : AutomaticSettings
-        `duplicate_iou` and `containment`.
+        Settings, of which `duplicate_iou` and `containment` are used.
 
     Returns
     -------
     tuple of Found
-        The best first. No two of them overlap by more than the settings allow.
+        Masks without duplicates, the best first.
     """
     index: _Index = _Index()
     for one in sorted(found, key=lambda one: one.rank):
@@ -94,19 +94,19 @@ def suppress(found: Iterable[Found], settings: AutomaticSettings) -> tuple[Found
 def merge_found(
     parts: Iterable[Iterable[Found]], settings: AutomaticSettings | None = None
 ) -> tuple[Found, ...]:
-    """Bring together what was found in the tiles of a plane.
+    """Merge the objects found in the tiles of a plane.
 
     Parameters
     ----------
     parts : iterable of iterable of Found
-        One for each tile, in any order.
+        Objects of each tile, in any order.
     settings : AutomaticSettings, optional
-        Those with which they were found.
+        Settings of the search.
 
     Returns
     -------
     tuple of Found
-        Each object once, the best first, independent of the order of the tiles.
+        Objects without duplicates, the best first, independent of the order of the tiles.
     """
     together = (one for part in parts for one in part)
     return suppress(together, settings or AutomaticSettings())
@@ -115,23 +115,22 @@ def merge_found(
 def paint_order(
     found: Iterable[Found], settings: AutomaticSettings | None = None
 ) -> tuple[Found, ...]:
-    """Return objects as they are written into a label image: without any overlap.
+    """Return objects without overlaps, as they are written into a label image.
 
-    Where masks overlap, the better one keeps the pixels. Of what is left of the others, parts
-    apart from the largest are given up unless they are at least half as large, and the whole if
-    it is smaller than `min_area`.
+    The better one of two overlapping masks keeps the shared pixels. Of the rest of the other,
+    small islands are dropped, and the whole rest if it is smaller than `min_area`.
 
     Parameters
     ----------
     found : iterable of Found
-        In any order.
+        Objects in any order.
     settings : AutomaticSettings, optional
-        Those with which they were found.
+        Settings of the search.
 
     Returns
     -------
     tuple of Found
-        Row by row, by the first pixel of each: the n-th of them gets the n-th id.
+        Objects sorted by their first pixels, row by row. The n-th one gets the n-th id.
     """
     settings = settings or AutomaticSettings()
     index: _Index = _Index()
@@ -157,7 +156,7 @@ def _first_pixel(mask: PlaneMask) -> tuple[int, int]:
 
 
 class _Index:
-    """Masks by the cells of a grid that their boxes touch."""
+    """Spatial index: masks by the grid cells that their bounding boxes touch."""
 
     def __init__(self) -> None:
         self._all: list[tuple[Found, int]] = []
@@ -172,7 +171,7 @@ class _Index:
         self._all.append((one, area))
 
     def near(self, mask: PlaneMask) -> Iterator[tuple[Found, int]]:
-        """Yield each mask, with its area, whose box may overlap that of another."""
+        """Yield the masks whose bounding boxes may overlap that of a mask, with their areas."""
         numbers = {n for cell in self._touched(mask) for n in self._cells.get(cell, ())}
         for number in sorted(numbers):
             yield self._all[number]

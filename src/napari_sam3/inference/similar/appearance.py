@@ -1,4 +1,4 @@
-"""What an object looks like to the model: its features averaged over a mask, size and contrast."""
+"""Appearance of an object: features of the model averaged over its mask, size and contrast."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Appearance", "describe"]
 
-#: Width of the ring around an object that its contrast is measured against, as a share of the
-#: object's diameter.
+#: Width of the ring around an object for its contrast, as a fraction of the object's diameter.
 _RING = 0.3
 _LEAST_RING, _LARGEST_RING = 2, 12
 
@@ -28,18 +27,18 @@ Vector = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class Appearance:
-    """Plain numbers that can be compared across fields, planes and images.
+    """Quantities of an object that can be compared across fields, planes and images.
 
     Attributes
     ----------
     features : tuple of ndarray, shapes (C,), (C / 4,), (C / 8,)
-        The model's maps, coarse to fine, averaged over the mask.
+        Feature maps, coarse to fine, averaged over the mask.
     area : float
-        In px of the plane.
+        Area in px of the plane.
     extent : tuple of float
         Height and width in px of the bounding box.
     solidity : float
-        Share of the bounding box that the mask fills, 0 to 1.
+        Fraction of the bounding box that the mask fills.
     colour, ring, texture : ndarray of float32, shape (3,)
         Mean of the object, mean of the ring around it, and standard deviation within the
         object, for red, green and blue in 0..1.
@@ -57,18 +56,18 @@ class Appearance:
 def describe(
     masks: Sequence[PlaneMask], plane: PlaneImage, field: Field, features: ImageFeatures
 ) -> list[Appearance]:
-    """Describe objects that lie in a field.
+    """Return the appearances of objects in a field.
 
     Parameters
     ----------
     masks : sequence of PlaneMask
-        None of them empty.
+        Masks of the objects, none of them empty.
     plane : PlaneImage
-        Where their colours are read.
+        Plane for their colours.
     field : Field
-        Region that was encoded.
+        Field that holds the objects.
     features : ImageFeatures
-        Of that field.
+        Features of the field.
     """
     if not masks:
         return []
@@ -84,8 +83,8 @@ def describe(
 
 
 def _pool(masks: Sequence[PlaneMask], field: Field, values: Vector) -> Vector:
-    """Average a map (C, g, g) over masks: (N, C)."""
-    from scipy import sparse  # not waited for when the widget is opened
+    """Return the mean (N, C) of a feature map (C, g, g) over each mask."""
+    from scipy import sparse  # slow to import
 
     channels, height, width = values.shape
     cells, rows = [], []
@@ -116,7 +115,7 @@ def _describe(
     rows = slice(max(field.rows[0], y0 - width), min(field.rows[1], y1 + width))
     columns = slice(max(field.columns[0], x0 - width), min(field.columns[1], x1 + width))
     inside = mask.within((rows, columns))
-    # A square is near enough to a disc, and its maximum filter is separable.
+    # Dilate by a square instead of a disc, since its maximum filter is separable.
     ring = ndimage.maximum_filter(inside, size=2 * width + 1) & ~inside
     top, left = field.rows[0], field.columns[0]
     step = pixels.shape[0] / field.shape[0], pixels.shape[1] / field.shape[1]
@@ -138,5 +137,5 @@ def _describe(
 
 
 def _scaled(span: slice, origin: int, step: float, count: int) -> npt.NDArray[np.int64]:
-    """Return the pixels read that stand for a span of the plane."""
+    """Return the indices of the subsampled pixels for a span of the plane."""
     return np.asarray((np.arange(count) + span.start - origin) * step, np.float64).astype(np.int64)

@@ -1,4 +1,4 @@
-"""Find everything on a plane that the concept detector takes for what the examples show."""
+"""Find the objects of a plane that match examples, with the concept detector."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["find_by_detector"]
 
-# Examples larger than this share of a field are searched for a level up.
+# Examples that are longer than this fraction of a field are searched for at the next level.
 _LARGEST_SHARE = 1 / 3
 
 
@@ -33,22 +33,22 @@ def find_by_detector(
     region: Region,
     least_score: float,
 ) -> tuple[Found, ...] | None:
-    """Ask the detector on each field that meets a region.
+    """Run the detector on each field that overlaps a region.
 
-    Fields overlap by half; an instance that its field cuts off is taken from a neighbouring one
-    that holds it whole, and one that two fields hold is kept once.
+    Fields overlap by half. An instance that one field truncates comes from a neighbouring field
+    that contains it, and duplicates are removed.
 
     Parameters
     ----------
     plane, detector, cache, control, concept, region
-        As for :func:`find_similar`; of instances outside the region none is returned.
+        As for :func:`find_similar`. Instances outside the region are not returned.
     least_score : float
-        Instances that score less are not drawn.
+        Least score of an instance.
 
     Returns
     -------
     tuple of Found, or None
-        The best first; None if the control was cancelled.
+        Instances, the best first. None if the control was cancelled.
     """
     fields = _fields(plane.shape, detector, concept, region)
     found: list[Found] = []
@@ -74,7 +74,7 @@ def find_by_detector(
 def _fields(
     shape: tuple[int, int], detector: Detector, concept: Concept, region: Region
 ) -> list[Field]:
-    """Return the fields that meet a region, of a level that suits the examples."""
+    """Return the fields that overlap a region, at the level for the size of the examples."""
     config = detector.predictor.config
     level, top = config.default_level, top_level(shape, config.resolution)
     size = concept.typical_size

@@ -1,4 +1,4 @@
-"""What is searched for: objects that are wanted, and others that are not."""
+"""Positive and negative examples of a search, and the concept that they define."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ __all__ = ["Concept", "Example", "learn_concept"]
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """An object on a plane that was labelled or boxed.
+    """Labelled or boxed object of a plane.
 
     Parameters
     ----------
     mask : PlaneMask
-        Its pixels, or those within a box around it.
+        Pixels of the object, or of a box around it.
     wanted : bool
-        False for what must not be found.
+        Whether the example is positive.
     boxed : bool
-        Whether the mask is a box, in which the model has yet to tell the object from the ground.
+        Whether the mask is a box, in which the object has not been segmented.
     """
 
     mask: PlaneMask
@@ -50,7 +50,7 @@ class Example:
 
     @classmethod
     def from_box(cls, box: Box, shape: tuple[int, int], wanted: bool = True) -> Example:
-        """Make an example of a box (x0, y0, x1, y1) in px of a plane of ``shape`` (H, W).
+        """Make an example from a box (x0, y0, x1, y1) in px of a plane of ``shape`` (H, W).
 
         Raises
         ------
@@ -74,7 +74,7 @@ class Example:
 
     @property
     def bounds(self) -> Box:
-        """(x0, y0, x1, y1) in px, for the choice of a field."""
+        """Bounding box (x0, y0, x1, y1) in px, for the choice of a field."""
         y0, x0, y1, x1 = self.mask.bbox
         return float(x0), float(y0), float(x1 - 1), float(y1 - 1)
 
@@ -86,16 +86,16 @@ class Example:
 
 @dataclass(frozen=True, eq=False)
 class Concept:
-    """What a search needs to know of its examples; no image is needed any more.
+    """Appearance of the examples of a search, independent of their image.
 
     Parameters
     ----------
     wanted, unwanted : tuple of Appearance
-        What the examples look like.
+        Appearances of the positive and negative examples.
     tokens : tuple of Tensor, each of shape (N, C)
-        The examples as the concept detector reads them; empty without one.
+        Examples encoded by the concept detector, empty without one.
     text : str, optional
-        Name of what is searched for, for the concept detector.
+        Text prompt for the concept detector.
     """
 
     wanted: tuple[Appearance, ...] = ()
@@ -116,7 +116,7 @@ class Concept:
         )
 
     def digest(self) -> str:
-        """Return a name that is the same for the same examples, on any machine."""
+        """Return a hash of the examples that is reproducible across machines."""
         digest = hashlib.blake2b(digest_size=16)
         for sign, side in ((b"+", self.wanted), (b"-", self.unwanted)):
             for one in side:
@@ -128,13 +128,13 @@ class Concept:
 
     @property
     def typical_size(self) -> float | None:
-        """Median of the longer sides in px of what is wanted."""
+        """Median of the longer sides of the positive examples in px."""
         sizes = [max(one.extent) for one in self.wanted]
         return float(np.median(sizes)) if sizes else None
 
     @property
     def radii(self) -> tuple[float, float]:
-        """Smallest and largest radius in px of discs as large as what is wanted."""
+        """Smallest and largest radius in px of discs with the areas of the positive examples."""
         radii = [float(np.sqrt(one.area / np.pi)) for one in self.wanted]
         return min(radii), max(radii)
 
@@ -147,18 +147,18 @@ def learn_concept(
     control: Control,
     detector: Detector | None = None,
 ) -> Concept | None:
-    """Learn what the examples on a plane look like, to be used on any plane.
+    """Return the concept of examples on a plane, for searches on any plane.
 
     Parameters
     ----------
     examples : sequence of Example
-        On this plane.
+        Examples on this plane.
     plane : PlaneImage
-        Where they are.
+        Plane of the examples.
     predictor, cache, control
         As for :func:`napari_sam3.inference.automatic.find.find_objects`.
     detector : Detector, optional
-        Encodes the examples as well, if it is there.
+        Concept detector, which encodes the examples as well.
 
     Returns
     -------
@@ -176,7 +176,7 @@ def learn_concept(
     if outlined is None:
         return None
     examples = outlined
-    # All examples are seen at one scale, which is the one that is searched at.
+    # Encode all examples at the scale of the search.
     sizes = [one.extent for one in examples if one.wanted]
     typical = float(np.median(sizes)) if sizes else None
     groups: dict[Field, list[Example]] = {}
@@ -212,7 +212,7 @@ def learn_concept(
 def example_field(
     example: Example, shape: tuple[int, int], predictor: Predictor, typical_size: float | None
 ) -> Field:
-    """Choose the field in which an example is seen as a click on it would be."""
+    """Return the field of an example, as for a click on it."""
     return choose_field(shape, _Place(example.bounds), predictor.config, None, typical_size)
 
 
@@ -223,7 +223,7 @@ def _outlined(
     cache: EmbeddingCache,
     control: Control,
 ) -> list[Example] | None:
-    """Ask the model what the object in each box is; None once the control is cancelled."""
+    """Segment the object in each box. None once the control is cancelled."""
     prompts = [PromptSet(box=one.bounds) if one.boxed else None for one in examples]
     drafts = tuple(
         Draft(number, (Turn(one),)) for number, one in enumerate(prompts) if one is not None
@@ -240,14 +240,14 @@ def _outlined(
 
 @dataclass(frozen=True)
 class _Place:
-    """An example as `choose_field` looks at a click."""
+    """Bounds of an example in the form of prompts, for `choose_field`."""
 
     bounds: Box
     extent: float | None = None
 
 
 def _box_in(place: Field, example: Example) -> list[float]:
-    """Return the corners (x0, y0, x1, y1) of an example in its field, pixels' edges included."""
+    """Return the corners (x0, y0, x1, y1) of an example in its field, at the pixels' edges."""
     y0, x0, y1, x1 = example.mask.bbox
     row, column = place.origin
     return [x0 - column, y0 - row, x1 - column, y1 - row]

@@ -1,7 +1,7 @@
-"""How likely a mask is an object like the examples, by what the model sees in both.
+"""Likelihood that a mask is an object like the examples, from their appearances.
 
-A logistic regression on few quantities, fitted on candidates of training images with known truth:
-at a score of 0.5, about as many are right as wrong.
+A logistic regression on few quantities, fitted on candidates in training images with known truth:
+at a score of 0.5, about half of the candidates are correct.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from .weights import BIAS, NEGATIVE, WEIGHTS
 
 __all__ = ["Quality", "compare", "likelihood", "quantities"]
 
-#: A candidate is pushed down already when it resembles both kinds nearly equally.
+#: Margin by which a candidate must resemble positive examples more than negative ones.
 MARGIN = 0.5
-#: Areas within a factor of two are as good as equal; beyond, each e-fold counts once more.
+#: Logarithm of the factor (two) above which differences in area count twice.
 _EQUAL_AREAS = 0.7
 
 Table = npt.NDArray[np.float64]
@@ -27,12 +27,12 @@ Table = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Quality:
-    """What the model says of a mask without regard to examples.
+    """Quality of a mask, independent of the examples.
 
     Parameters
     ----------
     score : float
-        IoU that it predicts.
+        Predicted IoU.
     stability : float
         IoU of the mask at a higher and a lower threshold.
     """
@@ -47,12 +47,12 @@ def likelihood(
     wanted: Sequence[Appearance],
     unwanted: Sequence[Appearance] = (),
 ) -> npt.NDArray[np.float64]:
-    """Return for each candidate (N,) how likely it is a whole object that is wanted, 0 to 1."""
+    """Return the likelihood (N,) that each candidate is an object like the positive examples."""
     if not looks:
         return np.zeros(0)
     logits = quantities(looks, qualities, wanted) @ np.array(WEIGHTS) + BIAS
     if unwanted:
-        # What resembles an unwanted example more than any wanted one is pushed down.
+        # Lower the score of candidates that resemble negative examples more than positive ones.
         near, far = resemblance(looks, wanted), resemblance(looks, unwanted)
         logits -= NEGATIVE * np.maximum(0, far - near + MARGIN)
     return np.asarray(1 / (1 + np.exp(-np.clip(logits, -30, 30))))
@@ -61,26 +61,26 @@ def likelihood(
 def quantities(
     looks: Sequence[Appearance], qualities: Sequence[Quality], wanted: Sequence[Appearance]
 ) -> Table:
-    """Return what the likelihood depends on, one row per candidate."""
+    """Return the quantities of the regression, one row per candidate."""
     rows = compare(looks, wanted)
     model = np.array([(one.score, np.sqrt(one.stability)) for one in qualities])
     return np.concatenate((rows, model), axis=1)
 
 
 def resemblance(looks: Sequence[Appearance], examples: Sequence[Appearance]) -> Table:
-    """Return how much each candidate (N,) resembles the nearest example."""
+    """Return the resemblance (N,) of each candidate to its nearest example."""
     pairs = _distances(looks, examples)
     return np.asarray((pairs @ np.array(WEIGHTS[: pairs.shape[-1]])).max(axis=1))
 
 
 def compare(looks: Sequence[Appearance], examples: Sequence[Appearance]) -> Table:
-    """Return distances (N, K) to the examples: halfway between the nearest and the mean."""
+    """Return the mean (N, K) of the smallest and the average distance to the examples."""
     pairs = _distances(looks, examples)
     return np.asarray(0.5 * (pairs.min(axis=1) + pairs.mean(axis=1)))
 
 
 def _distances(looks: Sequence[Appearance], examples: Sequence[Appearance]) -> Table:
-    """Return distances (N, M, K) of each candidate to each example."""
+    """Return the distances (N, M, K) of each candidate to each example."""
     columns = []
     for level in range(len(looks[0].features)):
         a = _unit(np.stack([one.features[level] for one in looks]))
@@ -97,7 +97,7 @@ def _distances(looks: Sequence[Appearance], examples: Sequence[Appearance]) -> T
 
 
 def _shape(look: Appearance) -> list[float]:
-    """Return the elongation, and twice the share of the bounding box that is filled."""
+    """Return the logarithm of the aspect ratio, and twice the solidity."""
     return [float(np.log(max(look.extent) / min(look.extent))), 2 * look.solidity]
 
 
@@ -110,6 +110,6 @@ def _pairwise(
     examples: Sequence[Appearance],
     value: Callable[[Appearance], npt.ArrayLike],
 ) -> Table:
-    """Return root mean square differences (N, M) of a value."""
+    """Return the root mean square differences (N, M) of a value."""
     left, right = (np.array([value(one) for one in side], np.float64) for side in (looks, examples))
     return np.asarray(np.sqrt(((left[:, None] - right[None]) ** 2).mean(axis=-1)))

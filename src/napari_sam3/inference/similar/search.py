@@ -1,4 +1,4 @@
-"""Find everything on a plane that resembles examples, with the features of clicks alone."""
+"""Find the objects of a plane that resemble examples, with or without a concept detector."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 __all__ = ["DEFAULT_THRESHOLD", "LEAST_SCORE", "find_similar", "search_settings", "shown"]
 
-#: Score above which candidates are shown at first.
+#: Initial threshold of the scores of candidates.
 DEFAULT_THRESHOLD = 0.5
-#: Candidates that score less are not kept; a threshold below it shows no more.
+#: Candidates with lower scores are dropped.
 LEAST_SCORE = 0.05
-# Objects are looked for from half as wide as the smallest example to 1.6 times the largest.
+# Radii of blobs, relative to the smallest and the largest example.
 _SMALLER, _LARGER = 0.5, 1.6
-# Of the masks that the model offers, those are compared that may be an object at all.
+# Least predicted IoU and stability of the masks that are compared with the examples.
 _LEAST_IOU, _LEAST_STABILITY = 0.25, 0.02
 _STABILITY_OFFSET = 4.0
 _AREA_FACTOR = 6.0
@@ -49,36 +49,36 @@ def find_similar(
 ) -> tuple[Found, ...] | None:
     """Find the objects of a plane, or of a tile of it, that resemble examples.
 
-    With a detector it is asked. Without one, places where something as large as the examples
-    stands out are clicked on, and the masks that the model offers are scored by how much its
-    features, size and colours resemble those of the examples.
+    A concept detector finds them in one step. Without one, blobs of the size of the examples are
+    clicked on, and the candidate masks are scored by their resemblance to the examples in
+    features, size and colour.
 
     Parameters
     ----------
     plane, predictor, cache, control, region
         As for :func:`napari_sam3.inference.automatic.find.find_objects`.
     concept : Concept
-        From :func:`learn_concept`, of this plane or of any other.
+        Concept from :func:`learn_concept`, of any plane.
     detector : Detector, optional
-        The concept detector of the same weights.
+        Concept detector of the same weights.
 
     Returns
     -------
     tuple of Found, or None
-        The best first, none twice. The score of each is how likely it is wanted, from
-        `LEAST_SCORE` to 1: `shown` applies a threshold. None if the control was cancelled.
+        Objects without duplicates, the best first, with likelihoods from `LEAST_SCORE` to 1 as
+        scores. `shown` applies a threshold. None if the control was cancelled.
 
     Raises
     ------
     sam3.errors.PromptError
-        If the concept has no wanted example and, for the detector, no text either.
+        If the concept has neither a positive example nor, for the detector, a text.
     """
     region = region or (slice(0, plane.shape[0]), slice(0, plane.shape[1]))
     if detector is not None and (concept.tokens or concept.text is not None):
         return find_by_detector(plane, detector, cache, control, concept, region, LEAST_SCORE)
     if not concept.wanted:
         raise PromptError(
-            "there is no example of what is wanted. Expected at least one object; accept an "
+            "there is no positive example. Expected at least one object; accept an "
             "object or draw a box around one first."
         )
     settings = search_settings(concept)
@@ -110,12 +110,12 @@ def find_similar(
 
 
 def shown(found: Sequence[Found], threshold: float) -> tuple[Found, ...]:
-    """Return those that score at least a threshold, 0 to 1; nothing is predicted again."""
+    """Return the objects whose scores reach a threshold."""
     return tuple(one for one in found if one.score >= threshold)
 
 
 def search_settings(concept: Concept) -> AutomaticSettings:
-    """Return where objects as large as the examples are looked for."""
+    """Return settings to search for objects of the size of the examples."""
     small, large = concept.radii
     areas = [one.area for one in concept.wanted]
     return AutomaticSettings(

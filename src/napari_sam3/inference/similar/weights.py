@@ -1,12 +1,12 @@
-"""Figures of the likelihood in `matching`, fitted on 25 training images, 8 of them of two kinds."""
+"""Coefficients of `matching`, fitted on 25 training images, 8 of them with two kinds of objects."""
 
 from __future__ import annotations
 
 __all__ = ["BIAS", "NEGATIVE", "WEIGHTS"]
 
-#: Per unit of: distance of the coarse, middle and fine features; of the logarithm of the area,
-#: and what it exceeds a factor of two by; of shape; of colour, of the ring's colour, of texture
-#: and of contrast; then the IoU that the model predicts and the root of the stability.
+#: Coefficients of the differences in coarse, middle and fine features; in the logarithm of the
+#: area, and its excess over a factor of two; in shape, colour, colour of the ring, texture and
+#: contrast; then of the predicted IoU and the square root of the stability.
 WEIGHTS = (
     -0.373,
     -1.375,
@@ -22,5 +22,5 @@ WEIGHTS = (
     1.076,
 )
 BIAS = 1.961
-#: Loss per unit by which an unwanted example is nearer than a wanted one.
+#: Loss per unit by which a negative example is nearer than a positive one.
 NEGATIVE = 1.0

@@ -1,4 +1,4 @@
-"""Features on disk: the store, and a test for one."""
+"""Features on disk."""
 
 from .folder import StoreError, is_store
 

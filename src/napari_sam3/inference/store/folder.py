@@ -1,4 +1,4 @@
-"""The folder of a store: its root file, its fields, its size and its clean-up."""
+"""Folder of a store: root file, fields, size and clean-up."""
 
 from __future__ import annotations
 
@@ -21,52 +21,52 @@ __all__ += ["open_root", "prune", "reason", "remove_abandoned"]
 
 logger = logging.getLogger(__name__)
 
-#: Grows when the layout changes; a store of another version is refused.
+#: Version of the layout. Stores of other versions are refused.
 FORMAT_VERSION = 2
 MAX_JSON_BYTES = 1 << 20
 SUFFIX = ".safetensors"
 _ROOT = "store.json"
-# The root of version 1, in which a field was a zarr group.
+# Root file of version 1, whose fields were zarr groups.
 _OLD_ROOT = "zarr.json"
 _ABOUT = "napari_sam3_store"
 _FIELD = re.compile(rf"[0-9a-f]{{32}}{re.escape(SUFFIX)}")
 _PARTIAL = ".*.partial"  # as `sam3.files.write_whole` names them
-# A field is written in less than a second; older ones were left by a killed process.
+# Writing a field takes less than a second, so older partial files belong to killed processes.
 _ABANDONED_S = 3600
-# Clean-up goes a little below the limit, so that it is not needed again at once.
+# Clean-up frees 10% of the limit, so that the next field does not need another one.
 _PRUNE_TO = 0.9
 
 
 class StoreError(Sam3Error, OSError):
-    """A store that cannot be opened, read or written. Labelling continues without it."""
+    """The store cannot be opened, read or written. Labelling continues without it."""
 
 
 def is_store(path: Path) -> bool:
-    """Say whether a folder holds an embedding store, of any version."""
+    """Return whether a folder holds an embedding store of any version."""
     return _read_root(path) is not None
 
 
 def open_root(path: Path, limit_bytes: int, *, create: bool) -> int:
-    """Open a store's folder, or make it.
+    """Open the folder of a store, or create it.
 
     Parameters
     ----------
     path : Path
-        The folder.
+        Folder of the store.
     limit_bytes : int
-        Written into a new store.
+        Limit of a new store.
     create : bool
-        Make the store if there is none.
+        Whether to create a missing store.
 
     Returns
     -------
     int
-        The limit in bytes that the store was made with.
+        Limit of the store in bytes.
 
     Raises
     ------
     StoreError
-        If it cannot be made, is something else, or has another version.
+        If the folder cannot be created, is not a store, or has another version.
     """
     try:
         about = _read_root(path)
@@ -82,7 +82,7 @@ def open_root(path: Path, limit_bytes: int, *, create: bool) -> int:
                 raise _not_a_store(path, "there is none")
             if about is None:
                 about = {"version": FORMAT_VERSION, "limit_bytes": limit_bytes}
-                # Of several processes the last one wins: all write the same kind.
+                # Several processes may write the root file: the last one wins.
                 write_whole(path / _ROOT, json.dumps({_ABOUT: about}, indent=2).encode())
     except StoreError:
         raise
@@ -101,19 +101,19 @@ def open_root(path: Path, limit_bytes: int, *, create: bool) -> int:
 
 
 def reason(error: Exception) -> str:
-    """Return why something failed, in few words."""
+    """Return the first line of the reason of an error."""
     return str(getattr(error, "strerror", None) or error or type(error).__name__).splitlines()[0]
 
 
 def field_files(path: Path) -> Iterator[Path]:
-    """Yield the files of all fields, in no order."""
-    for name in os.listdir(path):  # at once: the folder changes meanwhile
+    """Yield the files of all fields in any order."""
+    for name in os.listdir(path):  # not os.scandir, since the folder may change meanwhile
         if _FIELD.fullmatch(name):
             yield path / name
 
 
 def discard(file: Path) -> bool:
-    """Delete a field; False if another process did, or if it cannot be deleted."""
+    """Delete a field. Return False if it is missing or cannot be deleted."""
     try:
         file.unlink()
     except FileNotFoundError:
@@ -125,34 +125,34 @@ def discard(file: Path) -> bool:
 
 
 def remove_abandoned(path: Path) -> None:
-    """Delete the partly written files that killed processes left behind."""
+    """Delete the partial files of killed processes."""
     for partial in path.glob(_PARTIAL):
-        with contextlib.suppress(OSError):  # another process deletes, too
+        with contextlib.suppress(OSError):  # another process may delete it meanwhile
             if abs(time.time() - partial.stat().st_mtime) > _ABANDONED_S:
                 logger.info("deleting %s, left by a process that was ended", partial)
                 partial.unlink()
 
 
 def prune(path: Path, limit_bytes: int, keep: Path) -> int:
-    """Delete the least recently used fields until a store keeps its limit.
+    """Delete the least recently used fields of a store above its limit.
 
     Parameters
     ----------
     path : Path
-        The store.
+        Folder of the store.
     limit_bytes : int
         Most bytes of all fields.
     keep : Path
-        A field that stays in any case: the newest.
+        Newest field, which is never deleted.
 
     Returns
     -------
     int
-        Bytes of the fields that are left.
+        Bytes of the remaining fields.
     """
     used = []
     for file in field_files(path):
-        with contextlib.suppress(OSError):  # another process deletes, too
+        with contextlib.suppress(OSError):  # another process may delete it meanwhile
             stat = file.stat()
             used.append((stat.st_mtime_ns, file, stat.st_size))
     total = sum(size for _, _, size in used)
@@ -167,7 +167,7 @@ def prune(path: Path, limit_bytes: int, keep: Path) -> int:
 
 
 def _read_root(path: Path) -> dict[str, Any] | None:
-    """Return the content of a store's root file; None if it has none."""
+    """Return the content of the root file of a store, or None."""
     for name, keys in ((_ROOT, (_ABOUT,)), (_OLD_ROOT, ("attributes", _ABOUT))):
         try:
             about = parse(read_bounded(path / name, MAX_JSON_BYTES), name)

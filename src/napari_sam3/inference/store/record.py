@@ -1,4 +1,4 @@
-"""What is known of a stored field, as JSON in the metadata of its safetensors file."""
+"""Record of a stored field, as JSON in the metadata of its safetensors file."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ _Side = Annotated[int, Field(ge=1)]
 
 @dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid", allow_inf_nan=False))
 class StoredField:
-    """What a field in a store was made with.
+    """Origin of a field in a store.
 
     Parameters
     ----------
     key : str
-        Its name; see `napari_sam3.inference.cache.embedding_key`.
+        Key of the field; see `napari_sam3.inference.cache.embedding_key`.
     fingerprint, preset : str
         Hash of the weights, and name of the model's configuration.
     resolution : int
         Side in px of the model's input.
     precision : str
-        Arithmetic of the network.
+        Data type in which the network computes.
     size : tuple of int
-        (height, width) in px of the image that was encoded.
+        (height, width) in px of the encoded image.
     rendering : Rendering
-        Contrast and channels that made it 8-bit RGB.
+        Contrast and channels of its conversion to 8-bit RGB.
     time : str
-        When it was stored, ISO 8601 in UTC.
+        Time of storage, ISO 8601 in UTC.
     digest : str
-        Hash of its tensors.
+        Hash of the tensors.
     """
 
     key: str
@@ -58,20 +58,20 @@ _ADAPTER = TypeAdapter(StoredField)
 
 
 def field_to_json(field: StoredField) -> str:
-    """Return a field's record, with a checksum in front.
+    """Return the record of a field, preceded by a checksum.
 
     Raises
     ------
     RecordError
-        If it holds what a record cannot, such as a contrast limit that is NaN.
+        If a value cannot be recorded, such as a contrast limit that is NaN.
     """
     text = _ADAPTER.dump_json(field).decode()
-    _validated(text)  # parts that were made before are checked here alone
+    _validated(text)  # nested values have not been checked before
     return f"{_checksum(text)} {text}"
 
 
 def field_from_json(content: str) -> StoredField:
-    """Read what `field_to_json` made; raises RecordError if it is not exactly that."""
+    """Read the text of `field_to_json`. Raises RecordError for any other text."""
     checksum, _, text = content.partition(" ")
     if checksum != _checksum(text):
         raise RecordError("the record does not fit its checksum; it is damaged")
@@ -86,7 +86,7 @@ def _validated(text: str) -> StoredField:
 
 
 def tensors_digest(encoded: EncodedImage) -> str:
-    """Return a hash of tensors on the CPU: their names, kinds, shapes and bytes."""
+    """Return a hash of tensors on the CPU: their names, data types, shapes and bytes."""
     import torch
 
     digest = xxhash.xxh3_128()

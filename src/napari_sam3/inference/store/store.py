@@ -1,4 +1,4 @@
-"""Image features on disk: one safetensors file per field, whole or not there at all."""
+"""Image features on disk: one safetensors file per field, written atomically."""
 
 from __future__ import annotations
 
@@ -47,22 +47,22 @@ _METADATA_KEY = "napari_sam3_field"
 
 
 def default_store_folder() -> Path:
-    """Return where a store is kept if no other place is chosen; it need not exist."""
+    """Return the default folder of the store, which may not exist."""
     return platformdirs.user_cache_path("napari-sam3", appauthor=False) / "embeddings"
 
 
 @dataclass(frozen=True)
 class StoreInfo:
-    """What a store holds.
+    """Content of a store.
 
     Parameters
     ----------
     fields, nbytes, limit_bytes : int
-        Number of fields, bytes of their files, and how many these may become.
+        Number of fields, bytes of their files, and the largest number of bytes.
     models : dict of (preset, fingerprint, resolution, precision) to int
-        What they were made with, and how many with each.
+        Number of fields by model.
     renderings : dict of Rendering to int
-        Contrast and channels, and how many with each.
+        Number of fields by contrast and channels.
     """
 
     fields: int
@@ -73,36 +73,35 @@ class StoreInfo:
 
 
 class EmbeddingStore:
-    """Features of fields on disk. Several threads and processes may use one at once.
+    """Features of fields on disk, for concurrent use by threads and processes.
 
-    A field is written to a temporary file and renamed when it is complete, so that killing a
-    process at any moment leaves no half of one. What a disk or a power cut damages is detected by
-    checksums when it is read; it is then deleted, and encoded again. Each file can be read with
-    `sam3.ImageFeatures.load`.
+    A field is written to a temporary file that is renamed when complete, so a killed process
+    leaves no partial field. Checksums detect damage by a disk or a power cut; a damaged field is
+    deleted and encoded again. `sam3.ImageFeatures.load` reads each file.
 
     Parameters
     ----------
     path : path-like
-        Folder of the store; made if there is none.
+        Folder of the store, created if it does not exist.
     limit_bytes : int, optional
-        Most bytes of all fields; those used longest ago are deleted for new ones. By default the
-        limit that the store was made with, `DEFAULT_STORE_BYTES` for a new one.
+        Most bytes of all fields. New fields replace the least recently used ones. By default the
+        limit of the existing store, or `DEFAULT_STORE_BYTES` for a new one.
     read_only : bool
-        Change nothing. A folder that this user cannot write to is read only in any case.
+        Whether to change nothing. A folder without write permission is always read only.
 
     Attributes
     ----------
     path : Path
-        The folder.
+        Folder of the store.
     limit_bytes : int
-        The limit.
+        Most bytes of all fields.
     read_only : bool
-        Whether nothing is written.
+        Whether the store is never changed.
 
     Raises
     ------
     StoreError
-        If it is not a store of this version, or cannot be made.
+        If the folder is not a store of this version, or cannot be created.
     """
 
     def __init__(
@@ -121,17 +120,17 @@ class EmbeddingStore:
         self._nbytes: int | None = None  # counted when the first field is written
 
     def file_of(self, key: str) -> Path:
-        """Return the path of the field under a key, whether it exists or not."""
+        """Return the path of a field, which may not exist."""
         return self.path / f"{key}{SUFFIX}"
 
     def __contains__(self, key: str) -> bool:
-        """Whether there is a field under a key; it may still turn out to be damaged."""
+        """Whether the store has a file for a key. The file may be damaged."""
         return self.file_of(key).is_file()
 
     def get(self, key: str) -> ImageFeatures | None:
-        """Return the features under a key, on the CPU; None if there are none.
+        """Return the features of a key, on the CPU, or None.
 
-        A damaged field is deleted, if the store may be written, and then there is none.
+        A damaged field counts as missing, and is deleted unless the store is read only.
         """
         if key not in self:
             return None
@@ -140,14 +139,14 @@ class EmbeddingStore:
             features = self._read(key)
         except (FeaturesError, RecordError, OSError) as error:
             logger.warning("the stored field %s cannot be used: %s", file, error)
-            # Too many open files or a lost network folder say nothing about the field.
+            # Too many open files or a lost network folder do not mean that the field is damaged.
             cause = error.__cause__ if isinstance(error, FeaturesError) else error
             damaged = not isinstance(cause, OSError) or isinstance(cause, FileNotFoundError)
             if damaged and not self.read_only:
                 discard(file)
             return None
         if not self.read_only:
-            with contextlib.suppress(OSError):  # it only decides which is evicted first
+            with contextlib.suppress(OSError):  # the time only affects the order of eviction
                 os.utime(file)
         return features
 
@@ -155,23 +154,23 @@ class EmbeddingStore:
         self, key: str, features: ImageFeatures, *, preset: str, precision: str,
         rendering: Rendering,
     ) -> None:  # fmt: skip
-        """Store features, unless there are some under the key already.
+        """Store features unless the store has the key already.
 
         Parameters
         ----------
         key : str
             From `napari_sam3.inference.cache.embedding_key`.
         features : ImageFeatures
-            Stored bit for bit.
+            Features, stored without loss.
         preset, precision : str
-            The model's configuration and arithmetic.
+            Configuration and data type of the model.
         rendering : Rendering
-            How the image that was encoded was made.
+            How the encoded image was converted to 8 bits.
 
         Raises
         ------
         StoreError
-            If it cannot be written, for example because the disk is full.
+            If the features cannot be written, for example to a full disk.
         """
         if self.read_only:
             raise StoreError(f"the embedding store {str(self.path)!r} is read only")
@@ -188,7 +187,7 @@ class EmbeddingStore:
             ) from error
 
     def about(self, key: str) -> StoredField | None:
-        """Return what a field was made with, without its features; None if there is none."""
+        """Return the record of a field without reading its features, or None."""
         from safetensors import SafetensorError
 
         with contextlib.suppress(OSError, RecordError, SafetensorError):
@@ -196,18 +195,18 @@ class EmbeddingStore:
         return None
 
     def stored(self) -> Iterator[StoredField]:
-        """Yield what each field was made with, in no order; damaged ones are skipped."""
+        """Yield the records of all fields in any order, except damaged ones."""
         for file in field_files(self.path):
             about = self.about(file.name.removesuffix(SUFFIX))
             if about is not None:
                 yield about
 
     def info(self) -> StoreInfo:
-        """Return what the store holds; reads the header of every field."""
+        """Return a summary of the store. Reads the header of every field."""
         fields = list(self.stored())
         nbytes = 0
         for file in field_files(self.path):
-            with contextlib.suppress(OSError):  # another process may delete it just now
+            with contextlib.suppress(OSError):  # another process may delete it meanwhile
                 nbytes += file.stat().st_size
         return StoreInfo(
             len(fields),
@@ -244,7 +243,7 @@ class EmbeddingStore:
     def _write(
         self, key: str, features: ImageFeatures, preset: str, precision: str, rendering: Rendering
     ) -> None:
-        features = replace(features, trunk=None).to("cpu")  # useful only while in memory
+        features = replace(features, trunk=None).to("cpu")  # the trunk's map is kept in memory only
         now = datetime.now(UTC).isoformat(timespec="seconds")
         try:
             about = StoredField(
