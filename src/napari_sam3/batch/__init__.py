@@ -1,4 +1,4 @@
-"""Whole stacks, series and slides: one question for many planes, with results on disk."""
+"""Segmentation of whole stacks, series and slides with results on disk."""
 
 from napari_sam3.core.objects import Instance
 from napari_sam3.inference.tracking.ending import EndRules
@@ -13,7 +13,7 @@ from .segmenting import segment
 from .similar import concept_of_labels
 from .tables import read_objects
 
-#: Names that scripts of earlier versions know.
+#: Aliases for scripts written for earlier versions.
 BatchObject, CarryRules = Instance, EndLimits
 
 __all__ = [

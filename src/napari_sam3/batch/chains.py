@@ -1,4 +1,4 @@
-"""Objects propagated through a stack in one direction, unit by unit, each plane recorded."""
+"""Propagation of objects through a stack: a sweep per direction, and their combination."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sam3.errors import ImageError
 from .modes import Propagate, SweepName
 from .prompts import Position
 from .unit_records import name_of
-from .units import Workbench
+from .units import UnitRunner
 
 __all__ = ["ChainStep", "meet", "sweep"]
 
@@ -29,21 +29,22 @@ Load = Callable[[Position, Position | None], PlaneImage]
 
 @dataclass(frozen=True, eq=False)
 class ChainStep:
-    """What a sweep did on one plane.
+    """Result of a sweep on one plane.
 
     Parameters
     ----------
     position : tuple of int
         The plane.
     objects : tuple of Instance
-        Those found there, those that are bridged, and those that ended there.
+        Objects found on the plane, bridged there, or ended there.
     keep : callable
-        Writes the record; to be called once, by any thread, before the next sweep.
+        Writes the record; to be called once, from any thread, before the next sweep.
     known : bool
         Whether it was done in an earlier run.
     asked : bool
-        Whether the model predicted now; false where there is nothing to propagate.
+        Whether the model predicted in this run; false if there was nothing to propagate.
     error : ImageError, optional
+        Reason why the plane could not be read. Objects are propagated across it.
         Why the plane could not be read. Objects are propagated across it.
     """
 
@@ -56,32 +57,32 @@ class ChainStep:
 
 
 def sweep(
-    bench: Workbench, stack: Sequence[Position], room: SweepName, load: Load
+    runner: UnitRunner, stack: Sequence[Position], kind: SweepName, load: Load
 ) -> Iterator[ChainStep]:
-    """Go through a stack in one direction.
+    """Propagate objects through a stack in one direction.
 
     What an earlier run has recorded is not asked again. A model with a memory would have to see
     it again, though: with one, a direction that was not finished is done anew.
 
     Parameters
     ----------
-    bench : Workbench
-        Does the steps. The records of planes with prompts have to be there.
+    runner : UnitRunner
+        Executes the steps. The records of planes with prompts must exist.
     stack : sequence of tuple of int
         Planes in ascending order.
-    room : {"forward", "backward"}
-        Direction, and name of the records.
+    kind : {"forward", "backward"}
+        Direction, and kind of the records.
     load : callable
-        Reads a plane; called with it and the next one.
+        Reads a plane; called with its position and the next one.
     """
-    memory = memory_of(bench.predictor)
+    memory = memory_of(runner.predictor)
     if memory is not None:
-        steps = list(_Chain(bench, stack, room, load, recorded="alone").steps())
+        steps = list(_Chain(runner, stack, kind, load, recorded="alone").steps())
         if all(step.known or not step.asked for step in steps):
             yield from steps
             return
     recorded = "first" if memory is None else "never"
-    yield from _Chain(bench, stack, room, load, recorded).steps()
+    yield from _Chain(runner, stack, kind, load, recorded).steps()
 
 
 class _Chain:
@@ -89,39 +90,39 @@ class _Chain:
 
     Parameters
     ----------
-    bench, stack, room, load
+    runner, stack, kind, load
         As for `sweep`.
     recorded : {"first", "alone", "never"}
-        Whether records are used before the model is asked, without ever asking it, or not at all.
+        Whether to use records before the model, instead of the model, or never.
     """
 
     def __init__(
         self,
-        bench: Workbench,
+        runner: UnitRunner,
         stack: Sequence[Position],
-        room: SweepName,
+        kind: SweepName,
         load: Load,
         recorded: str,
     ) -> None:
-        mode = bench.job.mode
+        mode = runner.job.mode
         assert isinstance(mode, Propagate)
-        self._bench, self._stack, self._room, self._recorded = bench, stack, room, recorded
-        self._ahead = step = -1 if room == "backward" else 1
+        self._runner, self._stack, self._kind, self._recorded = runner, stack, kind, recorded
+        self._ahead = step = -1 if kind == "backward" else 1
 
-        @lru_cache(2)  # of the planes with prompts something is measured when objects leave them
+        @lru_cache(2)  # planes with prompts are read again to measure their objects
         def load_at(index: int) -> PlaneImage:
             following = index + step
             return load(stack[index], stack[following] if 0 <= following < len(stack) else None)
 
         shown: dict[int, dict[int, PlaneMask]] = {}
         for index, position in enumerate(stack):
-            for one in bench.records.objects("found", name_of(position)) or ():
+            for one in runner.records.objects("found", name_of(position)) or ():
                 shown.setdefault(one.id, {})[index] = one.mask
         follower = follower_of(
-            bench.predictor,
-            bench.cache,
-            bench.stop,
-            memory_of(bench.predictor),
+            runner.predictor,
+            runner.cache,
+            runner.stop,
+            memory_of(runner.predictor),
             load_at,
             len(stack),
         )
@@ -132,13 +133,13 @@ class _Chain:
             load_at,
             mode.rules,
             len(stack),
-            reverse=room == "backward",
+            reverse=kind == "backward",
             halves=mode.direction == "both",
         )
         self._digests: dict[int, str] = {}
 
     def steps(self) -> Iterator[ChainStep]:
-        """Yield what becomes of objects, plane by plane; once told to use records alone, stop."""
+        """Yield the objects plane by plane. Without the model, stop at the first missing record."""
         for index in self._sweep.order:
             numbers = sorted(self._sweep.active(index))
             step = self._step(index, numbers) if numbers else None
@@ -151,12 +152,12 @@ class _Chain:
             self._begin(index)
 
     def _step(self, index: int, numbers: Sequence[int]) -> ChainStep:
-        bench, position = self._bench, self._stack[index]
+        runner, position = self._runner, self._stack[index]
         name, made_from = name_of(position), _joined(self._digests[n] for n in numbers)
         starts = {number: self._sweep.trail(number).shown.plane for number in numbers}
         known = None
         if self._recorded != "never":
-            known = bench.records.objects(self._room, name, made_from)
+            known = runner.records.objects(self._kind, name, made_from)
         if known is not None:
             found = [PropagatedMask(index, o.id, o.mask, o.score, o.ended) for o in known]
             self._sweep.replay(found)
@@ -165,7 +166,7 @@ class _Chain:
         if self._recorded == "alone":
             return ChainStep(position, (), _nothing, asked=True)
         try:
-            found = bench.while_wanted(lambda: self._sweep.step(index))
+            found = runner.while_wanted(lambda: self._sweep.step(index))
         except ImageError as error:
             forget = self._forgetting(index)
             return ChainStep(position, (), forget, asked=True, error=error)
@@ -182,26 +183,26 @@ class _Chain:
         )
 
         def keep_objects() -> None:
-            bench.records.put_objects(self._room, name, objects, made_from)
+            runner.records.put_objects(self._kind, name, objects, made_from)
 
         return ChainStep(position, objects, keep_objects, asked=True)
 
     def _forgetting(self, index: int) -> Callable[[], None]:
-        """Return what drops the record of a run in which objects came to a plane."""
-        records, name = self._bench.records, name_of(self._stack[index])
-        if not records.has(self._room, name):
+        """Return a function that deletes the record of a run that reached the plane."""
+        records, name = self._runner.records, name_of(self._stack[index])
+        if not records.has(self._kind, name):
             return _nothing
-        return lambda: records.forget(self._room, name)
+        return lambda: records.forget(self._kind, name)
 
     def _begin(self, index: int) -> None:
-        """Start from the prompts of a plane, which is read now unless it may not be needed."""
+        """Start from the prompts of a plane. Read it now unless the next plane is recorded."""
         next_one = index + self._ahead
         following = self._stack[next_one : next_one + 1] if next_one >= 0 else ()
         read = self._recorded == "never" or not any(
-            self._bench.records.has(self._room, name_of(position)) for position in following
+            self._runner.records.has(self._kind, name_of(position)) for position in following
         )
         read = read and self._recorded != "alone"
-        begun = self._bench.while_wanted(lambda: self._sweep.begin(index, read=read))
+        begun = self._runner.while_wanted(lambda: self._sweep.begin(index, read=read))
         for number in begun:
             parts = (
                 f"{plane} {_digest(mask)}" for plane, mask in sorted(self._shown[number].items())
@@ -209,7 +210,7 @@ class _Chain:
             self._digests[number] = _joined([f"{number} from {index}", *parts])
 
     def _note(self, found: Iterable[PropagatedMask]) -> None:
-        """Have what follows depend on what was found."""
+        """Update the digests of objects, which the records of later planes contain."""
         for one in found:
             before = self._digests[one.object_id]
             self._digests[one.object_id] = _joined([before, str(one.plane), _digest(one.mask)])
@@ -220,17 +221,17 @@ def meet(
     forward: Iterable[Instance],
     backward: Iterable[Instance],
 ) -> tuple[Instance, ...]:
-    """Bring together what has prompts on a plane and what was propagated there.
+    """Choose the objects of a plane from those with prompts on it and those propagated to it.
 
     Returns
     -------
     tuple of Instance
-        By their ids; prompts come first, then what came fewer steps.
+        Objects by id. Those with prompts take precedence, then those with fewer steps.
     """
     chosen = {one.id: one for one in anchors if not one.mask.is_empty}
-    for one in sorted((*forward, *backward), key=lambda one: one.steps):
-        if not one.ended and not one.mask.is_empty:
-            chosen.setdefault(one.id, one)
+    for instance in sorted((*forward, *backward), key=lambda one: one.steps):
+        if not instance.ended and not instance.mask.is_empty:
+            chosen.setdefault(instance.id, instance)
     return tuple(chosen[number] for number in sorted(chosen))
 
 
@@ -245,4 +246,4 @@ def _joined(parts: Iterable[str]) -> str:
 
 
 def _nothing() -> None:
-    """Leave the record as it is."""
+    """Leave the record unchanged."""

@@ -1,4 +1,4 @@
-"""What a worker of Dask does: one task, its own planes, its own chunks and records."""
+"""Tasks of a Dask worker; each reads its own planes and writes its own chunks and records."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .progress import BatchControl
 from .prompts import Position
 from .sources import ImageSource
 from .unit_records import name_of
-from .units import BatchJob, Workbench
+from .units import BatchJob, UnitRunner
 
 __all__ = [
     "Done",
@@ -32,27 +32,27 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Done:
-    """What a task says of its unit; all else it has written.
+    """Result of a task; everything else is on disk.
 
     Parameters
     ----------
     skipped : bool
-        Whether there was nothing to do.
+        Whether the unit was done in an earlier run.
     errors : tuple of (position, str)
-        Planes that could not be read, and why.
+        Planes that could not be read, with the reason.
     """
 
     skipped: bool
     errors: tuple[tuple[Position, str], ...] = ()
 
 
-def objects_of(bench: Workbench, position: Position) -> tuple[Instance, ...]:
-    """Return the objects of a plane from the records, as they are painted."""
-    name, records = name_of(position), bench.records
+def objects_of(runner: UnitRunner, position: Position) -> tuple[Instance, ...]:
+    """Return the objects of a plane from the records, in the order of painting."""
+    name, records = name_of(position), runner.records
     found = records.objects("found", name) or ()
-    if not isinstance(bench.job.mode, Propagate):
+    if not isinstance(runner.job.mode, Propagate):
         return found
-    forward, backward = (records.objects(room, name, None) or () for room in _SWEEPS)
+    forward, backward = (records.objects(kind, name, None) or () for kind in _SWEEPS)
     return meet(found, forward, backward)
 
 
@@ -66,9 +66,9 @@ class _OpenImage:
     Parameters
     ----------
     source : ImageSource
-        Opens it once, and may be read by any number of threads.
+        Opens the image once, and may be read by any number of threads.
     users : int
-        Tasks that are at it.
+        Number of tasks that use it.
     """
 
     source: ImageSource
@@ -80,10 +80,10 @@ _lock = threading.Lock()
 
 
 @contextmanager
-def bench_of(job: BatchJob) -> Iterator[Workbench]:
-    """Lend a task a bench of its own: nothing that it changes is seen by another thread.
+def runner_of(job: BatchJob) -> Iterator[UnitRunner]:
+    """Yield a unit runner for one task, independent of those of other threads.
 
-    Only the image is shared, which stays open from task to task of a run.
+    Only the image is shared, and stays open from task to task of a run.
     """
     with _lock:
         shared = _images.setdefault(job.run, _OpenImage(job.image))
@@ -91,66 +91,66 @@ def bench_of(job: BatchJob) -> Iterator[Workbench]:
         for run in [run for run, one in _images.items() if not one.users]:
             _images.pop(run).source.close()
     try:
-        yield Workbench(replace(job, image=shared.source), BatchControl())
+        yield UnitRunner(replace(job, image=shared.source), BatchControl())
     finally:
         with _lock:
             shared.users -= 1
 
 
 def do_plane(job: BatchJob, position: Position) -> Done:
-    """Ask for the prompts of a plane, and paint it."""
-    with bench_of(job) as bench:
-        found = _anchors(bench, position)
+    """Segment a plane from its prompts, and paint it."""
+    with runner_of(job) as runner:
+        found = _anchors(runner, position)
         if found.errors:
             return found
-        painted = bench.paint(position, objects_of(bench, position))
+        painted = runner.paint(position, objects_of(runner, position))
         return Done(found.skipped and not painted)
 
 
 def do_anchors(job: BatchJob, position: Position) -> Done:
-    """Ask for the prompts of a plane, and keep the answer."""
-    with bench_of(job) as bench:
-        return _anchors(bench, position)
+    """Segment a plane from its prompts, and record the objects."""
+    with runner_of(job) as runner:
+        return _anchors(runner, position)
 
 
-def _anchors(bench: Workbench, position: Position) -> Done:
+def _anchors(runner: UnitRunner, position: Position) -> Done:
     name = name_of(position)
-    if bench.records.objects("found", name) is not None:
+    if runner.records.objects("found", name) is not None:
         return Done(True)
     try:
-        objects = bench.find(position, bench.load(position))
+        objects = runner.find(position, runner.load(position))
     except ImageError as error:
         return Done(False, ((position, str(error)),))
-    bench.records.put_objects("found", name, objects)
+    runner.records.put_objects("found", name, objects)
     return Done(False)
 
 
 def do_tile(job: BatchJob, item: tuple[Position, int]) -> Done:
-    """Find everything in a tile of a plane, by its number."""
+    """Find all objects in a tile of a plane."""
     position, number = item
-    with bench_of(job) as bench:
-        region, name = bench.tiles(position)[number]
-        if bench.records.found(name) is not None:
+    with runner_of(job) as runner:
+        region, name = runner.tiles(position)[number]
+        if runner.records.found(name) is not None:
             return Done(True)
         try:
-            bench.records.put_found(name, bench.find_in_tile(bench.load(position), region))
+            runner.records.put_found(name, runner.find_in_tile(runner.load(position), region))
         except ImageError as error:
             return Done(False, ((position, str(error)),))
         return Done(False)
 
 
 def do_paint(job: BatchJob, item: tuple[Position, tuple[Instance, ...]]) -> bool:
-    """Paint the objects of a plane; False if it was done before."""
-    with bench_of(job) as bench:
-        return bench.paint(*item)
+    """Paint the objects of a plane; False if that was done before."""
+    with runner_of(job) as runner:
+        return runner.paint(*item)
 
 
 def do_sweep(job: BatchJob, item: tuple[Sequence[Position], SweepName]) -> Done:
     """Propagate objects through a stack in one direction."""
-    stack, room = item
+    stack, kind = item
     errors, asked = [], False
-    with bench_of(job) as bench:
-        for step in sweep(bench, stack, room, lambda position, _: bench.load(position)):
+    with runner_of(job) as runner:
+        for step in sweep(runner, stack, kind, lambda position, _: runner.load(position)):
             step.keep()
             asked |= step.asked
             if step.error is not None:
@@ -159,6 +159,6 @@ def do_sweep(job: BatchJob, item: tuple[Sequence[Position], SweepName]) -> Done:
 
 
 def do_meet(job: BatchJob, position: Position) -> Done:
-    """Paint what both directions have brought to a plane."""
-    with bench_of(job) as bench:
-        return Done(not bench.paint(position, objects_of(bench, position)))
+    """Combine both directions on a plane, and paint it."""
+    with runner_of(job) as runner:
+        return Done(not runner.paint(position, objects_of(runner, position)))

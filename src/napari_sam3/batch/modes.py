@@ -1,4 +1,4 @@
-"""The five kinds of question for many planes."""
+"""The five modes of a batch."""
 
 from __future__ import annotations
 
@@ -26,28 +26,28 @@ SweepName = Literal["forward", "backward"]
 
 @dataclass(frozen=True)
 class Placed:
-    """The prompts that stand on each plane.
+    """Segment each plane from its own prompts.
 
     Parameters
     ----------
     prompts : BatchPrompts
-        Planes without any are left out.
+        Planes without prompts are skipped.
     """
 
     prompts: BatchPrompts
 
     def positions(self, every: Sequence[Position]) -> tuple[Position, ...]:
-        """Return the planes to work on, out of those chosen."""
+        """Return the planes with prompts, among those chosen."""
         return tuple(position for position in every if self.prompts.on(position))
 
     def to_json(self) -> dict[str, Any]:
-        """Return the question as plain values."""
+        """Return the mode as JSON values."""
         return {"mode": "placed", "prompts": _prompts(self.prompts)}
 
 
 @dataclass(frozen=True)
 class Repeated:
-    """The same prompts on every plane.
+    """Segment every plane from the same prompts.
 
     Parameters
     ----------
@@ -58,28 +58,28 @@ class Repeated:
     objects: Mapping[int, PromptSet]
 
     def placed(self, every: Sequence[Position]) -> Placed:
-        """Return the prompts as they stand on each of the planes."""
+        """Return the mode with the prompts placed on each of the planes."""
         return Placed(BatchPrompts(dict.fromkeys(every, self.objects)))
 
     def to_json(self) -> dict[str, Any]:
-        """Return the question as plain values."""
+        """Return the mode as JSON values."""
         return {"mode": "repeated", "prompts": _objects(self.objects)}
 
 
 @dataclass(frozen=True)
 class Propagate:
-    """Objects propagated from plane to plane, from those with prompts to where they end.
+    """Propagate objects from plane to plane, from those with prompts to where they end.
 
     Parameters
     ----------
     prompts : BatchPrompts
-        An object may have prompts on several planes: between two of them each plane is found
-        from the nearer one.
+        An object may have prompts on several planes. Planes between two of them follow the nearer
+        one.
     axis : int
-        Axis of the image along which objects are propagated, one before rows and columns; by
-        default the last of these.
+        Axis of the image along which to propagate, one before rows and columns, by default the
+        last of these.
     rules : EndRules
-        Where objects end; `EndLimits` alone are those of objects without contrast.
+        Rules for the ends of objects. Plain `EndLimits` apply to objects without contrast.
     direction : {"forward", "backward", "both"}
         Towards the last plane, the first, or both.
     """
@@ -104,12 +104,12 @@ class Propagate:
         return ("forward", "backward") if self.direction == "both" else (self.direction,)
 
     def stacks(self, every: Sequence[Position]) -> tuple[tuple[Position, ...], ...]:
-        """Divide planes into stacks, each in ascending order.
+        """Group planes into stacks, each in ascending order.
 
         Raises
         ------
         sam3.errors.PromptError
-            If there is no such axis.
+            If the axis does not exist.
         """
         leading = len(every[0]) if every else 0
         if not -leading <= self.axis < leading:
@@ -127,7 +127,7 @@ class Propagate:
         return tuple(sorted(with_prompts))
 
     def to_json(self) -> dict[str, Any]:
-        """Return the question as plain values."""
+        """Return the mode as JSON values."""
         return {
             "mode": "propagate",
             "prompts": _prompts(self.prompts),
@@ -139,15 +139,15 @@ class Propagate:
 
 @dataclass(frozen=True)
 class Automatic:
-    """All objects.
+    """Find all objects.
 
     Parameters
     ----------
     settings : AutomaticSettings
-        How to search.
+        Settings of the search.
     tile : int
-        Side in px of the tiles in which planes are worked on that are larger. Objects on their
-        borders are found once, and whole.
+        Side in px of the tiles into which larger planes are divided. Objects on tile borders are
+        found once, as a whole.
     """
 
     settings: AutomaticSettings = field(default_factory=AutomaticSettings)
@@ -156,43 +156,43 @@ class Automatic:
     def __post_init__(self) -> None:
         """Check the tile size."""
         if self.tile < 1:
-            raise PromptError(f"the tile size is {self.tile} px; expected at least 1")
+            raise PromptError(f"invalid tile size: {self.tile} px. Expected at least 1.")
 
     def to_json(self) -> dict[str, Any]:
-        """Return the question as plain values."""
+        """Return the mode as JSON values."""
         return {"mode": "automatic", "settings": self.settings.to_json(), "tile": self.tile}
 
 
 @dataclass(frozen=True)
 class Similar(Automatic):
-    """Every object that resembles examples; planes are divided as for `Automatic`.
+    """Find all objects similar to examples; planes are divided as for `Automatic`.
 
     Parameters
     ----------
     concept : Concept
-        What is searched for, from `learn_concept` or `concept_of_labels`.
+        The examples, from `learn_concept` or `concept_of_labels`.
     threshold : float
-        Least score of what counts, 0 to 1.
+        Minimum score, 0 to 1.
     """
 
     concept: Concept = field(default_factory=Concept)
     threshold: float = DEFAULT_THRESHOLD
 
     def __post_init__(self) -> None:
-        """Check that there is something to search for."""
+        """Check the examples and the threshold."""
         super().__post_init__()
         if not self.concept.wanted:
             raise PromptError(
-                "there is no example of what is wanted. Expected at least one object; label one."
+                "there is no positive example. Expected at least one object. Label one."
             )
         if not 0 <= self.threshold <= 1:
             raise PromptError(
-                f"the least score is {self.threshold!r}. Expected a number from 0 to 1, such as "
-                "0.5."
+                f"invalid minimum score: {self.threshold!r}. Expected a number from 0 to 1, "
+                "such as 0.5."
             )
 
     def to_json(self) -> dict[str, Any]:
-        """Return what is asked as plain values; the examples by a digest of what they look like."""
+        """Return the mode as JSON values, with a digest in place of the examples."""
         return {
             "mode": "similar",
             "examples": [len(self.concept.wanted), len(self.concept.unwanted)],
@@ -219,7 +219,7 @@ def present_mode(known: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _prompts(prompts: BatchPrompts) -> list[Any]:
-    return [[list(position), _objects(one)] for position, one in prompts.planes.items()]
+    return [[list(position), _objects(objects)] for position, objects in prompts.planes.items()]
 
 
 def _objects(objects: Mapping[int, PromptSet]) -> list[Any]:

@@ -1,4 +1,4 @@
-"""The output of a batch: labels as OME-Zarr, with its question and records in a folder."""
+"""Output of a batch: labels as OME-Zarr, and a folder with its manifest and records."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ __all__ = ["BatchFolder", "folder_beside"]
 FORMAT = "napari-sam3 batch"
 VERSION = 1
 CHUNK = 1024
-# A question holds all prompts of a batch.
+# A manifest holds all prompts of a batch.
 MAX_MANIFEST_BYTES = 1 << 29
 
 
 def folder_beside(output: str | os.PathLike[str]) -> Path:
-    """Return the folder of manifest and records that belongs to labels."""
+    """Return the folder of manifest and records for an output."""
     path = Path(output)
     return path.with_name(f"{path.name}.batch")
 
@@ -47,32 +47,32 @@ class BatchFolder:
     Parameters
     ----------
     output : path-like, optional
-        Folder of the labels. Without one, records are kept in a temporary folder as long as the
-        batch runs, so that memory does not grow, and no labels are written.
+        Folder of the labels. Without one, no labels are written, and records are kept in a
+        temporary folder during the batch, which bounds the memory.
     question : mapping
-        The question, as plain values under ``image``, ``model``, ``mode`` and others.
+        All that results depend on, as JSON values under ``image``, ``model``, ``mode`` and others.
     shape : sequence of int
-        Of the labels.
+        Shape of the labels.
     axes : ImageAxes
-        Of the image.
+        Axes of the image.
     version : str, optional
-        Of OME-Zarr.
+        OME-Zarr version.
     overwrite : bool
         Replace an existing output.
 
     Attributes
     ----------
     records : Records
-        The records of finished units.
+        Records of finished units.
     resumed : bool
-        Whether an earlier run is resumed.
+        Whether an earlier run is being resumed.
 
     Raises
     ------
     BatchError
-        If the output has another question, is in use by another process, or cannot be written.
+        If the output belongs to another batch, is in use by another process, or cannot be written.
     sam3.errors.Sam3Error
-        If the labels cannot be made or opened.
+        If the labels cannot be created or opened.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class BatchFolder:
 
     @property
     def manifest(self) -> Path:
-        """The file with the question."""
+        """File with the question of the batch."""
         return self.path / "manifest.json"
 
     def close(self) -> None:
@@ -116,21 +116,23 @@ class BatchFolder:
             self._temporary.cleanup()
 
     def finish(self, positions: Sequence[Position]) -> None:
-        """Build the coarser levels, and write the properties of labels; may be repeated."""
+        """Compute the coarser levels and write the properties of labels; may be repeated."""
         if self.output is None:
             return
-        known: dict[int, dict[str, Any]] = {}
+        properties: dict[int, dict[str, Any]] = {}
         digest = hashlib.blake2b(digest_size=16)
         for position, painted in self._painted(positions):
             digest.update(f"{position} {painted.made_from}".encode())
             for extent, score in zip(painted.extents, painted.scores, strict=True):
-                entry = known.setdefault(extent.id, {"area": 0, "planes": 0, "score": 0.0})
+                entry = properties.setdefault(extent.id, {"area": 0, "planes": 0, "score": 0.0})
                 if extent.area:
                     entry["area"] += extent.area
                     entry["planes"] += 1
                     entry["score"] = round(max(entry["score"], score), 4)
-        properties = {number: entry for number, entry in sorted(known.items()) if entry["area"]}
-        # A pyramid of these very planes need not be built again.
+        properties = {
+            number: entry for number, entry in sorted(properties.items()) if entry["area"]
+        }
+        # Unchanged planes need no new pyramid.
         marker, state = self.path / "finished", digest.hexdigest().encode()
         if marker.exists() and read_bounded(marker, CHUNK) == state:
             return
@@ -157,7 +159,7 @@ class BatchFolder:
         overwrite: bool,
     ) -> None:
         assert self.output is not None
-        check_place(self.output)  # before the folder beside it is made
+        check_place(self.output)  # before its folder of records is created
         try:
             if overwrite and self.path.exists():
                 self._hold()
@@ -191,7 +193,7 @@ class BatchFolder:
             )  # fmt: skip
 
     def _hold(self) -> None:
-        """Keep other processes from writing the same output."""
+        """Lock the output against other processes."""
         if self._lock is not None:
             return
         descriptor = os.open(self.path / "lock", os.O_CREAT | os.O_RDWR, 0o600)
@@ -207,7 +209,7 @@ class BatchFolder:
         self._lock = descriptor
 
     def _remove(self) -> None:
-        """Delete an earlier batch, its question first, so that half of it cannot be resumed."""
+        """Delete an earlier batch, its manifest first, so that a partial one cannot be resumed."""
         self.manifest.unlink(missing_ok=True)
         for entry in list(self.path.iterdir()):
             if entry.is_dir():
@@ -220,8 +222,8 @@ class BatchFolder:
     def _compare(self, question: Mapping[str, Any]) -> None:
         try:
             content = parse(read_bounded(self.manifest, MAX_MANIFEST_BYTES), "it")
-            known, version = dict(content["question"]), content["version"]
-            known["mode"] = present_mode(known["mode"])
+            stored, version = dict(content["question"]), content["version"]
+            stored["mode"] = present_mode(stored["mode"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise BatchError(
                 f"{str(self.manifest)!r} is damaged, so that the batch cannot be resumed; "
@@ -232,20 +234,24 @@ class BatchFolder:
                 f"{str(self.manifest)!r} was made by another version (version {version!r}, this "
                 f"is {VERSION}); choose another output or overwrite it (--overwrite)"
             )
-        # As JSON would give it back: tuples are lists there.
-        asked = json.loads(json.dumps(question))
-        different = sorted(name for name in {*known, *asked} if known.get(name) != asked.get(name))
+        # Converted to JSON and back, since tuples become lists.
+        requested = json.loads(json.dumps(question))
+        names = sorted({*stored, *requested})
+        different = [name for name in names if stored.get(name) != requested.get(name)]
         if different:
+            differences = _differences(different, stored, requested)
             raise BatchError(
-                f"{str(self.output)!r} was started with {_differences(different, known, asked)}; "
+                f"{str(self.output)!r} was started with {differences}; "
                 "give the same options to resume, change the output or overwrite it (--overwrite)"
             )
 
 
-def _differences(names: Sequence[str], known: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
+def _differences(
+    names: Sequence[str], stored: Mapping[str, Any], requested: Mapping[str, Any]
+) -> str:
     parts = []
     for name in names:
-        old, new = known.get(name), asked.get(name)
+        old, new = stored.get(name), requested.get(name)
         if isinstance(old, dict) and isinstance(new, dict):
             inner = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
             parts += [_difference(f"{name} {key}", old.get(key), new.get(key)) for key in inner]

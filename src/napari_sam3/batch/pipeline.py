@@ -1,4 +1,4 @@
-"""Reading ahead of the model and writing behind it, each on a thread, a few planes at most."""
+"""Threads that read ahead of the model and write behind it, by a few planes at most."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ Result = TypeVar("Result")
 
 
 class ReadAhead(Generic[Key, Read]):
-    """Reads one thing while another is worked on.
+    """Read an item while another is processed.
 
     Parameters
     ----------
     load : callable
-        Reads the thing of a key; what it raises is raised by `take`.
+        Reads the item of a key; `take` raises its errors.
     """
 
     def __init__(self, load: Callable[[Key], Read]) -> None:
@@ -29,7 +29,7 @@ class ReadAhead(Generic[Key, Read]):
         self._ahead: tuple[Key, Future[Read]] | None = None
 
     def take(self, key: Key, then: Key | None = None) -> Read:
-        """Return what belongs to a key, and begin to read what belongs to the next one."""
+        """Return the item of a key, and start to read that of the next key."""
         ahead, self._ahead = self._ahead, None
         if ahead is not None and ahead[0] == key:
             future = ahead[1]
@@ -42,18 +42,18 @@ class ReadAhead(Generic[Key, Read]):
         return future.result()
 
     def close(self) -> None:
-        """Wait for the present read, and start no other."""
+        """Wait for the present read and cancel the next one."""
         self._ahead = None
         self._pool.shutdown(wait=True, cancel_futures=True)
 
 
 class WriteBehind(Generic[Result]):
-    """Writes in order while the next is worked on, and gives back what was written.
+    """Write items in order on a thread, and return the results.
 
     Parameters
     ----------
     depth : int
-        Length of the queue; `put` blocks when it is full, so that memory does not grow.
+        Length of the queue; `put` blocks when it is full, which bounds the memory.
     """
 
     def __init__(self, depth: int = 3) -> None:
@@ -62,16 +62,16 @@ class WriteBehind(Generic[Result]):
         self._waiting: deque[Future[Result]] = deque()
 
     def put(self, write: Callable[[], Result]) -> Iterator[Result]:
-        """Queue a write, and return those finished by now; raises errors of earlier writes."""
+        """Queue a write, and yield the results finished by now; raises errors of earlier writes."""
         self._waiting.append(self._pool.submit(write))
         while self._waiting and (self._waiting[0].done() or len(self._waiting) > self._depth):
             yield self._waiting.popleft().result()
 
     def drain(self) -> Iterator[Result]:
-        """Wait until everything is written."""
+        """Wait until everything is written, and yield the results."""
         while self._waiting:
             yield self._waiting.popleft().result()
 
     def close(self) -> None:
-        """Finish the present write, and drop those that wait."""
+        """Finish the present write and cancel the others."""
         self._pool.shutdown(wait=True, cancel_futures=True)

@@ -1,4 +1,4 @@
-"""How a batch is cancelled from outside, says how far it has come, and how long it will take."""
+"""Cancellation, progress and rate of a batch."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ __all__ = ["BatchControl", "Pace"]
 
 
 class BatchControl:
-    """Reports the progress and cancels a batch; from any thread.
+    """Report the progress of a batch and cancel it, from any thread.
 
     Parameters
     ----------
     on_progress : callable, optional
-        Called with a `Progress` after each unit, on the thread that the batch runs on.
+        Called with a `Progress` after each unit, on the thread of the batch.
 
     Attributes
     ----------
     cancelled : bool
-        Set by `cancel`: the batch ends within one block of the encoder, and keeps finished units.
+        Set by `cancel`: the batch ends within one block of the encoder and keeps finished units.
     progress : Progress
-        The latest.
+        The latest progress.
     """
 
     def __init__(self, on_progress: Callable[[Progress], object] | None = None) -> None:
@@ -34,7 +34,7 @@ class BatchControl:
 
     @property
     def abandoned(self) -> bool:
-        """What the encoder asks: whether nothing that is being made is wanted."""
+        """Whether the encoder should stop."""
         return self.cancelled
 
     def cancel(self) -> None:
@@ -42,34 +42,34 @@ class BatchControl:
         self.cancelled = True
 
     def report(self, stage: str, fraction: float | None = None) -> None:
-        """Hear of the stages of one field, which are too short to be of interest here."""
+        """Ignore the stages of a single field, which are too short to report."""
 
     def begin(self, total: int) -> None:
-        """Say how many units there are."""
-        self._tell(Progress(0, total))
+        """Set the total number of units."""
+        self._report(Progress(0, total))
 
     def count(self, *, skipped: bool = False, failed: bool = False) -> None:
         """Count a unit."""
         now = self.progress
-        self._tell(Progress(now.done + 1, now.total, now.skipped + skipped, now.failed + failed))
+        self._report(Progress(now.done + 1, now.total, now.skipped + skipped, now.failed + failed))
 
-    def _tell(self, progress: Progress) -> None:
+    def _report(self, progress: Progress) -> None:
         self.progress = progress
         if self._on_progress is not None:
             self._on_progress(progress)
 
 
 class Pace:
-    """Measures the rate of a batch from the first update; skipped units take no time."""
+    """Measure the rate of a batch from the first update; skipped units take no time."""
 
     def __init__(self) -> None:
-        self._begun: tuple[float, int] | None = None
+        self._start: tuple[float, int] | None = None
 
     def describe(self, progress: Progress, now: float) -> str:
-        """Say how many units are done at a moment (s), at which rate, and how many failed."""
-        made = progress.done - progress.skipped
-        if self._begun is None:
-            self._begun = now, made
-        seconds, count = now - self._begun[0], made - self._begun[1]
+        """Format the progress at a time (s): units done, their rate, and failures."""
+        computed = progress.done - progress.skipped
+        if self._start is None:
+            self._start = now, computed
+        seconds, count = now - self._start[0], computed - self._start[1]
         each = seconds / count if count > 0 and seconds > 0 else None
         return units_done(progress.done, progress.total, failed=progress.failed, seconds_each=each)

@@ -1,4 +1,4 @@
-"""Prompts of a batch as tables: CSV or JSON, read strictly."""
+"""Tables of prompts for a batch, as CSV or JSON, read strictly."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .prompts import MAX_ID, BatchPrompts, Position, PromptEntry
 
 __all__ = ["read_prompts", "write_prompts"]
 
-# A hundred times the prompts of a large study.
+# Far above the prompts of a large study.
 MAX_TABLE_BYTES = 1 << 28
 BOX = ("x0", "y0", "x1", "y1")
 _POINT = ("x", "y")
@@ -35,15 +35,15 @@ def read_prompts(path: str | os.PathLike[str], leading: Sequence[str] | int = 0)
     Parameters
     ----------
     path : str or path-like
-        ``.csv``, or ``.json`` with a list of objects that have the same names. Each row is a click
-        (``x``, ``y``, and ``polarity``, foreground if left out) or a box (``x0``, ``y0``, ``x1``,
-        ``y1``), in px from the centre of the first pixel. ``object`` is the id of the object it
-        belongs to; without it, each box and foreground click is an object. ``plane`` holds the
-        position on each axis before rows and columns, separated by blanks; or there is one column
-        an axis, under the axis's name or ``axis-0``, ``axis-1`` and so on. In JSON, ``plane`` may
-        be a list, ``box`` is a list of four, and ``outline`` a list of (x, y).
+        ``.csv``, or ``.json`` with a list of objects with the same names. Each row is a click
+        (``x``, ``y`` and ``polarity``, by default foreground) or a box (``x0``, ``y0``, ``x1``,
+        ``y1``), in px from the centre of the first pixel. ``object`` is the id of its object;
+        without it, each box and foreground click is an object. ``plane`` holds the position on each
+        axis before rows and columns, separated by spaces; alternatively each axis has a column
+        with its name, or ``axis-0``, ``axis-1`` and so on. In JSON, ``plane`` may be a list,
+        ``box`` is a list of four, and ``outline`` a list of (x, y).
     leading : sequence of str, or int
-        Names, or number, of the image's axes before rows and columns.
+        Names or number of the image's axes before rows and columns.
 
     Returns
     -------
@@ -52,7 +52,7 @@ def read_prompts(path: str | os.PathLike[str], leading: Sequence[str] | int = 0)
     Raises
     ------
     sam3.errors.PromptError
-        Naming the file, the line, the value and what was expected.
+        With the file, the line, the value and what was expected.
     """
     path = Path(path)
     names = (
@@ -77,22 +77,22 @@ def read_prompts(path: str | os.PathLike[str], leading: Sequence[str] | int = 0)
 def write_prompts(
     path: str | os.PathLike[str], prompts: BatchPrompts, leading: Sequence[str] = ()
 ) -> None:
-    """Write prompts as a table that `read_prompts` reads back to equal ones.
+    """Write prompts as a table, from which `read_prompts` reads equal ones.
 
     Parameters
     ----------
     path : str or path-like
         ``.csv`` or ``.json``.
     prompts : BatchPrompts
-        What to write.
+        The prompts.
     leading : sequence of str, optional
-        Names of the axes before rows and columns, each of which gets a column; by default they
-        share the column ``plane``.
+        Names of the axes before rows and columns, for one column each; by default they share the
+        column ``plane``.
 
     Raises
     ------
     sam3.errors.PromptError
-        If the kind of file is not known, cannot hold outlines, or cannot be written.
+        If the type of the file is unknown, or it cannot hold outlines or be written.
     """
     path = Path(path)
     rows = [_values(row, leading) for row in prompts.rows()]
@@ -186,7 +186,7 @@ def _position(
         if given or len(parts) != len(leading):
             raise PromptError(
                 f"{place}: plane is {values[_PLANE]!r}; expected {len(leading)} number(s)"
-                + (f" ({' '.join(leading)}), and no column of an axis beside it" if leading else
+                + (f" ({' '.join(leading)}), and no other column for an axis" if leading else
                    ", since the image has one plane only")
             )  # fmt: skip
         return tuple(_whole(part, _PLANE, place) for part in parts)
@@ -217,9 +217,10 @@ def _prompt(values: Mapping[str, Any], place: str) -> PromptSet:
         raise PromptError(_once(place, str(error))) from error
     except (TypeError, ValueError) as error:
         raise PromptError(f"{place}: outline is not a list of (x, y): {error}") from error
-    found = ", ".join(f"{name} {values[name]}" for name in (*click, *box)) or "neither"
+    values_given = ", ".join(f"{name} {values[name]}" for name in (*click, *box)) or "neither"
     raise PromptError(
-        f"{place} has {found}; expected a click (x, y, and polarity if it is background) or a box "
+        f"{place} has {values_given}; expected a click (x, y, and polarity if it is background) or "
+        "a box "
         f"({', '.join(BOX)}, no polarity)"
     )
 

@@ -1,4 +1,4 @@
-"""The prompts of a batch: which objects are shown to the model on which planes."""
+"""Prompts of a batch, by plane and object."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from sam3.errors import PromptError
 
 __all__ = ["MAX_ID", "BatchPrompts", "Position", "PromptEntry", "prompts_from_layers"]
 
-#: Place of a plane on every axis before rows and columns; () for a 2-D image.
+#: Position of a plane on every axis before rows and columns; () for a 2-D image.
 Position = tuple[int, ...]
 MAX_ID = int(np.iinfo(np.uint32).max)
 
 
 @dataclass(frozen=True)
 class PromptEntry:
-    """One prompt of a table or layer.
+    """One prompt of a table or a layer.
 
     Parameters
     ----------
     position : tuple of int
-        Its plane.
+        Position of its plane.
     prompts : PromptSet
-        Nothing but that prompt.
+        The prompt alone.
     object : int, optional
-        The object's id. Without one it is that of `object_of`, by what was started last on its
-        plane.
+        Id of the object. Without one, `object_of` assigns the object started last on the plane, or
+        a new one.
     place : str
-        Where it stands, for messages.
+        Its position in the table or layer, for messages.
     """
 
     position: Position
@@ -51,19 +51,19 @@ class BatchPrompts:
     Parameters
     ----------
     planes : mapping of tuple of int to mapping of int to PromptSet
-        Objects by their ids, 1 or more, of each plane by its position. An id that stands on several
+        Prompts of each plane, by position, for each object, by id from 1. The same id on several
         planes is one object.
 
     Raises
     ------
     sam3.errors.PromptError
-        If an id cannot be a label, or nothing says where an object is.
+        If an id cannot be a label, or an object has no prompt that marks it.
     """
 
     planes: Mapping[Position, Mapping[int, PromptSet]]
 
     def __post_init__(self) -> None:
-        """Check what every mode relies on, and put everything in order."""
+        """Check all ids and prompts, and sort them."""
         for position, objects in self.planes.items():
             for number, prompts in objects.items():
                 if not 1 <= number <= MAX_ID:
@@ -86,17 +86,17 @@ class BatchPrompts:
 
     @classmethod
     def from_rows(cls, rows: Iterable[PromptEntry]) -> BatchPrompts:
-        """Gather rows into objects, in the order given.
+        """Group rows into objects, in the given order.
 
         Raises
         ------
         sam3.errors.PromptError
-            Naming the row, if an object has two boxes on a plane, or a background click without
-            an object comes before any.
+            With the row, if an object has two boxes on a plane, or a background click without
+            object precedes all objects.
         """
         rows = list(rows)
-        taken = {row.object for row in rows if row.object is not None}
-        free = (number for number in range(1, MAX_ID + 1) if number not in taken)
+        used = {row.object for row in rows if row.object is not None}
+        free = (number for number in range(1, MAX_ID + 1) if number not in used)
         planes: dict[Position, dict[int, PromptSet]] = {}
         last: dict[Position, int] = {}
         for row in rows:
@@ -123,7 +123,7 @@ class BatchPrompts:
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is no prompt."""
+        """Whether there are no prompts."""
         return not self.planes
 
     @property
@@ -132,15 +132,15 @@ class BatchPrompts:
         return tuple(sorted({number for objects in self.planes.values() for number in objects}))
 
     def on(self, position: Position) -> Mapping[int, PromptSet]:
-        """Return the objects of a plane; none is an empty mapping."""
+        """Return the objects of a plane, possibly none."""
         return self.planes.get(position, {})
 
     def at(self, positions: Sequence[Position]) -> BatchPrompts:
-        """Return the prompts of these planes only."""
+        """Return the prompts of some planes."""
         return BatchPrompts({one: self.planes[one] for one in positions if one in self.planes})
 
     def rows(self) -> Iterator[PromptEntry]:
-        """Yield the prompts one by one, by plane and object, the box first."""
+        """Yield single prompts by plane and object, boxes first."""
         for position, objects in self.planes.items():
             for number, prompts in objects.items():
                 if prompts.box is not None:
@@ -150,17 +150,17 @@ class BatchPrompts:
                     yield PromptEntry(position, PromptSet((point,), (label,)), number)
 
     def check_inside(self, shape: Sequence[int]) -> None:
-        """Check that every prompt lies on a plane of an image, and in it.
+        """Check that every prompt lies on a plane of an image, and inside it.
 
         Parameters
         ----------
         shape : sequence of int
-            Of the image without colours, rows and columns last.
+            Shape of the image without colours, with rows and columns last.
 
         Raises
         ------
         sam3.errors.PromptError
-            Naming the plane and the object.
+            With the plane and the object.
         """
         leading, plane = tuple(shape[:-2]), (int(shape[-2]), int(shape[-1]))
         for position, objects in self.planes.items():
@@ -189,22 +189,22 @@ def prompts_from_layers(
     point_objects: Sequence[int] | None = None,
     shape_objects: Sequence[int] | None = None,
 ) -> BatchPrompts:
-    """Read the prompts that stand on all planes of n-D Points and Shapes.
+    """Read the prompts of n-D Points and Shapes on all planes.
 
     Parameters
     ----------
     points : array-like, N x D, optional
         Rows of a Points layer in px of the image: (..., y, x).
     polarity : sequence of N, optional
-        See `napari_sam3.core.prompts.parse_polarity`; all foreground if not given.
+        See `napari_sam3.core.prompts.parse_polarity`; by default all foreground.
     shapes : sequence of array-like, V x D
-        Corners of each shape, all of one shape on one plane; lines are passed over.
+        Corners of each shape, all on one plane; lines are skipped.
     shape_types : sequence of str, or str
-        As napari names them: rectangle, ellipse, polygon.
+        In napari's terms: rectangle, ellipse, polygon.
     ndim : int
-        D, the number of axes of the image without colours.
+        Number D of axes of the image without colours.
     point_objects, shape_objects : sequence of int, optional
-        Ids of the objects that rows belong to; 0 where there is none yet. See `PromptEntry`.
+        Ids of the objects of the rows; 0 for a new object. See `PromptEntry`.
 
     Returns
     -------
@@ -221,16 +221,16 @@ def prompts_from_layers(
         vertices = _positions(corners, ndim, f"shape {i}")
         position = _nearest(vertices[0]) if len(vertices) else ()
         plane = PlaneIndex((ndim - 2, ndim - 1), position)
-        found = read_shape(vertices, kind, plane) if len(vertices) else None
-        if found is not None:
-            rows.append(PromptEntry(position, found, _given(shape_objects, i), f"shape {i}"))
-    places = _positions([] if points is None else points, ndim, "points")
-    labels = ["foreground"] * len(places) if polarity is None else list(polarity)
-    if len(labels) != len(places):
-        raise PromptError(f"{len(places)} points came with {len(labels)} polarities; give one each")
-    for i, (place, label) in enumerate(zip(places, labels, strict=True)):
-        click = PromptSet(((float(place[-1]), float(place[-2])),), (parse_polarity(label),))
-        rows.append(PromptEntry(_nearest(place), click, _given(point_objects, i), f"point {i}"))
+        prompts = read_shape(vertices, kind, plane) if len(vertices) else None
+        if prompts is not None:
+            rows.append(PromptEntry(position, prompts, _id_of(shape_objects, i), f"shape {i}"))
+    clicks = _positions([] if points is None else points, ndim, "points")
+    labels = ["foreground"] * len(clicks) if polarity is None else list(polarity)
+    if len(labels) != len(clicks):
+        raise PromptError(f"{len(clicks)} points came with {len(labels)} polarities; give one each")
+    for i, (at, label) in enumerate(zip(clicks, labels, strict=True)):
+        click = PromptSet(((float(at[-1]), float(at[-2])),), (parse_polarity(label),))
+        rows.append(PromptEntry(_nearest(at), click, _id_of(point_objects, i), f"point {i}"))
     return BatchPrompts.from_rows(rows)
 
 
@@ -250,7 +250,7 @@ def _nearest(place: npt.NDArray[np.float64]) -> Position:
     return tuple(nearest(place[:-2]).tolist())
 
 
-def _given(numbers: Sequence[int] | None, row: int) -> int | None:
+def _id_of(numbers: Sequence[int] | None, row: int) -> int | None:
     return (int(numbers[row]) or None) if numbers is not None else None
 
 

@@ -1,4 +1,4 @@
-"""What a batch hands back: objects of a plane, how far it has come, and errors."""
+"""Results of a batch: objects of a plane, progress, and errors."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ class BatchError(Sam3Error, RuntimeError):
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a batch has come.
+    """Progress of a batch.
 
     Parameters
     ----------
     done, total : int
-        Units of work: planes, tiles of planes, and in the mode "propagate" one a plane and
-        direction besides.
+        Number of units: planes or tiles of planes; in the mode "propagate", also one per plane and
+        direction.
     skipped : int
-        Those of `done` that were there from an earlier run.
+        Number of `done` units that an earlier run finished.
     failed : int
-        Those of `done` that could not be read.
+        Number of `done` units that could not be read.
     """
 
     done: int
@@ -47,20 +47,20 @@ class Progress:
 
 @dataclass(frozen=True, eq=False)
 class PlaneResult:
-    """One plane that is done.
+    """A finished plane.
 
     Parameters
     ----------
     plane : PlaneIndex
-        Which.
+        The plane.
     shape : tuple of int
         (height, width) in px.
     objects : tuple of Instance
-        In the order in which they are painted: an earlier one keeps the pixels.
+        In the order of painting: an earlier object keeps its pixels.
     skipped : bool
-        Everything was there from an earlier run.
+        Whether an earlier run finished the plane.
     error : Sam3Error, optional
-        Why the plane is missing; the batch continues with the others.
+        Reason why the plane is missing; the batch continues with the others.
     """
 
     plane: PlaneIndex
@@ -71,17 +71,17 @@ class PlaneResult:
 
     @property
     def position(self) -> Position:
-        """Place on each axis before rows and columns."""
+        """Position on each axis before rows and columns."""
         return self.plane.index
 
     @property
     def labels(self) -> npt.NDArray[np.uint32]:
-        """The whole plane, H x W, painted now."""
+        """Labels of the whole plane, H x W, painted on access."""
         return paint(self.objects, (slice(0, self.shape[0]), slice(0, self.shape[1])))
 
 
 def masks_digest(objects: Iterable[Instance] | Mapping[int, PlaneMask]) -> str:
-    """Return a digest of ids and masks in their order."""
+    """Return a digest of ids and masks in order."""
     pairs = (
         objects.items() if isinstance(objects, Mapping) else ((one.id, one.mask) for one in objects)
     )

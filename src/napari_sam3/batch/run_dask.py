@@ -1,4 +1,4 @@
-"""A batch on Dask: processes on this machine, or workers on many that see the same files."""
+"""Execution of a batch on Dask: local processes, or workers with access to the same files."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from .prompts import Position
 from .results import BatchError, PlaneResult
 from .run_local import count_units
 from .sources import ImageSource
-from .units import BatchJob, Workbench, plane_index
+from .units import BatchJob, UnitRunner, plane_index
 
 __all__ = ["check_dask", "connect", "describe_model", "run_on_dask"]
 
-# A task that is tried so often is not the victim of a worker that died.
+# Number of times a task is repeated when its worker dies.
 RETRIES = 3
-# Tasks in flight for each worker: enough that none waits, few enough to be cancelled soon.
+# Tasks in flight per worker: enough to keep it busy, few enough to be cancelled soon.
 WINDOW = 3
 
 
 def check_dask(address: str, image: ImageSource, model: ModelHandle, output: Any) -> None:
-    """Refuse what cannot be done on Dask, before anything is begun; raises BatchError."""
+    """Check that a batch can run on Dask, before anything starts; raises BatchError."""
     try:
         import distributed  # noqa: F401
     except ImportError as error:
@@ -56,7 +56,7 @@ def check_dask(address: str, image: ImageSource, model: ModelHandle, output: Any
 
 @contextmanager
 def connect(address: str) -> Iterator[Any]:
-    """Lend a client of a scheduler, which is begun and ended here for ``local:N``.
+    """Yield a client of a scheduler, which is started and stopped here for ``local:N``.
 
     Raises
     ------
@@ -75,7 +75,7 @@ def connect(address: str) -> Iterator[Any]:
                     dashboard_address=":0",
                 )
                 stack.enter_context(where)
-            # Not as the default: of two that overlap, the one closed last would set it for good.
+            # Not as default client: of two overlapping ones, the last closed would remain it.
             client = Client(where, timeout="20s", set_as_default=False)  # type: ignore[no-untyped-call]
             stack.enter_context(client)
         except (OSError, TimeoutError) as error:
@@ -87,21 +87,21 @@ def connect(address: str) -> Iterator[Any]:
 
 
 def describe_model(client: Any, model: ModelHandle) -> dict[str, Any]:
-    """Ask a worker what model it is: it may run on another device there than here."""
-    about: dict[str, Any] = _result_of(client.submit(ModelHandle.describe, model, pure=False))
-    return about
+    """Describe the model as a worker loads it, possibly on another device."""
+    description: dict[str, Any] = _result_of(client.submit(ModelHandle.describe, model, pure=False))
+    return description
 
 
 def run_on_dask(
     job: BatchJob, positions: Sequence[Position], control: BatchControl, client: Any
 ) -> Iterator[PlaneResult]:
-    """Do a job on Dask; each task reads its own planes and writes its own chunks and records.
+    """Run a job on Dask; each task reads its own planes and writes its own chunks and records.
 
-    Tasks are planes, and tiles of large ones. Of the mode "propagate", a task is one direction of
-    one stack, since each plane follows from the one before; stacks and directions run side by
-    side. The functions are those of a run in one process, and each task has a workbench of its own,
-    so that results are the same however many threads a worker has; bit for bit where torch has one
-    thread, as in the processes that Dask starts.
+    Tasks are planes, or tiles of large ones. In the mode "propagate", a task is one direction of
+    one stack, since each plane depends on the one before; stacks and directions run in parallel.
+    Tasks call the same functions as a local run, each with its own unit runner, so results do not
+    depend on the number of threads of a worker; they are bit for bit the same with one thread of
+    torch, as in the processes that Dask starts.
 
     Parameters
     ----------
@@ -113,10 +113,10 @@ def run_on_dask(
     Yields
     ------
     PlaneResult
-        Each plane once it is written, in order.
+        Each plane after it was written, in order.
     """
     run = _DaskRun(job, control, client)
-    control.begin(count_units(run.bench, positions))
+    control.begin(count_units(run.runner, positions))
     try:
         if isinstance(job.mode, Placed):
             yield from run.placed(positions)
@@ -129,15 +129,15 @@ def run_on_dask(
 
 
 class _DaskRun:
-    """One run, seen from the process that hands the tasks out."""
+    """One run, in the process that submits the tasks."""
 
     def __init__(self, job: BatchJob, control: BatchControl, client: Any) -> None:
         self.job, self.control, self.client = job, control, client
-        self.bench = Workbench(job, control)
+        self.runner = UnitRunner(job, control)
         self._waiting: deque[Any] = deque()
 
     def cancel(self) -> None:
-        """Ask for nothing more; tasks that run end by themselves."""
+        """Cancel waiting tasks; running tasks end by themselves."""
         for _, future in self._waiting:
             if future is not None:
                 future.cancel()
@@ -152,25 +152,25 @@ class _DaskRun:
         tiles = [
             (position, number)
             for position in positions
-            for number in range(len(self.bench.tiles(position)))
+            for number in range(len(self.runner.tiles(position)))
         ]
         planes: dict[Position, list[Done]] = {}
         for (position, _), done in self._each(do_tile, tiles):
             self._count(done)
             planes.setdefault(position, []).append(done)
-            if len(planes[position]) < len(self.bench.tiles(position)):
+            if len(planes[position]) < len(self.runner.tiles(position)):
                 continue
             errors = tuple(error for one in planes[position] for error in one.errors)
             skipped = all(one.skipped for one in planes.pop(position))
             if errors:
                 yield self._result(position, Done(skipped, errors))
                 continue
-            # Ids run on from plane to plane, so planes are painted in order.
-            objects = self.bench.merge(position, first)
+            # Ids are consecutive over all planes, so planes are painted in order.
+            objects = self.runner.merge(position, first)
             first += len(objects)
             painted = _result_of(self._submit(do_paint, (position, objects)))
             yield PlaneResult(
-                plane_index(position), self.bench.shape, objects, skipped and not painted
+                plane_index(position), self.runner.shape, objects, skipped and not painted
             )
 
     def propagated(self, positions: Sequence[Position]) -> Iterator[PlaneResult]:
@@ -183,7 +183,7 @@ class _DaskRun:
             errors |= dict(done.errors)
             skipped &= done.skipped
         stacks = mode.stacks(positions)
-        sweeps = [(stack, room) for stack in stacks for room in mode.sweeps]
+        sweeps = [(stack, kind) for stack in stacks for kind in mode.sweeps]
         for (stack, _), done in self._each(do_sweep, sweeps):
             errors |= dict(done.errors)
             skipped &= done.skipped
@@ -197,10 +197,10 @@ class _DaskRun:
             yield self._result(position, replace(done, skipped=skipped and done.skipped))
 
     def _result(self, position: Position, done: Done) -> PlaneResult:
-        plane, shape = plane_index(position), self.bench.shape
+        plane, shape = plane_index(position), self.runner.shape
         if done.errors:
             return PlaneResult(plane, shape, error=ImageError(done.errors[0][1]))
-        objects = objects_of(self.bench, position)
+        objects = objects_of(self.runner, position)
         return PlaneResult(plane, shape, objects, done.skipped)
 
     def _each(
@@ -209,14 +209,14 @@ class _DaskRun:
         items: Sequence[Any],
         known: Mapping[Any, Any] | None = None,
     ) -> Iterator[tuple[Any, Any]]:
-        """Have a task done for each item, a window of them at a time; yield them in order.
+        """Run a task for each item, a window of items at a time; yield the results in order.
 
-        Items whose results are `known` need no task.
+        Items with `known` results need no task.
         """
         known, coming = known or {}, deque(items)
         while (coming or self._waiting) and not self.control.cancelled:
-            room = WINDOW * self._workers() - len(self._waiting)
-            for item in [coming.popleft() for _ in range(min(room, len(coming)))]:
+            free = WINDOW * self._workers() - len(self._waiting)
+            for item in [coming.popleft() for _ in range(min(free, len(coming)))]:
                 future = None if item in known else self._submit(function, item)
                 self._waiting.append((item, future))
             item, future = self._waiting[0]
@@ -232,7 +232,7 @@ class _DaskRun:
 
     def _submit(self, function: Callable[[BatchJob, Any], Any], item: Any) -> Any:
         position = item if function in (do_plane, do_anchors) else None
-        job = _about(self.job, position)
+        job = _with_prompts_of(self.job, position)
         try:
             return self.client.submit(function, job, item, pure=False, retries=RETRIES)
         except Exception as error:
@@ -242,8 +242,8 @@ class _DaskRun:
         self.control.count(skipped=done.skipped, failed=bool(done.errors))
 
 
-def _about(job: BatchJob, position: Position | None) -> BatchJob:
-    """Return a job with the prompts of one plane or none, so that little is sent."""
+def _with_prompts_of(job: BatchJob, position: Position | None) -> BatchJob:
+    """Return a job with the prompts of one plane or none, to keep messages small."""
     if not isinstance(job.mode, Placed | Propagate):
         return job
     prompts = job.mode.prompts.at([] if position is None else [position])
@@ -251,7 +251,7 @@ def _about(job: BatchJob, position: Position | None) -> BatchJob:
 
 
 def _result_of(future: Any) -> Any:
-    """Wait for a task; its failure is raised as an error of this package."""
+    """Wait for a task; its failure becomes an error of this package."""
     try:
         return future.result()
     except Sam3Error:
@@ -263,12 +263,12 @@ def _result_of(future: Any) -> Any:
 def _failed(error: Exception) -> BatchError:
     from distributed import KilledWorker
 
-    go_on = "run the same command again to resume"
+    remedy = "run the same command again to resume"
     if isinstance(error, KilledWorker):
         return BatchError(
             f"the worker processes died at a task on Dask, {error.last_worker.address} the last. "
             "They have too little memory, or were killed: look into their log, give each of them "
-            f"more memory or fewer threads, and {go_on}"
+            f"more memory or fewer threads, and {remedy}"
         )
     reason = (str(error) or type(error).__name__)[:300]
-    return BatchError(f"a task on Dask failed ({reason}); {go_on}")
+    return BatchError(f"a task on Dask failed ({reason}); {remedy}")

@@ -1,4 +1,4 @@
-"""A batch in one process: read ahead, ask the model, write behind."""
+"""Execution of a batch in one process, reading ahead of the model and writing behind it."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from .progress import BatchControl
 from .prompts import Position
 from .results import PlaneResult
 from .unit_records import name_of
-from .units import BatchJob, Stopped, Workbench, plane_index
+from .units import BatchJob, Stopped, UnitRunner, plane_index
 
 __all__ = ["count_units", "run_here"]
 
 
-def count_units(bench: Workbench, positions: Sequence[Position]) -> int:
-    """Return how many units of work there are; see `Progress`."""
-    mode = bench.job.mode
+def count_units(runner: UnitRunner, positions: Sequence[Position]) -> int:
+    """Return the number of units; see `Progress`."""
+    mode = runner.job.mode
     if isinstance(mode, Automatic):
-        return sum(len(bench.tiles(position)) for position in positions)
+        return sum(len(runner.tiles(position)) for position in positions)
     if isinstance(mode, Propagate):
         anchors = sum(bool(mode.prompts.on(position)) for position in positions)
         return anchors + len(mode.sweeps) * len(positions)
@@ -35,27 +35,27 @@ def count_units(bench: Workbench, positions: Sequence[Position]) -> int:
 def run_here(
     job: BatchJob, positions: Sequence[Position], control: BatchControl, cache: Any = None
 ) -> Iterator[PlaneResult]:
-    """Do a job in this process.
+    """Run a job in this process.
 
     Parameters
     ----------
     job : BatchJob
-        What there is to do.
+        The job.
     positions : sequence of tuple of int
-        Planes, in the order in which they are done.
+        Planes, in the order of execution.
     control : BatchControl
         Called with the progress; cancels the run.
     cache : EmbeddingCache, optional
-        Features from before.
+        Cached features.
 
     Yields
     ------
     PlaneResult
-        Each plane once it is written. Once the control is cancelled, those in progress.
+        Each plane after it was written. After cancellation, those in progress.
     """
-    bench = Workbench(job, control, cache) if cache is not None else Workbench(job, control)
-    control.begin(count_units(bench, positions))
-    run = _LocalRun(bench, control, keep_features=cache is not None)
+    runner = UnitRunner(job, control, cache) if cache is not None else UnitRunner(job, control)
+    control.begin(count_units(runner, positions))
+    run = _LocalRun(runner, control, keep_features=cache is not None)
     try:
         try:
             if isinstance(job.mode, Placed):
@@ -73,11 +73,11 @@ def run_here(
 
 
 class _LocalRun:
-    """One run: the bench, and the threads before and behind it."""
+    """One run: the unit runner, and the threads that read and write."""
 
-    def __init__(self, bench: Workbench, control: BatchControl, *, keep_features: bool) -> None:
-        self.bench, self.control = bench, control
-        self.reader: ReadAhead[Position, PlaneImage] = ReadAhead(bench.load)
+    def __init__(self, runner: UnitRunner, control: BatchControl, *, keep_features: bool) -> None:
+        self.runner, self.control = runner, control
+        self.reader: ReadAhead[Position, PlaneImage] = ReadAhead(runner.load)
         self.writer: WriteBehind[PlaneResult | None] = WriteBehind()
         self._keep_features = keep_features
 
@@ -86,7 +86,7 @@ class _LocalRun:
         self.writer.close()
 
     def placed(self, positions: Sequence[Position]) -> Iterator[PlaneResult]:
-        """Ask for the prompts that stand on each plane."""
+        """Segment each plane from its own prompts."""
         for at, position in enumerate(positions):
             objects, error, known = self._found(position, positions[at + 1 :])
             self.control.count(skipped=known, failed=error is not None)
@@ -94,34 +94,35 @@ class _LocalRun:
             self._forget()
 
     def automatic(self, positions: Sequence[Position]) -> Iterator[PlaneResult]:
-        """Find everything, tile by tile; ids run on from plane to plane."""
+        """Find all objects, tile by tile; ids are consecutive over all planes."""
         first = 1
         for at, position in enumerate(positions):
             error, known = None, True
-            tiles = self.bench.tiles(position)
+            tiles = self.runner.tiles(position)
             for region, name in tiles:
                 self._check()
-                done = self.bench.records.found(name) is not None
+                done = self.runner.records.found(name) is not None
                 if not done and error is None:
                     known = False
                     try:
                         plane = self.reader.take(position, self._next(positions[at + 1 :]))
-                        found = self.bench.find_in_tile(plane, region)
-                        self.bench.records.put_found(name, found)
+                        found = self.runner.find_in_tile(plane, region)
+                        self.runner.records.put_found(name, found)
                     except ImageError as caught:
                         error = caught
                 self.control.count(skipped=done, failed=error is not None)
                 self._forget()
-            objects = () if error else self.bench.merge(position, first)
+            objects = () if error else self.runner.merge(position, first)
             first += len(objects)
             yield from self._paint(position, objects, error, known)
 
     def propagated(self, stack: Sequence[Position]) -> Iterator[PlaneResult]:
-        """Ask where there are prompts, then go up and down; planes are done on the way down.
+        """Segment planes with prompts, then propagate in each direction.
 
-        Those behind the last prompts are done on the way up already.
+        A plane is finished when no further sweep reaches it: on the way down, or already on the way
+        up after the last prompts.
         """
-        mode = self.bench.job.mode
+        mode = self.runner.job.mode
         assert isinstance(mode, Propagate)
         anchors = [position for position in stack if mode.prompts.on(position)]
         errors: dict[Position, Sam3Error] = {}
@@ -135,28 +136,28 @@ class _LocalRun:
             if not known and error is None:
                 yield from self._keep_found(position, objects)
         yield from filter(None, self.writer.drain())
-        for room in mode.sweeps:
-            for step in sweep(self.bench, stack, room, self._load):
+        for kind in mode.sweeps:
+            for step in sweep(self.runner, stack, kind, self._load):
                 self._check()
                 if step.error is not None:
                     errors[step.position] = step.error
                 skipped[step.position] &= not step.asked
                 self.control.count(skipped=step.known, failed=step.error is not None)
-                behind = (room == "forward") == (step.position >= anchors[-1])
+                behind = (kind == "forward") == (step.position >= anchors[-1])
                 last = behind or len(mode.sweeps) == 1
-                yield from self._settle(step, room, errors, skipped[step.position], last)
+                yield from self._settle(step, kind, errors, skipped[step.position], last)
             yield from filter(None, self.writer.drain())
 
     def _settle(
         self,
         step: ChainStep,
-        room: str,
+        kind: str,
         errors: dict[Position, Sam3Error],
         skipped: bool,
         last: bool,
     ) -> Iterator[PlaneResult]:
-        """Keep a step; paint its plane if no other sweep will come there."""
-        position, records = step.position, self.bench.records
+        """Record a step; paint its plane if no other sweep will reach it."""
+        position, records = step.position, self.runner.records
         name = name_of(position)
 
         def keep() -> PlaneResult | None:
@@ -166,10 +167,10 @@ class _LocalRun:
             if position in errors:
                 return self._result(position, (), skipped, errors[position])
             anchors = records.objects("found", name) or ()
-            other = records.objects("forward", name, None) if room == "backward" else ()
-            pair = (other or (), step.objects) if room == "backward" else (step.objects, ())
+            other = records.objects("forward", name, None) if kind == "backward" else ()
+            pair = (other or (), step.objects) if kind == "backward" else (step.objects, ())
             objects = meet(anchors, *pair)
-            painted = self.bench.paint(position, objects)
+            painted = self.runner.paint(position, objects)
             return self._result(position, objects, skipped and not painted)
 
         yield from filter(None, self.writer.put(keep))
@@ -177,14 +178,14 @@ class _LocalRun:
     def _found(
         self, position: Position, later: Sequence[Position]
     ) -> tuple[tuple[Instance, ...], Sam3Error | None, bool]:
-        """Return the objects with prompts on a plane, or why not, and whether they were known."""
+        """Return the objects with prompts on a plane, any error, and whether they were recorded."""
         self._check()
-        known = self.bench.records.objects("found", name_of(position))
+        known = self.runner.records.objects("found", name_of(position))
         if known is not None:
             return known, None, True
         try:
             plane = self._load(position, self._next(later))
-            return self.bench.find(position, plane), None, False
+            return self.runner.find(position, plane), None, False
         except ImageError as error:
             return (), error, False
 
@@ -192,7 +193,7 @@ class _LocalRun:
         self, position: Position, objects: tuple[Instance, ...]
     ) -> Iterator[PlaneResult]:
         def keep() -> None:
-            self.bench.records.put_objects("found", name_of(position), objects)
+            self.runner.records.put_objects("found", name_of(position), objects)
 
         yield from filter(None, self.writer.put(keep))
 
@@ -208,8 +209,8 @@ class _LocalRun:
             if error is not None:
                 return self._result(position, (), False, error)
             if keep:
-                self.bench.records.put_objects("found", name_of(position), objects)
-            painted = self.bench.paint(position, objects)
+                self.runner.records.put_objects("found", name_of(position), objects)
+            painted = self.runner.paint(position, objects)
             return self._result(position, objects, known and not painted)
 
         yield from filter(None, self.writer.put(write))
@@ -221,17 +222,17 @@ class _LocalRun:
         skipped: bool,
         error: Sam3Error | None = None,
     ) -> PlaneResult:
-        return PlaneResult(plane_index(position), self.bench.shape, objects, skipped, error)
+        return PlaneResult(plane_index(position), self.runner.shape, objects, skipped, error)
 
     def _load(self, position: Position, then: Position | None) -> PlaneImage:
         return self.reader.take(position, then)
 
     def _next(self, later: Sequence[Position]) -> Position | None:
-        """Return the plane that is likely to be read next: one that is not done."""
-        room = "tiles" if isinstance(self.bench.job.mode, Automatic) else "found"
+        """Return the plane that is likely to be read next: the first one that is not recorded."""
+        kind = "tiles" if isinstance(self.runner.job.mode, Automatic) else "found"
         for position in later:
-            name = self.bench.tiles(position)[-1][1] if room == "tiles" else name_of(position)
-            if not self.bench.records.has(room, name):
+            name = self.runner.tiles(position)[-1][1] if kind == "tiles" else name_of(position)
+            if not self.runner.records.has(kind, name):
                 return position
         return None
 
@@ -241,4 +242,4 @@ class _LocalRun:
 
     def _forget(self) -> None:
         if not self._keep_features:
-            self.bench.forget()
+            self.runner.forget()

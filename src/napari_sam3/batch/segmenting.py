@@ -1,4 +1,4 @@
-"""The one way in: an image, a mode and a model to results, plane by plane."""
+"""The entry point: from an image, a mode and a model to results, plane by plane."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ __all__ = ["all_positions", "segment"]
 
 
 def all_positions(image: LazyImage) -> tuple[Position, ...]:
-    """Return the positions of all planes of an image, the last axis before rows fastest."""
+    """Return the positions of all planes of an image, with the last axis before rows fastest."""
     return tuple(itertools.product(*(range(length) for length in image.shape[:-2])))
 
 
@@ -53,61 +53,60 @@ def segment(
     control: BatchControl | None = None,
     dask: str | None = None,
 ) -> Generator[PlaneResult, None, None]:
-    """Segment planes of an image, one after the other.
+    """Segment planes of an image one by one.
 
-    Reading, the model and writing overlap, and memory does not grow with the number of planes.
-    Stop at any time by closing the generator, by no longer asking it, or by the control: with an
-    output, the same call resumes it.
+    Reading, the model and writing overlap, and memory does not grow with the number of planes. To
+    stop, close the generator, stop iterating, or use the control; with an output, the same call
+    resumes the batch.
 
     Parameters
     ----------
     image : path, array or LazyImage
         A file or OME-Zarr; anything with ``shape``, ``dtype`` and indexing (numpy, dask, zarr),
-        rows and columns last, or 3 or 4 colours after them; or a `LazyImage`.
+        with rows and columns last, or 3 or 4 colours after them; or a `LazyImage`.
     mode : Placed, Repeated, Propagate, Automatic or Similar
-        The question.
+        What to segment.
     model : str, path, Predictor or callable
         A name or weights file, a loaded model, or a function that loads one.
     planes : iterable of sequence of int, optional
-        Positions on the axes before rows and columns; by default all planes. Prompts on others
-        are left out.
+        Positions on the axes before rows and columns; by default all planes. Prompts on other
+        planes are ignored.
     output : path, optional
-        OME-Zarr of labels to write. The folder ``<output>.batch`` next to it holds the question
+        OME-Zarr of labels to write. The folder ``<output>.batch`` next to it holds the manifest
         and the records.
     overwrite : bool
         Replace an existing output.
     rgb : bool, optional
-        Whether the last axis of an array holds colours, or the samples of a file are colours. By
-        default what file or names of axes say. An array without names whose last axis has a
-        length of 4 or less is refused: it may be either.
+        Whether the last axis of an array, or the samples of a file, are colours. By default as
+        stated by the file or the names of axes. An array without names and with a last axis of
+        length 4 or less is ambiguous and raises an error.
     device : str
-        "auto", "cpu", "cuda" or "mps", for a model given by name.
+        "auto", "cpu", "cuda" or "mps", for a model by name.
     contrast : tuple of float, optional
-        Values shown to the model as black and white; by default found as in the viewer, one for
-        all planes. An image that comes from a viewer (`napari_sam3.images.viewer_image`) has its
-        own.
+        Values shown to the model as black and white; by default determined as in the viewer, once
+        for all planes. An image from a viewer (`napari_sam3.images.viewer_image`) has its own.
     level : int, optional
-        Pyramid level, pinned.
+        Fixed pyramid level.
     version : {"0.4", "0.5"}, optional
-        Of OME-Zarr.
+        OME-Zarr version.
     cache : EmbeddingCache, optional
-        Features from before, perhaps with a store; not emptied.
+        Cached features, possibly with a store; not cleared.
     control : BatchControl, optional
-        Cancels from another thread, and is called with the progress.
+        Cancels from another thread, and receives the progress.
     dask : str, optional
         ``local:N`` for N processes, or the address of a scheduler, such as ``tcp://host:8786``.
-        Image and model are then given by paths, and an output is needed.
+        Image and model must then be given by path, and an output is required.
 
     Yields
     ------
     PlaneResult
-        Each plane once it is written; those of an earlier run, too, with `skipped`. One that
-        cannot be read comes with its `error`, and the batch continues.
+        Each plane after it was written, including those of an earlier run, with `skipped`. A plane
+        that cannot be read has an `error`, and the batch continues.
 
     Raises
     ------
     BatchError
-        If the output was begun with another question, is in use, or cannot be written.
+        If the output belongs to another batch, is in use, or cannot be written.
     sam3.errors.Sam3Error
         If image, prompts or model cannot be used.
     """
@@ -155,7 +154,7 @@ def _choose(image: LazyImage, planes: Iterable[Sequence[int]] | None) -> tuple[P
 def _positions(
     mode: Mode, chosen: tuple[Position, ...], shape: tuple[int, ...]
 ) -> tuple[Placed | Propagate | Any, tuple[Position, ...]]:
-    """Return the mode as it is worked on, and the planes it has work on."""
+    """Return the mode as it is executed, and the planes to process."""
     if isinstance(mode, Repeated):
         mode = mode.placed(chosen)
     if isinstance(mode, Placed | Propagate):
@@ -180,7 +179,7 @@ def _question(
     contrast: ContrastLimits | None,
     level: int | None,
 ) -> dict[str, Any]:
-    """Return all that results depend on, as plain values."""
+    """Return all that results depend on, as JSON values."""
     identity = IDENTITY.write(image.identity())
     del identity["name"]
     settings: dict[str, Any] = {"contrast": contrast, "level": level}

@@ -1,4 +1,4 @@
-"""Examples for the mode similar: objects of a label image, described where they are."""
+"""Examples for the mode similar, from the objects of a label image."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["concept_of_labels"]
 
-# More examples say nothing new, and each costs a comparison with every candidate.
+# More examples add no information, and each is compared with every candidate.
 MOST_EXAMPLES = 200
 
 
@@ -34,48 +34,48 @@ def concept_of_labels(
     control: Control,
     contrast: ContrastLimits | None = None,
 ) -> Concept | None:
-    """Learn what the labelled objects of an image look like.
+    """Learn a concept from the labelled objects of an image.
 
     Parameters
     ----------
     image : LazyImage
-        Where the objects are.
+        The image.
     labels : array of integers
-        Of the shape of the image without its colours. At most 200 objects serve as examples,
-        spread evenly.
+        Of the shape of the image without colours. At most 200 objects, evenly spread, serve as
+        examples.
     predictor : Predictor
-        Describes them.
+        Encodes them.
     control : Control
-        Hears of progress, and may cancel.
+        Receives progress, and may cancel.
     contrast : tuple of float, optional
         As for :func:`segment`.
 
     Returns
     -------
     Concept, or None
-        None if the control was cancelled.
+        None if cancelled.
 
     Raises
     ------
     sam3.errors.PromptError
-        If the labels do not fit the image, hold no integers, or no object.
+        If the labels do not fit the image, are not integers, or hold no object.
     """
     if tuple(labels.shape) != image.shape or np.dtype(labels.dtype).kind not in "ui":
         raise PromptError(
             f"the example labels have shape {tuple(labels.shape)} and type {labels.dtype}. "
             f"Expected integers of shape {image.shape}; choose labels made for this image."
         )
-    found = [
+    objects = [
         (position, mask)
         for position in itertools.product(*map(range, image.shape[:-2]))
         for mask in _masks(np.asarray(labels[position]))
     ]
-    if not found:
+    if not objects:
         raise PromptError(
-            "the example labels hold no object. Expected at least one value above 0; label an "
-            "object of the kind that is to be found."
+            "the example labels hold no object. Expected at least one value above 0. Label an "
+            "object of the kind to be found."
         )
-    chosen = found[:: -(-len(found) // MOST_EXAMPLES)]
+    chosen = objects[:: -(-len(objects) // MOST_EXAMPLES)]
     cache, parts = EmbeddingCache(), []
     for position, group in itertools.groupby(chosen, key=lambda one: one[0]):
         plane = image.rendered(plane_index(position), contrast)
@@ -91,6 +91,6 @@ def _masks(plane: Any) -> Sequence[PlaneMask]:
     from skimage.measure import regionprops
 
     return [
-        PlaneMask.from_array(np.asarray(one.image, bool), int(one.bbox[0]), int(one.bbox[1]))
-        for one in regionprops(plane)
+        PlaneMask.from_array(np.asarray(part.image, bool), int(part.bbox[0]), int(part.bbox[1]))
+        for part in regionprops(plane)
     ]

@@ -1,4 +1,4 @@
-"""Where a batch's image comes from, in this process or in another one."""
+"""Source of a batch's image, for this process and others."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ __all__ = ["ImageSource"]
 
 
 class ImageSource:
-    """An image, by its path or itself. Without a path it cannot be sent to another process.
+    """An image by path or object. Without a path it cannot be sent to another process.
 
     Parameters
     ----------
     path : str, optional
-        Where any process opens it.
+        Path at which any process can open it.
     image : LazyImage, optional
-        The image, if it is known to this process only.
+        The image, if only this process has it.
     rgb : bool, optional
-        Whether it is in colour; by default as the file says.
+        Whether it is in colour; by default as stated by the file.
     """
 
     def __init__(
@@ -36,12 +36,12 @@ class ImageSource:
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Send the path alone: each process opens the image itself."""
+        """Send the path only: each process opens the image itself."""
         return ImageSource, (self.path, None, self.rgb)
 
     @classmethod
     def of(cls, image: Any, rgb: bool | None = None) -> ImageSource:
-        """Take a path, a `LazyImage`, or an array; raises ImageError (see `LazyImage.of`)."""
+        """Convert a path, a `LazyImage` or an array; raises ImageError (see `LazyImage.of`)."""
         if isinstance(image, str | os.PathLike):
             return cls(os.path.abspath(image), rgb=rgb)
         if isinstance(image, LazyImage):
@@ -58,7 +58,7 @@ class ImageSource:
         return cls(image=LazyImage.of(image, rgb=rgb))
 
     def open(self) -> LazyImage:
-        """Return the image, which is opened once, by any thread; raises ImageError."""
+        """Return the image, opening it once for all threads; raises ImageError."""
         with self._lock:
             if self._image is None:
                 assert self.path is not None
@@ -66,14 +66,14 @@ class ImageSource:
             return self._image
 
     def close(self) -> None:
-        """Close what was opened here; it is opened again when it is needed."""
+        """Close the image if it was opened here; `open` opens it again."""
         with self._lock:
             if self.path is not None and self._image is not None:
                 self._image.close()
                 self._image = None
 
     def identity(self) -> ImageIdentity:
-        """Say which image it is; raises ImageError."""
+        """Identify the image; raises ImageError."""
         image = self.open()
         name = Path(self.path).name if self.path else "image"
         return identify(image.data, name, rgb=image.rgb, multiscale=image.multiscale)

@@ -1,4 +1,4 @@
-"""The objects of a batch as rows of a table, out of its records."""
+"""Tables of the objects of a batch, from its records."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ def read_objects(output: str | os.PathLike[str]) -> Iterator[ObjectRow]:
     Parameters
     ----------
     output : path-like
-        Labels that a batch writes, or wrote.
+        Labels of a running or finished batch.
 
     Yields
     ------
     ObjectRow
-        The visible part of the object, without pixels that others cover. Objects without visible
-        pixels are left out.
+        The visible part of an object, without pixels that others cover. Objects without visible
+        pixels are skipped.
 
     Raises
     ------
     BatchError
-        If the labels have no records.
+        If the output has no records.
     """
     folder = folder_beside(output)
     if not (folder / "manifest.json").exists():
         raise BatchError(
-            f"no records in {str(folder)!r}; expected the output of a batch with the "
-            "folder beside it"
+            f"no records in {str(folder)!r}; expected the output of a batch with its folder of "
+            "records"
         )
     records = Records(folder)
     positions = sorted(map(position_of, records.names("painted")))

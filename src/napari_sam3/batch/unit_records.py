@@ -1,4 +1,4 @@
-"""Records of the units of a batch, each in a file that is complete or absent."""
+"""Records of the units of a batch, in files that are either complete or missing."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ from .results import BatchError
 __all__ = ["Painted", "Records", "name_of", "position_of"]
 
 T = TypeVar("T")
-# Largest record of a plane or a tile.
+# Maximum size of a record of a plane or a tile.
 MAX_RECORD_BYTES = 1 << 30
 _FIRST = b'{"sum":"'
 _BODY_AT = len(_FIRST) + 8 + len(b'","body":')
-_ROOMS = ("found", "forward", "backward", "tiles", "painted")
+_KINDS = ("found", "forward", "backward", "tiles", "painted")
 
 
 @record
@@ -101,18 +101,18 @@ _PAINTED: Schema[_Unit[_Line]] = Schema(_Unit[_Line], "how a plane was painted",
 
 @dataclass(frozen=True)
 class Painted:
-    """The record of a plane of labels that was written.
+    """The record of a painted plane of labels.
 
     Parameters
     ----------
     made_from : str
-        Digest of the objects that were painted.
+        Digest of the painted objects.
     extents : tuple of Extent
-        Their visible parts.
+        Visible parts of the objects.
     scores : tuple of float
-        Their scores.
+        Scores of the objects.
     prompts : tuple of (int, int)
-        Numbers of clicks and boxes of each of them.
+        Numbers of clicks and boxes of each object.
     """
 
     made_from: str
@@ -124,81 +124,84 @@ class Painted:
     def of(
         cls, objects: Sequence[Instance], extents: tuple[Extent, ...], made_from: str
     ) -> Painted:
-        """Describe objects that were painted."""
-        scores = tuple(one.score for one in objects)
-        prompts = ((len(one.prompts.points), int(one.prompts.box is not None)) for one in objects)
+        """Describe painted objects."""
+        scores = tuple(instance.score for instance in objects)
+        prompts = (
+            (len(instance.prompts.points), int(instance.prompts.box is not None))
+            for instance in objects
+        )
         return cls(made_from, extents, scores, tuple(prompts))
 
 
 class Records:
-    """The records of a batch in a folder, each in a file of its own.
+    """The records of a batch in a folder, one file each.
 
-    A record says what it was made from, and counts only for that: where an earlier plane has
-    changed, what was propagated from it is found again. Damaged records count as missing.
+    A record names its inputs by a digest and is valid for these only: if an earlier plane has
+    changed, the planes that depend on it are computed again. Damaged records count as missing.
 
     Parameters
     ----------
     path : Path
-        The folder; made when something is written.
+        The folder, created when something is written.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def tidy(self) -> None:
-        """Delete partly written files of killed processes."""
-        for room in _ROOMS:
-            for partial in (self.path / room).glob(".*.partial"):
+        """Delete partial files of killed processes."""
+        for kind in _KINDS:
+            for partial in (self.path / kind).glob(".*.partial"):
                 partial.unlink(missing_ok=True)
 
-    def clear(self, room: str) -> None:
+    def clear(self, kind: str) -> None:
         """Delete all records of a kind."""
         with contextlib.suppress(FileNotFoundError):
-            shutil.rmtree(self.path / room)
+            shutil.rmtree(self.path / kind)
 
-    def has(self, room: str, name: str) -> bool:
-        """Whether there is a record, valid or outdated."""
-        return self._file(room, name).exists()
+    def has(self, kind: str, name: str) -> bool:
+        """Tell whether there is a record, valid or outdated."""
+        return self._file(kind, name).exists()
 
-    def forget(self, room: str, name: str) -> None:
+    def forget(self, kind: str, name: str) -> None:
         """Delete an outdated record."""
-        self._file(room, name).unlink(missing_ok=True)
+        self._file(kind, name).unlink(missing_ok=True)
 
     def objects(
-        self, room: str, name: str, made_from: str | None = ""
+        self, kind: str, name: str, made_from: str | None = ""
     ) -> tuple[Instance, ...] | None:
-        """Return the objects of a unit, made from certain things or from any.
+        """Return the objects of a unit, made from certain inputs or (None) from any.
 
-        None if it is not done.
+        None if there is no valid record.
         """
-        unit = self._read(room, name, made_from, _OBJECTS)
+        unit = self._read(kind, name, made_from, _OBJECTS)
         return None if unit is None else unit["items"]
 
     def put_objects(
-        self, room: str, name: str, objects: Iterable[Instance], made_from: str = ""
+        self, kind: str, name: str, objects: Iterable[Instance], made_from: str = ""
     ) -> None:
-        """Keep the objects of a unit; raises BatchError."""
-        self._write(room, name, _OBJECTS, made_from, objects)
+        """Record the objects of a unit; raises BatchError."""
+        self._write(kind, name, _OBJECTS, made_from, objects)
 
     def found(self, name: str) -> tuple[Found, ...] | None:
-        """Return what was found in a tile; None if it is not done."""
+        """Return the objects found in a tile; None if there is no valid record."""
         unit = self._read("tiles", name, "", _FOUND)
         return None if unit is None else unit["items"]
 
     def put_found(self, name: str, found: Iterable[Found]) -> None:
-        """Keep what was found in a tile; raises BatchError."""
+        """Record the objects found in a tile; raises BatchError."""
         self._write("tiles", name, _FOUND, "", found)
 
-    def names(self, room: str) -> list[str]:
-        """Return the names of all records of a kind, in no order."""
-        return [path.stem for path in (self.path / room).glob("*.json")]
+    def names(self, kind: str) -> list[str]:
+        """Return the names of all records of a kind, unordered."""
+        return [path.stem for path in (self.path / kind).glob("*.json")]
 
     def painted_at(self, position: Position) -> Painted | None:
-        """Return how a plane was painted; None if it was not."""
+        """Return the record of a painted plane; None if there is none."""
         return self.painted(name_of(position))
 
     def painted(self, name: str, made_from: str | None = None) -> Painted | None:
-        """Return how a plane was painted, from certain objects or from any; None if it was not."""
+        """Return the record of a plane painted from certain objects, or (None) from any."""
         unit = self._read("painted", name, made_from, _PAINTED)
         if unit is None:
             return None
@@ -211,7 +214,7 @@ class Records:
         )
 
     def put_painted(self, name: str, painted: Painted) -> None:
-        """Keep that a plane was painted; raises BatchError."""
+        """Record a painted plane; raises BatchError."""
         lines: tuple[_Line, ...] = tuple(
             {
                 "id": extent.id,
@@ -231,7 +234,7 @@ class Records:
     def _read(
         self, kind: str, name: str, made_from: str | None, schema: Schema[_Unit[T]]
     ) -> _Unit[T] | None:
-        """Return a whole record, made from certain things or (None) from any."""
+        """Return a valid record, made from certain inputs or (None) from any."""
         try:
             line = read_bounded(self._file(kind, name), MAX_RECORD_BYTES)
         except OSError:
@@ -246,11 +249,11 @@ class Records:
         return unit if made_from in (None, unit["made_from"]) else None
 
     def _write(
-        self, room: str, name: str, schema: Schema[_Unit[T]], made_from: str, items: Iterable[T]
+        self, kind: str, name: str, schema: Schema[_Unit[T]], made_from: str, items: Iterable[T]
     ) -> None:
         unit: _Unit[T] = {"made_from": made_from, "items": tuple(items)}
-        body = dump(schema.write(unit), f"{room} {name}")
-        path = self._file(room, name)
+        body = dump(schema.write(unit), f"{kind} {name}")
+        path = self._file(kind, name)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_whole(path, encode_line(body, 0)[0])
@@ -260,17 +263,17 @@ class Records:
                 "then run the same command again to resume"
             ) from error
 
-    def _file(self, room: str, name: str) -> Path:
-        assert room in _ROOMS
-        return self.path / room / f"{name}.json"
+    def _file(self, kind: str, name: str) -> Path:
+        assert kind in _KINDS
+        return self.path / kind / f"{name}.json"
 
 
 def name_of(position: Position, tile: tuple[int, int] | None = None) -> str:
-    """Return the name of a plane's records, or of those of a tile of it, by its first pixel."""
+    """Return the name of the records of a plane, or of a tile of it by its first pixel."""
     plane = "-".join(map(str, position)) if position else "plane"
     return plane if tile is None else f"{plane}_{tile[0]}_{tile[1]}"
 
 
 def position_of(name: str) -> Position:
-    """Return the position of the plane that records have a name of."""
+    """Return the position of the plane from the name of its records."""
     return () if name == "plane" else tuple(map(int, name.split("-")))

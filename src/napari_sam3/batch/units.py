@@ -1,4 +1,4 @@
-"""The units of work of a batch: the same functions in one process or in many."""
+"""The units of a batch, executed by the same functions in one process or many."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ from .unit_records import Painted, Records, name_of
 if TYPE_CHECKING:
     from sam3.predictor import Predictor
 
-__all__ = ["BatchJob", "Stopped", "Workbench"]
+__all__ = ["BatchJob", "Stopped", "UnitRunner"]
 
 T = TypeVar("T")
-# Features of fields that a chain may come back to; more would cost memory for nothing.
+# Features of fields to which a chain may return; more would waste memory.
 CACHE_BYTES = 512_000_000
-# Threads of a process ask its model in turn: all of them share it, and what one needs of memory.
+# Threads of a process share its model and use it one at a time, which bounds the memory.
 _model_turn = threading.Lock()
 
 Tile = tuple[Region, str]
@@ -55,26 +55,26 @@ class Stopped(Exception):
 
 @dataclass(frozen=True, eq=False)
 class BatchJob:
-    """All that a process has to know to work on a batch; can be sent to another one.
+    """All that a process needs to work on a batch; can be sent to other processes.
 
     Parameters
     ----------
     image : ImageSource
-        What is segmented.
+        The image.
     mode : Placed, Propagate, Automatic or Similar
-        How; `Repeated` is `Placed` here.
+        The mode; `Repeated` becomes `Placed`.
     model : ModelHandle
-        By what.
+        The model.
     records : Path
-        Where results of units are kept.
+        Folder of the records.
     output : Path, optional
-        Where labels are painted.
+        Labels to paint.
     contrast : tuple of float, optional
-        Values shown as 0 and 255; by default found for the image, as in the viewer.
+        Values mapped to 0 and 255; by default determined for the image as in the viewer.
     level : int, optional
-        Pyramid level, pinned.
+        Fixed pyramid level.
     run : str
-        Identifies the run, so that results of an earlier one are not used for it.
+        Identifies the run, so that results of an earlier one are not used.
     """
 
     image: ImageSource
@@ -88,19 +88,19 @@ class BatchJob:
 
 
 @dataclass(eq=False)
-class Workbench:
-    """Does units of a job, one at a time, and keeps what comes of them.
+class UnitRunner:
+    """Execute units of a job one at a time, and record the results.
 
-    A unit that is recorded is not done again; every method says whether it had been.
+    Recorded units are not executed again; every method returns whether a unit was.
 
     Parameters
     ----------
     job : BatchJob
-        What there is to do.
+        The job.
     stop : Control
-        Asked between fields.
+        Checked between fields.
     cache : EmbeddingCache, optional
-        Features from before; by default a small one of its own.
+        Cached features; by default a small cache of its own.
     """
 
     job: BatchJob
@@ -109,17 +109,17 @@ class Workbench:
 
     @cached_property
     def records(self) -> Records:
-        """What is done."""
+        """Records of finished units."""
         return Records(self.job.records)
 
     @cached_property
     def predictor(self) -> Predictor:
-        """The model, loaded when it is first needed."""
+        """The model, loaded on first use."""
         return self.job.model()
 
     @cached_property
     def labels(self) -> LabelImage | None:
-        """Where labels are painted."""
+        """The labels to paint, if any."""
         return None if self.job.output is None else open_labels(self.job.output)
 
     @property
@@ -129,18 +129,18 @@ class Workbench:
         return height, width
 
     def load(self, position: Position) -> PlaneImage:
-        """Read a plane, or open it where it is large or a pyramid; raises ImageError."""
+        """Read a plane, or open it if it is large or a pyramid; raises ImageError."""
         image = self.job.image.open()
         try:
             return at_hand(image.rendered(plane_index(position), self.job.contrast))
         except ImageError:
             raise
-        except Exception as error:  # readers of files raise errors of any kind
+        except Exception as error:  # readers of files raise errors of any type
             reason = (str(error) or type(error).__name__).splitlines()[0]
             raise ImageError(f"{plane_index(position)} cannot be read ({reason})") from error
 
     def find(self, position: Position, plane: PlaneImage) -> tuple[Instance, ...]:
-        """Ask for the objects that have prompts on a plane."""
+        """Segment the objects with prompts on a plane."""
         mode = self.job.mode
         assert isinstance(mode, Placed | Propagate)
         prompts = mode.prompts.on(position)
@@ -152,7 +152,7 @@ class Workbench:
         )
 
     def find_in_tile(self, plane: PlaneImage, region: Region) -> tuple[Found, ...]:
-        """Find all objects whose seed lies in a tile."""
+        """Find all objects with their seed in a tile."""
         mode = self.job.mode
         assert isinstance(mode, Automatic)
         if isinstance(mode, Similar):
@@ -168,7 +168,7 @@ class Workbench:
         )
 
     def merge(self, position: Position, first: int = 1) -> tuple[Instance, ...]:
-        """Bring together what was found in the tiles of a plane, numbered from `first`.
+        """Merge the objects found in the tiles of a plane, numbering them from `first`.
 
         Raises
         ------
@@ -195,7 +195,7 @@ class Workbench:
         )
 
     def paint(self, position: Position, objects: tuple[Instance, ...]) -> bool:
-        """Write a plane of labels, then that it is written; False if it was before."""
+        """Paint a plane of labels and record it; False if that was done before."""
         if self.labels is None:
             return False
         name, made_from = name_of(position), masks_digest(objects)
@@ -229,11 +229,11 @@ class Workbench:
         )
 
     def forget(self) -> None:
-        """Evict the features of a plane that is finished."""
+        """Evict the features of a finished plane."""
         self.cache.clear()
 
     def while_wanted(self, ask: Callable[[], T | None]) -> T:
-        """Ask the model, one thread of this process at a time; raises Stopped once cancelled."""
+        """Run the model, one thread of the process at a time. Raises Stopped once cancelled."""
         try:
             with _model_turn:
                 found = ask()
@@ -250,7 +250,7 @@ def plane_index(position: Position) -> PlaneIndex:
 
 
 def _spans(length: int, tile: int) -> list[slice]:
-    """Divide an axis evenly into the fewest tiles that are no longer than `tile`."""
+    """Divide an axis evenly into the fewest tiles of at most `tile` px."""
     count = max(1, math.ceil(length / tile))
     edges = [round(i * length / count) for i in range(count + 1)]
     return [slice(start, stop) for start, stop in pairwise(edges)]

@@ -173,9 +173,8 @@ class _Task:
             # The larger field did not help, so prefer the first prediction.
             found = self._unsure[0]
         choice = self._draft.turns[self._turn].choice
-        if (
-            choice is not None
-        ):  # the user's choice follows the climb, which the best candidate decides
+        # The user's choice applies after the climb, which the best candidate decides.
+        if choice is not None:
             found = replace(found, index=min(choice, len(found.candidates) - 1))
         self._last, self._best = found, None
         self._turn += 1

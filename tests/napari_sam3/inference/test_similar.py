@@ -180,7 +180,7 @@ def test_an_image_without_any_instance_gives_nothing(
 
 def test_bad_examples_are_refused(embedded: Predictor, cache: EmbeddingCache) -> None:
     plane, large, _ = scene(0)
-    with pytest.raises(PromptError, match="no example of what is wanted"):
+    with pytest.raises(PromptError, match="no positive example"):
         find_similar(plane, embedded, cache, Control(), Concept())
     for box, message in (
         ((10.0, 10.0, 10.0, 40.0), "has no area"),
@@ -198,7 +198,7 @@ def test_bad_examples_are_refused(embedded: Predictor, cache: EmbeddingCache) ->
         examples(large, 1, wanted=False), plane, embedded, cache, Control()
     )
     assert only_unwanted is not None
-    with pytest.raises(PromptError, match="no example of what is wanted"):
+    with pytest.raises(PromptError, match="no positive example"):
         find_similar(plane, embedded, cache, Control(), only_unwanted)
 
 
