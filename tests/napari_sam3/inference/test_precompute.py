@@ -201,7 +201,7 @@ def test_the_command_refuses_what_it_cannot_do(
     command = ["precompute", str(tiff), "-o", str(tmp_path / "store")]
     wrong = {
         "has several planes": [],
-        "add --yes": ["--plane", "0", "--level", "0"],
+        "Add --yes": ["--plane", "0", "--level", "0"],
         "four whole numbers": ["--plane", "0", "--region", "1,2"],
         "two increasing numbers": ["--plane", "0", "--contrast", "5,2"],
         "outside the image": ["--plane", "7"],
