@@ -14,11 +14,14 @@ from napari_sam3.core.operations import LabelWrite
 from .rle import labels_from_text, labels_text_bytes, labels_to_text
 from .strict import RecordError
 
-__all__ = ["MAX_UNPACKED_BYTES", "PackedWrite", "unpacked_bytes"]
+__all__ = ["MAX_UNPACKED_BYTES", "PACKED_KINDS", "PackedWrite", "unpacked_bytes"]
 
 #: Maximum size in memory of the masks and labels of a journal or a session file. A file that
 #: announces more is damaged, since it could not have been written.
 MAX_UNPACKED_BYTES = 1 << 33
+
+#: Kinds of operations whose labels stay compressed in memory.
+PACKED_KINDS = frozenset({"batch", "link"})
 
 
 class PackedWrite(LabelWrite):
@@ -59,7 +62,7 @@ def unpacked_bytes(operation: Any) -> int:
     """Return the memory that the masks and labels of an operation's record take once read.
 
     Each is bounded, but a short file can announce very many. Labels that stay compressed (those of
-    a batch) count with their compressed size, invalid values as 0: reading them fails.
+    `PACKED_KINDS`) count with their compressed size, invalid values as 0: reading them fails.
 
     Parameters
     ----------
@@ -75,7 +78,7 @@ def unpacked_bytes(operation: Any) -> int:
             sides = [seed.get("height"), seed.get("width")]
         if sides and all(type(side) is int and side >= 0 for side in sides):
             total += sides[0] * sides[1]
-    packed = isinstance(operation, dict) and operation.get("kind") == "batch"
+    packed = isinstance(operation, dict) and operation.get("kind") in PACKED_KINDS
     for write in _list_of_dicts(operation, "writes"):
         with suppress(RecordError, KeyError, TypeError):
             text = write["labels"]

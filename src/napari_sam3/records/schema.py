@@ -25,7 +25,7 @@ from napari_sam3.core.prompts import PromptSet
 from napari_sam3.core.rendering import Rendering
 from napari_sam3.images.identity import ImageIdentity
 
-from .packed import PackedWrite
+from .packed import PACKED_KINDS, PackedWrite
 from .rle import (
     MAX_MASK_PIXELS,
     labels_text_shape,
@@ -296,7 +296,7 @@ def _operation(parts: _OperationRecord, info: ValidationInfo) -> Operation:
     if not reading(info).unpack:
         return operation
     writes = tuple(write.unpack() for write in parts["writes"])
-    packed = operation.kind in ("batch", "link")
+    packed = operation.kind in PACKED_KINDS
     return operation if packed else replace(operation, writes=writes)
 
 
