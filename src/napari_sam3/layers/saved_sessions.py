@@ -229,7 +229,10 @@ def _open_image(viewer: ViewerModel, saved: SavedSession, file: Path) -> Image:
     try:
         found = open_scene(place, saved.scene)
     except ImageError as error:
-        raise LayerError(f"the image of the session cannot be opened: {error}. {remedy}") from error
+        reason = str(error).rstrip(".")
+        raise LayerError(
+            f"the image of the session cannot be opened: {reason}. {remedy}"
+        ) from error
     name = saved.image.name or place.name
     layer = add_image(viewer, found, name=name, path=str(place), scene=saved.scene)
     if identify_layer(layer) != saved.image:

@@ -112,7 +112,7 @@ def test_a_damaged_file_costs_only_the_damaged_values(
     assert "policy" in caplog.text
     assert "cache_limit_mb" in caplog.text
     assert [text.split("'")[1] for text in warnings] == ["classes", "keys.accept", "keys.undo"]
-    assert "'a' comes twice" in warnings[0]
+    assert "two classes have the name 'a'. Expected unique names. See" in warnings[0]
     assert "no key 'Florp-7'" in warnings[1]
 
 

@@ -188,17 +188,17 @@ def test_a_session_file_holds_a_batch_packed_and_replays_it_as_one_step(
     stored = read_session(path)
     assert all(isinstance(write, PackedWrite) for one in stored.operations for write in one.writes)
     again, found = LabelingSession(predictor), np.zeros_like(labels)
-    count = replay_into(
-        again,
-        stored.operations,
-        lambda key: (_pixels(image, key), ArrayTarget(found, key, key)),  # type: ignore[arg-type]
-    )
+
+    def planes(key: Any) -> tuple[Any, ArrayTarget]:
+        return _pixels(image, key), ArrayTarget(found, key, key)
+
+    count = replay_into(again, stored.operations, planes)
     assert count == len(run.session.operations) > 3
     np.testing.assert_array_equal(found, labels)
     assert [one.id for one in again.objects] == [one.id for one in run.session.objects]
     before = found.copy()
     with pytest.raises(ReplayError, match=r"accepted objects with ids to be replayed: 1"):
-        replay_into(again, stored.operations, lambda key: pytest.fail("nothing is begun"))
+        replay_into(again, stored.operations, planes)
     np.testing.assert_array_equal(found, before)
     again.undo()
     assert not found.any()

@@ -68,7 +68,8 @@ def unexpected(error: BaseException) -> str:
 
 def setting_not_used(name: str, plugin: str, reason: object) -> str:
     """Say that the value of a setting is none, and where to change it."""
-    return f"The setting {name!r} of {plugin} is not used: {reason}. See Preferences > SAM 3."
+    said = str(reason).rstrip(".")
+    return f"The setting {name!r} of {plugin} is not used: {said}. See Preferences > SAM 3."
 
 
 def setting_not_saved(error: BaseException) -> str:
