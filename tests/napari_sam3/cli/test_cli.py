@@ -80,7 +80,7 @@ def test_one_plane_of_a_stack(tmp_path: Path) -> None:
         (["--point", "900,4"], "row 4.0, column 900.0 lies outside the image"),
         (["--point", "9,4,0"], "comes before any object"),
         ([], "no prompt"),
-        (["--point", "9,4", "--plane", "2"], "one plane only"),
+        (["--point", "9,4", "--plane", "2"], "a single plane"),
         (["--point", "9,4", "--plane", "x"], "'x' is not a plane"),
         (["--point", "9,4", "--model", "/no/weights.pt"], "/no/weights.pt"),
         (["--point", "9,4", "--device", "abacus"], "abacus"),

@@ -154,7 +154,9 @@ def test_a_group_of_images_names_them(tmp_path: Path) -> None:
         root.require_group(path.rpartition("/")[0])
         create_labels(tmp_path / "i.zarr" / path, (20, 30), np.uint16, version="0.4")
     root.attrs["plate"] = {"wells": [{"path": "A/1"}, {"path": "B/2"}]}
-    with pytest.raises(ImageError, match=r"holds images.*i\.zarr/A/1/0'.*i\.zarr/B/2/0'"):
+    with pytest.raises(
+        ImageError, match=r"group of several images.*i\.zarr/A/1/0'.*i\.zarr/B/2/0'"
+    ):
         open_image(tmp_path / "i.zarr")
     with pytest.raises(ImageError, match=r"i\.zarr/A/1/1'"):
         open_image(tmp_path / "i.zarr" / "A")

@@ -239,7 +239,7 @@ def test_labels_that_are_not_there_are_refused(predictor: Predictor, blobs: Imag
     session, labels = start(predictor, blobs)
     labels[5:9, 5:9] = 3
     for command in (session.take_up, session.delete, session.split):
-        with pytest.raises(LabelError, match="no label 77 on this plane"):
+        with pytest.raises(LabelError, match="label 77 is not on this plane"):
             command(77)
     with pytest.raises(LabelError, match="two different"):
         session.merge([3, 3])

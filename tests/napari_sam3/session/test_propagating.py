@@ -391,7 +391,7 @@ def test_what_cannot_be_propagated_is_refused(table: Table, predictor: Predictor
         session.propagate(stack=stack)
     with pytest.raises(NothingThereError, match="no object to propagate"):
         session.propagate([], stack=stack)
-    with pytest.raises(LabelError, match="no label 3 on this plane"):
+    with pytest.raises(LabelError, match="label 3 is not on this plane"):
         session.propagate([3], stack=stack)
     label = table.show(HERE, LEFT)
     with pytest.raises(PromptError, match="no stack: None given"):

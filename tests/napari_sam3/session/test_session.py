@@ -223,7 +223,7 @@ def test_an_id_too_large_is_refused_before_anything_is_written(
     predictor: Predictor, blobs: Image
 ) -> None:
     session, labels, _ = make(predictor, blobs, np.uint8)
-    labels[0, 0] = 255
+    labels.flat[:255] = range(1, 256)  # no id is free, not even a low one
     before = labels.copy()
     click(session, CLICK)
     with pytest.raises(LabelError, match="256, but labels of dtype uint8 end at 255"):
