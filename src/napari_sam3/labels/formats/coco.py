@@ -24,13 +24,11 @@ from sam3.errors import ImageError
 
 from .drawn import Drawing, DrawnObject, warn_of_no_area
 from .label_planes import check_labels, objects, plane_positions
-from .object_table import ObjectTable, class_name, plane_text
+from .object_table import ObjectTable, class_name, no_class_name, plane_text
 from .polygons import check_ring, fill_edges, joined
 from .stated import NAME, bad_file, known_values, load_json, read_stated, stated
 
 __all__ = ["compress_counts", "expand_counts", "read_coco", "write_coco"]
-
-_NO_CLASS = "object"
 
 
 def write_coco(
@@ -74,10 +72,7 @@ def write_coco(
     categories: dict[str, int] = {}
     axes = ImageAxes.default(labels.ndim) if axes is None else axes
     count = 0
-    # A category for objects of no class, with another name than all classes.
-    no_class = _NO_CLASS
-    while any(class_name(known) == no_class for known in table.rows.values()):
-        no_class += "_"
+    no_class = no_class_name(table)
     with replacing(path, overwrite) as partial, open(partial, "w", encoding="utf-8") as file:
         file.write('{"annotations": [')
         for number, position in enumerate(plane_positions(labels), 1):

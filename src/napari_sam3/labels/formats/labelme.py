@@ -25,13 +25,12 @@ from napari_sam3.labels.output_files import ExportError, replacing
 
 from .drawn import Drawing, DrawnObject, warn_of_no_area
 from .label_planes import check_labels, objects
-from .object_table import ObjectTable, class_name
+from .object_table import ObjectTable, class_name, no_class_name
 from .polygons import centre_rings, check_ring, fill_ellipse, fill_inclusive
 from .stated import NAME, bad_file, known_values, load_json, read_stated, stated
 
 __all__ = ["read_labelme", "write_labelme"]
 
-_NO_CLASS = "object"
 _LARGEST_MASK = 1 << 26  # px of one object
 
 
@@ -76,9 +75,7 @@ def write_labelme(
         )
     axes = ImageAxes.default(labels.ndim) if axes is None else axes
     table = (table or ObjectTable()).fitted(labels.shape, axes.names)
-    no_class = _NO_CLASS
-    while any(class_name(known) == no_class for known in table.rows.values()):
-        no_class += "_"
+    no_class = no_class_name(table)
     position = (0,) * (labels.ndim - 2)
     shapes = []
     for label, mask in objects(labels, position):

@@ -24,7 +24,7 @@ Row = tuple[int, str]
 # Rows named in an error or a warning.
 MOST_NAMED = 5
 
-__all__ = ["ObjectTable", "class_name", "plane_text"]
+__all__ = ["ObjectTable", "class_name", "plane_text", "no_class_name"]
 
 #: Columns that are measured from the pixels instead.
 MEASURED = (
@@ -323,3 +323,11 @@ def _beside_pixels(line: Mapping[str, Any], label_name: str | None) -> dict[str,
         and name not in (*MEASURED, label_name)
         and not str(name).endswith("_physical")
     }
+
+
+def no_class_name(table: ObjectTable) -> str:
+    """Return a class for objects that have none: "object", unlike all classes of a table."""
+    name = "object"
+    while any(class_name(known) == name for known in table.rows.values()):
+        name += "_"
+    return name

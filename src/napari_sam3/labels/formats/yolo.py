@@ -26,13 +26,12 @@ from sam3.errors import ImageError
 
 from .drawn import Drawing, DrawnObject
 from .label_planes import check_labels, objects, plane_positions
-from .object_table import ObjectTable, class_name, plane_text
+from .object_table import ObjectTable, class_name, no_class_name, plane_text
 from .polygons import Points, centre_rings, check_ring, fill_inclusive, warn_of_holes
 from .stated import NAME, bad_file, check_size, read_stated, stated
 
 __all__ = ["check_free_dataset", "read_yolo", "write_yolo"]
 
-_NO_CLASS = "object"
 #: Thousandths of a px that keep corners in their pixel in 32-bit numbers.
 _INSIDE = 1e-3
 _DATA, _LABELS = "data.yaml", "labels"
@@ -140,9 +139,7 @@ def _fill(ring: Points, shape: tuple[int, int]) -> Any:
 
 
 def _write_planes(folder: Path, labels: Any, table: ObjectTable, stem: str) -> dict[str, Any]:
-    no_class = _NO_CLASS
-    while any(class_name(known) == no_class for known in table.rows.values()):
-        no_class += "_"
+    no_class = no_class_name(table)
     size = np.array([labels.shape[-1], labels.shape[-2]], np.float64)
     classes: dict[str, int] = {}
     ids: dict[str, list[int]] = {}
