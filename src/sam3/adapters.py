@@ -10,10 +10,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialize
 from torch import Tensor, nn
@@ -23,7 +24,8 @@ from sam3.files import write_whole
 from sam3.model.click_model import ClickModel
 from sam3.weights import load as checkpoint
 
-__all__ = ["Adapter", "apply_adapter", "find_base", "is_adapter", "read_adapter", "save_adapter"]
+__all__ = ["Adapter", "apply_adapter", "chain", "find_base", "is_adapter", "read_adapter"]
+__all__ += ["save_adapter"]
 
 _KEY = "sam3_adapter"
 _VERSION = 1
@@ -46,6 +48,8 @@ class Adapter:
         Replacements of whole parameters.
     about : mapping
         Model card: the training data and the results, as JSON values.
+    place : str
+        Path of the base weights where it was learnt; "" for the embedded ones.
     """
 
     base: str
@@ -53,6 +57,39 @@ class Adapter:
     low_rank: Mapping[str, tuple[Tensor, Tensor]]
     whole: Mapping[str, Tensor]
     about: Mapping[str, Any] = field(default_factory=dict)
+    place: str = ""
+
+    @property
+    def rank(self) -> int:
+        """Highest rank of the changes; 0 if there are none of low rank."""
+        return max((up.shape[1] for up, _ in self.low_rank.values()), default=0)
+
+    @property
+    def parameters(self) -> int:
+        """Number of values in it."""
+        pairs = (tensor for pair in self.low_rank.values() for tensor in pair)
+        return sum(tensor.numel() for tensor in (*pairs, *self.whole.values()))
+
+
+def chain(first: Adapter, second: Adapter) -> Adapter:
+    """Join two adapters, the second of which was learnt on the base changed by the first.
+
+    The changes add up: U D + V E is [U V] times [D E], one below the other.
+
+    Returns
+    -------
+    Adapter
+        For the base of the first, with the card of the second.
+    """
+    low_rank = dict(first.low_rank)
+    for name, (up, down) in second.low_rank.items():
+        before = low_rank.get(name)
+        if before is not None:
+            up = torch.cat([before[0].to(up.device), up], dim=1)
+            down = torch.cat([before[1].to(down.device), down], dim=0)
+        low_rank[name] = up, down
+    whole = {**first.whole, **second.whole}
+    return replace(first, low_rank=low_rank, whole=whole, about=second.about)
 
 
 def is_adapter(path: str | os.PathLike[str]) -> bool:
@@ -69,6 +106,7 @@ def save_adapter(adapter: Adapter, path: str | os.PathLike[str]) -> None:
         "version": _VERSION,
         "base": adapter.base,
         "fingerprint": adapter.fingerprint,
+        "place": adapter.place,
         "about": dict(adapter.about),
     }
     state = {name: t.detach().cpu().half().contiguous() for name, t in tensors.items()}
@@ -98,7 +136,14 @@ def read_adapter(path: str | os.PathLike[str]) -> Adapter:
             for part in (_UP, _DOWN, _WHOLE)
         )
         low_rank = {name: (up, downs[name]) for name, up in ups.items()}
-        return Adapter(header["base"], header["fingerprint"], low_rank, whole, header["about"])
+        return Adapter(
+            header["base"],
+            header["fingerprint"],
+            low_rank,
+            whole,
+            header["about"],
+            header.get("place", ""),
+        )
     except (KeyError, TypeError, ValueError, SafetensorError, OSError) as error:
         if isinstance(error, CheckpointError):
             raise
@@ -109,7 +154,9 @@ def read_adapter(path: str | os.PathLike[str]) -> Adapter:
 
 
 def find_base(adapter: Adapter, path: str | os.PathLike[str]) -> Path:
-    """Return the base weights of an adapter: the embedded ones, or a file in the same folder.
+    """Return the base weights of an adapter: the embedded ones, or a file.
+
+    The file is looked for in the folder of the adapter, and then where it was at the training.
 
     Raises
     ------
@@ -119,13 +166,14 @@ def find_base(adapter: Adapter, path: str | os.PathLike[str]) -> Path:
     if adapter.base == "tiny":
         return checkpoint.embedded_weights()
     base = Path(path).parent / adapter.base
-    if not base.is_file():
-        raise CheckpointError(
-            f"the base weights of the adapter {path} are missing: {adapter.base} "
-            f"({adapter.fingerprint}). Expected them in the same folder, as {base}. Put a copy or "
-            "a link there."
-        )
-    return base
+    for found in (base, Path(adapter.place) if adapter.place else base):
+        if found.is_file():
+            return found
+    raise CheckpointError(
+        f"the base weights of the adapter {path} are missing: {adapter.base} "
+        f"({adapter.fingerprint}). Expected them in the same folder, as {base}. Put a copy or "
+        "a link there."
+    )
 
 
 def apply_adapter(model: ClickModel, fingerprint: str, adapter: Adapter) -> None:

@@ -11,10 +11,19 @@ import pytest
 import torch
 
 from sam3 import Predictor, load_predictor
-from sam3.adapters import Adapter, is_adapter, read_adapter, save_adapter
+from sam3.adapters import Adapter, chain, is_adapter, read_adapter, save_adapter
+from sam3.cli import describe
 from sam3.errors import CheckpointError, TrainingError, UnsupportedError
 from sam3.model_builder import random_predictor
-from sam3.training.learn import LearnProgress, LearnSettings, _hold_out, _write, learn
+from sam3.training.data import CropSampler
+from sam3.training.learn import (
+    LearnProgress,
+    LearnSettings,
+    _Evaluation,
+    _hold_out,
+    _write,
+    learn,
+)
 from sam3.training.sources import Sample
 from sam3.weights import load as checkpoint
 
@@ -91,6 +100,43 @@ def test_an_adapter_of_other_weights_is_refused(embedded: Predictor, tmp_path: P
         load_predictor(path, device="cpu")
 
 
+def test_an_adapter_of_an_adapter_adds_to_it(embedded: Predictor, tmp_path: Path) -> None:
+    first = adapter_for(embedded)
+    save_adapter(first, tmp_path / "first.safetensors")
+    changed = load_predictor(tmp_path / "first.safetensors", device="cpu")
+    second = replace(
+        adapter_for(changed), low_rank={QKV: first.low_rank[QKV]}, about={"objects": 9}
+    )
+    save_adapter(chain(first, second), tmp_path / "both.safetensors")
+    both = load_predictor(tmp_path / "both.safetensors", device="cpu").model.state_dict()
+    before = embedded.model.state_dict()
+    up, down = first.low_rank[QKV]
+    torch.testing.assert_close(both[QKV], before[QKV] + 2 * (up @ down), rtol=0, atol=2e-2)
+    up, down = first.low_rank[FC1]
+    torch.testing.assert_close(both[FC1], before[FC1] + up @ down, rtol=0, atol=1e-2)
+    torch.testing.assert_close(both[TOKEN], before[TOKEN] + 0.5, rtol=0, atol=1e-3)
+    read = read_adapter(tmp_path / "both.safetensors")
+    assert (read.about, read.rank) == ({"objects": 9}, 8)
+
+
+def test_the_base_is_found_where_it_was_learnt_on(tmp_path: Path) -> None:
+    predictor = random_predictor()
+    base = tmp_path / "weights" / "base.safetensors"
+    base.parent.mkdir()
+    checkpoint.save(predictor.model, base)
+    adapter = replace(adapter_for(predictor, base=base.name), place=str(base))
+    save_adapter(adapter, tmp_path / "mine.safetensors")
+    assert load_predictor(tmp_path / "mine.safetensors", device="cpu").weights == base
+    described = describe(tmp_path / "mine.safetensors")
+    assert described["base"] == "base.safetensors"
+    assert described["base_fingerprint"] == predictor.fingerprint != described["fingerprint"]
+    assert (described["rank"], described["objects"]) == (4, 7)
+    other = random_predictor(seed=1)
+    checkpoint.save(other.model, base)
+    with pytest.raises(CheckpointError, match=f"{predictor.fingerprint}.*{other.fingerprint}"):
+        describe(tmp_path / "mine.safetensors")
+
+
 def test_the_base_lies_beside_the_adapter(tmp_path: Path) -> None:
     predictor = random_predictor()
     path = tmp_path / "mine.safetensors"
@@ -149,7 +195,60 @@ def test_too_few_objects_are_refused(count: int, tmp_path: Path) -> None:
         learn([whole], tmp_path / "mine.safetensors")
 
 
-QUICK = LearnSettings(minutes=1.0, seconds_between=12, images=2, crop=112, patience=3)
+def test_labels_of_another_image_are_refused(tmp_path: Path) -> None:
+    sample = replace(half_discs(4, 0), labels=np.ones((100, 180), np.int32))
+    with pytest.raises(TrainingError, match=r"\(100, 180\). Expected \(180, 180\)"):
+        learn([sample], tmp_path / "mine.safetensors")
+
+
+def test_clicks_stay_on_their_objects_in_every_crop() -> None:
+    labels = np.zeros((300, 260), np.int32)
+    labels[40:60, 50:90], labels[150:190, 100:130], labels[200:215, 30:45] = 1, 2, 3
+    image = np.random.default_rng(0).integers(0, 255, (300, 260, 3)).astype(np.uint8)
+    clicks = {
+        1: np.array([[51, 41, 1], [95, 50, 0], [88, 58, 1]], np.float32),
+        2: np.array([[128, 188, 1]], np.float32),
+        3: np.array([[70, 70, 1]], np.float32),  # not on its object
+    }
+    sample = Sample(image, labels, "clicked", "learnt", "learnt", complete=False, clicks=clicks)
+    sampler, without = (
+        CropSampler([one], [], seed=4) for one in (sample, replace(sample, clicks={}))
+    )
+    recorded = whole = 0
+    for step in range(60):
+        batch = sampler.batch(step, images=2, prompts=3, crop=112)
+        coords, marks = batch.point_coords.numpy(), batch.point_labels.numpy()
+        for item, slot in np.ndindex(2, 3):
+            mask = batch.masks[item, slot].numpy()
+            used = coords[item, slot][marks[item, slot] >= 0]
+            polarity = marks[item, slot][marks[item, slot] >= 0]
+            for (x, y), on in zip(np.rint(used).astype(int), polarity, strict=True):
+                assert mask[y, x] == on
+            recorded += not batch.has_box[item, slot] and bool((used % 1 != 0).any())
+            whole += len(used) == 3 and polarity.tolist() == [1, 0, 1]
+    assert recorded > 60, "drawn clicks lie in the middle of pixels, recorded ones between them"
+    assert whole > 5
+    first, second = (one.batch(0, images=2, prompts=3, crop=112) for one in (sampler, without))
+    assert torch.equal(first.images, second.images)
+
+
+def test_held_out_objects_are_clicked_where_the_user_did(embedded: Predictor) -> None:
+    sample = half_discs(4, 0)
+    place = np.argwhere(sample.labels == 2)[3]
+    made = np.array([[place[1], place[0], 1]], np.float32)
+    labels = np.where(np.isin(sample.labels, (2, 3)), sample.labels, 0)
+    _, held_out, _ = _hold_out([replace(sample, labels=labels, clicks={2: made, 3: made})], 0)
+    ((one, _),) = held_out
+    assert {n: c.tolist() for n, c in one.clicks.items()} == {
+        int(one.labels[place[0], place[1]]): made.tolist()
+    }
+    image, mask, click = _Evaluation(embedded, [(one, int(one.labels[tuple(place)]))])._fields[0]
+    column, row = click.astype(int)
+    assert mask[row, column]
+    np.testing.assert_array_equal(image[row, column], sample.image[tuple(place)])
+
+
+QUICK = LearnSettings(minutes=9.0, steps=90, measurements=5, images=2, crop=112, patience=3)
 
 
 @pytest.mark.slow

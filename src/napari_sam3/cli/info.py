@@ -1,4 +1,4 @@
-"""The command `napari-sam3 info`: describe an image, a weights file or an embedding store."""
+"""The command `napari-sam3 info`: describe an image, weights, an adapter or an embedding store."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ examples:
       model, settings and size of an embedding store
   napari-sam3 info sam3.pt --json
       format, model and fingerprint of a weights file
+  napari-sam3 info mine.safetensors
+      base model, rank, clicks before and after, and licence of an adapter
 """
 _WEIGHTS = {".pt", ".pth", ".safetensors"}
 
@@ -27,7 +29,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the command's own arguments."""
     raw(command, EXAMPLES)
     command.add_argument(
-        "file", metavar="FILE", help="image, weights file or embedding store; or 'tiny'"
+        "file", metavar="FILE", help="image, weights file, adapter or embedding store; or 'tiny'"
     )
     add_rgb_option(command)
     add_json_option(command)
@@ -39,11 +41,12 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(description)
     else:
+        width = max(13, 2 + max(map(len, description)))
         for name, value in description.items():
             several = isinstance(value, list) and value and isinstance(value[0], dict)
             lines = value if several else [value]
             for number, line in enumerate(lines):
-                print(f"{'' if number else name + ':':13}{_text(line)}")
+                print(f"{'' if number else name + ':':{width}}{_text(line)}")
     return DONE
 
 
@@ -59,7 +62,9 @@ def describe(file: str, *, rgb: bool | None = None) -> dict[str, Any]:
     if file == "tiny" or path.suffix.lower() in _WEIGHTS:
         from sam3.cli import describe as describe_weights
 
-        return {"kind": "weights", **describe_weights(file)}
+        content = describe_weights(file)
+        kind = "adapter" if content["format"] == "adapter" else "weights"
+        return {"kind": kind, **content}
     from napari_sam3.inference.store import is_store
 
     if is_store(path):

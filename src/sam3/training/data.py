@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 
 from sam3.training.augment import View, cut_view, relight, split_components
 from sam3.training.prompts import POINT_SLOTS, PROMPT_KINDS, sample_prompt
+from sam3.training.recorded import in_crop, recorded_prompt
 from sam3.training.sources import Sample, load_real, scene_pool
 
 __all__ = ["Batch", "CropDataset", "CropSampler", "Sample", "load_real", "scene_pool"]
@@ -26,6 +27,7 @@ _LARGEST_ZOOM = 6.0
 _PRODUCT_ZOOMS = ((2.0, 0.5), (1.0, 0.25), (4.0, 0.25))
 _LIMITS = (0.1, 99.9)  # percentiles
 _MIN_VISIBLE_AREA = 30  # model pixels
+_RECORDED_SHARE = 0.5  # of the prompts of an object whose clicks are known
 
 Schedule = Callable[[int], tuple[int, int, int]]
 
@@ -93,6 +95,17 @@ class _Source:
     weights: NDArray[np.float64]
     grey: bool
     limits: tuple[float, float]
+
+
+@dataclass(frozen=True, eq=False)
+class _Crop:
+    """A crop, its instance map, the objects to prompt, and the clicks that users made on them."""
+
+    pixels: NDArray[np.uint8]
+    labels: NDArray[np.int32]
+    objects: list[int]
+    complete: bool
+    clicks: dict[int, NDArray[np.float32]]
 
 
 def _sampling_weights(samples: Sequence[Sample]) -> NDArray[np.float64]:
@@ -202,22 +215,26 @@ class CropSampler:
         complete = np.ones(images, np.bool_)
         for item in range(images):
             rng = np.random.default_rng((self._seed, step, item))
-            sample, pixels[item], labels[item], objects[item] = self._crop(rng, crop, prompts)
-            complete[item] = sample.complete
+            made = self._crop(rng, crop, prompts)
+            pixels[item], labels[item], objects[item] = made.pixels, made.labels, made.objects
+            complete[item] = made.complete
             used: dict[int, list[str]] = {}
             for slot, instance in enumerate(objects[item].tolist()):
                 mask = labels[item] == instance
-                kind = _draw_kind(rng, used.setdefault(instance, []))
-                prompt = sample_prompt(mask, labels[item], rng, kind)
+                clicks = made.clicks.get(instance)
+                prompt = None
+                if clicks is not None and rng.random() < _RECORDED_SHARE:
+                    prompt = recorded_prompt(clicks, mask, rng)
+                if prompt is None:
+                    kind = _draw_kind(rng, used.setdefault(instance, []))
+                    prompt = sample_prompt(mask, labels[item], rng, kind)
                 coords[item, slot], slots[item, slot] = prompt.coords, prompt.labels
                 boxes[item, slot], has_box[item, slot] = prompt.box, prompt.has_box
         arrays = (pixels, labels, objects, coords, slots, boxes, has_box, complete)
         return Batch(*(torch.from_numpy(array) for array in arrays))
 
-    def _crop(
-        self, rng: np.random.Generator, crop: int, prompts: int
-    ) -> tuple[Sample, NDArray[np.uint8], NDArray[np.int32], list[int]]:
-        """Return a sample, a crop of it, its instance map and the objects to prompt."""
+    def _crop(self, rng: np.random.Generator, crop: int, prompts: int) -> _Crop:
+        """Cut a crop out of a sample, and choose the objects to prompt."""
         while True:  # rotation or clipping sometimes leaves too little of the picked object
             source = self._draw_source(rng)
             picked = int(rng.choice(len(source.ids), p=source.weights))
@@ -230,11 +247,16 @@ class CropSampler:
                 break
         chosen = _choose_objects(rng, labels, int(areas.argmax()), prompts)
         turns, mirrored = int(rng.integers(4)), rng.random() < 0.5
+        clicks = {}
+        for part in set(chosen) if sample.clicks else ():
+            made = sample.clicks.get(int(instances[labels == part][0]))
+            if made is not None:
+                clicks[part] = in_crop(made, view, crop, turns, mirrored)
         planes, labels = np.rot90(planes, turns, (1, 2)), np.rot90(labels, turns)
         if mirrored:
             planes, labels = planes[..., ::-1], labels[..., ::-1]
         pixels = relight(np.ascontiguousarray(planes), rng, source.limits)
-        return sample, pixels, labels, chosen
+        return _Crop(pixels, labels, chosen, sample.complete, clicks)
 
     def _draw_source(self, rng: np.random.Generator) -> _Source:
         if rng.random() < self._real_fraction:

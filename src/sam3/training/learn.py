@@ -14,31 +14,26 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
-from sam3.adapters import Adapter, apply_adapter, save_adapter
+from sam3.adapters import Adapter, apply_adapter, chain, is_adapter, read_adapter, save_adapter
 from sam3.errors import TrainingError
-from sam3.model.block import GridAttention, Mlp
-from sam3.model.click_model import ClickModel
 from sam3.predictor import Predictor, load_predictor
 from sam3.training.augment import split_components
-from sam3.training.data import Batch, CropSampler
-from sam3.training.model import TrainingModel
-from sam3.training.prompts import central_point
+from sam3.training.data import CropSampler
+from sam3.training.prompts import central_point, random_point
+from sam3.training.recorded import starts_in
 from sam3.training.sources import Sample
+from sam3.training.student import Student
 
 __all__ = ["LearnProgress", "LearnSettings", "Learnt", "learn"]
 
 _HELD_OUT_EVERY = 5
 _MOST_MEASURED = 40  # held-out objects
+_MORE_CLICKS = 2  # on each of them, apart from its middle: few objects would say little
 _LEAST_AREA, _LARGEST_SHARE = 30, 0.8
-_CORRECTIONS = (0, 1, 0, 3, 0, 2)
 _FIELD = 0.5  # side of the field of a click, as a fraction of the model's input
 _SPACE = 1.5  # side of a field, as a multiple of the object's longer side
-_WARMUP = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,10 +44,12 @@ class LearnSettings:
     ----------
     minutes : float
         Maximum duration.
+    steps : int, optional
+        Number of steps at which training ends in any case, whatever they take.
     patience : int
         Number of measurements without improvement after which training stops.
-    seconds_between : float
-        Time between two measurements.
+    measurements : int
+        Number of measurements.
     rank : int
         Rank of the changes to the trunk's linear layers.
     learning_rate : float
@@ -65,8 +62,9 @@ class LearnSettings:
     """
 
     minutes: float = 5.0
+    steps: int | None = None
     patience: int = 4
-    seconds_between: float = 25.0
+    measurements: int = 12
     rank: int = 8
     learning_rate: float = 2e-3
     images: int = 4
@@ -138,7 +136,7 @@ def learn(
     out : Path
         File of the adapter, written once at the end.
     base : str or Path
-        Base weights, ``"tiny"`` or a file.
+        Base weights, ``"tiny"`` or a file; or an adapter, which is then learnt further.
     device : str
         Device of the training.
     settings : LearnSettings, optional
@@ -161,34 +159,37 @@ def learn(
     predictor = load_predictor(base, device=device, precision="float32")
     evaluation = _Evaluation(predictor, held_out)
     before = best = evaluation.score(None)
-    student = _Student(predictor.model, settings)
+    student = Student(
+        predictor.model, rank=settings.rank, rate=settings.learning_rate, seed=settings.seed
+    )
     best_adapter: Adapter | None = None
     sampler = CropSampler(training, [], seed=settings.seed)
-    name = "tiny" if base == "tiny" else Path(base).name
-    worse = step = 0
-    measured = time.monotonic()
-    while worse < settings.patience:
+    earlier = read_adapter(base) if base != "tiny" and is_adapter(base) else None
+    name, place = ("tiny", "") if base == "tiny" else (Path(base).name, os.path.abspath(base))
+    worse = step = measured = 0
+    share, proceed = 0.0, True
+    while worse < settings.patience and share < 1 and proceed:
         batch = sampler.batch(
             step, images=settings.images, prompts=settings.prompts, crop=settings.crop
         )
-        student.step(batch.to(predictor.device), step)
+        student.step(batch.to(predictor.device), step, share)
         step += 1
-        share = (time.monotonic() - started) / (60 * settings.minutes)
-        proceed = progress is None or progress(LearnProgress(min(1.0, share), step, before, best))
-        last = share >= 1 or not proceed
-        if last or time.monotonic() - measured > settings.seconds_between:
+        passed = (time.monotonic() - started) / (60 * settings.minutes)
+        share = min(1.0, max(passed, step / settings.steps if settings.steps else 0.0))
+        proceed = progress is None or progress(LearnProgress(share, step, before, best))
+        if int(share * settings.measurements) > measured or not proceed:
+            measured = int(share * settings.measurements)
             adapter = student.adapter(name, predictor.fingerprint)
             score = evaluation.score(adapter)
             worse = 0 if score > best else worse + 1
             if score > best:
                 best, best_adapter = score, adapter
-            measured = time.monotonic()
-        if last:
-            break
     seconds = time.monotonic() - started
     outcome = Learnt(out if best_adapter else None, before, best, *counts, step, seconds)
     if best_adapter is not None:
-        _write(replace(best_adapter, about=_card(outcome, samples, settings)), out)
+        about = _card(outcome, samples, settings)
+        learnt = replace(best_adapter, about=about, place=place)
+        _write(learnt if earlier is None else chain(earlier, learnt), out)
     return outcome
 
 
@@ -196,10 +197,13 @@ def _hold_out(
     samples: Sequence[Sample], seed: int
 ) -> tuple[list[Sample], list[tuple[Sample, int]], tuple[int, int]]:
     """Split objects into training and held-out ones, and remove the labels of the latter."""
-    samples = [
-        replace(s, labels=split_components(s.labels.astype(np.int32)), complete=False)
-        for s in samples
-    ]
+    for sample in samples:
+        if sample.labels.shape != sample.image.shape[:2]:
+            raise TrainingError(
+                f"the labels of {sample.name} have the shape {sample.labels.shape}. Expected "
+                f"{sample.image.shape[:2]}, as the image has. Give the labels of that image."
+            )
+    samples = [_by_component(sample) for sample in samples]
     objects = []
     for index, sample in enumerate(samples):
         areas = np.bincount(sample.labels.ravel())
@@ -223,6 +227,17 @@ def _hold_out(
     return training, held_out, (len(objects) - len(chosen), len(chosen))
 
 
+def _by_component(sample: Sample) -> Sample:
+    """Give every component of the labels its own id; clicks go to the one they begin on."""
+    labels = split_components(sample.labels.astype(np.int32))
+    clicks = {}
+    for number, made in sample.clicks.items():
+        if starts_in(made, sample.labels == number):
+            column, row = np.rint(made[0, :2]).astype(int)
+            clicks[int(labels[row, column])] = made
+    return replace(sample, labels=labels, complete=False, clicks=clicks)
+
+
 class _Evaluation:
     """Clicks on held-out objects, with the predictor that the product uses."""
 
@@ -232,21 +247,26 @@ class _Evaluation:
         self._fields = [self._field(sample, number) for sample, number in held_out[::step]]
 
     def score(self, adapter: Adapter | None) -> float:
-        """Return the mean IoU of one click per object, with or without an adapter."""
+        """Return the mean IoU of single clicks on the objects, with or without an adapter."""
         predictor = self._predictor
         if adapter is not None:
             model = copy.deepcopy(predictor.model)
             apply_adapter(model, predictor.fingerprint, adapter)
             predictor = Predictor(model, predictor.device, "float32", "in training")
-        scores = []
-        for image, mask in self._fields:
-            prediction = predictor.predict(predictor.encode(image), [central_point(mask)], [1])
-            predicted = prediction.masks[int(prediction.scores.argmax())]
-            scores.append((predicted & mask).sum() / (predicted | mask).sum())
+        scores: list[float] = []
+        for image, mask, first in self._fields:
+            features = predictor.encode(image)
+            rng = np.random.default_rng(len(scores))
+            for click in (first, *(random_point(mask, rng) for _ in range(_MORE_CLICKS))):
+                prediction = predictor.predict(features, [click], [1])
+                predicted = prediction.masks[int(prediction.scores.argmax())]
+                scores.append((predicted & mask).sum() / (predicted | mask).sum())
         return float(np.mean(scores))
 
-    def _field(self, sample: Sample, number: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-        """Crop the field of a click, enlarged if the object is large."""
+    def _field(
+        self, sample: Sample, number: int
+    ) -> tuple[NDArray[np.uint8], NDArray[np.bool_], NDArray[np.float32]]:
+        """Crop the field of a click, enlarged if the object is large; the user's own, if known."""
         mask = sample.labels == number
         rows, columns = np.nonzero(mask)
         spans = [(int(axis.min()), int(axis.max()) + 1) for axis in (rows, columns)]
@@ -257,77 +277,10 @@ class _Evaluation:
         for (start, stop), length in zip(spans, mask.shape, strict=True):
             first = min(max(0, (start + stop - side) // 2), max(0, length - side))
             field.append(slice(first, first + side))
-        return np.ascontiguousarray(sample.image[tuple(field)]), mask[tuple(field)]
-
-
-class _LowRank(nn.Module):
-    """Add the product of two thin matrices, initially zero, to a weight (out, in)."""
-
-    def __init__(self, weight: Tensor, rank: int) -> None:
-        super().__init__()
-        outputs, inputs = weight.shape
-        rank = min(rank, outputs, inputs)
-        self.up = nn.Parameter(torch.zeros(outputs, rank, device=weight.device))
-        self.down = nn.Parameter(torch.randn(rank, inputs, device=weight.device) / inputs**0.5)
-
-    def forward(self, weight: Tensor) -> Tensor:
-        """Return the changed weight."""
-        return weight + self.up @ self.down
-
-
-class _Student:
-    """A trainable copy of the model."""
-
-    def __init__(self, model: ClickModel, settings: LearnSettings) -> None:
-        torch.manual_seed(settings.seed)
-        self._settings = settings
-        self._model = copy.deepcopy(model)
-        whole = [*self._model.mask_decoder.parameters(), *self._model.prompt_encoder.parameters()]
-        self._whole = {n for n, p in self._model.named_parameters() if any(p is w for w in whole)}
-        for parameter in whole:
-            parameter.requires_grad_(True)
-        self._low_rank: dict[str, _LowRank] = {}
-        for name, part in list(self._model.trunk.named_modules()):
-            if isinstance(part, GridAttention | Mlp):
-                for child, linear in part.named_children():
-                    if isinstance(linear, nn.Linear):
-                        change = _LowRank(linear.weight, settings.rank)
-                        parametrize.register_parametrization(linear, "weight", change)
-                        self._low_rank[f"trunk.{name}.{child}.weight"] = change
-        self._network = TrainingModel(self._model, dense_weight=0.0).to(whole[0].device).train()
-        thin = [p for change in self._low_rank.values() for p in change.parameters()]
-        rate = settings.learning_rate
-        self._optimiser = torch.optim.AdamW(
-            [{"params": thin, "lr": rate}, {"params": whole, "lr": rate / 5}], weight_decay=0.01
-        )
-        self._rates = [group["lr"] for group in self._optimiser.param_groups]
-        self._parameters = [*thin, *whole]
-        self._generator = torch.Generator(whole[0].device).manual_seed(settings.seed)
-
-    def step(self, batch: Batch, number: int) -> None:
-        """Train on a batch."""
-        for group, rate in zip(self._optimiser.param_groups, self._rates, strict=True):
-            group["lr"] = rate * min(1.0, (number + 1) / _WARMUP)
-        corrections = _CORRECTIONS[number % len(_CORRECTIONS)]
-        loss, _ = self._network(batch, self._generator, corrections=corrections)
-        self._optimiser.zero_grad()
-        loss.backward()
-        norm = nn.utils.clip_grad_norm_(self._parameters, 1.0)
-        if torch.isfinite(norm):
-            self._optimiser.step()
-
-    def adapter(self, base: str, fingerprint: str) -> Adapter:
-        """Return the current state as an adapter."""
-        parameters = dict(self._model.named_parameters())
-        return Adapter(
-            base,
-            fingerprint,
-            {
-                n: (c.up.detach().clone(), c.down.detach().clone())
-                for n, c in self._low_rank.items()
-            },
-            {name: parameters[name].detach().clone() for name in self._whole},
-        )
+        made = sample.clicks.get(number)
+        click = central_point(mask) if made is None else made[0, :2]
+        moved = np.asarray(click - [field[1].start, field[0].start], np.float32)
+        return np.ascontiguousarray(sample.image[tuple(field)]), mask[tuple(field)], moved
 
 
 def _card(outcome: Learnt, samples: Sequence[Sample], settings: LearnSettings) -> dict[str, object]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -41,6 +41,8 @@ class Sample:
         Name of its set, sampled in proportion to the square root of its number of images.
     complete
         Whether every object is labelled, so that unlabelled pixels are background.
+    clicks
+        By label, the clicks with which a user made the object, see :mod:`sam3.training.recorded`.
     """
 
     image: NDArray[np.uint8]
@@ -49,6 +51,7 @@ class Sample:
     group: str
     domain: str = ""
     complete: bool = True
+    clicks: Mapping[int, NDArray[np.float32]] = field(default_factory=dict)
 
 
 def load_real(path: str | Path | None = None) -> tuple[list[Sample], list[Sample]]:
