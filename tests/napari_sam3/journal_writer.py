@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_sam3.core.drafts import Draft, Turn
-from napari_sam3.core.fields import Field
+from napari_sam3.core.fields import FieldOfView
 from napari_sam3.core.masks import PlaneMask
 from napari_sam3.core.objects import AcceptedObject
 from napari_sam3.core.operations import LabelChange, LabelWrite, Operation
@@ -38,7 +38,7 @@ def accepted(label: int, plane: PlaneIndex, bbox: tuple[int, int, int, int]) -> 
         area=(y1 - y0) * (x1 - x0),
         score=0.9,
         draft=Draft(label, turns, PlaneMask(y0, x0, np.eye(3, dtype=bool))),
-        field=Field(0, (0, 80), (0, 90), (0, 0), (0, 0)),
+        field=FieldOfView(0, (0, 80), (0, 90), (0, 0), (0, 0)),
         candidate=0,
         level=None,
         typical_size=None,

@@ -16,7 +16,7 @@ import numpy as np
 
 from napari_sam3.batch import Automatic, BatchPrompts, EndRules, Mode, Placed, Propagate, segment
 from napari_sam3.core.drafts import Draft, Turn
-from napari_sam3.core.fields import Field
+from napari_sam3.core.fields import FieldOfView
 from napari_sam3.core.masks import PlaneMask
 from napari_sam3.core.objects import AcceptedObject
 from napari_sam3.core.operations import LabelChange, LabelWrite, Operation
@@ -55,7 +55,7 @@ def _object(label: int, **values: object) -> AcceptedObject:
             PlaneMask(2, 3, np.eye(4, dtype=bool)),
             label,
         ),
-        field=Field(-1, (0, 60), (3, 80), (0, 1), (5, 5)),
+        field=FieldOfView(-1, (0, 60), (3, 80), (0, 1), (5, 5)),
         candidate=2,
         level=None,
         typical_size=None,

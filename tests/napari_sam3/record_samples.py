@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from napari_sam3.core.drafts import Draft, Turn
-from napari_sam3.core.fields import Field
+from napari_sam3.core.fields import FieldOfView
 from napari_sam3.core.masks import PlaneMask
 from napari_sam3.core.objects import AcceptedObject
 from napari_sam3.core.operations import Kind, LabelWrite, Operation
@@ -83,7 +83,7 @@ drafts = st.builds(
 )
 spans = st.tuples(PIXEL, PIXEL).map(lambda span: (min(span), max(span)))
 model_fields = st.builds(
-    Field, st.integers(-2, 12), spans, spans, st.tuples(PIXEL, PIXEL), st.tuples(PIXEL, PIXEL)
+    FieldOfView, st.integers(-2, 12), spans, spans, st.tuples(PIXEL, PIXEL), st.tuples(PIXEL, PIXEL)
 )
 renderings = st.builds(
     Rendering,

@@ -31,7 +31,7 @@ def state(widget: Any) -> Any:
         "scale": binding.labels.scale.tolist(),
         "objects": [(one.id, one.category, one.prompts.points) for one in objects],
         "table": table[["index", "class", "score", "time"]].values.tolist(),
-        "hand": [(one.prompts.points, one.prompts.labels) for one in session.hand.drafts],
+        "hand": [(one.prompts.points, one.prompts.labels) for one in session.draft_set.drafts],
         "points": np.round(binding.points.data, 1).tolist(),
         "operations": [one.kind for one in session.operations_in(binding.labels.unique_id)],
         "start": session.starts.get(binding.labels.unique_id),

@@ -18,7 +18,7 @@ from napari_sam3.core.objects import Instance
 from napari_sam3.core.planes import ContrastLimits, PlaneIndex
 from napari_sam3.core.prompts import PromptSet
 from napari_sam3.core.rendering import PlaneImage
-from napari_sam3.images.plane_image import at_hand
+from napari_sam3.images.plane_image import load_if_small
 from napari_sam3.inference.answers import answer
 from napari_sam3.inference.automatic.find import Found, find_objects, merge_found, paint_order
 from napari_sam3.inference.cache import Control, EmbeddingCache, EncodingStopped
@@ -132,7 +132,7 @@ class UnitRunner:
         """Read a plane, or open it if it is large or a pyramid; raises ImageError."""
         image = self.job.image.open()
         try:
-            return at_hand(image.rendered(plane_index(position), self.job.contrast))
+            return load_if_small(image.rendered(plane_index(position), self.job.contrast))
         except ImageError:
             raise
         except Exception as error:  # readers of files raise errors of any type

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from .masks import PlaneMask
 from .prompts import Box, PromptSet
 
-__all__ = ["Draft", "Hand", "Turn"]
+__all__ = ["Draft", "DraftSet", "Turn"]
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class Draft:
 
 
 @dataclass(frozen=True, eq=False)
-class Hand:
+class DraftSet:
     """All drafts on one plane.
 
     Parameters
@@ -136,21 +136,21 @@ class Hand:
         """Return a draft by its number."""
         return next((draft for draft in self.drafts if draft.number == number), None)
 
-    def with_draft(self, draft: Draft) -> Hand:
+    def with_draft(self, draft: Draft) -> DraftSet:
         """Return the set with a draft added or replaced, as the current one."""
         if self.get(draft.number) is None:
-            return Hand((*self.drafts, draft), draft.number)
+            return DraftSet((*self.drafts, draft), draft.number)
         drafts = tuple(draft if one.number == draft.number else one for one in self.drafts)
-        return Hand(drafts, draft.number)
+        return DraftSet(drafts, draft.number)
 
-    def without(self, number: int | None) -> Hand:
+    def without(self, number: int | None) -> DraftSet:
         """Return the set without a draft; the last remaining one becomes the current one."""
         drafts = tuple(draft for draft in self.drafts if draft.number != number)
         if self.current != number:
-            return Hand(drafts, self.current)
-        return Hand(drafts, drafts[-1].number if drafts else None)
+            return DraftSet(drafts, self.current)
+        return DraftSet(drafts, drafts[-1].number if drafts else None)
 
-    def same_as(self, other: Hand) -> bool:
+    def same_as(self, other: DraftSet) -> bool:
         """Whether both hold the same drafts."""
         pairs = zip(self.drafts, other.drafts, strict=False)
         return len(self.drafts) == len(other.drafts) and all(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from .fields import Field, central_span, field_of_spans, field_side, field_spans, top_level
+from .fields import FieldOfView, central_span, field_of_spans, field_side, field_spans, top_level
 
 __all__ = ["FieldGrid", "fields_over"]
 
@@ -32,7 +32,7 @@ class FieldGrid:
         """Return the number of fields."""
         return len(self.rows) * len(self.columns)
 
-    def __iter__(self) -> Iterator[Field]:
+    def __iter__(self) -> Iterator[FieldOfView]:
         """Yield the fields."""
         for rows in self.rows:
             for columns in self.columns:

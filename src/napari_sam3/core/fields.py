@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FINEST_LEVEL",
-    "Field",
+    "FieldOfView",
     "FieldSizes",
     "central_span",
     "choose_field",
@@ -81,7 +81,7 @@ class HasPlace(Protocol):
 
 
 @dataclass(frozen=True)
-class Field:
+class FieldOfView:
     """A region of a plane that is encoded at once.
 
     ::
@@ -174,7 +174,7 @@ def top_level(shape: Shape, resolution: int) -> int:
     return level
 
 
-def fields_of_level(shape: Shape, resolution: int, level: int) -> tuple[Field, ...]:
+def fields_of_level(shape: Shape, resolution: int, level: int) -> tuple[FieldOfView, ...]:
     """Return all fields of a level in row-major order; together they cover the plane.
 
     Parameters
@@ -200,7 +200,7 @@ def choose_field(
     config: FieldSizes,
     level: int | None = None,
     typical_size: float | None = None,
-) -> Field:
+) -> FieldOfView:
     """Choose the field for an object's prompts.
 
     Parameters
@@ -218,7 +218,7 @@ def choose_field(
 
     Returns
     -------
-    Field
+    FieldOfView
         The lowest suitable level at which a field holds all prompts with a margin, and there the
         field in which they are most central. The top level has one field, the whole plane.
     """
@@ -233,7 +233,7 @@ def choose_field(
         level += 1
 
 
-def field_holds(field: Field, prompts: HasPlace, plane_shape: Shape) -> bool:
+def field_holds(field: FieldOfView, prompts: HasPlace, plane_shape: Shape) -> bool:
     """Tell whether all prompts lie in a field, with a margin to its borders inside the plane."""
     x0, y0, x1, y1 = prompts.bounds
     return all(
@@ -247,7 +247,7 @@ def field_holds(field: Field, prompts: HasPlace, plane_shape: Shape) -> bool:
 
 
 def touches_inner_border(
-    mask: npt.NDArray[np.bool_] | PlaneMask, field: Field, plane_shape: Shape
+    mask: npt.NDArray[np.bool_] | PlaneMask, field: FieldOfView, plane_shape: Shape
 ) -> bool:
     """Tell whether an object is cut off by its field rather than by the edge of the plane.
 
@@ -255,7 +255,7 @@ def touches_inner_border(
     ----------
     mask : ndarray of bool or PlaneMask
         Mask of the encoded image, or already converted to the plane.
-    field : Field
+    field : FieldOfView
         Field of the mask.
     plane_shape : tuple of int
         (height, width) of the plane in px.
@@ -274,7 +274,7 @@ def touches_inner_border(
 
 
 def resample_logits(
-    logits: npt.NDArray[np.float32], old: Field, new: Field
+    logits: npt.NDArray[np.float32], old: FieldOfView, new: FieldOfView
 ) -> npt.NDArray[np.float32]:
     """Convert a C x L x L mask prompt from one field to another.
 
@@ -290,7 +290,7 @@ def resample_logits(
     return np.asarray(rows @ logits @ columns.T, np.float32)
 
 
-def mask_logits(mask: PlaneMask, field: Field, size: int) -> npt.NDArray[np.float32]:
+def mask_logits(mask: PlaneMask, field: FieldOfView, size: int) -> npt.NDArray[np.float32]:
     """Convert a mask of the plane to a mask prompt (1 x size x size) for a field.
 
     The logit of each low-resolution pixel depends on the fraction of it that the mask covers, from
@@ -360,7 +360,7 @@ def _starting_level(prompts: HasPlace, config: FieldSizes, typical_size: float |
     return level
 
 
-def most_central_field(shape: Shape, bounds: Box, resolution: int, level: int) -> Field:
+def most_central_field(shape: Shape, bounds: Box, resolution: int, level: int) -> FieldOfView:
     """Return the field of a level in which ``bounds`` (x0, y0, x1, y1) are most central."""
     side = field_side(resolution, level)
     x0, y0, x1, y1 = bounds
@@ -385,13 +385,13 @@ def field_spans(length: int, side: int) -> list[tuple[int, int]]:
     ]
 
 
-def field_of_spans(level: int, rows: tuple[int, int], columns: tuple[int, int]) -> Field:
+def field_of_spans(level: int, rows: tuple[int, int], columns: tuple[int, int]) -> FieldOfView:
     """Return the field of two spans, padded if it is too elongated."""
     height, width = rows[1] - rows[0], columns[1] - columns[0]
     longest = max(height, width)
     shortest = math.ceil(longest / MAX_ASPECT)
     shortest = min(shortest, max(1, MAX_PADDED_PIXELS // longest))
-    return Field(level, rows, columns, _padding(height, shortest), _padding(width, shortest))
+    return FieldOfView(level, rows, columns, _padding(height, shortest), _padding(width, shortest))
 
 
 def _padding(length: int, shortest: int) -> tuple[int, int]:

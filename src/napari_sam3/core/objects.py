@@ -6,7 +6,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 
 from .drafts import Draft
-from .fields import Field
+from .fields import FieldOfView
 from .masks import PlaneMask
 from .prompts import PromptSet
 from .rendering import Rendering
@@ -32,8 +32,8 @@ class AcceptedObject:
         The model's estimate of the IoU of the whole mask.
     draft : Draft
         Its prompts; without turns and seed if the object was propagated from another plane.
-    field : Field
-        Field of the prediction; for an object of a batch, the bounding box of its pixels.
+    field : FieldOfView
+        Field of view of the prediction; for an object of a batch, the bounding box of its pixels.
     candidate : int
         Index of the chosen mask among the model's.
     level : int, optional
@@ -56,7 +56,7 @@ class AcceptedObject:
     area: int
     score: float
     draft: Draft
-    field: Field
+    field: FieldOfView
     candidate: int
     level: int | None
     typical_size: float | None

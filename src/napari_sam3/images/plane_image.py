@@ -36,7 +36,7 @@ from .reading import (
     to_level,
 )
 
-__all__ = ["ArrayPlane", "Channel", "RenderedPlane", "at_hand"]
+__all__ = ["ArrayPlane", "Channel", "RenderedPlane", "load_if_small"]
 
 # Larger regions of lazy data are read in strips if they are requested at a lower resolution.
 STRIP_BYTES = 64_000_000
@@ -315,7 +315,7 @@ class RenderedPlane:
             return self._limits
 
 
-def at_hand(plane: RenderedPlane) -> RenderedPlane | ArrayPlane:
+def load_if_small(plane: RenderedPlane) -> RenderedPlane | ArrayPlane:
     """Return the plane in memory, or unchanged if it is large or a pyramid. Raises ImageError."""
     height, width = plane.shape
     if plane.has_levels or height * width * plane.pixel_bytes > STRIP_BYTES:

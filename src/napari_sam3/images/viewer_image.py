@@ -14,11 +14,11 @@ from .contrast import ImageContrast
 from .lazy import LazyImage
 from .plane_image import Channel, RenderedPlane
 
-__all__ = ["SeenChannel", "SeenImage"]
+__all__ = ["ViewerChannel", "ViewerImage"]
 
 
 @dataclass(frozen=True, eq=False)
-class SeenChannel:
+class ViewerChannel:
     """Channel of an image of the viewer, on any plane.
 
     Parameters
@@ -47,12 +47,12 @@ class SeenChannel:
 
 
 @dataclass(frozen=True, eq=False)
-class SeenImage(LazyImage):
+class ViewerImage(LazyImage):
     """Image for a batch: planes, contrast and channels as the viewer shows them.
 
     Parameters
     ----------
-    channels : tuple of SeenChannel or None
+    channels : tuple of ViewerChannel or None
         One channel in grey or its own colours, or up to three as red, green and blue. None is
         black.
     plane_axes : tuple of int
@@ -62,7 +62,7 @@ class SeenImage(LazyImage):
         Contrast and channels as plain values, if they differ from those of the image's file.
     """
 
-    channels: tuple[SeenChannel | None, ...] = ()
+    channels: tuple[ViewerChannel | None, ...] = ()
     plane_axes: tuple[int, int] = (0, 1)
     look: Mapping[str, Any] | None = None
     _rendered: dict[PlaneIndex, RenderedPlane] = field(default_factory=dict, repr=False)

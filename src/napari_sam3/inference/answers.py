@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from napari_sam3.core.drafts import Draft
 from napari_sam3.core.fields import (
-    Field,
+    FieldOfView,
     choose_field,
     field_holds,
     field_side,
@@ -78,7 +78,7 @@ def answer(
 
 
 #: A mask of the plane, or a field and its logits.
-_MaskPrompt = PlaneMask | tuple[Field, npt.NDArray[np.float32]] | None
+_MaskPrompt = PlaneMask | tuple[FieldOfView, npt.NDArray[np.float32]] | None
 
 
 class _Task:
@@ -97,7 +97,7 @@ class _Task:
         self._best: ObjectPrediction | None = None
         self._unsure: list[ObjectPrediction] = []
         self._before: _MaskPrompt = None
-        self.region: Field
+        self.region: FieldOfView
         for known in question.known:
             if (
                 known.predicted
@@ -208,7 +208,7 @@ class _Task:
             return PlaneMask.from_outline(outline, self._shape)
         return (last.field, last.logits) if last is not None else self._draft.seed
 
-    def _first_field(self) -> Field:
+    def _first_field(self) -> FieldOfView:
         """Return the field of the last turn if it contains the prompts, else a new one."""
         question, last, level = self._question, self._last, self._question.level
         if last is not None and level is None:

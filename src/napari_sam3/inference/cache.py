@@ -16,7 +16,7 @@ import numpy.typing as npt
 from .store import StoreError
 
 if TYPE_CHECKING:
-    from napari_sam3.core.fields import Field
+    from napari_sam3.core.fields import FieldOfView
     from napari_sam3.core.rendering import PlaneImage
     from sam3.predictor import ImageFeatures, Predictor
 
@@ -157,7 +157,7 @@ class EmbeddingCache:
 
     def encode_field(
         self,
-        region: Field,
+        region: FieldOfView,
         plane: PlaneImage,
         predictor: Predictor,
         control: Control,
@@ -170,7 +170,7 @@ class EmbeddingCache:
 
         Parameters
         ----------
-        region : Field
+        region : FieldOfView
             Part of the plane.
         plane : PlaneImage
             Plane that its pixels are read from.
@@ -251,12 +251,14 @@ class EmbeddingCache:
             with self._lock:
                 self._problem = error
 
-    def _known_key(self, region: Field, plane: PlaneImage, predictor: Predictor) -> str | None:
+    def _known_key(
+        self, region: FieldOfView, plane: PlaneImage, predictor: Predictor
+    ) -> str | None:
         with self._lock:
             return self._names.get(plane, {}).get((region, _model_name(predictor)))
 
     def _remember_key(
-        self, key: str, region: Field, plane: PlaneImage, predictor: Predictor
+        self, key: str, region: FieldOfView, plane: PlaneImage, predictor: Predictor
     ) -> None:
         # Pixels in memory are cheap to hash again, and may change in place.
         if plane.is_lazy:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from napari_sam3.core.field_grid import FieldGrid, fields_over
-from napari_sam3.core.fields import FINEST_LEVEL, Field, FieldSizes
+from napari_sam3.core.fields import FINEST_LEVEL, FieldOfView, FieldSizes
 from napari_sam3.core.planes import ContrastLimits, PlaneIndex
 from napari_sam3.core.rendering import PlaneImage
 from napari_sam3.images.lazy import LazyImage
@@ -53,7 +53,7 @@ class Plan:
         """Number of fields."""
         return len(self.planes) * len(self.grid)
 
-    def __iter__(self) -> Iterator[tuple[PlaneImage, Field]]:
+    def __iter__(self) -> Iterator[tuple[PlaneImage, FieldOfView]]:
         """Yield the fields, plane by plane. Extracting a field reads its pixels."""
         for plane in self.planes:
             rendered = RenderedPlane(self.image.channel(plane, self.contrast))

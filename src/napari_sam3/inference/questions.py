@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_sam3.core.drafts import Draft
-from napari_sam3.core.fields import Field
+from napari_sam3.core.fields import FieldOfView
 from napari_sam3.core.masks import PlaneMask
 from napari_sam3.core.prompts import PromptSet
 from napari_sam3.core.rendering import PlaneImage
@@ -55,8 +55,8 @@ class ObjectPrediction:
     ----------
     draft : Draft
         Predicted draft.
-    field : Field
-        Field of the prediction.
+    field : FieldOfView
+        Field of view of the prediction.
     candidates : tuple of Candidate
         Three candidates for a single click, else one.
     index : int
@@ -70,7 +70,7 @@ class ObjectPrediction:
     """
 
     draft: Draft
-    field: Field
+    field: FieldOfView
     candidates: tuple[Candidate, ...]
     index: int
     level: int | None = None
@@ -81,7 +81,7 @@ class ObjectPrediction:
     def of_label(cls, draft: Draft, mask: PlaneMask, score: float = 1.0) -> ObjectPrediction:
         """Make a prediction that shows a reopened label unchanged."""
         rows, columns = mask.region
-        place = Field(0, (rows.start, rows.stop), (columns.start, columns.stop))
+        place = FieldOfView(0, (rows.start, rows.stop), (columns.start, columns.stop))
         shown = Candidate(mask, score, np.zeros((1, 0, 0), np.float32))
         return cls(draft, place, (shown,), 0, predicted=False)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from napari_sam3.core.planes import PlaneIndex
 from napari_sam3.images.identity import ImageIdentity
-from napari_sam3.images.viewer_image import SeenImage
+from napari_sam3.images.viewer_image import ViewerImage
 from napari_sam3.labels.targets import LabelTarget
 from sam3.errors import Sam3Error
 
@@ -199,7 +199,7 @@ class Binding:
         """Read the prompts on any plane, object by object."""
         return self.sync.prompts.read(plane)
 
-    def snapshot(self) -> SeenImage:
+    def snapshot(self) -> ViewerImage:
         """Return the image as the model sees it now, with all its planes, for any thread."""
         self._plane.ensure()
         return self._plane.source.snapshot()
@@ -366,11 +366,11 @@ class Binding:
 
     def finish_object(self) -> bool:
         """Accept what is in hand, if there is anything; False if that was not possible."""
-        before = self.session.hand
+        before = self.session.draft_set
         if not any(draft.has_target for draft in before.drafts):
             return True
         self._guard(self.session.accept)
-        return not self.session.hand.same_as(before)
+        return not self.session.draft_set.same_as(before)
 
     def next_click(self, foreground: bool) -> None:
         """Set what the next point that napari adds will be."""

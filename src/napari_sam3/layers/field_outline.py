@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image, Layer, Shapes
 
-    from napari_sam3.core.fields import Field
+    from napari_sam3.core.fields import FieldOfView
     from napari_sam3.core.planes import PlaneIndex
 
     from .tools import Tools
@@ -52,12 +52,12 @@ class FieldOutline:
             self._layer = None
         return self._layer
 
-    def show(self, field: Field | None, plane: PlaneIndex | None) -> None:
+    def show(self, field: FieldOfView | None, plane: PlaneIndex | None) -> None:
         """Draw the outline of a field of a plane; nothing of None. The active layer stays active.
 
         Parameters
         ----------
-        field : Field, optional
+        field : FieldOfView, optional
             In px of the plane.
         plane : PlaneIndex, optional
             Plane of the image.
@@ -95,7 +95,7 @@ class FieldOutline:
         return layer
 
 
-def _corners(field: Field, plane: PlaneIndex) -> npt.NDArray[np.float64]:
+def _corners(field: FieldOfView, plane: PlaneIndex) -> npt.NDArray[np.float64]:
     """Return the corners (4 x D) of a field, on the outer edges of its pixels."""
     (top, bottom), (left, right) = field.rows, field.columns
     corners = np.zeros((4, plane.ndim))

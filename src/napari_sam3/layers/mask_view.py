@@ -57,7 +57,7 @@ class MaskView:
         """Show the present masks of the session on a plane."""
         if "preview" in self._layers.missing:
             return
-        shown, current = self._session.shown, self._session.hand.current
+        shown, current = self._session.shown, self._session.draft_set.current
         ranked = sorted(shown, key=lambda one: one.draft.number == current)
         self._preview.show(((one.mask, one.draft.number == current) for one in ranked), plane)
         drafts = (one.draft for one in ranked)

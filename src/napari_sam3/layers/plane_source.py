@@ -14,7 +14,7 @@ from napari_sam3.core.errors import LayerError
 from napari_sam3.core.planes import ContrastLimits, PlaneIndex
 from napari_sam3.images.contrast import ImageContrast, channel_axes
 from napari_sam3.images.plane_image import Channel, RenderedPlane
-from napari_sam3.images.viewer_image import SeenChannel, SeenImage
+from napari_sam3.images.viewer_image import ViewerChannel, ViewerImage
 from sam3.errors import Sam3Error
 
 from .coordinates import displacement, shown_plane, to_data, to_world
@@ -178,7 +178,7 @@ class PlaneSource:
             )
         )
 
-    def snapshot(self) -> SeenImage:
+    def snapshot(self) -> ViewerImage:
         """Return all planes as the model sees them now, to be used on any thread.
 
         Raises
@@ -192,7 +192,7 @@ class PlaneSource:
         channels = tuple(
             None
             if choice is None
-            else SeenChannel(
+            else ViewerChannel(
                 pixels_of(choice.layer),
                 choice.layer.rgb,
                 choice.layer.multiscale,
@@ -204,11 +204,11 @@ class PlaneSource:
             for choice in self.channels
         )
         data = pixels_of(image)
-        alone = SeenChannel(data, image.rgb, image.multiscale, self._limits(image, None, 0))
+        alone = ViewerChannel(data, image.rgb, image.multiscale, self._limits(image, None, 0))
         placed = {
             name: getattr(image, name) for name in ("axis_labels", "units", "scale", "translate")
         }
-        return SeenImage(
+        return ViewerImage(
             data,
             image.rgb,
             image.multiscale,
@@ -219,7 +219,7 @@ class PlaneSource:
         )
 
     def _look(
-        self, channels: tuple[SeenChannel | None, ...], plane: PlaneIndex
+        self, channels: tuple[ViewerChannel | None, ...], plane: PlaneIndex
     ) -> dict[str, Any] | None:
         """Say how the image is seen, if not as its file would be."""
         if not self.channels and self.contrast == "image" and plane.axes[0] == plane.ndim - 2:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_sam3.core.drafts import Hand
+from napari_sam3.core.drafts import DraftSet
 from napari_sam3.core.planes import PlaneIndex, nearest
 from napari_sam3.core.prompts import (
     DECIMALS,
@@ -176,14 +176,14 @@ class PromptLayers:
                 self._shape_numbers.put(dict(zip(found.shapes, numbers[count:], strict=True)))
         self._homes |= dict.fromkeys(numbers, found.plane)
 
-    def write(self, plane: PlaneIndex, hand: Hand, *, show: bool) -> None:
-        """Make the layers hold exactly the prompts of a hand on a plane; other planes stay."""
+    def write(self, plane: PlaneIndex, draft_set: DraftSet, *, show: bool) -> None:
+        """Make the layers hold exactly the prompts of a plane; other planes stay."""
         with self._quietly():
             self._show_numbers(show)
-            self._write_points(plane, hand)
+            self._write_points(plane, draft_set)
             here = (bool(on_plane(corners, plane).all()) for corners, _ in self._shapes(plane))
             self._remove_shapes(np.flatnonzero(list(here)).tolist())
-            for draft in hand.drafts:
+            for draft in draft_set.drafts:
                 prompts = draft.prompts
                 if prompts.outline:
                     rows = [_row(plane, y, x) for x, y in prompts.outline]
@@ -192,7 +192,7 @@ class PromptLayers:
                     self._add_shape(plane, _corners(plane, prompts.box), "rectangle", draft.number)
             self.polarity.refresh_symbols(self.polarity.values())
         self._homes = {n: home for n, home in self._homes.items() if home != plane}
-        self._homes |= {draft.number: plane for draft in hand.drafts}
+        self._homes |= {draft.number: plane for draft in draft_set.drafts}
 
     def sketch(self, plane: PlaneIndex, box: Box | None, last: int | None) -> int | None:
         """Draw a box that is not a prompt yet, in place of the sketch at an index."""
@@ -221,14 +221,14 @@ class PromptLayers:
             self._point_numbers.show()
             self._shape_numbers.show()
 
-    def _write_points(self, plane: PlaneIndex, hand: Hand) -> None:
+    def _write_points(self, plane: PlaneIndex, draft_set: DraftSet) -> None:
         points = self.points
         rows = self._rows_of_points(plane, self._point_numbers.values())
         points.selected_data = set()
         points.remove(np.flatnonzero(on_plane(rows, plane)).tolist())
         owned = [
             (draft.number, x, y, label)
-            for draft in hand.drafts
+            for draft in draft_set.drafts
             for (x, y), label in zip(draft.prompts.points, draft.prompts.labels, strict=True)
         ]
         if not owned:

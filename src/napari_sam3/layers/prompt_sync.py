@@ -104,7 +104,7 @@ class PromptSync:
         found = self.layers.read(plane, drawn=drawn)
         objects, numbers = self._group(found)
         self.layers.mark(found, numbers, show=self._several)
-        if not objects and not self._session.hand_on(self._plane.source.key(plane)).drafts:
+        if not objects and not self._session.draft_set_on(self._plane.source.key(plane)).drafts:
             return
         # What was refused is refused once.
         asked = self._plane.visit, list(objects.values())
@@ -112,7 +112,7 @@ class PromptSync:
             return
         self._refused = asked
         self._plane.ensure()
-        if objects != _asked(self._session.hand.drafts):
+        if objects != _asked(self._session.draft_set.drafts):
             self._taken = plane, objects
             try:
                 self._session.set_objects(objects)
@@ -127,18 +127,21 @@ class PromptSync:
 
     def _group(self, found: PlaneRows) -> tuple[dict[int, PromptSet], list[int]]:
         """Return the prompts of each object, and the number of each row's object."""
-        session, hand = self._session, self._session.hand_on(self._plane.source.key(found.plane))
+        session, draft_set = (
+            self._session,
+            self._session.draft_set_on(self._plane.source.key(found.plane)),
+        )
         # Rows with numbers of other planes were pasted: what was one object there is one here.
         new: dict[int, int] = {0: 0}
         rows = []
         for row in found.rows:
             number = row.number
-            if hand.get(number) is None:
+            if draft_set.get(number) is None:
                 if number not in new:
                     new[number] = session.new_number() if self._several else 0
                 number = new[number]
             rows.append(PromptRow(row.prompts, number))
-        return group_rows(rows, session.mode, hand, session.draft_at, session.new_number)
+        return group_rows(rows, session.mode, draft_set, session.draft_at, session.new_number)
 
     @property
     def _several(self) -> bool:
@@ -152,7 +155,7 @@ class PromptSync:
 
     def show_all(self) -> None:
         """Show the session's prompts on all planes."""
-        for key in self._session.all_hands():
+        for key in self._session.draft_sets():
             self.show(key)
 
     def show(self, key: Hashable) -> None:
@@ -161,9 +164,9 @@ class PromptSync:
             return
         if self._layer_set.missing:
             return
-        hand = self._session.hand_on(key)
-        if self._held(key.plane) != _asked(hand.drafts):
-            self.layers.write(key.plane, hand, show=self._several)
+        draft_set = self._session.draft_set_on(key)
+        if self._held(key.plane) != _asked(draft_set.drafts):
+            self.layers.write(key.plane, draft_set, show=self._several)
         self._refused = None
 
     def _held(self, plane: PlaneIndex) -> dict[int, PromptSet] | None:
@@ -203,7 +206,7 @@ class PromptSync:
             return
         if self._session.mode == "one":
             # One object has one box: the new one takes the old one's place.
-            self.layers.drop_boxes(plane, self._session.hand.current, index)
+            self.layers.drop_boxes(plane, self._session.draft_set.current, index)
         self.take(drawn=True)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from napari_sam3.core.errors import NothingThereError
 from napari_sam3.core.planes import PlaneIndex
-from napari_sam3.images.plane_image import at_hand
+from napari_sam3.images.plane_image import load_if_small
 from napari_sam3.session.stacks import Made, PlaneStack, planes_along
 
 from .label_layer import image_shape
@@ -107,7 +107,7 @@ class Propagation:
         seen, last = self._plane.source.snapshot(), (len(shape) - 2, len(shape) - 1)
 
         def image(index: int) -> PlaneImage:
-            return at_hand(seen.rendered(PlaneIndex(last, indices[index].index)))
+            return load_if_small(seen.rendered(PlaneIndex(last, indices[index].index)))
 
         return PlaneStack(
             Made(image, len(indices)), [self._store.plane(index) for index in indices]

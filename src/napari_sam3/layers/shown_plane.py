@@ -121,7 +121,7 @@ class ShownPlane:
         target = self._store.plane(plane)
         self._session.set_plane(self.source.rendered(), self.source.key(plane), target)
         self._current = True
-        if any(draft.has_target for draft in self._session.hand.drafts):
+        if any(draft.has_target for draft in self._session.draft_set.drafts):
             self._session.predict()
 
     def go_to(self, key: Hashable) -> bool:

@@ -126,7 +126,7 @@ class LayerSync:
         self.masks.show(self.plane.index)
 
     def renew_plane(self) -> None:
-        """Hand the plane shown to the session anew."""
+        """Pass the current plane to the session again."""
         self.plane.outdate()
         self._guard(self.plane.ensure)
 

@@ -29,7 +29,7 @@ from .workers import ThreadRunner
 if TYPE_CHECKING:
     from napari_sam3.batch import BatchControl, EndRules, Mode, PlaneResult
     from napari_sam3.batch.progress import Pace
-    from napari_sam3.images.viewer_image import SeenImage
+    from napari_sam3.images.viewer_image import ViewerImage
     from napari_sam3.inference.automatic.settings import AutomaticSettings
     from napari_sam3.inference.models import ModelHandle
     from napari_sam3.layers.binding import Binding
@@ -293,7 +293,7 @@ class _Run:
     """One batch, and what came of it so far."""
 
     binding: Binding
-    seen: SeenImage
+    seen: ViewerImage
     pieces: _Pieces
     control: BatchControl
     writing: BatchWriting
@@ -328,7 +328,7 @@ class _Pieces:
     def __init__(
         self,
         results: Generator[PlaneResult, None, None],
-        seen: SeenImage,
+        seen: ViewerImage,
         model: ModelHandle,
         control: BatchControl,
     ) -> None:

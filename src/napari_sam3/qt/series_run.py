@@ -173,7 +173,7 @@ class SeriesRun(QObject):
     def _save_and_go(self, go: Callable[[], None], forward: bool) -> None:
         if self.saving.bound() is None:
             go()
-        elif not (forward and any(one.has_target for one in self._session.hand.drafts)):
+        elif not (forward and any(one.has_target for one in self._session.draft_set.drafts)):
             self._busy = True
             left = partial(self._on_left, go, forward)
             self.saving.write(self.saving.work(), left, self._on_not_left, whole=True)

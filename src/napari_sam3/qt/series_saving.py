@@ -140,7 +140,7 @@ class SeriesSaving(QObject):
         series, binding = self._series, self.bound()
         if series is None or binding is None:
             return False
-        if self.settled or not (self.dirty or binding.session.hand.drafts):
+        if self.settled or not (self.dirty or binding.session.draft_set.drafts):
             return True
         self._files.wait()
         work = self.work()

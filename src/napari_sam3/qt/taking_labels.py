@@ -46,4 +46,4 @@ def _is_untouched(binding: Binding) -> bool:
     if not is_made_for(labels, binding.image) or labels.multiscale:
         return False
     done = session.has_step(binding.sync.owns) or session.has_step(binding.sync.owns, undone=True)
-    return not done and not session.hand.drafts and not np.any(labels.data)
+    return not done and not session.draft_set.drafts and not np.any(labels.data)

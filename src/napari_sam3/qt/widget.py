@@ -159,7 +159,7 @@ class SegmentWidget(QWidget):
         self.options.show_device(describe_predictor(predictor))
         self._show_news()
         self._prepare()
-        if self.binding is not None and any(d.has_target for d in self.session.hand.drafts):
+        if self.binding is not None and any(d.has_target for d in self.session.draft_set.drafts):
             self.guard(self.session.predict)
 
     def wait(self, seconds: float | None = None) -> bool:
@@ -381,7 +381,7 @@ class SegmentWidget(QWidget):
         missing = binding.layers.missing if binding else ()
         panel.show_way_back(restore=bool(missing), listen=bool(binding and not binding.listening))
         panel.object.setText(describe_mask(session, binding))
-        drafts = session.hand.drafts if binding is not None else ()
+        drafts = session.draft_set.drafts if binding is not None else ()
         panel.buttons["accept"].setEnabled(any(draft.has_target for draft in drafts))
         panel.buttons["reject"].setEnabled(bool(drafts))
         for name in ("undo", "redo"):

@@ -17,7 +17,7 @@ from typing import Annotated, Literal
 from typing_extensions import TypedDict
 
 from napari_sam3.core.classes import LabelClass
-from napari_sam3.core.drafts import Hand
+from napari_sam3.core.drafts import DraftSet
 from napari_sam3.core.objects import AcceptedObject
 from napari_sam3.core.operations import Kind, LabelWrite, Policy
 from napari_sam3.core.planes import PlaneIndex
@@ -59,7 +59,7 @@ class PlaneDrafts:
     """Drafts of a plane, with its key."""
 
     key: Hashable
-    hand: Hand
+    hand: DraftSet  # named as in the file
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +87,7 @@ class SavedStep:
     ----------
     key : hashable
         Key of the plane.
-    before, after : Hand
+    before, after : DraftSet
         Drafts on that plane.
     wrote : bool
         Whether the step wrote to labels, or changed drafts only.
@@ -117,8 +117,8 @@ class SavedStep:
     """
 
     key: Hashable
-    before: Hand
-    after: Hand
+    before: DraftSet
+    after: DraftSet
     wrote: bool
     edits: tuple[SavedEdit, ...]
     links: tuple[SavedLink, ...]
@@ -195,7 +195,7 @@ class SavedSession:
 
 
 @record
-class _HandRecord(TypedDict):
+class _DraftSetRecord(TypedDict):
     drafts: Annotated[tuple[DraftPart, ...], LIST]
     current: Int | None
 
@@ -203,7 +203,7 @@ class _HandRecord(TypedDict):
 @record
 class _DraftsRecord(TypedDict):
     key: KeyPart
-    hand: Annotated[Hand, Parts(_HandRecord)]
+    hand: Annotated[DraftSet, Parts(_DraftSetRecord)]
 
 
 @record
@@ -230,8 +230,8 @@ _Links = Annotated[tuple[Annotated[SavedLink, Parts(_LinkRecord)], ...], LIST]
 @record
 class _StepRecord(TypedDict):
     key: KeyPart
-    before: Annotated[Hand, Parts(_HandRecord)]
-    after: Annotated[Hand, Parts(_HandRecord)]
+    before: Annotated[DraftSet, Parts(_DraftSetRecord)]
+    after: Annotated[DraftSet, Parts(_DraftSetRecord)]
     wrote: bool
     edits: Annotated[tuple[Annotated[SavedEdit, Parts(_EditRecord)], ...], LIST]
     links: _Links

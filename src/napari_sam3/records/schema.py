@@ -166,7 +166,7 @@ class _FieldRecord(TypedDict):
 
 IdentityPart = Annotated[ImageIdentity, Parts(_IdentityRecord)]
 _RenderingPart = Annotated[Rendering, Parts(_RenderingRecord)]
-_FieldPart = Annotated[core_fields.Field, Parts(_FieldRecord)]
+_FieldPart = Annotated[core_fields.FieldOfView, Parts(_FieldRecord)]
 
 # ------------------------------------------------------------------ prompts and objects
 
@@ -337,7 +337,7 @@ IDENTITY: Schema[ImageIdentity] = Schema(IdentityPart, "the image", plain)
 PROMPTS: Schema[PromptSet] = Schema(PromptsPart, "the prompts", plain)
 MASK: Schema[PlaneMask] = Schema(MaskPart, "the mask", plain)
 DRAFT: Schema[Draft] = Schema(DraftPart, "the draft", plain)
-FIELD: Schema[core_fields.Field] = Schema(_FieldPart, "the field", plain)
+FIELD: Schema[core_fields.FieldOfView] = Schema(_FieldPart, "the field", plain)
 RENDERING: Schema[Rendering] = Schema(_RenderingPart, "the rendering", plain)
 OBJECT: Schema[AcceptedObject] = Schema(ObjectPart, "the object", plain)
 WRITE: Schema[LabelWrite] = Schema(WritePart, "the labels written", plain)

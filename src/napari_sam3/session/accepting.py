@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from functools import partial
 from itertools import groupby
 
-from napari_sam3.core.drafts import Draft, Hand
+from napari_sam3.core.drafts import Draft, DraftSet
 from napari_sam3.core.errors import LabelError, NothingThereError
 from napari_sam3.core.masks import PlaneMask, is_same_object
 from napari_sam3.core.objects import AcceptedObject
@@ -77,16 +77,16 @@ class Accepting:
             If there is no mask, it is empty, no pixel is free, or the dtype has no next id.
         """
         drafts, plane = self._drafts, self._drafts.need_plane()
-        hand = drafts.here
-        wanted = tuple(draft for draft in hand.drafts if draft.has_target)
+        draft_set = drafts.here
+        wanted = tuple(draft for draft in draft_set.drafts if draft.has_target)
         if not wanted:
             raise NothingThereError(NO_MASK)
-        if drafts.without_mask(hand) and self._predictions.awaited(hand) is None:
+        if drafts.without_mask(draft_set) and self._predictions.awaited(draft_set) is None:
             self._predictions.predict()
-        step, job = self._changes.begin(plane.key, Hand()), self._predictions.awaited(hand)
+        step, job = self._changes.begin(plane.key, DraftSet()), self._predictions.awaited(draft_set)
         results: list[AcceptedObject] = []
         errors: list[Sam3Error] = []
-        if not drafts.without_mask(hand):
+        if not drafts.without_mask(draft_set):
             masks = [mask for draft in wanted if (mask := drafts.mask_of(draft)) is not None]
             results, errors = self._write_all(step, plane, masks)
         elif job is not None:
@@ -165,11 +165,11 @@ class Accepting:
         masks = [found[draft.number] for draft in step.before.drafts if draft.number in found]
         step.job, step.predictions = None, tuple(masks)
         results, errors = self._write_all(step, plane, masks)
-        hand = self._drafts.on(step.key)
+        draft_set = self._drafts.on(step.key)
         for draft in step.after.drafts:
-            hand = hand.with_draft(draft)
+            draft_set = draft_set.with_draft(draft)
         try:
-            self._drafts.put(step.key, hand)
+            self._drafts.put(step.key, draft_set)
         finally:
             self._tell(step, results, errors)
 

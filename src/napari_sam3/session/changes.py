@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Literal
 
-from napari_sam3.core.drafts import Hand
+from napari_sam3.core.drafts import DraftSet
 from napari_sam3.core.objects import AcceptedObject
 from napari_sam3.core.operations import LabelChange, Operation
 from napari_sam3.labels.edits import Edit
@@ -56,7 +56,7 @@ class Changes:
 
     # ------------------------------------------------------------------- steps
 
-    def begin(self, key: Hashable, after: Hand | None = None) -> Step:
+    def begin(self, key: Hashable, after: DraftSet | None = None) -> Step:
         """Begin a step on a plane, which ends with other drafts if any are given."""
         before = self._drafts.on(key)
         return Step(
@@ -102,12 +102,12 @@ class Changes:
         if step.key == self._drafts.key:
             self._drafts.tell_masks()
 
-    def change_drafts(self, hand: Hand) -> None:
+    def change_drafts(self, draft_set: DraftSet) -> None:
         """Replace the drafts of the current plane, as a step."""
         key = self._drafts.key
-        if not hand.same_as(self._drafts.here):
-            self._history.push(self.begin(key, hand))
-        self._drafts.put(key, hand)
+        if not draft_set.same_as(self._drafts.here):
+            self._history.push(self.begin(key, draft_set))
+        self._drafts.put(key, draft_set)
 
     def tell(self, step: Step, direction: Direction = "do", *, more: bool = False) -> None:
         """Tell what a step did to labels, if it did anything."""
@@ -212,24 +212,26 @@ class Changes:
         """Return the plane to look at, out of those that changed."""
         return self._drafts.key if self._drafts.key in keys else (keys or [None])[-1]
 
-    def _show(self, step: Step, hand: Hand, direction: Direction, *, more: bool) -> None:
+    def _show(self, step: Step, draft_set: DraftSet, direction: Direction, *, more: bool) -> None:
         """Show drafts after undo or redo, with the masks that are known, and request the others."""
         try:
             self.tell(step, direction, more=more)
         finally:
             # Where a step did not change drafts, those of steps since then stay as they are.
             unchanged = step.before is step.after
-            self._show_drafts(step, self._drafts.on(step.key) if unchanged else hand, direction)
+            self._show_drafts(
+                step, self._drafts.on(step.key) if unchanged else draft_set, direction
+            )
 
-    def _show_drafts(self, step: Step, hand: Hand, direction: Direction) -> None:
+    def _show_drafts(self, step: Step, draft_set: DraftSet, direction: Direction) -> None:
         here = step.key == self._drafts.key
         if here:
             self._predictions.stop()
-        self._drafts.put(step.key, hand)
+        self._drafts.put(step.key, draft_set)
         if direction == "undo":
-            kept = (one for one in step.predictions if hand.get(one.draft.number) is not None)
+            kept = (one for one in step.predictions if draft_set.get(one.draft.number) is not None)
             self._drafts.keep_masks(kept)
         if here:
             self._drafts.tell_masks()
-            if self._drafts.without_mask(hand) and self._predictions.model is not None:
+            if self._drafts.without_mask(draft_set) and self._predictions.model is not None:
                 self._predictions.predict()

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from napari_sam3.core.drafts import Draft
-from napari_sam3.core.fields import Field
+from napari_sam3.core.fields import FieldOfView
 from napari_sam3.core.objects import AcceptedObject
 from napari_sam3.core.rendering import Rendering
 
@@ -47,7 +47,7 @@ def describe_written(
         area=area,
         score=score,
         draft=draft,
-        field=Field(0, (top, bottom), (left, right)),
+        field=FieldOfView(0, (top, bottom), (left, right)),
         candidate=0,
         level=level,
         typical_size=None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 
-from napari_sam3.core.drafts import Draft, Hand
+from napari_sam3.core.drafts import Draft, DraftSet
 from napari_sam3.core.masks import PlaneMask
 from napari_sam3.core.rendering import PlaneImage
 from napari_sam3.inference.questions import ObjectPrediction
@@ -26,19 +26,19 @@ class DraftsChange:
     ----------
     key : hashable
         Key of the plane.
-    before, after : Hand
+    before, after : DraftSet
         All drafts of the plane.
     """
 
     key: Hashable
-    before: Hand
-    after: Hand
+    before: DraftSet
+    after: DraftSet
 
     @property
     def changed(self) -> tuple[int, ...]:
         """Numbers of the drafts that are new, gone, or have other prompts."""
         numbers = dict.fromkeys(
-            draft.number for hand in (self.before, self.after) for draft in hand.drafts
+            draft.number for draft_set in (self.before, self.after) for draft in draft_set.drafts
         )
         pairs = ((number, self.before.get(number), self.after.get(number)) for number in numbers)
         return tuple(
@@ -63,7 +63,7 @@ class DraftsByPlane:
 
     def __init__(self, options: SessionOptions, events: SessionEvents) -> None:
         self._options, self._events = options, events
-        self._hands: dict[Hashable, Hand] = {}
+        self._draft_sets: dict[Hashable, DraftSet] = {}
         self._masks: dict[int, ObjectPrediction] = {}
         self._images: dict[Hashable, PlaneImage] = {}
         self._numbers = 0
@@ -92,7 +92,7 @@ class DraftsByPlane:
             # Masks of these pixels are not known, even if the plane was here before.
             for draft in self.here.drafts:
                 self._masks.pop(draft.number, None)
-            kept = {key: image for key, image in self._images.items() if key in self._hands}
+            kept = {key: image for key, image in self._images.items() if key in self._draft_sets}
             self._images = {**kept, plane.key: plane.image}
         self._events.plane_changed.emit(self.key)
         self.tell_masks()
@@ -100,38 +100,38 @@ class DraftsByPlane:
     # ------------------------------------------------------------------ drafts
 
     @property
-    def here(self) -> Hand:
+    def here(self) -> DraftSet:
         """All drafts on the current plane."""
         return self.on(self.key)
 
-    def on(self, key: Hashable) -> Hand:
+    def on(self, key: Hashable) -> DraftSet:
         """Return all drafts on any plane."""
-        return self._hands.get(key, Hand())
+        return self._draft_sets.get(key, DraftSet())
 
-    def all(self) -> dict[Hashable, Hand]:
+    def all(self) -> dict[Hashable, DraftSet]:
         """Return the drafts of every plane that has some."""
-        return dict(self._hands)
+        return dict(self._draft_sets)
 
     def new_number(self) -> int:
         """Return a number for a new draft."""
         self._numbers += 1
         return self._numbers
 
-    def put(self, key: Hashable, hand: Hand) -> None:
+    def put(self, key: Hashable, draft_set: DraftSet) -> None:
         """Replace all drafts of a plane, and tell if that changed anything."""
         before = self.on(key)
-        if hand.drafts:
-            self._hands[key] = hand
+        if draft_set.drafts:
+            self._draft_sets[key] = draft_set
         else:
-            self._hands.pop(key, None)
+            self._draft_sets.pop(key, None)
             self._images.pop(key, None)
-        if hand.same_as(before) and hand.current == before.current:
+        if draft_set.same_as(before) and draft_set.current == before.current:
             return
         for draft in before.drafts:
-            if hand.get(draft.number) is None:
+            if draft_set.get(draft.number) is None:
                 self._masks.pop(draft.number, None)
         try:
-            self._events.drafts_changed.emit(DraftsChange(key, before, hand))
+            self._events.drafts_changed.emit(DraftsChange(key, before, draft_set))
         finally:
             self._events.prompts_changed.emit(key)
 
@@ -162,14 +162,14 @@ class DraftsByPlane:
             return self._masks[draft.number]
         return None
 
-    def masks_of(self, hand: Hand) -> tuple[ObjectPrediction, ...]:
+    def masks_of(self, draft_set: DraftSet) -> tuple[ObjectPrediction, ...]:
         """Return the masks of all drafts that have one for their present prompts."""
-        found = (self.mask_of(draft) for draft in hand.drafts)
+        found = (self.mask_of(draft) for draft in draft_set.drafts)
         return tuple(prediction for prediction in found if prediction is not None)
 
-    def without_mask(self, hand: Hand) -> tuple[Draft, ...]:
+    def without_mask(self, draft_set: DraftSet) -> tuple[Draft, ...]:
         """Return the drafts that say where their object is and lack a mask."""
-        drafts = (draft for draft in hand.drafts if draft.has_target)
+        drafts = (draft for draft in draft_set.drafts if draft.has_target)
         return tuple(draft for draft in drafts if self.mask_of(draft) is None)
 
     @property

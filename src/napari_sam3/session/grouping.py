@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from napari_sam3.core.drafts import Draft, Hand
+from napari_sam3.core.drafts import Draft, DraftSet
 from napari_sam3.core.prompt_rows import object_of
 from napari_sam3.core.prompts import PromptSet
 
@@ -38,7 +38,7 @@ class PromptRow:
 def group_rows(
     rows: Sequence[PromptRow],
     mode: Mode,
-    hand: Hand,
+    draft_set: DraftSet,
     draft_at: Callable[[float, float], Draft | None],
     new_number: Callable[[], int],
 ) -> tuple[dict[int, PromptSet], list[int]]:
@@ -53,7 +53,7 @@ def group_rows(
         In the order of the layers.
     mode : {"one", "many"}
         See above.
-    hand : Hand
+    draft_set : DraftSet
         Objects in hand so far.
     draft_at : callable
         Gives the object in hand at (row, column), if any.
@@ -67,7 +67,7 @@ def group_rows(
     numbers : list of int
         The object of each row.
     """
-    current = hand.current
+    current = draft_set.current
     objects: dict[int, PromptSet] = {}
     numbers: list[int] = []
     for row in rows:

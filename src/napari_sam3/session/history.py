@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from napari_sam3.core.drafts import Hand
+from napari_sam3.core.drafts import DraftSet
 from napari_sam3.core.errors import LabelError
 from napari_sam3.core.masks import PlaneMask
 from napari_sam3.core.objects import AcceptedObject
@@ -34,7 +34,7 @@ class Step:
     ----------
     key : hashable
         Plane it happened on.
-    before, after : Hand
+    before, after : DraftSet
         Drafts on that plane.
     predictions : tuple of ObjectPrediction
         Masks of the drafts before the step.
@@ -61,8 +61,8 @@ class Step:
     """
 
     key: Hashable
-    before: Hand
-    after: Hand
+    before: DraftSet
+    after: DraftSet
     predictions: tuple[ObjectPrediction, ...] = field(default=(), repr=False)
     edits: list[Edit] = field(default_factory=list)
     added: list[AcceptedObject] = field(default_factory=list)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_sam3.core.errors import LabelError
-from napari_sam3.core.fields import Field
+from napari_sam3.core.fields import FieldOfView
 from napari_sam3.core.planes import PlaneIndex
 from napari_sam3.core.rendering import PlaneImage
 from napari_sam3.images.plane_image import ArrayPlane
@@ -134,7 +134,7 @@ class Job:
         What the request belongs to.
     question : Question, optional
         What to predict; None only loads the model or encodes ahead.
-    ahead : Field, optional
+    ahead : FieldOfView, optional
         Region of the plane to encode before anybody asks for it.
     first : bool
         Of fields encoded ahead, the one that a click on the plane is likely to wait for.
@@ -147,7 +147,7 @@ class Job:
     generation: int
     plane: Plane | None = None
     question: Question | None = None
-    ahead: Field | None = None
+    ahead: FieldOfView | None = None
     first: bool = False
     kept: Callable[[Outcome], BaseException | None] | None = None
     error: BaseException | None = None
@@ -243,7 +243,7 @@ class JobQueue:
         if self.running is not None and self.running.kept is None:
             self.running.cancel(abandon=abandon)
 
-    def stop_ahead(self, wanted: Field | None) -> None:
+    def stop_ahead(self, wanted: FieldOfView | None) -> None:
         """Stop encoding ahead, unless it is the field that is wanted now."""
         running = self.running
         if running is not None and running.ahead is not None and running.ahead != wanted:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_sam3.core.field_grid import fields_over
-from napari_sam3.core.fields import Field, choose_field
+from napari_sam3.core.fields import FieldOfView, choose_field
 from napari_sam3.core.prompts import PromptSet
 from napari_sam3.core.rendering import PlaneImage
 from napari_sam3.labels.targets import ArrayTarget
@@ -67,10 +67,10 @@ class LookAhead:
         self._options, self._drafts, self._objects = options, drafts, objects
         self._predictions = predictions
         self._plane: Plane | None = None
-        self._done: set[tuple[PlaneImage, Field]] = set()
+        self._done: set[tuple[PlaneImage, FieldOfView]] = set()
         self.neighbours: Callable[[], Sequence[PlaneImage]] | None = None
         self.to_come: Callable[[], Sequence[PlaneImage]] | None = None
-        self._come: set[tuple[PlaneImage, Field]] = set()
+        self._come: set[tuple[PlaneImage, FieldOfView]] = set()
         self.paused = False
 
     def go_on(self, failed: bool = False) -> None:
@@ -128,7 +128,7 @@ class LookAhead:
         slow = (self._predictions.seconds_to_encode or 0) > SLOW_ENCODING
         return 1 if slow else self._options.look_ahead
 
-    def _near_fields(self, plane: Plane, predictor: Predictor) -> list[Field]:
+    def _near_fields(self, plane: Plane, predictor: Predictor) -> list[FieldOfView]:
         """Fields of the level at which a click would start, the nearest to the last one first."""
         height, width = plane.shape
         recent = [one.bbox for one in self._objects.all()[-1:] if one.plane == plane.key]
@@ -140,7 +140,7 @@ class LookAhead:
         first = choose_field(plane.shape, click, predictor.config, self._options.level, size)
         reach = _NEAR_FIELDS * max(first.shape)
 
-        def distance(field: Field) -> float:
+        def distance(field: FieldOfView) -> float:
             return max(abs(sum(field.rows) / 2 - y), abs(sum(field.columns) / 2 - x))
 
         rows, columns = (

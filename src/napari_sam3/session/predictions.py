@@ -9,8 +9,8 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from napari_sam3.core.drafts import Draft, Hand
-from napari_sam3.core.fields import Field, choose_field
+from napari_sam3.core.drafts import Draft, DraftSet
+from napari_sam3.core.fields import FieldOfView, choose_field
 from napari_sam3.inference.cache import EmbeddingCache
 from napari_sam3.inference.models import Loader, ModelHandle
 from napari_sam3.inference.questions import ObjectPrediction, Question
@@ -140,8 +140,8 @@ class Predictions:
         sam3.errors.Sam3Error
             If there is no image or model; with the default `submit`, whatever went wrong.
         """
-        plane, hand = self._drafts.need_plane(), self._drafts.here
-        wanted = self._drafts.without_mask(hand)
+        plane, draft_set = self._drafts.need_plane(), self._drafts.here
+        wanted = self._drafts.without_mask(draft_set)
         job = None
         if wanted:
             if self._model is None:
@@ -153,7 +153,7 @@ class Predictions:
         self._drafts.tell_masks()
         if job is not None and job.error is not None:
             raise job.error
-        draft = hand.draft
+        draft = draft_set.draft
         if draft is not None and not draft.has_target:
             raise PromptError(
                 f"background clicks alone ({len(draft.prompts.points)} so far) do not say where "
@@ -172,11 +172,11 @@ class Predictions:
         assert outcome.predictions is not None, "nobody cancelled it"
         return outcome.predictions
 
-    def encode_ahead(self, plane: Plane, field: Field, *, first: bool) -> None:
+    def encode_ahead(self, plane: Plane, field: FieldOfView, *, first: bool) -> None:
         """Request the features of a field before anybody needs them."""
         self.queue.add(Job(self._generation, plane, ahead=field, first=first))
 
-    def awaited(self, hand: Hand) -> Job | None:
+    def awaited(self, draft_set: DraftSet) -> Job | None:
         """Return the request that will give all drafts their masks, if it is on its way."""
         job = self.queue.newest
         if job is None or job.question is None:
@@ -184,7 +184,7 @@ class Predictions:
         asked = {draft.number: draft for draft in job.question.drafts}
         covered = all(
             draft.number in asked and draft.same_as(asked[draft.number])
-            for draft in self._drafts.without_mask(hand)
+            for draft in self._drafts.without_mask(draft_set)
         )
         return job if covered else None
 
@@ -216,7 +216,7 @@ class Predictions:
         self.queue.add(job)
         return job
 
-    def _first_field(self, plane: Plane, draft: Draft) -> Field | None:
+    def _first_field(self, plane: Plane, draft: Draft) -> FieldOfView | None:
         if self.predictor is None or not draft.turns:
             return None
         size = self._objects.typical_size()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from napari_sam3.core.drafts import Draft, Hand
+from napari_sam3.core.drafts import Draft, DraftSet
 from napari_sam3.core.prompts import PromptSet
 from sam3.errors import PromptError
 
@@ -40,12 +40,12 @@ class Prompting:
         sam3.errors.PromptError
             If a prompt lies outside the plane; nothing changes then.
         """
-        plane, hand = self._drafts.need_plane(), self._drafts.here
+        plane, draft_set = self._drafts.need_plane(), self._drafts.here
         prompts.check_inside(plane.shape)
-        draft = hand.draft
+        draft = draft_set.draft
         if draft is None:
             draft = Draft(self._drafts.new_number())
-        self._changes.change_drafts(_with_prompts(hand, draft.asked(prompts)))
+        self._changes.change_drafts(_with_prompts(draft_set, draft.asked(prompts)))
 
     def set_objects(
         self, objects: Mapping[int, PromptSet] | Iterable[PromptSet], current: int | None
@@ -71,15 +71,15 @@ class Prompting:
         for prompts in objects.values():
             prompts.check_inside(plane.shape)
         numbers = dict.fromkeys([*(draft.number for draft in before.drafts), *objects])
-        hand, changed = Hand(), None
+        draft_set, changed = DraftSet(), None
         for number in numbers:
             held = before.get(number)
             draft = (held or Draft(number)).asked(objects.get(number, PromptSet()))
             changed = changed if draft is held else number
-            hand = _with_prompts(hand, draft)
-        wanted = (current, changed, before.current, hand.current)
-        current = next((number for number in wanted if hand.get(number) is not None), None)
-        self._changes.change_drafts(replace(hand, current=current))
+            draft_set = _with_prompts(draft_set, draft)
+        wanted = (current, changed, before.current, draft_set.current)
+        current = next((number for number in wanted if draft_set.get(number) is not None), None)
+        self._changes.change_drafts(replace(draft_set, current=current))
 
     def choose(self, index: int) -> None:
         """Take another of the masks that the model offers for the current draft."""
@@ -98,15 +98,15 @@ class Prompting:
         """Withdraw the current draft."""
         self._drafts.need_plane()
         self._predictions.stop()
-        hand = self._drafts.here
-        self._changes.change_drafts(hand.without(hand.current))
+        draft_set = self._drafts.here
+        self._changes.change_drafts(draft_set.without(draft_set.current))
         self._drafts.tell_masks()
         if self._drafts.without_mask(self._drafts.here):
             self._predictions.predict()
 
 
-def _with_prompts(hand: Hand, draft: Draft) -> Hand:
-    """Put a draft into a hand, or drop it if nothing is left of it."""
+def _with_prompts(draft_set: DraftSet, draft: Draft) -> DraftSet:
+    """Add a draft to a set, or remove it if it is empty."""
     if draft.prompts.is_empty and draft.seed is None:
-        return hand.without(draft.number)
-    return hand.with_draft(draft)
+        return draft_set.without(draft.number)
+    return draft_set.with_draft(draft)

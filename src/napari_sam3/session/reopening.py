@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from napari_sam3.core.drafts import Draft, Hand
+from napari_sam3.core.drafts import Draft, DraftSet
 from napari_sam3.core.masks import PlaneMask
 from napari_sam3.core.objects import AcceptedObject
 from napari_sam3.core.operations import LabelWrite, Operation
@@ -76,9 +76,9 @@ class Reopening:
         batches: dict[Hashable, int] = {}
         steps = tuple(_saved_step(one, pool, batches) for one in kept)
         drafts = tuple(
-            PlaneDrafts(key, hand)
-            for key, hand in self._drafts.all().items()
-            if ours(key, None) and hand.drafts
+            PlaneDrafts(key, draft_set)
+            for key, draft_set in self._drafts.all().items()
+            if ours(key, None) and draft_set.drafts
         )
         # Of steps that are left out, what they began with is not known.
         start = self._history.starts.get(source, "") if len(done) == len(kept) else ""
@@ -118,13 +118,13 @@ class Reopening:
                 self._history.starts[targets(saved.steps[0].key).source] = saved.start
             self._history.done += [back.step(one, pool) for one in saved.steps]
         for drafts in saved.drafts:
-            self._drafts.put(targets(drafts.key).key, back.hand(drafts.hand))
+            self._drafts.put(targets(drafts.key).key, back.draft_set(drafts.hand))
 
     def forget(self, ours: Ours, source: Hashable) -> None:
         """Forget all about an image that is no longer there."""
         self._history.forget(ours, source)
         for key in [key for key in self._drafts.all() if ours(key, None)]:
-            self._drafts.put(key, Hand())
+            self._drafts.put(key, DraftSet())
 
 
 class _Pool:
@@ -156,13 +156,15 @@ class _Back:
         key = self._targets(one.plane).key
         return replace(one, plane=key, draft=self._draft(one.draft))
 
-    def hand(self, hand: Hand) -> Hand:
-        drafts = tuple(self._draft(draft) for draft in hand.drafts)
-        return Hand(drafts, None if hand.current is None else self._number(hand.current))
+    def draft_set(self, draft_set: DraftSet) -> DraftSet:
+        drafts = tuple(self._draft(draft) for draft in draft_set.drafts)
+        return DraftSet(
+            drafts, None if draft_set.current is None else self._number(draft_set.current)
+        )
 
     def step(self, saved: SavedStep, pool: list[AcceptedObject]) -> Step:
         target = self._targets(saved.key)
-        step = Step(target.key, self.hand(saved.before), self.hand(saved.after))
+        step = Step(target.key, self.draft_set(saved.before), self.draft_set(saved.after))
         step.edits = [
             self._links.known_edit(target.source, one.child, one.before, one.after)
             for one in saved.links

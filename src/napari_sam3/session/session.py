@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_sam3.core.drafts import Hand
+from napari_sam3.core.drafts import DraftSet
 from napari_sam3.core.objects import AcceptedObject
 from napari_sam3.core.operations import Operation, Policy
 from napari_sam3.core.prompts import PromptSet
@@ -204,15 +204,15 @@ batch_ended, busy_changed, progress_changed, failed : Signal
         return plane.image.region(slice(None), slice(None)) if plane else None
 
     @property
-    def hand(self) -> Hand:
+    def draft_set(self) -> DraftSet:
         """All drafts on the current plane: objects not yet accepted."""
         return self._parts.drafts.here
 
-    def hand_on(self, key: Hashable) -> Hand:
+    def draft_set_on(self, key: Hashable) -> DraftSet:
         """All drafts on any plane."""
         return self._parts.drafts.on(key)
 
-    def all_hands(self) -> dict[Hashable, Hand]:
+    def draft_sets(self) -> dict[Hashable, DraftSet]:
         """Drafts on every plane that has some."""
         return self._parts.drafts.all()
 
@@ -223,7 +223,7 @@ batch_ended, busy_changed, progress_changed, failed : Signal
 
     def prompts_on(self, key: Hashable) -> PromptSet:
         """Prompts of the current draft on any plane."""
-        draft = self.hand_on(key).draft
+        draft = self.draft_set_on(key).draft
         return draft.prompts if draft is not None else PromptSet()
 
     @property
@@ -234,7 +234,7 @@ batch_ended, busy_changed, progress_changed, failed : Signal
     @property
     def predictions(self) -> tuple[ObjectPrediction, ...]:
         """The masks of all drafts that have one."""
-        return self._parts.drafts.masks_of(self.hand)
+        return self._parts.drafts.masks_of(self.draft_set)
 
     @property
     def shown(self) -> tuple[ObjectPrediction, ...]:

@@ -13,7 +13,7 @@ from napari_sam3.core.errors import LabelError
 from napari_sam3.core.planes import PlaneIndex, check_position
 from napari_sam3.core.rendering import PlaneImage
 from napari_sam3.images.contrast import ImageContrast
-from napari_sam3.images.plane_image import Channel, RenderedPlane, at_hand
+from napari_sam3.images.plane_image import Channel, RenderedPlane, load_if_small
 from napari_sam3.labels.targets import ArrayTarget, LabelTarget
 from sam3.errors import PromptError
 
@@ -124,7 +124,7 @@ class PlaneStack:
         contrast = ImageContrast(image)
 
         def render(index: int) -> PlaneImage:
-            return at_hand(RenderedPlane(Channel(image, indices[index], contrast=contrast)))
+            return load_if_small(RenderedPlane(Channel(image, indices[index], contrast=contrast)))
 
         targets = [ArrayTarget(labels, index, index) for index in indices]
         return cls(Made(render, len(indices)), targets)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 
 from napari_sam3.core.fields import (
-    Field,
+    FieldOfView,
     central_span,
     choose_field,
     field_holds,
@@ -71,7 +71,7 @@ def test_the_most_central_span_is_the_first_of_equals() -> None:
 
 def test_thin_fields_are_padded_to_four_thirds() -> None:
     field = field_of_spans(1, (10, 130), (5, 25))  # 120 x 20 px, to 120 x 90
-    assert field == Field(1, (10, 130), (5, 25), (0, 0), (35, 35))
+    assert field == FieldOfView(1, (10, 130), (5, 25), (0, 0), (35, 35))
     assert field.encoded_shape == (120, 90)
     assert field.origin == (10, -30)
     field = field_of_spans(0, (0, 21), (0, 100))  # 54 px are missing, or 27 and 27
@@ -94,12 +94,12 @@ def test_thin_fields_are_padded_to_four_thirds() -> None:
     ],
 )
 def test_prompts_keep_off_borders_within_the_plane(place: tuple[float, float], holds: bool) -> None:
-    field = Field(0, (100, 200), (100, 200))
+    field = FieldOfView(0, (100, 200), (100, 200))
     assert field_holds(field, PromptSet((place,), (1,)), (300, 300)) is holds
 
 
 def test_prompts_may_touch_the_borders_of_the_plane() -> None:
-    field = Field(0, (0, 100), (0, 100))
+    field = FieldOfView(0, (0, 100), (0, 100))
     for place in ((-0.5, -0.5), (99.5, 99.5), (0, 99)):
         assert field_holds(field, PromptSet((place,), (1,)), (100, 100))
     assert not field_holds(field, PromptSet(((99, 0),), (1,)), (100, 101))
@@ -136,7 +136,7 @@ def test_a_level_that_is_asked_for_is_kept_within_those_there_are() -> None:
 
 
 def test_masks_of_a_field_come_back_without_their_padding() -> None:
-    field = Field(0, (100, 104), (50, 53), (2, 1), (3, 1))
+    field = FieldOfView(0, (100, 104), (50, 53), (2, 1), (3, 1))
     mask = np.ones((7, 7), bool)
     assert field.paste(mask).bbox == (100, 50, 104, 53)
     assert field.paste(mask[:1, :1], 2, 3).bbox == (100, 50, 101, 51)
@@ -163,14 +163,14 @@ class Pyramid(ArrayPlane):
 def test_coarse_fields_are_read_as_coarse_as_they_are_shown() -> None:
     values = np.random.default_rng(0).integers(0, 255, (400, 400, 3), dtype=np.uint8)
     plane = Pyramid(values)
-    found = Field(1, (100, 300), (20, 60), (0, 0), (55, 55)).extract(plane)
+    found = FieldOfView(1, (100, 300), (20, 60), (0, 0), (55, 55)).extract(plane)
     assert plane.asked == (slice(100, 300), slice(20, 60), 2)
     assert found.shape == (100, 20 + 2 * 28, 3)  # 55 px are 27.5 of the coarse ones
     assert found.flags.c_contiguous
     assert (found[:, 28:48] == values[100:300:2, 20:60:2]).all()
     assert (found[:, 27] == found[:, 28]).all(), "padding mirrors the border"
     for level, shrink in ((3, 8), (0, 1), (-2, 1)):
-        Field(level, (0, 100), (0, 100)).extract(plane)
+        FieldOfView(level, (0, 100), (0, 100)).extract(plane)
         assert plane.asked == (slice(0, 100), slice(0, 100), shrink)
 
 
@@ -185,14 +185,14 @@ def test_coarse_fields_are_read_as_coarse_as_they_are_shown() -> None:
 def test_objects_cut_off_by_their_field(mask: tuple[int, int, int, int], cut: bool) -> None:
     top, left, bottom, right = mask
     pasted = PlaneMask.from_array(np.ones((bottom - top, right - left), bool), top, left)
-    field = Field(0, (10, 60), (20, 70))
+    field = FieldOfView(0, (10, 60), (20, 70))
     assert touches_inner_border(pasted, field, (100, 100)) is cut
-    whole = Field(0, (0, 60), (0, 70))
+    whole = FieldOfView(0, (0, 60), (0, 70))
     assert not touches_inner_border(pasted, whole, (60, 70))
 
 
 def test_mask_prompts_say_how_much_of_a_cell_is_covered() -> None:
-    field = Field(0, (100, 108), (200, 208))
+    field = FieldOfView(0, (100, 108), (200, 208))
     mask = PlaneMask.from_array(np.ones((3, 4), bool), 101, 202)
     found = mask_logits(mask, field, 4)  # cells of 2 x 2 px
     assert found.shape == (1, 4, 4)
@@ -205,22 +205,22 @@ def test_mask_prompts_say_how_much_of_a_cell_is_covered() -> None:
     ]
     empty = mask_logits(PlaneMask(0, 0, np.zeros((0, 0), bool)), field, 4)
     assert (empty == -2.5).all()
-    padded = Field(0, (100, 104), (200, 208), (2, 2), (0, 0))
+    padded = FieldOfView(0, (100, 104), (200, 208), (2, 2), (0, 0))
     assert (mask_logits(mask, padded, 4)[0, 1] == [-2.5, 0, 0, -2.5]).all()
 
 
 def test_logits_move_by_whole_cells_and_are_zero_where_nothing_is_known() -> None:
     logits = np.arange(16, dtype=np.float32).reshape(1, 4, 4) - 8
-    old = Field(0, (0, 8), (0, 8))
-    moved = resample_logits(logits, old, Field(0, (2, 10), (4, 12)))
+    old = FieldOfView(0, (0, 8), (0, 8))
+    moved = resample_logits(logits, old, FieldOfView(0, (2, 10), (4, 12)))
     assert moved.dtype == np.float32
     expected = np.zeros((4, 4), np.float32)
     expected[:3, :2] = logits[0, 1:, 2:]
     assert moved[0].tolist() == expected.tolist()
-    coarse = resample_logits(logits, old, Field(1, (0, 16), (0, 16)))
+    coarse = resample_logits(logits, old, FieldOfView(1, (0, 16), (0, 16)))
     assert coarse[0, :2, :2].tolist() == [[-5.5, -3.5], [2.5, 4.5]]
     assert not coarse[0, 2:].any()
     assert not coarse[0, :, 2:].any()
-    fine = resample_logits(logits, old, Field(-1, (2, 6), (2, 6)))
+    fine = resample_logits(logits, old, FieldOfView(-1, (2, 6), (2, 6)))
     assert fine[0, 0].tolist() == [-4.25, -3.75, -3.25, -2.75]
     assert fine[0, :, 0].tolist() == [-4.25, -2.25, -0.25, 1.75]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from napari_sam3.core.fields import (
     FINEST_LEVEL,
-    Field,
+    FieldOfView,
     choose_field,
     field_holds,
     field_side,
@@ -134,7 +134,7 @@ def test_prompts_far_apart_share_a_coarser_field() -> None:
 
 
 def test_a_border_counts_only_inside_the_plane() -> None:
-    field = Field(0, (0, 112), (56, 168))
+    field = FieldOfView(0, (0, 112), (56, 168))
     mask = np.zeros((112, 112), bool)
     mask[0:20, 30:40] = True
     assert not touches_inner_border(mask, field, (300, 300))
@@ -159,7 +159,7 @@ def test_pasting_is_the_inverse_of_extracting_padding_left_out() -> None:
 
 
 def test_logits_keep_their_place_in_the_plane_in_another_field() -> None:
-    old, new = Field(0, (56, 168), (56, 168)), Field(1, (0, 224), (0, 224))
+    old, new = FieldOfView(0, (56, 168), (56, 168)), FieldOfView(1, (0, 224), (0, 224))
     logits = np.full((1, 32, 32), -5, np.float32)
     logits[0, 8:16, 16:24] = 5  # rows 84 to 112, columns 112 to 140 of the plane
     moved = resample_logits(logits, old, new)

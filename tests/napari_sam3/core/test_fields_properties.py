@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from napari_sam3.core.field_grid import fields_over
 from napari_sam3.core.fields import (
     FINEST_LEVEL,
-    Field,
+    FieldOfView,
     choose_field,
     field_side,
     field_spans,
@@ -30,7 +30,9 @@ always = settings(deadline=None, max_examples=150)
 
 
 @st.composite
-def clicked_fields(draw: st.DrawFn) -> tuple[tuple[int, int], ModelConfig, Field, tuple[int, int]]:
+def clicked_fields(
+    draw: st.DrawFn,
+) -> tuple[tuple[int, int], ModelConfig, FieldOfView, tuple[int, int]]:
     """Return a plane, a model, a pixel (x, y), and the field in which a click on it is answered."""
     shape, config = draw(shapes), draw(models)
     x, y = draw(st.integers(0, shape[1] - 1)), draw(st.integers(0, shape[0] - 1))
@@ -69,7 +71,7 @@ def test_every_box_up_to_half_a_field_lies_whole_in_a_field(
 @always
 @given(clicked_fields())
 def test_every_pixel_lies_in_the_field_that_answers_a_click_on_it(
-    drawn: tuple[tuple[int, int], ModelConfig, Field, tuple[int, int]],
+    drawn: tuple[tuple[int, int], ModelConfig, FieldOfView, tuple[int, int]],
 ) -> None:
     shape, config, field, (x, y) = drawn
     for place, (start, stop), length in zip(
@@ -83,7 +85,7 @@ def test_every_pixel_lies_in_the_field_that_answers_a_click_on_it(
 @always
 @given(clicked_fields(), st.data())
 def test_coordinates_go_into_a_field_and_back_exactly(
-    drawn: tuple[tuple[int, int], ModelConfig, Field, tuple[int, int]], data: st.DataObject
+    drawn: tuple[tuple[int, int], ModelConfig, FieldOfView, tuple[int, int]], data: st.DataObject
 ) -> None:
     _, _, field, (x, y) = drawn
     inside = field.to_field(np.array([x, y], np.float64))
@@ -106,7 +108,7 @@ def test_coordinates_go_into_a_field_and_back_exactly(
 @always
 @given(clicked_fields())
 def test_the_grid_over_a_pixel_is_the_field_of_a_click_on_it(
-    drawn: tuple[tuple[int, int], ModelConfig, Field, tuple[int, int]],
+    drawn: tuple[tuple[int, int], ModelConfig, FieldOfView, tuple[int, int]],
 ) -> None:
     shape, config, field, (x, y) = drawn
     assume(max(shape) / field_side(config.resolution, field.level) < 20_000)

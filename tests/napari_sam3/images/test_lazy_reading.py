@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_sam3.core.drafts import Draft
-from napari_sam3.core.fields import Field, choose_field, fields_of_level
+from napari_sam3.core.fields import FieldOfView, choose_field, fields_of_level
 from napari_sam3.core.planes import PlaneIndex, find_limits, plane_from_array
 from napari_sam3.core.prompts import PromptSet
 from napari_sam3.core.rendering import PlaneImage
@@ -57,7 +57,7 @@ class CountedPyramid:
         disc = (y % 200 - 100) ** 2 + (x % 200 - 100) ** 2 < 40**2
         return np.where(disc, 3000, 300).astype(np.uint16)
 
-    def under(self, level: int, field: Field) -> set[Chunk]:
+    def under(self, level: int, field: FieldOfView) -> set[Chunk]:
         """Chunks of a level that a field meets."""
         rows, columns = (
             range(start // 2**level // self.chunk, (stop // 2**level - 1) // self.chunk + 1)
@@ -71,11 +71,11 @@ class NotingCache(EmbeddingCache):
 
     def __init__(self) -> None:
         super().__init__()
-        self.asked: set[Field] = set()
+        self.asked: set[FieldOfView] = set()
 
     def encode_field(
         self,
-        region: Field,
+        region: FieldOfView,
         plane: PlaneImage,
         predictor: Predictor,
         control: Control,
@@ -284,10 +284,10 @@ def test_a_chunk_that_cannot_be_read_is_named(tmp_path: Path, predictor: Predict
     )
     (tmp_path / "image.zarr" / "c" / "2" / "3").write_bytes(b"nonsense")
     plane = RenderedPlane(Channel(stored, PlaneIndex(), contrast=(0.0, 5.0), name="slide"))
-    field = Field(0, (100, 212), (100, 212))
+    field = FieldOfView(0, (100, 212), (100, 212))
     EmbeddingCache().encode_field(field, plane, predictor, Calm())
     with pytest.raises(ImageError, match=r"rows 180 to 291, columns 280 to 391 of the plane of sl"):
-        Field(0, (180, 292), (280, 392)).extract(plane)
+        FieldOfView(0, (180, 292), (280, 392)).extract(plane)
     broken = da.map_blocks(
         lambda: (_ for _ in ()).throw(OSError("share is gone")),
         chunks=((10,) * 300, (10,) * 300), dtype=np.uint16, meta=np.zeros((0, 0), np.uint16),

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 
 from benchmarks.automatic import match_labels
-from napari_sam3.core.fields import Field
+from napari_sam3.core.fields import FieldOfView
 from napari_sam3.core.masks import PlaneMask, Region
 from napari_sam3.core.planes import plane_from_array
 from napari_sam3.images.plane_image import ArrayPlane
@@ -169,7 +169,7 @@ def test_levels_for_larger_objects_are_encoded_where_there_may_be_some(embedded:
     levels: list[int] = []
 
     class Counting(EmbeddingCache):
-        def encode_field(self, region: Field, *others: Any, **options: Any) -> Any:
+        def encode_field(self, region: FieldOfView, *others: Any, **options: Any) -> Any:
             levels.append(region.level)
             return super().encode_field(region, *others, **options)
 
@@ -307,7 +307,7 @@ def test_stability_is_measured_around_the_mask_alone() -> None:
     logits[0, 6:10, 6:10] = 5.0
     logits[0, 20:30, 20:30] = 0.5  # another object: of no concern
     mask = PlaneMask.from_array(np.ones((16, 16), bool), 108, 208)
-    field = Field(0, (100, 164), (200, 264))
+    field = FieldOfView(0, (100, 164), (200, 264))
     candidate = Candidate(mask, 0.9, logits)
     assert stability(candidate, field, 1.0) == 16 / 64
     assert stability(candidate, field, 0.25) == 1

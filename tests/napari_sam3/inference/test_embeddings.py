@@ -7,7 +7,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from napari_sam3.core.fields import Field
+from napari_sam3.core.fields import FieldOfView
 from napari_sam3.images.plane_image import ArrayPlane
 from napari_sam3.inference.cache import EmbeddingCache, EncodingStopped, embedding_key
 from sam3.model_builder import random_predictor
@@ -56,7 +56,7 @@ class Listener:
 def test_a_field_is_read_and_encoded_once(predictor: Predictor) -> None:
     cache = EmbeddingCache()
     pixels = np.random.default_rng(0).integers(0, 255, (50, 40, 3), dtype=np.uint8)
-    region, listener = Field(0, (10, 50), (0, 40)), Listener()
+    region, listener = FieldOfView(0, (10, 50), (0, 40)), Listener()
     first = cache.encode_field(region, ArrayPlane(pixels), predictor, listener)
     assert listener.heard == pytest.approx([i / 6 for i in range(7)])
     again = cache.encode_field(region, ArrayPlane(pixels.copy()), predictor, Listener())
@@ -69,7 +69,7 @@ def test_encoding_is_given_up_as_soon_as_nobody_wants_it(predictor: Predictor) -
     cache, listener = EmbeddingCache(), Listener(stop_at=0.3)
     plane = ArrayPlane(np.zeros((50, 40, 3), np.uint8))
     with pytest.raises(EncodingStopped):
-        cache.encode_field(Field(0, (0, 50), (0, 40)), plane, predictor, listener)
+        cache.encode_field(FieldOfView(0, (0, 50), (0, 40)), plane, predictor, listener)
     assert max(listener.heard) < 0.6
     assert len(cache) == 0
 

@@ -16,7 +16,7 @@ import pytest
 import torch
 import zarr
 
-from napari_sam3.core.fields import Field
+from napari_sam3.core.fields import FieldOfView
 from napari_sam3.core.planes import PlaneIndex
 from napari_sam3.core.rendering import Rendering
 from napari_sam3.images.plane_image import ArrayPlane, Channel, RenderedPlane
@@ -45,12 +45,14 @@ class Calm:
 
 
 def encode(
-    predictor: Predictor, cache: EmbeddingCache, plane: Any, field: Field | None = None
+    predictor: Predictor, cache: EmbeddingCache, plane: Any, field: FieldOfView | None = None
 ) -> tuple[Any, bool]:
     """Return the features of a field, and whether they were made now."""
     control = Calm()
     asked: Control = control
-    features = cache.encode_field(field or Field(0, (0, 40), (0, 50)), plane, predictor, asked)
+    features = cache.encode_field(
+        field or FieldOfView(0, (0, 40), (0, 50)), plane, predictor, asked
+    )
     return features, control.encoded
 
 
@@ -283,7 +285,7 @@ def test_a_store_that_may_only_be_read_is_read(
     store = EmbeddingStore(tmp_path, read_only=True)
     cache = EmbeddingCache(store=store)
     assert not encode(predictor, cache, plane)[1]
-    assert encode(predictor, cache, plane, Field(0, (0, 30), (0, 30)))[1], "not stored: made"
+    assert encode(predictor, cache, plane, FieldOfView(0, (0, 30), (0, 30)))[1], "not stored: made"
     assert cache.take_problem() is None
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
     with pytest.raises(StoreError, match="read only"):

@@ -13,7 +13,7 @@ from napari.components import ViewerModel
 from skimage.draw import disk
 
 from napari_sam3 import bind
-from napari_sam3.core.drafts import Hand
+from napari_sam3.core.drafts import DraftSet
 from napari_sam3.core.prompts import PromptSet
 from napari_sam3.session.grouping import PromptRow, group_rows
 from sam3 import load_predictor
@@ -47,9 +47,9 @@ def test_many_objects_by_clicks_and_boxes(
         hand.click(centre)
     hand.drag((132, 22), (170, 60))
     desk.settle()
-    assert len(session.hand.drafts) == 4
+    assert len(session.draft_set.drafts) == 4
     assert len(session.predictions) == 4
-    assert session.hand.drafts[3].prompts.box is not None
+    assert session.draft_set.drafts[3].prompts.box is not None
     shown = set(np.unique(binding.preview.data))
     assert shown >= {1, 2, 3, 4}, "the current object looks different from the others"
 
@@ -57,23 +57,23 @@ def test_many_objects_by_clicks_and_boxes(
     hand.click((42, 126))  # on the second disc
     desk.settle()
     after = {one.draft.number: one for one in session.predictions}
-    assert [n for n in before if after[n] is not before[n]] == [session.hand.drafts[1].number]
-    assert len(session.hand.drafts) == 4
+    assert [n for n in before if after[n] is not before[n]] == [session.draft_set.drafts[1].number]
+    assert len(session.draft_set.drafts) == 4
     hand.click((75, 110), right=True)  # background belongs to the one that was clicked last
     desk.settle()
-    assert session.hand.drafts[1].prompts.labels == (1, 1, 0)
+    assert session.draft_set.drafts[1].prompts.labels == (1, 1, 0)
 
     hand.type("N")
     assert [one.id for one in session.objects] == [1, 2, 3, 4]
     assert not len(binding.points.data)
     assert not len(binding.boxes.data)
     hand.type("Control-Z")
-    assert len(session.hand.drafts) == 4
+    assert len(session.draft_set.drafts) == 4
     assert len(binding.points.data) == 5
     assert len(binding.boxes.data) == 1
     assert not binding.labels.data.any()
     hand.type("Q")
-    assert len(session.hand.drafts) == 3
+    assert len(session.draft_set.drafts) == 3
     desk.settle()
 
 
@@ -91,7 +91,7 @@ def test_labels_are_taken_up_deleted_joined_and_split_by_one_key(
     everything = labels.data.copy()
 
     hand.click((40, 40), control=True)
-    assert session.hand.draft.label == 1
+    assert session.draft_set.draft.label == 1
     assert np.allclose(session.prompts.points, [(40, 40)], atol=0.5)
     assert binding.preview.data.any()
     hand.type("N")
@@ -232,7 +232,7 @@ def test_shapes_of_the_user_become_boxes_and_outlines(predictor: Predictor) -> N
         binding.session.mode = "many"
         assert binding.session.prompts.outline == ((20, 50), (60, 50), (40, 80))
     with bind(viewer, image, boxes=shapes, predictor=predictor, mode="many") as binding:
-        first, second = binding.session.hand.drafts
+        first, second = binding.session.draft_set.drafts
         assert first.prompts == PromptSet(box=(10, 10, 30, 30))
         assert second.prompts.box == (20, 50, 60, 80)
         assert len(binding.session.predictions) == 2
@@ -249,7 +249,7 @@ def test_rows_are_grouped_by_what_they_lie_on() -> None:
     ]
 
     def group(mode: Any) -> Any:
-        return group_rows(rows, mode, Hand(), lambda row, column: None, lambda: next(numbers))
+        return group_rows(rows, mode, DraftSet(), lambda row, column: None, lambda: next(numbers))
 
     objects, assigned = group("many")
     assert assigned == [7, 10, 10, 11, 12]

@@ -42,7 +42,7 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
 
 def prompts(session: Any) -> list[PromptSet]:
-    return [draft.prompts for draft in session.hand.drafts]
+    return [draft.prompts for draft in session.draft_set.drafts]
 
 
 def test_an_edit_is_handled_once_and_read_once(
@@ -107,7 +107,7 @@ def test_what_is_pasted_is_a_prompt(open_desk: OpenDesk, blobs: Image) -> None:
     hand.drag((5, 5), (36, 34))
     hand.drag((63, 5), (88, 33))
     desk.settle()
-    first = {draft.number for draft in session.hand.drafts}
+    first = {draft.number for draft in session.draft_set.drafts}
     drawn = [one.box for one in prompts(session)]
     assert len(first) == 2
     desk.viewer.layers.selection.active = binding.boxes
@@ -115,15 +115,15 @@ def test_what_is_pasted_is_a_prompt(open_desk: OpenDesk, blobs: Image) -> None:
     binding.boxes.selected_data = {0, 1}
     hand.type("Control-C")
     desk.viewer.dims.set_current_step(0, 1)
-    assert not session.hand.drafts
+    assert not session.draft_set.drafts
     hand.type("Control-V")
     desk.settle()
     assert [one.box for one in prompts(session)] == drawn
-    assert not {draft.number for draft in session.hand.drafts} & first
+    assert not {draft.number for draft in session.draft_set.drafts} & first
     session.undo()
     assert len(binding.boxes.data) == 2
     desk.viewer.dims.set_current_step(0, 0)
-    assert {draft.number for draft in session.hand.drafts} == first
+    assert {draft.number for draft in session.draft_set.drafts} == first
 
 
 def test_points_that_are_pasted_are_prompts_at_once(open_desk: OpenDesk, blobs: Image) -> None:
@@ -178,19 +178,19 @@ def test_the_numbers_of_several_objects_are_a_feature(predictor: Predictor, blob
     session.mode = "many"
     points.add([50, 45])
     boxes.add_rectangles([[63, 5], [88, 33]])
-    first, second, third = (draft.number for draft in session.hand.drafts)
+    first, second, third = (draft.number for draft in session.draft_set.drafts)
     assert list(points.features["object"]) == [first, second]
     assert list(boxes.features["object"]) == [third]
     # napari copies the features of the selected point to the next one, which is an object still.
     boxes.selected_data = {0}
     boxes.add_rectangles([[5, 5], [36, 34]])
-    assert len(session.hand.drafts) == 4
+    assert len(session.draft_set.drafts) == 4
     # Whoever changes the number moves the row to another object; undo moves it back.
     table = points.features.copy()
     table.loc[1, "object"] = first
     points.features = table
     assert prompts(session)[0].points == ((20, 20), (45, 50))
-    assert session.hand.get(second) is None
+    assert session.draft_set.get(second) is None
     binding.undo()
     assert sorted(points.features["object"])[:2] == [first, second]
     # A table without the column changes no objects, and gets it back.

@@ -41,7 +41,7 @@ def describe(binding: Binding) -> Any:
         table[["index", "class", "plane", "time"]].values.tolist(),
         sorted(
             (repr(getattr(key, "plane", None)), [one.prompts for one in hand.drafts])
-            for key, hand in session.all_hands().items()
+            for key, hand in session.draft_sets().items()
         ),
         [operation.kind for operation in session.operations],
         (session.mode, session.policy, session.category),

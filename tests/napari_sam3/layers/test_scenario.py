@@ -103,7 +103,7 @@ class Labeller:
                 rows, columns = np.nonzero(labels[y0:y1, x0:x1] == accepted.id)
                 middle = len(rows) // 2
                 hand.click((y0 + rows[middle], x0 + columns[middle]), control=True)
-                assert desk.session.hand.draft.label == accepted.id
+                assert desk.session.draft_set.draft.label == accepted.id
                 hand.click((y0 + rows[middle] + 1, x0 + columns[middle] + 1))
                 desk.settle()
                 hand.type("N")

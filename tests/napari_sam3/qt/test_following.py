@@ -23,14 +23,14 @@ def test_everything_moves_with_the_image(open_desk: OpenDesk, blobs: Image) -> N
     desk.settle()
     desk.hand.drag((66, 10), (86, 32))
     desk.settle()
-    before, area = desk.session.hand, desk.session.prediction.mask.area
+    before, area = desk.session.draft_set, desk.session.prediction.mask.area
     for name, value in (
         ("affine", [[1, 0, 0, 0], [0, 1, 0.2, 5], [0, -0.2, 1, 5], [0, 0, 0, 1]]),
         ("translate", (0, 500, -70)),
     ):
         setattr(binding.image, name, value)
         desk.settle()
-        assert desk.session.hand.same_as(before), f"{name}: no prompt was read half-way"
+        assert desk.session.draft_set.same_as(before), f"{name}: no prompt was read half-way"
         assert desk.session.prediction.mask.area == area
     desk.session.reject()
     binding.image.affine = np.eye(4)

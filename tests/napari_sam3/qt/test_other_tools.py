@@ -51,7 +51,7 @@ def test_an_id_that_another_tool_reuses_while_its_object_is_refined(
     labels = desk.widget.binding.labels
     first = accept(desk, (20, 20))
     key_at(desk, "G", first)
-    assert desk.session.hand.draft.label == first
+    assert desk.session.draft_set.draft.label == first
     square = write(desk, first, erase=first)
     desk.hand.click((30, 24))
     desk.settle()

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 
 from napari_sam3.core.drafts import Draft, Turn
-from napari_sam3.core.fields import Field
+from napari_sam3.core.fields import FieldOfView
 from napari_sam3.core.masks import PlaneMask
 from napari_sam3.core.objects import AcceptedObject
 from napari_sam3.core.operations import LabelWrite, Operation
@@ -61,7 +61,7 @@ ACCEPTED = AcceptedObject(
         PlaneMask(2, 3, np.eye(4, dtype=bool)),
         3,
     ),
-    field=Field(0, (0, 100), (0, 90), (0, 0), (5, 5)),
+    field=FieldOfView(0, (0, 100), (0, 90), (0, 0), (5, 5)),
     candidate=2,
     level=None,
     typical_size=9.5,
@@ -109,7 +109,7 @@ def test_every_write_comes_back(write: LabelWrite) -> None:
 @given(drafts, prompt_sets(), model_fields, renderings, keys)
 @settings(deadline=None)
 def test_every_part_comes_back(
-    draft: Draft, prompts: PromptSet, field: Field, rendering: Rendering, key: Hashable
+    draft: Draft, prompts: PromptSet, field: FieldOfView, rendering: Rendering, key: Hashable
 ) -> None:
     assert same(DRAFT.read(through_json(DRAFT.write(draft))), draft)
     assert same(PROMPTS.read(through_json(PROMPTS.write(prompts))), prompts)

@@ -13,7 +13,7 @@ from psygnal import EmitLoopError
 
 from napari_sam3.core.drafts import Draft
 from napari_sam3.core.errors import LabelError
-from napari_sam3.core.fields import Field
+from napari_sam3.core.fields import FieldOfView
 from napari_sam3.core.objects import AcceptedObject
 from napari_sam3.core.operations import (
     LabelWrite,
@@ -62,7 +62,7 @@ def made(label: int, plane: Hashable = "p") -> AcceptedObject:
         area=4,
         score=0.5,
         draft=Draft(label),
-        field=Field(0, (0, 9), (0, 9)),
+        field=FieldOfView(0, (0, 9), (0, 9)),
         candidate=0,
         level=None,
         typical_size=None,

@@ -74,7 +74,7 @@ def test_many_objects_are_predicted_as_one_batch_and_accepted_together(
         assert iou(labels == number, truth(big_blobs, *centre)) > 0.8
     session.undo()
     assert not labels.any()
-    assert len(session.hand.drafts) == len(session.predictions) == 5
+    assert len(session.draft_set.drafts) == len(session.predictions) == 5
 
     alone, one_by_one = start(tiny, big_blobs)
     for prompts in clicks():
@@ -92,10 +92,10 @@ def test_a_click_on_one_of_many_refines_only_that_one(tiny: Predictor, big_blobs
     before = {one.draft.number: one for one in session.predictions}
     target = session.draft_at(40, 40)
     assert target is not None
-    objects = {draft.number: draft.prompts for draft in session.hand.drafts}
+    objects = {draft.number: draft.prompts for draft in session.draft_set.drafts}
     objects[target.number] = objects[target.number].with_point(70, 70, 0)
     session.set_objects(objects)
-    assert session.hand.current == target.number
+    assert session.draft_set.current == target.number
     session.predict()
     after = {one.draft.number: one for one in session.predictions}
     changed = [number for number in before if after[number] is not before[number]]
@@ -174,7 +174,7 @@ def test_a_label_from_elsewhere_is_improved_by_clicks(tiny: Predictor, big_blobs
     session.undo()
     session.undo()
     assert np.array_equal(labels == 30, rough)
-    assert not session.hand.drafts
+    assert not session.draft_set.drafts
 
 
 def test_a_mask_prompt_changes_the_answer(predictor: Predictor, blobs: Image) -> None:
@@ -294,7 +294,7 @@ def test_one_that_cannot_be_written_stays_while_the_others_are_accepted(
     session.accept()
     assert [one.id for one in session.objects] == [10, 11]
     assert "already belong" in str(failed[0])
-    assert [draft.prompts for draft in session.hand.drafts] == clicks()[:1]
+    assert [draft.prompts for draft in session.draft_set.drafts] == clicks()[:1]
 
 
 def test_two_planes_keep_their_objects_in_hand_apart(predictor: Predictor, blobs: Image) -> None:
@@ -303,7 +303,7 @@ def test_two_planes_keep_their_objects_in_hand_apart(predictor: Predictor, blobs
     session.predict()
     other = np.zeros_like(labels)
     session.set_plane(ArrayPlane(plane_from_array(blobs[::-1])), "other", other)
-    assert not session.hand.drafts
+    assert not session.draft_set.drafts
     session.set_prompts(PromptSet.from_arrays([[45, 50]]))
     session.predict()
     session.accept()

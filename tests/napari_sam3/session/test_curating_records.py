@@ -122,9 +122,9 @@ def test_what_was_taken_up_is_dropped_with_its_label(
         session.merge([4, 3])
     else:
         getattr(session, command)(3)
-    assert [draft.label for draft in session.hand.drafts] == [4, 5]
+    assert [draft.label for draft in session.draft_set.drafts] == [4, 5]
     session.undo()
-    assert [draft.label for draft in session.hand.drafts] == [3, 4, 5]
+    assert [draft.label for draft in session.draft_set.drafts] == [3, 4, 5]
 
 
 def test_taking_up_accepts_the_one_in_hand_if_there_is_one_at_a_time(
@@ -137,7 +137,7 @@ def test_taking_up_accepts_the_one_in_hand_if_there_is_one_at_a_time(
         session.take_up(8)
         assert len(session.objects) == written
         session.take_up(8)
-        assert [draft.label for draft in session.hand.drafts] == held
+        assert [draft.label for draft in session.draft_set.drafts] == held
 
 
 def test_what_is_taken_up_is_shown_as_it_was_known(predictor: Predictor, blobs: Image) -> None:
@@ -148,16 +148,16 @@ def test_what_is_taken_up_is_shown_as_it_was_known(predictor: Predictor, blobs: 
     session.take_up(1)
     assert session.prediction is not None
     assert session.prediction.score == first.score
-    draft = session.hand.draft
+    draft = session.draft_set.draft
     assert draft is not None
     assert (draft.turns, draft.seed, draft.label) == (first.draft.turns, None, 1)
     assert draft.number != first.draft.number
     session.reject()
     labels[first.bbox[0] : first.bbox[0] + 3] = 0
     session.take_up(1)
-    assert session.hand.draft is not None
-    assert session.hand.draft.turns == ()
-    assert session.hand.draft.seed is not None
+    assert session.draft_set.draft is not None
+    assert session.draft_set.draft.turns == ()
+    assert session.draft_set.draft.seed is not None
     session.reject()
     labels[2:5, 2:5] = 30
     session.take_up(30)
@@ -175,7 +175,7 @@ def test_an_improved_label_is_taken_up_with_what_it_was_started_from(
     assert accepted is not None
     assert accepted.draft.seed is not None
     session.take_up(4)
-    draft = session.hand.draft
+    draft = session.draft_set.draft
     assert draft is not None
     assert draft.seed is accepted.draft.seed
     assert draft.turns == accepted.draft.turns
@@ -227,11 +227,11 @@ def test_what_is_in_hand_stays_while_others_are_made_again(
 ) -> None:
     again, _, _ = make(predictor, blobs)
     click(again, OTHER)
-    hand = again.hand
+    hand = again.draft_set
     again.make_again(labelled[0].objects, "overwrite")
-    assert again.hand.same_as(hand)
+    assert again.draft_set.same_as(hand)
     again.undo()
-    assert again.hand.same_as(hand)
+    assert again.draft_set.same_as(hand)
     assert again.plane_key == "plane"
     again.set_plane(plane_from_array(blobs), "next", np.zeros(blobs.shape, int))
     assert again.redo() == "plane"

@@ -156,7 +156,7 @@ def test_prompts_that_nobody_asked_about_are_asked_about_on_accepting(
     click(session, CLICK)
     more = CLICK.with_point(25, 22)
     session.set_prompts(more)
-    number = session.hand.current
+    number = session.draft_set.current
     assert number is not None
     session.set_objects({number: more, session.new_number(): BOX})
     session.accept()
@@ -182,7 +182,7 @@ def test_undo_gives_masks_back_without_asking_again(predictor: Predictor, blobs:
     assert not session.predictions
     session.undo()
     session.undo()  # before there were any prompts
-    assert not session.hand.drafts
+    assert not session.draft_set.drafts
     session.redo()
     later.run()
     assert len(session.predictions) == 2, "asked about again"
@@ -220,22 +220,22 @@ def test_a_label_taken_up_and_left_as_it_is_holds_up_no_other(
     session, labels, events = make(predictor, blobs, mode="many")
     labels[0, :3] = 5
     session.take_up(5)
-    seeded = session.hand.drafts[0].number
+    seeded = session.draft_set.drafts[0].number
     session.set_objects({seeded: PromptSet(), session.new_number(): CLICK})
     session.predict()
     accepted = session.accept()
     assert accepted is not None
     assert accepted.id == 6
-    assert not session.hand.drafts
+    assert not session.draft_set.drafts
     assert (labels[0, :3] == 5).all()
 
     session.undo()
-    assert len(session.hand.drafts) == 2
+    assert len(session.draft_set.drafts) == 2
     labels[labels == 0] = 7
     events.clear()
     assert session.accept() is None
     assert [str(e[1])[:3] for e in events if e[0] == "failed"] == ["all"]
-    assert [draft.prompts for draft in session.hand.drafts] == [CLICK]
+    assert [draft.prompts for draft in session.draft_set.drafts] == [CLICK]
 
 
 def test_deleting_a_label_drops_the_object_in_hand_that_was_made_of_it(
@@ -248,15 +248,15 @@ def test_deleting_a_label_drops_the_object_in_hand_that_was_made_of_it(
     session.take_up(8)
     events.clear()
     session.delete(5)
-    assert [draft.label for draft in session.hand.drafts] == [8]
+    assert [draft.label for draft in session.draft_set.drafts] == [8]
     assert ("prompts_changed", "plane") in events
     assert "prediction_changed" in [event[0] for event in events]
     assert [change.more for change in heard] == [False]
     assert session.undo() == "plane"
-    assert [draft.label for draft in session.hand.drafts] == [5, 8]
+    assert [draft.label for draft in session.draft_set.drafts] == [5, 8]
     assert (labels[0, :3] == 5).all()
     session.delete(8)
-    assert [draft.label for draft in session.hand.drafts] == [5]
+    assert [draft.label for draft in session.draft_set.drafts] == [5]
 
 
 def test_a_change_on_another_plane_says_nothing_about_the_masks_in_hand(

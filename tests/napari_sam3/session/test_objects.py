@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from napari_sam3.core.drafts import Hand
+from napari_sam3.core.drafts import DraftSet
 from napari_sam3.core.masks import PlaneMask
 from napari_sam3.core.objects import AcceptedObject
 from napari_sam3.core.planes import plane_from_array
@@ -120,7 +120,7 @@ def test_objects_are_told_apart_by_label_image_and_plane(accepted: AcceptedObjec
 def test_an_object_that_is_gone_already_can_go_once_more(accepted: AcceptedObject) -> None:
     target = ArrayTarget(np.zeros((5, 5), np.uint8), "plane")
     history = History(ObjectRegistry())
-    step = Step("plane", Hand(), Hand(), source=target.source)
+    step = Step("plane", DraftSet(), DraftSet(), source=target.source)
     history.exchange(step, [accepted], [])
     assert step.removed == [accepted]
     assert not history.objects.all()
@@ -176,14 +176,14 @@ def test_only_the_newest_steps_keep_masks(predictor: Predictor, blobs: Image) ->
     prediction = click(session, CLICK)
     history = History(ObjectRegistry())
     for _ in range(KEPT_PREDICTIONS + 5):
-        history.push(Step("plane", Hand(), Hand(), predictions=(prediction,)))
+        history.push(Step("plane", DraftSet(), DraftSet(), predictions=(prediction,)))
     kept = [bool(step.predictions) for step in history.done]
     assert kept == [False] * 5 + [True] * KEPT_PREDICTIONS
 
 
 def test_a_step_that_came_to_nothing_is_dropped_once(predictor: Predictor, blobs: Image) -> None:
     history = History(ObjectRegistry())
-    first, second = (Step("plane", Hand(), Hand(), job=Job(1)) for _ in range(2))
+    first, second = (Step("plane", DraftSet(), DraftSet(), job=Job(1)) for _ in range(2))
     history.push(first)
     history.push(second)
     history.drop(first)

@@ -51,7 +51,7 @@ def test_prompts_outside_change_nothing(predictor: Predictor, blobs: Image) -> N
         session.set_prompts(outside)
     with pytest.raises(PromptError, match=r"column 500\.0 lies outside"):
         session.set_objects([CLICK, outside])
-    assert session.hand.drafts == ()
+    assert session.draft_set.drafts == ()
     assert not events
 
 
@@ -83,7 +83,7 @@ def test_another_candidate_can_be_taken(predictor: Predictor, blobs: Image) -> N
         session.choose(other)
         assert session.prediction is not None
         assert session.prediction.index == other
-        assert session.prediction.draft is session.hand.draft
+        assert session.prediction.draft is session.draft_set.draft
     accepted = session.accept()
     assert accepted is not None
     assert accepted.candidate == other
@@ -125,19 +125,19 @@ def test_only_masks_on_offer_can_be_taken(predictor: Predictor, blobs: Image) ->
 def test_objects_that_are_not_named_lose_their_prompts(predictor: Predictor, blobs: Image) -> None:
     session, labels, _ = make(predictor, blobs)
     session.set_objects([CLICK, OTHER])
-    first, second = (draft.number for draft in session.hand.drafts)
-    assert session.hand.current == second
+    first, second = (draft.number for draft in session.draft_set.drafts)
+    assert session.draft_set.current == second
     session.set_objects({first: CLICK})
-    assert [draft.number for draft in session.hand.drafts] == [first]
-    assert session.hand.current == first
+    assert [draft.number for draft in session.draft_set.drafts] == [first]
+    assert session.draft_set.current == first
     session.set_objects({})
-    assert session.hand.drafts == ()
-    assert session.hand.current is None
+    assert session.draft_set.drafts == ()
+    assert session.draft_set.current is None
     labels[10:30, 10:30] = 7
     session.take_up(7)
-    taken = session.hand.current
+    taken = session.draft_set.current
     session.set_objects({})
-    assert [(draft.number, draft.label) for draft in session.hand.drafts] == [(taken, 7)]
+    assert [(draft.number, draft.label) for draft in session.draft_set.drafts] == [(taken, 7)]
     assert session.prompts.is_empty
 
 

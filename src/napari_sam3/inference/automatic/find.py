@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_sam3.core.drafts import Draft, Turn
-from napari_sam3.core.fields import Field, choose_field, touches_inner_border
+from napari_sam3.core.fields import FieldOfView, choose_field, touches_inner_border
 from napari_sam3.core.masks import Region
 from napari_sam3.core.prompts import PromptSet
 from napari_sam3.core.rendering import PlaneImage
@@ -96,7 +96,7 @@ def _chosen_seeds(
     control: Control,
     settings: AutomaticSettings,
     region: Region,
-) -> Iterator[tuple[Part, Field, list[Seed]]]:
+) -> Iterator[tuple[Part, FieldOfView, list[Seed]]]:
     """Yield the blobs or grid points, field by field."""
     seeds = find_seeds(plane, predictor.config, settings, region)
     batches = list(seed_batches(seeds, plane.shape, predictor, settings.level))
@@ -104,15 +104,15 @@ def _chosen_seeds(
         yield Part(control, done / len(batches), 1 / len(batches)), field, batch
 
 
-def stability(candidate: Candidate, field: Field, offset: float) -> float:
+def stability(candidate: Candidate, field: FieldOfView, offset: float) -> float:
     """Return the IoU of a mask at two thresholds of its logits, from 0 to 1.
 
     Parameters
     ----------
     candidate : Candidate
         Mask with its low-resolution logits. Only those around the mask are used.
-    field : Field
-        Field of the prediction.
+    field : FieldOfView
+        Field of view of the prediction.
     offset : float
         The thresholds are plus and minus this.
     """
@@ -124,7 +124,7 @@ def stability(candidate: Candidate, field: Field, offset: float) -> float:
 def click(
     seeds: Sequence[Seed],
     plane: PlaneImage,
-    field: Field,
+    field: FieldOfView,
     predictor: Predictor,
     cache: EmbeddingCache,
     control: Control,
@@ -145,9 +145,9 @@ def seed_batches(
     predictor: Predictor,
     level: int | None,
     typical_size: float | None = None,
-) -> Iterator[tuple[Field, list[Seed]]]:
+) -> Iterator[tuple[FieldOfView, list[Seed]]]:
     """Yield batches of seeds of one field each, field by field."""
-    groups: dict[Field, list[Seed]] = {}
+    groups: dict[FieldOfView, list[Seed]] = {}
     for seed in seeds:
         place = PromptSet(((seed.x, seed.y),), (1,))
         field = choose_field(shape, place, predictor.config, level, typical_size)
@@ -178,7 +178,7 @@ def usable(
             yield Found(candidate.mask, candidate.score, stable, seed, found.field.level)
 
 
-def _around_mask(candidate: Candidate, field: Field) -> npt.NDArray[np.float32]:
+def _around_mask(candidate: Candidate, field: FieldOfView) -> npt.NDArray[np.float32]:
     """Return the logits in the bounding box of a mask and one cell around it.
 
     Other objects in the field must not count for the stability of this one.

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from napari_sam3.core.field_grid import fields_over
-from napari_sam3.core.fields import Field, field_side, most_central_field, top_level
+from napari_sam3.core.fields import FieldOfView, field_side, most_central_field, top_level
 from napari_sam3.core.masks import Region
 from napari_sam3.core.prompts import Box
 from napari_sam3.core.rendering import PlaneImage
@@ -41,7 +41,7 @@ def proposed_seeds(
     control: Control,
     settings: AutomaticSettings,
     region: Region,
-) -> Iterator[tuple[Part, Field, list[Seed]]]:
+) -> Iterator[tuple[Part, FieldOfView, list[Seed]]]:
     """Yield the seeds field by field, until the control is cancelled.
 
     Parameters
@@ -59,7 +59,7 @@ def proposed_seeds(
 
     Yields
     ------
-    (Part, Field, list of Seed)
+    (Part, FieldOfView, list of Seed)
         Part of the job, field and its seeds.
     """
     resolution = predictor.config.resolution
@@ -105,7 +105,7 @@ def _levels(
 
 
 def _seeds(
-    field: Field, predictor: Predictor, features: ImageFeatures, least: float
+    field: FieldOfView, predictor: Predictor, features: ImageFeatures, least: float
 ) -> Iterator[Seed]:
     from sam3.proposals import propose  # imports torch
 
@@ -115,7 +115,7 @@ def _seeds(
         yield Seed(row + y, column + x, 1 + max(x1 - x0, y1 - y0))
 
 
-def _share(seed: Seed, field: Field) -> float:
+def _share(seed: Seed, field: FieldOfView) -> float:
     """Return the longer side of an object as a fraction of its field's."""
     return (seed.size or 0) / max(field.encoded_shape)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from napari_sam3.core.fields import Field
+from napari_sam3.core.fields import FieldOfView
 from napari_sam3.core.masks import PlaneMask
 from napari_sam3.core.rendering import PlaneImage
 
@@ -54,7 +54,7 @@ class Appearance:
 
 
 def describe(
-    masks: Sequence[PlaneMask], plane: PlaneImage, field: Field, features: ImageFeatures
+    masks: Sequence[PlaneMask], plane: PlaneImage, field: FieldOfView, features: ImageFeatures
 ) -> list[Appearance]:
     """Return the appearances of objects in a field.
 
@@ -64,8 +64,8 @@ def describe(
         Masks of the objects, none of them empty.
     plane : PlaneImage
         Plane for their colours.
-    field : Field
-        Field that holds the objects.
+    field : FieldOfView
+        Field of view that holds the objects.
     features : ImageFeatures
         Features of the field.
     """
@@ -82,7 +82,7 @@ def describe(
     ]
 
 
-def _pool(masks: Sequence[PlaneMask], field: Field, values: Vector) -> Vector:
+def _pool(masks: Sequence[PlaneMask], field: FieldOfView, values: Vector) -> Vector:
     """Return the mean (N, C) of a feature map (C, g, g) over each mask."""
     from scipy import sparse  # slow to import
 
@@ -105,7 +105,7 @@ def _pool(masks: Sequence[PlaneMask], field: Field, values: Vector) -> Vector:
 
 
 def _describe(
-    mask: PlaneMask, pixels: npt.NDArray[np.uint8], field: Field, pooled: tuple[Vector, ...]
+    mask: PlaneMask, pixels: npt.NDArray[np.uint8], field: FieldOfView, pooled: tuple[Vector, ...]
 ) -> Appearance:
     from scipy import ndimage
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_sam3.core.fields import Field, fields_of_level, top_level, touches_inner_border
+from napari_sam3.core.fields import FieldOfView, fields_of_level, top_level, touches_inner_border
 from napari_sam3.core.masks import Region
 from napari_sam3.core.rendering import PlaneImage
 from napari_sam3.inference.automatic.find import Part
@@ -73,7 +73,7 @@ def find_by_detector(
 
 def _fields(
     shape: tuple[int, int], detector: Detector, concept: Concept, region: Region
-) -> list[Field]:
+) -> list[FieldOfView]:
     """Return the fields that overlap a region, at the level for the size of the examples."""
     config = detector.predictor.config
     level, top = config.default_level, top_level(shape, config.resolution)

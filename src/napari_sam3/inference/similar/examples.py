@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_sam3.core.drafts import Draft, Turn
-from napari_sam3.core.fields import Field, choose_field
+from napari_sam3.core.fields import FieldOfView, choose_field
 from napari_sam3.core.masks import PlaneMask
 from napari_sam3.core.prompts import Box, PromptSet
 from napari_sam3.core.rendering import PlaneImage
@@ -179,7 +179,7 @@ def learn_concept(
     # Encode all examples at the scale of the search.
     sizes = [one.extent for one in examples if one.wanted]
     typical = float(np.median(sizes)) if sizes else None
-    groups: dict[Field, list[Example]] = {}
+    groups: dict[FieldOfView, list[Example]] = {}
     for example in examples:
         groups.setdefault(example_field(example, plane.shape, predictor, typical), []).append(
             example
@@ -211,7 +211,7 @@ def learn_concept(
 
 def example_field(
     example: Example, shape: tuple[int, int], predictor: Predictor, typical_size: float | None
-) -> Field:
+) -> FieldOfView:
     """Return the field of an example, as for a click on it."""
     return choose_field(shape, _Place(example.bounds), predictor.config, None, typical_size)
 
@@ -246,7 +246,7 @@ class _Place:
     extent: float | None = None
 
 
-def _box_in(place: Field, example: Example) -> list[float]:
+def _box_in(place: FieldOfView, example: Example) -> list[float]:
     """Return the corners (x0, y0, x1, y1) of an example in its field, at the pixels' edges."""
     y0, x0, y1, x1 = example.mask.bbox
     row, column = place.origin

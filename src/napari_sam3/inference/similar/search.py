@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from napari_sam3.core.fields import Field
+from napari_sam3.core.fields import FieldOfView
 from napari_sam3.core.masks import Region
 from napari_sam3.core.rendering import PlaneImage
 from napari_sam3.inference.automatic.find import Part, click, seed_batches, usable
@@ -92,7 +92,7 @@ def find_similar(
         answers = click(batch, plane, place, predictor, cache, part, settings.levels_up)
         if answers is None:
             return None
-        offers: dict[Field, list[Found]] = {}
+        offers: dict[FieldOfView, list[Found]] = {}
         for seed, answered in zip(batch, answers, strict=True):
             for one in usable(seed, answered, plane.shape, settings):
                 offers.setdefault(answered.field, []).append(one)

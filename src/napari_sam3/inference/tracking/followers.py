@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from napari_sam3.core.fields import Field, choose_field, field_holds
+from napari_sam3.core.fields import FieldOfView, choose_field, field_holds
 from napari_sam3.core.masks import PlaneMask
 from napari_sam3.inference.answers import answer
 from napari_sam3.inference.questions import Question
@@ -122,7 +122,7 @@ class _Followed:
     """An object with what is remembered of it, in a field that stays as long as it fits."""
 
     shown: Mapping[int, PlaneMask]
-    region: Field
+    region: FieldOfView
     session: TrackingSession = field(repr=False)
 
 
@@ -180,7 +180,7 @@ class MemoryFollower:
         """Find objects on a plane; see :class:`Follower`."""
         from sam3.runtime.cores import on_all_cores
 
-        features: dict[Field, ImageFeatures] = {}
+        features: dict[FieldOfView, ImageFeatures] = {}
         for number, mask in before.items():
             followed = self._objects[number]
             if not field_holds(followed.region, _MaskPlace(mask), plane.shape):
@@ -222,10 +222,10 @@ class MemoryFollower:
         mask = one.region.paste(crop.pixels, crop.row, crop.column).without_islands([])
         return FoundMask(mask, float(found.iou), float(found.object_logit))
 
-    def _field(self, mask: PlaneMask, shape: tuple[int, int]) -> Field:
+    def _field(self, mask: PlaneMask, shape: tuple[int, int]) -> FieldOfView:
         return choose_field(shape, _MaskPlace(mask, 1 / _FIELD_SHARE), self._predictor.config)
 
-    def _encode(self, region: Field, plane: PlaneImage) -> ImageFeatures:
+    def _encode(self, region: FieldOfView, plane: PlaneImage) -> ImageFeatures:
         return self._cache.encode_field(region, plane, self._predictor, self._control)
 
     def _move(self, number: int, mask: PlaneMask) -> None:
@@ -241,7 +241,7 @@ class MemoryFollower:
         session = self._remember(region, masks | {index: mask})
         self._objects[number] = _Followed(followed.shown, region, session)
 
-    def _remember(self, region: Field, masks: Mapping[int, PlaneMask]) -> TrackingSession:
+    def _remember(self, region: FieldOfView, masks: Mapping[int, PlaneMask]) -> TrackingSession:
         """Show masks that lie in a field, each on its own plane."""
         import torch
 
@@ -292,7 +292,7 @@ class _MaskPlace:
         return 0.45 * self.slack * float(max(self.mask.crop.shape))
 
 
-def _inside(mask: PlaneMask, region: Field) -> bool:
+def _inside(mask: PlaneMask, region: FieldOfView) -> bool:
     row, column, row_stop, column_stop = mask.bbox
     (top, bottom), (left, right) = region.rows, region.columns
     return row >= top and column >= left and row_stop <= bottom and column_stop <= right

@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 def describe_stage(session: LabelingSession) -> str:
     """Say what the session is doing or waiting for."""
-    clicked = any(draft.has_target for draft in session.hand.drafts)
+    clicked = any(draft.has_target for draft in session.draft_set.drafts)
     if clicked and session.stage in status_text.WAITING:
         return status_text.WAITING[session.stage]
     if session.stage in status_text.STAGES:
@@ -75,7 +75,7 @@ def describe_missing(layers: LayerSet) -> str:
 def describe_mask(session: LabelingSession, binding: Binding | None) -> str:
     """Describe the mask in hand and count the objects accepted in the labels of the image."""
     accepted = 0 if binding is None else binding.accepted
-    many = len(session.hand.drafts)
+    many = len(session.draft_set.drafts)
     prediction = session.prediction
     if prediction is None:
         return status_text.accepted_objects(accepted)
