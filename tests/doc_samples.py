@@ -13,7 +13,10 @@ import skimage.data
 import tifffile
 import zarr
 from PIL import Image
+from skimage.segmentation import relabel_sequential
 
+from napari_sam3.core.axes import ImageAxes
+from napari_sam3.labels.ome_zarr import create_labels
 from napari_sam3.layers.sample_data import make_nuclei, nuclei, stack
 from sam3.weights.load import embedded_weights
 
@@ -66,6 +69,14 @@ def sample_nuclei() -> Names:
 def sample_stack() -> Names:
     """The sample "Nuclei, 3D stack"."""
     tifffile.imwrite("stack.tif", stack()[0][0])
+    return {}
+
+
+def labels_of_planes() -> Names:
+    """Labels that were found plane by plane."""
+    truth = stack()[1][0][:8]
+    numbered = np.stack([relabel_sequential(plane)[0] for plane in truth])
+    create_labels("planes.zarr", numbered.shape, np.uint16, ImageAxes.of("zyx")).array[:] = numbered
     return {}
 
 
@@ -171,6 +182,7 @@ SAMPLES: dict[str, Callable[[], Names]] = {
     "docs/large-images.md": large_images,
     "docs/inputs.md": cells_and_outlines,
     "docs/outputs.md": cells_with_scale,
+    "docs/review.md": labels_of_planes,
     "docs/series.md": images,
     "docs/tutorials/cells.md": sample_nuclei,
     "docs/tutorials/cluster.md": slide,

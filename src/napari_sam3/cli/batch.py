@@ -23,6 +23,7 @@ from .common import (
     print_json,
     raw,
 )
+from .link import link_file
 
 if TYPE_CHECKING:
     from napari_sam3.batch import BatchControl, Mode, PlaneResult, Progress
@@ -42,6 +43,8 @@ examples:
       the prompts of one plane on planes 0 to 99
   napari-sam3 batch slide.ome.zarr -o labels.zarr --mode automatic --dask local:4
       all objects, by four processes
+  napari-sam3 batch stack.tif -o planes.zarr --mode automatic --link objects.zarr
+      all objects, plane by plane, and linked through the planes of the stack
   napari-sam3 batch stack.tif -o labels.zarr --mode similar --examples some.tif
       all objects similar to those labelled in some.tif, a label image of the stack
 
@@ -153,17 +156,26 @@ def _add_how_and_where(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--table", metavar="CSV", type=Path, help="also write a table of all objects"
     )
+    command.add_argument(
+        "--link",
+        metavar="LINKED",
+        type=Path,
+        help="also write the labels linked into objects of the stack, as `napari-sam3 link` does",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the batch and report on it; return the exit code."""
     from napari_sam3.batch import BatchControl, read_objects
     from napari_sam3.images.lazy import open_image
+    from napari_sam3.labels.formats.choice import check_target
     from napari_sam3.labels.output_files import check_output
     from napari_sam3.labels.table import write_table
 
     if arguments.table is not None:
         check_output(arguments.table, overwrite=True)
+    if arguments.link is not None:
+        check_target(arguments.link, overwrite=arguments.overwrite)
     image = open_image(arguments.image, rgb=arguments.rgb)
     try:
         positions = _positions(image, arguments.planes)
@@ -185,6 +197,8 @@ def run(arguments: argparse.Namespace) -> int:
         counter.end()
     if arguments.table is not None and not interrupted:
         write_table(arguments.table, list(read_objects(arguments.output)), overwrite=True)
+    if arguments.link is not None and not interrupted:
+        link_file(arguments.output, arguments.link, overwrite=arguments.overwrite)
     return _report(arguments, control, planes, failures, interrupted)
 
 

@@ -17,6 +17,7 @@ from . import doctor as doctor_command
 from . import export as export_command
 from . import info as info_command
 from . import learn as learn_command
+from . import link as link_command
 from . import models as models_command
 from . import precompute as precompute_command
 from . import replay as replay_command
@@ -50,6 +51,7 @@ COMMANDS: tuple[tuple[str, ModuleType, str], ...] = (
         "encode an image ahead, so that clicks are answered at once",
     ),
     ("export", export_command, "write labels for ImageJ, QuPath, COCO, or as a table"),
+    ("link", link_command, "link the labels of planes into objects of a stack"),
     ("replay", replay_command, "do again what was done to labels, from a session file"),
     ("learn", learn_command, "learn from your labels, for better clicks on similar images"),
     ("info", info_command, "describe an image, a weights file or an embedding store"),
@@ -57,7 +59,7 @@ COMMANDS: tuple[tuple[str, ModuleType, str], ...] = (
     ("doctor", doctor_command, "print versions, memory and device, and run a self-test"),
 )
 WITH_MODEL = ("replay", "annotate", "segment", "batch", "precompute", "learn", "demo")
-OVERWRITING = ("replay", "segment", "batch", "export", "learn", "demo")
+OVERWRITING = ("replay", "segment", "batch", "export", "link", "learn", "demo")
 EXAMPLES = """\
 examples:
   napari-sam3 demo

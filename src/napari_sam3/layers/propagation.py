@@ -64,7 +64,7 @@ class Propagation:
         self.axis: int | None = None
         self.direction: Direction = "both"
         self.gap = 0
-        session.propagating.stack_of = self.stack
+        session.propagating.stack_of = session.linking.stack_of = self.stack
 
     @property
     def commands(self) -> Mapping[str, Callable[[], object]]:
@@ -116,4 +116,4 @@ class Propagation:
     def close(self) -> None:
         """End what runs, and let go of the layers."""
         self._session.propagating.cancel()
-        self._session.propagating.stack_of = None
+        self._session.propagating.stack_of = self._session.linking.stack_of = None

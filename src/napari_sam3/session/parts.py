@@ -30,6 +30,7 @@ from .finding import Finding
 from .history import History
 from .jobs import Submit
 from .lineage import Lineage
+from .linking import Linking
 from .look_ahead import LookAhead
 from .objects import ObjectRegistry
 from .options import SessionOptions
@@ -64,6 +65,7 @@ class SessionParts:
     propagating: Propagating
     lineage: Lineage
     reopening: Reopening
+    linking: Linking
 
     @classmethod
     def make(
@@ -107,7 +109,8 @@ class SessionParts:
         curating = Curating(options, changes, drafts, history, accepting)
         asking = predictions, look_ahead, changes, prompting, accepting, curating, batch
         lineage, reopening = Lineage(changes, drafts, history), Reopening(drafts, history)
-        more = finding, propagating, lineage, reopening
+        linking = Linking(changes, drafts, history)
+        more = finding, propagating, lineage, reopening, linking
         return cls(options, events, drafts, objects, history, *asking, *more)
 
     def close(self) -> None:

@@ -61,8 +61,8 @@ class LabelingSession:
         Which label came from which; saves and puts back a state; encodes what comes next.
     finding : Finding
         Searches for objects, and the candidates that they found on the plane.
-    propagating : Propagating
-        Objects followed to other planes.
+    propagating, linking : Propagating, Linking
+        Objects followed to other planes; labels of planes linked into objects of a stack.
     plane_changed, drafts_changed, prompts_changed, prediction_changed, accepted, labels_changed, \
 batch_ended, busy_changed, progress_changed, failed : Signal
         See `SessionEvents`.
@@ -104,10 +104,10 @@ batch_ended, busy_changed, progress_changed, failed : Signal
         history, self.all_or_nothing = self._parts.history, self._parts.changes.all_or_nothing
         self.operations_in, self.starts = history.operations_in, history.starts
         self.finding, self.reopening = self._parts.finding, self._parts.reopening
-        self.ahead = self._parts.look_ahead
+        self.ahead, self.link = self._parts.look_ahead, self._parts.linking.link
         self.find_similar = self.finding.find_similar
         self.propagating, self.lineage = self._parts.propagating, self._parts.lineage
-        self.propagate = self.propagating.propagate
+        self.propagate, self.linking = self.propagating.propagate, self._parts.linking
 
     # ----------------------------------------------------------------- options
 
