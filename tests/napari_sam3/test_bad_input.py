@@ -127,8 +127,39 @@ def test_an_image_without_any_value(open_desk: OpenDesk, blobs: Image) -> None:
     desk.hand.wait_until(told, "the message", 20)
     desk.hand.click((20, 20))
     desk.hand.wait_until(told, "the message again", 20)
+    assert f"{desk.widget.binding.image.name!r} of shape (40, 50)" in desk.status
+    assert "2000 values" in desk.status
     desk.widget.set_image(desk.add_image(blobs))
     still_works(desk)
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")  # napari's own, of such an image
+def test_an_image_of_unknown_lengths_is_refused_in_words(open_desk: OpenDesk, blobs: Image) -> None:
+    import dask.array as da
+
+    lazy = da.from_array(blobs, chunks=30)
+    desk = open_desk()
+    layer = desk.viewer.add_image(lazy[lazy.max(1) > 100], name="bright rows")
+    desk.hand.wait_until(lambda: "compute_chunk_sizes" in desk.status, "the message", 20)
+    assert "'bright rows' are not known" in desk.status
+    assert desk.widget.binding is None
+    desk.viewer.layers.remove(layer)
+    desk.add_image(blobs)
+    still_works(desk)
+
+
+def test_a_mask_without_pixels_is_a_miss(open_desk: OpenDesk, blobs: Image) -> None:
+    desk = open_desk(blobs[:1, :1])
+    desk.hand.click((0, 0))
+    desk.settle()
+    assert desk.session.prediction.mask.is_empty
+    assert "no mask" in desk.status
+    told = len(notification_manager.records)
+    desk.hand.type("N")
+    desk.settle()
+    assert "mask is empty" in desk.status
+    assert len(notification_manager.records) == told, "a line, no message over the window"
+    assert len(desk.session.prompts.points) == 1
 
 
 @pytest.mark.parametrize(

@@ -18,11 +18,13 @@ __all__ = [
     "UInt8Plane",
     "check_pixels",
     "check_position",
+    "describe_image",
     "find_limits",
     "nearest",
     "plane_from_array",
     "read_plane",
     "to_8_bits",
+    "whole_lengths",
 ]
 
 ContrastLimits = tuple[float, float]
@@ -127,6 +129,28 @@ def read_plane(
     return np.asarray(source[index])
 
 
+def whole_lengths(shape: Sequence[float], name: str = "") -> tuple[int, ...]:
+    """Return the lengths of the axes of an array as integers.
+
+    Raises
+    ------
+    sam3.errors.ImageError
+        If one is not known, as of a dask array that was filtered: NaN stands for it.
+    """
+    if any(length != length for length in shape):
+        raise ImageError(
+            f"the lengths of {repr(name) if name else 'the image'} are not known: {tuple(shape)}. "
+            "Expected whole numbers. Call compute_chunk_sizes() of the dask array first."
+        )
+    return tuple(int(length) for length in shape)
+
+
+def describe_image(shape: Sequence[int], name: str = "") -> str:
+    """Name an image by its name, if it has one, and its shape."""
+    lengths = ", ".join(str(int(length)) for length in shape)
+    return f"the image {repr(name) + ' ' if name else ''}of shape ({lengths})"
+
+
 def check_position(shape: Sequence[int], plane: PlaneIndex, *, rgb: bool = False) -> None:
     """Raise an error for a plane that does not exist in data of ``shape``.
 
@@ -135,7 +159,7 @@ def check_position(shape: Sequence[int], plane: PlaneIndex, *, rgb: bool = False
     sam3.errors.ImageError
         With the position and the range of the data.
     """
-    shape = tuple(int(n) for n in shape)
+    shape = whole_lengths(shape)
     spatial = shape[:-1] if rgb else shape
     if len(spatial) != plane.ndim:
         raise ImageError(
@@ -183,7 +207,9 @@ def plane_from_array(
     return np.array(values, dtype=np.uint8, order="C")
 
 
-def find_limits(array: npt.NDArray[Any], *, rgb: bool = False) -> ContrastLimits | None:
+def find_limits(
+    array: npt.NDArray[Any], *, rgb: bool = False, what: str = ""
+) -> ContrastLimits | None:
     """Return the contrast limits of a plane; None for 8-bit RGB, which is not stretched.
 
     Float RGB is taken as [0, 1], as in napari. Everything else, including dim 8-bit fluorescence,
@@ -195,6 +221,8 @@ def find_limits(array: npt.NDArray[Any], *, rgb: bool = False) -> ContrastLimits
         A plane or a sample of one.
     rgb : bool
         Whether the last axis holds colours.
+    what : str
+        What the values are of, for the message.
 
     Raises
     ------
@@ -204,7 +232,7 @@ def find_limits(array: npt.NDArray[Any], *, rgb: bool = False) -> ContrastLimits
     if array.dtype == np.bool_ or (rgb and array.dtype == np.uint8):
         return None
     # Always computed, since it raises the error for a plane without finite values.
-    limits = percentile_limits(array[..., :3] if rgb else array)
+    limits = percentile_limits(array[..., :3] if rgb else array, what)
     return (0.0, 1.0) if rgb and np.issubdtype(array.dtype, np.floating) else limits
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_sam3.core.planes import ContrastLimits, PlaneIndex, find_limits
+from napari_sam3.core.planes import ContrastLimits, PlaneIndex, describe_image, find_limits
 from sam3.errors import ImageError
 
 from .reading import is_in_memory, read_pixels, sample_plane
@@ -95,7 +95,12 @@ class ImageContrast:
                 failure = error
         if not values and failure is not None:
             raise failure
-        return find_limits(np.concatenate(values), rgb=self._rgb)
+        return find_limits(np.concatenate(values), rgb=self._rgb, what=self._described(fixed))
+
+    def _described(self, fixed: dict[int, int]) -> str:
+        image = describe_image(self._levels[0].shape, self._name)
+        at = ", ".join(f"axis {axis} = {position}" for axis, position in fixed.items())
+        return f"{at} of {image}" if at else image
 
     def _spread(self, ndim: int, fixed: dict[int, int]) -> list[PlaneIndex]:
         """Choose planes of the last two free axes, spread over the other ones."""

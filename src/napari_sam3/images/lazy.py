@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from napari_sam3.core.axes import ImageAxes
-from napari_sam3.core.planes import PlaneIndex
+from napari_sam3.core.planes import PlaneIndex, whole_lengths
 from sam3.errors import ImageError
 
 from .contrast import ImageContrast, channel_axes
@@ -92,7 +92,7 @@ class LazyImage:
     def shape(self) -> tuple[int, ...]:
         """Lengths of the axes, without colours, at the finest level."""
         finest = self.data[0] if self.multiscale else self.data
-        shape = tuple(int(length) for length in finest.shape)
+        shape = whole_lengths(finest.shape)
         return shape[:-1] if self.rgb else shape
 
     def close(self) -> None:

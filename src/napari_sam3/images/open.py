@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_sam3.core.axes import ImageAxes
-from napari_sam3.core.planes import PlaneIndex
+from napari_sam3.core.planes import PlaneIndex, whole_lengths
 from sam3.errors import ImageError
 
 from .contrast import ImageContrast, channel_axes
@@ -93,7 +93,7 @@ def has_colours(
         If `rgb` is set and the last axis does not have length 3 or 4; or if neither `rgb` nor
         `names` is given, and the last axis is short enough to hold colours.
     """
-    shape = tuple(int(length) for length in shape)
+    shape = whole_lengths(shape)
     colours = len(shape) >= 3 and shape[-1] in COLOURS
     if rgb and not colours:
         raise ImageError(

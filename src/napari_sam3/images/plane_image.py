@@ -17,6 +17,7 @@ from napari_sam3.core.planes import (
     UInt8Plane,
     check_pixels,
     check_position,
+    describe_image,
     find_limits,
     read_plane,
     to_8_bits,
@@ -123,6 +124,11 @@ class Channel:
         return self.data if self.multiscale else (self.data,)
 
     @property
+    def _described(self) -> str:
+        image = describe_image(self._finest.shape, self.name)
+        return f"{self.plane} of {image}" if self.plane.index else image
+
+    @property
     def _finest(self) -> Any:
         return self.levels[0]
 
@@ -144,12 +150,13 @@ class Channel:
         if self.contrast is not None:
             return self.contrast
         if not self.is_lazy:
-            return find_limits(read_plane(self._finest, self.plane, rgb=self.rgb), rgb=self.rgb)
+            values = read_plane(self._finest, self.plane, rgb=self.rgb)
+            return find_limits(values, rgb=self.rgb, what=self._described)
         dtype = np.dtype(self._finest.dtype)
         if dtype == np.bool_ or (self.rgb and dtype == np.uint8):
             return None  # no pixels read
         sample = sample_plane(self.levels, self.plane, rgb=self.rgb, name=self.name)
-        return find_limits(sample, rgb=self.rgb)
+        return find_limits(sample, rgb=self.rgb, what=self._described)
 
     def level_for(self, step: int) -> int:
         """Return the level to read if one value for every `step` px is enough."""

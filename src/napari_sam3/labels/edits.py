@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from napari_sam3.core.errors import LabelError
+from napari_sam3.core.errors import LabelError, NothingThereError
 from napari_sam3.core.masks import PlaneMask, Region, around
 from napari_sam3.core.operations import LabelWrite, Policy
 
@@ -212,7 +212,7 @@ def write_object(
         nothing is written.
     """
     if mask.is_empty:
-        raise LabelError(
+        raise NothingThereError(
             "the current mask is empty, so there is nothing to accept; add a foreground click or "
             "draw a box around the object"
         )

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from napari_sam3.core.errors import LabelError, LayerError, MisplacedError
 from napari_sam3.core.masks import Region
-from napari_sam3.core.planes import PlaneIndex
+from napari_sam3.core.planes import PlaneIndex, whole_lengths
 from napari_sam3.labels.largest_label import LargestLabel
 
 from .coordinates import displacement
@@ -38,7 +38,7 @@ PLACEMENT = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_l
 def image_shape(image: Image) -> tuple[int, ...]:
     """Shape of an Image layer in px at its finest level, channels of RGB left out."""
     data = image.data[0] if image.multiscale else image.data
-    shape = tuple(int(n) for n in data.shape)
+    shape = whole_lengths(data.shape, image.name)
     return shape[:-1] if image.rgb else shape
 
 

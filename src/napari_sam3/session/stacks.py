@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar, overload
 import numpy.typing as npt
 
 from napari_sam3.core.errors import LabelError
-from napari_sam3.core.planes import PlaneIndex, check_position
+from napari_sam3.core.planes import PlaneIndex, check_position, whole_lengths
 from napari_sam3.core.rendering import PlaneImage
 from napari_sam3.images.contrast import ImageContrast
 from napari_sam3.images.plane_image import Channel, RenderedPlane, load_if_small
@@ -111,7 +111,7 @@ class PlaneStack:
         sam3.errors.PromptError, LabelError
             If there is no such axis beside those of the plane, or the labels do not fit.
         """
-        shape = tuple(int(n) for n in image.shape)
+        shape = whole_lengths(image.shape)
         if plane is None:
             plane = PlaneIndex((len(shape) - 2, len(shape) - 1), (0,) * (len(shape) - 2))
         check_position(shape, plane)

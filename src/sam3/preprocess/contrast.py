@@ -17,13 +17,15 @@ _LARGEST = 1e300  # differences of larger values would overflow
 _SAMPLE = 1_000_000  # values sampled; more take time without improving the estimate
 
 
-def percentile_limits(values: npt.NDArray[np.generic]) -> tuple[float, float]:
+def percentile_limits(values: npt.NDArray[np.generic], what: str = "") -> tuple[float, float]:
     """Return the 0.1 and 99.9 percentiles of the finite values of an array.
 
     Parameters
     ----------
     values : ndarray
         Any shape, any real data type. Large arrays are sampled on a regular grid.
+    what : str
+        What the values are of, for the message; by default an image of the shape of `values`.
 
     Returns
     -------
@@ -41,8 +43,9 @@ def percentile_limits(values: npt.NDArray[np.generic]) -> tuple[float, float]:
     finite = flat[np.isfinite(flat)].clip(-_LARGEST, _LARGEST)
     if not finite.size:
         raise ImageError(
-            f"the image of shape {np.shape(values)} holds no finite value, only NaN or infinity. "
-            "Check how it was made, or choose another plane."
+            f"{what or f'the image of shape {np.shape(values)}'} holds no finite value: all "
+            f"{flat.size} values read are NaN or infinite. Check how it was made, or choose "
+            "another image."
         )
     low, high = np.percentile(finite, _PERCENTILES)
     if low == high:  # sparse signal on a uniform background

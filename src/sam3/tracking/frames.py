@@ -199,7 +199,10 @@ class FrameReader:
                     continue
                 if sample.dtype == first.dtype:
                     samples.append(sample)
-            self._limits = percentile_limits(np.concatenate([s.reshape(-1) for s in samples]))
+            self._limits = percentile_limits(
+                np.concatenate([s.reshape(-1) for s in samples]),
+                f"the series of frames of shape {first.shape}",
+            )
         return self._limits
 
     def _check_size(self, frame: int, size: tuple[int, int]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import dask.array as da
 import numpy as np
 import pytest
 import zarr
@@ -13,6 +14,7 @@ from napari_sam3.core.planes import PlaneIndex, find_limits
 from napari_sam3.images.contrast import MOST_PLANES, ImageContrast, _scattered, channel_axes
 from napari_sam3.images.lazy import LazyImage
 from napari_sam3.images.plane_image import Channel, RenderedPlane
+from napari_sam3.session.stacks import PlaneStack
 from sam3.errors import ImageError
 
 
@@ -124,10 +126,31 @@ def test_planes_that_cannot_be_read_are_done_without() -> None:
 
 def test_an_image_without_a_finite_value_is_refused() -> None:
     image = np.full((4, 8, 8), np.nan)
-    with pytest.raises(ImageError, match="no finite value"):
-        ImageContrast(image).limits(PlaneIndex((1, 2), (0,)))
+    first = PlaneIndex((1, 2), (0,))
+    message = r"the image 'cells' of shape \(4, 8, 8\) holds no finite value: all 256 values"
+    with pytest.raises(ImageError, match=message):
+        ImageContrast(image, name="cells").limits(first)
+    image[1] = np.inf
+    with pytest.raises(ImageError, match=r"axis 0 = 1 of the image of shape \(4, 8, 8\) .* 64"):
+        ImageContrast(image, apart=(0,)).limits(PlaneIndex((1, 2), (1,)))
+    for data in (image, da.from_array(image, chunks=4)):
+        with pytest.raises(ImageError, match=r"plane axis 0 = 0 of the image of shape \(4, 8, 8\)"):
+            Channel(data, first).limits()
     image[3] = 1.0
     assert ImageContrast(image).limits(PlaneIndex((1, 2), (0,))) == (1.0, 1.0)
+
+
+def test_lengths_that_are_not_known_are_refused() -> None:
+    lazy = da.from_array(np.eye(20), chunks=5)
+    rows, columns = lazy[lazy.sum(1) > 0], lazy[:, lazy.sum(0) > 0]
+    for data in (rows, columns, rows[None], da.stack([rows, rows])):
+        with pytest.raises(ImageError, match=r"not known: .*nan.*compute_chunk_sizes"):
+            RenderedPlane(Channel(data, PlaneIndex((data.ndim - 2, data.ndim - 1))))
+        with pytest.raises(ImageError, match="compute_chunk_sizes"):
+            LazyImage.of(data, rgb=False).shape  # noqa: B018
+    labels = np.zeros((2, 20, 20), int)
+    with pytest.raises(ImageError, match="compute_chunk_sizes"):
+        PlaneStack.of(da.stack([rows, rows]), labels)
 
 
 @pytest.mark.parametrize("lengths", [(1000,), (50, 32), (17, 16), (3, 100, 16)])

@@ -42,7 +42,7 @@ def describe_stage(session: LabelingSession) -> str:
         return status_text.BUSY
     if session.plane_key is None:
         return status_text.NO_PLANE
-    if session.prediction is not None:
+    if session.prediction is not None and not session.prediction.mask.is_empty:
         return status_text.MASK_SHOWN
     return status_text.READY if session.prompts.is_empty else status_text.NO_MASK
 
