@@ -20,6 +20,7 @@ from napari_sam3.images.lazy import open_image
 from napari_sam3.images.open import read_image
 from napari_sam3.labels.formats.choice import export_labels
 from napari_sam3.labels.formats.label_files import open_label_file
+from napari_sam3.labels.formats.lossy import is_lossy
 from sam3.errors import ImageError
 
 LABELS = np.zeros((6, 8), np.uint8)
@@ -257,6 +258,55 @@ def test_labels_that_were_compressed_with_loss_are_refused(
     for path in exact:
         found = open_label_file(path)
         np.testing.assert_array_equal(np.asarray(found.data), pixels)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("tile", [None, (32, 48)])
+@pytest.mark.parametrize(
+    ("compression", "exact", "lossy"),
+    [
+        ("jpegxl", ({}, {"lossless": True}), ({"distance": 1}, {"level": 90}, {"distance": 0.01})),
+        ("jpegxr", ({}, {"level": 100}), ({"level": 80}, {"level": 0.5})),
+        (
+            "lerc",
+            ({}, {"compression": "zstd"}),
+            ({"level": 2}, *({"level": 1, "compression": over} for over in ("deflate", "zstd"))),
+        ),
+        ("webp", ({"lossless": True},), ({"level": 80, "lossless": False},)),
+    ],
+)
+def test_the_stream_tells_whether_a_tiff_is_exact(
+    tmp_path: Path, compression: Any, exact: Any, lossy: Any, tile: Any, dtype: Any
+) -> None:
+    pixels, path, planes = np.tile(LABELS * 60, (9, 9)).astype(dtype), tmp_path / "l.tif", None
+    if compression == "webp":  # it knows colours alone: planes that were written as such
+        if dtype != np.uint8:
+            return
+        planes, pixels = pixels[None].repeat(3, 0), np.stack([pixels] * 3, -1)
+    if compression == "jpegxr" and dtype == np.float32:
+        return  # imagecodecs writes it in half the bits
+    for options in (*exact, *lossy):
+        tifffile.imwrite(path, pixels, tile=tile, compression=compression, compressionargs=options)
+        if options in lossy:
+            with pytest.raises(ImageError, match="its compression changes values"):
+                open_label_file(path, rgb=False)
+            continue
+        found = open_label_file(path, rgb=False)
+        np.testing.assert_array_equal(found.data[:], pixels if planes is None else planes)
+        found.close()
+
+
+def test_a_stream_without_its_end_or_of_rare_kinds() -> None:
+    import imagecodecs
+
+    pixels = np.tile(LABELS * 60, (9, 9)).astype(np.uint8)
+    packed_anew = imagecodecs.jpegxl_encode_jpeg(imagecodecs.jpeg_encode(pixels))
+    boxed = imagecodecs.jpegxl_encode(pixels, lossless=True, usecontainer=True)
+    assert is_lossy(packed_anew)
+    assert not is_lossy(boxed)
+    assert is_lossy(imagecodecs.jpegxl_encode(pixels, distance=1.0, usecontainer=True))
+    assert not is_lossy(boxed[:12])
+    assert not is_lossy(b"WMPHOTO\0")
 
 
 def test_a_tiff_is_known_by_its_bytes(tmp_path: Path) -> None:

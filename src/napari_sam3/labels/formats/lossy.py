@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-import struct
+import zlib
 from typing import Any
+
+from .codestreams import (
+    JPEG_XL_CONTAINER,
+    jpeg_frame,
+    jpeg_xl_is_lossy,
+    jpeg_xr_is_lossy,
+    lerc_is_lossy,
+)
 
 __all__ = ["is_lossy", "is_lossy_tiff"]
 
@@ -14,6 +22,13 @@ _EXACT_FRAMES = {0xC3, 0xC7, 0xCB, 0xCF}
 _JPEG_2000 = (b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  ")
 _COD = b"\xff\x52"
 _AVIF = b"ftypavi"
+_JPEG_XL = (b"\xff\x0a", JPEG_XL_CONTAINER)
+_JPEG_XR = (b"II\xbc", b"WMPHOTO\0")
+_LERC = (b"Lerc2 ", b"CntZImage ")
+# Compressions of TIFF that are never exact and that no stream of theirs tells: JPEG of TIFF 6.0,
+# luminances in logarithms, scanned documents, and what cameras denoise.
+_NEVER_EXACT = {6, 34676, 34677, 34718, 34719, 48124}
+_PIXAR_LOG, _LERC_TIFF, _LERC_PARAMETERS = 32909, 34887, 50674
 
 
 def is_lossy(head: bytes) -> bool:
@@ -22,14 +37,21 @@ def is_lossy(head: bytes) -> bool:
     Parameters
     ----------
     head : bytes
-        The beginning of a JPEG, JPEG 2000, WebP or AVIF file or stream; others are not lossy.
+        The beginning of a JPEG, JPEG 2000, JPEG XL, JPEG XR, LERC, WebP or AVIF file or stream;
+        others are not lossy.
     """
     if head[:2] == b"\xff\xd8":
-        return _jpeg_frame(head) not in _EXACT_FRAMES
+        return jpeg_frame(head) not in _EXACT_FRAMES
     if head.startswith(_JPEG_2000):
         # Its style of coding ends in the transformation: 0 is the one in floating point.
         at = head.find(_COD)
         return at >= 0 and head[at + 13 : at + 14] == b"\0"
+    if head.startswith(_JPEG_XL):
+        return jpeg_xl_is_lossy(head)
+    if head.startswith(_JPEG_XR):
+        return jpeg_xr_is_lossy(head)
+    if head.startswith(_LERC):
+        return lerc_is_lossy(head)
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return b"VP8L" not in head[12:]
     return head[4:11] == _AVIF
@@ -46,22 +68,25 @@ def is_lossy_tiff(page: Any) -> bool:
     lengths = [(at, n) for at, n in zip(page.dataoffsets, page.databytecounts, strict=False) if n]
     if page.compression == 1 or not lengths:
         return False
+    if page.compression in _NEVER_EXACT:
+        return True
+    if page.compression == _PIXAR_LOG:
+        return bool(page.bitspersample > 8)
     handle = page.parent.filehandle
     handle.seek(lengths[0][0])
+    if page.compression == _LERC_TIFF:
+        return is_lossy(_unpacked(handle.read(lengths[0][1]), page))
     return is_lossy(handle.read(min(lengths[0][1], _HEAD)))
 
 
-def _jpeg_frame(head: bytes) -> int | None:
-    """Return the marker of the frame of a JPEG, going from segment to segment."""
-    at = 2
-    while at + 4 <= len(head):
-        mark, kind, length = struct.unpack_from(">BBH", head, at)
-        if mark != 0xFF:
-            return None
-        if kind == 0xFF:  # padding
-            at += 1
-        elif 0xC0 <= kind <= 0xCF and kind not in (0xC4, 0xC8, 0xCC):
-            return int(kind)
-        else:
-            at += 2 + length
-    return None
+def _unpacked(stream: bytes, page: Any) -> bytes:
+    """Return a LERC stream of a TIFF without the compression that was put over it."""
+    parameters = page.tags.valueof(_LERC_PARAMETERS)
+    over = parameters[1] if parameters is not None and len(parameters) > 1 else 0
+    if over == 1:
+        return zlib.decompress(stream)
+    if over == 2:
+        import imagecodecs
+
+        return bytes(imagecodecs.zstd_decode(stream))
+    return stream

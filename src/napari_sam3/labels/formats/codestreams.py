@@ -1,0 +1,139 @@
+"""Headers of compressed images: whether a stream gives back what was put into it."""
+
+from __future__ import annotations
+
+import struct
+
+__all__ = ["jpeg_frame", "jpeg_xl_is_lossy", "jpeg_xr_is_lossy", "lerc_is_lossy"]
+
+JPEG_XL_CONTAINER = b"\0\0\0\x0cJXL \r\n\x87\n"
+_PHOTO = b"WMPHOTO\0"
+
+
+class _Bits:
+    """Bits of a stream, one after the other.
+
+    Parameters
+    ----------
+    data : bytes
+        The stream. Past its end there are zeros.
+    order : {"little", "big"}
+        Which bit of a byte comes first: the lowest or the highest.
+    """
+
+    def __init__(self, data: bytes, order: str) -> None:
+        digits = (f"{byte:08b}" for byte in data)
+        self._bits = "".join(d[::-1] for d in digits) if order == "little" else "".join(digits)
+        self._little, self._at = order == "little", 0
+
+    def take(self, count: int) -> int:
+        """Return the next `count` bits as a number."""
+        part = self._bits[self._at : self._at + count].ljust(count, "0")
+        self._at += count
+        return int((part[::-1] if self._little else part) or "0", 2)
+
+
+def jpeg_frame(head: bytes) -> int | None:
+    """Return the marker of the frame of a JPEG, going from segment to segment."""
+    at = 2
+    while at + 4 <= len(head):
+        mark, kind, length = struct.unpack_from(">BBH", head, at)
+        if mark != 0xFF:
+            return None
+        if kind == 0xFF:  # padding
+            at += 1
+        elif 0xC0 <= kind <= 0xCF and kind not in (0xC4, 0xC8, 0xCC):
+            return int(kind)
+        else:
+            at += 2 + length
+    return None
+
+
+def jpeg_xl_is_lossy(head: bytes) -> bool:
+    """Return whether a JPEG XL stream (ISO/IEC 18181-1) was made from colours of its own (XYB).
+
+    Encoders use these for everything that is not exact. A JPEG that was packed anew says so in
+    its container.
+    """
+    if head.startswith(JPEG_XL_CONTAINER):
+        if b"jbrd" in head:
+            return True
+        whole, part = head.find(b"jxlc"), head.find(b"jxlp")
+        if whole < 0 and part < 0:
+            return False
+        head = head[whole + 4 :] if whole >= 0 else head[part + 8 :]
+    bits = _Bits(head[2:66], "little")
+    _skip_size(bits)
+    if bits.take(1):  # all metadata are the default
+        return True
+    if bits.take(1):  # extra fields
+        bits.take(3)
+        if bits.take(1):
+            _skip_size(bits)
+        if bits.take(2):  # a preview or an animation: of no label image
+            return False
+    _skip_depth(bits)
+    bits.take(1)
+    for _ in range(_choice(bits, (0, 0), (0, 1), (4, 2), (12, 1))):  # alpha and the like
+        if not bits.take(1):
+            return False
+    return bits.take(1) == 1
+
+
+def jpeg_xr_is_lossy(head: bytes) -> bool:
+    """Return whether a JPEG XR stream (ITU-T T.832) was scaled, or had bits or bands left out."""
+    at = head.find(_PHOTO)
+    if at < 0:
+        return False
+    bits = _Bits(head[at + len(_PHOTO) : at + 2048], "big")
+    bits.take(8)
+    tiled = bits.take(1)
+    bits.take(7)
+    short, _, windows, trimmed = (bits.take(1) for _ in range(4))
+    bits.take(4 + 8 + (32 if short else 64))
+    if tiled:
+        across, down = bits.take(12), bits.take(12)
+        bits.take((across + down) * (8 if short else 16))
+    if windows:
+        bits.take(24)
+    bits.take(3)
+    scaled, bands = bits.take(1), bits.take(4)
+    return bool(trimmed or scaled or bands)
+
+
+def lerc_is_lossy(stream: bytes) -> bool:
+    """Return whether a LERC stream allows for an error that changes whole numbers."""
+    if stream.startswith(b"CntZImage "):  # the first version, of floats only
+        return struct.unpack_from("<d", stream, 26)[0] > 0
+    version = struct.unpack_from("<i", stream, 6)[0]
+    # The checksum, rows and columns, values of a pixel, valid pixels, block and blob, data type.
+    at = 10 + (4 if version >= 3 else 0) + (12 if version >= 4 else 8) + 12
+    kind = struct.unpack_from("<i", stream, at)[0]
+    at += 4 + (8 if version >= 6 else 0)
+    error = struct.unpack_from("<d", stream, at)[0]
+    return error > (0.5 if kind < 6 else 0)
+
+
+def _choice(bits: _Bits, *ways: tuple[int, int]) -> int:
+    """Return a number stored in one of four ways, each so many bits more than a number."""
+    count, least = ways[bits.take(2)]
+    return least + bits.take(count)
+
+
+def _skip_size(bits: _Bits) -> None:
+    small = bits.take(1)
+    for axis in range(2):
+        if axis and bits.take(3):  # the width follows from the height
+            return
+        if small:
+            bits.take(5)
+        else:
+            _choice(bits, (9, 1), (13, 1), (18, 1), (30, 1))
+
+
+def _skip_depth(bits: _Bits) -> None:
+    if bits.take(1):
+        _choice(bits, (0, 32), (0, 16), (0, 24), (6, 1))
+        bits.take(4)
+    else:
+        _choice(bits, (0, 8), (0, 10), (0, 12), (6, 1))
