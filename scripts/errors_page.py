@@ -319,6 +319,12 @@ def _store() -> None:
     EmbeddingStore("photos")
 
 
+def _remote(name: str) -> None:
+    from napari_sam3 import load_predictor
+
+    load_predictor(name)
+
+
 def _replay() -> None:
     from napari_sam3.core.operations import Operation, check_operation
 
@@ -406,6 +412,10 @@ CAUSES: dict[str, tuple[Cause, ...]] = {
     "DisplayError": (Cause("run the demo without a display and without Xvfb", _screen),),
     "BatchError": (Cause("begin a batch without prompts", _batch),),
     "ReplayError": (Cause("replay a session that somebody edited", _replay),),
+    "RemoteError": (
+        Cause("name a server that does not speak TLS", lambda: _remote("tcp://gpu.lab:8786")),
+        Cause("connect without the key", lambda: _remote("tls://gpu.lab:8786?key=gpu.key")),
+    ),
     "StoreError": (Cause("choose a folder of something else as a store", _store),),
 }
 

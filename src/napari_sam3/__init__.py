@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .inference.automatic.settings import AutomaticSettings
     from .inference.automatic.suppression import merge_found, paint_order
     from .inference.cache import EmbeddingCache
+    from .inference.models import load_predictor
     from .inference.store.store import EmbeddingStore
     from .labels.formats.choice import export_labels
     from .labels.formats.loaded import LoadedLabels
@@ -65,6 +66,7 @@ __all__ = [
     "find_objects",
     "format_table",
     "identify",
+    "load_predictor",
     "merge_found",
     "open_image",
     "open_labels",
@@ -104,6 +106,7 @@ _HOMES = {
     "format_table": "labels.table",
     "ImageSeries": "session.series",
     "identify": "images.identity",
+    "load_predictor": "inference.models",
     "merge_found": "inference.automatic.suppression",
     "open_image": "images.lazy",
     "open_labels": "labels.ome_zarr",

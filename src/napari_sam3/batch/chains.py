@@ -13,7 +13,7 @@ from napari_sam3.core.masks import PlaneMask
 from napari_sam3.core.objects import Instance
 from napari_sam3.core.rendering import PlaneImage
 from napari_sam3.inference.tracking.followers import follower_of
-from napari_sam3.inference.tracking.memories import memory_of
+from napari_sam3.inference.tracking.memories import has_memory, memory_of
 from napari_sam3.inference.tracking.sweeps import PropagatedMask, Sweep
 from sam3.errors import ImageError
 
@@ -75,13 +75,13 @@ def sweep(
     load : callable
         Reads a plane; called with its position and the next one.
     """
-    memory = memory_of(runner.predictor)
-    if memory is not None:
+    remembers = has_memory(runner.predictor)
+    if remembers:
         steps = list(_Chain(runner, stack, kind, load, recorded="alone").steps())
         if all(step.known or not step.asked for step in steps):
             yield from steps
             return
-    recorded = "first" if memory is None else "never"
+    recorded = "never" if remembers else "first"
     yield from _Chain(runner, stack, kind, load, recorded).steps()
 
 

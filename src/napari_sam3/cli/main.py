@@ -22,6 +22,7 @@ from . import models as models_command
 from . import precompute as precompute_command
 from . import replay as replay_command
 from . import segment as segment_command
+from . import serve as serve_command
 from .common import (
     BAD_INPUT,
     DONE,
@@ -54,11 +55,12 @@ COMMANDS: tuple[tuple[str, ModuleType, str], ...] = (
     ("link", link_command, "link the labels of planes into objects of a stack"),
     ("replay", replay_command, "do again what was done to labels, from a session file"),
     ("learn", learn_command, "learn from your labels, for better clicks on similar images"),
+    ("serve", serve_command, "let other computers use the model, and the GPU, of this one"),
     ("info", info_command, "describe an image, a weights file or an embedding store"),
     ("models", models_command, "list models, download the released one, verify a file"),
     ("doctor", doctor_command, "print versions, memory and device, and run a self-test"),
 )
-WITH_MODEL = ("replay", "annotate", "segment", "batch", "precompute", "learn", "demo")
+WITH_MODEL = ("replay", "annotate", "segment", "batch", "precompute", "learn", "serve", "demo")
 OVERWRITING = ("replay", "segment", "batch", "export", "link", "learn", "demo")
 EXAMPLES = """\
 examples:

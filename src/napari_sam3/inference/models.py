@@ -10,15 +10,45 @@ from typing import TYPE_CHECKING, Any
 
 from sam3.errors import ConfigError
 
+from .elsewhere import elsewhere
+from .remote.address import is_remote
+
 if TYPE_CHECKING:
     from sam3.concepts.detector import Detector
     from sam3.predictor import Predictor
 
 __all__ = ["EMBEDDED", "Loader", "ModelHandle", "describe_predictor", "detector_loader"]
-__all__ += ["model_loader"]
+__all__ += ["load_predictor", "model_loader"]
 
 Loader = Callable[[], "Predictor"]
 EMBEDDED = "tiny"
+
+
+def load_predictor(
+    name_or_path: str | os.PathLike[str] = EMBEDDED, device: str = "auto"
+) -> Predictor:
+    """Load a model, or connect to one on another machine.
+
+    Parameters
+    ----------
+    name_or_path : str or path
+        As for :func:`sam3.load_predictor`, or the address of a server: ``tls://HOST:PORT``, with
+        ``?key=FILE`` unless the key is in its usual place.
+    device : str
+        "auto", "cpu", "cuda" or "mps"; for a server, where prompts are decoded on this machine.
+
+    Raises
+    ------
+    sam3.errors.Sam3Error
+        If there is no such model, or the server cannot be reached.
+    """
+    if is_remote(name_or_path):
+        from .remote.load import load_remote
+
+        return load_remote(name_or_path, device)
+    from sam3.predictor import load_predictor as load
+
+    return load(name_or_path, device)
 
 
 def model_loader(
@@ -31,7 +61,7 @@ def model_loader(
     Parameters
     ----------
     name_or_path : str or path
-        "tiny" for the embedded model, or a weights file.
+        As for :func:`load_predictor`.
     device : str
         "auto", "cpu", "cuda" or "mps".
     describe : callable, optional
@@ -39,12 +69,9 @@ def model_loader(
     """
 
     def load() -> Predictor:
-        from sam3.predictor import load_predictor
-        from sam3.runtime.devices import describe_device
-
         predictor = load_predictor(name_or_path, device)
         if describe is not None:
-            describe(describe_device(device))
+            describe(describe_predictor(predictor))
         return predictor
 
     return load
@@ -77,6 +104,8 @@ def describe_predictor(model: Predictor | Loader) -> str:
     predictor = ModelHandle.of(model).predictor
     if predictor is None:
         return ""
+    if (there := elsewhere(predictor)) is not None:
+        return there.place
     from sam3.runtime.devices import describe_device
 
     return describe_device(predictor.device)

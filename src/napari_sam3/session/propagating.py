@@ -12,6 +12,7 @@ from napari_sam3.core.objects import AcceptedObject
 from napari_sam3.core.operations import LabelChange
 from napari_sam3.inference.cache import EmbeddingCache
 from napari_sam3.inference.tracking.ending import EndRules
+from napari_sam3.inference.tracking.memories import has_memory
 from napari_sam3.inference.tracking.propagate import Direction, PassedOverError
 from sam3.errors import PromptError, Sam3Error
 
@@ -120,7 +121,7 @@ class Propagating:
         predictor = self._predictions.predictor
         if predictor is None:
             return None
-        return predictor.config.memory is not None and predictor.weights is not None
+        return has_memory(predictor)
 
     # --------------------------------------------------------------- commands
 

@@ -150,7 +150,8 @@ class Detector:
                 "`boxes`."
             )
         words = self.encode_text(_BY_EXAMPLE if text is None else text)
-        return torch.cat((words, *examples, self._examples(features, boxes, labels)))
+        known = [tokens.to(words.device) for tokens in examples]
+        return torch.cat((words, *known, self._examples(features, boxes, labels)))
 
     def find(
         self,

@@ -15,6 +15,7 @@ from napari_sam3.core.prompts import PromptSet
 from napari_sam3.core.rendering import PlaneImage
 from napari_sam3.inference.answers import LARGEST_BATCH, answer
 from napari_sam3.inference.cache import Control, EmbeddingCache
+from napari_sam3.inference.elsewhere import where_the_model_is
 from napari_sam3.inference.questions import Candidate, ObjectPrediction, Question
 
 from .parts import Part
@@ -31,6 +32,7 @@ __all__ += ["Part", "click", "find_objects", "merge_found", "paint_order", "seed
 __all__ += ["stability", "usable"]
 
 
+@where_the_model_is
 def find_objects(
     plane: PlaneImage,
     predictor: Predictor,

@@ -16,6 +16,7 @@ from napari_sam3.core.prompts import Box, PromptSet
 from napari_sam3.core.rendering import PlaneImage
 from napari_sam3.inference.answers import answer
 from napari_sam3.inference.cache import Control, EmbeddingCache
+from napari_sam3.inference.elsewhere import where_the_model_is
 from napari_sam3.inference.questions import Question
 from sam3.errors import PromptError
 
@@ -139,6 +140,7 @@ class Concept:
         return min(radii), max(radii)
 
 
+@where_the_model_is
 def learn_concept(
     examples: Sequence[Example],
     plane: PlaneImage,
@@ -198,7 +200,8 @@ def learn_concept(
         if detector is not None:
             boxes = [_box_in(place, one) for one in group]
             labels = [one.wanted for one in group]
-            tokens = (detector.encode_examples(features, boxes, labels),)
+            # On the CPU, so that they can be sent to other machines.
+            tokens = (detector.encode_examples(features, boxes, labels).cpu(),)
         parts.append(
             Concept(
                 tuple(look for one, look in pairs if one.wanted),

@@ -13,6 +13,7 @@ from napari_sam3.inference.automatic.seeds import find_seeds
 from napari_sam3.inference.automatic.settings import AutomaticSettings
 from napari_sam3.inference.automatic.suppression import Found, suppress
 from napari_sam3.inference.cache import Control, EmbeddingCache
+from napari_sam3.inference.elsewhere import where_the_model_is
 from sam3.errors import PromptError
 
 from .appearance import describe
@@ -38,6 +39,7 @@ _STABILITY_OFFSET = 4.0
 _AREA_FACTOR = 6.0
 
 
+@where_the_model_is
 def find_similar(
     plane: PlaneImage,
     predictor: Predictor,

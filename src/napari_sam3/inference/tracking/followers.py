@@ -11,6 +11,7 @@ import numpy as np
 from napari_sam3.core.fields import FieldOfView, choose_field, field_holds
 from napari_sam3.core.masks import PlaneMask
 from napari_sam3.inference.answers import answer
+from napari_sam3.inference.elsewhere import elsewhere
 from napari_sam3.inference.questions import Question
 
 from .limits import mask_draft
@@ -268,6 +269,10 @@ def follower_of(
     length: int,
 ) -> Follower:
     """Return a follower that uses the memory, where there is one; see :class:`MemoryFollower`."""
+    there = elsewhere(predictor)
+    if there is not None and predictor.config.memory is not None:
+        follower: Follower = there.follower(control, load, length)
+        return follower
     if memory is None:
         return MaskFollower(predictor, cache, control)
     return MemoryFollower(predictor, cache, control, memory, load, length)

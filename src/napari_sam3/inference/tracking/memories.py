@@ -6,18 +6,28 @@ import threading
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
+from napari_sam3.inference.elsewhere import elsewhere
+
 if TYPE_CHECKING:
     from sam3.model.memory import Memory
     from sam3.predictor import Predictor
 
-__all__ = ["memory_of"]
+__all__ = ["has_memory", "memory_of"]
 
 _known: WeakKeyDictionary[Predictor, Memory] = WeakKeyDictionary()
 _lock = threading.Lock()
 
 
+def has_memory(predictor: Predictor) -> bool:
+    """Tell whether objects are propagated by memory: of this process, or of a server."""
+    there = predictor.weights is not None or elsewhere(predictor) is not None
+    return predictor.config.memory is not None and there
+
+
 def memory_of(predictor: Predictor) -> Memory | None:
-    """Return the memory of the weights that a model was loaded from; None if they have none.
+    """Return the memory of the weights that a model was loaded from.
+
+    None if they have none, and for the model of a server, whose memory stays there.
 
     Raises
     ------

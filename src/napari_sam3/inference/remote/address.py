@@ -1,0 +1,92 @@
+"""Names of servers, such as ``tls://gpu.lab:8786?key=/home/me/gpu.key``. Imports nothing slow."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import RemoteError
+
+__all__ = ["DEFAULT_PORT", "RemoteAddress", "default_key", "is_remote"]
+
+DEFAULT_PORT = 8786
+_SCHEME = "tls://"
+_KEY = "?key="
+
+
+def is_remote(name: str | os.PathLike[str]) -> bool:
+    """Tell whether the name of a model is the address of a server."""
+    return "://" in os.fspath(name)
+
+
+def default_key() -> Path:
+    """Return the file in which keys are kept if no other is named."""
+    from platformdirs import user_config_path
+
+    return user_config_path("napari-sam3") / "remote.key"
+
+
+@dataclass(frozen=True)
+class RemoteAddress:
+    """Address of a server, and the key for it.
+
+    Parameters
+    ----------
+    host : str
+        Name or IP address.
+    port : int
+        Port of TCP.
+    key : Path, optional
+        File of the key, by default `default_key`.
+    """
+
+    host: str
+    port: int = DEFAULT_PORT
+    key: Path | None = None
+
+    @classmethod
+    def parse(cls, name: str | os.PathLike[str]) -> RemoteAddress:
+        """Parse ``tls://HOST:PORT?key=FILE``; port and key may be left out.
+
+        Raises
+        ------
+        RemoteError
+            If it is not such an address.
+        """
+        text = os.fspath(name)
+        place, asked, key = text.partition(_KEY)
+        host, colon, port = place.removeprefix(_SCHEME).rstrip("/").rpartition(":")
+        if not colon or port.endswith("]"):  # no port, or the end of an IPv6 address
+            host, port = place.removeprefix(_SCHEME).rstrip("/"), str(DEFAULT_PORT)
+        valid = port.isascii() and port.isdecimal() and 0 < int(port) < 1 << 16
+        if not text.startswith(_SCHEME) or not valid or not host or set(host) & set("/?#@ "):
+            raise RemoteError(
+                f"not the address of a server: {text!r}. Expected one such as "
+                f"tls://gpu.lab:{DEFAULT_PORT}, since only TLS is spoken. Use the one that "
+                "`napari-sam3 serve` prints."
+            )
+        if asked and not key:
+            raise RemoteError(
+                f"the address names no key: {text!r}. Expected a file after {_KEY!r}. Add it, or "
+                "leave that part out."
+            )
+        return cls(host, int(port), Path(key).expanduser() if key else None)
+
+    @property
+    def url(self) -> str:
+        """Address for Dask."""
+        return f"{_SCHEME}{self.host}:{self.port}"
+
+    @property
+    def name(self) -> str:
+        """Name of the model, from which `parse` gives this address again."""
+        return self.url if self.key is None else f"{self.url}{_KEY}{self.key}"
+
+    @property
+    def key_file(self) -> Path:
+        """File of the key."""
+        return default_key() if self.key is None else self.key
+
+    def __str__(self) -> str:
+        return self.url

@@ -1,0 +1,239 @@
+"""The connection of a client: made when it is needed, and made again when it was lost."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import uuid
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any
+
+from napari_sam3.core.rendering import PlaneImage
+from sam3.errors import Sam3Error
+
+from .address import RemoteAddress
+from .bridge import deliver
+from .errors import RemoteError
+from .key import read_key
+from .messages import METADATA, Call, own_version, version_error
+
+__all__ = ["Connection"]
+
+logger = logging.getLogger(__name__)
+
+_SECONDS_TO_CONNECT = 10.0
+_SECONDS_BETWEEN_LOOKS = 0.05
+Report = Callable[[str, float | None], None]
+
+
+class Connection:
+    """A client of one server; used from one thread at a time.
+
+    Parameters
+    ----------
+    address : RemoteAddress
+        The server.
+    """
+
+    def __init__(self, address: RemoteAddress) -> None:
+        self.address = address
+        self._client: Any = None
+        self._about: Mapping[str, Any] | None = None
+        self._topic = ""
+        self._news: dict[str, queue.SimpleQueue[dict[str, Any]]] = {}
+        self._lock = threading.RLock()
+
+    @property
+    def about(self) -> Mapping[str, Any]:
+        """Description of the model that is served; the connection is made for it if need be."""
+        self._connected()
+        assert self._about is not None
+        return self._about
+
+    def ask(
+        self,
+        function: Callable[..., Any],
+        *arguments: Any,
+        report: Report | None = None,
+        plane: Callable[[int], PlaneImage] | None = None,
+        priority: int = 0,
+        again: bool = True,
+    ) -> Any:
+        """Run a task on the server, and return its result.
+
+        Parameters
+        ----------
+        function : callable
+            A function of `napari_sam3.inference.remote.tasks`.
+        arguments
+            Its arguments after the call.
+        report : callable, optional
+            Called with the stage and its fraction, at least twenty times per second. If it
+            raises, the task is cancelled.
+        plane : callable, optional
+            Called with the number of a plane, whose pixels the task requests.
+        priority : int
+            Tasks of higher priority come first.
+        again : bool
+            Whether to ask again on a new connection if this one is lost.
+
+        Raises
+        ------
+        RemoteError
+            If there is no server, or it was lost.
+        sam3.errors.Sam3Error
+            As the function raises.
+        """
+        with self._lock:
+            client = self._connected()
+            try:
+                return self._ask(client, function, arguments, report, plane, priority)
+            except Exception as error:
+                if not _is_lost(client, error):
+                    raise
+                logger.info("the connection to %s was lost", self.address, exc_info=error)
+                self._drop()
+                if not again:
+                    raise self._lost(error) from error
+            return self.ask(
+                function, *arguments, report=report, plane=plane, priority=priority, again=False
+            )
+
+    def close(self) -> None:
+        """Leave the server."""
+        self._drop()
+
+    # ------------------------------------------------------------------ inside
+
+    def _ask(
+        self,
+        client: Any,
+        function: Callable[..., Any],
+        arguments: tuple[Any, ...],
+        report: Report | None,
+        plane: Callable[[int], PlaneImage] | None,
+        priority: int,
+    ) -> Any:
+        call = Call(self._topic)
+        news = self._news[call.number] = queue.SimpleQueue()
+        try:
+            future = client.submit(function, call, *arguments, pure=False, priority=priority)
+            future.add_done_callback(lambda _: news.put({"done": True}))
+            try:
+                self._attend(client, news, report, plane)
+                return future.result().value
+            except BaseException:
+                future.cancel()
+                raise
+        finally:
+            del self._news[call.number]
+
+    def _attend(
+        self,
+        client: Any,
+        news: queue.SimpleQueue[dict[str, Any]],
+        report: Report | None,
+        plane: Callable[[int], PlaneImage] | None,
+    ) -> None:
+        """Answer what a task asks for, and hand on its progress, until it is done."""
+        last: tuple[str, float | None] | None = None
+        while True:
+            try:
+                event = news.get(timeout=_SECONDS_BETWEEN_LOOKS)
+            except queue.Empty:
+                event = {}
+            if "done" in event:
+                return
+            if "wanted" in event and plane is not None:
+                rows, columns = (slice(*span) for span in event["spans"])
+                pixels = plane(event["plane"]).region(rows, columns, event["step"])
+                client.run(deliver, event["wanted"], pixels)
+            if "stage" in event:
+                last = event["stage"], event["fraction"]
+            # Also without news, since this is how callers cancel.
+            if report is not None and last is not None:
+                report(*last)
+
+    def _connected(self) -> Any:
+        with self._lock:
+            if self._client is None or self._client.status != "running":
+                self._drop()
+                self._client = self._connect()
+            return self._client
+
+    def _connect(self) -> Any:
+        security = read_key(self.address.key_file)
+        from distributed import Client
+
+        try:
+            client: Any = Client(  # type: ignore[no-untyped-call]
+                self.address.url,
+                security=security,
+                timeout=_SECONDS_TO_CONNECT,
+                set_as_default=False,
+            )
+        except (OSError, TimeoutError, RuntimeError) as error:
+            raise self._unreachable(error) from error
+        try:
+            about = client.get_metadata([METADATA], default=None)
+            self._check(about)
+            self._topic = f"napari-sam3-{uuid.uuid4().hex}"
+            client.subscribe_topic(self._topic, self._hear)
+        except BaseException:
+            client.close(timeout=1)
+            raise
+        self._about = about
+        return client
+
+    def _check(self, about: Any) -> None:
+        if not isinstance(about, dict):
+            raise RemoteError(
+                f"not a server of napari-sam3: {self.address}. Expected one that was started by "
+                "`napari-sam3 serve`, not another scheduler of Dask. Check the port."
+            )
+        if about["version"] != own_version():
+            raise version_error(about["version"], own_version())
+        known = self._about
+        if known is not None and known["fingerprint"] != about["fingerprint"]:
+            raise RemoteError(
+                f"the server at {self.address} now serves other weights: {about['fingerprint']}. "
+                f"Expected {known['fingerprint']}. Choose the remote model again."
+            )
+
+    def _hear(self, event: tuple[float, dict[str, Any]]) -> None:
+        """Take an event, on the thread of the connection."""
+        news = self._news.get(event[1]["call"])
+        if news is not None:
+            news.put(event[1])
+
+    def _drop(self) -> None:
+        with self._lock:
+            client, self._client = self._client, None
+        if client is not None:
+            with suppress(Exception):  # of any kind: nothing is left to be lost
+                client.close(timeout=1)
+
+    def _unreachable(self, error: BaseException) -> RemoteError:
+        if "certificate" in str(error).lower() or "ssl" in str(error).lower():
+            return RemoteError(
+                f"the server at {self.address} refuses the key: {self.address.key_file}. Expected "
+                "the key that `napari-sam3 serve` wrote there. Copy it again."
+            )
+        return self._lost(error)
+
+    def _lost(self, error: BaseException) -> RemoteError:
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        return RemoteError(
+            f"no answer from the server {self.address} ({reason}). Expected `napari-sam3 serve` "
+            "to run there. Start it, check the connection, and try again; clicks and labels are "
+            "kept."
+        )
+
+
+def _is_lost(client: Any, error: Exception) -> bool:
+    """Tell whether an error means that the connection is gone, rather than that a task failed."""
+    if isinstance(error, Sam3Error):
+        return False
+    return client.status != "running" or isinstance(error, OSError | TimeoutError)

@@ -1,0 +1,245 @@
+"""A predictor whose images are encoded on a server, and whose clicks are decoded here."""
+
+from __future__ import annotations
+
+import uuid
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors.torch import load
+from torch import nn
+
+from napari_sam3.core.rendering import PlaneImage
+from napari_sam3.inference.cache import EncodingStopped
+from sam3.config import ModelConfig
+from sam3.features import ImageFeatures
+from sam3.model.click_model import ClickModel, EncodedImage
+from sam3.model.proposal_head import ProposalHead
+from sam3.model.unfilled import unfilled, unfilled_model
+from sam3.predictor import Predictor
+from sam3.preprocess.transforms import rgb_image
+from sam3.runtime.devices import choose_device, choose_precision
+from sam3.runtime.torch_state import own_defaults
+
+from . import tasks
+from .address import RemoteAddress
+from .connection import Connection
+from .messages import DETECTOR, SentPlane
+
+if TYPE_CHECKING:
+    from napari_sam3.core.masks import PlaneMask
+    from napari_sam3.inference.cache import Control
+    from napari_sam3.inference.tracking.followers import FoundMask, Shown
+
+__all__ = ["RemoteFollower", "RemotePredictor"]
+
+#: Somebody waits for a click, nobody for a single plane of a batch.
+_FIRST = 10
+
+
+class RemotePredictor(Predictor):
+    """The model of a server.
+
+    The networks that decode prompts are fetched once; the others stay there.
+
+    Parameters
+    ----------
+    address : RemoteAddress
+        The server.
+    device : str or torch.device
+        Device of this machine, for prompts.
+
+    Attributes
+    ----------
+    address : RemoteAddress
+    connection : Connection
+    elsewhere : Elsewhere
+        Runs functions on the server.
+
+    Raises
+    ------
+    RemoteError
+        If the server cannot be reached, or refuses.
+    """
+
+    def __init__(self, address: RemoteAddress, device: str | torch.device = "auto") -> None:
+        connection = Connection(address)
+        about = connection.about
+        model, head = _networks(
+            ModelConfig.from_json(about["config"]), connection.ask(tasks.fetch_parts)
+        )
+        fingerprint = str(about["fingerprint"])
+        ours = str(choose_precision("auto", choose_device(device))).removeprefix("torch.")
+        if ours != about["precision"]:
+            # Features are rounded otherwise than those that this machine would compute.
+            fingerprint += f"-{about['precision']}"
+        super().__init__(model, device, fingerprint=fingerprint, proposal_head=head)
+        self.elsewhere = _Server(connection, f"{address}: {about['device']}")
+        self.address, self.connection = address, connection
+        # The connection has threads of its own, which would keep it alive.
+        weakref.finalize(self, connection.close)
+
+    def encode(
+        self,
+        image: Any,
+        progress: Callable[[float], None] | None = None,
+        *,
+        keep_trunk: bool = False,
+    ) -> ImageFeatures:
+        """Encode an image on the server; as :meth:`sam3.predictor.Predictor.encode`.
+
+        Raises
+        ------
+        RemoteError
+            If the server cannot be reached.
+        """
+
+        def report(_stage: str, fraction: float | None) -> None:
+            if progress is not None and fraction is not None:
+                progress(fraction)
+
+        pixels = rgb_image(image)
+        content = self.connection.ask(
+            tasks.encode, pixels, keep_trunk, report=report, priority=_FIRST
+        )
+        tensors = {name: one.to(self.device, self.dtype) for name, one in load(content).items()}
+        encoded = EncodedImage(*(tensors[name] for name in EncodedImage._fields))
+        size, side = pixels.shape[:2], self.config.resolution
+        return ImageFeatures(encoded, size, self.fingerprint, side, tensors.get("trunk"))
+
+    def encode_batch(
+        self, images: Sequence[Any], *, keep_trunk: bool = False
+    ) -> list[ImageFeatures]:
+        """Encode images one by one; as :meth:`sam3.predictor.Predictor.encode_batch`."""
+        return [self.encode(image, keep_trunk=keep_trunk) for image in images]
+
+
+@own_defaults()
+def _networks(
+    config: ModelConfig, parts: Mapping[str, bytes]
+) -> tuple[ClickModel, ProposalHead | None]:
+    """Build the networks that decode prompts and propose objects."""
+    model = unfilled_model(config)
+    # What encodes images stays on the server.
+    model.trunk = nn.Identity()  # type: ignore[assignment]
+    model.neck = nn.Identity()  # type: ignore[assignment]
+    model.load_state_dict(load(parts["model"]), strict=True, assign=True)
+    model.requires_grad_(False)
+    if "proposals" not in parts:
+        return model, None
+    head = unfilled(ProposalHead, config)
+    head.load_state_dict(load(parts["proposals"]), strict=True, assign=True)
+    head.requires_grad_(False)
+    return model, head
+
+
+class _Server:
+    """The machine of a connection, as `Elsewhere`."""
+
+    detector = DETECTOR
+
+    def __init__(self, connection: Connection, place: str) -> None:
+        self._connection, self.place = connection, place
+
+    def call(self, function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
+        """Call a function there; None once its control is cancelled."""
+        plane, control = arguments["plane"], arguments["control"]
+        sent = {**arguments, "plane": SentPlane.of(plane)}
+        for name in ("predictor", "cache", "control"):
+            sent[name] = None
+        try:
+            return self._connection.ask(
+                tasks.perform, function, sent, report=_reporting(control), plane=lambda _: plane
+            )
+        except _CancelledError:
+            return None
+
+    def follower(
+        self, control: Control, load: Callable[[int], PlaneImage], length: int
+    ) -> RemoteFollower:
+        """Return a follower that remembers there."""
+        return RemoteFollower(self._connection, control, load, length)
+
+
+class RemoteFollower:
+    """A `Follower` whose memories are on a server.
+
+    Parameters
+    ----------
+    connection : Connection
+        The server.
+    control : Control
+        Receives the progress.
+    load : callable
+        Called with the index of a plane, returns it.
+    length : int
+        Number of planes.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        control: Control,
+        load: Callable[[int], PlaneImage],
+        length: int,
+    ) -> None:
+        self._connection, self._control, self._load = connection, control, load
+        self._sweep = uuid.uuid4().hex, length
+
+    def begin(self, shown: Shown) -> None:
+        """Start to follow an object."""
+        planes = {index: self._load(index) for index in shown.masks}
+        self._ask("begin", planes, {"shown": shown})
+
+    def step(
+        self,
+        index: int,
+        plane: PlaneImage,
+        before: Mapping[int, PlaneMask],
+        *,
+        reverse: bool,
+    ) -> dict[int, FoundMask] | None:
+        """Find objects on a plane; None once the control is cancelled."""
+        given = {"index": index, "before": dict(before), "reverse": reverse}
+        found: dict[int, FoundMask] | None = self._ask("step", {index: plane}, given)
+        return found
+
+    def end(self, object_id: int) -> None:
+        """Forget an object."""
+        self._ask("end", {}, {"object_id": object_id})
+
+    def _ask(
+        self, method: tasks.Method, planes: Mapping[int, PlaneImage], arguments: Mapping[str, Any]
+    ) -> Any:
+        sent = {index: SentPlane.of(plane, index) for index, plane in planes.items()}
+        try:
+            return self._connection.ask(
+                tasks.follow,
+                self._sweep,
+                method,
+                sent,
+                arguments,
+                report=_reporting(self._control),
+                plane=lambda index: planes[index] if index in planes else self._load(index),
+                # A server that was restarted has forgotten the objects.
+                again=False,
+            )
+        except _CancelledError:
+            if method == "begin":
+                raise EncodingStopped from None
+            return None
+
+
+class _CancelledError(Exception):
+    """The control of a call was cancelled."""
+
+
+def _reporting(control: Control) -> Callable[[str, float | None], None]:
+    def report(stage: str, fraction: float | None) -> None:
+        if control.cancelled:
+            raise _CancelledError
+        control.report(stage, fraction)
+
+    return report

@@ -1,0 +1,379 @@
+"""A model in another process: the same masks, and plain words when it cannot be reached."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+import torch
+
+from napari_sam3.core.drafts import Draft, Turn
+from napari_sam3.core.masks import PlaneMask
+from napari_sam3.core.prompts import PromptSet
+from napari_sam3.images.plane_image import ArrayPlane
+from napari_sam3.inference.answers import answer
+from napari_sam3.inference.automatic.find import find_objects
+from napari_sam3.inference.automatic.settings import AutomaticSettings
+from napari_sam3.inference.cache import EmbeddingCache, EncodingStopped
+from napari_sam3.inference.models import describe_predictor, load_predictor
+from napari_sam3.inference.questions import Question
+from napari_sam3.inference.remote import connection, tasks
+from napari_sam3.inference.remote.address import RemoteAddress
+from napari_sam3.inference.remote.errors import RemoteError
+from napari_sam3.inference.remote.key import make_key, read_key
+from napari_sam3.inference.remote.messages import DETECTOR, Call, own_version
+from napari_sam3.inference.remote.predictor import RemoteFollower, RemotePredictor
+from napari_sam3.inference.similar.examples import Example, learn_concept
+from napari_sam3.inference.similar.search import find_similar
+from napari_sam3.inference.tracking.followers import FoundMask, MemoryFollower, Shown, follower_of
+from napari_sam3.inference.tracking.memories import has_memory, memory_of
+from sam3.concepts.detector import load_detector
+from sam3.errors import ImageError
+from sam3.predictor import Predictor
+from tests.napari_sam3.serving import Server, save_weights, serving
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore"),  # of Dask and tornado, when a server is killed
+    pytest.mark.usefixtures("one_torch_thread"),
+]
+distributed = pytest.importorskip("distributed")
+ANYTHING = AutomaticSettings(seeds="grid", grid=3, min_score=0, min_stability=0, max_share=1)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("weights") / "small.safetensors"
+    save_weights(path)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def server(weights: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with serving(weights, tmp_path_factory.mktemp("key")) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def here(weights: str) -> Predictor:
+    return load_predictor(weights, "cpu")
+
+
+@pytest.fixture(scope="module")
+def there(server: Server) -> Iterator[RemotePredictor]:
+    predictor = load_predictor(server.name, "cpu")
+    assert isinstance(predictor, RemotePredictor)
+    yield predictor
+    predictor.connection.close()
+
+
+class Control:
+    """Counts what it is told, and may stop the work."""
+
+    def __init__(self, stop_after: int = 1 << 30) -> None:
+        self.told: list[str] = []
+        self._stop_after = stop_after
+
+    @property
+    def cancelled(self) -> bool:
+        return len(self.told) >= self._stop_after
+
+    @property
+    def abandoned(self) -> bool:
+        return self.cancelled
+
+    def report(self, stage: str, fraction: float | None = None) -> None:
+        self.told.append(stage)
+
+
+def image(seed: int = 0) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Bright discs, 120 x 150 x 3."""
+    rows, columns = np.mgrid[:120, :150]
+    grey = np.random.default_rng(seed).integers(0, 40, (120, 150))
+    for row, column in ((40, 40 + seed), (80, 100)):
+        grey[(rows - row) ** 2 + (columns - column) ** 2 < 20**2] += 150
+    return np.repeat(grey[..., None].astype(np.uint8), 3, axis=2)
+
+
+PLANES = [ArrayPlane(image(z)) for z in range(3)]
+
+
+def masks_of(found: Any) -> list[Any]:
+    assert found
+    return [(one.score, one.mask.bbox, one.mask.crop.tobytes()) for one in found]
+
+
+def click(predictor: Predictor, plane: ArrayPlane) -> list[Any]:
+    """Mask, score and logits of a click, a box and a correction, as the viewer asks for them."""
+    turns = (
+        Turn(PromptSet(((40.0, 40.0),), (1,))),
+        Turn(PromptSet(((40.0, 40.0), (9.0, 9.0)), (1, 0))),
+    )
+    drafts = Draft(1, turns), Draft(2, (Turn(PromptSet(box=(70, 50, 120, 110))),))
+    found = answer(Question(plane, drafts), predictor, EmbeddingCache(1 << 26), Control())
+    assert found is not None
+    return [*masks_of(found), *(one.logits.tobytes() for one in found)]
+
+
+# --------------------------------------------------------------------------- the same answers
+
+
+def test_clicks_give_the_same_masks_to_the_bit(here: Predictor, there: RemotePredictor) -> None:
+    assert click(there, PLANES[0]) == click(here, PLANES[0])
+    pixels = image(7)
+    for ours, theirs in zip(
+        here.encode(pixels, keep_trunk=True)._tensors().values(),
+        there.encode(pixels, keep_trunk=True)._tensors().values(),
+        strict=True,
+    ):
+        assert torch.equal(ours, theirs)
+
+
+def test_the_encoder_stays_on_the_server(here: Predictor, there: RemotePredictor) -> None:
+    def size(predictor: Predictor) -> int:
+        return sum(one.numel() for one in predictor.model.parameters())
+
+    assert not list(there.model.trunk.parameters())
+    assert size(there) < size(here) / 2
+    assert there.fingerprint == here.fingerprint
+    assert there.config == here.config
+    assert describe_predictor(there).startswith(f"tls://127.0.0.1:{there.address.port}: CPU")
+
+
+def test_everything_is_found_there_and_is_the_same(
+    here: Predictor, there: RemotePredictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = find_objects(PLANES[0], here, EmbeddingCache(1 << 26), Control(), ANYTHING)
+    monkeypatch.setattr(there, "predict", lambda *_, **__: pytest.fail("decoded on this side"))
+    control = Control()
+    theirs = find_objects(PLANES[0], there, EmbeddingCache(1 << 26), control, ANYTHING)
+    assert masks_of(theirs) == masks_of(ours)
+    assert "predicting" in control.told
+
+
+def test_similar_objects_are_found_there_by_the_detector(
+    weights: str, there: RemotePredictor
+) -> None:
+    detector, mask = load_detector(weights, "cpu"), PlaneMask(20, 20, np.ones((40, 40), bool))
+    found = []
+    pairs: Any = ((detector.predictor, detector), (there, there.elsewhere.detector))
+    for predictor, one in pairs:
+        cache, control = EmbeddingCache(1 << 26), Control()
+        concept = learn_concept([Example(mask)], PLANES[0], predictor, cache, control, one)
+        assert concept is not None
+        found.append(find_similar(PLANES[1], predictor, cache, control, concept, detector=one))
+        assert len(concept.tokens) == 1
+    assert masks_of(found[1]) == masks_of(found[0])
+    assert there.elsewhere.detector == DETECTOR
+
+
+def follow(predictor: Predictor, stop_after: int = 1 << 30) -> list[dict[int, FoundMask] | None]:
+    follower = follower_of(
+        predictor, EmbeddingCache(1 << 26), Control(stop_after), memory_of(predictor),
+        PLANES.__getitem__, len(PLANES),
+    )  # fmt: skip
+    kind = RemoteFollower if isinstance(predictor, RemotePredictor) else MemoryFollower
+    assert isinstance(follower, kind)
+    mask = PlaneMask(20, 20, np.ones((40, 40), bool))
+    follower.begin(Shown(1, {0: mask}))
+    found = []
+    for index in (1, 2):
+        found.append(follower.step(index, PLANES[index], {1: mask}, reverse=False))
+        if found[-1] is None:
+            break
+    follower.end(1)
+    return found
+
+
+def test_objects_are_followed_there_by_memory(here: Predictor, there: RemotePredictor) -> None:
+    assert has_memory(here)
+    assert has_memory(there)
+    found = [
+        [(one[1].score, one[1].presence, one[1].mask.bbox, one[1].mask.crop.tobytes())
+         for one in follow(predictor) if one is not None]
+        for predictor in (here, there)
+    ]  # fmt: skip
+    assert len(found[0]) == 2
+    assert found[1] == found[0]
+
+
+# ----------------------------------------------------------------------------- interruptions
+
+
+def test_work_there_is_cancelled_from_here(there: RemotePredictor) -> None:
+    everything = AutomaticSettings(seeds="grid", grid=24, min_score=0, min_stability=0)
+    big = ArrayPlane(np.tile(image(), (4, 4, 1)))
+    cache = EmbeddingCache(1 << 26)
+    assert find_objects(big, there, cache, Control(stop_after=3), everything) is None
+
+    def progress(_fraction: float) -> None:
+        raise EncodingStopped
+
+    with pytest.raises(EncodingStopped):
+        there.encode(image(5), progress)
+    click(there, PLANES[2])  # it is not busy with what nobody waits for
+
+
+def test_an_image_that_cannot_be_read_is_said_as_here(there: RemotePredictor) -> None:
+    class Broken(ArrayPlane):
+        def region(self, rows: slice, columns: slice, step: int = 1) -> Any:
+            raise ImageError("the file is damaged")
+
+    with pytest.raises(ImageError, match="the file is damaged"):
+        find_objects(Broken(image()), there, EmbeddingCache(1 << 26), Control(), ANYTHING)
+    click(there, PLANES[2])
+
+
+def test_a_killed_server_is_said_and_found_again(
+    server: Server, there: RemotePredictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "_SECONDS_TO_CONNECT", 1.0)
+    before, features = click(there, PLANES[0]), there.encode(image(0))
+    threading.Timer(0.2, server.kill).start()
+
+    def encode_many() -> None:  # it is killed while one of them is encoded
+        for seed in range(100, 400):
+            there.encode(image(seed))
+
+    with pytest.raises(
+        RemoteError, match=r"no answer from the server tls://127\.0\.0\.1"
+    ) as caught:
+        encode_many()
+    assert "napari-sam3 serve" in str(caught.value)
+    # What was encoded can be clicked on without a server.
+    assert there.predict(features, [[40, 40]], [1]).masks.any()
+    with pytest.raises(RemoteError, match="no answer"):
+        there.encode(image(0))
+    said = server.start()
+    assert f"ready: tls://127.0.0.1:{server.port}" in said
+    assert click(there, PLANES[0]) == before
+    follower = RemoteFollower(there.connection, Control(), PLANES.__getitem__, 3)
+    with pytest.raises(RemoteError, match="Propagate again"):
+        follower.step(1, PLANES[1], {}, reverse=False)
+
+
+# ------------------------------------------------------------------------------------ refusals
+
+
+def test_it_listens_on_loopback_alone_and_speaks_tls_alone(server: Server) -> None:
+    assert server.process is not None
+    listening = {
+        (one.laddr.ip, one.laddr.port)
+        for one in psutil.Process(server.process.pid).net_connections("inet")
+        if one.status == psutil.CONN_LISTEN
+    }
+    assert ("127.0.0.1", server.port) in listening
+    assert {host for host, _ in listening} == {"127.0.0.1"}
+    for _, port in listening:
+        with pytest.raises(OSError):  # noqa: PT011  # of several kinds
+            distributed.Client(f"tcp://127.0.0.1:{port}", timeout=1, set_as_default=False)
+
+
+def test_a_wrong_key_is_refused(server: Server, tmp_path: Path) -> None:
+    make_key(tmp_path / "other.key")
+    name = f"tls://127.0.0.1:{server.port}?key={tmp_path / 'other.key'}"
+    with pytest.raises(RemoteError, match="refuses the key") as caught:
+        load_predictor(name, "cpu")
+    assert "other.key" in str(caught.value)
+
+
+def test_an_older_client_is_refused_and_both_versions_are_named(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = own_version()
+    # A client that does not look for itself.
+    security = read_key(server.key)
+    with (
+        closing(
+            distributed.Client(
+                f"tls://127.0.0.1:{server.port}", security=security, set_as_default=False
+            )
+        ) as client,
+        pytest.raises(RemoteError, match=f"{ours} on the server, 0.0.9 on this"),
+    ):
+        client.submit(tasks.fetch_parts, Call("topic", "0.0.9"), pure=False).result(20)
+    monkeypatch.setattr(importlib.metadata, "version", lambda _name: "0.0.9")
+    with pytest.raises(RemoteError, match=f"{ours} on the server, 0.0.9 on this"):
+        load_predictor(server.name, "cpu")
+
+
+def test_another_scheduler_of_dask_is_no_server(tmp_path: Path, server: Server) -> None:
+    with distributed.LocalCluster(
+        n_workers=0, protocol="tls://", security=read_key(server.key), host="127.0.0.1",
+        dashboard_address="127.0.0.1:0", processes=False,
+    ) as cluster:  # fmt: skip
+        name = f"{cluster.scheduler_address}?key={server.key}"
+        with pytest.raises(RemoteError, match="not a server of napari-sam3"):
+            load_predictor(name, "cpu")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["tcp://127.0.0.1:8786", "tls://", "tls://host:0", "tls://host:port", "tls://host:70000",
+     "http://host", "tls://host:8786?key=", "tls://ho st:1", "tls://user@host:1"],
+)  # fmt: skip
+def test_other_addresses_are_refused(name: str) -> None:
+    with pytest.raises(RemoteError, match="address"):
+        load_predictor(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "host", "port"),
+    [("tls://gpu", "gpu", 8786), ("tls://gpu.lab:99/", "gpu.lab", 99),
+     ("tls://[::1]", "[::1]", 8786), ("tls://[::1]:7", "[::1]", 7),
+     ("tls://10.0.0.1:8787?key=/a b.key", "10.0.0.1", 8787)],
+)  # fmt: skip
+def test_addresses_are_read(name: str, host: str, port: int) -> None:
+    address = RemoteAddress.parse(name)
+    assert (address.host, address.port) == (host, port)
+    assert RemoteAddress.parse(address.name) == address
+
+
+# ------------------------------------------------------------------------------------- the key
+
+
+def test_a_key_is_for_its_owner_alone(tmp_path: Path) -> None:
+    if os.name != "posix":
+        pytest.skip("permissions of POSIX")
+    mask = os.umask(0)
+    try:
+        make_key(tmp_path / "in" / "a.key")
+    finally:
+        os.umask(mask)
+    assert (tmp_path / "in" / "a.key").stat().st_mode & 0o777 == 0o600
+    read_key(tmp_path / "in" / "a.key")
+    with pytest.raises(RemoteError, match="cannot be written"):
+        make_key(tmp_path / "in" / "a.key")
+    (tmp_path / "in" / "a.key").chmod(0o644)
+    with pytest.raises(RemoteError, match="chmod 600"):
+        read_key(tmp_path / "in" / "a.key")
+
+
+def test_what_is_no_key_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.key"
+    with pytest.raises(RemoteError, match="cannot be read"):
+        read_key(path)
+    make_key(path)
+    content = path.read_bytes()
+    make_key(tmp_path / "b.key")
+    other = (tmp_path / "b.key").read_bytes()
+    private = content.find(b"-----BEGIN PRIVATE")
+    for wrong in (
+        b"", b"x" * 100, content[:private], content[private:], content + b"x" * (1 << 16),
+        content[:private] + other[other.find(b"-----BEGIN PRIVATE") :],
+    ):  # fmt: skip
+        path.write_bytes(wrong)
+        with pytest.raises(RemoteError, match="key"):
+            read_key(path)
+    monkeypatch.setattr("napari_sam3.inference.remote.key._YEARS", 0)
+    path.unlink()
+    make_key(path)
+    with pytest.raises(RemoteError, match="expired"):
+        read_key(path)
