@@ -104,14 +104,14 @@ def jpeg_xr_is_lossy(head: bytes) -> bool:
 def lerc_is_lossy(stream: bytes) -> bool:
     """Return whether a LERC stream allows for an error that changes whole numbers."""
     if stream.startswith(b"CntZImage "):  # the first version, of floats only
-        return struct.unpack_from("<d", stream, 26)[0] > 0
+        return bool(struct.unpack_from("<d", stream, 26)[0] > 0)
     version = struct.unpack_from("<i", stream, 6)[0]
     # The checksum, rows and columns, values of a pixel, valid pixels, block and blob, data type.
     at = 10 + (4 if version >= 3 else 0) + (12 if version >= 4 else 8) + 12
     kind = struct.unpack_from("<i", stream, at)[0]
     at += 4 + (8 if version >= 6 else 0)
     error = struct.unpack_from("<d", stream, at)[0]
-    return error > (0.5 if kind < 6 else 0)
+    return bool(error > (0.5 if kind < 6 else 0))
 
 
 def _choice(bits: _Bits, *ways: tuple[int, int]) -> int:
