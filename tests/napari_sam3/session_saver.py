@@ -36,7 +36,7 @@ def state(widget: Any) -> Any:
         "operations": [one.kind for one in session.operations_in(binding.labels.unique_id)],
         "start": session.starts.get(binding.labels.unique_id),
         "options": (session.mode, session.policy, session.category),
-        "classes": [(one.name, one.color) for one in widget.panel.advanced.classes.classes],
+        "classes": [(one.name, one.color) for one in widget.panel.classes.classes],
     }
     return json.loads(json.dumps(known, default=float))
 
@@ -58,10 +58,10 @@ def main(image: str, path: str) -> None:
     viewer.reset_view()
     hand.rest()
     widget.session.policy = "overwrite"
-    widget.panel.advanced.classes.add("nucleus")
+    widget.panel.classes.add("nucleus")
     for number, place in enumerate(((40, 40), (100, 90), (150, 40), (156, 136))):
         if number == 2:
-            widget.panel.advanced.classes.add("other")
+            widget.panel.classes.add("other")
         hand.click(place)
         hand.wait_until(lambda: not widget.session.busy, "the mask")
         if number < 3:
@@ -69,7 +69,7 @@ def main(image: str, path: str) -> None:
     hand.click((20, 20), right=True)
     hand.wait_until(lambda: not widget.session.busy, "the mask")
     QFileDialog.getSaveFileName = staticmethod(lambda *_: (path, ""))  # type: ignore[assignment]
-    press(widget.panel.series.save_session)
+    press(widget.panel.files.save_session)
     hand.rest()
     print(json.dumps(state(widget)), flush=True)
     os._exit(0)

@@ -16,14 +16,12 @@ from qtpy.QtWidgets import (
     QComboBox,
     QLabel,
     QPushButton,
+    QRadioButton,
     QVBoxLayout,
     QWidget,
 )
 from superqt.utils import signals_blocked
 
-from napari_sam3.core.classes import LabelClass
-
-from .class_choice import ClassChoice
 from .controls import (
     Items,
     LayerChoice,
@@ -38,7 +36,7 @@ from .controls import (
 from .fold import Fold
 from .text import panel as panel_text
 from .text import status as status_text
-from .text.panel import CHANNELS, CHOICES, NO_CHANNEL
+from .text.panel import CHANNELS, CHOICES, MODES, NO_CHANNEL
 
 __all__ = ["Advanced"]
 
@@ -62,7 +60,8 @@ class Advanced(Fold):
     combos : dict
         The combo boxes of "policy", "level", "contrast" and "device".
     points, boxes : LayerChoice
-    classes : ClassChoice
+    modes : dict of QRadioButton
+        "one" and "many".
     journal, class_colors, field_outline, store : QCheckBox
     store_folder : QPushButton
     """
@@ -84,7 +83,6 @@ class Advanced(Fold):
             name: make_combo(tooltip, items) for name, (_, tooltip, items) in CHOICES.items()
         }
         self.channels = {color: make_combo(one.tooltip) for color, one in CHANNELS.items()}
-        self.classes = ClassChoice()
         self.reason, self.memory = make_text("device_reason"), make_text("memory")
         self.thumbnail = QLabel()
         self.thumbnail.setToolTip(panel_text.SEEN.tooltip)
@@ -95,6 +93,7 @@ class Advanced(Fold):
         self.store_folder = worded(QPushButton(), panel_text.STORE_FOLDER)
         self.stored = make_text("stored")
         self.journal = worded(QCheckBox(), panel_text.JOURNAL)
+        self.modes = {name: worded(QRadioButton(), one) for name, one in MODES.items()}
         self._rows: dict[str, list[QWidget]] = {}
         self._lay_out()
         self._connect()
@@ -133,10 +132,6 @@ class Advanced(Fold):
         for number, combo in enumerate(self.channels.values()):
             chosen = current[number] if number < len(current) else None
             put_items(combo, [(NO_CHANNEL, None), *items], chosen)
-
-    def show_classes(self, classes: tuple[LabelClass, ...], current: str | None = None) -> None:
-        """Offer classes."""
-        self.classes.show_classes(classes, current)
 
     def show_store(self, used: bool, text: str, folder: str = "") -> None:
         """Show whether encoded images are kept on disk, what is there, and in which folder."""
@@ -184,7 +179,6 @@ class Advanced(Fold):
         layout = form()
         titles = {name: title for name, (title, _, _) in CHOICES.items()}
         rows: tuple[tuple[str, str, QWidget], ...] = (
-            ("category", panel_text.CLASS.title, self.classes),
             ("points", panel_text.POINTS.title, self.points.native),
             ("boxes", panel_text.BOXES.title, self.boxes.native),
             *((name, titles[name], self.combos[name]) for name in ("policy", "level")),
@@ -206,6 +200,8 @@ class Advanced(Fold):
         inner = QWidget()
         column = QVBoxLayout(inner)
         column.setContentsMargins(0, 0, 0, 0)
+        for radio in self.modes.values():
+            column.addWidget(radio)
         column.addLayout(layout)
         for box in (self.class_colors, self.field_outline, self.journal):
             column.addWidget(box)

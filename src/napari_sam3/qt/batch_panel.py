@@ -27,12 +27,12 @@ from .fold import Fold
 from .text import panel as panel_text
 from .text import status as status_text
 from .text.panel import BATCH_METHODS, FIRST_PLANE, LAST_PLANE
+from .theming import ERROR_STYLE
 
 __all__ = ["BatchAsked", "BatchPanel", "Method"]
 
 Method = Literal["placed", "repeated", "propagate", "automatic"]
 STEPS = 1000
-ERROR_STYLE = "color: #e5484d; font-weight: bold;"
 
 
 @dataclass(frozen=True)

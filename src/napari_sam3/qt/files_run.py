@@ -63,7 +63,7 @@ class FilesRun:
         self._runner, self._failed, self._use = runner, failed, use
         self.dialog: SaveDialog | None = None
         panel.files.save.clicked.connect(lambda _checked=False: self.ask())
-        panel.files.open.clicked.connect(lambda _checked=False: self._on_open())
+        panel.files.labels_wanted.connect(self._on_open)
         prefer_own_writers()
 
     def ask(self) -> None:

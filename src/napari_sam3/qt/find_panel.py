@@ -25,6 +25,8 @@ STEPS = 100
 class FindPanel(QWidget):
     """Buttons that start a search, its progress, and what to do with the candidates.
 
+    The buttons that start one are laid out by the panel; the rest hides while it is not needed.
+
     Attributes
     ----------
     similar, everything, accept, clear, stop : QPushButton
@@ -73,6 +75,7 @@ class FindPanel(QWidget):
     def offer_names(self, offered: bool) -> None:
         """Show or hide the field for a name."""
         self.name.setVisible(offered)
+        self._show_or_hide()
 
     def show_keys(self, similar: str | None, accept: str | None) -> None:
         """Name the keys on the buttons."""
@@ -89,6 +92,7 @@ class FindPanel(QWidget):
             part.setVisible(running)
         if running:
             self.progress.setValue(0)
+        self._show_or_hide()
 
     def show_progress(self, share: float) -> None:
         """Show which share of a search is done, 0 to 1."""
@@ -102,14 +106,19 @@ class FindPanel(QWidget):
         with signals_blocked(self.slider):
             self.slider.setValue(round(STEPS * threshold))
         self.count.setText(find_text.count(shown, kept, threshold))
+        self._show_or_hide()
+
+    def _show_or_hide(self) -> None:
+        """Take no room while there is nothing to show."""
+        parts = (self.name, self.progress, self.slider)
+        self.setVisible(not all(part.isHidden() for part in parts))
 
     def _lay_out(self) -> None:
         grid = QGridLayout(self)
         grid.setContentsMargins(0, 0, 0, 0)
         for column in (0, 1):
             grid.setColumnStretch(column, 1)
-        grid.addWidget(self.similar, 0, 0)
-        grid.addWidget(self.everything, 0, 1)
+        grid.setSpacing(4)
         grid.addWidget(self.name, 1, 0, 1, 2)
         grid.addWidget(self.progress, 2, 0)
         grid.addWidget(self.stop, 2, 1)

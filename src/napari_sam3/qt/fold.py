@@ -46,6 +46,11 @@ class Fold(QCollapsible):
         button.setToolTip(tooltip)
         self.toggled.connect(self._on_toggled)
 
+    def rename(self, title: str) -> None:
+        """Change the title."""
+        self._title = title
+        self._show_title(self.isExpanded())
+
     def fill(self, inner: QWidget) -> None:
         """Put the controls in, folded."""
         own, frame = self.content().layout(), self.layout()
@@ -70,8 +75,11 @@ class Fold(QCollapsible):
         super().collapse(animate=False)
 
     def _on_toggled(self, unfolded: bool) -> None:
-        self.setText(("▾" if unfolded else "▸") + " " + self._title)
+        self._show_title(unfolded)
         # Folded controls must not be reached by the Tab key; unfolded ones may grow with texts.
         self.content().setVisible(unfolded)
         if unfolded:
             self.content().setMaximumHeight(UNLIMITED)
+
+    def _show_title(self, unfolded: bool) -> None:
+        self.setText(("▾" if unfolded else "▸") + " " + self._title)

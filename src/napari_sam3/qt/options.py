@@ -133,7 +133,7 @@ class Options:
 
     def add_classes(self, classes: Sequence[LabelClass]) -> None:
         """Offer classes besides those that there are, such as those of a saved session."""
-        offered, options = self._advanced.classes, self._session.options
+        offered, options = self._panel.classes, self._session.options
         chosen = options.category, options.policy
         names = {one.name for one in offered.classes}
         new = tuple(one for one in classes if one.name not in names)
@@ -147,11 +147,7 @@ class Options:
         """Show what is so now."""
         session, binding = self._session, self._binding()
         prediction = session.prediction
-        if prediction is None:
-            self._panel.show_candidates(0, 0, 0.0)
-        else:
-            count = len(prediction.candidates)
-            self._panel.show_candidates(prediction.index, count, prediction.score)
+        self._panel.show_candidates(0 if prediction is None else len(prediction.candidates))
         self._show_mode(session.mode)
         fits = takes_prompts(binding)
         layers, advanced = self._prompt_layers, self._advanced
@@ -180,14 +176,14 @@ class Options:
         self._show_classes(settings.classes)
 
     def _show_classes(self, classes: tuple[LabelClass, ...]) -> None:
-        self._advanced.show_classes(classes)
-        self._session.options.category = self._advanced.classes.current
+        self._panel.classes.show_classes(classes)
+        self._session.options.category = self._panel.classes.current
         self._hand_on_classes()
 
     def _hand_on_classes(self) -> None:
         binding = self._binding()
         if binding is not None:
-            colors = {one.name: one.color for one in self._advanced.classes.classes}
+            colors = {one.name: one.color for one in self._panel.classes.classes}
             binding.set_classes(colors, show=self._advanced.class_colors.isChecked())
 
     def _show_numbers(self) -> None:
@@ -208,8 +204,8 @@ class Options:
         advanced = self._advanced
         advanced.policy_chosen.connect(self._on_policy)
         advanced.level_chosen.connect(self._on_level)
-        advanced.classes.chosen.connect(self._on_category)
-        advanced.classes.edited.connect(self._on_classes)
+        self._panel.classes.chosen.connect(self._on_category)
+        self._panel.classes.edited.connect(self._on_classes)
         advanced.class_colors.toggled.connect(self._on_class_colors)
         advanced.device_chosen.connect(self._on_device)
         advanced.points_chosen.connect(partial(self._on_layer, "points"))
@@ -241,9 +237,9 @@ class Options:
         self._advanced.show_value("level", level)
 
     def _show_category(self, name: str) -> None:
-        classes = self._advanced.classes
+        classes = self._panel.classes
         if name != classes.current:
-            self._advanced.show_classes(classes.classes, name)
+            self._panel.classes.show_classes(classes.classes, name)
 
     def _on_policy(self, policy: Policy) -> None:
         write_setting("policy", policy)

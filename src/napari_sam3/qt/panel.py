@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from napari.layers import Image, Labels
@@ -11,10 +12,8 @@ from qtpy.QtWidgets import (
     QFrame,
     QGridLayout,
     QHBoxLayout,
-    QLabel,
     QProgressBar,
     QPushButton,
-    QRadioButton,
     QScrollArea,
     QVBoxLayout,
     QWidget,
@@ -25,50 +24,62 @@ from napari_sam3.layers.gestures import KEYS
 
 from .advanced import Advanced
 from .batch_panel import BatchPanel
+from .class_bar import ClassBar
 from .controls import LayerChoice, Offer, add_row, form, make_combo, make_text, put_items, worded
 from .files_panel import FilesPanel
 from .find_panel import FindPanel
 from .focus import KeysPass
+from .fold import Fold
 from .propagate_panel import PropagatePanel
 from .series_panel import SeriesPanel
 from .text import panel as panel_text
-from .text.panel import BUTTONS, MODES, describe_keys, how_to, title_with_key, tooltip_with_key
-from .text.status import candidate, time_left
+from .text.panel import BUTTONS, describe_keys, how_to, title_with_key, tooltip_with_key
+from .text.status import time_left
+from .theming import ERROR_STYLE, panel_style
 
 __all__ = ["Panel", "put_items"]
 
-LABEL_PADDING = 14
 STEPS = 1000
 BLINK_MS, STOPPABLE_MS = 300, 2000
-ERROR_STYLE = "color: #e5484d; font-weight: bold;"
+GAP = 4
 
 
 class Panel(QScrollArea):
-    """All controls of the dock widget, in a scroll area that is readable at 300 px.
+    """All controls of the dock widget: the first view, and folds below it.
+
+    The first view needs no scrolling in the smallest window of napari.
 
     Attributes
     ----------
     image, labels, model : QComboBox
         Choices; `image_choice` and `labels_choice` fill the first two with layers.
+    click : QPushButton
+        Makes clicks in the canvas prompts; checked while they are.
     buttons : dict of QPushButton
         "accept", "reject", "undo", "redo".
     next_mask : QPushButton
-        Asks for the next of the masks offered.
+        Shows the next candidate mask.
     way_back, stop, stop_work : QPushButton
-        Offered only where they apply: restoring layers, ending a download, ending a prediction.
+        Shown only where they apply: restore layers, stop a download, stop a prediction.
     offer, question : Offer
-        Questions with two answers, shown only when there are any: about what a crash left, and
-        about the labels chosen.
+        Questions with two answers, hidden until they are asked: about what a crash left, and about
+        the labels chosen.
+    classes : ClassBar
+        The classes.
+    help : Fold
+        Gestures and keys; "?" and a key unfold it.
     series : SeriesPanel
-        Image after image, and saved sessions.
+        Image after image.
     files : FilesPanel
-        Saving and opening labels.
+        Saving and opening.
     finding : FindPanel
         Searches of the plane, and their candidates.
+    review : QWidget
+        Room in the first view for what is done with candidates; empty by itself.
     propagation : PropagatePanel
         Objects followed to other planes.
     batch : BatchPanel
-        The fold of batches, and how far one is.
+        The fold of batches, and their progress.
     advanced : Advanced
         The fold of what is seldom needed.
     mode_chosen : Signal
@@ -88,33 +99,40 @@ class Panel(QScrollArea):
         )
         self.image, self.labels = self.image_choice.native, self.labels_choice.native
         self.model = make_combo(panel_text.MODEL.tooltip)
-        self.modes = {name: worded(QRadioButton(), one) for name, one in MODES.items()}
         self.status, self.object = make_text("status"), make_text("object")
-        self.candidate = make_text("candidate")
         self.how_to = make_text("how_to")
+        self.help = Fold(panel_text.HELP.title, panel_text.HELP.tooltip)
+        self.help_button = worded(QPushButton(), panel_text.HELP_BUTTON)
         self.busy = _bar()
-        self._busy_soon = QTimer(self)
-        self._busy_soon.setSingleShot(True)
+        self._busy_soon, self._stop_soon = QTimer(self), QTimer(self)
+        for timer in (self._busy_soon, self._stop_soon):
+            timer.setSingleShot(True)
         self._busy_soon.timeout.connect(self.busy.show)
-        self._stop_soon = QTimer(self)
-        self._stop_soon.setSingleShot(True)
         self._stop_soon.timeout.connect(lambda: self.show_stop(True))
         self.buttons = {name: QPushButton() for name in BUTTONS}
-        self.next_mask, self.way_back = QPushButton(), QPushButton()
+        self.click = worded(QPushButton(), panel_text.CLICK)
+        self.click.setCheckable(True)
+        self.next_mask, self.way_back = (
+            QPushButton(),
+            worded(QPushButton(), panel_text.RESTORE_LAYERS),
+        )
         self.stop = worded(QPushButton(), panel_text.STOP_DOWNLOAD)
         self.stop_work = worded(QPushButton(), panel_text.STOP_WORK)
         self.offer, self.question = Offer(), Offer()
-        self.finding, self.propagation, self.series = FindPanel(), PropagatePanel(), SeriesPanel()
+        self.classes, self.review = ClassBar(), QWidget()
+        self.finding, self.propagation = FindPanel(), PropagatePanel()
+        self.series = SeriesPanel(self)
+        self.files = FilesPanel(self.series.previous, self.series.next)
         self.batch, self.advanced = BatchPanel(), Advanced()
-        self.files = FilesPanel()
+        self.modes = self.advanced.modes
         self._name_controls()
         inner = QWidget()
         self._lay_out(inner)
         self.setWidget(inner)
         self._keys_pass = KeysPass(self)
         self.show_keys(KEYS)
-        self.show_candidates(0, 0, 0.0)
-        self.show_way_back(restore=False, listen=False)
+        self.show_candidates(0)
+        self.show_way_back(restore=False, listening=None)
         self.stop.hide()
         self.stop_work.hide()
 
@@ -125,16 +143,22 @@ class Panel(QScrollArea):
         return QSize(300, 420)
 
     def minimumSizeHint(self) -> QSize:
-        """Never force the window to grow."""
-        return QSize(220, 120)
+        """Ask for the width of the controls; the window never grows for their height."""
+        inner, bar = self.widget(), self.verticalScrollBar()
+        width = 0 if inner is None or bar is None else inner.minimumSizeHint().width()
+        return QSize(max(220, width + (0 if bar is None else bar.sizeHint().width())), 120)
 
     def showEvent(self, event: Any) -> None:
         """Keep room for two lines, so that what lies below stays put when texts change."""
         for label in (self.status, self.object):
             # Only now is the font known that the viewer's style sheet asks for.
             label.ensurePolished()
-            label.setMinimumHeight(2 * label.fontMetrics().lineSpacing() + LABEL_PADDING)
+            label.setMinimumHeight(2 * label.fontMetrics().lineSpacing() + label.margin())
         super().showEvent(event)
+
+    def first_view_height(self) -> int:
+        """Return the height in px down to the last control of the first view."""
+        return self.files.y() + self.files.height()
 
     # ------------------------------------------------------------------ values in
 
@@ -143,6 +167,12 @@ class Panel(QScrollArea):
         advanced = self.advanced
         for choice in (self.image_choice, self.labels_choice, advanced.points, advanced.boxes):
             choice.look_at(viewer)
+        self.setStyleSheet(panel_style(viewer.theme))
+        viewer.events.theme.connect(self._on_theme)
+
+    def _on_theme(self, event: Any) -> None:
+        with suppress(RuntimeError):  # Qt may have deleted the panel
+            self.setStyleSheet(panel_style(event.value))
 
     def show_status(self, text: str, *, error: bool = False) -> None:
         """Show what is going on, or what went wrong."""
@@ -196,10 +226,20 @@ class Panel(QScrollArea):
             self.busy.setValue(round(STEPS * min(max(fraction, 0.0), 1.0)))
         self.busy.show()
 
-    def show_way_back(self, *, restore: bool, listen: bool) -> None:
-        """Offer to make deleted layers anew, or else to turn clicks into prompts again."""
-        self.way_back.setVisible(restore or listen)
-        worded(self.way_back, panel_text.RESTORE_LAYERS if restore else panel_text.GO_ON)
+    def show_way_back(self, *, restore: bool, listening: bool | None) -> None:
+        """Offer to restore deleted layers, and show whether clicks are prompts.
+
+        Parameters
+        ----------
+        restore : bool
+            Whether layers were deleted.
+        listening : bool or None
+            Whether clicks in the canvas are prompts; None without an image.
+        """
+        self.way_back.setVisible(restore)
+        self.click.setEnabled(listening is not None and not restore)
+        self.click.setChecked(bool(listening))
+        worded(self.click, panel_text.CLICK if listening is not False else panel_text.RESUME)
 
     def show_mode(self, mode: str | None) -> None:
         """Show the mode, "one" or "many"; None where there is no choice."""
@@ -208,13 +248,15 @@ class Panel(QScrollArea):
             with signals_blocked(button):
                 button.setChecked(name == mode)
 
-    def show_candidates(self, index: int, count: int, score: float) -> None:
-        """Show which of the masks offered is in hand, the first being 0; a count of 0 hides it."""
-        several = count > 1
-        for part in (self.candidate, self.next_mask):
-            part.setVisible(several)
-        if several:
-            self.candidate.setText(candidate(index + 1, count, score))
+    def show_candidates(self, count: int) -> None:
+        """Offer to show the next of several candidate masks."""
+        self.next_mask.setVisible(count > 1)
+
+    def toggle_help(self) -> None:
+        """Unfold the gestures and keys and scroll to them, or fold them."""
+        self.help.unfold(not self.help.isExpanded())
+        if self.help.isExpanded():
+            QTimer.singleShot(0, lambda: self.ensureWidgetVisible(self.how_to))
 
     def show_keys(self, keys: Mapping[str, str]) -> None:
         """Name the keys of commands, as napari names them; what has none is not mentioned."""
@@ -227,6 +269,9 @@ class Panel(QScrollArea):
         self.finding.show_keys(shown.get("find_similar"), shown.get("accept_candidates"))
         self.propagation.show_key(shown.get("propagate"))
         self.series.show_keys(shown)
+        self.help_button.setToolTip(
+            tooltip_with_key(panel_text.HELP_BUTTON.tooltip, shown.get("help"))
+        )
         self.how_to.setText(how_to(shown))
 
     # ------------------------------------------------------------------ inside
@@ -238,38 +283,52 @@ class Panel(QScrollArea):
         for name, radio in self.modes.items():
             radio.toggled.connect(lambda on, name=name: on and self.mode_chosen.emit(name))
         self.next_mask.setToolTip(panel_text.NEXT_MASK.tooltip)
-        _keep_room(self.next_mask)
+        self.help_button.setAccessibleName(panel_text.HELP.title)
+        self.help_button.setFixedWidth(30)
+        self.help_button.clicked.connect(lambda _checked=False: self.toggle_help())
         self.status.setAccessibleName(panel_text.STATUS_NAME)
         self.busy.setAccessibleName(panel_text.PROGRESS_NAME)
         self.how_to.setTextFormat(Qt.TextFormat.RichText)
+        self.help.fill(_page(self.how_to))
 
     def _lay_out(self, inner: QWidget) -> None:
         choices = form()
+        choices.setVerticalSpacing(GAP)
         add_row(choices, panel_text.IMAGE.title, self.image)
         add_row(choices, panel_text.MODEL.title, self.model)
         add_row(choices, panel_text.LABELS.title, self.labels)
-        grid = QGridLayout()
-        for column in (0, 1):
-            grid.setColumnStretch(column, 1)
-        for number, button in enumerate(self.buttons.values()):
-            grid.addWidget(button, number // 2, number % 2)
+        tools = self.click, self.finding.similar, self.finding.everything, self.propagation.start
         stack = QVBoxLayout(inner)
+        stack.setSpacing(GAP)
+        stack.setContentsMargins(6, 2, 6, 2)
         stack.addLayout(choices)
-        stack.addLayout(_row(*self.modes.values()))
-        stack.addWidget(self.offer)
-        stack.addWidget(self.question)
-        for part in (
-            *(self.status, self.busy, self.stop, self.stop_work),
-            *(self.way_back, self.object),
-        ):
+        for part in (self.offer, self.question):
             stack.addWidget(part)
-        stack.addLayout(_row(self.candidate, self.next_mask))
-        stack.addLayout(grid)
-        for below in (self.files, self.finding, self.propagation, self.series, self.how_to):
-            stack.addWidget(below)
-        stack.addWidget(self.batch)
-        stack.addWidget(self.advanced)
+        stack.addLayout(_line(self.status, self.help_button))
+        for part in (self.busy, self.stop, self.stop_work, self.way_back):
+            stack.addWidget(part)
+        stack.addLayout(_grid(*tools))
+        for part in (self.finding, self.review, self.propagation):
+            stack.addWidget(part)
+        stack.addSpacing(GAP)
+        stack.addWidget(self.classes)
+        stack.addLayout(_line(self.object, self.next_mask))
+        stack.addLayout(_grid(*self.buttons.values()))
+        stack.addSpacing(GAP)
+        stack.addWidget(self.files)
+        folds = self.help, self.series.fold, self.propagation.fold, self.batch, self.advanced
+        for fold in folds:
+            stack.addWidget(fold)
         stack.addStretch(1)
+
+
+def _page(text: QWidget) -> QWidget:
+    """Return a widget of which a text that wraps takes the whole width."""
+    page = QWidget()
+    column = QVBoxLayout(page)
+    column.setContentsMargins(0, 0, 0, 0)
+    column.addWidget(text)
+    return page
 
 
 def _bar() -> QProgressBar:
@@ -289,10 +348,21 @@ def _keep_room(part: QWidget) -> None:
     part.setSizePolicy(policy)
 
 
-def _row(*parts: QWidget) -> QHBoxLayout:
+def _grid(*parts: QWidget) -> QGridLayout:
+    """Lay out two columns of the same width."""
+    grid = QGridLayout()
+    grid.setSpacing(GAP)
+    for column in (0, 1):
+        grid.setColumnStretch(column, 1)
+    for number, part in enumerate(parts):
+        grid.addWidget(part, number // 2, number % 2)
+    return grid
+
+
+def _line(text: QWidget, button: QWidget) -> QHBoxLayout:
+    """Lay out a text, and a button at its upper right."""
     row = QHBoxLayout()
-    for part in parts:
-        row.addWidget(part, 1 if isinstance(part, QLabel) else 0)
-    if not any(isinstance(part, QLabel) for part in parts):
-        row.addStretch(1)
+    row.setSpacing(GAP)
+    row.addWidget(text, 1)
+    row.addWidget(button, 0, Qt.AlignmentFlag.AlignTop)
     return row

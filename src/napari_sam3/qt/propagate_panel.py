@@ -1,4 +1,4 @@
-"""Propagating in the first view of the panel: what to do, and how far it is. Knows no session."""
+"""Propagating in the panel: a button, its options, and how far it is. Knows no session."""
 
 from __future__ import annotations
 
@@ -8,24 +8,28 @@ from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QComboBox, QGridLayout, QProgressBar, QPushButton, QSpinBox, QWidget
 from superqt.utils import signals_blocked
 
-from .controls import make_combo, make_text, put_items, worded
+from .controls import add_row, form, make_combo, make_text, put_items, worded
+from .fold import Fold
 from .text import panel as panel_text
 from .text import propagate as text
+from .theming import ERROR_STYLE
 
 __all__ = ["PropagatePanel"]
 
 STEPS = 1000
 MOST_BRIDGED = 99
-ERROR_STYLE = "color: #e5484d; font-weight: bold;"
 Direction = Literal["forward", "backward", "both"]
 
 
 class PropagatePanel(QWidget):
-    """A button, where to and along which axis, and as long as it runs, how far it is.
+    """How far propagation is and what came of it; the button and the fold have other places.
 
     Attributes
     ----------
     start, stop : QPushButton
+        The first is laid out by the panel.
+    fold : Fold
+        Direction, axis and gap; shown for stacks.
     direction, axis : QComboBox
     gap : QSpinBox
     result : QLabel
@@ -40,6 +44,7 @@ class PropagatePanel(QWidget):
         super().__init__(parent)
         self.start = worded(QPushButton(), text.PROPAGATE)
         self.stop = worded(QPushButton(), text.STOP)
+        self.fold = Fold(text.OPTIONS.title, text.OPTIONS.tooltip)
         self.direction = _combo(text.DIRECTION)
         put_items(self.direction, text.DIRECTIONS, text.DIRECTIONS[0][1])
         self.axis = _combo(text.AXIS)
@@ -79,7 +84,9 @@ class PropagatePanel(QWidget):
             self._axes = axes
             items = [(text.axis_choice(*named), axis) for axis, named in axes.items()]
             put_items(self.axis, items, max(axes, default=None))
-        self.setVisible(bool(axes))
+        self.fold.setVisible(bool(axes))
+        self.start.setEnabled(bool(axes))
+        self.start.setToolTip(text.PROPAGATE.tooltip if axes else text.NO_STACK)
 
     def show_key(self, key: str | None) -> None:
         """Name the key on the button."""
@@ -90,10 +97,12 @@ class PropagatePanel(QWidget):
         """Show or hide how far it is."""
         for part in (self.progress, self.stop):
             part.setVisible(running)
-        for control in (self.start, self.direction, self.axis, self.gap):
+        for control in (self.direction, self.axis, self.gap):
             control.setEnabled(not running)
+        self.start.setEnabled(not running and bool(self._axes))
         if running:
             self.progress.setValue(0)
+        self._show_or_hide()
 
     def show_progress(self, share: float) -> None:
         """Show which share of the planes is passed, 0 to 1."""
@@ -104,6 +113,7 @@ class PropagatePanel(QWidget):
         self.result.setText(said)
         self.result.setStyleSheet(ERROR_STYLE if failed else "")
         self.result.setVisible(bool(said))
+        self._show_or_hide()
 
     # ------------------------------------------------------------------ inside
 
@@ -113,18 +123,29 @@ class PropagatePanel(QWidget):
             self.gap.setSuffix(text.bridged(count))
         self.chosen.emit()
 
+    def _show_or_hide(self) -> None:
+        """Take no room while there is nothing to show."""
+        self.setVisible(not (self.progress.isHidden() and self.result.isHidden()))
+
     def _lay_out(self) -> None:
+        inner = QWidget()
+        rows = form()
+        inner.setLayout(rows)
+        for wording, control in (
+            (text.DIRECTION, self.direction),
+            (text.AXIS, self.axis),
+            (text.GAP, self.gap),
+        ):
+            add_row(rows, wording.name, control)
+        self.fold.fill(inner)
         grid = QGridLayout(self)
         grid.setContentsMargins(0, 0, 0, 0)
+        grid.setSpacing(4)
         for column in (0, 1):
             grid.setColumnStretch(column, 1)
-        grid.addWidget(self.start, 0, 0)
-        grid.addWidget(self.direction, 0, 1)
-        grid.addWidget(self.axis, 1, 0)
-        grid.addWidget(self.gap, 1, 1)
-        grid.addWidget(self.progress, 2, 0)
-        grid.addWidget(self.stop, 2, 1)
-        grid.addWidget(self.result, 3, 0, 1, 2)
+        grid.addWidget(self.progress, 0, 0)
+        grid.addWidget(self.stop, 0, 1)
+        grid.addWidget(self.result, 1, 0, 1, 2)
 
 
 def _combo(wording: panel_text.Wording) -> QComboBox:

@@ -28,7 +28,7 @@ class SessionMenu:
 
     def __init__(self, widget: Host) -> None:
         self._widget = widget
-        panel = widget.panel.series
+        panel = widget.panel.files
         panel.save_chosen.connect(lambda path: widget.guard(partial(self.save, path)))
         panel.open_chosen.connect(lambda path: widget.guard(partial(self.open, path)))
 
@@ -45,7 +45,7 @@ class SessionMenu:
         widget = self._widget
         if widget.binding is None:
             raise Sam3Error("there is no session to save. Expected an open image. Open one first")
-        save_session(widget.binding, path, widget.panel.advanced.classes.classes)
+        save_session(widget.binding, path, widget.panel.classes.classes)
         widget.panel.show_status(series_text.session_saved(Path(path).name))
 
     def open(self, path: str) -> None:

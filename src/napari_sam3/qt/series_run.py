@@ -68,7 +68,7 @@ class SeriesRun(QObject):
 
     def _connect(self) -> None:
         panel, session = self._panel, self._session
-        panel.source_chosen.connect(self.open)
+        self._widget.panel.files.source_chosen.connect(self.open)
         panel.close_button.clicked.connect(lambda: self._leave_for(self._close_series))
         panel.next.clicked.connect(lambda: self.step(1))
         panel.previous.clicked.connect(lambda: self.step(-1))

@@ -89,7 +89,7 @@ class SeriesSaving(QObject):
         binding = self.bound()
         assert binding is not None
         assert self._shown is not None
-        return self._shown.work(binding, self._host.panel.advanced.classes.classes)
+        return self._shown.work(binding, self._host.panel.classes.classes)
 
     def write(
         self,

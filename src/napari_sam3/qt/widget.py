@@ -21,6 +21,7 @@ from .aligning import choose_labels
 from .batch_run import BatchRun
 from .closing import Closing
 from .crash_recovery import Safety
+from .docking import OwnColumn
 from .feature_store import Storing
 from .files_run import FilesRun
 from .find_run import FindRun
@@ -101,6 +102,7 @@ class SegmentWidget(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.panel)
+        self._column = OwnColumn(self, self.panel, self.panel.first_view_height)
         self._connect()
         self.set_model(self._model, self.options.device)
         Closing(self, self.shut_down, partial(_release, self.session, self.runner))
@@ -196,6 +198,7 @@ class SegmentWidget(QWidget):
     def showEvent(self, event: Any) -> None:
         """Load the model in the background once there is something to see."""
         super().showEvent(event)
+        self._column.watch()
         QTimer.singleShot(0, self._prepare)
 
     def paintEvent(self, event: Any) -> None:
@@ -222,7 +225,8 @@ class SegmentWidget(QWidget):
         self.options.device_chosen.connect(self._on_device)
         self.options.layers_chosen.connect(self._on_prompt_layers)
         self._device_described.connect(self.options.show_device)
-        panel.way_back.clicked.connect(self._on_restore)
+        for button in (panel.way_back, panel.click):
+            button.clicked.connect(self._on_restore)
         for name, button in panel.buttons.items():
             button.clicked.connect(partial(self._on_button, name))
         session.busy_changed.connect(self._on_stage)
@@ -379,7 +383,7 @@ class SegmentWidget(QWidget):
         for part in (self.options, self.batch, self.propagating):
             part.refresh()
         missing = binding.layers.missing if binding else ()
-        panel.show_way_back(restore=bool(missing), listen=bool(binding and not binding.listening))
+        panel.show_way_back(restore=bool(missing), listening=binding and binding.listening)
         panel.object.setText(describe_mask(session, binding))
         drafts = session.draft_set.drafts if binding is not None else ()
         panel.buttons["accept"].setEnabled(any(draft.has_target for draft in drafts))

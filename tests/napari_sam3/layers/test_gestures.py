@@ -170,21 +170,21 @@ def test_classes_are_chosen_by_key_and_shown_in_their_colours(
 ) -> None:
     desk = open_desk(discs, model=tiny)
     hand, session, binding = desk.hand, desk.session, desk.widget.binding
-    advanced = desk.widget.panel.advanced
+    classes = desk.widget.panel.classes
     own = binding.labels.colormap
     for name in ("nucleus", "debris"):
-        advanced.classes.add(name)
-    colors = {one.name: one.color for one in advanced.classes.classes}
+        classes.add(name)
+    colors = {one.name: one.color for one in classes.classes}
     order = list(colors)
     for centre, name in zip(CENTRES, ("nucleus", "debris", "nucleus"), strict=False):
         hand.type(f"Alt-{order.index(name) + 1}")
-        assert session.category == advanced.classes.current == name
+        assert session.category == classes.current == name
         hand.click(centre)
         desk.settle()
         hand.type("N")
     assert [one.category for one in session.objects] == ["nucleus", "debris", "nucleus"]
     assert list(binding.labels.features["class"]) == ["nucleus", "debris", "nucleus"]
-    advanced.class_colors.setChecked(True)
+    desk.widget.panel.advanced.class_colors.setChecked(True)
 
     def shown(label: int) -> Any:
         return binding.labels.colormap.map(np.array([label]))[0]
@@ -193,7 +193,7 @@ def test_classes_are_chosen_by_key_and_shown_in_their_colours(
     assert not np.allclose(shown(1), shown(2))
     red, green, blue = (int(colors["debris"][i : i + 2], 16) / 255 for i in (1, 3, 5))
     assert np.allclose(shown(2)[:3], (red, green, blue), atol=0.01)
-    advanced.class_colors.setChecked(False)
+    desk.widget.panel.advanced.class_colors.setChecked(False)
     assert binding.labels.colormap is own or binding.labels.colormap == own
 
 

@@ -213,13 +213,13 @@ def test_clicks_on_a_hidden_points_layer_are_offered_again(
     binding.points.visible = False  # napari hands it no clicks now
     desk.hand.rest()
     assert not binding.listening
-    assert desk.widget.panel.way_back.isVisible()
+    assert desk.widget.panel.click.text() == "Resume clicking"
     desk.hand.click((20, 20))
     assert desk.session.prompts.is_empty
-    desk.widget.panel.way_back.click()
+    desk.widget.panel.click.click()
     desk.hand.rest()
     assert binding.listening
-    assert not desk.widget.panel.way_back.isVisible()
+    assert desk.widget.panel.click.text() == "Click"
     assert accept(desk, (20, 20)) == 1
 
 

@@ -27,6 +27,7 @@ from qtpy.QtWidgets import (
 
 from napari_sam3.core.classes import ClassError, LabelClass
 from napari_sam3.qt.advanced import Advanced
+from napari_sam3.qt.class_bar import ClassBar
 from napari_sam3.qt.controls import LayerChoice
 from napari_sam3.qt.options import Options
 from napari_sam3.qt.panel import Panel
@@ -82,7 +83,7 @@ def test_every_control_is_named_explained_and_reached_by_the_tab_key(qtbot: Any)
     panel = Panel()
     qtbot.addWidget(panel)
     panel.show_mode("one")
-    panel.show_candidates(0, 3, 0.9)
+    panel.show_candidates(3)
     panel.advanced.show_channels([("a", 0), ("b", 1)], (1,))
     panel.advanced.unfold(True)
     panel.batch.fold.unfold(True)
@@ -120,8 +121,8 @@ def test_the_panel_is_readable_at_300_px_with_everything_shown(make_napari_viewe
     panel = Panel()
     viewer.window.add_dock_widget(panel, name="panel")
     panel.show_mode("many")
-    panel.show_candidates(2, 3, 0.91)
-    for name in ("category", "contrast", "journal", "reason", "thumbnail"):
+    panel.show_candidates(3)
+    for name in ("contrast", "journal", "reason", "thumbnail"):
         panel.advanced.offer(name, True)
     panel.advanced.show_channels([("a channel with a very long name", 0)], (0,))
     panel.advanced.show_store(True, "1600 fields, 33600 MB, read only", "/a/very/long/path" * 9)
@@ -162,7 +163,7 @@ def test_folded_controls_cannot_be_reached_and_the_fold_is_remembered(
 
     qtbot.waitUntil(seen)
     assert read_settings().advanced_open
-    pick(advanced.combos["policy"], "Overwrite them")
+    pick(advanced.combos["policy"], "Overwrite")
     assert widget.session.policy == "overwrite"
     store = get_plugin_settings(PLUGIN)
     store.memory.cache_limit_mb = 100  # as in the Preferences
@@ -190,14 +191,11 @@ def test_the_fold_tells_what_the_user_chose_and_nothing_else(qtbot: Any) -> None
         ("device", fold.device_chosen),
         ("contrast", fold.contrast_chosen),
         ("journal", fold.journal.toggled),
-        ("category", fold.classes.chosen),
-        ("classes", fold.classes.edited),
         ("channels", fold.channels_chosen),
     ):
         signal.connect(lambda value, name=name: told.append((name, value)))
     fold.show_value("policy", "overwrite")
     fold.show_value("journal", True)
-    fold.show_classes((LabelClass("cell", "#ff0000"),))
     fold.show_channels([("a", 0), ("b", 1)], (1,))
     assert not told
     pick(fold.combos["level"], "2x finer")
@@ -222,12 +220,12 @@ def test_options_are_shown_whoever_sets_them_and_set_by_their_controls(qtbot: An
     session.category = "nucleus"
     assert panel.modes["many"].isChecked()
     assert [advanced.combos[name].currentData() for name in ("policy", "level")] == ["inside", 1]
-    assert advanced.classes.current == "nucleus"
+    assert panel.classes.current == "nucleus"
     panel.modes["one"].click()
     advanced.combos["policy"].setCurrentIndex(advanced.combos["policy"].findData("overwrite"))
     advanced.combos["policy"].activated.emit(advanced.combos["policy"].currentIndex())
     pick(advanced.combos["level"], "2x finer")
-    pick(advanced.classes.combo, "cell")
+    panel.classes.buttons["cell"].click()
     assert chosen == SessionOptions("one", "overwrite", -1, "cell", chosen.look_ahead)
     assert read_settings().policy == "overwrite"
     shown.close()
@@ -236,24 +234,30 @@ def test_options_are_shown_whoever_sets_them_and_set_by_their_controls(qtbot: An
 
 
 def test_classes_are_added_by_typing_and_keep_their_colours(qtbot: Any) -> None:
-    fold = Advanced()
-    qtbot.addWidget(fold)
-    fold.show_classes((LabelClass("cell", "#ff0000"),))
+    bar = ClassBar()
+    qtbot.addWidget(bar)
+    bar.show()
+    bar.show_classes((LabelClass("cell", "#ff0000"),))
     told: list[tuple[str, Any]] = []
-    fold.classes.edited.connect(lambda value: told.append(("classes", value)))
-    fold.classes.chosen.connect(lambda value: told.append(("category", value)))
-    line: Any = fold.classes.combo.lineEdit()
-    line.selectAll()
-    QTest.keyClicks(line, "nucleus")  # type: ignore[call-arg, arg-type]
-    QTest.keyClick(line, Qt.Key.Key_Return)  # type: ignore[call-overload]
-    assert fold.classes.current == "nucleus"
+    bar.edited.connect(lambda value: told.append(("classes", value)))
+    bar.chosen.connect(lambda value: told.append(("category", value)))
+    QTest.mouseClick(bar.add_button, LEFT)  # type: ignore[call-overload]
+    QTest.keyClicks(bar.name, "nucleus")  # type: ignore[call-arg, arg-type]
+    QTest.keyClick(bar.name, Qt.Key.Key_Return)  # type: ignore[call-overload]
+    assert bar.current == "nucleus"
+    assert not bar.name.isVisible()
+    assert [one.text() for one in bar.buttons.values()] == ["cell  Alt+1", "nucleus  Alt+2"]
     (names,) = (tuple(one.name for one in value) for name, value in told if name == "classes")
     assert names == ("cell", "nucleus")
     assert told[-1] == ("category", "nucleus")
-    fold.classes.set_color("#0000ff")
-    assert fold.classes.classes[1] == LabelClass("nucleus", "#0000ff")
-    with pytest.raises(ClassError, match="'a;b' cannot be the name"):
-        fold.classes.add("a;b")
+    bar.set_color("#0000ff")
+    assert bar.classes[1] == LabelClass("nucleus", "#0000ff")
+    with pytest.raises(ClassError, match="not a name for a class: 'a;b'"):
+        bar.add("a;b")
+    bar.remove("nucleus")
+    assert told[-1] == ("category", "cell")
+    bar.remove("cell")
+    assert list(bar.buttons) == ["cell"], "the last one stays"
 
 
 def test_the_thumbnail_is_small_and_of_the_planes_shape(qtbot: Any) -> None:
@@ -303,10 +307,10 @@ def test_the_masks_offered_are_gone_through_by_the_button(open_desk: Any, blobs:
     desk.settle()
     first, count = desk.session.prediction.index, len(desk.session.prediction.candidates)
     assert count == 3
-    assert panel.candidate.text().startswith(f"Mask {first + 1} of 3, score 0.")
+    assert panel.object.text().startswith(f"Mask {first + 1} of 3, score 0.")
     QTest.mouseClick(panel.next_mask, LEFT)  # type: ignore[call-overload]
     assert desk.session.prediction.index == (first + 1) % 3
-    assert panel.candidate.text().startswith(f"Mask {(first + 1) % 3 + 1} of 3")
+    assert panel.object.text().startswith(f"Mask {(first + 1) % 3 + 1} of 3")
 
 
 def test_the_users_own_points_become_clicks_and_misfits_are_not_offered(

@@ -15,7 +15,7 @@ import pytest
 from qtpy.QtWidgets import QFileDialog
 
 from tests.napari_sam3 import session_saver
-from tests.napari_sam3.session_saver import press, state
+from tests.napari_sam3.session_saver import state
 
 Image = npt.NDArray[np.uint8]
 OpenDesk = Callable[..., Any]
@@ -46,7 +46,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
 
 def open_session(desk: Any, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (str(path), ""))
-    press(desk.widget.panel.series.open_session)
+    desk.widget.panel.files.open_actions["session"].trigger()
     desk.hand.rest()
     desk.settle()
 

@@ -100,7 +100,7 @@ def test_a_series_is_labelled_by_clicks_and_one_key_an_image(
     series = Series(open_desk(), folder)
     desk, panel = series.desk, series.panel
     assert panel.next.isVisible()
-    assert not panel.open_button.isVisible()
+    assert panel.fold.isVisible()
     assert "Image 1 of 3" in panel.position.text()
     series.label((20, 20), (50, 45))
     # As you go: the first of them is on the disk before the image is left.
@@ -252,7 +252,7 @@ def test_a_series_that_is_open_elsewhere_says_who_has_it(
     with ImageSeries(folder):
         desk.widget.series.open(folder)
         desk.hand.wait_until(lambda: "open elsewhere: by" in desk.status, "the error", 30)
-        assert desk.widget.panel.series.open_button.isVisible()
+        assert not desk.widget.panel.series.fold.isVisible()
     desk.widget.series.open(folder)
     desk.hand.wait_until(lambda: desk.widget.series.shown is not None, "the series", 30)
     desk.widget.series.open(tmp_path / "nowhere")

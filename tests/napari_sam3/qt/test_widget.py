@@ -202,9 +202,9 @@ def test_choices_follow_the_layers(open_desk: OpenDesk, blobs: Image) -> None:
 
     desk.hand.click((20, 20))
     assert desk.session.prompts.is_empty, "another layer is selected"
-    assert panel.way_back.text() == "Go on clicking"
-    QTest.mouseClick(panel.way_back, Qt.MouseButton.LeftButton)  # type: ignore[call-overload]
-    assert not panel.way_back.isVisible()
+    assert panel.click.text() == "Resume clicking"
+    QTest.mouseClick(panel.click, Qt.MouseButton.LeftButton)  # type: ignore[call-overload]
+    assert panel.click.isChecked()
     desk.hand.click((20, 20))
     desk.settle()
     assert places(desk.session.prompts) == [(20, 20, 1)]
@@ -305,6 +305,7 @@ def test_every_control_has_a_tooltip_and_can_be_reached_by_keyboard(
         panel.model,
         panel.labels,
         panel.way_back,
+        panel.click,
         *panel.buttons.values(),
     ):
         assert control.toolTip()

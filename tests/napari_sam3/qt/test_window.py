@@ -119,8 +119,8 @@ def test_3d_is_fine_to_look_at_and_clicks_go_on_afterwards(
     assert len(desk.session.prompts.points) == 1, "prompts in hand outlive 3-D"
     viewer.dims.ndisplay = 3
     desk.hand.rest()
-    assert panel.way_back.isVisible()
-    QTest.mouseClick(panel.way_back, Qt.MouseButton.LeftButton)  # type: ignore[call-overload]
+    assert panel.click.text() == "Resume clicking"
+    QTest.mouseClick(panel.click, Qt.MouseButton.LeftButton)  # type: ignore[call-overload]
     assert viewer.dims.ndisplay == 2
     assert desk.widget.binding.listening
     assert told == []
@@ -133,7 +133,7 @@ def test_3d_is_fine_to_look_at_and_clicks_go_on_afterwards(
 
 def test_a_class_key_makes_clicks_prompts_again(open_desk: OpenDesk, blobs: Image) -> None:
     desk = open_desk(blobs)
-    desk.widget.panel.advanced.classes.add("other")
+    desk.widget.panel.classes.add("other")
     for mode in "34":
         desk.hand.type(mode)
         assert not desk.widget.binding.listening

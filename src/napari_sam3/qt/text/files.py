@@ -6,13 +6,23 @@ from .panel import Wording
 
 # No __all__: every text is for others.
 
-SAVE = Wording("Save labels …", "Save the labels in a format of napari, ImageJ, QuPath and others")
-OPEN = Wording("Open labels …", "Open labels of another program on this image, to improve them")
+SAVE = Wording("Save labels …", "Save the labels for napari, ImageJ, QuPath and other programs")
+OPEN = Wording("Open …", "Open labels, a session, or a folder of images")
+#: Entries of its menu: a title and a name.
+OPEN_CHOICES = (
+    ("Labels …", "labels"),
+    ("Session …", "session"),
+    ("Folder of images …", "folder"),
+    ("Folder of images, labels elsewhere …", "elsewhere"),
+    ("Several images …", "files"),
+    ("Table of images …", "table"),
+    ("File with several images …", "file"),
+)
 SAVE_TITLE, OPEN_TITLE = "Save labels", "Open labels"
-LAYER = Wording("&Layer", "Labels layer to save")
-FILE = Wording("&File", "Name of the file or folder to write", "File")
+LAYER = Wording("&Layer", "Choose the layer to save")
+FILE = Wording("&File", "Choose the file or folder to write", "File")
 BROWSE = Wording("Browse …", "Choose where to save")
-REPLACE = Wording("&Replace the existing file", "Write over what is there")
+REPLACE = Wording("&Replace the existing file", "Overwrite the file")
 SAVE_BUTTON = "Save"
 FORMATS_NAME = "Formats"
 LEGEND = (
@@ -37,4 +47,4 @@ def saved(path: str) -> str:
 
 def opened(count: int, name: str) -> str:
     """Say what was opened."""
-    return f"Opened {count} object{'' if count == 1 else 's'} of {name}."
+    return f"Opened {count} object{'' if count == 1 else 's'} from {name}."

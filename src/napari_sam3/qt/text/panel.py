@@ -39,13 +39,13 @@ WHOLE_IMAGE = 99
 
 # ------------------------------------------------------------- image, model, labels
 
-IMAGE = Wording("&Image", "Image to segment; the plane that is shown is what the model sees")
-MODEL = Wording("&Model", "Model that makes the masks: the embedded one, or a weights file")
-LABELS = Wording("La&bels", "Labels layer that accepted objects are written to")
+IMAGE = Wording("&Image", "Choose the image to segment")
+MODEL = Wording("&Model", "Choose the model: the embedded one, or a weights file")
+LABELS = Wording("La&bels", "Choose the layer that accepted objects are written to")
 LABELS_CHOICES = (("New layer", NEW_LABELS),)
 MODES = {
-    "one": Wording("One ob&ject", "Clicks show one object; accept it, then show the next"),
-    "many": Wording("Man&y objects", "Every left click shows an object of its own"),
+    "one": Wording("One ob&ject", "Segment one object at a time"),
+    "many": Wording("Man&y objects", "Start an object with each left click on a new place"),
 }
 
 # ----------------------------------------------------------- the choice of a model
@@ -67,29 +67,38 @@ CONSENT = (
     "<b>Needed:</b> an account there to which access was granted, logged in on this computer by "
     "<i>hf auth login</i>.</p>"
 )
-STOP_DOWNLOAD = Wording("&Stop", "End the download; what is there already is kept")
+STOP_DOWNLOAD = Wording("&Stop", "Stop the download; the part that is downloaded is kept")
 
-# -------------------------------------------------- status, mask and the object in hand
+# ------------------------------------------------------------- status and current mask
 
 STATUS_NAME = "Status"
 PROGRESS_NAME = "Progress"
-STOP_WORK = Wording("Stop", "Stop working on the mask; clicks and boxes stay")
+STOP_WORK = Wording("Stop", "Stop the prediction; clicks and boxes stay")
 RESTORE_LAYERS = Wording(
     "Restore layers", "Bring back the deleted layers, with their objects and clicks"
 )
-GO_ON = Wording("Go on clicking", "Select the points layer, so that clicks are prompts again")
-NEXT_MASK = Wording("Next mas&k", "Take the next of the masks that the model offers")
+CLICK = Wording("Click", "Segment the object under each click")
+RESUME = Wording("Resume clicking", "Select the points layer, so that clicks segment again")
+NEXT_MASK = Wording("Next mas&k", "Show the next candidate mask")
+HELP_BUTTON = Wording("?", "Show the gestures and keys")
+HELP = Wording("Mouse and keys", "Show the gestures and keys")
 BUTTONS = {
-    "accept": Wording("Accept", "Write the mask into the labels and start the next object"),
-    "reject": Wording("Clear", "Drop the clicks, the box and the mask in hand"),
-    "undo": Wording("Undo", "Take the last step back: a click, a box or an accepted object"),
-    "redo": Wording("Redo", "Do again what was undone"),
+    "accept": Wording("Accept", "Write the mask into the labels"),
+    "reject": Wording("Clear", "Remove the clicks, the box and the mask that are not accepted"),
+    "undo": Wording("Undo", "Undo the last step: a click, a box or an accepted object"),
+    "redo": Wording("Redo", "Redo the step that was undone"),
 }
-# Answers to what is offered; others are put in the place of these two when it is asked.
-YES = Wording("&Yes", "Do what is offered")
-NO = Wording("N&o", "Leave it, and do not ask again")
-RESTORE_LOST, FORGET_LOST = "Restore", "Forget them"
+# Answers to a question; it replaces these titles.
+YES = Wording("&Yes", "Accept the offer")
+NO = Wording("N&o", "Decline the offer")
+RESTORE_LOST, FORGET_LOST = "Restore", "Discard"
 ALIGN_LABELS, LEAVE_LABELS = "Align", "Cancel"
+
+# ------------------------------------------------------------------------- classes
+
+ADD_CLASS = Wording("+", "Add a class", "Add a class")
+NEW_CLASS = Wording("New class", "Type a name and press Enter", "Name of the new class")
+CHANGE_COLOR, REMOVE_CLASS = "Change colour …", "Remove class"
 
 # ------------------------------------------------------------------ the instructions
 
@@ -97,13 +106,24 @@ ALIGN_LABELS, LEAVE_LABELS = "Align", "Cancel"
 ON_OBJECTS = {
     "refine": "reopens it",
     "delete": "deletes it",
-    "merge": "merges it with the next one you press it on",
+    "merge": "merges it with the next label",
     "split": "splits it",
     "divide": "links it to its daughter",
 }
+#: Other commands, mentioned where they have keys.
+OF_VIEW = {
+    "background": "turns the last click into background, or back",
+    "brush": "switches to napari's brush and back",
+    "outline": "shows labels as outlines or filled",
+    "previous_image": "opens the previous image",
+    "help": "shows or hides this text",
+}
 GESTURES = (
-    "<b>Left click</b> on an object · <b>right click</b> on what is not part of it · "
-    "<b>drag</b> a box around it. <b>Shift+click</b> accepts and starts the next one."
+    "<b>Left click</b>: object. <b>Right click</b>: not part of it. <b>Drag</b>: box. "
+    "<b>Shift+click</b>: accept, then start the next object. <b>Ctrl+click</b> on a label: "
+    "reopen it.",
+    "<b>Enter</b> accepts, <b>Esc</b> clears or cancels, <b>Delete</b> deletes the label under the "
+    "mouse. A <b>class key</b> changes the class of the label under the mouse.",
 )
 
 
@@ -127,56 +147,57 @@ def tooltip_with_key(tooltip: str, key: str | None) -> str:
 def how_to(shown: Mapping[str, str]) -> str:
     """Return the instructions (rich text), given the keys as `describe_keys` names them."""
     hints = [f"<b>{shown[name]}</b> {does}" for name, does in ON_OBJECTS.items() if name in shown]
-    texts = [GESTURES]
+    more = [f"<b>{shown[name]}</b> {does}." for name, does in OF_VIEW.items() if name in shown]
+    texts = list(GESTURES)
     if hints:
-        texts.append(f"With the mouse on an accepted label: {', '.join(hints)}.")
-    if "background" in shown:
-        texts.append(f"<b>{shown['background']}</b> turns the last click into background, or back.")
-    return "<br>".join(texts)
+        texts.append(f"On the label under the mouse: {', '.join(hints)}.")
+    return "<br>".join([*texts, " ".join(more)])
 
 
 # ------------------------------------------------------------------ the fold of batches
 
-BATCH = Wording("Batch", "The same question for many planes, or everything on a large one")
-BATCH_METHOD = Wording("Fin&d", "What is asked on each plane")
-#: Ways to ask for objects on many planes: a text, a name, and what it does.
+BATCH = Wording("Batch", "Segment many planes, or a whole large one")
+BATCH_METHOD = Wording("Fin&d", "Choose how objects are found on each plane")
+#: Ways to find objects on many planes: a title, a name, and a tooltip.
 BATCH_METHODS = (
-    ("Prompts on each plane", "placed", "The clicks and boxes that stand on each plane"),
-    ("These prompts on every plane", "repeated", "The clicks and boxes of the plane shown"),
+    ("Prompts on each plane", "placed", "Segment from the clicks and boxes of each plane"),
+    (
+        "These prompts on every plane",
+        "repeated",
+        "Segment each plane from the clicks and boxes of this one",
+    ),
     (
         "Propagate objects",
         "propagate",
-        "Each object from the planes with its prompts to where it ends",
+        "Follow each object from its prompts to where it ends",
     ),
-    ("Everything there is", "automatic", "All objects, without any prompt"),
+    ("Find all objects", "automatic", "Find all objects, without prompts"),
 )
-BATCH_AXIS = Wording("Alon&g", "Axis along which planes are gone through, or this plane alone")
+BATCH_AXIS = Wording("Alon&g", "Choose the axis of the planes, or this plane only")
 THIS_PLANE_ONLY = ("This plane only", None)
 BATCH_PLANES = "Planes"
 FIRST_PLANE, LAST_PLANE = "First plane", "Last plane"
 BATCH_OUTPUT = Wording(
     "OME-&Zarr",
-    "An OME-Zarr of labels to write besides the Labels layer: the same batch, asked again, "
-    "goes on from what is there",
+    "Choose an OME-Zarr for the labels as well; the same batch resumes from it",
     "OME-Zarr",
 )
 NO_OUTPUT = "none"
-BATCH_BROWSE = Wording("File …", "Choose the OME-Zarr of labels to write besides the Labels layer")
+BATCH_BROWSE = Wording("File …", "Choose the OME-Zarr to write")
 BATCH_DIALOG = "OME-Zarr of labels"
 BATCH_FILTER = "OME-Zarr (*.zarr)"
-BEGIN_ANEW = Wording("Begin anew", "Replace what stands in the OME-Zarr, whatever was asked for it")
-BATCH_LIMITS = "At least"
-MIN_SCORE = Wording(
-    "", "Masks that the model itself scores lower do not count, 0 to 1", "Least score"
-)
-MIN_AREA = Wording("", "Smaller objects do not count, in px", "Least area")
+BEGIN_ANEW = Wording("Overwrite output", "Replace the contents of the OME-Zarr")
+BATCH_LIMITS = "Minimum"
+MIN_SCORE = Wording("", "Drop masks with a lower score, 0 to 1", "Minimum score")
+MIN_AREA = Wording("", "Drop smaller objects, in px", "Minimum area")
 IN_PIXELS = " px"
 BATCH_RUN = Wording(
     "R&un",
-    "Ask for all these planes; what is found goes into the Labels layer, as one step that can be "
-    "undone",
+    "Segment these planes into the Labels layer, as one step for undo",
 )
-BATCH_STOP = Wording("Stop batch", "End the batch; what is done is kept, and undo takes it back")
+BATCH_STOP = Wording(
+    "Stop batch", "Stop the batch; finished planes are kept, and undo removes them"
+)
 BATCH_PROGRESS_NAME = "Progress of the batch"
 
 
@@ -192,30 +213,24 @@ def axis_choice(name: str, planes: int) -> str:
 
 # ------------------------------------------------------------ the fold of advanced controls
 
-ADVANCED = Wording(
-    "Advanced", "Layers for prompts, overlaps, resolution, contrast, device and more"
-)
-CLASS = Wording(
-    "Cl&ass", "Class of the next object. Type a name and press Enter to add a class", "Class"
-)
-CLASS_COLOR = Wording("", "Colour of this class", "Colour of the class")
-POINTS = Wording("Poi&nts", "Points layer whose points are clicks")
-BOXES = Wording("Bo&xes", "Shapes layer whose rectangles are boxes")
+ADVANCED = Wording("Advanced", "Set prompt layers, overlaps, resolution, contrast, device and more")
+POINTS = Wording("Poi&nts", "Choose the layer whose points are clicks")
+BOXES = Wording("Bo&xes", "Choose the layer whose rectangles are boxes")
 PROMPTS_CHOICES = (("Own layer", OWN_LAYER),)
 #: Combo boxes: a title, a tooltip, and the choices as (text, value).
 CHOICES: dict[str, tuple[str, str, Sequence[tuple[str, Any]]]] = {
     "policy": (
         "&Overlaps",
-        "What happens where a new object meets accepted ones",
+        "Choose what happens where a new object meets accepted ones",
         (
             ("Keep accepted pixels", "keep"),
-            ("Overwrite them", "overwrite"),
+            ("Overwrite", "overwrite"),
             ("Only inside the drawn box", "inside"),
         ),
     ),
     "level": (
         "&Resolution",
-        "How much of the image the model looks at in one go: finer for small objects",
+        "Choose the resolution of the model input: finer for small objects",
         (
             ("Automatic", None),
             ("4x finer", -2),
@@ -228,49 +243,57 @@ CHOICES: dict[str, tuple[str, str, Sequence[tuple[str, Any]]]] = {
     ),
     "contrast": (
         "Con&trast",
-        "What the model sees as black and white",
+        "Choose the values that the model sees as black and white",
         (
-            ("One for the image", "image"),
-            ("Each plane its own", "plane"),
-            ("Limits of the layer", "layer"),
+            ("Whole image", "image"),
+            ("Per plane", "plane"),
+            ("Contrast limits of the layer", "layer"),
         ),
     ),
     "device": (
         "D&evice",
-        "Where the model runs; another device loads the model again",
+        "Choose where the model runs",
         (("Automatic", "auto"), ("CPU", "cpu"), ("CUDA", "cuda"), ("MPS", "mps")),
     ),
 }
 CHANNELS = {
-    "red": Wording("Red", "Channel seen as red; one channel alone is seen as grey"),
-    "green": Wording("Green", "Channel seen as green; one channel alone is seen as grey"),
-    "blue": Wording("Blue", "Channel seen as blue; one channel alone is seen as grey"),
+    "red": Wording("Red", "Choose the channel shown to the model as red"),
+    "green": Wording("Green", "Choose the channel shown to the model as green"),
+    "blue": Wording("Blue", "Choose the channel shown to the model as blue"),
 }
 NO_CHANNEL = "none"
 MEMORY = "Memory"
-SEEN = Wording("Seen", "The plane as the model sees it")
+SEEN = Wording("Model input", "Show the plane as the model sees it", "Model input")
 CLASS_COLORS = Wording("Colour labels by class", "Show each label in the colour of its class")
 FIELD_OUTLINE = Wording(
-    "Outline what the model looks at",
-    "Draw the part of the image that the model looked at for the mask in hand",
+    "Outline the model input",
+    "Draw the part of the image that the model used for the mask",
 )
 JOURNAL = Wording(
-    "Restore after a &crash", "Note every accepted object in a file, to restore it after a crash"
+    "Restore after a &crash", "Record accepted objects in a file, to restore them after a crash"
 )
 STORE = Wording(
     "Keep encoded images on disk",
-    "Keep what the model has looked at in a folder, so that clicks there are answered at once the "
-    "next time; encoding ahead (napari-sam3 precompute) fills such a folder too",
+    "Keep encoded images in a folder, so that clicks are fast the next time",
 )
-STORE_FOLDER = Wording(
-    "Folder of encoded images …", "Choose the folder of encoded images, and use it"
-)
+STORE_FOLDER = Wording("Folder of encoded images …", "Choose the folder of encoded images")
 STORE_DIALOG = "Folder of encoded images"
 
 
 def color_of(name: str) -> str:
     """Return the title of the dialog for the colour of a class."""
     return f"Colour of {name}"
+
+
+def class_key(number: int) -> str:
+    """Return the key of a class, by its number from 1."""
+    return f"Alt+{number}"
+
+
+def class_tooltip(name: str, key: str) -> str:
+    """Return the tooltip of the button of a class."""
+    keyed = f"; {key} over a label changes its class" if key else ""
+    return f"Label the next object as {name}{keyed}. Right-click to change or remove the class"
 
 
 def stored_contrast(limits: Sequence[tuple[float, float]], channels: Sequence[str]) -> str:

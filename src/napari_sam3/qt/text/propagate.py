@@ -9,21 +9,23 @@ from .status import failed_planes
 
 PROPAGATE = Wording(
     "Propagate",
-    "Find the mask in hand, or else the objects accepted on this plane, on the other planes",
+    "Follow the current mask, or the objects accepted on this plane, through the other planes",
 )
-STOP = Wording("Stop", "End it; what was found until now stays, and undo takes it back")
-DIRECTION = Wording("", "Where objects are followed to", "Direction")
+NO_STACK = "Propagation needs a stack or time series."
+OPTIONS = Wording("Propagation", "Choose direction, axis and gaps")
+STOP = Wording("Stop", "Stop; objects found so far stay, and undo removes them")
+DIRECTION = Wording("", "Choose where objects are followed to", "Direction")
 DIRECTIONS = (("Both ways", "both"), ("Forward", "forward"), ("Backward", "backward"))
-AXIS = Wording("", "Axis along which objects are followed", "Axis")
+AXIS = Wording("", "Choose the axis along which objects are followed", "Axis")
 GAP = Wording(
     "",
-    "Bridge as many planes in a row without the object, as for a blink in a time series",
-    "Planes to bridge",
+    "Bridge planes without the object, such as blinks in a time series",
+    "Gaps",
 )
 NO_GAP = "No gaps"
-PROGRESS_NAME = "Progress of propagating"
-BEGINS = "Beginning …"
-NO_MEMORY = "This model has no memory: each plane is found from the mask on the plane before."
+PROGRESS_NAME = "Progress of propagation"
+BEGINS = "Propagating …"
+NO_MEMORY = "This model has no memory: each mask is predicted from the mask on the previous plane."
 
 
 def bridged(count: int) -> str:
@@ -44,11 +46,11 @@ def at_plane(index: int) -> str:
 def found(objects: int, planes: int, *, stopped: bool = False) -> str:
     """Say what was found on other planes, and with `stopped` that the user ended it."""
     if not objects:
-        return "Stopped: nothing was found." if stopped else "Nothing was found on the next planes."
+        return "Stopped. No object found." if stopped else "No object found on the next planes."
     what = "1 object" if objects == 1 else f"{objects} objects"
     where = "1 more plane" if planes == 1 else f"{planes} more planes"
-    begin = "Stopped: " if stopped else ""
-    return f"{begin}{what} on {where}; undo takes them back as one step."
+    begin = "Stopped after " if stopped else ""
+    return f"{begin}{what} on {where}. Undo removes them in one step."
 
 
 def passed_over(planes: tuple[int, ...], reason: object) -> str:

@@ -8,30 +8,21 @@ from .panel import Wording
 
 # No __all__: every text is for others.
 
-OPEN = Wording("Open images …", "Open a folder, files or a table of images, to label one by one")
-OPEN_CHOICES = (
-    ("Folder …", "folder"),
-    ("Folder, labels in another folder …", "elsewhere"),
-    ("Images …", "files"),
-    ("Table of images …", "table"),
-    ("File with several images …", "file"),
-)
 CLOSE = Wording("Close images", "Save the labels and close the series of images")
-NEXT = Wording("Next", "Accept the mask, save the labels and open the next image")
-PREVIOUS = Wording("Previous", "Save the labels and open the image before")
-LIST = Wording("Images", "All images of the series, and what became of them", "Images")
-ONLY_OPEN = Wording("Only those not done", "Hide images that are done or skipped, and pass them")
-STATE = Wording("State", "Change what became of the images selected in the list")
+NEXT = Wording("Next image", "Accept the mask, save the labels and open the next image")
+PREVIOUS = Wording("Previous", "Save the labels and open the previous image", "Previous image")
+LIST = Wording("Images", "List the images of the series", "Images")
+ONLY_OPEN = Wording("Only unfinished", "Hide and skip images that are done or skipped")
+STATE = Wording("State", "Set the state of the selected images")
 STATES: Mapping[str, str] = {
     "todo": "To do",
-    "work": "In work",
+    "work": "In progress",
     "done": "Done",
     "skipped": "Skipped",
 }
 SAVE_SESSION = Wording(
-    "Save session …", "Save labels, objects, clicks, classes and undo, to go on another day"
+    "Save session …", "Save labels, clicks, classes and undo, to resume another day"
 )
-OPEN_SESSION = Wording("Open session …", "Open a saved session, with its image if it is not open")
 FOLDER_DIALOG = "Folder of images"
 LABELS_DIALOG = "Folder for the labels"
 FILES_DIALOG = "Images"
@@ -45,8 +36,8 @@ SESSION_ENDING = ".sam3.json.gz"
 OPENING = "Reading the list of images …"
 READING = "Reading the image …"
 SAVING = "Saving the labels …"
-LAST_IMAGE = "That was the last image."
-FIRST_IMAGE = "That is the first image."
+LAST_IMAGE = "This is the last image. The labels are saved."
+FIRST_IMAGE = "This is the first image."
 ALL_DONE = "All images are done or skipped."
 
 
@@ -58,7 +49,7 @@ def position(number: int, count: int, done: int, skipped: int) -> str:
 
 def skipped(name: str, reason: str) -> str:
     """Say that an image could not be read and was passed over."""
-    return f"{name} was skipped: {reason}"
+    return f"Skipped {name}: {reason}"
 
 
 def entry(name: str, state: str, objects: int) -> str:
@@ -70,7 +61,7 @@ def entry(name: str, state: str, objects: int) -> str:
 def moved(old: str, new: str) -> str:
     """Say that labels were written beside a file that another program wrote."""
     return (
-        f"{old} was changed by another program, or does not fit the image. It is left alone; your "
+        f"{old} was changed by another program, or does not fit the image. It is unchanged; your "
         f"labels are in {new}."
     )
 
@@ -78,8 +69,8 @@ def moved(old: str, new: str) -> str:
 def image_changed(name: str) -> str:
     """Say that the file of an image changed while it was open."""
     return (
-        f"{name} was changed by another program while it was open. Its labels belong to the image "
-        "as it was; open it again to see it as it is now."
+        f"{name} was changed by another program while it was open. The labels belong to the old "
+        "image. Open it again to see the new one."
     )
 
 

@@ -73,15 +73,17 @@ def describe_missing(layers: LayerSet) -> str:
 
 
 def describe_mask(session: LabelingSession, binding: Binding | None) -> str:
-    """Describe the mask in hand and count the objects accepted in the labels of the image."""
+    """Describe the current mask and count the objects accepted in the labels of the image."""
     accepted = 0 if binding is None else binding.accepted
     many = len(session.draft_set.drafts)
     prediction = session.prediction
     if prediction is None:
         return status_text.accepted_objects(accepted)
     if many > 1:
-        return status_text.objects_in_hand(many, accepted)
-    return status_text.mask_in_hand(prediction.score, prediction.mask.area, accepted)
+        return status_text.drafts(many, accepted)
+    index, count = prediction.index, len(prediction.candidates)
+    score, area = prediction.score, prediction.mask.area
+    return status_text.current_mask(index + 1, count, score, area, accepted)
 
 
 def describe_error(error: BaseException) -> str:

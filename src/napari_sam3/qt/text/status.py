@@ -85,20 +85,16 @@ def accepted_objects(count: int) -> str:
     return f"{_objects(count)} accepted"
 
 
-def mask_in_hand(score: float, area: int, accepted: int) -> str:
-    """Describe the mask in hand, its area in px, and count the objects accepted."""
+def current_mask(number: int, count: int, score: float, area: int, accepted: int) -> str:
+    """Describe the current mask, the first candidate being 1, and count the objects accepted."""
+    name = f"Mask {number} of {count}" if count > 1 else "Mask"
     grouped = f"{area:,}".replace(",", " ")
-    return f"Mask: score {score:.2f}, {grouped} px · {accepted_objects(accepted)}"
+    return f"{name}, score {score:.2f}\n{grouped} px · {accepted} accepted"
 
 
-def objects_in_hand(count: int, accepted: int) -> str:
-    """Count the objects in hand, two or more, and those accepted."""
-    return f"{count} objects in hand · {accepted_objects(accepted)}"
-
-
-def candidate(number: int, count: int, score: float) -> str:
-    """Say which of the masks offered is in hand, the first being 1."""
-    return f"Mask {number} of {count}, score {score:.2f}"
+def drafts(count: int, accepted: int) -> str:
+    """Count the masks that are not accepted, two or more, and the objects accepted."""
+    return f"{count} masks to accept\n{accepted_objects(accepted)}"
 
 
 # ------------------------------------------------------------------ the download
