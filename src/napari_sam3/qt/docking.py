@@ -59,7 +59,9 @@ class OwnColumn(QObject):
         area = window.dockWidgetArea(dock)
         if area not in SIDES or window.tabifiedDockWidgets(dock):
             return
-        if self._stacked(dock, window) and self._view.viewport().height() < self._needed():
+        view = self._view.viewport()
+        low = view is not None and view.height() < self._needed()
+        if low and self._stacked(dock, window):
             width = dock.width()
             window.addDockWidget(area, dock, Qt.Orientation.Horizontal)
             window.resizeDocks([dock], [width], Qt.Orientation.Horizontal)

@@ -84,9 +84,12 @@ class Panel(QScrollArea):
         The fold of what is seldom needed.
     mode_chosen : Signal
         (str) The user chose "one" or "many".
+    back : Signal
+        The user wants deleted layers back, or clicks to be prompts again.
     """
 
     mode_chosen = Signal(str)
+    back = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -282,6 +285,8 @@ class Panel(QScrollArea):
             button.setAccessibleName(BUTTONS[name].title.replace("&", ""))
         for name, radio in self.modes.items():
             radio.toggled.connect(lambda on, name=name: on and self.mode_chosen.emit(name))
+        for button in (self.way_back, self.click):
+            button.clicked.connect(lambda _checked=False: self.back.emit())
         self.next_mask.setToolTip(panel_text.NEXT_MASK.tooltip)
         self.help_button.setAccessibleName(panel_text.HELP.title)
         self.help_button.setFixedWidth(30)
@@ -302,11 +307,11 @@ class Panel(QScrollArea):
         stack.setSpacing(GAP)
         stack.setContentsMargins(6, 2, 6, 2)
         stack.addLayout(choices)
-        for part in (self.offer, self.question):
-            stack.addWidget(part)
+        stack.addWidget(self.offer)
+        stack.addWidget(self.question)
         stack.addLayout(_line(self.status, self.help_button))
-        for part in (self.busy, self.stop, self.stop_work, self.way_back):
-            stack.addWidget(part)
+        for news in (self.busy, self.stop, self.stop_work, self.way_back):
+            stack.addWidget(news)
         stack.addLayout(_grid(*tools))
         for part in (self.finding, self.review, self.propagation):
             stack.addWidget(part)

@@ -85,7 +85,7 @@ class PropagatePanel(QWidget):
             items = [(text.axis_choice(*named), axis) for axis, named in axes.items()]
             put_items(self.axis, items, max(axes, default=None))
         self.fold.setVisible(bool(axes))
-        self.start.setEnabled(bool(axes))
+        self.start.setEnabled(bool(axes) and self.progress.isHidden())
         self.start.setToolTip(text.PROPAGATE.tooltip if axes else text.NO_STACK)
 
     def show_key(self, key: str | None) -> None:

@@ -24,9 +24,8 @@ def text_color_on(color: str) -> str:
 def class_style(color: str) -> str:
     """Return the style sheet of the button of a class: in its colour while checked."""
     text = text_color_on(color)
-    return (
-        f"QPushButton:checked {{ background: {color}; color: {text}; border: 2px solid {text}; }}"
-    )
+    border = f"border-width: 2px; border-style: solid; border-color: {text};"
+    return f"QPushButton:checked {{ background: {color}; color: {text}; {border} }}"
 
 
 def contrast(first: str, second: str) -> float:
@@ -44,7 +43,8 @@ def panel_style(theme: str) -> str:
     faded = _faded(text, below)
     return (
         f"QPushButton:disabled, QRadioButton:disabled, QCheckBox:disabled {{ color: {faded}; }}"
-        f"QPushButton:disabled {{ background: transparent; border: 1px solid {faded}; }}"
+        "QPushButton:disabled { background: transparent; border-width: 1px;"
+        f" border-style: solid; border-color: {faded}; }}"
         f"QLineEdit {{ placeholder-text-color: {text}; }}"
     )
 

@@ -99,8 +99,7 @@ class SegmentWidget(QWidget):
         self._model = self.models.current
         self._shown_in_3d = self._binding_now = self._closed = self._painted = False
         self._notices = Notices()
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
+        (layout := QVBoxLayout(self)).setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.panel)
         self._column = OwnColumn(self, self.panel, self.panel.first_view_height)
         self._connect()
@@ -187,9 +186,8 @@ class SegmentWidget(QWidget):
         events = self.viewer.layers.events
         for emitter in (events.inserted, events.removed, events.renamed):
             emitter.disconnect(self._on_layers)
-        parts = self.models, self.options, self.storing, self.batch, self.finding, self.propagating
-        self.files.close()
-        for part in parts:
+        parts = self.models, self.options, self.storing, self.batch, self.finding
+        for part in (*parts, self.propagating, self.files):
             part.close()
         _release(self.session, self.runner)
 
@@ -225,8 +223,7 @@ class SegmentWidget(QWidget):
         self.options.device_chosen.connect(self._on_device)
         self.options.layers_chosen.connect(self._on_prompt_layers)
         self._device_described.connect(self.options.show_device)
-        for button in (panel.way_back, panel.click):
-            button.clicked.connect(self._on_restore)
+        panel.back.connect(self._on_restore)
         for name, button in panel.buttons.items():
             button.clicked.connect(partial(self._on_button, name))
         session.busy_changed.connect(self._on_stage)
@@ -312,11 +309,9 @@ class SegmentWidget(QWidget):
             self.binding.commands[name]()
             self.refresh()
 
-    def _on_restore(self, _checked: bool = False) -> None:
-        if self.binding is not None:
-            self.guard(
-                self.binding.restore if self.binding.layers.missing else self.binding.show_2d
-            )
+    def _on_restore(self) -> None:
+        if (binding := self.binding) is not None:
+            self.guard(binding.restore if binding.layers.missing else binding.show_2d)
             self._show_news()
             self.refresh()
 
@@ -383,7 +378,8 @@ class SegmentWidget(QWidget):
         for part in (self.options, self.batch, self.propagating):
             part.refresh()
         missing = binding.layers.missing if binding else ()
-        panel.show_way_back(restore=bool(missing), listening=binding and binding.listening)
+        listening = binding.listening if binding else None
+        panel.show_way_back(restore=bool(missing), listening=listening)
         panel.object.setText(describe_mask(session, binding))
         drafts = session.draft_set.drafts if binding is not None else ()
         panel.buttons["accept"].setEnabled(any(draft.has_target for draft in drafts))
