@@ -12,7 +12,7 @@ from napari_sam3.images.viewer_image import ViewerImage
 from napari_sam3.labels.targets import LabelTarget
 from sam3.errors import Sam3Error
 
-from .candidates import Candidates
+from .candidates import CandidateLayer
 from .class_colors import Classes
 from .divisions import Divisions
 from .gestures import KEYS, Gestures, Place
@@ -51,7 +51,7 @@ class Binding:
         The layers that belong together.
     sync : LayerSync
         Brings layers and session in step.
-    candidates, propagation : Candidates, Propagation
+    candidates, propagation : CandidateLayer, Propagation
         What a search found on the plane shown; objects followed to other planes.
     journal : JournalKeeper
         Writes what is done to disk.
@@ -92,7 +92,7 @@ class Binding:
         self._classes = Classes(layers.labels, session, self.sync.masks.hidden)
         self._plane = self.sync.plane
         self._pointed = PointedLabel(self._plane, session, reporting)
-        self.candidates = Candidates(layers, session, self._plane, reporting)
+        self.candidates = CandidateLayer(layers, session, self._plane, reporting)
         self.propagation = Propagation(layers, session, self._plane, self.sync.store, reporting)
         noted, self.merging_changed = (self._pointed.merging_changed,) * 2
         more = self._plane, self.sync.store, noted, reporting

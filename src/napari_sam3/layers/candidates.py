@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_sam3.core.masks import around
-
+from .candidate_drawing import OutlineDrawing, candidate_colors
 from .gestures import Place
 from .label_layer import image_shape, placement
-from .preview import TOOL, Preview, preview_colors
+from .preview import TOOL, Preview
 
 if TYPE_CHECKING:
     from napari.layers import Labels, Layer
 
+    from napari_sam3.session.candidates import CandidateObject
     from napari_sam3.session.session import LabelingSession
 
     from .layer_set import LayerSet
     from .reporting import Reporting
     from .shown_plane import ShownPlane
 
-__all__ = ["CANDIDATES_NAME", "Candidates"]
+__all__ = ["CANDIDATES_NAME", "CandidateLayer"]
 
 CANDIDATES_NAME = "SAM 3 candidates"
 
 
-class Candidates:
+class CandidateLayer:
     """Shows the candidates of a session on the plane shown.
 
     Parameters
@@ -48,7 +48,9 @@ class Candidates:
         self._layers, self._session, self._plane = layers, session, plane
         self._guard = reporting.guard
         self._preview: Preview | None = None
+        self._drawing: OutlineDrawing | None = None
         session.finding.changed.connect(self.show)
+        layers.viewer.dims.events.current_step.connect(self._on_step)
 
     @property
     def commands(self) -> Mapping[str, Callable[[], object]]:
@@ -81,34 +83,51 @@ class Candidates:
 
     def drop_at(self, position: Place) -> bool:
         """Drop the candidate at a world position; False if there is none."""
-        finding = self._session.finding
-        if not finding.shown:
-            return False
-        row, column = self._plane.source.locate(position)
-        candidate = finding.at(float(row), float(column))
+        candidate = self.at(position)
         if candidate is not None:
-            finding.drop(candidate)
+            self._session.candidates.drop(candidate)
         return candidate is not None
 
+    def at(self, position: Place) -> CandidateObject | None:
+        """Return the candidate shown at a world position."""
+        candidates, key = self._session.candidates, self._key()
+        if not candidates.shown_on(key):
+            return None
+        row, column = self._plane.source.locate(position)
+        return candidates.at(key, float(row), float(column))
+
     def show(self) -> None:
-        """Draw the candidates shown; the best lie on top."""
-        shown = self._session.finding.shown
+        """Draw the candidates shown on the plane in view; the best lie on top."""
+        candidates, key = self._session.candidates, self._key()
+        kept, shown = candidates.on(key), candidates.shown_on(key)
         if not shown and self.layer is None:
             return
         if self.layer is None:
             self._preview = Preview(self._make(), self._layers.image)
-        assert self._preview is not None
-        kept = [one.mask for one in self._session.finding.candidates if not one.mask.is_empty]
-        # An array that has room for all of them is not made anew when the threshold moves.
-        self._preview.show(
-            ((one.mask, False) for one in reversed(shown)),
-            self._plane.index,
-            around(kept) if kept else None,
-        )
+        preview, plane = self._preview, self._plane.index
+        assert preview is not None
+        if plane is None or not shown:
+            preview.show((), None)
+            return
+        if self._drawing is None or self._drawing.candidates is not kept:
+            self._drawing = OutlineDrawing(kept, plane.shape_of(image_shape(self._layers.image)))
+        current = candidates.current
+        group = () if current is None else candidates.group_of(current)
+        preview.show_values(self._drawing.draw(shown, group), plane, self._drawing.corner)
+
+    def _key(self) -> Hashable:
+        plane = self._plane.index
+        return None if plane is None else self._plane.source.key(plane)
+
+    def _on_step(self, _event: object = None) -> None:
+        if len(self._session.candidates):
+            self._plane.follow()
+            self.show()
 
     def close(self) -> None:
         """Drop the candidates and take the layer away."""
         self._session.finding.changed.disconnect(self.show)
+        self._layers.viewer.dims.events.current_step.disconnect(self._on_step)
         self._session.finding.clear()
         layer = self.layer
         if layer is not None:
@@ -131,7 +150,7 @@ class Candidates:
             layer = layers.viewer.add_labels(
                 np.zeros((1,) * len(image_shape(layers.image)), np.uint8),
                 name=CANDIDATES_NAME,
-                colormap=preview_colors(),
+                colormap=candidate_colors(),
                 opacity=1.0,
                 metadata={TOOL: True},
                 **placement(layers.image),

@@ -135,7 +135,13 @@ class Preview:
             ]
             drawn = self._drawn(mask, thickness, current)
             part[mask.crop] = drawn[mask.crop]
-        self._place(values, plane, (rows.start, columns.start))
+        self.show_values(values, plane, (rows.start, columns.start))
+
+    def show_values(
+        self, values: npt.NDArray[np.uint8], plane: PlaneIndex, corner: tuple[int, int]
+    ) -> None:
+        """Show pixels (h x w) that were drawn elsewhere, the first at `corner` of the plane."""
+        self._place(values, plane, corner)
         self._shows = True
 
     def _drawn(self, mask: PlaneMask, thickness: int, current: bool) -> npt.NDArray[np.uint8]:

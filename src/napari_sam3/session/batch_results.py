@@ -21,7 +21,7 @@ from napari_sam3.records.packed import PackedWrite
 
 from .accepting import drawn_region
 from .changes import Changes
-from .describing import describe_written
+from .describing import Maker, describe_written
 from .drafts import DraftsByPlane
 from .history import History, Step
 from .options import SessionOptions
@@ -87,6 +87,7 @@ class BatchResults:
     ) -> None:
         self._options, self._changes, self._drafts = options, changes, drafts
         self._history, self._objects = history, history.objects
+        self.all_or_nothing = changes.all_or_nothing
 
     def begin(self, labels: LabelTarget) -> BatchWriting:
         """Begin to write what a batch finds; its ids follow the largest one in the labels.
@@ -106,7 +107,7 @@ class BatchResults:
         key: Hashable,
         labels: LabelTarget,
         objects: Sequence[Instance],
-        predictor: Predictor,
+        predictor: Predictor | Maker,
         rendering: Rendering,
     ) -> tuple[AcceptedObject, ...]:
         """Write what a batch found on one plane. Undo takes back all planes written in a row.
@@ -121,7 +122,7 @@ class BatchResults:
             The plane's labels.
         objects : sequence of Instance
             In the order in which they are painted: an earlier one keeps its pixels.
-        predictor : Predictor
+        predictor : Predictor or Maker
             What found them.
         rendering : Rendering
             How it saw the plane.
@@ -293,7 +294,7 @@ class BatchResults:
         one: Instance,
         extent: Extent,
         step: Step,
-        predictor: Predictor,
+        predictor: Predictor | Maker,
         rendering: Rendering,
         batch: BatchWriting,
     ) -> AcceptedObject:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,30 @@ from napari_sam3.core.rendering import Rendering
 if TYPE_CHECKING:
     from sam3.predictor import Predictor
 
-__all__ = ["describe_written"]
+__all__ = ["Maker", "describe_written"]
+
+
+@dataclass(frozen=True)
+class Maker:
+    """What found an object: a model, which need not be loaded any more.
+
+    Parameters
+    ----------
+    model, fingerprint, precision : str
+        See `AcceptedObject`; "" where nothing is known.
+    """
+
+    model: str = ""
+    fingerprint: str = ""
+    precision: str = ""
+
+    @classmethod
+    def of(cls, predictor: Predictor | Maker) -> Maker:
+        """Describe a model that is loaded."""
+        if isinstance(predictor, Maker):
+            return predictor
+        precision = str(predictor.dtype).removeprefix("torch.")
+        return cls(predictor.config.name, predictor.fingerprint, precision)
 
 
 def describe_written(
@@ -24,7 +48,7 @@ def describe_written(
     area: int,
     score: float,
     draft: Draft,
-    predictor: Predictor,
+    predictor: Predictor | Maker,
     rendering: Rendering,
     *,
     level: int | None = None,
@@ -36,9 +60,10 @@ def describe_written(
     ----------
     label, plane, bbox, area, score, draft, rendering, level, category
         See `AcceptedObject`.
-    predictor : Predictor
+    predictor : Predictor or Maker
         What found it.
     """
+    maker = Maker.of(predictor)
     top, left, bottom, right = bbox
     return AcceptedObject(
         id=label,
@@ -51,9 +76,9 @@ def describe_written(
         candidate=0,
         level=level,
         typical_size=None,
-        model=predictor.config.name,
-        fingerprint=predictor.fingerprint,
-        precision=str(predictor.dtype).removeprefix("torch."),
+        model=maker.model,
+        fingerprint=maker.fingerprint,
+        precision=maker.precision,
         rendering=rendering,
         category=category,
         time=datetime.now(UTC).isoformat(timespec="milliseconds"),

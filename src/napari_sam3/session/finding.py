@@ -1,33 +1,32 @@
-"""Candidates on a plane: objects that the model found, shown until they are accepted."""
+"""Searches of the plane of a session: what they find becomes its candidates."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import replace
+from typing import Protocol
 
 import numpy as np
 from psygnal import Signal
 
 from napari_sam3.core.errors import NothingThereError
 from napari_sam3.core.masks import PlaneMask
-from napari_sam3.core.objects import AcceptedObject, Instance
+from napari_sam3.core.objects import AcceptedObject
 from napari_sam3.inference.automatic.settings import AutomaticSettings
-from napari_sam3.inference.automatic.suppression import Found, paint_order
+from napari_sam3.inference.automatic.suppression import Found
 from napari_sam3.inference.cache import EmbeddingCache
 from napari_sam3.inference.similar.examples import Concept, Example
 from napari_sam3.labels.targets import LabelTarget
 from sam3.errors import PromptError, Sam3Error
 
-from .batch_results import BatchResults
+from .candidates import CandidateObject, CandidatePlane, Candidates
+from .describing import Maker
 from .drafts import DraftsByPlane
 from .events import SessionEvents
 from .jobs import Outcome, Plane, Submit
 from .objects import ObjectRegistry
 from .predictions import Predictions
 from .searches import DetectorOf, Search
-
-if TYPE_CHECKING:
-    from sam3.predictor import Predictor
 
 __all__ = ["Finding"]
 
@@ -38,7 +37,7 @@ _EVERYTHING, _SIMILAR = 0.0, 0.5
 
 
 class Finding:
-    """Find objects on the plane of a session, and keep them as candidates until they are accepted.
+    """Find objects on the plane of a session.
 
     Parameters
     ----------
@@ -47,15 +46,15 @@ class Finding:
     cache : EmbeddingCache
         Features of fields already encoded.
     events : SessionEvents
-        Tell of another plane, and are told that what was accepted is written.
+        Tell of another plane.
     drafts : DraftsByPlane
         Give the plane, and objects not yet accepted.
     objects : ObjectRegistry
         Objects that serve as examples.
     predictions : Predictions
         Give the model.
-    batch : BatchResults
-        Writes what is accepted.
+    candidates : Candidates
+        Keeps what is found.
 
     Attributes
     ----------
@@ -86,20 +85,16 @@ class Finding:
         drafts: DraftsByPlane,
         objects: ObjectRegistry,
         predictions: Predictions,
-        batch: BatchResults,
+        candidates: Candidates,
     ) -> None:
         self._submit, self._cache, self._events = submit, cache, events
         self._drafts, self._objects = drafts, objects
-        self._predictions, self._batch = predictions, batch
-        self._predictor: Predictor | None = None
+        self._predictions, self._kept = predictions, candidates
         self.detector_of: DetectorOf | None = None
-        self._plane: Plane | None = None
-        self._found: tuple[Found, ...] = ()
-        self._threshold = _SIMILAR
-        self._dropped: tuple[Found, ...] = ()
         self._concept: Concept | None = None
         self._search: Search | None = None
         events.plane_changed.connect(self._on_plane)
+        candidates.changed.connect(self.changed.emit)
 
     # ------------------------------------------------------------------ state
 
@@ -114,34 +109,23 @@ class Finding:
         return self._concept
 
     @property
-    def candidates(self) -> tuple[Found, ...]:
-        """All candidates that are kept, the best first, those below the threshold as well."""
-        return self._found
+    def candidates(self) -> tuple[CandidateObject, ...]:
+        """All candidates of the plane, the best first, those filtered out as well."""
+        return self._kept.on(self._drafts.key)
 
     @property
-    def shown(self) -> tuple[Found, ...]:
-        """Candidates that score at least the threshold, the best first."""
-        return tuple(one for one in self._found if one.score >= self._threshold)
-
-    @property
-    def dropped(self) -> tuple[Found, ...]:
-        """Candidates that were dropped: what the next search must not find."""
-        return self._dropped
+    def shown(self) -> tuple[CandidateObject, ...]:
+        """Candidates of the plane that pass the filter, the best first."""
+        return self._kept.shown_on(self._drafts.key)
 
     @property
     def threshold(self) -> float:
         """Least score of the candidates shown, 0 to 1. Setting it asks the model nothing."""
-        return self._threshold
+        return self._kept.filter.min_score
 
     @threshold.setter
     def threshold(self, threshold: float) -> None:
-        if not 0 <= threshold <= 1:
-            raise PromptError(
-                f"the least score is {threshold!r}. Expected a number from 0 to 1, such as 0.5."
-            )
-        if threshold != self._threshold:
-            self._threshold = float(threshold)
-            self.changed.emit()
+        self._kept.filter = replace(self._kept.filter, min_score=threshold)
 
     # --------------------------------------------------------------- commands
 
@@ -150,7 +134,7 @@ class Finding:
         examples: Sequence[Example] | None = None,
         text: str | None = None,
         concept: Concept | None = None,
-    ) -> tuple[Found, ...]:
+    ) -> tuple[CandidateObject, ...]:
         """Find everything on the plane that resembles examples, or that a text names.
 
         Parameters
@@ -165,7 +149,7 @@ class Finding:
 
         Returns
         -------
-        tuple of Found
+        tuple of CandidateObject
             The candidates shown, if the search ran at once; see `changed` otherwise.
 
         Raises
@@ -189,7 +173,7 @@ class Finding:
             )
         return self._start(Search(plane, tuple(chosen), known, text))
 
-    def find_all(self, settings: AutomaticSettings | None = None) -> tuple[Found, ...]:
+    def find_all(self, settings: AutomaticSettings | None = None) -> tuple[CandidateObject, ...]:
         """Find all objects of the plane, without any example; else as `find_similar`."""
         return self._start(Search(self._need_plane(), settings=settings or AutomaticSettings()))
 
@@ -202,57 +186,25 @@ class Finding:
             if one.plane == plane.key and not (mask := _pixels(plane.labels, one)).is_empty
         ]
         found += [Example(one.mask) for one in self._drafts.shown if not one.mask.is_empty]
-        return (*found, *(Example(one.mask, wanted=False) for one in self._dropped))
+        dropped = self._kept.dropped_on(plane.key)
+        return (*found, *(Example(one.mask, wanted=False) for one in dropped))
 
-    def at(self, row: float, column: float) -> Found | None:
+    def at(self, row: float, column: float) -> CandidateObject | None:
         """Return the candidate shown at a place of the plane, the smallest of several."""
-        there = [one for one in self.shown if one.mask.covers(row, column)]
-        return min(there, key=lambda one: one.mask.area, default=None)
+        return self._kept.at(self._drafts.key, row, column)
 
-    def drop(self, candidate: Found) -> None:
+    def drop(self, candidate: CandidateObject) -> None:
         """Drop a candidate; the next search takes it for an example of what is not wanted."""
-        if candidate in self._found:
-            self._found = tuple(one for one in self._found if one is not candidate)
-            self._dropped = (*self._dropped, candidate)
-            self.changed.emit()
+        self._kept.drop(candidate)
 
     def accept(self) -> tuple[AcceptedObject, ...]:
-        """Write all candidates shown into the labels, as one step that can be undone.
-
-        Raises
-        ------
-        NothingThereError
-            If none is shown.
-        LabelError
-            If the labels are gone or cannot hold the ids; nothing has changed then.
-        """
-        plane, chosen, predictor = self._plane, self.shown, self._predictor
-        if plane is None or not chosen:
-            raise NothingThereError(
-                "there is no candidate to accept. Expected some from 'Find similar'; lower the "
-                "least score, or search first."
-            )
-        assert predictor is not None, "it found the candidates"
-        # Each is cut where a better one has the pixels already.
-        painted = paint_order(chosen, AutomaticSettings(min_area=1))
-        instances = [
-            Instance(number, one.mask, float(one.score))
-            for number, one in enumerate(painted, start=1)
-        ]
-        writing = self._batch.begin(plane.labels)
-        written = self._batch.write(
-            writing, plane.key, plane.labels, instances, predictor, plane.image.rendering
-        )
-        self._events.batch_ended.emit()
-        self._put((), self._threshold)
-        return written
+        """Write all candidates shown into the labels, as one step; see `Candidates.accept`."""
+        return self._kept.accept()
 
     def clear(self) -> None:
         """Drop all candidates, and forget which were dropped; ends a search."""
         self.cancel()
-        self._dropped = ()
-        if self._found:
-            self._put((), self._threshold)
+        self._kept.clear()
 
     def cancel(self) -> None:
         """End the search that runs; candidates stay."""
@@ -271,7 +223,7 @@ class Finding:
             raise Sam3Error("no model is set; choose one, or call set_predictor first")
         return plane
 
-    def _start(self, search: Search) -> tuple[Found, ...]:
+    def _start(self, search: Search) -> tuple[CandidateObject, ...]:
         self.cancel()
         self._search = search
         self.changed.emit()
@@ -299,26 +251,19 @@ class Finding:
             self.changed.emit()
             self.failed.emit(outcome.error)
             return
-        if outcome.predictor is not None:
-            self._predictor = outcome.predictor
         if search.concept is not None:
             self._concept = search.concept
-        self._plane = search.plane
         labels = search.plane.labels
         news = tuple(one for one in search.found or () if not _is_labelled(one, labels))
         similar = search.settings is None
-        self._put(news, _SIMILAR if similar else _EVERYTHING)
+        maker = Maker() if outcome.predictor is None else Maker.of(outcome.predictor)
+        place = CandidatePlane(search.plane.key, labels, maker, search.plane.image.rendering)
+        self._kept.put(place, news, _SIMILAR if similar else _EVERYTHING)
         self.ended.emit(len(self.shown))
-
-    def _put(self, found: tuple[Found, ...], threshold: float) -> None:
-        self._found, self._threshold = found, threshold
-        self.changed.emit()
 
     def _on_plane(self, _key: Hashable) -> None:
         self.cancel()
-        self._dropped, self._plane = (), None
-        if self._found:
-            self._put((), self._threshold)
+        self.changed.emit()
 
 
 class _HasBox(Protocol):

@@ -6,7 +6,8 @@
             predictions   ask the model    look_ahead   while it is idle
                 changes   take steps, undo and redo them
                     prompting, accepting, curating, batch   the commands
-                        finding   searches; what they found is written by batch
+                        candidates   what was found, until it is written by batch
+                            finding   searches of a plane
                         propagating   objects followed to other planes
 
 A part is handed those above it, and knows none of those below it.
@@ -22,6 +23,7 @@ from napari_sam3.inference.models import Loader
 
 from .accepting import Accepting
 from .batch_results import BatchResults
+from .candidates import Candidates
 from .changes import Changes
 from .curating import Curating
 from .drafts import DraftsByPlane
@@ -66,6 +68,7 @@ class SessionParts:
     lineage: Lineage
     reopening: Reopening
     linking: Linking
+    candidates: Candidates
 
     @classmethod
     def make(
@@ -94,6 +97,7 @@ class SessionParts:
         changes = Changes(options, events, drafts, history, predictions)
         accepting = Accepting(changes, events, drafts, history, predictions)
         batch = BatchResults(options, changes, drafts, history)
+        candidates = Candidates(events, batch)
         finding = Finding(
             submit,
             cache=cache,
@@ -101,7 +105,7 @@ class SessionParts:
             drafts=drafts,
             objects=objects,
             predictions=predictions,
-            batch=batch,
+            candidates=candidates,
         )
         moved = options, submit, cache, events, drafts, history, predictions, look_ahead, changes
         propagating = Propagating(*moved, accepting)
@@ -110,7 +114,7 @@ class SessionParts:
         asking = predictions, look_ahead, changes, prompting, accepting, curating, batch
         lineage, reopening = Lineage(changes, drafts, history), Reopening(drafts, history)
         linking = Linking(changes, drafts, history)
-        more = finding, propagating, lineage, reopening, linking
+        more = finding, propagating, lineage, reopening, linking, candidates
         return cls(options, events, drafts, objects, history, *asking, *more)
 
     def close(self) -> None:

@@ -59,8 +59,8 @@ class LabelingSession:
         Features of fields already encoded.
     lineage, reopening, ahead : Lineage, Reopening, LookAhead
         Which label came from which; saves and puts back a state; encodes what comes next.
-    finding : Finding
-        Searches for objects, and the candidates that they found on the plane.
+    finding, candidates : Finding, Candidates
+        Searches for objects; what they and batches found, until it is accepted or dropped.
     propagating, linking : Propagating, Linking
         Objects followed to other planes; labels of planes linked into objects of a stack.
     plane_changed, drafts_changed, prompts_changed, prediction_changed, accepted, labels_changed, \
@@ -105,7 +105,7 @@ batch_ended, busy_changed, progress_changed, failed : Signal
         self.operations_in, self.starts = history.operations_in, history.starts
         self.finding, self.reopening = self._parts.finding, self._parts.reopening
         self.ahead, self.link = self._parts.look_ahead, self._parts.linking.link
-        self.find_similar = self.finding.find_similar
+        self.find_similar, self.candidates = self.finding.find_similar, self._parts.candidates
         self.propagating, self.lineage = self._parts.propagating, self._parts.lineage
         self.propagate, self.linking = self.propagating.propagate, self._parts.linking
 

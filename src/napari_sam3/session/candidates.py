@@ -1,0 +1,363 @@
+"""Candidates: objects that the model found, on any planes, until they are accepted or dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+from psygnal import Signal
+
+from napari_sam3.core.errors import NothingThereError
+from napari_sam3.core.masks import PlaneMask
+from napari_sam3.core.objects import AcceptedObject, Instance
+from napari_sam3.core.rendering import Rendering
+from napari_sam3.inference.automatic.seeds import Seed
+from napari_sam3.inference.automatic.settings import AutomaticSettings
+from napari_sam3.inference.automatic.suppression import Found, paint_order
+from napari_sam3.labels.targets import LabelTarget
+from sam3.errors import PromptError
+
+from .batch_results import BatchResults
+from .describing import Maker
+from .events import SessionEvents
+
+__all__ = ["CandidateFilter", "CandidateObject", "CandidatePlane", "Candidates"]
+
+# What is left of a candidate where better ones have the pixels is kept down to this area.
+_PAINTING = AutomaticSettings(min_area=1)
+_UNLIMITED = float("inf")
+
+
+@dataclass(frozen=True, eq=False)
+class CandidatePlane:
+    """A plane of candidates: where they are written, and what found them.
+
+    Parameters
+    ----------
+    key : hashable
+        Key of the plane.
+    labels : LabelTarget
+        The plane's labels.
+    maker : Maker
+        What found them.
+    rendering : Rendering
+        How it saw the plane.
+    """
+
+    key: Hashable
+    labels: LabelTarget
+    maker: Maker = field(default_factory=Maker)
+    rendering: Rendering = field(default_factory=Rendering)
+
+
+@dataclass(frozen=True, eq=False)
+class CandidateObject:
+    """An object that was found on a plane and is not accepted.
+
+    Parameters
+    ----------
+    plane : CandidatePlane
+        Its plane.
+    mask : PlaneMask
+        Its pixels.
+    score : float
+        The model's estimate of how good it is, about 0 to 1.
+    group : int
+        The same for one object on several planes; 0 for an object of one plane.
+    """
+
+    plane: CandidatePlane
+    mask: PlaneMask = field(repr=False)
+    score: float
+    group: int = 0
+    area: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Count the pixels, by which candidates are filtered."""
+        object.__setattr__(self, "area", self.mask.area)
+
+    @property
+    def found(self) -> Found:
+        """The same as the automatic search describes objects."""
+        top, left, bottom, right = self.mask.bbox
+        middle = Seed((top + bottom - 1) / 2, (left + right - 1) / 2)
+        return Found(self.mask, self.score, 1.0, middle)
+
+
+@dataclass(frozen=True)
+class CandidateFilter:
+    """Which candidates are shown, and accepted together.
+
+    Parameters
+    ----------
+    min_score, max_score : float
+        Range of the score, 0 to 1.
+    min_area, max_area : float
+        Range of the area in px.
+
+    Raises
+    ------
+    sam3.errors.PromptError
+        If a value is out of range.
+    """
+
+    min_score: float = 0.0
+    max_score: float = 1.0
+    min_area: float = 0
+    max_area: float = _UNLIMITED
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        for name, score in (("least", self.min_score), ("largest", self.max_score)):
+            if not 0 <= score <= 1:
+                raise PromptError(
+                    f"the {name} score is {score!r}. Expected a number from 0 to 1, such as 0.5."
+                )
+        for name, area in (("least", self.min_area), ("largest", self.max_area)):
+            if not area >= 0:
+                raise PromptError(
+                    f"the {name} area is {area!r} px. Expected 0 or more, such as 25."
+                )
+
+    def passes(
+        self, scores: npt.NDArray[np.float64], areas: npt.NDArray[np.float64]
+    ) -> npt.NDArray[np.bool_]:
+        """Return which of many candidates are shown; a score above 1 counts as 1."""
+        scores = np.minimum(scores, 1.0)
+        inside = (scores >= self.min_score) & (scores <= self.max_score)
+        return inside & (areas >= self.min_area) & (areas <= self.max_area)
+
+
+class Candidates:
+    """Keeps candidates plane by plane, filters them without the model, and accepts or drops them.
+
+    Parameters
+    ----------
+    events : SessionEvents
+        Tell that what was accepted is written.
+    batch : BatchResults
+        Writes what is accepted.
+
+    Attributes
+    ----------
+    changed : Signal
+        After candidates, the filter, or the current one changed.
+    """
+
+    changed = Signal()
+
+    def __init__(self, events: SessionEvents, batch: BatchResults) -> None:
+        self._events, self._batch = events, batch
+        self._planes: dict[Hashable, tuple[CandidateObject, ...]] = {}
+        self._dropped: dict[Hashable, tuple[CandidateObject, ...]] = {}
+        self._filter = CandidateFilter()
+        self._shown: dict[Hashable, tuple[CandidateObject, ...]] = {}
+        self._current: CandidateObject | None = None
+
+    # ------------------------------------------------------------------ state
+
+    def __len__(self) -> int:
+        """Return the number of candidates, those filtered out included."""
+        return sum(map(len, self._planes.values()))
+
+    def on(self, key: Hashable) -> tuple[CandidateObject, ...]:
+        """Return all candidates of a plane, the best first."""
+        return self._planes.get(key, ())
+
+    def shown_on(self, key: Hashable) -> tuple[CandidateObject, ...]:
+        """Return the candidates of a plane that pass the filter, the best first."""
+        return self._shown.get(key, ())
+
+    def dropped_on(self, key: Hashable) -> tuple[CandidateObject, ...]:
+        """Return the candidates of a plane that were dropped."""
+        return self._dropped.get(key, ())
+
+    @property
+    def all(self) -> tuple[CandidateObject, ...]:
+        """All candidates, plane by plane."""
+        return tuple(one for some in self._planes.values() for one in some)
+
+    @property
+    def shown(self) -> tuple[CandidateObject, ...]:
+        """Candidates that pass the filter, plane by plane."""
+        return tuple(one for some in self._shown.values() for one in some)
+
+    @property
+    def filter(self) -> CandidateFilter:
+        """Which candidates are shown. Setting it runs no model."""
+        return self._filter
+
+    @filter.setter
+    def filter(self, chosen: CandidateFilter) -> None:
+        if chosen != self._filter:
+            self._filter = chosen
+            self._refresh()
+
+    @property
+    def current(self) -> CandidateObject | None:
+        """The candidate that is looked at, if any."""
+        return self._current
+
+    @current.setter
+    def current(self, candidate: CandidateObject | None) -> None:
+        if candidate is not self._current:
+            self._current = candidate
+            self.changed.emit()
+
+    def at(self, key: Hashable, row: float, column: float) -> CandidateObject | None:
+        """Return the candidate shown at a place of a plane, the smallest of several."""
+        there = [one for one in self.shown_on(key) if one.mask.covers(row, column)]
+        return min(there, key=lambda one: one.area, default=None)
+
+    def group_of(self, candidate: CandidateObject) -> tuple[CandidateObject, ...]:
+        """Return a candidate with those of other planes that are the same object."""
+        if not candidate.group:
+            return (candidate,)
+        return tuple(one for one in self.all if one.group == candidate.group)
+
+    # --------------------------------------------------------------- commands
+
+    def put(
+        self,
+        plane: CandidatePlane,
+        found: Iterable[Found | Instance],
+        min_score: float | None = None,
+    ) -> tuple[CandidateObject, ...]:
+        """Replace the candidates of a plane.
+
+        Parameters
+        ----------
+        plane : CandidatePlane
+            The plane.
+        found : iterable of Found or Instance
+            What was found there. Instances with one id are one object, on whatever planes.
+        min_score : float, optional
+            Show those of at least this score, and of any area.
+
+        Returns
+        -------
+        tuple of CandidateObject
+            The candidates of the plane, the best first.
+        """
+        made = [
+            CandidateObject(plane, one.mask, float(one.score), getattr(one, "id", 0))
+            for one in found
+            if not one.mask.is_empty
+        ]
+        made.sort(key=lambda one: -one.score)
+        self._planes.pop(plane.key, None)
+        if made:
+            self._planes[plane.key] = tuple(made)
+        if min_score is not None:
+            self._filter = CandidateFilter(min_score)
+        self._refresh()
+        return self.on(plane.key)
+
+    def drop(self, candidate: CandidateObject) -> None:
+        """Drop a candidate, on all planes of the object; the next search avoids what is like it."""
+        gone = self._take_out(self.group_of(candidate))
+        for one in gone:
+            kept = self._dropped.get(one.plane.key, ())
+            self._dropped[one.plane.key] = (*kept, one)
+        if gone:
+            self._refresh()
+
+    def accept(
+        self, candidates: Sequence[CandidateObject] | None = None
+    ) -> tuple[AcceptedObject, ...]:
+        """Write candidates into the labels, as one step that can be undone.
+
+        Parameters
+        ----------
+        candidates : sequence of CandidateObject, optional
+            Which ones; by default all that are shown, on all planes.
+
+        Raises
+        ------
+        NothingThereError
+            If there is none.
+        LabelError
+            If the labels are gone or cannot hold the ids; nothing has changed then.
+        """
+        chosen = self.shown if candidates is None else tuple(candidates)
+        if not chosen:
+            raise NothingThereError(
+                "there is no candidate to accept. Expected some from 'Find similar'; lower the "
+                "least score, or search first."
+            )
+        written: list[AcceptedObject] = []
+        numbers: dict[int, int] = {}
+        by_plane: dict[Hashable, list[CandidateObject]] = {}
+        for one in chosen:
+            by_plane.setdefault(one.plane.key, []).append(one)
+        writing = self._batch.begin(chosen[0].plane.labels)
+        with self._batch.all_or_nothing():
+            for some in by_plane.values():
+                plane = some[0].plane
+                written += self._batch.write(
+                    writing,
+                    plane.key,
+                    plane.labels,
+                    _instances(some, numbers),
+                    plane.maker,
+                    plane.rendering,
+                )
+        self._events.batch_ended.emit()
+        self._take_out(chosen)
+        self._refresh()
+        return tuple(written)
+
+    def clear(self, key: Hashable | None = None) -> None:
+        """Drop all candidates, or those of a plane, and forget which were dropped."""
+        there = bool(self._planes)
+        for kept in (self._planes, self._dropped):
+            if key is None:
+                kept.clear()
+            else:
+                kept.pop(key, None)
+        if there:
+            self._refresh()
+
+    # ----------------------------------------------------------------- inside
+
+    def _take_out(self, gone: Iterable[CandidateObject]) -> list[CandidateObject]:
+        """Remove candidates, and return those that were there."""
+        ids = {id(one) for one in gone}
+        removed = []
+        for key in list(self._planes):
+            some = self._planes[key]
+            removed += [one for one in some if id(one) in ids]
+            kept = tuple(one for one in some if id(one) not in ids)
+            if kept:
+                self._planes[key] = kept
+            else:
+                del self._planes[key]
+        return removed
+
+    def _refresh(self) -> None:
+        """Filter anew, and tell."""
+        self._shown = {}
+        for key, some in self._planes.items():
+            scores = np.array([one.score for one in some], np.float64)
+            areas = np.array([one.area for one in some], np.float64)
+            passed = np.flatnonzero(self._filter.passes(scores, areas)).tolist()
+            if passed:
+                self._shown[key] = tuple(some[at] for at in passed)
+        current = self._current
+        if current is not None and current not in self.on(current.plane.key):
+            self._current = None
+        self.changed.emit()
+
+
+def _instances(some: Sequence[CandidateObject], numbers: dict[int, int]) -> list[Instance]:
+    """Return candidates of a plane as they are painted, numbered behind those of other planes."""
+    found = [one.found for one in some]
+    groups = {id(one.seed): origin.group for one, origin in zip(found, some, strict=True)}
+    made = []
+    for one in paint_order(found, _PAINTING):
+        # A group of its own for each object of one plane.
+        group = groups[id(one.seed)] or -len(numbers) - 1
+        made.append(Instance(numbers.setdefault(group, len(numbers) + 1), one.mask, one.score))
+    return made
