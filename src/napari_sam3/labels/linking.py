@@ -41,7 +41,8 @@ class LinkSettings:
     gap : int
         Planes in a row on which an object may be missing.
     min_planes : int
-        Minimum number of planes of an object; labels of shorter ones are removed.
+        Minimum number of planes of an object, or all where there are fewer; labels of shorter
+        ones are removed.
 
     Raises
     ------
@@ -49,16 +50,16 @@ class LinkSettings:
         If a value is out of range.
     """
 
-    min_iou: float = 0.5
-    gap: int = 1
-    min_planes: int = 3
+    min_iou: float = 0.7
+    gap: int = 0
+    min_planes: int = 4
 
     def __post_init__(self) -> None:
         """Check the values."""
         if not 0 < self.min_iou <= 1:
             raise LabelError(
                 f"the minimum IoU is {self.min_iou!r}. Expected a number above 0 and up to 1, such "
-                "as 0.5. Choose another one."
+                "as 0.7. Choose another one."
             )
         for name, value, least in (
             ("gap", self.gap, 0),
@@ -134,8 +135,9 @@ def link_planes(
         usable &= (following[first] < 0) & (preceding[second] < 0)
         for a, b in _assign(first[usable], second[usable], weight[usable]):
             following[a], preceding[b] = b, a
-    chains = _chains(following, preceding)
-    kept = [chain for chain in chains if len(chain) >= settings.min_planes]
+    # A stack of few planes asks for all of them.
+    fewest = min(settings.min_planes, len(stack))
+    kept = [chain for chain in _chains(following, preceding) if len(chain) >= fewest]
     return Linked(stack.split(_number(stack.labels, kept, set() if used is None else used)))
 
 
@@ -210,6 +212,10 @@ class _Stack:
         self._areas: list[_Ids] = []
         self._pairs: dict[int, list[tuple[_Ids, _Ids, _Ids]]] = {}
         self._count = 0
+
+    def __len__(self) -> int:
+        """Return the number of planes."""
+        return len(self._labels)
 
     @property
     def labels(self) -> _Ids:

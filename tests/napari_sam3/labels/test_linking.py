@@ -13,6 +13,7 @@ from napari_sam3.core.errors import LabelError
 from napari_sam3.labels.linking import LinkSettings, link_labels, link_planes, relabel
 
 Labels = npt.NDArray[Any]
+LOOSE = LinkSettings(min_iou=0.4)
 
 
 def stack(*planes: dict[int, tuple[int, int]], side: int = 8) -> Labels:
@@ -26,7 +27,7 @@ def stack(*planes: dict[int, tuple[int, int]], side: int = 8) -> Labels:
 
 def test_overlapping_labels_are_one_object_however_they_are_numbered() -> None:
     labels = stack({1: (2, 2), 2: (20, 20)}, {1: (20, 21), 2: (3, 3)}, {5: (21, 22), 6: (4, 4)})
-    linked = link_labels(labels)
+    linked = link_labels(labels, LinkSettings(min_iou=0.5))
     assert [plane.tolist() for plane in linked[:, [5, 22], [5, 23]]] == [[1, 2]] * 3
 
 
@@ -39,9 +40,14 @@ def test_an_object_may_be_missing_on_a_few_planes(gap: int, ids: set[int]) -> No
 
 @pytest.mark.parametrize(("fewest", "kept", "removed"), [(1, 2, 0), (2, 1, 1), (3, 0, 3)])
 def test_objects_of_too_few_planes_are_removed(fewest: int, kept: int, removed: int) -> None:
-    labels = stack({1: (2, 2)}, {1: (2, 2), 2: (20, 20)})
+    labels = stack({1: (2, 2)}, {1: (2, 2), 2: (20, 20)}, {})
     linked = link_planes(labels, LinkSettings(min_planes=fewest))
     assert (linked.objects, linked.labels, linked.removed) == (kept, 3, removed)
+
+
+def test_a_stack_of_few_planes_keeps_what_is_on_all_of_them() -> None:
+    labels = stack({1: (2, 2)}, {1: (2, 2), 2: (20, 20)})
+    assert link_planes(labels).planes == ({1: 1}, {1: 1, 2: 0})
 
 
 def test_the_best_overlaps_in_sum_win() -> None:
@@ -61,7 +67,7 @@ def test_an_id_that_comes_twice_is_given_once() -> None:
 
 def test_what_is_one_object_stays_one_though_it_overlaps_little() -> None:
     labels = stack({3: (2, 2)}, {5: (3, 3), 3: (8, 8)}, {3: (9, 9)})
-    ids = link_planes(labels, LinkSettings(min_planes=1)).planes
+    ids = link_planes(labels, LinkSettings(min_iou=0.5, min_planes=1)).planes
     assert [plane[3] for plane in ids] == [3] * 3
     assert ids[1][5] not in (0, 3)
 
@@ -91,7 +97,7 @@ def test_relabel_leaves_other_labels_alone() -> None:
 def test_ten_thousand_labels_that_all_touch_are_linked_soon() -> None:
     tiles = np.arange(1, 10_001).reshape(100, 100).repeat(6, 0).repeat(6, 1)
     begun = time.perf_counter()
-    linked = link_planes([tiles, np.roll(tiles, 2, 1), np.roll(tiles, 4, 1)])
+    linked = link_planes([tiles, np.roll(tiles, 2, 1), np.roll(tiles, 4, 1)], LOOSE)
     assert time.perf_counter() - begun < 10
     assert linked.objects > 9_000
 
