@@ -20,6 +20,7 @@ MAX_NAME = 255
 PLANES = 4
 GRID_OF_MANY, GRID_OF_ONE = 4, 8
 BLOCK_BYTES = 1 << 14
+_UNREADABLE = b"unreadable"
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ def identify(data: Any, name: str, *, rgb: bool = False, multiscale: bool = Fals
     Blocks are taken from a grid over the plane of the last two axes, including the corners, and
     from up to four such planes from the first to the last. Images that differ only between the
     blocks are not distinguished. The same pixels as an array and as a pyramid are two images.
+    Blocks that cannot be read, as of a damaged file, are noted as such.
 
     Parameters
     ----------
@@ -66,7 +68,7 @@ def identify(data: Any, name: str, *, rgb: bool = False, multiscale: bool = Fals
     Raises
     ------
     sam3.errors.ImageError
-        If the image has no planes, or its pixels cannot be read.
+        If the image has no planes, or none of its pixels can be read.
     """
     finest, sampled = (data[0], data[-1]) if multiscale else (data, data)
     shape = tuple(int(n) for n in finest.shape)
@@ -78,7 +80,10 @@ def identify(data: Any, name: str, *, rgb: bool = False, multiscale: bool = Fals
     digest = hashlib.blake2b(digest_size=16)
     digest.update(repr((shape, dtype.name, tuple(int(n) for n in sampled.shape))).encode())
     for block in _read(sampled, _blocks(sampled.shape, dtype.itemsize, rgb), name):
-        digest.update(np.ascontiguousarray(block, dtype.newbyteorder("<")).tobytes())
+        if block is None:
+            digest.update(_UNREADABLE)
+        else:
+            digest.update(np.ascontiguousarray(block, dtype.newbyteorder("<")).tobytes())
     return ImageIdentity(name[:MAX_NAME], shape, dtype.name, digest.hexdigest())
 
 
@@ -110,7 +115,10 @@ def _spans(length: int, side: int, count: int) -> list[slice]:
     return [slice(int(start), int(start) + side) for start in starts]
 
 
-def _read(data: Any, indices: list[tuple[int | slice, ...]], name: str) -> list[npt.NDArray[Any]]:
+def _read(
+    data: Any, indices: list[tuple[int | slice, ...]], name: str
+) -> list[npt.NDArray[Any] | None]:
+    """Return the blocks, None for those that cannot be read."""
     try:
         blocks = [data[index] for index in indices]
         if blocks and hasattr(blocks[0], "__dask_graph__"):
@@ -119,7 +127,17 @@ def _read(data: Any, indices: list[tuple[int | slice, ...]], name: str) -> list[
             # All at once, so that a chunk with several blocks is read only once.
             blocks = list(compute(*blocks))
         return [np.asarray(block) for block in blocks]
-    except Exception as error:  # readers of files raise errors of any type
+    except Exception:  # readers of files raise errors of any type
+        pass
+    found: list[npt.NDArray[Any] | None] = []
+    failure: Exception | None = None
+    for index in indices:
+        try:
+            found.append(np.asarray(data[index]))
+        except Exception as error:
+            found, failure = [*found, None], error
+    if failure is not None and all(block is None for block in found):
         raise ImageError(
-            f"the pixels of {name!r} cannot be read ({error}); open the image again"
-        ) from error
+            f"the pixels of {name!r} cannot be read: {failure}. Open the image again."
+        ) from failure
+    return found

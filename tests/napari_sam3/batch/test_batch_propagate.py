@@ -256,3 +256,73 @@ def test_the_name_that_scripts_know_is_that_of_an_instance() -> None:
     from napari_sam3.batch import BatchObject
 
     assert BatchObject is Instance
+
+
+class Damaged:
+    """An array of which some planes cannot be read, or have another size or data type."""
+
+    def __init__(self, array: Any, planes: dict[int, str]) -> None:
+        self.array, self.planes = array, planes
+        self.shape, self.dtype, self.ndim = array.shape, array.dtype, array.ndim
+
+    def __getitem__(self, index: Any) -> Any:
+        found = self.array[index]
+        what = self.planes.get(index[0]) if isinstance(index[0], int) else None
+        if what == "unreadable":
+            raise OSError("a bad disk")
+        if what == "smaller":
+            return found[:20, :20]
+        return found.astype(np.uint8) if what == "8 bits" else found
+
+
+@pytest.mark.parametrize("remembering", [False, True])
+def test_planes_that_cannot_be_used_are_gone_around_and_done_once_they_can(
+    remembering: bool, predictor: Predictor, with_memory: Predictor, tmp_path: Path
+) -> None:
+    model = with_memory if remembering else predictor
+    mode = Propagate(BatchPrompts({(2,): {1: PromptSet(box=(8, 8, 33, 32))}}), rules=LOOSE)
+    list(segment(stack(), mode, model, output=tmp_path / "whole.zarr"))
+    output, damaged = tmp_path / "labels.zarr", Damaged(stack(), {3: "unreadable", 5: "smaller"})
+    results = list(segment(damaged, mode, model, output=output))
+    errors = {result.position[0]: str(result.error) for result in results if result.error}
+    assert sorted(errors) == [3, 5]
+    assert "a bad disk" in errors[3]
+    assert "plane 5 has 20 x 20 px" in errors[5]
+    assert {result.position[0] for result in results if result.objects} >= {2, 4, 6}
+    # Mended, they are done, and with them what was found across them.
+    list(segment(stack(), mode, model, output=output))
+    np.testing.assert_array_equal(pixels(output), pixels(tmp_path / "whole.zarr"))
+
+
+@pytest.mark.parametrize("plane", [0, 4, 6])
+def test_a_plane_that_tells_images_apart_may_be_damaged(
+    plane: int, predictor: Predictor, tmp_path: Path
+) -> None:
+    mode = Propagate(BatchPrompts({(2,): {1: PromptSet(box=(8, 8, 33, 32))}}), rules=LOOSE)
+    damaged, output = Damaged(stack(), {plane: "unreadable"}), tmp_path / "labels.zarr"
+    for skipped in (False, True):
+        results = list(segment(damaged, mode, predictor, output=output))
+        assert [r.position[0] for r in results if r.error is not None] == [plane]
+        assert any(r.skipped for r in results) == skipped, "it is known again"
+
+
+def test_planes_of_another_data_type_are_planes_like_any_other(predictor: Predictor) -> None:
+    mode = Propagate(BatchPrompts({(2,): {1: PromptSet(box=(8, 8, 33, 32))}}), rules=LOOSE)
+    results = list(segment(Damaged(stack(), {4: "8 bits"}), mode, predictor))
+    assert all(result.objects and result.error is None for result in results)
+
+
+def test_a_prompted_plane_that_cannot_be_read_is_named(predictor: Predictor) -> None:
+    box = PromptSet(box=(8, 8, 33, 32))
+    mode = Propagate(BatchPrompts({(2,): {1: box}, (5,): {1: box}}), rules=LOOSE)
+    results = list(segment(Damaged(stack(), {2: "unreadable"}), mode, predictor))
+    assert [r.position[0] for r in results if r.error is not None] == [2]
+    assert {r.position[0] for r in results if r.objects} >= {4, 5, 6}
+
+
+def test_an_object_that_ended_comes_back_where_it_is_shown(predictor: Predictor) -> None:
+    box = PromptSet(box=(8, 8, 33, 32))
+    strict = EndRules.from_json({"min_score": 1})
+    mode = Propagate(BatchPrompts({(1,): {1: box}, (5,): {1: box}}), rules=strict)
+    results = segment(stack(), mode, predictor)
+    assert sorted(r.position[0] for r in results if r.objects) == [1, 5]

@@ -138,6 +138,35 @@ def test_what_has_no_plane_is_refused() -> None:
         identify(np.full((3, 3), None), "image")
 
 
+def test_an_image_with_damage_is_known_by_the_rest() -> None:
+    class Damaged:
+        def __init__(self, array: Any, plane: int | None) -> None:
+            self.array, self.plane = array, plane
+            self.shape, self.dtype = array.shape, array.dtype
+
+        def __getitem__(self, place: Any) -> Any:
+            if place[0] == self.plane:
+                raise OSError("a bad disk")
+            return self.array[place]
+
+    image = noise(7, 30, 40)
+    other = image.copy()
+    other[0, 0, 0] += 1
+    damaged = [identify(Damaged(image, plane), "a") for plane in (4, 4, 6, None)]
+    assert damaged[0] == damaged[1]
+    assert damaged[0] != damaged[2]
+    assert damaged[3] == identify(image, "b")
+    assert damaged[0] != identify(Damaged(other, 4), "a")
+
+    def read(block: Any, block_info: Any = None) -> Any:
+        if block_info and block_info[None]["chunk-location"][0] == 4:
+            raise OSError("a bad disk")
+        return block
+
+    lazy = da.from_array(image, chunks=(1, 30, 40)).map_blocks(read, dtype=image.dtype)
+    assert identify(lazy, "as dask") == damaged[0]
+
+
 def test_pixels_that_cannot_be_read_are_reported() -> None:
     def broken(block: Any) -> Any:
         raise RuntimeError("the disk is gone")

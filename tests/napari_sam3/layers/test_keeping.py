@@ -331,7 +331,7 @@ def test_the_widget_offers_what_a_crash_left_behind(
 
     again = open_desk(blobs.copy())
     offer = again.widget.panel.offer
-    again.draft_set.wait_until(offer.isVisible, "the offer")
+    again.hand.wait_until(offer.isVisible, "the offer")
     assert "1 object of this image not saved" in offer.text.text()
     offer.yes.click()
     assert np.array_equal(again.widget.binding.labels.data, labels)

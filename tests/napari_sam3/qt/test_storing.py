@@ -83,11 +83,11 @@ def test_what_was_encoded_is_there_the_next_time(
 
     encoded.clear()
     again = open_desk(blobs)
-    again.draft_set.wait_until(lambda: again.session.cache.store is not None, "the store", 30)
+    again.hand.wait_until(lambda: again.session.cache.store is not None, "the store", 30)
     assert again.widget.panel.advanced.store.isChecked()
     for place in ((20, 20), (20, 65)):
         again.press("reject")
-        again.draft_set.click(place)
+        again.hand.click(place)
         again.settle()
     assert encoded == []
     assert again.session.prediction.mask.region == mask.region
