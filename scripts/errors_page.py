@@ -303,10 +303,10 @@ def _passed_over() -> None:
     from napari_sam3.images.plane_image import ArrayPlane
     from napari_sam3.inference.tracking.ending import EndRules
     from napari_sam3.inference.tracking.propagate import ObjectPrompt, propagate
-    from napari_sam3.session.stacks import Made
+    from napari_sam3.session.stacks import LazySequence
 
     plane = ArrayPlane(plane_from_array(np.arange(64 * 64, dtype=np.uint16).reshape(64, 64)))
-    planes = Made(lambda index: [plane, plane][index], 3)
+    planes = LazySequence(lambda index: [plane, plane][index], 3)
     prompt = ObjectPrompt(1, 1, mask=PlaneMask(20, 20, np.ones((9, 9), bool)))
     list(propagate(planes, [prompt], _predictor(), rules=EndRules()))
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from napari_sam3.core.errors import NothingThereError
 from napari_sam3.core.planes import PlaneIndex
 from napari_sam3.images.plane_image import load_if_small
-from napari_sam3.session.stacks import Made, PlaneStack, planes_along
+from napari_sam3.session.stacks import LazySequence, PlaneStack, planes_along
 
 from .label_layer import image_shape
 
@@ -110,7 +110,7 @@ class Propagation:
             return load_if_small(seen.rendered(PlaneIndex(last, indices[index].index)))
 
         return PlaneStack(
-            Made(image, len(indices)), [self._store.plane(index) for index in indices]
+            LazySequence(image, len(indices)), [self._store.plane(index) for index in indices]
         )
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
 """Interactive labelling: `LabelingSession` and its parts.
 
-Imports everything below but `batch`.
+May import all lower packages except `batch`.
 """

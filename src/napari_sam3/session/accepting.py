@@ -1,4 +1,4 @@
-"""Masks written into labels as accepted objects: now, once they are there, or made again."""
+"""Write masks into labels as accepted objects: at once, when predicted, or on replay."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ from .predictions import Predictions
 
 __all__ = ["Accepting", "drawn_region"]
 
-NO_MASK = "there is no mask to accept; click on an object first"
+NO_MASK = "no mask to accept. Expected a draft with a mask. Click on an object first."
 
 
 class Accepting:
-    """Accepts drafts: each becomes an object of the labels.
+    """Accept drafts: each becomes an object in the labels.
 
     Parameters
     ----------
     changes : Changes
-        Takes the steps.
+        Records the steps.
     events : SessionEvents
-        Told of accepted objects, and of those that could not be written.
+        Emits accepted objects, and errors of those that cannot be written.
     drafts : DraftsByPlane
-        What is accepted.
+        Drafts to accept.
     history : History
-        Notes objects and steps.
+        Registry of objects and the undo stack.
     predictions : Predictions
-        Give the masks that are still to come.
+        Predicts masks that are still missing.
     """
 
     def __init__(
@@ -63,13 +63,13 @@ class Accepting:
     def accept(self) -> AcceptedObject | None:
         """Write the masks of all drafts into the labels and start the next object.
 
-        If masks are still being predicted, they are written as soon as they are there. A draft
-        that cannot be written stays, while the others are accepted.
+        Masks that are still being predicted are written when they arrive. A draft that cannot be
+        written stays, while the others are accepted.
 
         Returns
         -------
         AcceptedObject or None
-            The last one written; None if the masks are still to come.
+            The last one written; None if the masks are still being predicted.
 
         Raises
         ------
@@ -96,25 +96,25 @@ class Accepting:
         self._history.push(step)
         try:
             drafts.put(plane.key, step.after)
-            drafts.tell_masks()
-        finally:  # a listener that fails keeps nobody from hearing what was written
-            self._tell(step, results, errors)
+            drafts.emit_masks()
+        finally:  # emitted even if a listener of the drafts fails
+            self._emit(step, results, errors)
         return results[-1] if results else None
 
     def make_again(self, objects: Sequence[AcceptedObject], policy: Policy) -> None:
-        """Predict objects of the plane again from what they were made of, and write them.
+        """Predict objects of the plane again from their recorded prompts, and write them.
 
         Parameters
         ----------
         objects : sequence of AcceptedObject
-            They keep their ids.
+            Objects to predict; they keep their ids.
         policy : {"keep", "overwrite", "inside"}
-            In force when they were accepted.
+            Policy with which they were accepted.
 
         Raises
         ------
         sam3.errors.Sam3Error
-            If a mask cannot be made, or not be written; nothing has changed then.
+            If a mask cannot be predicted or written; nothing has changed then.
         """
         plane = self._drafts.need_plane()
         step = self._changes.begin(plane.key)
@@ -137,17 +137,17 @@ class Accepting:
             written += [accepted] if accepted is not None else []
         step.operation = Operation("accept", plane.key, objects=tuple(written), policy=policy)
         self._changes.finish(step)
-        self._changes.tell_accepted(written)
+        self._changes.emit_accepted(written)
 
     def cancel(self) -> None:
-        """Give the prompts back of objects that wait for their masks."""
+        """Return the prompts of objects that wait for their masks to the drafts."""
         for step in self._history.awaiting:
             self._take_back(step)
 
-    # ----------------------------------------------------- masks that come later
+    # ------------------------------------------------------------ delayed accepts
 
     def _fill(self, step: Step, plane: Plane, outcome: Outcome) -> BaseException | None:
-        """Write objects that were accepted before their masks were there; return what failed."""
+        """Write objects that were accepted before their masks arrived; return the error, if any."""
         error = outcome.error
         if outcome.predictions is not None:
             try:
@@ -161,7 +161,9 @@ class Accepting:
     def _write_later(
         self, step: Step, plane: Plane, predictions: Sequence[ObjectPrediction]
     ) -> None:
-        found = {one.draft.number: one for one in (*step.predictions, *predictions)}
+        found = {
+            prediction.draft.number: prediction for prediction in (*step.predictions, *predictions)
+        }
         masks = [found[draft.number] for draft in step.before.drafts if draft.number in found]
         step.job, step.predictions = None, tuple(masks)
         results, errors = self._write_all(step, plane, masks)
@@ -171,10 +173,10 @@ class Accepting:
         try:
             self._drafts.put(step.key, draft_set)
         finally:
-            self._tell(step, results, errors)
+            self._emit(step, results, errors)
 
     def _take_back(self, step: Step) -> None:
-        """Give prompts back whose objects were not written, unless others took their place."""
+        """Restore the prompts of objects that were not written, unless there are new drafts."""
         self._history.drop(step)
         if not self._drafts.on(step.key).drafts:
             self._drafts.put(step.key, step.before)
@@ -189,13 +191,13 @@ class Accepting:
         Returns
         -------
         (list of AcceptedObject, list of Sam3Error)
-            What was written, and the first error of the others, if any.
+            The objects written, and the first error, if any.
         """
         results: list[AcceptedObject] = []
         errors: list[Sam3Error] = []
         unchanged = False
         for prediction in predictions:
-            if not prediction.predicted:  # reopened and left as it is
+            if not prediction.predicted:  # reopened and not changed
                 unchanged = True
                 continue
             try:
@@ -219,12 +221,12 @@ class Accepting:
     def _write(
         self, step: Step, plane: Plane, prediction: ObjectPrediction, label: int | None = None
     ) -> AcceptedObject | None:
-        """Write a mask and note it in a step, under a given id or the next free one.
+        """Write a mask under a given id or the next free one, and record it in a step.
 
         Returns
         -------
         AcceptedObject or None
-            None if an object that was reopened stays as it is.
+            None if a reopened object is unchanged.
 
         Raises
         ------
@@ -232,7 +234,7 @@ class Accepting:
             If it cannot be written; nothing has changed then.
         """
         labels, objects = plane.labels, self._history.objects
-        rendering = plane.image.rendering  # read before anything is written: it may fail
+        rendering = plane.image.rendering  # before writing, since reading it may fail
         step.source = labels.source
         reopened = prediction.draft.label
         earlier = None if reopened is None else objects.find(labels, reopened)
@@ -264,17 +266,17 @@ class Accepting:
     def _as_labels_are(
         self, labels: LabelTarget, draft: Draft, *, again: bool
     ) -> tuple[Draft, PlaneMask | None]:
-        """Return a draft and the pixels that its label has now.
+        """Return a draft and the current pixels of its label.
 
-        Others may have removed the label since it was reopened, and given its id to another object:
-        that one stays as it is, and the draft becomes an object of its own. What is made `again`
-        was reopened in another session.
+        The label may have been removed since it was reopened, and its id given to another object.
+        That object is then left unchanged, and the draft becomes a new object. A draft that is
+        made `again` was reopened in another session.
         """
         if draft.label is None:
             return draft, None
         now = find_mask_of_label(labels, draft.label)
         before = None if again else self._drafts.reopened.get(draft.number)
-        known = (one.id for one in self._history.objects.within(labels.source))
+        known = (accepted.id for accepted in self._history.objects.within(labels.source))
         if before is None or (now is not None and is_same_object(before, now)):
             return draft, now
         if now is None and (draft.label in known or not labels.holds(draft.label)):
@@ -284,9 +286,9 @@ class Accepting:
     def _describe(
         self, step: Step, prediction: ObjectPrediction, rendering: Rendering, written: PlaneMask
     ) -> AcceptedObject:
-        """Describe an object that was written; its id and class are still to be given."""
+        """Describe an object that was written; the caller sets its id and class."""
         predictor = self._predictions.predictor
-        assert predictor is not None, "a mask came from a predictor"
+        assert predictor is not None, "a predictor made the mask"
         return AcceptedObject(
             id=0,
             plane=step.key,
@@ -306,14 +308,14 @@ class Accepting:
             time=datetime.now(UTC).isoformat(timespec="milliseconds"),
         )
 
-    def _tell(
+    def _emit(
         self, step: Step, results: Iterable[AcceptedObject], errors: Iterable[Sam3Error]
     ) -> None:
-        """Tell what was accepted, and why the rest was not, once the step can be undone."""
-        self._changes.tell(step)
+        """Emit what was accepted and the errors of the rest, once the step can be undone."""
+        self._changes.emit(step)
         for error in errors:
             self._events.failed.emit(error)
-        self._changes.tell_accepted(results)
+        self._changes.emit_accepted(results)
 
 
 def drawn_region(prompts: PromptSet, shape: tuple[int, int]) -> PlaneMask | None:

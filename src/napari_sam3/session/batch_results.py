@@ -1,4 +1,4 @@
-"""What a batch found, or a journal left, written into labels: one step to be undone."""
+"""Write the instances of a batch, or a restored journal, into labels as one undo step."""
 
 from __future__ import annotations
 
@@ -37,27 +37,27 @@ if TYPE_CHECKING:
 
 __all__ = ["BatchResults", "BatchWriting"]
 
-# Labels are looked at in pieces of this side, so that planes of any size can be written.
+# Labels are read in tiles of this side, so that planes of any size can be written.
 PIECE = 2048
 
 
 @dataclass(frozen=True, eq=False)
 class BatchWriting:
-    """What all planes of a batch have in common; from `LabelingSession.begin_batch`.
+    """Settings shared by all planes of a batch; from `LabelingSession.begin_batch`.
 
     Parameters
     ----------
     first : int
-        Added to the ids of the batch, which begin at 1, as long as what comes of it is free.
+        Offset of the batch's ids, which begin at 1. An id that is in use is replaced by a free one.
     policy : {"keep", "overwrite", "inside"}
-        What is done about pixels of labels that were there before. Inside leaves them alone, too,
-        and cuts an object off at its drawn box or outline where it has one.
+        Write policy for pixels of existing labels. "inside" keeps them, and crops an object to
+        its drawn box or outline if it has one.
     category : str
-        Class of its objects.
+        Class of the objects.
     level : int, optional
-        Pyramid level, where it was pinned.
+        Pinned pyramid level.
     ids : dict from int to int
-        The label that each id of the batch got so far.
+        Label of each id of the batch that was written so far.
     """
 
     first: int
@@ -68,18 +68,18 @@ class BatchWriting:
 
 
 class BatchResults:
-    """Writes objects that were not made by a person's prompts, each plane a step of its own.
+    """Write objects that were not drawn interactively, one step per plane.
 
     Parameters
     ----------
     options : SessionOptions
-        Policy, class and level of what is written.
+        Policy, class and level of the objects.
     changes : Changes
-        Takes the steps.
+        Records the steps.
     drafts : DraftsByPlane
-        Give the current plane, and numbers for the objects.
+        Current plane, and numbers of drafts.
     history : History
-        Notes objects and steps.
+        Registry of objects and the undo stack.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class BatchResults:
         self.all_or_nothing = changes.all_or_nothing
 
     def begin(self, labels: LabelTarget) -> BatchWriting:
-        """Begin to write what a batch finds; its ids follow the largest one in the labels.
+        """Begin writing a batch; its ids follow the largest one in the labels.
 
         Parameters
         ----------
@@ -110,27 +110,27 @@ class BatchResults:
         predictor: Predictor | Maker,
         rendering: Rendering,
     ) -> tuple[AcceptedObject, ...]:
-        """Write what a batch found on one plane. Undo takes back all planes written in a row.
+        """Write the instances of one plane. Undo reverts all consecutive planes of a batch.
 
         Parameters
         ----------
         batch : BatchWriting
-            Which batch.
+            The batch.
         key : hashable
             Key of the plane.
         labels : LabelTarget
             The plane's labels.
         objects : sequence of Instance
-            In the order in which they are painted: an earlier one keeps its pixels.
+            In the order of painting: an earlier one keeps its pixels.
         predictor : Predictor or Maker
-            What found them.
+            Predictor that found them.
         rendering : Rendering
-            How it saw the plane.
+            How the plane was converted to 8 bits.
 
         Returns
         -------
         tuple of AcceptedObject
-            Those of which something is to be seen.
+            Those with at least one pixel in the labels.
 
         Raises
         ------
@@ -139,34 +139,36 @@ class BatchResults:
         """
         ids = self._number(batch, labels, objects)
         numbered = [
-            replace(one, id=ids[one.id], mask=_cut(one, batch.policy, labels.shape))
-            for one in objects
+            replace(instance, id=ids[instance.id], mask=_cut(instance, batch.policy, labels.shape))
+            for instance in objects
         ]
-        wanted = [one for one in numbered if not one.mask.is_empty]
+        wanted = [instance for instance in numbered if not instance.mask.is_empty]
         step = self._changes.begin(key)
         step.source, step.batch = labels.source, batch
         step.policy, step.category = batch.policy, batch.category
         accepted = [
-            self._describe(one, extent, step, predictor, rendering, batch)
-            for one, extent in zip(wanted, _paint(step, labels, wanted), strict=True)
+            self._describe(instance, extent, step, predictor, rendering, batch)
+            for instance, extent in zip(wanted, _paint(step, labels, wanted), strict=True)
             if extent.area
         ]
-        # An id of which nothing is to be seen yet may be given to another object meanwhile.
-        written = {one.id for one in accepted}
-        step.fresh |= {label for one, label in ids.items() if one not in batch.ids} & written
-        batch.ids.update((one, label) for one, label in ids.items() if label in written)
+        # The id of an object without pixels may be given to another object later.
+        written = {instance.id for instance in accepted}
+        step.fresh |= {
+            label for instance, label in ids.items() if instance not in batch.ids
+        } & written
+        batch.ids.update((instance, label) for instance, label in ids.items() if label in written)
         self._keep(step, labels, accepted)
         return tuple(accepted)
 
     def write_again(self, operation: Operation, batch: Hashable) -> None:
-        """Write on the present plane what a batch left there.
+        """Write the recorded pixels of a batch to the current plane.
 
         Parameters
         ----------
         operation : Operation
-            Of the kind "batch".
+            Operation of the kind "batch".
         batch : hashable
-            Planes in a row with the same one are undone together.
+            Consecutive planes with the same value are undone together.
 
         Raises
         ------
@@ -179,8 +181,9 @@ class BatchResults:
             rows, columns = write.region
             if rows.stop > height or columns.stop > width:
                 raise LabelError(
-                    f"a batch wrote up to row {rows.stop} and column {columns.stop}, but the "
-                    f"plane has {height} x {width} px; choose the image it was made for"
+                    f"the batch does not fit the plane of {height} x {width} px: it wrote up to "
+                    f"row {rows.stop} and column {columns.stop}. Expected the image it was made "
+                    "for. Choose that image."
                 )
         step = self._changes.begin(plane.key)
         step.source, step.batch, step.policy = plane.labels.source, batch, operation.policy
@@ -193,10 +196,9 @@ class BatchResults:
     def restore(
         self, restored: Restored, target_of: Callable[[PlaneIndex], LabelTarget], start: Start
     ) -> RestoreResult:
-        """Write what a journal left behind, and note its objects. One step for undo.
+        """Write the labels of a journal, and register its objects, as one undo step.
 
-        Pixels of labels that are there stay as they are, and ids that are in use are not used
-        again; see `plan_restore`.
+        Existing labels keep their pixels, and ids in use are not used again; see `plan_restore`.
 
         Parameters
         ----------
@@ -205,14 +207,14 @@ class BatchResults:
         target_of : callable
             Called with a plane; returns its labels.
         start : {"same", "empty", "given"}
-            What the labels were when the journal began.
+            State of the labels when the journal began.
 
         Raises
         ------
         LabelError
             If the labels are gone or cannot hold the ids; nothing has changed then.
         RecordError
-            If pixels cannot be unpacked; nothing has changed then.
+            If pixels cannot be decompressed; nothing has changed then.
         """
         from .restoring import plan_restore
 
@@ -225,7 +227,7 @@ class BatchResults:
             step.fresh = set(plan.fresh)
             if plane.edit is not None:
                 step.apply(plane.edit)
-            # An object that was accepted here as well keeps what is known of it.
+            # An object that is already registered here keeps its description.
             news = [
                 pair for pair in plane.objects if self._objects.find(labels, pair[0].id) is None
             ]
@@ -246,7 +248,7 @@ class BatchResults:
             steps.append(step)
         linked = (self._link(*link, batch) for link in plan.links)
         steps += [one for one in linked if one is not None]
-        self._changes.tell_all(steps)
+        self._changes.emit_all(steps)
         return plan.result
 
     def _link(self, labels: LabelTarget, parent: int, child: int, batch: Hashable) -> Step | None:
@@ -263,11 +265,11 @@ class BatchResults:
     def _number(
         self, batch: BatchWriting, labels: LabelTarget, objects: Iterable[Instance]
     ) -> dict[int, int]:
-        """Return the label of each id of the batch, with those of objects that are new."""
+        """Return the label of each id of the batch, including new objects."""
         present = {one.id for one in objects}
         ids = dict(batch.ids)
         news = sorted(present - ids.keys())
-        # Labels may have been accepted, or written by others, since the plane before.
+        # Labels may have been accepted or painted since the previous plane.
         highest = self._objects.highest(labels) if news else 0
         for number in news:
             ids[number] = highest = max(highest + 1, batch.first + number)
@@ -291,20 +293,20 @@ class BatchResults:
 
     def _describe(
         self,
-        one: Instance,
+        instance: Instance,
         extent: Extent,
         step: Step,
         predictor: Predictor | Maker,
         rendering: Rendering,
         batch: BatchWriting,
     ) -> AcceptedObject:
-        turns = () if one.prompts.is_empty else (Turn(one.prompts),)
+        turns = () if instance.prompts.is_empty else (Turn(instance.prompts),)
         return describe_written(
-            one.id,
+            instance.id,
             step.key,
             extent.bbox,
             extent.area,
-            one.score,
+            instance.score,
             Draft(self._drafts.new_number(), turns),
             predictor,
             rendering,
@@ -314,7 +316,7 @@ class BatchResults:
 
 
 def _paint(step: Step, labels: LabelTarget, objects: Sequence[Instance]) -> Sequence[Extent]:
-    """Write objects into labels as a part of a step; returns what is to be seen of each."""
+    """Write objects into labels as a part of a step; return the visible extent of each."""
     from napari_sam3.labels.painting import paint_plane
 
     edits: list[LabelEdit] = []
@@ -324,7 +326,7 @@ def _paint(step: Step, labels: LabelTarget, objects: Sequence[Instance]) -> Sequ
             return
         values = labels.read(region)
         if step.policy != "overwrite":
-            painted[values != 0] = 0  # so that what is measured is what is written
+            painted[values != 0] = 0  # so that only written pixels are measured
         np.copyto(values, painted, casting="unsafe", where=painted != 0)
         edit = LabelEdit.between(labels, region, values)
         if edit is not None:
@@ -336,12 +338,12 @@ def _paint(step: Step, labels: LabelTarget, objects: Sequence[Instance]) -> Sequ
     return extents
 
 
-def _cut(one: Instance, policy: Policy, shape: tuple[int, int]) -> PlaneMask:
-    drawn = drawn_region(one.prompts, shape) if policy == "inside" else None
-    if drawn is None or one.mask.is_empty:
-        return one.mask
-    inside = one.mask.crop & drawn.within(one.mask.region)
-    return PlaneMask.from_array(inside, one.mask.row, one.mask.column)
+def _cut(instance: Instance, policy: Policy, shape: tuple[int, int]) -> PlaneMask:
+    drawn = drawn_region(instance.prompts, shape) if policy == "inside" else None
+    if drawn is None or instance.mask.is_empty:
+        return instance.mask
+    inside = instance.mask.crop & drawn.within(instance.mask.region)
+    return PlaneMask.from_array(inside, instance.mask.row, instance.mask.column)
 
 
 def _pixels_of(labels: LabelTarget, one: AcceptedObject) -> LabelWrite:

@@ -1,4 +1,4 @@
-"""Changes of drafts and labels: taken as steps, told to listeners, undone and redone."""
+"""Record changes of drafts and labels as steps, emit them, undo and redo them."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ Direction = Literal["do", "undo", "redo"]
 
 
 class Changes:
-    """Everything that changes drafts or labels goes through here, so that it can be undone.
+    """Record every change of drafts and labels, so that it can be undone.
 
     Parameters
     ----------
     options : SessionOptions
-        Policy and class that a step is taken with.
+        Policy and class of new steps.
     events : SessionEvents
-        Told of labels that changed.
+        Emits changes of labels.
     drafts : DraftsByPlane
-        Changed by a step.
+        Drafts that steps change.
     history : History
-        Keeps the steps.
+        The undo stack.
     predictions : Predictions
-        Make the masks again that undo brings back.
+        Predicts masks again that undo restores.
     """
 
     def __init__(
@@ -51,13 +51,13 @@ class Changes:
     ) -> None:
         self._options, self._events = options, events
         self._drafts, self._history, self._predictions = drafts, history, predictions
-        # What is to be told once all steps of `all_or_nothing` are taken.
+        # Events to emit when all steps of `all_or_nothing` are done.
         self._held: list[Callable[[], object]] | None = None
 
     # ------------------------------------------------------------------- steps
 
     def begin(self, key: Hashable, after: DraftSet | None = None) -> Step:
-        """Begin a step on a plane, which ends with other drafts if any are given."""
+        """Begin a step on a plane; `after` are the drafts at its end, if they change."""
         before = self._drafts.on(key)
         return Step(
             key,
@@ -71,7 +71,7 @@ class Changes:
     def begin_edit(
         self, plane: Plane, operation: Operation, edits: Iterable[Edit], gone: Iterable[int] = ()
     ) -> Step:
-        """Begin a step by writing edits; drafts made of labels that are gone are dropped."""
+        """Begin a step by writing edits; drafts of labels that are `gone` are dropped."""
         after = self._drafts.on(plane.key)
         for draft in after.drafts:
             if draft.label in set(gone):
@@ -83,14 +83,14 @@ class Changes:
         return step
 
     def finish(self, step: Step, *, more: bool = False, behind: Step | None = None) -> None:
-        """End a step: it can be undone from now on, and listeners are told.
+        """End a step: push it to the undo stack, and emit the change.
 
         Parameters
         ----------
         step : Step
             From `begin` or `begin_edit`.
         more : bool
-            Others of the same kind are likely to follow; see `LabelChange`.
+            More steps of the same kind are likely to follow; see `LabelChange`.
         behind : Step, optional
             See `History.push`.
         """
@@ -98,47 +98,47 @@ class Changes:
         try:
             self._drafts.put(step.key, step.after)
         finally:
-            self.tell(step, more=more)
+            self.emit(step, more=more)
         if step.key == self._drafts.key:
-            self._drafts.tell_masks()
+            self._drafts.emit_masks()
 
     def change_drafts(self, draft_set: DraftSet) -> None:
-        """Replace the drafts of the current plane, as a step."""
+        """Replace the drafts of the current plane, as one step."""
         key = self._drafts.key
         if not draft_set.same_as(self._drafts.here):
             self._history.push(self.begin(key, draft_set))
         self._drafts.put(key, draft_set)
 
-    def tell(self, step: Step, direction: Direction = "do", *, more: bool = False) -> None:
-        """Tell what a step did to labels, if it did anything."""
+    def emit(self, step: Step, direction: Direction = "do", *, more: bool = False) -> None:
+        """Emit the change of labels that a step made, if any."""
         operation = step.operation
         if operation is not None:
             now = operation.writes if direction == "do" and operation.writes else step.writes()
             change = LabelChange(operation, direction, now, more)
-            self._say(partial(self._events.labels_changed.emit, change))
+            self._emit(partial(self._events.labels_changed.emit, change))
 
-    def tell_accepted(self, objects: Iterable[AcceptedObject]) -> None:
-        """Tell of objects that were written."""
+    def emit_accepted(self, objects: Iterable[AcceptedObject]) -> None:
+        """Emit objects that were accepted."""
         for accepted in objects:
-            self._say(partial(self._events.accepted.emit, accepted))
+            self._emit(partial(self._events.accepted.emit, accepted))
 
-    def _say(self, emit: Callable[[], object]) -> None:
+    def _emit(self, emit: Callable[[], object]) -> None:
         if self._held is None:
             emit()
         else:
             self._held.append(emit)
 
-    def tell_all(self, steps: Sequence[Step]) -> None:
-        """Tell of several steps that belong together, of each even if a listener fails."""
+    def emit_all(self, steps: Sequence[Step]) -> None:
+        """Emit several steps that belong together, each even if a listener fails."""
         with ExitStack() as todo:
-            for step in reversed(steps):  # the last one put in is called first
-                todo.callback(self.tell, step, more=step is not steps[-1])
+            for step in reversed(steps):  # the stack calls the last one first
+                todo.callback(self.emit, step, more=step is not steps[-1])
 
     @contextmanager
     def all_or_nothing(self) -> Iterator[Sequence[Step]]:
-        """Take steps that are one for undo, and told at the end; an error takes all of them back.
+        """Record the steps of the block as one undo step; an error reverts all of them.
 
-        Yields the steps taken so far, this block's at the end.
+        Events are emitted at the end of the block. Yields the undo stack.
         """
         done, plane = self._history.done, self._drafts.plane
         roll_back, count, self._held = self._history.savepoint(), len(done), []
@@ -155,33 +155,33 @@ class Changes:
         held, self._held, together = self._held, None, object()
         for step in done[count:]:
             step.batch = together
-        with ExitStack() as todo:  # all is told, even if a listener fails
+        with ExitStack() as todo:  # all are emitted, even if a listener fails
             for emit in reversed(held):
                 todo.callback(emit)
 
     # ----------------------------------------------------------- undo and redo
 
     def undo(self, ours: Ours | None = None) -> Hashable | None:
-        """Take the last step back: labels, objects and prompts are what they were.
+        """Undo the last step: restore labels, objects and prompts.
 
-        Planes that a batch wrote in a row are one step.
+        Consecutive planes of a batch are one step.
 
         Parameters
         ----------
         ours : callable, optional
-            Called with the plane and the label image (None for prompts) of a step; steps for which
-            it is False are passed over.
+            Called with the plane and the label image (None for prompts) of a step; steps for
+            which it returns False are skipped.
 
         Returns
         -------
         hashable or None
-            Key of the plane it happened on (of several, the present one if it is among them);
-            None if there was nothing to undo.
+            Key of the changed plane; of several, the current one if it is among them. None if
+            there was nothing to undo.
 
         Raises
         ------
         LabelError
-            If the labels it wrote to are gone; the step stays.
+            If its labels were deleted; the step stays.
         """
         keys: list[Hashable] = []
         while step := self._history.undo(ours):
@@ -196,28 +196,28 @@ class Changes:
         return self._nearest(keys)
 
     def redo(self, ours: Ours | None = None) -> Hashable | None:
-        """Do the step again that was undone last; takes, returns and raises like `undo`."""
+        """Redo the step that was undone last; arguments and errors as for `undo`."""
         keys: list[Hashable] = []
         while step := self._history.redo(ours):
             other = last_step(self._history.undone, ours)
             more = other is not None and other.joins(step)
             self._show(step, step.after, "redo", more=more)
-            self.tell_accepted(step.added if step.batch is None else ())
+            self.emit_accepted(step.added if step.batch is None else ())
             keys += [step.key, *([] if step.origin is None else [step.origin])]
             if not more:
                 break
         return self._nearest(keys)
 
     def _nearest(self, keys: Sequence[Hashable]) -> Hashable | None:
-        """Return the plane to look at, out of those that changed."""
+        """Return the plane to show, out of those that changed."""
         return self._drafts.key if self._drafts.key in keys else (keys or [None])[-1]
 
     def _show(self, step: Step, draft_set: DraftSet, direction: Direction, *, more: bool) -> None:
-        """Show drafts after undo or redo, with the masks that are known, and request the others."""
+        """Restore drafts after undo or redo with known masks, and predict the others."""
         try:
-            self.tell(step, direction, more=more)
+            self.emit(step, direction, more=more)
         finally:
-            # Where a step did not change drafts, those of steps since then stay as they are.
+            # If the step did not change drafts, later changes of them stay.
             unchanged = step.before is step.after
             self._show_drafts(
                 step, self._drafts.on(step.key) if unchanged else draft_set, direction
@@ -229,9 +229,10 @@ class Changes:
             self._predictions.stop()
         self._drafts.put(step.key, draft_set)
         if direction == "undo":
-            kept = (one for one in step.predictions if draft_set.get(one.draft.number) is not None)
-            self._drafts.keep_masks(kept)
+            self._drafts.keep_masks(
+                mask for mask in step.predictions if draft_set.get(mask.draft.number) is not None
+            )
         if here:
-            self._drafts.tell_masks()
+            self._drafts.emit_masks()
             if self._drafts.without_mask(draft_set) and self._predictions.model is not None:
                 self._predictions.predict()

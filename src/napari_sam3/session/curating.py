@@ -1,4 +1,4 @@
-"""What is done to labels that are there: reopen, delete, merge, split, paint."""
+"""Edit existing labels: reopen, delete, merge, split, paint."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ __all__ = ["Curating"]
 
 
 class Curating:
-    """Commands about labels that were accepted, here or elsewhere.
+    """Commands on existing labels, accepted in this session or not.
 
     Parameters
     ----------
     options : SessionOptions
-        In the mode "one" drafts are accepted before another object is reopened.
+        In the mode "one", drafts are accepted before another object is reopened.
     changes : Changes
-        Takes the steps.
+        Records the steps.
     drafts : DraftsByPlane
-        Get the objects that are reopened.
+        Drafts, with the reopened objects.
     history : History
-        Knows the objects of labels.
+        Registry of objects.
     accepting : Accepting
         Accepts the drafts of the plane.
     """
@@ -53,16 +53,16 @@ class Curating:
         self._accepting = accepting
 
     def reopen(self, label: int) -> None:
-        """Make a label a draft again, with the prompts it was made of if these are known.
+        """Make a label a draft again, with its recorded prompts if there are any.
 
-        A label that came from elsewhere, or was changed since, is reopened with its mask as the
-        mask prompt of the next click. Accepting it keeps its id. A step that can be undone; in the
-        mode "one" the draft there is accepted first.
+        A label from outside the session, or one that was changed since, is reopened with its mask
+        as the mask prompt of the next click. Accepting it keeps its id. In the mode "one", the
+        current draft is accepted first. Can be undone.
 
         Raises
         ------
         LabelError
-            If the label is not on the plane, or the draft there cannot be accepted.
+            If the label is not on the plane, or the current draft cannot be accepted.
         """
         drafts, plane = self._drafts, self._drafts.need_plane()
         mask = mask_of_label(plane.labels, label)
@@ -79,7 +79,7 @@ class Curating:
         drafts.keep_masks((ObjectPrediction.of_label(draft, mask, score),))
         drafts.reopened[draft.number] = mask
         self._changes.change_drafts(drafts.here.with_draft(draft))
-        drafts.tell_masks()
+        drafts.emit_masks()
 
     def delete(self, label: int) -> None:
         """Make a label of the plane background. Can be undone.
@@ -97,12 +97,12 @@ class Curating:
         self._changes.finish(step)
 
     def merge(self, labels: Sequence[int]) -> None:
-        """Make labels of the plane one; the first id is kept. Can be undone.
+        """Merge labels of the plane; the first id is kept. Can be undone.
 
         Raises
         ------
         LabelError
-            If there are not two different ones, or one is not on the plane.
+            If there are fewer than two different labels, or one is not on the plane.
         """
         plane = self._drafts.need_plane()
         edits = merge_labels(plane.labels, labels)
@@ -120,14 +120,14 @@ class Curating:
         Parameters
         ----------
         label : int
-            What to split.
+            Label to split.
         ids : sequence of int
-            Ids for the new parts, where they are not to be the next free ones.
+            Ids for the new parts, instead of the next free ones.
 
         Returns
         -------
         tuple of int
-            The ids of the parts; the largest keeps the label's own.
+            Ids of the parts; the largest part keeps the original id.
 
         Raises
         ------
@@ -150,7 +150,7 @@ class Curating:
         return ids
 
     def paint(self, write: LabelWrite) -> None:
-        """Write the labels of a region of the plane as somebody left them. Can be undone."""
+        """Write the labels of a region of the plane, such as a replayed stroke. Can be undone."""
         plane = self._drafts.need_plane()
         edit = LabelEdit.between(plane.labels, write.region, write.values)
         if edit is not None:
@@ -164,18 +164,18 @@ class Curating:
         writes: tuple[LabelWrite, ...] | None = None,
         source: Hashable = None,
     ) -> None:
-        """Take a change that somebody else made into the history, such as a painted stroke.
+        """Add a change made outside the session to the history, such as a painted stroke.
 
         Parameters
         ----------
         edit : Edit
-            Able to take it back.
+            The change.
         key : hashable
-            A plane that was changed.
+            Key of a changed plane.
         writes : tuple of LabelWrite, optional
-            What it leaves, where that cannot be read from the labels yet.
+            Pixels after the change, if they cannot be read from the labels yet.
         source : hashable
-            Identity of the label image, where it is known.
+            Identity of the label image, if known.
         """
         step = self._changes.begin(key)
         step.source = source
@@ -186,7 +186,7 @@ class Curating:
     def _remade(
         self, known: AcceptedObject, label: int, mask: PlaneMask
     ) -> tuple[AcceptedObject, PlaneMask]:
-        """Describe an object whose mask was changed by other means than prompts."""
+        """Describe an object whose mask was not made from prompts."""
         draft = Draft(self._drafts.new_number(), seed=mask)
         made = replace(known, id=label, bbox=mask.bbox, area=mask.area, draft=draft)
         return made, mask

@@ -1,4 +1,4 @@
-"""Accepted objects described that were not made by a person's prompts on their plane."""
+"""Description of accepted objects that have no prompts on their plane."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ def describe_written(
     level: int | None = None,
     category: str = "",
 ) -> AcceptedObject:
-    """Describe an object of which pixels were written now.
+    """Describe an object that was just written.
 
     Parameters
     ----------
     label, plane, bbox, area, score, draft, rendering, level, category
         See `AcceptedObject`.
     predictor : Predictor or Maker
-        What found it.
+        Predictor that found it.
     """
     maker = Maker.of(predictor)
     top, left, bottom, right = bbox

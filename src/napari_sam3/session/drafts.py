@@ -20,7 +20,7 @@ __all__ = ["DraftsByPlane", "DraftsChange"]
 
 @dataclass(frozen=True, eq=False)
 class DraftsChange:
-    """Drafts of a plane that changed, or of which another one is the current one.
+    """A change of the drafts of a plane, or of its current draft.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ class DraftsChange:
 
     @property
     def changed(self) -> tuple[int, ...]:
-        """Numbers of the drafts that are new, gone, or have other prompts."""
+        """Numbers of drafts that were added, removed, or have other prompts."""
         numbers = dict.fromkeys(
             draft.number for draft_set in (self.before, self.after) for draft in draft_set.drafts
         )
@@ -49,16 +49,16 @@ class DraftsChange:
 
 
 class DraftsByPlane:
-    """Objects not yet accepted, each with the mask known for it, and the plane they are made on.
+    """The drafts of every plane with their masks, and the current plane.
 
-    The one truth about prompts: all else shows it, and is told of a change by `drafts_changed`.
+    The single source of prompts: layers show it, and follow `drafts_changed`.
 
     Parameters
     ----------
     options : SessionOptions
-        A pinned level makes masks of other levels outdated.
+        With a pinned level, masks of other levels are outdated.
     events : SessionEvents
-        Told of planes, prompts and masks that changed.
+        Emits changes of planes, prompts and masks.
     """
 
     def __init__(self, options: SessionOptions, events: SessionEvents) -> None:
@@ -67,9 +67,9 @@ class DraftsByPlane:
         self._masks: dict[int, ObjectPrediction] = {}
         self._images: dict[Hashable, PlaneImage] = {}
         self._numbers = 0
-        self._told: tuple[Hashable, ...] = (None, None)
+        self._emitted: tuple[Hashable, ...] = (None, None)
         self.plane: Plane | None = None
-        #: By number of a draft that was made of a label: the pixels that the label had then.
+        #: Pixels of reopened labels at that time, by the number of their draft.
         self.reopened: dict[int, PlaneMask] = {}
 
     # ------------------------------------------------------------------ planes
@@ -82,20 +82,22 @@ class DraftsByPlane:
     def need_plane(self) -> Plane:
         """Return the current plane, or raise ImageError."""
         if self.plane is None:
-            raise ImageError("there is no image to work on; open an image and choose it first")
+            raise ImageError(
+                "no image to work on. Expected a plane of an image. Open an image and choose it."
+            )
         return self.plane
 
     def go_to(self, plane: Plane | None) -> None:
-        """Make another plane the current one; masks of other pixels are forgotten."""
+        """Change the current plane; masks of other pixels are dropped."""
         self.plane = plane
         if plane is not None and self._images.get(plane.key) is not plane.image:
-            # Masks of these pixels are not known, even if the plane was here before.
+            # The pixels changed, so known masks of the plane are outdated.
             for draft in self.here.drafts:
                 self._masks.pop(draft.number, None)
             kept = {key: image for key, image in self._images.items() if key in self._draft_sets}
             self._images = {**kept, plane.key: plane.image}
         self._events.plane_changed.emit(self.key)
-        self.tell_masks()
+        self.emit_masks()
 
     # ------------------------------------------------------------------ drafts
 
@@ -109,7 +111,7 @@ class DraftsByPlane:
         return self._draft_sets.get(key, DraftSet())
 
     def all(self) -> dict[Hashable, DraftSet]:
-        """Return the drafts of every plane that has some."""
+        """Return the drafts of every plane that has any."""
         return dict(self._draft_sets)
 
     def new_number(self) -> int:
@@ -118,7 +120,7 @@ class DraftsByPlane:
         return self._numbers
 
     def put(self, key: Hashable, draft_set: DraftSet) -> None:
-        """Replace all drafts of a plane, and tell if that changed anything."""
+        """Replace all drafts of a plane, and emit a change, if any."""
         before = self.on(key)
         if draft_set.drafts:
             self._draft_sets[key] = draft_set
@@ -139,21 +141,21 @@ class DraftsByPlane:
 
     @property
     def known_masks(self) -> tuple[ObjectPrediction, ...]:
-        """All masks that may serve as mask prompts of later turns."""
+        """All masks that can be mask prompts of later turns."""
         return tuple(self._masks.values())
 
     def keep_masks(self, predictions: Iterable[ObjectPrediction]) -> None:
-        """Keep masks, each in place of an earlier one of its draft."""
+        """Store masks, each replacing the earlier one of its draft."""
         self._masks |= {one.draft.number: one for one in predictions}
 
     def forget_masks(self) -> None:
-        """Forget all masks, as when another model is used."""
+        """Drop all masks, as when the model changes."""
         self._masks.clear()
 
     def mask_of(self, draft: Draft) -> ObjectPrediction | None:
-        """Return the mask of a draft if it answers its present prompts."""
+        """Return the mask of a draft if it belongs to its current prompts."""
         held = self._masks.get(draft.number)
-        # A mask of another pinned level is none for the present one; a label as it is has no level.
+        # A mask of another pinned level is outdated; an unchanged label has no level.
         current = held is not None and (not held.predicted or held.level == self._options.level)
         if held is not None and current and draft.same_as(held.draft):
             return held
@@ -163,12 +165,12 @@ class DraftsByPlane:
         return None
 
     def masks_of(self, draft_set: DraftSet) -> tuple[ObjectPrediction, ...]:
-        """Return the masks of all drafts that have one for their present prompts."""
+        """Return the masks of all drafts that have one for their current prompts."""
         found = (self.mask_of(draft) for draft in draft_set.drafts)
         return tuple(prediction for prediction in found if prediction is not None)
 
     def without_mask(self, draft_set: DraftSet) -> tuple[Draft, ...]:
-        """Return the drafts that say where their object is and lack a mask."""
+        """Return the drafts with a target that have no mask yet."""
         drafts = (draft for draft in draft_set.drafts if draft.has_target)
         return tuple(draft for draft in drafts if self.mask_of(draft) is None)
 
@@ -180,13 +182,13 @@ class DraftsByPlane:
 
     @property
     def shown(self) -> tuple[ObjectPrediction, ...]:
-        """The masks to show: of each draft the last one known, until the next is there."""
+        """The masks to show: the last known one of each draft."""
         drafts = (draft for draft in self.here.drafts if draft.has_target)
         found = (self.mask_of(draft) or self._masks.get(draft.number) for draft in drafts)
         return tuple(prediction for prediction in found if prediction is not None)
 
     def at(self, row: float, column: float) -> Draft | None:
-        """Return the draft whose mask, or else whose box, holds a place of the plane."""
+        """Return the draft whose mask, or else whose box, covers a pixel of the plane."""
         for prediction in self.shown:
             if prediction.mask.covers(row, column):
                 return self.here.get(prediction.draft.number)
@@ -196,12 +198,12 @@ class DraftsByPlane:
                 return draft
         return None
 
-    def tell_masks(self) -> None:
-        """Tell that the masks to show changed, if they did."""
+    def emit_masks(self) -> None:
+        """Emit the masks to show, if they changed."""
         shown = self.shown
-        told = (*shown, self.here.current if len(shown) > 1 else None, self.key)
-        before, self._told = self._told, told
-        if len(told) != len(before) or any(
-            a is not b and a != b for a, b in zip(told, before, strict=True)
+        state = (*shown, self.here.current if len(shown) > 1 else None, self.key)
+        before, self._emitted = self._emitted, state
+        if len(state) != len(before) or any(
+            a is not b and a != b for a, b in zip(state, before, strict=True)
         ):
             self._events.prediction_changed.emit(self.current_mask)

@@ -1,4 +1,4 @@
-"""The events of a session, where its parts emit them and its users listen."""
+"""Events of a session, emitted by its parts."""
 
 from __future__ import annotations
 
@@ -8,31 +8,30 @@ __all__ = ["SessionEvents"]
 
 
 class SessionEvents:
-    """Events of a session, each also an attribute of the session itself.
+    """Events of a session; each is also an attribute of the session.
 
     Attributes
     ----------
     plane_changed : Signal
-        (key or None) after another plane was set.
+        (key or None) after the current plane changed.
     drafts_changed : Signal
-        (DraftsChange) after the drafts on a plane, or their prompts, changed: which they were,
-        and are.
+        (DraftsChange) after the drafts on a plane, or their prompts, changed.
     prompts_changed : Signal
         (key) after the drafts on a plane, or their prompts, changed.
     prediction_changed : Signal
-        (ObjectPrediction or None) after masks of drafts changed; the current one's is passed.
+        (ObjectPrediction or None) after masks of drafts changed; the mask of the current draft.
     accepted : Signal
         (AcceptedObject) after an object was written.
     labels_changed : Signal
-        (LabelChange) after labels were written, by a command, a person's stroke, undo or redo.
+        (LabelChange) after labels were written, by a command, a brush stroke, undo or redo.
     batch_ended : Signal
         After the last plane of a batch was written.
     busy_changed : Signal
         (stage) "idle", "loading model", "encoding" or "predicting".
     progress_changed : Signal
-        (stage, share done or None, seconds left or None) while there is something to wait for.
+        (stage, fraction done or None, seconds left or None) while work runs.
     failed : Signal
-        (exception) after a prediction or a delayed accept went wrong.
+        (exception) after a prediction or a delayed accept failed.
     """
 
     plane_changed = Signal(object)

@@ -1,4 +1,4 @@
-"""Searches of the plane of a session: what they find becomes its candidates."""
+"""Searches for objects on the current plane, which become its candidates."""
 
 from __future__ import annotations
 
@@ -30,31 +30,31 @@ from .searches import DetectorOf, Search
 
 __all__ = ["Finding"]
 
-# A candidate that lies on labels for more than this share of it was labelled before.
+# A candidate whose area is labelled by more than this fraction is dropped.
 _LABELLED = 0.5
-# What a search for everything shows at first, and what one for examples does.
+# Initial minimum score of a search for everything, and of one by examples.
 _EVERYTHING, _SIMILAR = 0.0, 0.5
 
 
 class Finding:
-    """Find objects on the plane of a session.
+    """Search the current plane for objects.
 
     Parameters
     ----------
     submit : Submit
-        Runs searches, as it does predictions.
+        Runs searches.
     cache : EmbeddingCache
-        Features of fields already encoded.
+        Features of encoded fields.
     events : SessionEvents
-        Tell of another plane.
+        Emits changes of the plane.
     drafts : DraftsByPlane
-        Give the plane, and objects not yet accepted.
+        Current plane and its drafts.
     objects : ObjectRegistry
         Objects that serve as examples.
     predictions : Predictions
-        Give the model.
+        Holds the model.
     candidates : Candidates
-        Keeps what is found.
+        Stores the results.
 
     Attributes
     ----------
@@ -62,13 +62,13 @@ class Finding:
         Called with the predictor, on the thread of `submit`; returns the concept detector of the
         same weights, or None.
     changed : Signal
-        After candidates, their threshold, or whether a search runs changed.
+        After the candidates, their threshold, or the running search changed.
     progress : Signal
-        (share done, 0 to 1) during a search.
+        (fraction done, 0 to 1) during a search.
     ended : Signal
         (number of candidates shown) after a search that was not cancelled.
     failed : Signal
-        (exception) after a search that went wrong.
+        (exception) after a search that failed.
     """
 
     changed = Signal()
@@ -105,22 +105,22 @@ class Finding:
 
     @property
     def concept(self) -> Concept | None:
-        """What was searched for last; it serves on planes that have no example of their own."""
+        """The last concept searched for; used on planes without examples."""
         return self._concept
 
     @property
     def candidates(self) -> tuple[CandidateObject, ...]:
-        """All candidates of the plane, the best first, those filtered out as well."""
+        """All candidates of the plane, best first, including those filtered out."""
         return self._kept.on(self._drafts.key)
 
     @property
     def shown(self) -> tuple[CandidateObject, ...]:
-        """Candidates of the plane that pass the filter, the best first."""
+        """Candidates of the plane that pass the filter, best first."""
         return self._kept.shown_on(self._drafts.key)
 
     @property
     def threshold(self) -> float:
-        """Least score of the candidates shown, 0 to 1. Setting it asks the model nothing."""
+        """Minimum score of the candidates shown, 0 to 1. Setting it does not run the model."""
         return self._kept.filter.min_score
 
     @threshold.setter
@@ -135,79 +135,80 @@ class Finding:
         text: str | None = None,
         concept: Concept | None = None,
     ) -> tuple[CandidateObject, ...]:
-        """Find everything on the plane that resembles examples, or that a text names.
+        """Find objects on the plane that resemble examples, or that match a text.
 
         Parameters
         ----------
         examples : sequence of Example, optional
-            On the plane. By default the objects accepted there, those not yet accepted that have
-            a mask, and as unwanted ones the candidates that were dropped.
+            Examples on the plane. By default its accepted objects, its drafts with a mask, and
+            the dropped candidates as negative examples.
         text : str, optional
             A short noun phrase, for weights with a text encoder.
         concept : Concept, optional
-            Examples of other planes or images, from an earlier search: see `concept`.
+            Examples of other planes or images, from an earlier search; see `concept`.
 
         Returns
         -------
         tuple of CandidateObject
-            The candidates shown, if the search ran at once; see `changed` otherwise.
+            The candidates shown, if `submit` runs at once; see `changed` otherwise.
 
         Raises
         ------
         sam3.errors.PromptError
-            If there is no example and no text, or one is wrong.
+            If there is no example and no text, or one is invalid.
         sam3.errors.Sam3Error
-            If there is no plane or model; with the default `submit`, whatever went wrong.
+            If there is no plane or model; with the default `submit`, any error of the search.
         """
         plane = self._need_plane()
         chosen = list(self.examples()) if examples is None else list(examples)
         known = concept if concept is not None else self._concept
         if any(one.wanted for one in chosen) and concept is None:
-            known = None  # examples on this plane say it best
+            known = None  # examples on this plane are preferred
         if text is not None:
             text = _checked_text(text)
         if known is None and text is None and not any(one.wanted for one in chosen):
             raise NothingThereError(
-                "there is no example to search by. Expected an accepted object, a mask or a box; "
-                "click on an object first."
+                "no example to search by. Expected an accepted object, a mask or a box. Click on "
+                "an object first."
             )
         return self._start(Search(plane, tuple(chosen), known, text))
 
     def find_all(self, settings: AutomaticSettings | None = None) -> tuple[CandidateObject, ...]:
-        """Find all objects of the plane, without any example; else as `find_similar`."""
+        """Find all objects of the plane, without examples; otherwise like `find_similar`."""
         return self._start(Search(self._need_plane(), settings=settings or AutomaticSettings()))
 
     def examples(self) -> tuple[Example, ...]:
-        """Return what is shown on the plane of what is wanted, and of what is not."""
+        """Return the positive and negative examples on the plane."""
         plane = self._need_plane()
         found = [
             Example(mask)
-            for one in self._objects.within(plane.labels.source)
-            if one.plane == plane.key and not (mask := _pixels(plane.labels, one)).is_empty
+            for accepted in self._objects.within(plane.labels.source)
+            if accepted.plane == plane.key
+            and not (mask := _pixels(plane.labels, accepted)).is_empty
         ]
         found += [Example(one.mask) for one in self._drafts.shown if not one.mask.is_empty]
         dropped = self._kept.dropped_on(plane.key)
         return (*found, *(Example(one.mask, wanted=False) for one in dropped))
 
     def at(self, row: float, column: float) -> CandidateObject | None:
-        """Return the candidate shown at a place of the plane, the smallest of several."""
+        """Return the candidate shown at a pixel of the plane, the smallest of several."""
         return self._kept.at(self._drafts.key, row, column)
 
     def drop(self, candidate: CandidateObject) -> None:
-        """Drop a candidate; the next search takes it for an example of what is not wanted."""
+        """Drop a candidate; it becomes a negative example of the next search."""
         self._kept.drop(candidate)
 
     def accept(self) -> tuple[AcceptedObject, ...]:
-        """Write all candidates shown into the labels, as one step; see `Candidates.accept`."""
+        """Write all candidates shown into the labels, as one undo step; see `Candidates.accept`."""
         return self._kept.accept()
 
     def clear(self) -> None:
-        """Drop all candidates, and forget which were dropped; ends a search."""
+        """Remove all candidates and negative examples; cancels a running search."""
         self.cancel()
         self._kept.clear()
 
     def cancel(self) -> None:
-        """End the search that runs; candidates stay."""
+        """Cancel the running search; candidates stay."""
         if self._search is not None:
             self._search.cancel()
             self._search = None
@@ -218,17 +219,18 @@ class Finding:
     def _need_plane(self) -> Plane:
         plane = self._drafts.plane
         if plane is None:
-            raise Sam3Error("no plane of an image is shown; choose an image, or call set_plane")
-        if self._predictions.model is None:
-            raise Sam3Error("no model is set; choose one, or call set_predictor first")
+            raise Sam3Error(
+                "no plane to search: None is shown. Expected a plane of an image. Choose an image, "
+                "or call set_plane first."
+            )
+        self._predictions.need_model()
         return plane
 
     def _start(self, search: Search) -> tuple[CandidateObject, ...]:
         self.cancel()
         self._search = search
         self.changed.emit()
-        model, cache, detector_of = self._predictions.model, self._cache, self.detector_of
-        assert model is not None
+        model, cache, detector_of = self._predictions.need_model(), self._cache, self.detector_of
         self._submit(
             lambda report: search.run(model, cache, detector_of, report),
             lambda outcome: self._take(search, outcome),
@@ -273,21 +275,21 @@ class _HasBox(Protocol):
     def bbox(self) -> tuple[int, int, int, int]: ...
 
 
-def _pixels(labels: LabelTarget, one: _HasBox) -> PlaneMask:
-    """Return what of an accepted object is in the labels now."""
-    y0, x0, y1, x1 = one.bbox
-    return PlaneMask.from_array(labels.read((slice(y0, y1), slice(x0, x1))) == one.id, y0, x0)
+def _pixels(labels: LabelTarget, accepted: _HasBox) -> PlaneMask:
+    """Return the pixels of an accepted object that are in the labels now."""
+    y0, x0, y1, x1 = accepted.bbox
+    return PlaneMask.from_array(labels.read((slice(y0, y1), slice(x0, x1))) == accepted.id, y0, x0)
 
 
-def _is_labelled(one: Found, labels: LabelTarget) -> bool:
-    there = np.count_nonzero(labels.read(one.mask.region)[one.mask.crop])
-    return bool(there > _LABELLED * one.mask.area)
+def _is_labelled(candidate: Found, labels: LabelTarget) -> bool:
+    there = np.count_nonzero(labels.read(candidate.mask.region)[candidate.mask.crop])
+    return bool(there > _LABELLED * candidate.mask.area)
 
 
 def _checked_text(text: str) -> str:
     if not text.strip():
         raise PromptError(
-            f"the name is blank: {text!r}. Expected a short noun phrase such as 'nucleus'; type "
+            f"the name is blank: {text!r}. Expected a short noun phrase such as 'nucleus'. Type "
             "one."
         )
     return text.strip()

@@ -1,4 +1,4 @@
-"""What is known of an object through a stack: where it was shown, and what was found from there."""
+"""Collect the prompted and propagated masks of an object in a stack."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ __all__ = ["FollowedObject", "follow_label", "mask_now"]
 
 @dataclass(eq=False)
 class FollowedObject:
-    """An object of a stack.
+    """An object in a stack.
 
     Attributes
     ----------
     label : int
-        Its id.
+        Id of the object.
     shown : dict of int to PlaneMask
-        Its masks on planes where a person showed it, by prompts, a brush, or other tools.
+        Masks made by the user with prompts, a brush or other tools, by plane.
     since : dict of int to str
-        When it was accepted there, as far as that is known.
+        Times at which these were accepted, if known.
     found : dict of int to AcceptedObject
-        What was propagated from there, by plane.
+        Propagated objects, by plane.
     category : str
-        Its class.
+        Class of the object.
     """
 
     label: int
@@ -44,10 +44,7 @@ class FollowedObject:
     category: str = ""
 
     def outdated(self, length: int) -> set[int]:
-        """Return the planes that depend on what was shown since they were found.
-
-        All of them, if nothing was found yet.
-        """
+        """Return the planes that depend on masks newer than they are; all if none were found."""
         planes: set[int] = set()
         for plane in self.shown:
             depending = affected(self.shown, plane, length)
@@ -58,7 +55,7 @@ class FollowedObject:
         return planes - self.shown.keys()
 
     def reached(self, direction: Direction, length: int) -> set[int]:
-        """Return the planes that it can be propagated to."""
+        """Return the planes to which it can be propagated."""
         first, last = min(self.shown), max(self.shown)
         planes = set(range(length)) - self.shown.keys()
         if direction == "forward":
@@ -75,22 +72,22 @@ def follow_label(
     operations: Collection[Operation],
     here: int,
 ) -> FollowedObject:
-    """Gather what is known of a label.
+    """Collect the masks of a label.
 
     Parameters
     ----------
     label : int
-        Its id.
+        Id of the object.
     stack : PlaneStack
-        Its planes.
+        Planes of the stack.
     objects : ObjectRegistry
         Objects accepted or propagated before.
     operations : collection of Operation
-        What was done to labels; where somebody painted, pixels may be anywhere.
+        Operations on the labels; a painted plane is searched as a whole.
     here : int
-        The plane shown, on which it counts as shown if nothing is known of it.
+        Current plane; its mask counts as made by the user if no other is known.
     """
-    one = FollowedObject(label)
+    followed = FollowedObject(label)
     painted = {
         place
         for operation in operations
@@ -111,22 +108,22 @@ def follow_label(
             continue
         as_written = objects.is_as_written(target, label, mask)
         if accepted is None or not as_written or _was_shown(accepted):
-            one.shown[place] = mask
+            followed.shown[place] = mask
             if accepted is not None and as_written:
-                one.since[place] = accepted.time
+                followed.since[place] = accepted.time
         else:
-            one.found[place] = accepted
-        one.category = one.category or (accepted.category if accepted is not None else "")
-    if not one.shown:
+            followed.found[place] = accepted
+        followed.category = followed.category or (accepted.category if accepted is not None else "")
+    if not followed.shown:
         mask = mask_now(stack.labels[here], label, None)
         if mask is not None:
-            one.shown[here] = mask
-            one.found.pop(here, None)
-    return one
+            followed.shown[here] = mask
+            followed.found.pop(here, None)
+    return followed
 
 
 def mask_now(target: LabelTarget, label: int, known: AcceptedObject | None) -> PlaneMask | None:
-    """Return the pixels of a label on a plane, or those where it was written; None without any."""
+    """Return the pixels of a label on a plane, or in the box of a known object; None if none."""
     if known is None:
         return find_mask_of_label(target, label)
     top, left, bottom, right = known.bbox

@@ -1,4 +1,4 @@
-"""Which prompts belong to which object in hand."""
+"""Assign prompts to drafts."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ __all__ = ["PromptRow", "group_rows"]
 
 @dataclass(frozen=True)
 class PromptRow:
-    """One click, box or outline of a layer.
+    """One click, box or outline in a layer.
 
     Parameters
     ----------
     prompts : PromptSet
-        Nothing but that prompt.
+        Only that prompt.
     number : int
-        Of the object it was assigned to; 0 for none yet.
+        Number of its draft; 0 if it has none yet.
     """
 
     prompts: PromptSet
@@ -42,10 +42,10 @@ def group_rows(
     draft_at: Callable[[float, float], Draft | None],
     new_number: Callable[[], int],
 ) -> tuple[dict[int, PromptSet], list[int]]:
-    """Gather rows into objects.
+    """Group rows into drafts.
 
-    Rows that were assigned stay where they are. In the mode "one" all others belong to the current
-    object, in the mode "many" to that of `object_of`.
+    Rows with a number keep it. The others belong to the current draft in the mode "one", and to
+    that of `object_of` in the mode "many".
 
     Parameters
     ----------
@@ -54,18 +54,18 @@ def group_rows(
     mode : {"one", "many"}
         See above.
     draft_set : DraftSet
-        Objects in hand so far.
+        Drafts so far.
     draft_at : callable
-        Gives the object in hand at (row, column), if any.
+        Called with (row, column); returns the draft there, or None.
     new_number : callable
-        Gives the number of a new object.
+        Returns the number of a new draft.
 
     Returns
     -------
     objects : dict from int to PromptSet
-        Prompts by the objects' numbers.
+        Prompts by number of the draft.
     numbers : list of int
-        The object of each row.
+        The draft of each row.
     """
     current = draft_set.current
     objects: dict[int, PromptSet] = {}

@@ -1,4 +1,4 @@
-"""An image and prompts to a label image, without a viewer: what `napari-sam3 segment` does."""
+"""Segment an image from prompts without a viewer, as `napari-sam3 segment` does."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ __all__ = ["Prompt", "Segmentation", "group_prompts", "segment_plane"]
 
 @dataclass(frozen=True)
 class Prompt:
-    """One click or box, as it was given.
+    """One click or box, as given.
 
     Parameters
     ----------
     kind : {"point", "box"}
-        What it is.
+        Kind of the prompt.
     values : tuple of float
         (x, y), or (x0, y0, x1, y1), in px of the plane.
     label : int
-        1 foreground, 0 background; of no meaning for a box.
+        1 foreground, 0 background; ignored for a box.
     """
 
     kind: Literal["point", "box"]
@@ -48,16 +48,16 @@ class Prompt:
 
 @dataclass(frozen=True, eq=False)
 class Segmentation:
-    """What came of the prompts.
+    """The result of `segment_plane`.
 
     Parameters
     ----------
     labels : ndarray of uint32
-        Shape of the image without colours; everything off the chosen plane is 0.
+        Shape of the image without colours; 0 outside the chosen plane.
     rows : tuple of ObjectRow
-        The objects that were written.
+        Objects that were written.
     failures : tuple of (PromptSet, Sam3Error)
-        The objects that were not, and why.
+        Objects that were not, with the error.
     """
 
     labels: npt.NDArray[np.uint32] = field(repr=False)
@@ -66,14 +66,14 @@ class Segmentation:
 
 
 def group_prompts(prompts: Iterable[Prompt], *, one_object: bool = False) -> list[PromptSet]:
-    """Tell which prompts belong to which object, by the rule of `object_of`.
+    """Group prompts into objects, by the rule of `object_of`.
 
     Parameters
     ----------
     prompts : iterable of Prompt
-        In the order in which they were given.
+        In the order given.
     one_object : bool
-        All belong to one object.
+        Whether all belong to one object.
 
     Raises
     ------
@@ -87,13 +87,15 @@ def group_prompts(prompts: Iterable[Prompt], *, one_object: bool = False) -> lis
         if number is None:
             if not (alone.has_target or one_object):
                 raise PromptError(
-                    f"the background click {_text(prompt)} comes before any object; put it after "
-                    "the foreground click or box it belongs to"
+                    f"a background click comes before any object: {_text(prompt)}. Expected a "
+                    "foreground click or a box first. Put the click after those of its object."
                 )
             groups.append([])
         groups[-1].append(prompt)
     if not groups:
-        raise PromptError("there is no prompt; give at least one foreground click or box")
+        raise PromptError(
+            "no prompt given: []. Expected at least one foreground click or box. Add one."
+        )
     return [_prompt_set(group) for group in groups]
 
 
@@ -111,28 +113,28 @@ def segment_plane(
     Parameters
     ----------
     image : LoadedImage or LazyImage
-        The image; of a lazy one only the fields that are needed are read.
+        The image; of a lazy one only the required fields are read.
     objects : sequence of PromptSet
-        Prompts of each object, in px of the plane. Ids follow their order; where masks meet, the
-        earlier object keeps its pixels.
+        Prompts of each object, in px of the plane. Ids follow their order; where masks overlap,
+        the earlier object keeps its pixels.
     predictor : Predictor or callable
-        The model, or a function that loads it; it is called once all prompts were checked.
+        The model, or a function that loads it, called once all prompts are validated.
     position : sequence of int, optional
         Plane of an image with more than two axes.
     level : int, optional
-        Pin the pyramid level instead of choosing it by the prompts.
+        Pinned pyramid level, instead of one chosen from the prompts.
     ids : sequence of int, optional
-        Labels of the objects, all different, instead of 1, 2, and so on.
+        Unique labels of the objects, instead of 1, 2, and so on.
 
     Raises
     ------
     sam3.errors.Sam3Error
-        If the image or the plane cannot be used, a prompt lies outside, or the model fails. An
-        object whose mask cannot be written is no error: see `Segmentation.failures`.
+        If the image or the plane cannot be used, a prompt lies outside, or the model fails. For
+        an object whose mask cannot be written, see `Segmentation.failures`.
     """
     plane = plane_of(image, position)
     pixels = RenderedPlane(image.channel(plane))
-    _ = pixels.rendering  # which refuses a plane without a contrast
+    _ = pixels.rendering  # raises for a plane without contrast
     for prompts in objects:
         prompts.check_inside(pixels.shape)
     labels = np.zeros(image.shape, np.uint32)
@@ -150,7 +152,7 @@ def segment_plane(
 def _renumber(
     view: npt.NDArray[np.uint32], rows: Sequence[ObjectRow], ids: Sequence[int]
 ) -> list[ObjectRow]:
-    """Give labels that were written as 1, 2, and so on their own numbers."""
+    """Replace the labels 1, 2, and so on by the given ids."""
     numbers = np.zeros(max((row.id for row in rows), default=0) + 1, np.uint32)
     for row, number in zip(rows, ids, strict=True):
         numbers[row.id] = number
@@ -173,7 +175,7 @@ def _label_all(
             failures.append((prompts, error))
             session.reject()
         else:
-            assert written is not None, "without threads every mask is there at once"
+            assert written is not None, "without threads, masks are predicted at once"
             accepted.append(written)
             numbers.append(number)
     return accepted, numbers, tuple(failures)
@@ -183,14 +185,14 @@ def _prompt_set(group: Sequence[Prompt]) -> PromptSet:
     boxes = [prompt for prompt in group if prompt.kind == "box"]
     if len(boxes) > 1:
         raise PromptError(
-            f"one object has {len(boxes)} boxes ({'; '.join(_text(box) for box in boxes)}); give "
-            "it one, or leave out --one-object to make each box an object"
+            f"one object has {len(boxes)} boxes: {'; '.join(_text(box) for box in boxes)}. "
+            "Expected at most one. Omit --one-object to make each box an object."
         )
     prompts = _joined(group)
     if not prompts.has_target:
         raise PromptError(
-            f"the object has background clicks only ({len(prompts.points)}); add a foreground "
-            "click or a box that says where it is"
+            f"the object has background clicks only: {len(prompts.points)}. Expected a foreground "
+            "click or a box as well. Add one."
         )
     return prompts
 

@@ -1,4 +1,4 @@
-"""The undo stack: every step that was taken, back to the start."""
+"""The undo stack: all steps of a session."""
 
 from __future__ import annotations
 
@@ -19,45 +19,45 @@ from .objects import ObjectRegistry
 
 __all__ = ["History", "Ours", "Step", "last_step"]
 
-# Logits are large; only the newest steps keep them to give masks back without predicting.
+# Only the newest steps keep predictions, which are large, to restore masks without the model.
 KEPT_PREDICTIONS = 20
 
-#: Whether to take back a step, given its plane and the label image that it wrote to, if any.
+#: Whether a step may be undone, given its plane and the label image that it wrote to, if any.
 Ours = Callable[[Hashable, Hashable], bool]
 
 
 @dataclass(eq=False)
 class Step:
-    """One thing that can be undone: a change of drafts, or of the labels, or of both.
+    """A change of drafts, labels or both, as one entry of the undo stack.
 
     Parameters
     ----------
     key : hashable
-        Plane it happened on.
+        Key of the changed plane.
     before, after : DraftSet
         Drafts on that plane.
     predictions : tuple of ObjectPrediction
         Masks of the drafts before the step.
     edits : list of Edit
-        What was written.
+        Written pixels and links.
     added, removed : list of AcceptedObject
-        What became of the objects.
+        Objects that the step added and removed.
     fresh : set of int
-        Ids that the label image holds since this step only.
+        Ids that first appear in the label image with this step.
     operation : Operation, optional
-        What was done to the labels.
+        Operation on the labels.
     policy : {"keep", "overwrite", "inside"}
-        In force when the step was taken.
+        Write policy at the time of the step.
     category : str
-        Class chosen when the step was taken.
+        Class chosen at the time of the step.
     job : Job, optional
-        Work that will fill in the rest of an accept asked for before its masks were there.
+        Pending request, if the masks of an accept are still being predicted.
     source : hashable
         Identity of the label image that was written to.
     batch : hashable
-        Steps in a row with the same batch, other than None, are undone and redone together.
+        Consecutive steps with the same value, other than None, are undone and redone together.
     origin : hashable
-        Plane from which it was done, where that is another one.
+        Key of the plane on which the user acted, if it is another one.
     """
 
     key: Hashable
@@ -87,15 +87,13 @@ class Step:
         self.edits.append(edit)
 
     def note(self, written: WrittenObject) -> None:
-        """Take an object that was written as a part of the step."""
+        """Record a written object as a part of the step."""
         self.edits.append(written.edit)
         self._known = [*(write.updated(written.write) for write in self._known), written.write]
 
     def writes(self) -> tuple[LabelWrite, ...]:
-        """Return all regions that were touched, as they are now.
-
-        What was just written is known, once; later it is read, since others may have changed it.
-        """
+        """Return all changed regions with their current pixels."""
+        # Pixels just written are known once; later they are read, since they may have changed.
         known, self._known = tuple(self._known), []
         if known and len(known) == len(self.edits):
             return known
@@ -108,7 +106,7 @@ class History:
     Parameters
     ----------
     objects : ObjectRegistry
-        Kept in step with what is undone and redone.
+        Updated on undo and redo.
     """
 
     def __init__(self, objects: ObjectRegistry) -> None:
@@ -116,34 +114,34 @@ class History:
         self.links = Links()
         self.done: list[Step] = []
         self.undone: list[Step] = []
-        #: By label image: what it held before the first step, from `describe_labels`.
+        #: Description of each label image before the first step, from `describe_labels`.
         self.starts: dict[Hashable, str] = {}
 
     @property
     def operations(self) -> tuple[Operation, ...]:
-        """Everything that was done to labels and not undone, oldest first."""
+        """Operations on labels that are not undone, oldest first."""
         ours = (step.operation for step in self.done)
         return tuple(operation for operation in ours if operation is not None)
 
     def operations_in(self, source: Hashable) -> tuple[Operation, ...]:
-        """Return everything that was done to one label image and not undone."""
+        """Return the operations on one label image that are not undone."""
         ours = (step.operation for step in self.done if step.source == source)
         return tuple(operation for operation in ours if operation is not None)
 
     @property
     def awaiting(self) -> tuple[Step, ...]:
-        """Steps that wait for the masks they accept."""
+        """Steps whose masks are still being predicted."""
         return tuple(step for step in self.done if step.job is not None)
 
     def clear(self) -> None:
-        """Forget all steps and objects."""
+        """Remove all steps and objects."""
         self.done.clear()
         self.undone.clear()
         self.objects.clear()
         self.links.clear()
 
     def forget(self, ours: Ours, source: Hashable) -> None:
-        """Forget the steps on an image that is no longer there, and the objects of its labels."""
+        """Remove the steps on a deleted image, and the objects of its labels."""
         self.done = [step for step in self.done if not ours(step.key, step.source)]
         self.undone = [step for step in self.undone if not ours(step.key, step.source)]
         self.objects.forget(source)
@@ -154,9 +152,9 @@ class History:
         removed: Iterable[AcceptedObject],
         added: Iterable[tuple[AcceptedObject, PlaneMask | None]],
     ) -> None:
-        """Note in a step that objects took the place of others.
+        """Replace objects by others as a part of a step.
 
-        An object without a mask has other pixels than its prompts stand for.
+        An object without a mask has pixels other than its prompts predict.
         """
         for gone in removed:
             step.removed.append(gone)
@@ -166,14 +164,14 @@ class History:
             self.objects.add(step.source, accepted, mask)
 
     def push(self, step: Step, behind: Step | None = None) -> None:
-        """Add a new step; what had been undone can no longer be redone.
+        """Add a new step; undone steps can no longer be redone.
 
         Parameters
         ----------
         step : Step
-            The last one from now on.
+            The new step.
         behind : Step, optional
-            An earlier one that it continues: it goes right behind that, as long as it is there.
+            Earlier step that it continues, behind which it is inserted if it is still done.
         """
         at = self.done.index(behind) + 1 if behind in self.done else len(self.done)
         self.done.insert(at, step)
@@ -182,7 +180,7 @@ class History:
             self.done[-1 - KEPT_PREDICTIONS].predictions = ()
 
     def savepoint(self) -> Callable[[], list[Step]]:
-        """Return a function that takes back all that was done since, and returns those steps."""
+        """Return a function that reverts and returns all steps done since this call."""
         count, undone, ids = len(self.done), list(self.undone), self.objects.ids_used()
 
         def roll_back() -> list[Step]:
@@ -197,19 +195,19 @@ class History:
         return roll_back
 
     def drop(self, step: Step) -> None:
-        """Take a step out that came to nothing."""
+        """Remove a step that changed nothing."""
         step.job = None
         if step in self.done:
             self.done.remove(step)
 
     def revert(self, step: Step) -> None:
-        """Take out of labels and objects what a step has put there."""
+        """Revert what a step changed in labels and objects."""
         for edit in reversed(step.edits):
             edit.revert()
         self.objects.swap(step.source, step.added, step.removed)
 
     def undo(self, ours: Ours | None = None) -> Step | None:
-        """Take the last step back; if its labels are gone, LabelError is raised and it stays."""
+        """Undo the last step; if its labels were deleted, LabelError is raised and it stays."""
         step = last_step(self.done, ours)
         if step is None:
             return None
@@ -221,7 +219,7 @@ class History:
         return step
 
     def redo(self, ours: Ours | None = None) -> Step | None:
-        """Do the step again that was undone last; like `undo`."""
+        """Redo the step that was undone last; like `undo`."""
         step = last_step(self.undone, ours)
         if step is None:
             return None
@@ -234,7 +232,7 @@ class History:
         return step
 
     def _check_still_free(self, step: Step, direction: str) -> None:
-        """Refuse to bring an id back that somebody gave to another object meanwhile."""
+        """Raise LabelError if an id to be restored belongs to another object now."""
         edit = next((edit for edit in step.edits if isinstance(edit, LabelEdit)), None)
         taken: list[int] = []
         if edit is not None and direction == "redo":
@@ -245,26 +243,26 @@ class History:
             taken = [one for one in labels if find_mask_of_label(edit.target, one) is not None]
         if taken:
             raise LabelError(
-                f"label {taken[0]} was given to another object since, and {direction} would use it "
-                "a second time. Expected a free label. Give that object another label first"
+                f"{direction} would use a label twice: {taken[0]} belongs to another object now. "
+                "Expected a free label. Give that object another label first."
             )
 
 
 def last_step(steps: Sequence[Step], ours: Ours | None = None) -> Step | None:
-    """Return the last of some steps; None if there is none.
+    """Return the last step, or None.
 
     Parameters
     ----------
     steps : sequence of Step
         Oldest first.
     ours : callable, optional
-        Steps for which it is False are passed over, and with those that wrote to labels, the
-        prompts on the same plane that led there.
+        Steps for which it returns False are skipped, and with those that wrote to labels, the
+        earlier prompts on the same plane.
     """
-    passed = set()
+    skipped = set()
     for step in reversed(steps):
         wrote = step.source is not None
-        if ours is None or (ours(step.key, step.source) and (wrote or step.key not in passed)):
+        if ours is None or (ours(step.key, step.source) and (wrote or step.key not in skipped)):
             return step
-        passed.add(step.key)
+        skipped.add(step.key)
     return None

@@ -1,4 +1,4 @@
-"""One prediction in flight, the newest request next: the queue behind a session."""
+"""Queue of requests to the model: one runs, and the newest replaces those that wait."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ if TYPE_CHECKING:
 __all__ = ["Job", "JobQueue", "Outcome", "Plane", "Report", "Submit"]
 __all__ += ["run_now", "work"]
 
-#: Told a stage, and which share of it is done, if that is known.
+#: Called with a stage, and the fraction of it that is done, if known.
 Report = Callable[[str, float | None], None]
 
 
 @dataclass(frozen=True, eq=False)
 class Plane:
-    """The plane being worked on: its key, its image and where its labels go."""
+    """A plane to label: its key, its image and its labels."""
 
     key: Hashable
     image: PlaneImage
     labels: LabelTarget
 
     def __post_init__(self) -> None:
-        """Check that image and labels fit together."""
+        """Check that image and labels have the same shape."""
         if self.labels.shape != self.image.shape:
             raise LabelError(
-                f"the labels have shape {self.labels.shape}, but the image plane "
-                f"{self.image.shape}; choose labels made for this image"
+                f"the labels do not fit the image plane: shape {self.labels.shape}. Expected "
+                f"{self.image.shape}. Choose labels made for this image."
             )
 
     @classmethod
@@ -55,12 +55,14 @@ class Plane:
         image: PlaneImage | npt.NDArray[np.uint8],
         labels: LabelTarget | npt.NDArray[Any],
     ) -> Plane:
-        """Take arrays as well; labels may be a whole stack if the key is a `PlaneIndex`.
+        """Return a plane of arrays or targets.
+
+        Labels may be a whole stack if the key is a `PlaneIndex`.
 
         Raises
         ------
         sam3.errors.ImageError, LabelError
-            If the pixels are no plane, or the labels do not have the plane's shape.
+            If the pixels are not a plane, or the labels do not have the plane's shape.
         """
         if isinstance(image, np.ndarray):
             image = ArrayPlane(image)
@@ -77,16 +79,16 @@ class Plane:
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What a worker hands back.
+    """The result of a worker.
 
     Parameters
     ----------
     predictor : Predictor, optional
-        The one that was used, possibly loaded on the way.
+        The predictor that was used, possibly loaded by the worker.
     predictions : tuple of ObjectPrediction, optional
-        None if the job was cancelled or asked for no mask.
+        None if the job was cancelled or requested no mask.
     error : BaseException, optional
-        What went wrong, as data: an exception that escapes a Qt worker may vanish.
+        The error, as data: an exception that escapes a Qt worker may be lost.
     """
 
     predictor: Predictor | None = None
@@ -95,10 +97,10 @@ class Outcome:
 
 
 class Submit(Protocol):
-    """Run work somewhere and call back on the thread that submitted it.
+    """Run work on any thread, and call back on the thread that submitted it.
 
-    `work` never raises; it is given a function to report its stage with, and `report` is called
-    with each stage on the submitting thread as well.
+    `work` never raises. It is called with a function that reports its stage; `report` is then
+    called on the submitting thread.
     """
 
     def __call__(
@@ -107,9 +109,10 @@ class Submit(Protocol):
         done: Callable[[Outcome], None],
         report: Report,
     ) -> Callable[[], None] | None:
-        """Start the work; returns how to wait for its answer for a blink, where that is possible.
+        """Start the work.
 
-        `done` may be called while the function that is returned runs.
+        Returns a function that waits a short time for the result, if that is possible; it may
+        call `done`.
         """
 
 
@@ -118,7 +121,7 @@ def run_now(
     done: Callable[[Outcome], None],
     report: Report,
 ) -> None:
-    """Run work at once on this thread: the default, for scripts and tests."""
+    """Run work at once on this thread; the default, for scripts and tests."""
     done(work(report))
 
 
@@ -129,19 +132,18 @@ class Job:
     Parameters
     ----------
     generation : int
-        Grows with each request; the answer to an older one than the newest is not shown.
+        Grows with each request; only the result of the newest one is shown.
     plane : Plane, optional
-        What the request belongs to.
+        Plane of the request.
     question : Question, optional
-        What to predict; None only loads the model or encodes ahead.
+        What to predict; with None, the model is loaded or a field is encoded ahead.
     ahead : FieldOfView, optional
-        Region of the plane to encode before anybody asks for it.
+        Field to encode ahead of time.
     first : bool
-        Of fields encoded ahead, the one that a click on the plane is likely to wait for.
+        Whether a click on the plane is likely to need this field first.
     kept : callable, optional
-        Called with the outcome in place of showing it, and returns what went wrong with that, if
-        anything: set when objects were accepted before their masks were there. Such a job is
-        never dropped for a newer one.
+        Called with the outcome instead of showing it; returns an error, if any. Set when objects
+        are accepted before their masks are predicted. Such a job is never replaced by a newer one.
     """
 
     generation: int
@@ -156,16 +158,16 @@ class Job:
 
     @property
     def cancelled(self) -> bool:
-        """Whether nobody wants the answer any more."""
+        """Whether the result is no longer needed."""
         return self._cancelled.is_set()
 
     @property
     def abandoned(self) -> bool:
-        """Whether nobody wants the features either."""
+        """Whether the features are no longer needed either."""
         return self._abandoned.is_set()
 
     def cancel(self, *, abandon: bool = False) -> None:
-        """Drop the answer; stop at once if the features are of no use either."""
+        """Cancel the request; with `abandon`, stop encoding at once as well."""
         self._cancelled.set()
         if abandon:
             self._abandoned.set()
@@ -173,10 +175,10 @@ class Job:
 
 @dataclass(frozen=True, eq=False)
 class _Running:
-    """A job on its thread, as `Control` sees it."""
+    """The `Control` of a running job."""
 
     job: Job
-    tell: Report
+    send: Report
 
     @property
     def cancelled(self) -> bool:
@@ -187,11 +189,11 @@ class _Running:
         return self.job.abandoned
 
     def report(self, stage: str, fraction: float | None = None) -> None:
-        self.tell(stage, fraction)
+        self.send(stage, fraction)
 
 
 def work(job: Job, model: ModelHandle, cache: EmbeddingCache, report: Report) -> Outcome:
-    """Do a job on whatever thread this is called from; never raises."""
+    """Run a job on the calling thread; never raises."""
     predictor: Predictor | None = None
     control = _Running(job, report)
     try:
@@ -211,7 +213,7 @@ def work(job: Job, model: ModelHandle, cache: EmbeddingCache, report: Report) ->
 
 
 class JobQueue:
-    """Latest wins: one job runs, at most one plain job waits, accepted ones wait in order."""
+    """One job runs; at most one plain job waits, the newest; accepted ones wait in order."""
 
     def __init__(self, start: Callable[[Job], None]) -> None:
         self._start = start
@@ -220,49 +222,49 @@ class JobQueue:
 
     @property
     def busy(self) -> bool:
-        """Whether anything runs or waits that somebody asked for."""
+        """Whether a job runs or waits, other than one encoding ahead."""
         ahead = self.running is not None and self.running.ahead is not None
         return bool(self._waiting) or (self.running is not None and not ahead)
 
     @property
     def newest(self) -> Job | None:
-        """The request whose answer will be shown, if it is still to come."""
+        """The request whose result will be shown, if it is pending."""
         jobs = [*([self.running] if self.running else []), *self._waiting]
         last = jobs[-1] if jobs else None
         return last if last and not last.cancelled and last.kept is None else None
 
     def add(self, job: Job) -> None:
-        """Put a job in; it replaces plain ones that came before."""
+        """Add a job; it replaces earlier plain ones."""
         self.cancel_plain()
         self._waiting.append(job)
         self.advance()
 
     def cancel_plain(self, *, abandon: bool = False) -> None:
-        """Drop every job that was not accepted."""
+        """Cancel every job that was not accepted."""
         self._waiting = deque(job for job in self._waiting if job.kept is not None)
         if self.running is not None and self.running.kept is None:
             self.running.cancel(abandon=abandon)
 
     def stop_ahead(self, wanted: FieldOfView | None) -> None:
-        """Stop encoding ahead, unless it is the field that is wanted now."""
+        """Stop encoding ahead, unless it is the field that is needed now."""
         running = self.running
         if running is not None and running.ahead is not None and running.ahead != wanted:
             running.cancel(abandon=True)
 
     def cancel(self, job: Job) -> None:
-        """Drop one job."""
+        """Cancel one job."""
         job.cancel()
         if job in self._waiting:
             self._waiting.remove(job)
 
     def cancel_all(self) -> None:
-        """Drop every job, accepted ones too."""
+        """Cancel every job, including accepted ones."""
         for job in (*self._waiting, *([self.running] if self.running else [])):
             job.cancel(abandon=True)
         self._waiting.clear()
 
     def finished(self) -> None:
-        """Note that the running job is done."""
+        """Mark the running job as done."""
         self.running = None
 
     def advance(self) -> None:

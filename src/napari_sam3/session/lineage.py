@@ -1,4 +1,4 @@
-"""Commands that say which label came from which: a division, a link, a link taken away."""
+"""Commands on lineage: link labels, unlink them, divide them."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ __all__ = ["Lineage"]
 
 
 class Lineage:
-    """The parents of labels. The labels may be any; who looks at time is the caller.
+    """The parents of labels. The order in time is the caller's concern.
 
     Parameters
     ----------
     changes : Changes
-        Takes the steps.
+        Records the steps.
     drafts : DraftsByPlane
-        Knows the current plane, whose label image is meant.
+        Current plane, whose label image is edited.
     history : History
-        Has the links and the objects.
+        Links and objects.
     """
 
     def __init__(self, changes: Changes, drafts: DraftsByPlane, history: History) -> None:
@@ -41,18 +41,18 @@ class Lineage:
         return self._history.links.within(source)
 
     def begin(self, source: Hashable, parents: Parents) -> None:
-        """Note the links that a label image came with. No step: nobody did it here."""
+        """Set the links that a label image was opened with; not a step."""
         self._history.links.begin(source, parents)
 
     def link(self, parent: int, child: int = 0, tail: Sequence[LabelTarget] = ()) -> int:
-        """Make a label the child of another one, its only parent. A step that can be undone.
+        """Make a label the child of another one, its only parent. Can be undone.
 
         Parameters
         ----------
         parent : int
             A label of the image of the current plane.
         child : int
-            Another one. With a tail it is a new id, the next free one if not given.
+            Another label. With a tail it is a new id, by default the next free one.
         tail : sequence of LabelTarget
             Planes on which pixels of the parent become the child's.
 
@@ -64,7 +64,7 @@ class Lineage:
         Raises
         ------
         TrackError
-            If a label is not there, or would be its own ancestor.
+            If a label does not exist, or would be its own ancestor.
         LabelError
             If there is no free id, or a plane of the tail does not have the parent.
         """
@@ -76,8 +76,8 @@ class Lineage:
         for label in (parent,) if tail else (parent, child):
             if label <= 0 or not labels.holds(label):
                 raise TrackError(
-                    f"track {label} has no pixels, so it cannot be linked. Expected a label of "
-                    "these labels. Choose one that is there"
+                    f"track without pixels cannot be linked: {label}. Expected a label in these "
+                    "labels. Choose an existing one."
                 )
         check_circle(self.parents_in(labels.source) | {child: (parent,)})
         masks = [mask_of_label(target, parent) for target in tail]
@@ -99,7 +99,7 @@ class Lineage:
         return child
 
     def unlink(self, child: int) -> None:
-        """Take the parents of a label away, if it has any. A step that can be undone."""
+        """Remove the parents of a label, if it has any. Can be undone."""
         plane = self._drafts.need_plane()
         edit = self._history.links.edit(plane.labels.source, child, ())
         if edit is None:
@@ -117,7 +117,7 @@ class Lineage:
         tail: Sequence[LabelTarget] = (),
         moved: Sequence[int] = (),
     ) -> tuple[int, ...]:
-        """Enter a division: both daughters get ids of their own, and the parent ends. One step.
+        """Divide a label: both daughters get ids of their own, and the parent ends. One step.
 
         Parameters
         ----------
@@ -126,10 +126,10 @@ class Lineage:
         daughter : int, optional
             A label that becomes its child.
         tail : sequence of LabelTarget
-            Planes from the division on that have the parent's label: there it is the other
-            daughter, which gets an id of its own.
+            Planes from the division on with the parent's label, which become the second
+            daughter with a new id.
         moved : sequence of int
-            Children of the parent that come from that daughter.
+            Children of the parent that belong to that daughter.
 
         Returns
         -------
@@ -155,7 +155,7 @@ class Lineage:
     def _rename(
         self, step: Step, target: LabelTarget, mask: PlaneMask, parent: int, child: int
     ) -> None:
-        """Give the pixels of the parent on a plane, and what is known of them, to the child."""
+        """Give the pixels and the object of the parent on a plane to the child."""
         values = target.read(mask.region)
         values[mask.crop] = child
         edit = LabelEdit.between(target, mask.region, values)

@@ -1,4 +1,4 @@
-"""Which label came from which, in each label image."""
+"""Parents of labels, by label image."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class LinkEdit:
     Parameters
     ----------
     links : dict
-        The parents of all labels of the image that have any; changed in place.
+        Parents of all labels of the image that have any; changed in place.
     child : int
-        Whose parents change.
+        Label whose parents change.
     before, after : tuple of int
         Its parents; empty for none.
     """
@@ -31,19 +31,19 @@ class LinkEdit:
     after: tuple[int, ...]
 
     def apply(self) -> None:
-        """Do it, unless somebody else has changed the parents since."""
+        """Set the new parents, unless they were changed since."""
         self._replace(self.before, self.after)
 
     def revert(self) -> None:
-        """Take it back, unless somebody else has changed the parents since."""
+        """Restore the old parents, unless they were changed since."""
         self._replace(self.after, self.before)
 
     def writes(self) -> tuple[LabelWrite, ...]:
-        """Return no region: no pixel changes."""
+        """Return no region, since no pixel changes."""
         return ()
 
     def sides(self) -> tuple[tuple[LabelWrite, LabelWrite], ...]:
-        """Return no region: no pixel changes."""
+        """Return no region, since no pixel changes."""
         return ()
 
     def _replace(self, old: tuple[int, ...], new: tuple[int, ...]) -> None:
@@ -62,7 +62,7 @@ class Links:
         self._parents: dict[Hashable, dict[int, tuple[int, ...]]] = {}
 
     def clear(self) -> None:
-        """Forget all links."""
+        """Remove all links."""
         self._parents.clear()
 
     def within(self, source: Hashable) -> dict[int, tuple[int, ...]]:
@@ -70,12 +70,12 @@ class Links:
         return dict(self._parents.get(source, {}))
 
     def begin(self, source: Hashable, parents: Parents) -> None:
-        """Note the links that a label image came with, unless it has some already."""
+        """Set the links that a label image was opened with, unless it has some already."""
         if not self._parents.get(source):
             self._parents[source] = dict(parents)
 
     def edit(self, source: Hashable, child: int, parents: tuple[int, ...]) -> LinkEdit | None:
-        """Return the change that gives a label other parents; None if it has these already."""
+        """Return the change to other parents; None if the label has these already."""
         links = self._parents.setdefault(source, {})
         before = links.get(child, ())
         return None if before == parents else LinkEdit(links, child, before, parents)
@@ -83,5 +83,5 @@ class Links:
     def known_edit(
         self, source: Hashable, child: int, before: tuple[int, ...], after: tuple[int, ...]
     ) -> LinkEdit:
-        """Return a change that was made before, to be taken back or done again."""
+        """Return an earlier change, to undo or redo."""
         return LinkEdit(self._parents.setdefault(source, {}), child, before, after)

@@ -1,4 +1,4 @@
-"""Fields encoded before anybody asks for them, while there is nothing else to do."""
+"""Encode fields ahead of time while the model is idle."""
 
 from __future__ import annotations
 
@@ -24,37 +24,37 @@ if TYPE_CHECKING:
 
 __all__ = ["LookAhead"]
 
-# Fields of places further off, in sides of a field, are not encoded ahead.
+# Fields are encoded ahead up to this distance, in sides of a field.
 _NEAR_FIELDS = 3
-# Fields of an image to come: all of one of 1024 x 1024 px at the embedded model's input size.
+# Fields of each next image: all of a 1024 x 1024 px image at the embedded model's input size.
 _FIELDS_TO_COME = 16
 SLOW_ENCODING = 5.0  # seconds
-#: Stands for the key of a plane of an image that is not there yet.
+#: Key of the planes of images that are not open yet.
 _TO_COME = "to come"
 
 
 class LookAhead:
-    """Encodes the fields of a plane, and of its neighbours, that a click is likely to need.
+    """Encode the fields of a plane, and of its neighbours, that a click is likely to need.
 
     Parameters
     ----------
     options : SessionOptions
-        How many, and a pinned level.
+        Number of fields, and a pinned level.
     drafts : DraftsByPlane
-        Know the current plane.
+        Current plane.
     objects : ObjectRegistry
-        The next click is likely to be near the last object, and as large.
+        Accepted objects: the next click is likely to be near the last one.
     predictions : Predictions
-        Do the work.
+        Runs the requests.
 
     Attributes
     ----------
     neighbours : callable or None
-        Returns the images of the planes that are likely to be looked at next.
+        Returns the images of the planes that are likely to be shown next.
     to_come : callable or None
-        Returns the images that come after this one, such as the next of a series.
+        Returns the next images, such as those of a series.
     paused : bool
-        Encode nothing for now, because the thread has other things to do.
+        Whether to encode nothing, because the thread is needed for other work.
     """
 
     def __init__(
@@ -74,9 +74,9 @@ class LookAhead:
         self.paused = False
 
     def go_on(self, failed: bool = False) -> None:
-        """Encode the next field near where the user works, as long as nothing else is to do.
+        """Encode the next field near the last object, if nothing else runs.
 
-        Fields of the plane come first, then the same places on its neighbours.
+        Fields of the plane come first, then the same field on its neighbours.
         """
         plane, predictor = self._drafts.plane, self._predictions.predictor
         if plane is None or predictor is None or failed or not self._may_run():
@@ -102,13 +102,13 @@ class LookAhead:
         return False
 
     def _encode_to_come(self, predictor: Predictor) -> None:
-        """Encode a field of the images that come next, from the middle outwards."""
+        """Encode a field of the next images, from the middle outwards."""
         images = self.to_come() if self.to_come is not None else ()
         self._come = {pair for pair in self._come if pair[0] in images}
         for image in images:
-            # Nothing is written to these labels, so they cost no memory.
+            # These labels are never written to, so they take no memory.
             plane = Plane(_TO_COME, image, ArrayTarget(np.zeros(image.shape, np.uint8)))
-            # A model that takes seconds for a field is kept to the one in the middle.
+            # A slow model encodes only the field in the middle.
             limit = 1 if self._limit() == 1 else _FIELDS_TO_COME
             for field in self._near_fields(plane, predictor)[:limit]:
                 if (image, field) not in self._come:
@@ -124,12 +124,12 @@ class LookAhead:
 
     def _limit(self) -> int:
         """Return how many fields of a plane are encoded ahead."""
-        # A model that takes seconds for a field is kept to the one that is needed first.
+        # A slow model encodes only the field that is needed first.
         slow = (self._predictions.seconds_to_encode or 0) > SLOW_ENCODING
         return 1 if slow else self._options.look_ahead
 
     def _near_fields(self, plane: Plane, predictor: Predictor) -> list[FieldOfView]:
-        """Fields of the level at which a click would start, the nearest to the last one first."""
+        """Return fields at the level of the next click, nearest to the last object first."""
         height, width = plane.shape
         recent = [one.bbox for one in self._objects.all()[-1:] if one.plane == plane.key]
         y, x = (height - 1) / 2, (width - 1) / 2

@@ -1,4 +1,4 @@
-"""Accepted objects: which there are, which ids are used up, how large they usually are."""
+"""Registry of accepted objects: their ids, pixels and typical size."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from napari_sam3.labels.targets import LabelTarget
 
 __all__ = ["ObjectRegistry"]
 
-# The size of the last so many objects decides the level at which the next click starts.
+# Number of recent objects whose size decides the level of the next click.
 RECENT_OBJECTS = 20
 
-# So many ids are looked up in labels whose largest id is the last one of their dtype.
+# Number of ids to search for a free one when the dtype has no larger id.
 LOWEST_IDS = 255
 
 #: Label image, plane, id.
@@ -30,7 +30,7 @@ class ObjectRegistry:
 
     def __init__(self) -> None:
         self._objects: dict[ObjectKey, AcceptedObject] = {}
-        # The same by label image, and their ids by plane: asked for at every click.
+        # The same by label image, and ids by plane, since every click needs them.
         self._within: dict[Hashable, dict[ObjectKey, AcceptedObject]] = {}
         self._ids: dict[Hashable, dict[Hashable, set[int]]] = {}
         self._digests: dict[ObjectKey, bytes] = {}
@@ -38,14 +38,14 @@ class ObjectRegistry:
         self._forgotten: set[Hashable] = set()
 
     def clear(self) -> None:
-        """Forget all objects and ids."""
+        """Remove all objects and ids."""
         for known in (self._objects, self._within, self._ids):
             known.clear()
         self._digests.clear()
         self._highest.clear()
 
     def forget(self, source: Hashable) -> None:
-        """Forget the objects of a label image, except the recent ones, whose size still counts."""
+        """Remove the objects of a label image, except recent ones, whose size still counts."""
         self._forgotten.add(source)
         recent = set(list(self._objects)[-RECENT_OBJECTS:])
         for key in [key for key in self._objects if key[0] in self._forgotten]:
@@ -65,7 +65,7 @@ class ObjectRegistry:
         return tuple(self._within.get(source, {}).values())
 
     def ids_in(self, source: Hashable) -> Mapping[Hashable, Set[int]]:
-        """Return the ids of the objects in one label image by plane; not to be changed."""
+        """Return the ids of the objects in one label image by plane, read-only."""
         return self._ids.get(source, {})
 
     def find(self, labels: LabelTarget, label: int) -> AcceptedObject | None:
@@ -73,16 +73,16 @@ class ObjectRegistry:
         return self._objects.get((labels.source, labels.key, label))
 
     def find_all(self, labels: LabelTarget, ids: Iterable[int]) -> list[AcceptedObject]:
-        """Return the objects with these labels on a plane, as far as they were accepted here."""
+        """Return the objects with these labels on a plane that were accepted here."""
         found = (self.find(labels, label) for label in dict.fromkeys(ids))
         return [one for one in found if one is not None]
 
     def is_as_written(self, labels: LabelTarget, label: int, mask: PlaneMask) -> bool:
-        """Whether an object's pixels are the ones that were written."""
+        """Whether an object still has the pixels that were written."""
         return self._digests.get((labels.source, labels.key, label)) == _digest(mask)
 
     def add(self, source: Hashable, accepted: AcceptedObject, mask: PlaneMask | None) -> None:
-        """Add an object; one without a mask has other pixels than its prompts stand for."""
+        """Add an object; without a mask, its pixels differ from those its prompts predict."""
         self._put(source, accepted)
         key = source, accepted.plane, accepted.id
         self._digests[key] = b"" if mask is None else _digest(mask)
@@ -93,7 +93,7 @@ class ObjectRegistry:
         self._ids.setdefault(source, {}).setdefault(accepted.plane, set()).add(accepted.id)
 
     def remove(self, source: Hashable, accepted: AcceptedObject) -> None:
-        """Remove an object, if it is there."""
+        """Remove an object, if it exists."""
         key = source, accepted.plane, accepted.id
         if self._objects.pop(key, None) is not None:
             del self._within[source][key]
@@ -102,14 +102,14 @@ class ObjectRegistry:
     def swap(
         self, source: Hashable, gone: Iterable[AcceptedObject], back: Iterable[AcceptedObject]
     ) -> None:
-        """Remove objects and bring earlier ones back, whose pixels are known."""
+        """Remove objects and restore earlier ones, whose pixels are known."""
         for accepted in gone:
             self.remove(source, accepted)
         for accepted in back:
             self._put(source, accepted)
 
     def typical_size(self) -> float | None:
-        """Return the median of the recent objects' longer sides in px, if there are any."""
+        """Return the median longer side of recent objects in px; None without any."""
         recent = [one.bbox for one in islice(reversed(self._objects.values()), RECENT_OBJECTS)]
         if not recent:
             return None
@@ -118,13 +118,13 @@ class ObjectRegistry:
     # --------------------------------------------------------------------- ids
 
     def highest(self, labels: LabelTarget) -> int:
-        """Return the largest id that was ever seen in the labels or given there."""
+        """Return the largest id that was ever found in the labels or assigned."""
         return max(self._highest.get(labels.source, 0), labels.maximum())
 
     def free_id(self, labels: LabelTarget) -> int:
-        """Return an id above every one seen in the labels so far, undone ones included.
+        """Return an id above all ids used so far, including undone ones.
 
-        Where the dtype ends there, as in a mask of 255, it is the first of the lowest that is free.
+        If the dtype has none, as for labels of 255 in uint8, return the lowest free id.
         """
         label, limit = self.highest(labels) + 1, int(np.iinfo(labels.dtype).max)
         if label <= limit:
@@ -134,15 +134,15 @@ class ObjectRegistry:
         return next((one for one in lowest if not labels.holds(one)), label)
 
     def ids_used(self) -> dict[Hashable, int]:
-        """Return the largest id that was given in each label image."""
+        """Return the largest assigned id of each label image."""
         return dict(self._highest)
 
     def reset_ids(self, used: dict[Hashable, int]) -> None:
-        """Make ids free again that were given since `ids_used`."""
+        """Free the ids that were assigned since `ids_used`."""
         self._highest = dict(used)
 
     def use_up(self, labels: LabelTarget, label: int) -> None:
-        """Note that an id was given, and all below it."""
+        """Mark an id, and all below it, as assigned."""
         self._highest[labels.source] = max(self._highest.get(labels.source, 0), label)
 
 

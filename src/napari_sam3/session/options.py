@@ -1,4 +1,4 @@
-"""The options of a session as one model that tells of every change."""
+"""The options of a session, as an evented dataclass."""
 
 from __future__ import annotations
 
@@ -29,35 +29,34 @@ class OptionSignals(Protocol):
 
 @dataclass
 class SessionOptions:
-    """What a user chooses about labelling; scripts, panel and settings set it alike.
+    """Options of labelling, set by scripts, the panel and settings.
 
     Parameters
     ----------
     mode : {"one", "many"}
-        Whether there is one object not yet accepted at a time, or as many as there are boxes and
-        foreground clicks.
+        One draft at a time, or one per box and foreground click.
     policy : {"keep", "overwrite", "inside"}
-        Whether pixels of other labels are left alone or taken over on accepting, or only
-        background inside the drawn box or outline is written.
+        Whether accepting keeps or overwrites pixels of other labels, or writes only to background
+        inside the drawn box or outline.
     level : int, optional
-        Pyramid level of fields, where it is not to follow prompts and object size.
+        Pinned pyramid level of fields; by default it follows prompts and object size.
     category : str
-        Class of the objects accepted from now on; empty for none.
+        Class of the next accepted objects; empty for none.
     look_ahead : int
-        Fields of a plane to encode before they are asked for, when there is nothing else to do.
+        Number of fields of a plane to encode ahead of time.
 
     Attributes
     ----------
     events : OptionSignals
-        Tell of each option that changed, so that ``options.events.policy.connect(...)`` is told.
+        One signal per option, as in ``options.events.policy.connect(...)``.
 
     Raises
     ------
     sam3.errors.ConfigError
-        If a mode or policy is set that there is not; the option stays as it was.
+        If a mode or policy is unknown; the option is unchanged.
     """
 
-    # A group of psygnal has any attribute for mypy; these are the ones that it has.
+    # To mypy, a psygnal group has any attribute; these are the real ones.
     if TYPE_CHECKING:
         events: ClassVar[OptionSignals]
     else:
@@ -70,10 +69,11 @@ class SessionOptions:
     look_ahead: int = 0
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Refuse what is no choice."""
+        """Set an option, or raise ConfigError for an unknown choice."""
         choices = _CHOICES.get(name)
         if choices is not None and value not in choices:
             raise ConfigError(
-                f"no such {name}: {value!r}. Expected one of {', '.join(map(repr, choices))}"
+                f"unknown {name}: {value!r}. Expected one of {', '.join(map(repr, choices))}. "
+                "Choose one."
             )
         super().__setattr__(name, value)

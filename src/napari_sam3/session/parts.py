@@ -1,16 +1,16 @@
-"""The parts of a session, put together.
+"""Assembly of the parts of a session.
 
     options, events
-        drafts    objects made now, by plane
-        objects   accepted objects         history   steps done and undone
-            predictions   ask the model    look_ahead   while it is idle
-                changes   take steps, undo and redo them
+        drafts    prompts and masks by plane
+        objects   accepted objects         history   the undo stack
+            predictions   run the model    look_ahead   encode while it is idle
+                changes   record steps, undo and redo them
                     prompting, accepting, curating, batch   the commands
-                        candidates   what was found, until it is written by batch
-                            finding   searches of a plane
-                        propagating   objects followed to other planes
+                        candidates   found objects, until batch writes them
+                            finding   search a plane for objects
+                        propagating   propagate objects to other planes
 
-A part is handed those above it, and knows none of those below it.
+A part receives those above it, and does not know those below it.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ __all__ = ["SessionParts"]
 
 @dataclass(frozen=True, eq=False)
 class SessionParts:
-    """What a session has; each part is documented by its class."""
+    """The parts of a session; each is documented in its class."""
 
     options: SessionOptions
     events: SessionEvents
@@ -78,7 +78,7 @@ class SessionParts:
         cache: EmbeddingCache,
         options: SessionOptions,
     ) -> SessionParts:
-        """Make all parts, each from those it needs."""
+        """Create all parts."""
         events = SessionEvents()
         drafts = DraftsByPlane(options, events)
         objects = ObjectRegistry()
@@ -118,7 +118,7 @@ class SessionParts:
         return cls(options, events, drafts, objects, history, *asking, *more)
 
     def close(self) -> None:
-        """Drop all work and features. No event is sent any more."""
+        """Cancel all work and drop the features. No more events are emitted."""
         self.finding.clear()
         self.propagating.cancel()
         self.predictions.close()

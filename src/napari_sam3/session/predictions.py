@@ -1,4 +1,4 @@
-"""How a session asks its model: requests, answers and progress."""
+"""Requests to the model of a session, their results and progress."""
 
 from __future__ import annotations
 
@@ -30,36 +30,40 @@ __all__ = ["IDLE", "Predictions"]
 logger = logging.getLogger(__name__)
 
 IDLE = "idle"
+NO_MODEL = (
+    "no model is set: None. Expected a model to predict with. Choose one, or call set_predictor "
+    "first."
+)
 
 
 class Predictions:
-    """Asks the model for the masks of drafts, one request after the other.
+    """Predict the masks of drafts, one request at a time.
 
     Parameters
     ----------
     model : Predictor or callable, optional
-        The model, or what loads it.
+        The model, or a function that loads it.
     submit : Submit
-        Runs the work.
+        Runs the requests.
     cache : EmbeddingCache
-        Features of fields already encoded.
+        Features of encoded fields.
     options : SessionOptions
-        A pinned level.
+        Pinned level.
     events : SessionEvents
-        Told of progress and failures.
+        Emits progress and failures.
     drafts : DraftsByPlane
-        Get the masks.
+        Drafts to predict; store the masks.
     objects : ObjectRegistry
-        The size of accepted objects decides the level of a click.
+        Accepted objects, whose size decides the level of a click.
 
     Attributes
     ----------
     queue : JobQueue
-        Requests that run and wait.
+        Running and waiting requests.
     seconds_to_encode : float or None
-        How long a field took the last time.
+        Duration of the last encoding.
     when_idle : callable
-        Called with whether the last request failed, once nothing runs or waits any more.
+        Called with whether the last request failed, once the queue is empty.
     """
 
     def __init__(
@@ -98,15 +102,21 @@ class Predictions:
         """The predictor, once it is loaded."""
         return None if self._model is None else self._model.predictor
 
+    def need_model(self) -> ModelHandle:
+        """Return the model, or raise Sam3Error."""
+        if self._model is None:
+            raise Sam3Error(NO_MODEL)
+        return self._model
+
     def use(self, model: Predictor | Loader | None) -> None:
-        """Use another model; masks of the one before are forgotten."""
+        """Change the model; masks of the old one are dropped."""
         self.queue.cancel_plain(abandon=True)
         self._model = None if model is None else ModelHandle.of(model)
         self._drafts.forget_masks()
-        self._drafts.tell_masks()
+        self._drafts.emit_masks()
 
     def load(self) -> bool:
-        """Begin to load the model, if it is not loaded and nothing else runs; whether it began."""
+        """Start loading the model if it is not loaded and idle; whether loading started."""
         if self._model is None or self.predictor is not None or self.busy:
             return False
         self.queue.add(Job(self._generation, self._drafts.plane))
@@ -116,7 +126,7 @@ class Predictions:
 
     @property
     def stage(self) -> str:
-        """What is going on: "idle", "loading model", "encoding" or "predicting"."""
+        """Current stage: "idle", "loading model", "encoding" or "predicting"."""
         return self._stage
 
     @property
@@ -130,54 +140,51 @@ class Predictions:
         Returns
         -------
         ObjectPrediction or None
-            The current draft's mask if it was predicted at once; None if it is still to come, or
-            if there are no prompts, which clears the mask.
+            The current draft's mask if it was predicted at once; None if it is pending, or if
+            there are no prompts.
 
         Raises
         ------
         sam3.errors.PromptError
             If there are only background clicks.
         sam3.errors.Sam3Error
-            If there is no image or model; with the default `submit`, whatever went wrong.
+            If there is no image or model; with the default `submit`, any error of the prediction.
         """
         plane, draft_set = self._drafts.need_plane(), self._drafts.here
         wanted = self._drafts.without_mask(draft_set)
         job = None
         if wanted:
-            if self._model is None:
-                raise Sam3Error("no model is set; choose one, or call set_predictor first")
+            self.need_model()
             job = self._request(plane, wanted)
         else:
             self.stop()
-        # Shown before the answer is there: drafts as they are now may have no mask any more.
-        self._drafts.tell_masks()
+        # Emitted before the result arrives, since changed drafts have lost their masks.
+        self._drafts.emit_masks()
         if job is not None and job.error is not None:
             raise job.error
         draft = draft_set.draft
         if draft is not None and not draft.has_target:
             raise PromptError(
-                f"background clicks alone ({len(draft.prompts.points)} so far) do not say where "
-                "the object is; add a foreground click (left button) or a box"
+                f"the draft has background clicks only: {len(draft.prompts.points)}. Expected a "
+                "foreground click or a box as well. Add one (left button)."
             )
         return self._drafts.current_mask
 
     def answer_now(self, question: Question) -> tuple[ObjectPrediction, ...]:
-        """Answer a question on this thread, whatever `submit` does."""
-        if self._model is None:
-            raise Sam3Error("no model is set; choose one, or call set_predictor first")
+        """Predict on this thread, without `submit`."""
         job = Job(self._generation, self._drafts.plane, question)
-        outcome = work(job, self._model, self.cache, _ignore)
+        outcome = work(job, self.need_model(), self.cache, _ignore)
         if outcome.error is not None:
             raise outcome.error
-        assert outcome.predictions is not None, "nobody cancelled it"
+        assert outcome.predictions is not None, "not cancelled"
         return outcome.predictions
 
     def encode_ahead(self, plane: Plane, field: FieldOfView, *, first: bool) -> None:
-        """Request the features of a field before anybody needs them."""
+        """Encode a field ahead of time."""
         self.queue.add(Job(self._generation, plane, ahead=field, first=first))
 
     def awaited(self, draft_set: DraftSet) -> Job | None:
-        """Return the request that will give all drafts their masks, if it is on its way."""
+        """Return the pending request that covers all drafts without a mask, if any."""
         job = self.queue.newest
         if job is None or job.question is None:
             return None
@@ -189,18 +196,18 @@ class Predictions:
         return job if covered else None
 
     def stop(self, *, abandon: bool = False) -> None:
-        """Drop every request but those whose masks were accepted."""
+        """Cancel every request except those whose masks were accepted."""
         self.queue.cancel_plain(abandon=abandon)
-        # An answer still on its way belongs to something that is no longer there.
+        # The result of a running request is outdated.
         self._generation += 1
 
     def cancel_all(self) -> None:
-        """Drop every request."""
+        """Cancel every request."""
         self.queue.cancel_all()
         self._generation += 1
 
     def close(self) -> None:
-        """Drop all work and features. No event is sent any more."""
+        """Cancel all work and drop the features. No more events are emitted."""
         self._closed = True
         self.queue.cancel_all()
         self.cache.clear()
@@ -208,7 +215,7 @@ class Predictions:
     # ------------------------------------------------------------------ inside
 
     def _request(self, plane: Plane, drafts: tuple[Draft, ...]) -> Job:
-        """Request the masks of drafts; a later request replaces this one."""
+        """Request the masks of drafts, replacing earlier requests."""
         self._generation += 1
         question = Question(plane.image, drafts, self._drafts.known_masks, self._options.level)
         job = Job(self._generation, plane, question)
@@ -227,15 +234,15 @@ class Predictions:
         model, cache = self._model, self.cache
         self._started = time.monotonic()
         if model is None:
-            self._finish(job, Outcome(error=Sam3Error("no model is set; choose one")))
+            self._finish(job, Outcome(error=Sam3Error(NO_MODEL)))
             return
         ready = self.predictor is not None
         if not ready:
-            # Before the work gets to say so itself, it has to import torch.
+            # The work itself reports only after torch is imported.
             self._report("loading model", None)
         if job.question is not None:
-            # Only now: objects accepted ahead of this one have been written by now, so that the
-            # same clicks give the same masks however fast they come.
+            # Set only now, when earlier objects are written, so that masks do not depend on the
+            # speed of clicking.
             job.question = replace(job.question, typical_size=self._objects.typical_size())
         wait_for_it = self._submit(
             lambda report: work(job, model, cache, report),
@@ -243,8 +250,8 @@ class Predictions:
             self._report if job.ahead is None else partial(self._report_ahead, job),
         )
         if wait_for_it is not None and ready and job.question is not None:
-            # Clicks on what is encoded are answered so soon that the click and its mask are drawn
-            # together, once; drawing the click meanwhile would make the mask wait for that.
+            # With cached features the mask arrives so soon that click and mask are drawn
+            # together; drawing the click first would delay the mask.
             wait_for_it()
 
     def _finish(self, job: Job, outcome: Outcome) -> None:
@@ -271,7 +278,7 @@ class Predictions:
             job.error = job.kept(outcome)
         elif outcome.predictions is not None and job.generation == self._generation:
             self._drafts.keep_masks(outcome.predictions)
-            self._drafts.tell_masks()
+            self._drafts.emit_masks()
         if job.error is not None:
             logger.debug("prediction failed", exc_info=job.error)
             self._events.failed.emit(job.error)
@@ -293,7 +300,7 @@ class Predictions:
         self._events.progress_changed.emit(stage, fraction, seconds_left)
 
     def _report_ahead(self, job: Job, stage: str, fraction: float | None) -> None:
-        """Show that a plane is made ready, and what a click waits for, and nothing else."""
+        """Report encoding ahead only for the first field, or while a request waits for it."""
         if self.queue.busy or job.first:
             self._report(stage, fraction)
 
@@ -304,8 +311,8 @@ class Predictions:
 
 
 def _do_nothing(_failed: bool) -> None:
-    """Be idle."""
+    """Do nothing when idle."""
 
 
 def _ignore(_stage: str, _fraction: float | None) -> None:
-    """Hear of work that nobody waits for."""
+    """Ignore progress."""

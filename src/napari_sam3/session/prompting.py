@@ -1,4 +1,4 @@
-"""Prompts of drafts: set, asked about and withdrawn."""
+"""Commands on the prompts of drafts."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ __all__ = ["Prompting"]
 
 
 class Prompting:
-    """Commands about the drafts of the current plane.
+    """Commands on the drafts of the current plane.
 
     Parameters
     ----------
     changes : Changes
-        Takes the steps.
+        Records the steps.
     drafts : DraftsByPlane
-        Get the prompts.
+        Drafts to change.
     predictions : Predictions
-        Are requested anew where a draft is withdrawn.
+        Predicts masks again after a draft is rejected.
     """
 
     def __init__(self, changes: Changes, drafts: DraftsByPlane, predictions: Predictions) -> None:
         self._changes, self._drafts, self._predictions = changes, drafts, predictions
 
     def set_prompts(self, prompts: PromptSet) -> None:
-        """Replace the prompts of the current draft. A step that can be undone.
+        """Replace the prompts of the current draft. Can be undone.
 
         Raises
         ------
@@ -50,13 +50,13 @@ class Prompting:
     def set_objects(
         self, objects: Mapping[int, PromptSet] | Iterable[PromptSet], current: int | None
     ) -> None:
-        """Replace the prompts of all drafts. A step that can be undone.
+        """Replace the prompts of all drafts. Can be undone.
 
         Parameters
         ----------
         objects : mapping from int to PromptSet, or iterable of PromptSet
-            Prompts by the numbers of the drafts (see `new_number`), or of new drafts. Labels
-            that were reopened stay drafts without prompts.
+            Prompts by number of the draft (see `new_number`), or of new drafts. Reopened labels
+            remain drafts even without prompts.
         current : int, optional
             Number of the draft that becomes the current one.
 
@@ -82,25 +82,28 @@ class Prompting:
         self._changes.change_drafts(replace(draft_set, current=current))
 
     def choose(self, index: int) -> None:
-        """Take another of the masks that the model offers for the current draft."""
+        """Choose another candidate mask of the current draft."""
         held, draft = self._drafts.current_mask, self._drafts.here.draft
         offered = len(held.candidates) if held is not None else 0
         if held is None or draft is None or not 0 <= index < offered:
-            raise PromptError(f"there is no mask {index}; the model offers {offered}, from 0")
+            raise PromptError(
+                f"invalid index of a candidate mask: {index}. Expected an index from 0 of "
+                f"{offered} masks. Choose one of these."
+            )
         if index == held.index:
             return
         chosen = draft.chosen(index)
         self._drafts.keep_masks((replace(held, draft=chosen, index=index),))
         self._drafts.put(self._drafts.key, self._drafts.here.with_draft(chosen))
-        self._drafts.tell_masks()
+        self._drafts.emit_masks()
 
     def reject(self) -> None:
-        """Withdraw the current draft."""
+        """Reject the current draft. Can be undone."""
         self._drafts.need_plane()
         self._predictions.stop()
         draft_set = self._drafts.here
         self._changes.change_drafts(draft_set.without(draft_set.current))
-        self._drafts.tell_masks()
+        self._drafts.emit_masks()
         if self._drafts.without_mask(self._drafts.here):
             self._predictions.predict()
 

@@ -1,4 +1,4 @@
-"""Propagated masks written into labels: all planes of a run are one step of undo."""
+"""Write propagated masks into labels; all planes of a run are one undo step."""
 
 from __future__ import annotations
 
@@ -29,35 +29,35 @@ if TYPE_CHECKING:
 
 __all__ = ["PropagatedWrites"]
 
-# Labels of this many px are written in one go; objects far apart on larger planes, each alone.
+# Regions up to this many px are written at once; objects in larger ones are written one by one.
 _MOST_PIXELS = 1 << 22
 
 
 @dataclass(eq=False)
 class PropagatedWrites:
-    """Writes what a run finds, plane by plane.
+    """Write the masks of a run, plane by plane.
 
     Parameters
     ----------
     changes : Changes
-        Takes the steps.
+        Records the steps.
     drafts : DraftsByPlane
-        Give numbers for the objects.
+        Numbers of drafts.
     history : History
-        Notes objects and steps.
+        Registry of objects and the undo stack.
     followed : mapping of int to FollowedObject
-        What is propagated, by label.
+        Propagated objects, by label.
     policy : {"keep", "overwrite", "inside"}
-        What is done about pixels of other labels; inside leaves them alone, too.
+        Write policy for pixels of other labels; "inside" keeps them, too.
     origin : hashable
-        Key of the plane that was shown.
+        Key of the plane on which the user acted.
 
     Attributes
     ----------
     planes : set of int
-        Planes on which something was found.
+        Planes with a propagated mask.
     labels : set of int
-        Labels that were found anywhere.
+        Labels with a propagated mask.
     """
 
     changes: Changes
@@ -72,12 +72,12 @@ class PropagatedWrites:
     _operations: list[Operation] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
-        """Begin behind what was done until now."""
+        """Insert the steps of the run behind the last step."""
         self._last = self.history.done[-1] if self.history.done else None
 
     def holds(self, operation: Operation) -> bool:
-        """Whether an operation is one of this run."""
-        return any(one is operation for one in self._operations)
+        """Whether an operation belongs to this run."""
+        return any(known is operation for known in self._operations)
 
     def write(
         self,
@@ -87,15 +87,14 @@ class PropagatedWrites:
         predictor: Predictor,
         rendering: Rendering,
     ) -> None:
-        """Write what was found on a plane, in the place of what was found there before.
+        """Write the masks of a plane, replacing earlier propagated ones.
 
-        Pixels that a person gave to an object stay: where it was shown, and where it has pixels
-        of which nothing is known.
+        Pixels that the user gave to an object stay: prompted masks, and pixels of unknown origin.
 
         Raises
         ------
         LabelError
-            If the labels are gone.
+            If the labels were deleted.
         """
         found = {one.object_id: one for one in masks if not one.prompted}
         news = {label: one.mask for label, one in found.items()}
@@ -124,7 +123,7 @@ class PropagatedWrites:
             known = [self.followed[label].found.pop(plane, None) for label in written]
             self.history.exchange(step, [one for one in known if one is not None], accepted)
             objects = tuple(one for one, _ in accepted)
-            # What is found again just as it was before is noted as well, with the time.
+            # Unchanged masks are recorded as well, with their new time.
             writes = step.writes() or tuple(_as_is(target, mask) for mask in written.values())
             packed = tuple(PackedWrite.of(write) for write in writes)
             step.operation = Operation(
@@ -134,7 +133,7 @@ class PropagatedWrites:
         self.clear(plane, target, news.keys() - written.keys())
 
     def clear(self, plane: int, target: LabelTarget, labels: Iterable[int]) -> None:
-        """Take away what was found of objects on a plane before; raises LabelError."""
+        """Erase propagated masks of objects on a plane; raises LabelError."""
         for label in labels:
             known = self.followed[label].found.pop(plane, None)
             old = None if known is None else mask_now(target, label, known)
@@ -153,7 +152,7 @@ class PropagatedWrites:
     def _paint(
         self, step: Step, plane: int, target: LabelTarget, news: Mapping[int, PlaneMask]
     ) -> dict[int, PlaneMask]:
-        """Write masks, and return what of them is to be seen."""
+        """Write masks, and return the visible part of each."""
         olds = {
             label: old
             for label in news
@@ -186,7 +185,7 @@ class PropagatedWrites:
         for label in news.keys() & olds.keys():
             values[olds[label].within(region) & (values == label)] = 0
         for label, mask in news.items():
-            if (values == label).any():  # a person's pixels
+            if (values == label).any():  # pixels of the user
                 continue
             free = mask.within(region)
             taken = np.isin(values, list(written)) if self.policy == "overwrite" else values != 0
@@ -195,7 +194,7 @@ class PropagatedWrites:
                 values[free] = label
                 written[label] = PlaneMask.from_array(free, region[0].start, region[1].start)
         kept = [label for label in news.keys() & olds.keys() if label not in written]
-        for label in kept:  # taken away later, as a step that says so
+        for label in kept:  # erased later, in a step of its own
             values[olds[label].within(region) & (before == label)] = label
         edit = LabelEdit.between(target, region, values, before)
         if edit is not None:
@@ -210,8 +209,8 @@ class PropagatedWrites:
     def _finish(self, step: Step) -> None:
         assert step.operation is not None
         self._operations.append(step.operation)
-        # Behind the run's own steps, so that undo takes them back as one whatever was done since.
-        # Pixels that were taken from objects of the meantime come back in the order they went.
+        # Behind the steps of the run, so that undo reverts them as one, except with "overwrite":
+        # there, pixels taken from newer objects must be restored in reverse order of writing.
         behind = None if self.policy == "overwrite" else self._last
         self.changes.finish(step, more=True, behind=behind)
         self._last = step

@@ -1,4 +1,4 @@
-"""Propagate objects of the plane through a stack: found on a thread, written plane by plane."""
+"""Propagate objects through a stack: predicted on a worker thread, written plane by plane."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .look_ahead import LookAhead
 from .options import SessionOptions
 from .predictions import IDLE, Predictions
 from .propagated_writes import PropagatedWrites
-from .propagation_asked import PropagationAsked
+from .propagation_request import PropagationRequest
 from .propagation_run import PropagationResult, PropagationRun
 from .stacks import PlaneStack
 
@@ -34,44 +34,44 @@ __all__ = ["Propagating", "PropagationResult"]
 
 
 class Propagating:
-    """Propagate objects from the plane of a session to the planes above and below, or in time.
+    """Propagate objects from the current plane to the other planes of a stack, in z or time.
 
     Parameters
     ----------
     options : SessionOptions
-        Policy of overlaps.
+        Write policy.
     submit : Submit
-        Runs the model, one plane after the other, so that clicks are answered in between.
+        Runs the model, one plane at a time, so that clicks are predicted in between.
     cache : EmbeddingCache
-        Features of fields already encoded.
+        Features of encoded fields.
     events : SessionEvents
-        Tell of accepted objects and of undo, and are told when everything is written.
+        Emits accepted objects, undo, and the end of writing.
     drafts : DraftsByPlane
-        Give the plane and the objects not yet accepted.
+        Current plane and its drafts.
     history : History
-        Knows the objects of labels, and notes new ones.
+        Registry of objects and the undo stack.
     predictions : Predictions
-        Give the model.
+        Holds the model.
     look_ahead : LookAhead
-        Paused meanwhile.
+        Paused during a run.
     changes : Changes
-        Takes the steps.
+        Records the steps.
     accepting : Accepting
         Accepts the drafts of the plane.
 
     Attributes
     ----------
     stack_of : callable, optional
-        Called with an axis, or None for the one that is usual; returns the planes along it. A
-        binding sets it.
+        Called with an axis, or None for the default one; returns the planes along it. Set by a
+        binding.
     changed : Signal
         After a run began or ended.
     progress : Signal
-        (share of the planes passed, 0 to 1; index of the plane) during a run.
+        (fraction of planes done, 0 to 1; index of the plane) during a run.
     ended : Signal
         (PropagationResult) after a run.
     failed : Signal
-        (exception) after a run that went wrong; what was found until then is in the labels.
+        (exception) after a run that failed; masks found until then are in the labels.
     """
 
     changed = Signal()
@@ -98,7 +98,7 @@ class Propagating:
         self._look_ahead, self._changes, self._accepting = look_ahead, changes, accepting
         self.stack_of: Callable[[int | None], PlaneStack] | None = None
         self._run: PropagationRun | None = None
-        self._asked: PropagationAsked | None = None
+        self._request: PropagationRequest | None = None
         self._accepted: list[AcceptedObject] = []
         self._advancing = self._again = False
         events.accepted.connect(self._on_accepted)
@@ -109,14 +109,14 @@ class Propagating:
 
     @property
     def running(self) -> bool:
-        """Whether objects are propagated, or will be once they are accepted."""
-        return self._run is not None or self._asked is not None
+        """Whether a run is active, or waits for objects to be accepted."""
+        return self._run is not None or self._request is not None
 
     @property
     def remembers(self) -> bool | None:
         """Whether the model has a memory; None while it is not loaded.
 
-        Without one each plane is found from the mask on the plane before.
+        Without one, each plane is predicted from the mask on the previous plane.
         """
         predictor = self._predictions.predictor
         if predictor is None:
@@ -135,90 +135,91 @@ class Propagating:
         gap: int = 0,
         rules: EndRules | None = None,
     ) -> PropagationResult | None:
-        """Find objects of the plane on the other planes of a stack, as far as they go.
+        """Propagate objects of the plane to the other planes of a stack.
 
-        An object keeps its label. Planes on which a person showed it stay as they are: each of the
-        others is found from the nearest of them, and where objects were propagated before, only
-        what depends on a new or corrected mask is found again. What was found is written plane by
-        plane, under the policy of overlaps, and is one step of undo.
+        An object keeps its label. Planes with a mask made by the user do not change. The others are
+        predicted from the nearest of these; of objects that were propagated before, only planes
+        that depend on a new or corrected mask. Masks are written plane by plane, under the write
+        policy, as one undo step.
 
         Parameters
         ----------
         labels : iterable of int, optional
-            By default the drafts of the plane, which are accepted first; without any, the objects
-            accepted on the plane; without any of these either, all labels on the plane.
+            By default the drafts of the plane, which are accepted first; otherwise the objects
+            accepted on the plane; otherwise all labels on the plane.
         stack : PlaneStack, optional
-            The planes, that of the session among them; by default those of the viewer along `axis`.
+            The planes, including the current one; by default those of the viewer along `axis`.
         axis : int, optional
             Axis of the image in a viewer.
         direction : {"forward", "backward", "both"}
             Towards the last plane, the first, or both.
         gap : int
-            Planes in a row without the object that are bridged, as for a blink in a time series.
+            Consecutive planes without the object to bridge, as for blinking in a time series.
         rules : EndRules, optional
-            Where objects end, in the place of `gap`.
+            Rules for where objects end, instead of `gap`.
 
         Returns
         -------
         PropagationResult or None
-            None if the work goes on elsewhere; see `ended`.
+            None if the run continues in the background; see `ended`.
 
         Raises
         ------
         NothingThereError
             If there is no object to propagate.
         sam3.errors.PromptError
-            If the plane is not in the stack, or an argument is wrong.
+            If the plane is not in the stack, or an argument is invalid.
         sam3.errors.Sam3Error
             If there is no plane, model or stack, or an object cannot be accepted; with the default
-            `submit`, whatever went wrong.
+            `submit`, any error of the run.
         """
         if self.running:
             raise PromptError(
-                "objects are being propagated already. Expected one run at a time. Wait, or stop "
+                "objects are already being propagated. Expected one run at a time. Wait, or stop "
                 "it."
             )
-        asked = self._ask(stack, axis, direction, rules, gap)
+        request = self._make_request(stack, axis, direction, rules, gap)
         self._accepted = []
         if labels is not None:
-            return self._start(asked, list(dict.fromkeys(int(label) for label in labels)))
+            return self._start(request, list(dict.fromkeys(int(label) for label in labels)))
         wanted = [draft for draft in self._drafts.here.drafts if draft.has_target]
         if not wanted:
-            return self._start(asked, asked.labels_here())
-        # As soon as their masks are there, they are accepted and propagated.
+            return self._start(request, request.labels_here())
+        # They are accepted and propagated as soon as their masks are predicted.
         reopened = tuple(draft.label for draft in wanted if draft.label is not None)
-        self._asked = replace(asked, reopened=reopened)
+        self._request = replace(request, reopened=reopened)
         try:
             self._accepting.accept()
         except BaseException:
-            self._asked = None
+            self._request = None
             raise
-        if any(step.key == asked.plane.key for step in self._history.awaiting):
+        if any(step.key == request.plane.key for step in self._history.awaiting):
             self.changed.emit()
             return None
         return self._start_accepted()
 
     def cancel(self) -> None:
-        """End the run; what was found until now stays, as one step of undo."""
-        asked, self._asked = self._asked, None
+        """Cancel the run; masks found so far stay, as one undo step."""
+        request, self._request = self._request, None
         if self._run is not None:
             self._finish(stopped=True)
-        elif asked is not None:
+        elif request is not None:
             self.changed.emit()
 
-    def _ask(
+    def _make_request(
         self,
         stack: PlaneStack | None,
         axis: int | None,
         direction: Direction,
         rules: EndRules | None,
         gap: int,
-    ) -> PropagationAsked:
+    ) -> PropagationRequest:
         plane = self._drafts.need_plane()
-        if self._predictions.model is None:
-            raise Sam3Error("no model is set; choose one, or call set_predictor first")
+        self._predictions.need_model()
         if gap < 0:
-            raise PromptError(f"the gap to bridge is {gap} planes. Expected 0 or more.")
+            raise PromptError(
+                f"invalid gap: {gap} planes. Expected 0 or more. Use 0 to bridge none."
+            )
         if stack is None and self.stack_of is None:
             raise PromptError(
                 "no stack: None given. Expected the planes to propagate through. Pass "
@@ -228,38 +229,38 @@ class Propagating:
             assert self.stack_of is not None
             stack = self.stack_of(axis)
         rules = rules or EndRules.calibrated(gap)
-        return PropagationAsked(stack, plane, direction, rules, self._history)
+        return PropagationRequest(stack, plane, direction, rules, self._history)
 
     # -------------------------------------------------------------------- run
 
     def _start_accepted(self) -> PropagationResult | None:
-        asked, self._asked = self._asked, None
-        assert asked is not None
-        labels = list(dict.fromkeys([*(one.id for one in self._accepted), *asked.reopened]))
+        request, self._request = self._request, None
+        assert request is not None
+        labels = list(dict.fromkeys([*(one.id for one in self._accepted), *request.reopened]))
         if not labels:
             self.changed.emit()
             return None
-        return self._start(asked, labels)
+        return self._start(request, labels)
 
-    def _start(self, asked: PropagationAsked, labels: Sequence[int]) -> PropagationResult | None:
-        plan = asked.plan(labels)
+    def _start(
+        self, request: PropagationRequest, labels: Sequence[int]
+    ) -> PropagationResult | None:
+        plan = request.plan(labels)
         writes = PropagatedWrites(
             self._changes,
             self._drafts,
             self._history,
             plan.followed,
             self._options.policy,
-            asked.plane.key,
+            request.plane.key,
         )
-        model = self._predictions.model
-        assert model is not None
         self._run = run = PropagationRun(
-            asked.stack,
+            request.stack,
             plan.prompts,
-            model,
+            self._predictions.need_model(),
             self._cache,
-            asked.direction,
-            asked.rules,
+            request.direction,
+            request.rules,
             plan.only,
             writes,
         )
@@ -271,7 +272,7 @@ class Propagating:
         return run.result
 
     def _advance(self, run: PropagationRun) -> None:
-        """Find the next plane; a loop where answers come at once, so that nothing is nested."""
+        """Predict the next plane; a loop, not a recursion, if `submit` runs at once."""
         self._again = True
         if self._advancing:
             return
@@ -300,7 +301,7 @@ class Propagating:
         try:
             if error is None:
                 run.write()
-        except Exception as refused:  # whatever the labels' owner raises
+        except Exception as refused:  # any error of the layer that owns the labels
             error = refused
         if error is not None:
             run.error = error
@@ -330,18 +331,18 @@ class Propagating:
     # --------------------------------------------------------------- listening
 
     def _on_accepted(self, accepted: AcceptedObject) -> None:
-        if self._asked is not None and accepted.plane == self._asked.plane.key:
+        if self._request is not None and accepted.plane == self._request.plane.key:
             self._accepted.append(accepted)
 
     def _on_stage(self, stage: str) -> None:
-        if stage == IDLE and self._asked is not None and not self._history.awaiting:
+        if stage == IDLE and self._request is not None and not self._history.awaiting:
             try:
                 self._start_accepted()
             except Sam3Error as error:
                 self.failed.emit(error)
 
     def _on_labels(self, change: LabelChange) -> None:
-        # Undo of what was found means that the rest is not wanted either.
+        # Undo of a propagated mask cancels the run.
         run = self._run
         if run is not None and change.direction == "undo" and run.writes.holds(change.operation):
             self._finish(stopped=True, undone=True)

@@ -1,4 +1,4 @@
-"""One run of propagation: found on whatever thread it runs, written on that of the session."""
+"""One run of propagation: predicted on a worker thread, written on that of the session."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ __all__ = ["PropagationResult", "PropagationRun"]
 
 @dataclass(frozen=True)
 class PropagationResult:
-    """What came of a run.
+    """The result of a run.
 
     Attributes
     ----------
     labels : tuple of int
-        Objects that were found on other planes.
+        Labels of objects that were found on other planes.
     planes : int
-        Planes on which something was found.
+        Number of planes with a propagated mask.
     stopped : bool
-        It was cancelled; what was found until then is in the labels.
+        Whether it was cancelled; masks found until then are in the labels.
     undone : bool
-        It was cancelled by undo, which took everything back.
+        Whether it was cancelled by undo, which reverted all masks.
     problem : PassedOverError, optional
-        Names the planes that could not be read.
+        Planes that could not be read.
     """
 
     labels: tuple[int, ...] = ()
@@ -55,37 +55,37 @@ class PropagationResult:
 
 @dataclass(eq=False)
 class PropagationRun:
-    """Objects on their way through a stack.
+    """A run of propagation through a stack.
 
     Parameters
     ----------
     stack : PlaneStack
         The planes.
     prompts : sequence of ObjectPrompt
-        Where objects are shown.
+        Masks made by the user.
     model : Predictor or callable
-        The model, or what loads it.
+        The model, or a function that loads it.
     cache : EmbeddingCache
-        Features of fields already encoded.
+        Features of encoded fields.
     direction : {"forward", "backward", "both"}
         As for `propagate`.
     rules : EndRules
-        Where objects end.
+        Rules for where objects end.
     only : mapping of int to set of int
-        Planes wanted, by object.
+        Planes to predict, by object.
     writes : PropagatedWrites
-        Takes what is found.
+        Writes the masks.
 
     Attributes
     ----------
     found : PlaneMasks, optional
-        What was found last; None after the end.
+        Masks of the last plane; None after the end.
     problem : PassedOverError, optional
         Planes that could not be read.
     error : BaseException, optional
-        What went wrong.
+        The error, if the run failed.
     result : PropagationResult, optional
-        Once it ended.
+        Set at the end.
     """
 
     stack: PlaneStack
@@ -104,7 +104,7 @@ class PropagationRun:
     _rendering: Rendering = field(default_factory=Rendering)
     _results: Iterator[PlaneMasks] | None = None
     _cancelled: threading.Event = field(default_factory=threading.Event)
-    _tell: Report | None = None
+    _report: Report | None = None
     _passed: float = 0.0
     _shown: float = 0.0
     _each: float = 0.0
@@ -114,28 +114,28 @@ class PropagationRun:
 
     @property
     def cancelled(self) -> bool:
-        """Whether nothing more is wanted."""
+        """Whether the run is cancelled."""
         return self._cancelled.is_set()
 
     @property
     def abandoned(self) -> bool:
-        """Whether the features are not wanted either."""
+        """Whether encoding is cancelled as well."""
         return self.cancelled
 
     def report(self, stage: str, fraction: float | None = None) -> None:
         """Report progress within a plane."""
-        if self._tell is not None:
-            self._tell(stage, fraction)
+        if self._report is not None:
+            self._report(stage, fraction)
 
     def cancel(self) -> None:
-        """End it at the next field."""
+        """Cancel at the next field."""
         self._cancelled.set()
 
     # ------------------------------------------------------------- both threads
 
     def find_next(self, report: Report) -> Outcome:
-        """Find objects on the next plane; never raises."""
-        self._tell = report
+        """Predict the next plane; never raises."""
+        self._report = report
         self.found = None
         try:
             if self._results is None:
@@ -155,7 +155,7 @@ class PropagationRun:
         return Outcome(self._predictor)
 
     def write(self) -> None:
-        """Write what was found last; after the end, take away what is not found any more."""
+        """Write the masks of the last plane; after the end, erase those no longer found."""
         if self.found is not None:
             assert self._predictor is not None
             target = self.stack.labels[self.found.plane]
@@ -170,7 +170,7 @@ class PropagationRun:
                 self.writes.clear(plane, self.stack.labels[plane], [label])
 
     def progress(self, share: float = 0.0) -> tuple[float, int]:
-        """Return which share of the planes is passed, with one of the next, and the last one."""
+        """Return the fraction of planes done, with a `share` of the next, and the last plane."""
         if self.found is not None:
             self._passed = max(self._passed, self.found.done)
             self._plane, self._each = self.found.plane, self.found.each
@@ -178,7 +178,7 @@ class PropagationRun:
         return min(self._shown, 1.0), self._plane
 
     def _begin(self, predictor: Predictor) -> Iterator[PlaneMasks]:
-        # Not before: these import scipy and torch.
+        # Imported late, since these import scipy and torch.
         from napari_sam3.inference.tracking.memories import memory_of
         from napari_sam3.inference.tracking.propagate import propagate_planes
 

@@ -1,4 +1,4 @@
-"""The state of a session on one image, taken out to be saved, and put back when it is opened."""
+"""Export the state of a session on one image for saving, and restore it."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from .links import LinkEdit
 
 __all__ = ["Reopening", "SessionState"]
 
-#: Steps that are saved, the newest ones: undo goes back no further in a session that is opened.
+#: Maximum number of saved steps, the newest ones, and so of undo steps in an opened session.
 MOST_STEPS = 200
-#: Given the key of a plane as it was saved, returns its labels.
+#: Called with the saved key of a plane; returns its labels.
 Targets = Callable[[Hashable], LabelTarget]
 
 
 @dataclass(frozen=True, eq=False)
 class SessionState:
-    """What of a session concerns one image; see `SavedSession`."""
+    """State of a session on one image; see `SavedSession`."""
 
     objects: tuple[AcceptedObject, ...]
     present: tuple[int, ...]
@@ -46,12 +46,12 @@ class SessionState:
 
 
 class Reopening:
-    """Takes the state of a session on one image out, and puts it back.
+    """Export and restore the state of a session on one image.
 
     Parameters
     ----------
     drafts : DraftsByPlane
-        Objects not accepted yet.
+        Drafts of all planes.
     history : History
         The undo stack and the accepted objects.
     """
@@ -60,12 +60,12 @@ class Reopening:
         self._drafts, self._history = drafts, history
 
     def state(self, ours: Ours, source: Hashable) -> SessionState:
-        """Return the state; nothing in it changes any more.
+        """Return an immutable snapshot of the state.
 
         Parameters
         ----------
         ours : callable
-            Whether a step is about the image; see `LabelingSession.undo`.
+            Whether a step belongs to the image; see `LabelingSession.undo`.
         source : hashable
             Identity of its label image.
         """
@@ -80,36 +80,36 @@ class Reopening:
             for key, draft_set in self._drafts.all().items()
             if ours(key, None) and draft_set.drafts
         )
-        # Of steps that are left out, what they began with is not known.
+        # If steps are omitted, the labels before the first saved one are unknown.
         start = self._history.starts.get(source, "") if len(done) == len(kept) else ""
         parents = self._history.links.within(source).items()
         links = tuple(SavedLink(child, (), of) for child, of in parents)
         return SessionState(tuple(pool.objects), present, links, drafts, steps, start)
 
     def reopen(self, saved: SavedSession, targets: Targets, *, steps: bool = True) -> None:
-        """Put a saved state back, into labels that hold its pixels.
+        """Restore a saved state, into labels that hold its pixels.
 
-        Objects whose pixels are no longer there are left out; those with other pixels are kept,
-        and are made anew when they are refined.
+        Objects without pixels are omitted. Those with changed pixels are kept, and predicted
+        again when they are refined.
 
         Parameters
         ----------
         saved : SavedSession
             From `read_saved_session`.
         targets : callable
-            Given the key of a plane as it was saved, returns its labels.
+            Called with the saved key of a plane; returns its labels.
         steps : bool
-            Put the undo stack back, which fits only the labels it was saved with.
+            Whether to restore the undo stack, which fits only the labels it was saved with.
         """
-        back = _Back(targets, self._drafts.new_number, self._history)
-        pool = [back.object(one) for one in saved.objects]
+        back = _Restored(targets, self._drafts.new_number, self._history)
+        pool = [back.object(accepted) for accepted in saved.objects]
         for at in saved.present:
-            one, target = pool[at], targets(saved.objects[at].plane)
-            mask = _mask_of(target, one)
+            accepted, target = pool[at], targets(saved.objects[at].plane)
+            mask = _mask_of(target, accepted)
             if mask is not None:
-                self._history.objects.use_up(target, one.id)
-                same = (mask.bbox, mask.area) == (one.bbox, one.area)
-                self._history.objects.add(target.source, one, mask if same else None)
+                self._history.objects.use_up(target, accepted.id)
+                same = (mask.bbox, mask.area) == (accepted.bbox, accepted.area)
+                self._history.objects.add(target.source, accepted, mask if same else None)
         if saved.links and saved.labels:
             source = targets(saved.labels[0].plane).source
             self._history.links.begin(source, {one.child: one.after for one in saved.links})
@@ -121,14 +121,14 @@ class Reopening:
             self._drafts.put(targets(drafts.key).key, back.draft_set(drafts.hand))
 
     def forget(self, ours: Ours, source: Hashable) -> None:
-        """Forget all about an image that is no longer there."""
+        """Remove the state of a deleted image."""
         self._history.forget(ours, source)
         for key in [key for key in self._drafts.all() if ours(key, None)]:
             self._drafts.put(key, DraftSet())
 
 
 class _Pool:
-    """Objects, each once, and their places."""
+    """Unique objects and their indices."""
 
     def __init__(self) -> None:
         self.objects: list[AcceptedObject] = []
@@ -137,24 +137,24 @@ class _Pool:
     def places(self, objects: Iterable[AcceptedObject]) -> tuple[int, ...]:
         return tuple(self._place(one) for one in objects)
 
-    def _place(self, one: AcceptedObject) -> int:
-        if id(one) not in self._places:
-            self._places[id(one)] = len(self.objects)
-            self.objects.append(one)
-        return self._places[id(one)]
+    def _place(self, accepted: AcceptedObject) -> int:
+        if id(accepted) not in self._places:
+            self._places[id(accepted)] = len(self.objects)
+            self.objects.append(accepted)
+        return self._places[id(accepted)]
 
 
-class _Back:
-    """Saved drafts, objects and steps with the keys and numbers that they have now."""
+class _Restored:
+    """Saved drafts, objects and steps with the keys and numbers of the open session."""
 
     def __init__(self, targets: Targets, new_number: Callable[[], int], history: History) -> None:
         self._targets, self._new_number, self._links = targets, new_number, history.links
         self._numbers: dict[int, int] = {}
         self._batches: dict[int, object] = {}
 
-    def object(self, one: AcceptedObject) -> AcceptedObject:
-        key = self._targets(one.plane).key
-        return replace(one, plane=key, draft=self._draft(one.draft))
+    def object(self, accepted: AcceptedObject) -> AcceptedObject:
+        key = self._targets(accepted.plane).key
+        return replace(accepted, plane=key, draft=self._draft(accepted.draft))
 
     def draft_set(self, draft_set: DraftSet) -> DraftSet:
         drafts = tuple(self._draft(draft) for draft in draft_set.drafts)
@@ -166,10 +166,10 @@ class _Back:
         target = self._targets(saved.key)
         step = Step(target.key, self.draft_set(saved.before), self.draft_set(saved.after))
         step.edits = [
-            self._links.known_edit(target.source, one.child, one.before, one.after)
-            for one in saved.links
+            self._links.known_edit(target.source, link.child, link.before, link.after)
+            for link in saved.links
         ]
-        step.edits += [edit for one in saved.edits for edit in self._edit(one)]
+        step.edits += [edit for link in saved.edits for edit in self._edit(link)]
         step.added = [pool[at] for at in saved.added]
         step.removed = [pool[at] for at in saved.removed]
         step.fresh = set(saved.fresh)
@@ -245,11 +245,11 @@ def _saved_step(step: Step, pool: _Pool, batches: dict[Hashable, int]) -> SavedS
     )
 
 
-def _mask_of(target: LabelTarget, one: AcceptedObject) -> PlaneMask | None:
-    """Return the pixels of an object as they are now; None if there are none in its box."""
-    y0, x0, y1, x1 = one.bbox
+def _mask_of(target: LabelTarget, accepted: AcceptedObject) -> PlaneMask | None:
+    """Return the current pixels of an object; None if there are none in its box."""
+    y0, x0, y1, x1 = accepted.bbox
     height, width = target.shape
     if y1 > height or x1 > width:
         return None
-    found = target.read((slice(y0, y1), slice(x0, x1))) == one.id
+    found = target.read((slice(y0, y1), slice(x0, x1))) == accepted.id
     return PlaneMask.from_array(found, y0, x0) if found.any() else None

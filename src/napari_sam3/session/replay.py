@@ -1,4 +1,4 @@
-"""Operations replayed in a session: the same ids, the same masks."""
+"""Replay operations in a session, with the same ids and masks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .session import LabelingSession
 
 __all__ = ["is_start", "replay_into"]
 
-#: Gives the image and the labels of a plane by its key.
+#: Called with the key of a plane; returns its image and labels.
 Planes = Callable[[Hashable], tuple[PlaneImage, LabelTarget]]
 
 
@@ -28,35 +28,35 @@ def replay_into(
     *,
     same_start: bool = False,
 ) -> int:
-    """Replay operations in a session, oldest first: all of them, as one step for undo, or none.
+    """Replay operations in a session, oldest first: all of them, as one undo step, or none.
 
-    Objects are made anew by the session's model, from the prompts they were made of: with the same
-    weights, precision and rendering the labels are the same.
+    The session's model predicts objects again from their recorded prompts. With the same weights,
+    precision and rendering the labels are identical.
 
     Parameters
     ----------
     session : LabelingSession
-        With the default `submit`, so that every mask is there at once.
+        With the default `submit`, which predicts at once.
     operations : iterable of Operation
         From `LabelingSession.operations`, a session file or a journal.
     planes : callable
-        Called with the key of a plane, returns its image and its labels.
+        Called with the key of a plane; returns its image and its labels.
     same_start : bool
-        The labels are known to be those that the operations began with. Otherwise no pixel may
-        change that belongs to a label which the operations did not make.
+        Whether the labels are known to be those that the operations began with. Otherwise pixels
+        of labels that the operations did not make may not change.
 
     Returns
     -------
     int
-        How many were done.
+        Number of operations.
 
     Raises
     ------
     ReplayError
-        If one of them cannot be done, the labels already hold an id that it gives, or pixels of
-        other labels would change; none has been done then.
+        If an operation cannot be replayed, the labels already hold an id that it assigns, or
+        pixels of other labels would change; nothing has changed then.
     sam3.errors.Sam3Error
-        If a plane is missing, or a mask cannot be made or written; none has been done then.
+        If a plane is missing, or a mask cannot be predicted or written; nothing has changed then.
     """
     todo = tuple(operations)
     for number, operation in enumerate(todo):
@@ -68,7 +68,7 @@ def replay_into(
     batch: Hashable = None
     with session.all_or_nothing() as steps:
         for operation in todo:
-            # Planes in a row were one batch, or may as well have been.
+            # Consecutive planes are treated as one batch.
             batch = (batch or object()) if operation.kind == "batch" else None
             count = len(steps)
             _replay_one(session, operation, planes, batch)
@@ -83,24 +83,26 @@ def is_start(start: str, now: str, remedy: str = "Choose these") -> bool:
     Parameters
     ----------
     start, now : str
-        What the labels were, and are, from `describe_labels`.
+        Descriptions of the labels then and now, from `describe_labels`.
     remedy : str
-        How to come to the labels that it began with.
+        Advice in the error on how to obtain the original labels.
 
     Raises
     ------
     ReplayError
-        If they are known to be others.
+        If they are known to differ.
     """
     if not (is_known(start) and is_known(now)):
         return False
     if now != start:
         expected = (
-            "no label, as the session began with. Replay into a new labels layer"
+            "no label, as at the start of the session. Replay into a new labels layer."
             if start == EMPTY
-            else f"the labels that the session began with. {remedy}"
+            else f"the labels at the start of the session. {remedy}."
         )
-        raise ReplayError(f"the labels are others than the session began with. Expected {expected}")
+        raise ReplayError(
+            f"the labels differ from those at the start of the session. Expected {expected}"
+        )
     return True
 
 
@@ -155,7 +157,7 @@ def _label_images(
 def _check_ids(
     session: LabelingSession, labels: LabelTarget, operations: Sequence[Operation]
 ) -> None:
-    """Refuse ids that are in use: objects would become mixtures."""
+    """Raise ReplayError for ids in use, since two objects would share them."""
     given = _ids_given(operations)
     named = given | _ids_named(operations)
     taken = named & {accepted.id for accepted in session.objects_in(labels.source)}
@@ -167,7 +169,7 @@ def _check_ids(
 
 
 def _check_changed(steps: Iterable[Step], ours: Mapping[Hashable, frozenset[int]]) -> None:
-    """Refuse steps that changed pixels of other labels."""
+    """Raise ReplayError for steps that changed pixels of other labels."""
     edits = [edit for step in steps for edit in step.edits if isinstance(edit, LabelEdit)]
     theirs = {label for edit in edits for label in edit.ids() - ours[edit.target.source]}
     if theirs:
@@ -175,12 +177,12 @@ def _check_changed(steps: Iterable[Step], ours: Mapping[Hashable, frozenset[int]
 
 
 def _ids_given(operations: Sequence[Operation]) -> set[int]:
-    """Return the ids that operations gave: the labels that they began with held none of them."""
+    """Return the ids that operations assigned to new objects."""
     given = {one.id for op in operations for one in op.objects if one.draft.label is None}
-    renamed = [
-        one for one in operations if one.kind == "split" or (one.kind == "link" and one.writes)
-    ]
-    return given | {label for one in renamed for label in one.labels[1:]}
+    for operation in operations:
+        if operation.kind == "split" or (operation.kind == "link" and operation.writes):
+            given |= set(operation.labels[1:])
+    return given
 
 
 def _ids_named(operations: Sequence[Operation]) -> set[int]:
@@ -189,7 +191,7 @@ def _ids_named(operations: Sequence[Operation]) -> set[int]:
 
 
 def _ids_made(labels: LabelTarget, operations: Sequence[Operation]) -> frozenset[int]:
-    """Return the background, and the ids of operations that the labels do not hold yet."""
+    """Return 0 and the ids of operations that the labels do not hold yet."""
     painted = (write.values for one in operations for write in one.writes)
     ids = _ids_named(operations) | {int(label) for part in painted for label in np.unique(part)}
     return frozenset({0} | {label for label in ids if label and not labels.holds(label)})
@@ -198,6 +200,6 @@ def _ids_made(labels: LabelTarget, operations: Sequence[Operation]) -> frozenset
 def _in_use(what: str, labels: set[int]) -> ReplayError:
     names = ", ".join(map(str, sorted(labels)[:5])) + (", ..." if len(labels) > 5 else "")
     return ReplayError(
-        f"the labels already hold {what}: {names}. Expected the labels that the session began "
-        "with. Replay into a new labels layer, or undo or delete these first"
+        f"the labels already hold {what}: {names}. Expected the labels at the start of the "
+        "session. Replay into a new labels layer, or undo or delete these first."
     )

@@ -1,10 +1,10 @@
-"""Plan how labels of a journal come back: into free pixels alone, under free ids alone.
+"""Plan how to restore the labels of a journal: only into free pixels, only under free ids.
 
     journal      labels now    after
-    1 1 . .      . . . .       2 2 . .     1 came back as 2, because there is another 1;
-    1 1 2 2      . . 1 1       2 2 1 1     2 was left out, because its pixels are in use.
+    1 1 . .      . . . .       2 2 . .     1 became 2, since the labels have another 1;
+    1 1 2 2      . . 1 1       2 2 1 1     2 was omitted, since its pixels are in use.
 
-Without napari.
+Ids stay as they are if the labels are those that the journal began with.
 """
 
 from __future__ import annotations
@@ -39,19 +39,19 @@ Bools = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class RestoreResult:
-    """What a journal brought back.
+    """The result of restoring a journal.
 
     Parameters
     ----------
     objects : int
-        Accepted objects that are in the labels now.
+        Number of accepted objects in the labels now.
     partly : tuple of int
-        Labels of the journal of which some pixels are in use by other labels.
+        Labels of the journal that were restored in part, since other labels use some pixels.
     left_out : tuple of int
-        Labels of the journal that were not restored, because all of their pixels are in use, or
-        because they were changes of labels that stood there before.
+        Labels of the journal that were not restored: all their pixels are in use, or they are
+        changes of labels from before the journal.
     renumbered : bool
-        Some labels came back under other ids.
+        Whether some labels were restored under other ids.
     """
 
     objects: int
@@ -62,16 +62,16 @@ class RestoreResult:
 
 @dataclass(frozen=True, eq=False)
 class RestoredPlane:
-    """What is to be done on a plane.
+    """The changes planned for a plane.
 
     Parameters
     ----------
     target : LabelTarget
         The plane.
     edit : LabelEdit or None
-        What is written there.
+        Pixels to write.
     objects : tuple of (AcceptedObject, PlaneMask or None)
-        What is noted, each with its mask if that is the one it was accepted with.
+        Objects to register, with their masks if these are as accepted.
     """
 
     target: LabelTarget
@@ -81,18 +81,18 @@ class RestoredPlane:
 
 @dataclass(frozen=True, eq=False)
 class RestorePlan:
-    """All of it; nothing was written yet.
+    """The planned changes of all planes; nothing is written yet.
 
     Parameters
     ----------
     planes : tuple of RestoredPlane
-        Those on which there is something to do.
+        Planes with changes.
     fresh : frozenset of int
         Ids that the labels do not hold yet.
     result : RestoreResult
-        What will have come of it.
+        Result of writing them.
     links : tuple of (LabelTarget, int, int)
-        A plane of the labels, a parent and its child.
+        Links to restore: a plane of the labels, a parent and its child.
     """
 
     planes: tuple[RestoredPlane, ...]
@@ -107,7 +107,7 @@ def plan_restore(
     highest_in: Callable[[LabelTarget], int],
     start: Start,
 ) -> RestorePlan:
-    """Work out what a journal brings back into labels as they are now.
+    """Plan how to restore a journal into the current labels.
 
     Parameters
     ----------
@@ -117,39 +117,39 @@ def plan_restore(
         Called with a plane; returns its labels.
     highest_in : callable
         Called with the labels of any plane; returns the largest id that is in the label image or
-        was given there.
+        was assigned there.
     start : {"same", "empty", "given"}
-        The labels are the ones that the journal began with, so that all of it can be done again;
-        or the journal began with no labels; or with others, of which nothing is known.
+        "same" if the labels are those the journal began with, so that everything can be restored;
+        "empty" if the journal began without labels; "given" if it began with unknown labels.
 
     Raises
     ------
     LabelError
         If the labels cannot hold the ids.
     RecordError
-        If pixels cannot be unpacked.
+        If pixels cannot be decompressed.
     """
     planes: dict[PlaneIndex, list[PackedWrite]] = defaultdict(list)
     for write in restored.stored:
         for plane in _planes_of(write):
             planes[plane].append(write)
     highest = max((highest_in(target_of(plane)) for plane in list(planes)[:1]), default=0)
-    work = _Work(restored.operations, restored.objects, highest, start)
+    planner = _Planner(restored.operations, restored.objects, highest, start)
     for plane, writes in planes.items():
-        work.compare(_Canvas.of(plane, writes), target_of(plane))
+        planner.compare(_Canvas.of(plane, writes), target_of(plane))
     found = [
-        work.place(_Canvas.of(plane, writes), target_of(plane), plane)
+        planner.place(_Canvas.of(plane, writes), target_of(plane), plane)
         for plane, writes in planes.items()
     ]
-    found += work.place_across(planes.keys(), target_of)
+    found += planner.place_across(planes.keys(), target_of)
     kept = tuple(plane for plane in found if plane.edit is not None or plane.objects)
-    links = tuple(work.links(target_of))
-    return RestorePlan(kept, work.fresh(), work.result(kept, target_of), links)
+    links = tuple(planner.links(target_of))
+    return RestorePlan(kept, planner.fresh(), planner.result(kept, target_of), links)
 
 
 @dataclass(frozen=True, eq=False)
 class _Canvas:
-    """What a journal left on a plane: its labels, and which pixels it says anything about."""
+    """The labels of a journal on a plane, and the pixels that it wrote."""
 
     region: Region
     values: Values
@@ -157,7 +157,7 @@ class _Canvas:
 
     @classmethod
     def of(cls, plane: PlaneIndex, writes: Iterable[PackedWrite]) -> _Canvas:
-        """Paint the writes of a plane one over the other."""
+        """Paint the writes of a plane in order."""
         todo = list(writes)
         bounds = [_bounds(write)[-2:] for write in todo]
         low, high = np.min(bounds, axis=(0, 2)), np.max(bounds, axis=(0, 2))
@@ -177,8 +177,8 @@ class _Canvas:
         return cls((slice(*rows), slice(*columns)), values, touched)
 
 
-class _Work:
-    """The ids that labels of the journal get, and how many of their pixels come back."""
+class _Planner:
+    """Assign ids to labels of the journal, and count their restored pixels."""
 
     def __init__(
         self,
@@ -189,7 +189,7 @@ class _Work:
     ) -> None:
         self.operations, self.objects = operations, objects
         self.highest, self.exact = highest, start == "same"
-        # In labels as they were at first, objects whose pixels others took come back, too.
+        # In the original labels, objects without pixels of their own are restored, too.
         self.all = self.exact or (start == "empty" and highest == 0)
         self.created = None if start == "empty" else _created(operations)
         self.seen: set[int] = set()
@@ -201,14 +201,14 @@ class _Work:
         self.linked = links_in_effect(operations)
 
     def compare(self, canvas: _Canvas, target: LabelTarget) -> None:
-        """Note the labels of a plane, and those that stand there already, pixel by pixel."""
+        """Record the labels of a plane, and those that exist there with the same pixels."""
         labels, places = np.unique(canvas.values, return_inverse=True)
         places = places.reshape(canvas.values.shape)
         self.seen |= {int(label) for label in labels if label > 0}
         known = labels[(labels > 0) & (labels <= self.highest)]
         if self.exact or not known.size:
             return
-        # With a margin, so that a part of a larger object is not taken for all of it.
+        # With a margin, so that a part of a larger object does not count as the same.
         now, inside = _read_around(canvas, target)
         equal = np.bincount(places[now[inside] == canvas.values], minlength=labels.size)
         wanted = np.bincount(places.ravel(), minlength=labels.size)
@@ -217,7 +217,7 @@ class _Work:
                 self.there.add(int(labels[at]))
 
     def place(self, canvas: _Canvas, target: LabelTarget, plane: PlaneIndex) -> RestoredPlane:
-        """Work out what is written on a plane."""
+        """Plan the changes of a plane."""
         now = target.read(canvas.region)
         labels, places = np.unique(canvas.values, return_inverse=True)
         places = places.reshape(canvas.values.shape)
@@ -234,29 +234,29 @@ class _Work:
         after = np.where(canvas.touched, 0, now) if self.exact else now.copy()
         np.copyto(after, new[places], where=back, casting="unsafe")
         noted = [
-            self._noted(one, target, canvas, back)
-            for one in self.objects
-            if one.plane == plane and (self.all or self.ids.get(one.id) in new[new > 0])
+            self._noted(accepted, target, canvas, back)
+            for accepted in self.objects
+            if accepted.plane == plane and (self.all or self.ids.get(accepted.id) in new[new > 0])
         ]
         return RestoredPlane(target, LabelEdit.between(target, canvas.region, after), tuple(noted))
 
     def _noted(
-        self, one: AcceptedObject, target: LabelTarget, canvas: _Canvas, back: Bools
+        self, accepted: AcceptedObject, target: LabelTarget, canvas: _Canvas, back: Bools
     ) -> tuple[AcceptedObject, PlaneMask | None]:
-        """Describe an object as it is now, with its mask if it is the one it was accepted with."""
-        renamed = _renamed(one, target, self._id_of(one.id, target))
-        mine = back & (canvas.values == one.id)
-        if not mine.any():  # others took all of its pixels, as "overwrite" allows
+        """Describe an object with its current pixels, and its mask if these are as accepted."""
+        renamed = _renamed(accepted, target, self._id_of(accepted.id, target))
+        mine = back & (canvas.values == accepted.id)
+        if not mine.any():  # overwritten by other objects
             return renamed, None
         mask = PlaneMask.from_array(mine, canvas.region[0].start, canvas.region[1].start)
-        if (mask.bbox, mask.area) == (one.bbox, one.area):
+        if (mask.bbox, mask.area) == (accepted.bbox, accepted.area):
             return renamed, mask
         return replace(renamed, bbox=mask.bbox, area=mask.area), None
 
     def place_across(
         self, planes: Container[object], target_of: Callable[[PlaneIndex], LabelTarget]
     ) -> list[RestoredPlane]:
-        """Note objects of planes that lie across those that are written."""
+        """Register objects on planes across the written ones."""
         across = [one for one in self.objects if one.plane not in planes and one.id in self.ids]
         return [
             RestoredPlane(target, None, ((_renamed(one, target, self.ids[one.id]), None),))
@@ -267,13 +267,17 @@ class _Work:
     def links(
         self, target_of: Callable[[PlaneIndex], LabelTarget]
     ) -> Iterator[tuple[LabelTarget, int, int]]:
-        """Yield the links whose labels come back, or stood there before."""
-        for one in self.operations:
-            if one.kind != "link" or self.linked.get(one.labels[1]) != one.labels[0]:
+        """Yield the links whose labels are restored, or existed before."""
+        for operation in self.operations:
+            if (
+                operation.kind != "link"
+                or self.linked.get(operation.labels[1]) != operation.labels[0]
+            ):
                 continue
-            target = target_of(_index(one.plane))
+            target = target_of(_index(operation.plane))
             parent, child = (
-                self.ids.get(label, label if target.holds(label) else 0) for label in one.labels
+                self.ids.get(label, label if target.holds(label) else 0)
+                for label in operation.labels
             )
             if parent and child:
                 yield target, parent, child
@@ -285,16 +289,18 @@ class _Work:
     def result(
         self, planes: Iterable[RestoredPlane], target_of: Callable[[PlaneIndex], LabelTarget]
     ) -> RestoreResult:
-        """Count what comes back and what does not."""
-        back = {one.id for plane in planes for one, _ in plane.objects}
+        """Count restored and omitted labels."""
+        back = {operation.id for plane in planes for operation, _ in plane.objects}
         lost = {label for label, count in self.wanted.items() if self.placed[label] < count}
         partly = {label for label in lost if self.placed[label]}
         gone = set()
         if not self.exact and self.created is not None:
             # Labels from before the journal that were deleted, or merged into others.
-            for one in self.operations:
-                taken = {"delete": one.labels, "merge": one.labels[1:]}.get(one.kind, ())
-                target = target_of(_index(one.plane)) if taken else None
+            for operation in self.operations:
+                taken = {"delete": operation.labels, "merge": operation.labels[1:]}.get(
+                    operation.kind, ()
+                )
+                target = target_of(_index(operation.plane)) if taken else None
                 gone |= {
                     label
                     for label in taken
@@ -305,17 +311,17 @@ class _Work:
         return RestoreResult(len(back), tuple(sorted(partly)), tuple(sorted(left_out)), renumbered)
 
     def _may_come_back(self, labels: Values, places: Values, now: Values, ours: Bools) -> Bools:
-        """Return the pixels that are free, or hold the very same object already."""
+        """Return the pixels that are free, or hold the same object already."""
         same = ours & (now == labels[places])
         free: Bools = (now == 0) | (same & np.isin(labels, list(self.there))[places])
         if self.created is not None:
-            # A label that stood there before the journal began, and that the journal changed.
+            # Not labels from before the journal that the journal changed.
             met = np.bincount(places[same], minlength=labels.size) > 0
             free &= ~(met & ~np.isin(labels, list(self.created | self.there)))[places]
         return free
 
     def _id_of(self, label: int, target: LabelTarget) -> int:
-        """Return the id that a label gets: its own, unless that is in use."""
+        """Return the id under which a label is restored: its own, unless that is in use."""
         if label not in self.ids:
             if self._free is None:
                 self._free = itertools.count(max((self.highest, *self.seen)) + 1)
@@ -324,34 +330,34 @@ class _Work:
             limit = int(np.iinfo(target.dtype).max)
             if own and label > limit:
                 raise LabelError(
-                    f"the journal holds the label {label}, but labels of dtype {target.dtype} end "
-                    f"at {limit}; choose a new layer"
+                    f"a label of the journal is too large for dtype {target.dtype}: {label}. "
+                    f"Expected at most {limit}. Choose a new layer."
                 )
             check_id_fits(self.ids[label], target.dtype)
         return self.ids[label]
 
 
 def _created(operations: Iterable[Operation]) -> set[int]:
-    """Return the labels that operations made, in contrast to those that they found and changed."""
+    """Return the labels that operations created, not those that they changed."""
     made: set[int] = set()
-    for one in operations:
-        made |= {accepted.id for accepted in one.objects if accepted.draft.label is None}
-        if one.kind == "split" or (one.kind == "link" and one.writes):
-            made |= set(one.labels[1:])
+    for operation in operations:
+        made |= {accepted.id for accepted in operation.objects if accepted.draft.label is None}
+        if operation.kind == "split" or (operation.kind == "link" and operation.writes):
+            made |= set(operation.labels[1:])
     return made
 
 
-def _renamed(one: AcceptedObject, target: LabelTarget, label: int) -> AcceptedObject:
-    return replace(one, id=label, plane=target.key, draft=replace(one.draft, label=None))
+def _renamed(accepted: AcceptedObject, target: LabelTarget, label: int) -> AcceptedObject:
+    return replace(accepted, id=label, plane=target.key, draft=replace(accepted.draft, label=None))
 
 
 def _index(plane: object) -> PlaneIndex:
-    assert isinstance(plane, PlaneIndex), "journals name planes by their index"
+    assert isinstance(plane, PlaneIndex), "the keys of a journal are indices"
     return plane
 
 
 def _bounds(write: PackedWrite) -> list[tuple[int, int]]:
-    """Return the first and one past the last px of a write along each axis of the labels."""
+    """Return the start and stop of a write along each axis of the labels, in px."""
     plane = _index(write.plane)
     fixed = dict(zip(plane.other_axes, plane.index, strict=True))
     spans = [(part.start, part.stop) for part in write.region]
@@ -362,7 +368,7 @@ def _bounds(write: PackedWrite) -> list[tuple[int, int]]:
 
 
 def _planes_of(write: PackedWrite) -> Iterator[PlaneIndex]:
-    """Yield the planes of the last two axes that a write lies on, whatever its own plane is."""
+    """Yield the planes of the last two axes that a write, on any plane, touches."""
     lead = _bounds(write)[:-2]
     axes = len(lead), len(lead) + 1
     return (
@@ -371,7 +377,7 @@ def _planes_of(write: PackedWrite) -> Iterator[PlaneIndex]:
 
 
 def _read_around(canvas: _Canvas, target: LabelTarget) -> tuple[Values, tuple[slice, ...]]:
-    """Read a region with a margin of 1 px; returns the labels, and where in them the region is."""
+    """Read a region with a margin of 1 px; return the labels, and the region within them."""
     wide = tuple(
         slice(max(0, part.start - 1), min(length, part.stop + 1))
         for part, length in zip(canvas.region, target.shape, strict=True)

@@ -1,4 +1,4 @@
-"""A search for objects on a plane, on whatever thread it runs."""
+"""A search for objects on a plane, run on a worker thread."""
 
 from __future__ import annotations
 
@@ -22,30 +22,30 @@ if TYPE_CHECKING:
 
 __all__ = ["DetectorOf", "Search"]
 
-#: Gives the concept detector that belongs to a predictor, or None where its weights have none.
+#: Called with a predictor; returns its concept detector, or None if its weights have none.
 DetectorOf = Callable[["Predictor"], "Detector | None"]
 
 
 @dataclass(eq=False)
 class Search:
-    """One search: what is asked, and what was found. Runs on the thread of `submit`.
+    """One search and its result. Runs on the thread of `submit`.
 
     Parameters
     ----------
     plane : Plane
-        Where it is searched.
+        Plane to search.
     examples : tuple of Example
-        On that plane.
+        Examples on that plane.
     concept : Concept, optional
-        Examples of other planes; after the search, all that was searched for.
+        Examples of other planes; after the search, all examples used.
     text : str, optional
-        Name of what is searched for.
+        Name of the objects.
     settings : AutomaticSettings, optional
-        Find everything by these, not by examples.
+        If given, find everything with these settings, without examples.
     found : tuple of Found, optional
-        None until it ended, and if it was cancelled.
+        Candidates; None before the end, or if cancelled.
     error : BaseException, optional
-        What went wrong.
+        The error, if the search failed.
     """
 
     plane: Plane
@@ -56,26 +56,26 @@ class Search:
     found: tuple[Found, ...] | None = None
     error: BaseException | None = None
     _cancelled: threading.Event = field(default_factory=threading.Event)
-    _tell: Report | None = None
+    _report: Report | None = None
 
     @property
     def cancelled(self) -> bool:
-        """Whether the answer is not wanted any more."""
+        """Whether the search is cancelled."""
         return self._cancelled.is_set()
 
     @property
     def abandoned(self) -> bool:
-        """Whether the features are not wanted either."""
+        """Whether encoding is cancelled as well."""
         return self.cancelled
 
     def cancel(self) -> None:
-        """End it at the next field."""
+        """Cancel at the next field."""
         self._cancelled.set()
 
     def report(self, stage: str, fraction: float | None = None) -> None:
         """Report progress."""
-        if self._tell is not None:
-            self._tell(stage, fraction)
+        if self._report is not None:
+            self._report(stage, fraction)
 
     def run(
         self,
@@ -85,21 +85,21 @@ class Search:
         report: Report,
     ) -> Outcome:
         """Search; never raises."""
-        self._tell = report
+        self._report = report
         predictor: Predictor | None = None
         try:
             predictor = model()
-            self._ask(predictor, cache, detector_of)
+            self._find(predictor, cache, detector_of)
         except EncodingStopped:
             pass
         except BaseException as error:
             return Outcome(predictor, error=error)
         return Outcome(predictor)
 
-    def _ask(
+    def _find(
         self, predictor: Predictor, cache: EmbeddingCache, detector_of: DetectorOf | None
     ) -> None:
-        # Not before: these import scipy.
+        # Imported late, since these import scipy.
         from napari_sam3.inference.automatic.find import find_objects
         from napari_sam3.inference.similar.search import find_similar
 
@@ -110,8 +110,8 @@ class Search:
         detector = detector_of(predictor) if detector_of is not None else None
         if self.text is not None and detector is None:
             raise UnsupportedError(
-                "the weights have no text encoder, so nothing can be found by name. Expected the "
-                "released SAM 3; choose it under Model, or use 'Find similar' with an example."
+                "the weights have no text encoder to find objects by name. Expected the released "
+                "SAM 3. Choose it under Model, or use 'Find similar' with an example."
             )
         learnt = learn_concept(self.examples, image, predictor, cache, self, detector)
         if learnt is None:

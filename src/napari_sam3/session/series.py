@@ -1,4 +1,4 @@
-"""A series of images: which there are, what became of each, and their labels on disk."""
+"""A series of images: its entries, their states, and their labels on disk."""
 
 from __future__ import annotations
 
@@ -40,34 +40,34 @@ OPEN_STATES = ("todo", "work")
 
 
 class ImageSeries:
-    """Label image after image, today and tomorrow. Needs no viewer.
+    """Label a series of images, over several days if needed. Needs no viewer.
 
-    Labels are written whole or not at all, and never over a file that another program changed.
-    What became of each image is kept in a record, so that a series can be resumed at any time.
+    Labels are written atomically, and never over a file that another program changed. A record
+    keeps the state of each image, so that a series can be resumed at any time.
 
     Parameters
     ----------
     source : path, str or sequence of paths
         A folder, a pattern, a table, one file with several images, or paths; see `list_images`.
     labels : path-like, optional
-        Folder for the labels, with the same folders below it as the images have; by default labels
-        are written beside the images.
+        Folder for the labels, with the same subfolders as the images; by default labels are
+        written next to the images.
     format : {"ome-tiff", "tiff", "ome-zarr"}
-        Of the labels.
+        Format of the labels.
 
     Attributes
     ----------
     items : tuple of SeriesItem
-        The images, in their order.
+        The images, in order.
     folder : Path
-        Where the labels are.
+        Folder of the labels.
 
     Raises
     ------
     ListingError
         If there is no image.
     SeriesInUseError
-        If somebody else has the series open; the message says who, and since when.
+        If another process has the series open; the message says which, and since when.
     SeriesError
         If the folder of the labels cannot be written to, or the record is damaged.
 
@@ -88,8 +88,8 @@ class ImageSeries:
     ) -> None:
         if format not in ENDINGS:
             raise SeriesError(
-                f"no such format for labels of a series: {format!r}. Expected one of "
-                f"{', '.join(ENDINGS)}"
+                f"unknown format for labels of a series: {format!r}. Expected one of "
+                f"{', '.join(ENDINGS)}. Choose one."
             )
         images = list_images(source)
         self.items, self._images_folder = images.items, images.folder
@@ -108,7 +108,7 @@ class ImageSeries:
         self._entries, self._current = dict(kept.images), kept.current
 
     def close(self) -> None:
-        """Let others have the series."""
+        """Release the series for other processes."""
         self._lock.release()
 
     def __enter__(self) -> ImageSeries:
@@ -127,7 +127,7 @@ class ImageSeries:
     # ------------------------------------------------------------------ states
 
     def entry(self, item: SeriesItem) -> ImageEntry:
-        """Return what is known of an image."""
+        """Return the record of an image."""
         return self._entries.get(item.key, ImageEntry())
 
     def counts(self) -> Counter[str]:
@@ -135,12 +135,12 @@ class ImageSeries:
         return Counter(self.entry(item).state for item in self.items)
 
     def place(self, item: SeriesItem) -> int:
-        """Return the number of an image, from 0."""
+        """Return the index of an image, from 0."""
         return self._places[item.key]
 
     @property
     def remaining(self) -> tuple[SeriesItem, ...]:
-        """The images that are neither done nor skipped, in their order."""
+        """The images that are neither done nor skipped, in order."""
         return tuple(item for item in self.items if self.is_open(item))
 
     def is_open(self, item: SeriesItem) -> bool:
@@ -149,7 +149,7 @@ class ImageSeries:
 
     @property
     def current(self) -> SeriesItem | None:
-        """The image to resume at: the one that was open last, or else the first that remains."""
+        """The image to resume at: the last one open, or else the first remaining one."""
         place = self._places.get(self._current)
         if place is not None:
             return self.items[place]
@@ -158,18 +158,18 @@ class ImageSeries:
     def neighbour(
         self, item: SeriesItem, step: int = 1, *, only_open: bool = False
     ) -> SeriesItem | None:
-        """Return the next image, or with a step of -1 the one before; None at the end.
+        """Return the next image, or with a step of -1 the previous one; None at the end.
 
-        Images that could not be read are passed over.
+        Images that could not be read are skipped.
 
         Parameters
         ----------
         item : SeriesItem
-            From which.
+            Image to start from.
         step : {1, -1}
             Direction.
         only_open : bool
-            Pass over images that are done or skipped.
+            Skip images that are done or skipped.
         """
         at = self._places[item.key] + step
         while 0 <= at < len(self.items):
@@ -181,7 +181,7 @@ class ImageSeries:
         return None
 
     def set_current(self, item: SeriesItem, *, flush: bool = True) -> None:
-        """Note which image is open, to resume there."""
+        """Record which image is open, to resume there."""
         self._current = item.key
         if flush:
             self.flush()
@@ -195,20 +195,20 @@ class ImageSeries:
         objects: int | None = None,
         flush: bool = True,
     ) -> None:
-        """Note what became of an image.
+        """Record the state of an image.
 
         Parameters
         ----------
         item : SeriesItem
-            Which.
+            The image.
         state : {"todo", "work", "done", "skipped"}
-            What became of it.
+            Its state.
         note : str, optional
-            Why it cannot be labelled, or what is odd about it.
+            Reason why it cannot be labelled, or a warning.
         objects : int, optional
-            How many objects it has.
+            Number of its objects.
         flush : bool
-            Write the record now; otherwise `flush` is to be called.
+            Write the record now; otherwise call `flush` later.
         """
         self._change(item, state=state, note=note, objects=objects)
         if flush:
@@ -229,15 +229,15 @@ class ImageSeries:
         known = self.entry(item).labels
         if known and Path(known).name == known:
             return folder / known
-        # Images that differ only in how their names end have labels by their full names.
+        # Images that differ only in their suffix have labels named after the full file name.
         shared = self._stems[item.path.parent, item.stem.lower()] > 1
         stem = "_".join([item.path.name, *item.scene.split("/")]) if shared else item.stem
         return folder / f"{stem.rstrip('_')}{self._ending}"
 
     def read(self, item: SeriesItem) -> OpenedImage:
-        """Read an image and what was saved of it, on any thread.
+        """Read an image with its saved labels and session, on any thread.
 
-        Labels that cannot be used are left alone, and named in the notes.
+        Labels that cannot be used are not touched, and named in the notes.
 
         Raises
         ------
@@ -255,30 +255,30 @@ class ImageSeries:
         table: ObjectTable | None = None,
         state: ImageState = "work",
     ) -> Path:
-        """Write the labels of an image, and note its state.
+        """Write the labels of an image, and record its state.
 
         Parameters
         ----------
         item : SeriesItem
-            Which.
+            The image.
         labels : array-like of integers
-            Of the image's shape.
+            Labels of the image's shape.
         axes : ImageAxes, optional
             Units and scale; `OpenedImage.image.axes`.
         table : ObjectTable, optional
-            Classes, scores and others of the objects.
+            Classes, scores and other columns of the objects.
         state : {"todo", "work", "done", "skipped"}
-            What became of the image.
+            State of the image.
 
         Returns
         -------
         Path
-            The file: `labels_path`, or a name beside it if another program changed that.
+            The file: `labels_path`, or a similar name if another program changed that.
 
         Raises
         ------
         ExportError
-            If they cannot be written; what was there is as it was.
+            If they cannot be written; an existing file is unchanged.
         """
         path = self.write(item, labels, axes=axes, table=table)
         count = int(np.count_nonzero(np.unique(np.asarray(labels))))
@@ -302,7 +302,7 @@ class ImageSeries:
         return path
 
     def note_labels(self, item: SeriesItem, path: Path) -> None:
-        """Note where the labels of an image were written."""
+        """Record the file of labels of an image."""
         self._change(item, labels=path.name)
 
     # ------------------------------------------------------------------ inside

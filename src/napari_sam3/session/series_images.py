@@ -1,4 +1,4 @@
-"""An image of a series, read, with the labels and the session that were saved of it."""
+"""Read an image of a series with its saved labels and session."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
 
 __all__ = ["OpenedImage", "identity_of", "read_opened"]
 
-#: Images up to this are read into memory, so that a file that changes does no harm.
+#: Images up to this size are read into memory, so that later changes of the file do not matter.
 WHOLE_BYTES = 2 * 10**9
 
 
 @dataclass(frozen=True, eq=False)
 class OpenedImage:
-    """An image of a series, read, with what was saved of it.
+    """An image of a series with its saved labels and session.
 
     Parameters
     ----------
     item : SeriesItem
-        Which image.
+        Entry of the series.
     image : LazyImage
-        In memory, unless it is large.
+        The image, in memory unless it is large.
     labels : ndarray of integers or None
         Of the image's shape; None if there are none yet.
     session : SavedSession or None
@@ -43,7 +43,7 @@ class OpenedImage:
     exact : bool
         Whether the labels are those of the session.
     notes : tuple of str
-        What is odd about it.
+        Warnings about the files.
     """
 
     item: SeriesItem
@@ -55,12 +55,12 @@ class OpenedImage:
 
 
 def read_opened(item: SeriesItem, files: LabelFiles, labels: Path, session: Path) -> OpenedImage:
-    """Read an image and what was saved of it.
+    """Read an image with its saved labels and session.
 
     Parameters
     ----------
     item : SeriesItem
-        Which image.
+        Entry of the series.
     files : LabelFiles
         Reads the labels.
     labels, session : Path
@@ -78,7 +78,7 @@ def read_opened(item: SeriesItem, files: LabelFiles, labels: Path, session: Path
     except Exception as error:  # the readers of many formats raise as many kinds
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ImageError(
-            f"{item.key!r} cannot be read: {reason}. Expected a whole image. Check the file"
+            f"{item.key!r} cannot be read: {reason}. Expected a complete image. Check the file."
         ) from error
     notes: list[str] = []
     try:
@@ -92,7 +92,7 @@ def read_opened(item: SeriesItem, files: LabelFiles, labels: Path, session: Path
     if saved.image != identity_of(image, item.stem):
         notes.append(
             f"the image {item.key!r} changed since it was labelled. Expected the same pixels. "
-            "Check whether its labels still fit"
+            "Check whether its labels still fit."
         )
     exact = saved.shape == found.shape and _same_labels(saved, found)
     return OpenedImage(item, image, found, saved, exact, tuple(notes))
@@ -109,7 +109,7 @@ def _saved_session(path: Path, notes: list[str]) -> SavedSession | None:
 
 
 def identity_of(image: LazyImage, name: str) -> ImageIdentity:
-    """Return what tells an image from others."""
+    """Return the identity of an image."""
     from napari_sam3.images.identity import identify
 
     return identify(image.data, name, rgb=image.rgb, multiscale=image.multiscale)

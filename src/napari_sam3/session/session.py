@@ -1,4 +1,4 @@
-"""Interactive labelling: the commands, state and events of a session. No napari, no Qt."""
+"""Interactive labelling: the commands, state and events of a session, without napari and Qt."""
 
 from __future__ import annotations
 
@@ -34,35 +34,35 @@ UInt8Image = npt.NDArray[np.uint8]
 
 
 class LabelingSession:
-    """Label the objects of one plane after another.
+    """Label the objects of planes, one plane at a time.
 
-    Commands are called on the thread that made the session; all changes of state and all events
-    happen there. Only prediction goes elsewhere, through `submit`.
+    Commands are called on the thread that created the session, where all state changes and events
+    happen. Only predictions run on other threads, through `submit`.
 
     Parameters
     ----------
     predictor : Predictor or callable, optional
         A predictor, or a function without arguments that loads one when it is first needed.
     submit : Submit, optional
-        Runs predictions; at once by default. With the default, `predict` raises what went wrong.
+        Runs predictions; by default at once, so that `predict` raises their errors.
     cache : EmbeddingCache, optional
-        Features of fields already encoded; may be shared.
+        Features of encoded fields; may be shared.
     mode, policy, level, look_ahead
-        Options to begin with; see `SessionOptions`.
+        Initial options; see `SessionOptions`.
 
     Attributes
     ----------
     options : SessionOptions
-        Mode, policy, level, category and look-ahead; each may be changed at any time, here or as
-        an attribute of the session. ``options.events`` tell of changes.
+        Mode, policy, level, category and look-ahead; each can be changed at any time, here or as
+        an attribute of the session. ``options.events`` emit changes.
     cache : EmbeddingCache
-        Features of fields already encoded.
+        Features of encoded fields.
     lineage, reopening, ahead : Lineage, Reopening, LookAhead
-        Which label came from which; saves and puts back a state; encodes what comes next.
+        Parents of labels; export and restore of the state; encoding ahead of time.
     finding, candidates : Finding, Candidates
-        Searches for objects; what they and batches found, until it is accepted or dropped.
+        Searches for objects; the candidates of searches and batches.
     propagating, linking : Propagating, Linking
-        Objects followed to other planes; labels of planes linked into objects of a stack.
+        Propagation to other planes; links labels of planes into objects of a stack.
     plane_changed, drafts_changed, prompts_changed, prediction_changed, accepted, labels_changed, \
 batch_ended, busy_changed, progress_changed, failed : Signal
         See `SessionEvents`.
@@ -113,7 +113,7 @@ batch_ended, busy_changed, progress_changed, failed : Signal
 
     @property
     def mode(self) -> Mode:
-        """Whether one object is made at a time, or many; see `SessionOptions`."""
+        """One draft at a time, or many; see `SessionOptions`."""
         return self.options.mode
 
     @mode.setter
@@ -122,7 +122,7 @@ batch_ended, busy_changed, progress_changed, failed : Signal
 
     @property
     def policy(self) -> Policy:
-        """What is done about pixels of other labels; see `SessionOptions`."""
+        """Write policy for pixels of other labels; see `SessionOptions`."""
         return self.options.policy
 
     @policy.setter
@@ -131,7 +131,7 @@ batch_ended, busy_changed, progress_changed, failed : Signal
 
     @property
     def level(self) -> int | None:
-        """Pyramid level, where it is pinned."""
+        """Pinned pyramid level, if any."""
         return self.options.level
 
     @level.setter
@@ -140,7 +140,7 @@ batch_ended, busy_changed, progress_changed, failed : Signal
 
     @property
     def category(self) -> str:
-        """Class of the objects accepted from now on; empty for none."""
+        """Class of the next accepted objects; empty for none."""
         return self.options.category
 
     @category.setter
@@ -149,7 +149,7 @@ batch_ended, busy_changed, progress_changed, failed : Signal
 
     @property
     def look_ahead(self) -> int:
-        """Fields of a plane to encode before they are asked for."""
+        """Number of fields of a plane to encode ahead of time."""
         return self.options.look_ahead
 
     @look_ahead.setter
@@ -158,7 +158,7 @@ batch_ended, busy_changed, progress_changed, failed : Signal
 
     @property
     def paused(self) -> bool:
-        """Whether nothing is encoded ahead, because the thread has other things to do."""
+        """Whether encoding ahead is paused, because the thread is needed for other work."""
         return self._parts.look_ahead.paused
 
     @paused.setter
@@ -167,7 +167,7 @@ batch_ended, busy_changed, progress_changed, failed : Signal
 
     @property
     def beside(self) -> Callable[[], Sequence[PlaneImage]] | None:
-        """Returns the images of neighbouring planes, the next to be looked at."""
+        """Function that returns the images of neighbouring planes, the next to be shown."""
         return self._parts.look_ahead.neighbours
 
     @beside.setter
@@ -183,7 +183,7 @@ batch_ended, busy_changed, progress_changed, failed : Signal
 
     @property
     def model(self) -> ModelHandle | None:
-        """The model, loaded on the thread of `submit` when it is first needed."""
+        """The model, loaded on the thread of `submit` on first use."""
         return self._parts.predictions.model
 
     @property
@@ -199,13 +199,13 @@ batch_ended, busy_changed, progress_changed, failed : Signal
 
     @property
     def pixels(self) -> UInt8Image | None:
-        """The current plane (H x W x 3) as the model sees it; read for this."""
+        """The current plane (H x W x 3) as the model sees it; reads the whole plane."""
         plane = self._parts.drafts.plane
         return plane.image.region(slice(None), slice(None)) if plane else None
 
     @property
     def draft_set(self) -> DraftSet:
-        """All drafts on the current plane: objects not yet accepted."""
+        """All drafts on the current plane."""
         return self._parts.drafts.here
 
     def draft_set_on(self, key: Hashable) -> DraftSet:
@@ -213,7 +213,7 @@ batch_ended, busy_changed, progress_changed, failed : Signal
         return self._parts.drafts.on(key)
 
     def draft_sets(self) -> dict[Hashable, DraftSet]:
-        """Drafts on every plane that has some."""
+        """Drafts of every plane that has any."""
         return self._parts.drafts.all()
 
     @property
@@ -238,12 +238,12 @@ batch_ended, busy_changed, progress_changed, failed : Signal
 
     @property
     def shown(self) -> tuple[ObjectPrediction, ...]:
-        """The masks to show: of each draft the last one known, until the next is there."""
+        """The masks to show: the last known one of each draft."""
         return self._parts.drafts.shown
 
     @property
     def objects(self) -> tuple[AcceptedObject, ...]:
-        """Objects accepted so far and not undone."""
+        """Accepted objects that are not undone."""
         return self._parts.objects.all()
 
     def objects_in(self, source: Hashable) -> tuple[AcceptedObject, ...]:
@@ -252,12 +252,12 @@ batch_ended, busy_changed, progress_changed, failed : Signal
 
     @property
     def operations(self) -> tuple[Operation, ...]:
-        """Everything that was done to labels so far and not undone."""
+        """Operations on labels that are not undone."""
         return self._parts.history.operations
 
     @property
     def stage(self) -> str:
-        """What is going on: "idle", "loading model", "encoding" or "predicting"."""
+        """Current stage: "idle", "loading model", "encoding" or "predicting"."""
         return self._parts.predictions.stage
 
     @property
@@ -283,11 +283,11 @@ batch_ended, busy_changed, progress_changed, failed : Signal
     # --------------------------------------------------------- model and plane
 
     def set_predictor(self, predictor: Predictor | Loader | None) -> None:
-        """Use another model: a predictor, or a function without arguments that loads one."""
+        """Change the model: a predictor, or a function without arguments that loads one."""
         self._parts.predictions.use(predictor)
 
     def prepare(self) -> None:
-        """Load the model, and encode what is likely to be clicked on, ahead of the first click."""
+        """Load the model, and encode the fields that a first click is likely to need."""
         if not self._parts.predictions.load():
             self._parts.look_ahead.go_on()
 
@@ -297,28 +297,27 @@ batch_ended, busy_changed, progress_changed, failed : Signal
         key: Hashable,
         labels: LabelTarget | npt.NDArray[Any],
     ) -> None:
-        """Make a plane the current one. Drafts are kept for each plane.
+        """Change the current plane. Drafts of other planes are kept.
 
         Parameters
         ----------
         plane : ndarray of uint8, H x W x 3, or PlaneImage
-            From `napari_sam3.plane_from_array`, not to be changed afterwards; or an image that is
-            read when it is needed.
+            From `napari_sam3.plane_from_array`, not to be modified afterwards; or a lazy image.
         key : hashable
-            Names the plane; prompts and objects carry it.
+            Key of the plane in prompts and objects.
         labels : LabelTarget or ndarray of integers
-            Where accepted objects are written: H x W, or a whole stack if `key` is the
-            `PlaneIndex` of a plane of it.
+            Labels to write to: H x W, or a whole stack if `key` is the `PlaneIndex` of one of
+            its planes.
 
         Raises
         ------
         sam3.errors.ImageError, LabelError
-            If the pixels are no such array, or the labels do not have the plane's shape.
+            If the pixels are not such an array, or the labels do not have the plane's shape.
         """
         self._change_plane(Plane.of(key, plane, labels))
 
     def clear_plane(self) -> None:
-        """Have no plane, e.g. because its image is gone. Objects and history stay."""
+        """Set no plane, e.g. because its image was deleted. Objects and history stay."""
         if self._parts.drafts.plane is not None:
             self._change_plane(None)
 
@@ -339,15 +338,15 @@ batch_ended, busy_changed, progress_changed, failed : Signal
         self._parts.prompting.set_objects(objects, current)
 
     def predict(self) -> ObjectPrediction | None:
-        """Request the masks of all drafts that have none; see `Predictions.predict`."""
+        """Predict the masks of all drafts that have none; see `Predictions.predict`."""
         return self._parts.predictions.predict()
 
     def choose(self, index: int) -> None:
-        """Take another of the masks that the model offers for the current draft."""
+        """Choose another candidate mask of the current draft."""
         self._parts.prompting.choose(index)
 
     def reject(self) -> None:
-        """Withdraw the current draft, with its prompts. A step that can be undone."""
+        """Reject the current draft, with its prompts. Can be undone."""
         self._parts.prompting.reject()
 
     # ------------------------------------------------------------------ labels
@@ -355,13 +354,13 @@ batch_ended, busy_changed, progress_changed, failed : Signal
     def accept(self) -> AcceptedObject | None:
         """Write the masks of all drafts into the labels and start the next object.
 
-        If masks are still being predicted, they are written as soon as they are there. A draft
-        that cannot be written stays, while the others are accepted; see `Accepting.accept`.
+        Masks that are still being predicted are written when they arrive. A draft that cannot be
+        written stays, while the others are accepted; see `Accepting.accept`.
         """
         return self._parts.accepting.accept()
 
     def take_up(self, label: int) -> None:
-        """Reopen a label: make it a draft, as it was made; see `Curating.reopen`."""
+        """Reopen a label as a draft, with its recorded prompts; see `Curating.reopen`."""
         self._parts.curating.reopen(label)
 
     def delete(self, label: int) -> None:
@@ -369,32 +368,32 @@ batch_ended, busy_changed, progress_changed, failed : Signal
         self._parts.curating.delete(label)
 
     def merge(self, labels: Sequence[int]) -> None:
-        """Make labels of the plane one; the first id is kept. Can be undone."""
+        """Merge labels of the plane; the first id is kept. Can be undone."""
         self._parts.curating.merge(labels)
 
     def split(self, label: int, ids: Sequence[int] = ()) -> tuple[int, ...]:
-        """Split a label of the plane; returns the ids of its parts. See `Curating.split`."""
+        """Split a label of the plane, and return the ids of its parts; see `Curating.split`."""
         return self._parts.curating.split(label, ids)
 
     def end_batch(self) -> None:
-        """Tell that no more planes of a batch are to come."""
+        """Emit that the last plane of a batch is written."""
         self.batch_ended.emit()
 
     # ---------------------------------------------------------- undo, and the end
 
     def undo(self, ours: Ours | None = None) -> Hashable | None:
-        """Take the last step back, and return the key of its plane; see `Changes.undo`."""
+        """Undo the last step, and return the key of its plane; see `Changes.undo`."""
         return self._parts.changes.undo(ours)
 
     def redo(self, ours: Ours | None = None) -> Hashable | None:
-        """Do the step again that was undone last; like `undo`."""
+        """Redo the step that was undone last; like `undo`."""
         return self._parts.changes.redo(ours)
 
     def cancel(self) -> None:
-        """Stop predicting; prompts, labels and the masks last shown stay."""
+        """Cancel predictions; prompts, labels and the masks shown stay."""
         self._parts.accepting.cancel()
         self._parts.predictions.cancel_all()
 
     def close(self) -> None:
-        """Drop all work and features. No event is sent any more."""
+        """Cancel all work and drop the features. No more events are emitted."""
         self._parts.close()

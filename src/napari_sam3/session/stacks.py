@@ -1,4 +1,4 @@
-"""The planes along an axis, in order: what objects are propagated through."""
+"""Stacks of planes along an axis, through which objects are propagated."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from napari_sam3.images.plane_image import Channel, RenderedPlane, load_if_small
 from napari_sam3.labels.targets import ArrayTarget, LabelTarget
 from sam3.errors import PromptError
 
-__all__ = ["Made", "PlaneStack"]
+__all__ = ["LazySequence", "PlaneStack"]
 
 T = TypeVar("T")
-# Planes are asked for again soon, if at all.
+# Planes are reused soon, if at all.
 _KEPT = 4
 
 
-class Made(Sequence[T], Generic[T]):
-    """A sequence whose items are made when they are asked for; the last few are kept.
+class LazySequence(Sequence[T], Generic[T]):
+    """A lazy sequence that caches the last few items.
 
     Parameters
     ----------
     make : callable
-        Called with an index, returns the item.
+        Called with an index; returns the item.
     length : int
         Number of items.
     """
@@ -54,20 +54,20 @@ class Made(Sequence[T], Generic[T]):
         return self._make(range(self._length)[index])
 
     def __iter__(self) -> Iterator[T]:
-        """Make one item after the other."""
+        """Yield the items one by one."""
         return (self._make(index) for index in range(self._length))
 
 
 @dataclass(frozen=True, eq=False)
 class PlaneStack:
-    """Planes in order, each with its image and its labels, which name it.
+    """Planes in order, each with its image and its labels.
 
     Parameters
     ----------
     images : sequence of PlaneImage
-        Read from any thread, when their turn comes.
+        Images, read on any thread when needed.
     labels : sequence of LabelTarget
-        Planes of one label image, as many.
+        Planes of one label image, whose keys name the planes.
     """
 
     images: Sequence[PlaneImage]
@@ -78,8 +78,8 @@ class PlaneStack:
         """Check that there are labels for each image."""
         if len(self.images) != len(self.labels):
             raise LabelError(
-                f"{len(self.images)} planes come with {len(self.labels)} planes of labels. "
-                "Expected as many. Give each plane its own."
+                f"images and labels differ in number: {len(self.images)} and {len(self.labels)} "
+                "planes. Expected labels for each image. Add what is missing."
             )
         places = {target.key: index for index, target in enumerate(self.labels)}
         object.__setattr__(self, "_places", places)
@@ -92,24 +92,24 @@ class PlaneStack:
         plane: PlaneIndex | None = None,
         axis: int = 0,
     ) -> PlaneStack:
-        """Take arrays: planes along an axis, each named by its `PlaneIndex`.
+        """Return the planes of arrays along an axis, each named by its `PlaneIndex`.
 
         Parameters
         ----------
         image : array-like
-            Of grey values; anything with ``shape``, ``dtype`` and basic indexing. One contrast
-            is found for all planes.
+            Grey values: anything with ``shape``, ``dtype`` and basic indexing. All planes share
+            one contrast.
         labels : ndarray of integers
-            Of the same shape.
+            Labels of the same shape.
         plane : PlaneIndex, optional
-            Any of the planes; the first of the last two axes by default.
+            Any of the planes; by default the first of the last two axes.
         axis : int
-            Axis of the image along which the others lie.
+            Axis of the image along which the planes are stacked.
 
         Raises
         ------
         sam3.errors.PromptError, LabelError
-            If there is no such axis beside those of the plane, or the labels do not fit.
+            If the axis is not one outside the plane, or the labels do not fit.
         """
         shape = whole_lengths(image.shape)
         if plane is None:
@@ -117,8 +117,8 @@ class PlaneStack:
         check_position(shape, plane)
         if labels.shape != shape:
             raise LabelError(
-                f"the labels have shape {labels.shape}, but the image {shape}. Expected one shape. "
-                "Give labels made for this image."
+                f"the labels do not fit the image: shape {labels.shape}. Expected {shape}. Choose "
+                "labels made for this image."
             )
         indices = planes_along(plane, axis, shape)
         contrast = ImageContrast(image)
@@ -127,30 +127,30 @@ class PlaneStack:
             return load_if_small(RenderedPlane(Channel(image, indices[index], contrast=contrast)))
 
         targets = [ArrayTarget(labels, index, index) for index in indices]
-        return cls(Made(render, len(indices)), targets)
+        return cls(LazySequence(render, len(indices)), targets)
 
     def __len__(self) -> int:
         """Return the number of planes."""
         return len(self.labels)
 
     def place(self, key: Hashable) -> int | None:
-        """Return the index of a plane by its key; None if it is not among them."""
+        """Return the index of a plane by its key, or None."""
         return self._places.get(key)
 
 
 def planes_along(plane: PlaneIndex, axis: int, shape: Sequence[int]) -> list[PlaneIndex]:
-    """Return all planes along an axis, the other axes as they are.
+    """Return all planes along an axis, with the other indices unchanged.
 
     Raises
     ------
     sam3.errors.PromptError
-        If the axis is not one of those beside the plane.
+        If the axis is not one outside the plane.
     """
     if axis not in plane.other_axes:
-        offered = ", ".join(map(str, plane.other_axes)) or "none, since this image is one plane"
+        offered = ", ".join(map(str, plane.other_axes)) or "none, since the image is one plane"
         raise PromptError(
-            f"objects cannot be propagated along axis {axis} of an image of shape {tuple(shape)}. "
-            f"Expected one of the axes beside the plane: {offered}. Choose another one."
+            f"objects cannot be propagated along axis {axis} of shape {tuple(shape)}. Expected an "
+            f"axis outside the plane: {offered}. Choose another one."
         )
     at = plane.other_axes.index(axis)
     before, after = plane.index[:at], plane.index[at + 1 :]

@@ -64,7 +64,7 @@ def test_a_session_is_replayed_as_a_whole_or_not_at_all(
     capsys.readouterr()
     for wrong in ([], ["--labels", str(output)]):
         assert main(["replay", str(image), str(session), "-o", str(again), *wrong]) == 2
-        assert "Expected the labels that the session began with. Give" in capsys.readouterr().err
+        assert "Expected the labels at the start of the session. Give" in capsys.readouterr().err
         assert not again.exists()
     right = ["--labels", str(before)]
     assert main(["replay", str(image), str(session), "-o", str(again), *right]) == 0

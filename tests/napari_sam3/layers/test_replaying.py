@@ -108,7 +108,7 @@ def test_a_session_changes_the_labels_that_it_began_with_and_no_others(
     for now in (changed, elsewhere, np.zeros_like(start)):
         with work.begin(now) as binding:
             assert binding.replay(file) is None
-            assert "Expected the labels that the session began with. Choose" in work.said.pop()
+            assert "Expected the labels at the start of the session. Choose" in work.said.pop()
             assert np.array_equal(binding.labels.data, now)
             assert (binding.session.objects, binding.session.can_undo) == ((), False)
 

@@ -264,7 +264,7 @@ def test_a_change_on_another_plane_says_nothing_about_the_masks_in_hand(
 ) -> None:
     session, _, events = make(predictor, blobs)
     click(session, CLICK)
-    session._parts.drafts._told = ()  # whatever was told, it would be told again
+    session._parts.drafts._emitted = ()  # whatever was told, it would be told again
     events.clear()
     elsewhere = np.zeros(blobs.shape, np.uint16)
     target = ArrayTarget(elsewhere, "elsewhere")

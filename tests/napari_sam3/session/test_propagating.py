@@ -20,7 +20,7 @@ from napari_sam3.inference.tracking.ending import EndRules
 from napari_sam3.session.jobs import Outcome
 from napari_sam3.session.propagation_run import PropagationResult
 from napari_sam3.session.session import LabelingSession
-from napari_sam3.session.stacks import Made, PlaneStack
+from napari_sam3.session.stacks import LazySequence, PlaneStack
 from sam3 import Predictor, load_predictor
 from sam3.errors import ImageError, PromptError, Sam3Error
 from tests.napari_sam3.batch_samples import stack as wandering
@@ -328,7 +328,7 @@ def test_an_accept_that_fails_propagates_nothing(predictor: Predictor) -> None:
 
 def with_planes(table: Table, change: Callable[[int, PlaneImage], PlaneImage]) -> PlaneStack:
     images = table.stack.images
-    made = Made(lambda z: change(z, images[z]), len(images))
+    made = LazySequence(lambda z: change(z, images[z]), len(images))
     return PlaneStack(made, table.stack.labels)
 
 
@@ -398,11 +398,11 @@ def test_what_cannot_be_propagated_is_refused(table: Table, predictor: Predictor
         session.propagate([label])
     with pytest.raises(PromptError, match="unknown direction: 'up'"):
         session.propagate([label], stack=stack, direction="up")  # type: ignore[arg-type]
-    with pytest.raises(PromptError, match="the gap to bridge is -1"):
+    with pytest.raises(PromptError, match="invalid gap: -1 planes"):
         session.propagate([label], stack=stack, gap=-1)
-    with pytest.raises(LabelError, match="the labels have shape"):
+    with pytest.raises(LabelError, match="the labels do not fit the image"):
         PlaneStack.of(table.image, table.labels[1:])
-    with pytest.raises(LabelError, match="6 planes come with 5 planes of labels"):
+    with pytest.raises(LabelError, match="differ in number: 6 and 5 planes"):
         PlaneStack(stack.images, stack.labels[1:])
     other = PlaneStack(stack.images[:2], stack.labels[:2])
     with pytest.raises(PromptError, match="not in the stack"):

@@ -28,11 +28,15 @@ def test_without_an_image_every_command_says_so(predictor: Predictor) -> None:
 @pytest.mark.parametrize(
     ("prompts", "message"),
     [
-        (CLICK, "no model is set; choose one, or call set_predictor first"),
+        (
+            CLICK,
+            "no model is set: None. Expected a model to predict with. Choose one, or call "
+            "set_predictor first.",
+        ),
         (
             BACKGROUND,
-            "background clicks alone (1 so far) do not say where the object is; add a foreground "
-            "click (left button) or a box",
+            "the draft has background clicks only: 1. Expected a foreground click or a box as well. "
+            "Add one (left button).",
         ),
     ],
 )
@@ -60,8 +64,8 @@ def test_labels_must_have_the_shape_of_the_plane(predictor: Predictor, blobs: Im
     plane = plane_from_array(blobs)
     stack = np.zeros((3, *blobs.shape), int)
     message = (
-        "the labels have shape (5, 5), but the image plane (100, 90); "
-        "choose labels made for this image"
+        "the labels do not fit the image plane: shape (5, 5). Expected (100, 90). "
+        "Choose labels made for this image."
     )
     with pytest.raises(LabelError, match=f"^{re.escape(message)}$"):
         session.set_plane(plane, "x", np.zeros((5, 5), int))
@@ -104,12 +108,15 @@ def test_a_correction_starts_from_the_candidate_taken(predictor: Predictor, blob
 
 def test_only_masks_on_offer_can_be_taken(predictor: Predictor, blobs: Image) -> None:
     session, _, events = make(predictor, blobs)
-    with pytest.raises(PromptError, match=r"^there is no mask 0; the model offers 0, from 0$"):
+    with pytest.raises(
+        PromptError,
+        match="invalid index of a candidate mask: 0. Expected an index from 0 of 0 masks",
+    ):
         session.choose(0)
     prediction = click(session, CLICK)
     events.clear()
     for index in (-1, 3):
-        message = f"^there is no mask {index}; the model offers 3, from 0$"
+        message = f"candidate mask: {index}. Expected an index from 0 of 3 masks"
         with pytest.raises(PromptError, match=message):
             session.choose(index)
     session.choose(prediction.index)
@@ -118,7 +125,10 @@ def test_only_masks_on_offer_can_be_taken(predictor: Predictor, blobs: Image) ->
     later = Later()
     session, _, _ = make(predictor, blobs, submit=later)
     click(session, BOX)
-    with pytest.raises(PromptError, match=r"^there is no mask 0; the model offers 0, from 0$"):
+    with pytest.raises(
+        PromptError,
+        match="invalid index of a candidate mask: 0. Expected an index from 0 of 0 masks",
+    ):
         session.choose(0)
 
 
@@ -143,7 +153,7 @@ def test_objects_that_are_not_named_lose_their_prompts(predictor: Predictor, blo
 
 def test_nothing_can_be_accepted_before_a_click(predictor: Predictor, blobs: Image) -> None:
     session, labels, _ = make(predictor, blobs)
-    message = "^there is no mask to accept; click on an object first$"
+    message = "^no mask to accept. Expected a draft with a mask. Click on an object first.$"
     with pytest.raises(LabelError, match=message):
         session.accept()
     session.set_prompts(BACKGROUND)

@@ -1,4 +1,4 @@
-"""What is to be propagated: which labels of a plane, through which planes, and which are found."""
+"""Request and plan of a propagation: which labels of a plane to propagate, to which planes."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from .history import History
 from .jobs import Plane
 from .stacks import PlaneStack
 
-__all__ = ["NOTHING", "PropagationAsked", "PropagationPlan"]
+__all__ = ["NOTHING", "PropagationRequest", "PropagationPlan"]
 
 NOTHING = (
-    "there is no object to propagate on this plane. Expected a mask or an accepted object; click "
-    "on an object first."
+    "no object to propagate on this plane. Expected a mask or an accepted object. Click on an "
+    "object first."
 )
 
 
 @dataclass(frozen=True, eq=False)
 class PropagationPlan:
-    """What a run does.
+    """The objects and planes of a run.
 
     Attributes
     ----------
     followed : mapping of int to FollowedObject
-        What is known, by label.
+        Known masks, by label.
     only : mapping of int to set of int
-        The planes that are found.
+        Planes to predict, by label.
     """
 
     followed: Mapping[int, FollowedObject]
@@ -43,37 +43,37 @@ class PropagationPlan:
 
     @property
     def prompts(self) -> list[ObjectPrompt]:
-        """Where the objects are shown."""
+        """Masks made by the user, as prompts."""
         return [
             ObjectPrompt(plane, label, mask=mask)
-            for label, one in self.followed.items()
-            for plane, mask in one.shown.items()
+            for label, followed in self.followed.items()
+            for plane, mask in followed.shown.items()
         ]
 
 
 @dataclass(frozen=True, eq=False)
-class PropagationAsked:
-    """What somebody asks for.
+class PropagationRequest:
+    """A request to propagate.
 
     Parameters
     ----------
     stack : PlaneStack
         The planes.
     plane : Plane
-        The one that is shown.
+        The current plane.
     direction : {"forward", "backward", "both"}
-        Where to.
+        Direction of propagation.
     rules : EndRules
-        Where objects end.
+        Rules for where objects end.
     history : History
-        What was done to the labels.
+        Operations on the labels.
     reopened : tuple of int
-        Labels among the drafts of the plane.
+        Reopened labels among the drafts of the plane.
 
     Raises
     ------
     sam3.errors.PromptError
-        If the plane is not in the stack, or there is no such direction.
+        If the plane is not in the stack, or the direction is unknown.
     """
 
     stack: PlaneStack
@@ -84,29 +84,30 @@ class PropagationAsked:
     reopened: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        """Check what it was made of."""
+        """Validate the direction and the plane."""
         if self.direction not in ("forward", "backward", "both"):
             raise PromptError(
-                f"unknown direction: {self.direction!r}. Expected 'forward', 'backward' or 'both'."
+                f"unknown direction: {self.direction!r}. Expected 'forward', 'backward' or 'both'. "
+                "Choose one."
             )
         if self.stack.place(self.plane.key) is None:
             raise PromptError(
-                f"the plane of the session is not in the stack: {self.plane.key}. Expected one of "
-                f"its {len(self.stack)} planes. Go to a plane of the stack first."
+                f"the current plane is not in the stack: {self.plane.key}. Expected one of its "
+                f"{len(self.stack)} planes. Go to a plane of the stack first."
             )
 
     @property
     def here(self) -> int:
-        """Index of the plane shown."""
+        """Index of the current plane."""
         place = self.stack.place(self.plane.key)
         assert place is not None
         return place
 
     def labels_here(self) -> Sequence[int]:
-        """Return which labels of the plane are propagated if nobody says so.
+        """Return the labels of the plane that are propagated by default.
 
-        Those accepted on it of which there is news; else all accepted on it; else those found
-        there; else all that somebody else made.
+        These are objects accepted on it since they were propagated; otherwise all accepted on it;
+        otherwise those propagated to it; otherwise all labels on it.
 
         Raises
         ------
@@ -115,14 +116,14 @@ class PropagationAsked:
         """
         target = self.plane.labels
         accepted = dict.fromkeys(
-            one.id
-            for one in self.history.objects.within(target.source)
-            if one.plane == self.plane.key
+            accepted.id
+            for accepted in self.history.objects.within(target.source)
+            if accepted.plane == self.plane.key
         )
-        followed = [one for one in map(self._follow, accepted) if one.shown]
-        shown = [one for one in followed if self.here in one.shown]
-        news = [one for one in shown if one.outdated(len(self.stack))]
-        found = [one.label for one in news or shown or followed]
+        followed = [accepted for accepted in map(self._follow, accepted) if accepted.shown]
+        shown = [accepted for accepted in followed if self.here in accepted.shown]
+        news = [accepted for accepted in shown if accepted.outdated(len(self.stack))]
+        found = [accepted.label for accepted in news or shown or followed]
         if not found:
             height, width = target.shape
             values = np.unique(target.read((slice(0, height), slice(0, width))))
@@ -132,22 +133,28 @@ class PropagationAsked:
         return found
 
     def plan(self, labels: Sequence[int]) -> PropagationPlan:
-        """Decide what is found of labels: what there is news of, or all of it if there is none.
+        """Plan a run: planes that depend on new masks, or all of them if there are none.
 
         Raises
         ------
         NothingThereError, LabelError
-            If there is no label, or one is neither on the plane nor known.
+            If no label is given, or one is neither on the plane nor known.
         """
         if not labels:
             raise NothingThereError(NOTHING)
         length = len(self.stack)
         followed = {label: self._follow(label) for label in labels}
-        for label, one in followed.items():
-            if not one.shown:
-                mask_of_label(self.plane.labels, label)  # says that it is not there
-        reach = {label: one.reached(self.direction, length) for label, one in followed.items()}
-        news = {label: one.outdated(length) & reach[label] for label, one in followed.items()}
+        for label, followed_object in followed.items():
+            if not followed_object.shown:
+                mask_of_label(self.plane.labels, label)  # raises LabelError
+        reach = {
+            label: followed_object.reached(self.direction, length)
+            for label, followed_object in followed.items()
+        }
+        news = {
+            label: followed_object.outdated(length) & reach[label]
+            for label, followed_object in followed.items()
+        }
         return PropagationPlan(followed, news if any(news.values()) else reach)
 
     def _follow(self, label: int) -> FollowedObject:
