@@ -115,7 +115,7 @@ def test_a_search_without_example_plane_or_text_encoder_says_what_to_do(
     with pytest.raises(PromptError, match="outside the plane"):
         session.find_similar([Example(PlaneMask(95, 95, np.ones((9, 9), bool)))])
     for wrong in (-0.1, 1.1, float("nan")):
-        with pytest.raises(PromptError, match="least score"):
+        with pytest.raises(PromptError, match="minimum score"):
             session.finding.threshold = wrong
     assert not session.finding.running
 

@@ -154,7 +154,7 @@ def test_what_cannot_be_changes_nothing(desk: Desk) -> None:
     ):
         with pytest.raises(TrackError, match=message):
             desk.lineage.link(parent, child)
-    with pytest.raises(TrackError, match="no pixels"):
+    with pytest.raises(TrackError, match="without pixels"):
         desk.lineage.divide(1, 9, [desk.target(4)])
     np.testing.assert_array_equal(desk.labels, cells())
     assert desk.parents == {2: (1,)}

@@ -52,9 +52,9 @@ def test_an_unknown_choice_is_refused_and_changes_nothing(name: str, value: Any)
     session, told = LabelingSession(mode="many", policy="inside"), list[Any]()
     getattr(session.options.events, name).connect(told.append)
     for owner in (session, session.options):
-        with pytest.raises(ConfigError, match=rf"no such {name}: {value!r}\. Expected one of '"):
+        with pytest.raises(ConfigError, match=rf"unknown {name}: {value!r}\. Expected one of '"):
             setattr(owner, name, value)
-    with pytest.raises(ConfigError, match=f"no such {name}"):
+    with pytest.raises(ConfigError, match=f"unknown {name}"):
         LabelingSession(**{name: value})
     assert (session.mode, session.policy, told) == ("many", "inside", [])
 

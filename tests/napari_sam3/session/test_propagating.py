@@ -244,7 +244,7 @@ def test_along_any_axis_of_an_image(predictor: Predictor) -> None:
         assert (labels == accepted.id).any((2, 3)).sum() == len(stack)
         session.undo()
         session.undo()
-    with pytest.raises(PromptError, match=r"along axis 2 .* beside the plane: 0, 1"):
+    with pytest.raises(PromptError, match=r"along axis 2 .* outside the plane: 0, 1"):
         PlaneStack.of(image, labels, plane, 2)
 
 
@@ -298,7 +298,7 @@ def test_undo_while_it_runs_takes_everything_back_and_ends_it(predictor: Predict
     # Before its mask is there: accepted and propagated as soon as it is.
     assert session.propagate(stack=table.stack, rules=ENDLESS) is None
     assert session.propagating.running
-    with pytest.raises(PromptError, match="being propagated already"):
+    with pytest.raises(PromptError, match="already being propagated"):
         session.propagate(stack=table.stack)
     later.run(4)
     assert len(table.planes(1)) > 1

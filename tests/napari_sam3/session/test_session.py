@@ -235,7 +235,7 @@ def test_an_id_too_large_is_refused_before_anything_is_written(
 
 def test_nothing_to_accept(predictor: Predictor, blobs: Image) -> None:
     session, labels, _ = make(predictor, blobs)
-    with pytest.raises(LabelError, match="click on an object first"):
+    with pytest.raises(LabelError, match="Click on an object first"):
         session.accept()
     click(session, CLICK)
     labels[:] = 5

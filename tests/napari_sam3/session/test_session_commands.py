@@ -21,7 +21,7 @@ BACKGROUND = PromptSet.from_arrays([[5, 5]], [0])
 def test_without_an_image_every_command_says_so(predictor: Predictor) -> None:
     empty = LabelingSession(predictor)
     for command in (empty.predict, empty.accept, empty.reject):
-        with pytest.raises(ImageError, match="open an image"):
+        with pytest.raises(ImageError, match="Open an image"):
             command()
 
 
@@ -35,8 +35,8 @@ def test_without_an_image_every_command_says_so(predictor: Predictor) -> None:
         ),
         (
             BACKGROUND,
-            "the draft has background clicks only: 1. Expected a foreground click or a box as well. "
-            "Add one (left button).",
+            "the draft has background clicks only: 1. Expected a foreground click or a box as "
+            "well. Add one (left button).",
         ),
     ],
 )
@@ -110,7 +110,7 @@ def test_only_masks_on_offer_can_be_taken(predictor: Predictor, blobs: Image) ->
     session, _, events = make(predictor, blobs)
     with pytest.raises(
         PromptError,
-        match="invalid index of a candidate mask: 0. Expected an index from 0 of 0 masks",
+        match=r"candidate mask: 0\. Expected an index from 0 of 0",
     ):
         session.choose(0)
     prediction = click(session, CLICK)
@@ -127,7 +127,7 @@ def test_only_masks_on_offer_can_be_taken(predictor: Predictor, blobs: Image) ->
     click(session, BOX)
     with pytest.raises(
         PromptError,
-        match="invalid index of a candidate mask: 0. Expected an index from 0 of 0 masks",
+        match=r"candidate mask: 0\. Expected an index from 0 of 0",
     ):
         session.choose(0)
 
