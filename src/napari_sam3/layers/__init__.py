@@ -1,4 +1,4 @@
-"""A session and the layers of a viewer kept in step.
+"""Synchronisation of a session with the layers of a viewer.
 
-Imports napari, no Qt.
+May import napari, but not Qt.
 """

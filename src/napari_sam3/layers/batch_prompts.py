@@ -1,4 +1,4 @@
-"""What stands in the layers of a binding as the question of a batch."""
+"""Prompts in the layers of a binding, as the prompts of a batch."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ __all__ = ["positions_along", "prompts_here", "prompts_in_layers"]
 def positions_along(
     plane: PlaneIndex, axis: int | None, first: int = 0, last: int = 0
 ) -> list[Position]:
-    """Return positions of planes along an axis of the data, the others as they are shown.
+    """Return positions of planes along an axis of the data, with the other indices as shown.
 
     Parameters
     ----------
     plane : PlaneIndex
         The plane shown.
     axis : int, optional
-        None for that plane alone.
+        None for that plane only.
     first, last : int
-        Along the axis; both are among them.
+        First and last index along the axis, inclusive.
     """
     if axis is None:
         return [plane.index]
@@ -45,23 +45,23 @@ def positions_along(
 def prompts_in_layers(
     binding: Binding, plane: PlaneIndex, positions: Iterable[Position], *, one: bool
 ) -> BatchPrompts:
-    """Return the prompts that stand on planes, with ids from 1 on.
+    """Return the prompts on planes, with ids from 1.
 
     Parameters
     ----------
     binding : Binding
-        Its layers hold them.
+        Binding whose layers hold the prompts.
     plane : PlaneIndex
-        A plane with the axes of all of them.
+        A plane with the same axes as all of them.
     positions : iterable of tuple of int
-        The planes.
+        Positions of the planes.
     one : bool
-        Whether prompts on several planes show the same object.
+        Whether prompts on several planes belong to the same object.
 
     Raises
     ------
     sam3.errors.PromptError
-        If they cannot be read, or say nowhere where an object is.
+        If they cannot be read, or no object has a target.
     """
     from napari_sam3.batch import BatchPrompts
 
@@ -77,7 +77,7 @@ def prompts_in_layers(
 
 
 def prompts_here(binding: Binding, plane: PlaneIndex) -> dict[int, PromptSet]:
-    """Return the prompts on a plane by ids from 1 on.
+    """Return the prompts on a plane by ids from 1.
 
     Raises
     ------
@@ -87,7 +87,7 @@ def prompts_here(binding: Binding, plane: PlaneIndex) -> dict[int, PromptSet]:
     found = prompts_in_layers(binding, plane, [plane.index], one=True).on(plane.index)
     if not found:
         raise PromptError(
-            "there is no click and no box on the plane shown, so there is nothing to repeat; show "
-            "the objects on it first"
+            "no prompts to repeat on the current plane. Expected at least one click or box. Click "
+            "on the objects first."
         )
     return dict(found)

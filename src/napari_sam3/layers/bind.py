@@ -41,35 +41,35 @@ def bind(
     on_error: Callable[[BaseException], None] | None = None,
     tools: Tools | None = None,
 ) -> Binding:
-    """Bind a session to an image of a viewer; layers that are not given are made.
+    """Bind a session to an image of a viewer; missing layers are created.
 
     Parameters
     ----------
     viewer : Viewer or ViewerModel
         A bare `ViewerModel` needs no display.
     image : Image, optional
-        Image to segment; the selected or topmost one if not given.
+        Image to segment; by default the selected or topmost one.
     labels : Labels, optional
-        Where objects go; must have the image's shape and lie where it lies.
+        Labels to write to, with the shape and position of the image.
     points, boxes : Points, Shapes, optional
-        Existing layers to take prompts from.
+        Existing layers to read prompts from.
     align : bool
-        Move labels that lie elsewhere onto the image, instead of refusing them.
+        Move misplaced labels onto the image, instead of raising an error.
     predictor : Predictor or callable, optional
-        A predictor, or a function that loads one; the embedded model if not given.
+        A predictor, or a function that loads one; by default the embedded model.
     session : LabelingSession, optional
-        Session to drive, with its own predictor; it is not closed with the binding.
+        Session to use, with its own predictor; it is not closed with the binding.
     contrast : {"image", "plane", "layer"} or tuple of float
         Values shown to the model as black and white: percentiles of the whole image or of each
         plane, the contrast limits of the layer, or your own.
     mode : {"one", "many"}
-        Whether one object is in hand at a time; of no meaning with a session of your own.
+        One draft at a time, or many; ignored with a `session`.
     keys : mapping from str to str
-        Keys of the commands by name, see `napari_sam3.layers.gestures.KEYS`.
+        Keys of the commands by name; see `napari_sam3.layers.gestures.KEYS`.
     on_error : callable, optional
-        Told about every error; without it errors are raised where they happen.
+        Called with every error; without it errors are raised.
     tools : Tools, optional
-        Where layers are taken from and put away; without it they are made, and removed at the end.
+        Pool of reusable layers; without it layers are created, and removed at the end.
 
     Returns
     -------

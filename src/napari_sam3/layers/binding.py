@@ -41,34 +41,34 @@ T = TypeVar("T")
 
 
 class Binding:
-    """Keeps a session and the layers of a viewer in step. Made by `napari_sam3.bind`.
+    """Synchronise a session and the layers of a viewer. Created by `napari_sam3.bind`.
 
     Attributes
     ----------
     session : LabelingSession
-        The state; whatever is done by gestures can be done by its commands.
+        The session; each gesture corresponds to one of its commands.
     layers : LayerSet
-        The layers that belong together.
+        Layers of the binding.
     sync : LayerSync
-        Brings layers and session in step.
+        Synchronises layers and session.
     candidates, propagation : CandidateLayer, Propagation
-        What a search found on the plane shown; objects followed to other planes.
+        Candidates on the current plane; propagation to other planes.
     journal : JournalKeeper
-        Writes what is done to disk.
+        Writes changes to disk.
     divisions : Divisions
-        Which label came from which, and the Tracks layer.
+        Parents of labels, and the Tracks layer.
     gestures : Gestures
         Mouse and keys.
     commands : mapping from str to callable
-        The commands of keys and buttons, by name.
+        Commands of keys and buttons, by name.
     layers_lost : Signal
-        (LayerError) after a layer was deleted that is needed.
+        (LayerError) after a required layer was deleted.
     listening_changed : Signal
         After `listening` may have changed.
     class_changed : Signal
         (str) after a class was chosen by key.
     merging_changed : Signal
-        After a label was noted for merging or dividing, or that was done.
+        After the first label of a merge or division was picked, or the command finished.
     labels_restored : Signal
         (RestoreResult) after labels were restored from a journal.
     """
@@ -137,7 +137,7 @@ class Binding:
 
     @property
     def labels(self) -> Labels:
-        """Where objects go."""
+        """Layer that objects are written to."""
         return self.layers.labels
 
     @property
@@ -152,27 +152,27 @@ class Binding:
 
     @property
     def preview(self) -> Labels:
-        """The masks in hand: 1 inside, 2 on the outline; 3 and 4 for all but the current one."""
+        """Masks of drafts: 1 inside, 2 on the outline; 3 and 4 for other than the current one."""
         return self.layers.preview
 
     @property
     def plane(self) -> PlaneIndex | None:
-        """The plane shown; None in 3-D display."""
+        """The current plane; None in 3-D display."""
         return self._plane.index
 
     @property
     def accepted(self) -> int:
-        """Number of accepted objects that are in the labels; one on many planes is one."""
+        """Number of accepted objects in the labels; an object on many planes counts once."""
         return self.sync.present.count()
 
     @property
     def problem(self) -> Sam3Error | None:
-        """Why the plane shown cannot be worked on, if so; in 3-D display there is just none."""
+        """Why the current plane cannot be labelled, if so; None in 3-D display."""
         return None if self.in_3d else self._plane.source.problem
 
     @property
     def in_3d(self) -> bool:
-        """Whether the viewer shows no plane but a volume."""
+        """Whether the viewer shows a volume, not a plane."""
         return self.layers.in_3d
 
     @property
@@ -196,48 +196,48 @@ class Binding:
         self.gestures = Gestures(self, self.layers, keys)
 
     def prompts_on(self, plane: PlaneIndex) -> dict[int, PromptSet]:
-        """Read the prompts on any plane, object by object."""
+        """Read the prompts on any plane, by object."""
         return self.sync.prompts.read(plane)
 
     def snapshot(self) -> ViewerImage:
-        """Return the image as the model sees it now, with all its planes, for any thread."""
+        """Return all planes of the image as the model sees them now, for any thread."""
         self._plane.ensure()
         return self._plane.source.snapshot()
 
     def labels_on(self, plane: PlaneIndex) -> LabelTarget:
-        """Return where the labels of any plane are written."""
+        """Return the target for the labels of any plane."""
         return self.sync.store.plane(plane)
 
-    # ------------------------------------------------------- objects in hand
+    # ----------------------------------------------------------------- drafts
 
     def accept(self) -> AcceptedObject | None:
-        """Write the masks in hand; see `LabelingSession.accept`."""
+        """Accept the drafts; see `LabelingSession.accept`."""
         return self._on_plane(self.session.accept)
 
     def reject(self) -> None:
-        """Drop the current object in hand, with its prompts."""
+        """Reject the current draft, with its prompts."""
         self._on_plane(self.session.reject)
 
     def undo(self) -> None:
-        """Take the last step on this image and in these labels back, and show its plane."""
+        """Undo the last step on this image and these labels, and show its plane."""
         self._go_to(self._guard(lambda: self.session.undo(self.sync.owns)))
 
     def redo(self) -> None:
-        """Do again what was undone, and show the plane it was done on."""
+        """Redo the step that was undone last, and show its plane."""
         self._go_to(self._guard(lambda: self.session.redo(self.sync.owns)))
 
     def next_candidate(self) -> None:
-        """Take the next of the masks that the model offers for the current object."""
+        """Choose the next candidate mask of the current draft."""
         prediction = self.session.prediction
         if prediction is not None and len(prediction.candidates) > 1:
             self.session.choose((prediction.index + 1) % len(prediction.candidates))
 
     def background(self) -> None:
-        """Turn the selected points, or else the last one, from foreground to background or back."""
+        """Toggle the selected points, or else the last one, between foreground and background."""
         self.sync.prompts.flip_clicks()
 
     def set_classes(self, colors: Mapping[str, str], *, show: bool = False) -> None:
-        """Offer classes; Alt-1 to Alt-9 on our layers choose one for the objects accepted next.
+        """Offer classes; Alt-1 to Alt-9 on our layers choose one for the next accepted objects.
 
         See `Classes.offer` for the colours.
         """
@@ -284,7 +284,7 @@ class Binding:
         return self._plane.thumbnail(side)
 
     def show_field(self, shown: bool) -> None:
-        """Draw a thin outline around what the model looked at for the mask in hand, or do not."""
+        """Show or hide the outline of the field of the current mask."""
         self.sync.masks.show_field(shown, self._plane.index)
 
     # ------------------------------------------------------------------ on disk
@@ -296,29 +296,29 @@ class Binding:
         folder: str | os.PathLike[str] | None = None,
         limit_bytes: int = 1 << 30,
     ) -> None:
-        """Write everything that is accepted to disk at once, so that a crash loses nothing of it.
+        """Write every change of labels to disk at once, for recovery after a crash.
 
         See `JournalKeeper.begin`.
         """
         self.journal.begin(image, folder=folder, limit_bytes=limit_bytes)
 
     def restore_labels(self, path: str | os.PathLike[str]) -> int | None:
-        """Bring back what a journal holds, as one step; returns the number of objects.
+        """Restore the labels of a journal, as one undo step; return the number of objects.
 
-        Labels that are there now stay as they are: what is restored goes into free pixels, under
-        free ids. What that leaves out is told by `labels_restored`; the journal is kept then.
+        Existing labels do not change: only free pixels are written, under free ids. What could
+        not be restored is emitted by `labels_restored`; the journal is kept then.
         """
         result = self._guard(lambda: self.journal.restore(path))
         return None if result is None else result.objects
 
     def save_session(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-        """Write all that was done to labels of this image to a file, to be replayed later."""
+        """Write all operations on the labels of this image to a file, for replay."""
         self._guard(lambda: self.journal.save_session(path, overwrite=overwrite))
 
     def replay(self, path: str | os.PathLike[str]) -> int | None:
-        """Do again what a session file holds, on this image and into these labels.
+        """Replay a session file on this image and into these labels.
 
-        Masks are predicted on this thread. Returns the number of operations.
+        Masks are predicted on the calling thread. Returns the number of operations.
         """
         count = self._guard(lambda: self.journal.replay(path))
         self.sync.renew_plane()
@@ -327,7 +327,7 @@ class Binding:
     # ------------------------------------------------------------------- layers
 
     def restore(self) -> None:
-        """Make the layers anew that were deleted, with the prompts still in hand."""
+        """Restore deleted layers, with the prompts of drafts."""
         if self.layers.missing:
             self.layers.check_image()
             self.gestures.close()
@@ -335,9 +335,9 @@ class Binding:
             self.gestures = Gestures(self, self.layers, self._keys)
 
     def close(self, *, discard_journal: bool = False) -> None:
-        """Let the layers go; those that only served the binding are removed.
+        """Release the layers, and remove those that only serve the binding.
 
-        With `discard_journal` the journal is deleted, because the labels are saved elsewhere.
+        With `discard_journal` the journal is deleted, as when the labels were saved.
         """
         if self._closed:
             return
@@ -361,11 +361,11 @@ class Binding:
     # ---------------------------------------------------- called by the gestures
 
     def ready_for_click(self, position: Place) -> bool:
-        """Whether a click at a world position can be taken; one on a candidate drops that."""
+        """Whether a click at a world position is a prompt; on a candidate it drops that instead."""
         return self.candidates.ready_for_click(position)
 
     def finish_object(self) -> bool:
-        """Accept what is in hand, if there is anything; False if that was not possible."""
+        """Accept the drafts, if there are any; False if that was not possible."""
         before = self.session.draft_set
         if not any(draft.has_target for draft in before.drafts):
             return True
@@ -373,15 +373,15 @@ class Binding:
         return not self.session.draft_set.same_as(before)
 
     def next_click(self, foreground: bool) -> None:
-        """Set what the next point that napari adds will be."""
+        """Set the polarity of the next point that napari adds."""
         self.sync.prompts.layers.polarity.set_next(foreground)
 
     def draw_box(self, start: Place, end: Place, *, done: bool) -> None:
-        """Draw a box between two world positions; once done it is a prompt."""
+        """Draw a box between two world positions; it becomes a prompt when done."""
         self._guard(lambda: self.sync.prompts.draw_box(start, end, done=done))
 
     def _on_plane(self, command: Callable[[], T]) -> T | None:
-        """Call a command once the session has the plane shown, if there is one to work on."""
+        """Call a command after passing the current plane to the session, if there is one."""
 
         def run() -> T:
             if not self.layers.missing:

@@ -1,4 +1,4 @@
-"""Candidates of a search in a layer of their own: drawn, dropped by a click, accepted by a key."""
+"""Layer of the candidates of a search: drawn, dropped by a click, accepted by a key."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ CANDIDATES_NAME = "SAM 3 candidates"
 
 
 class CandidateLayer:
-    """Shows the candidates of a session on the plane shown.
+    """Show the candidates of a session on the current plane.
 
     Parameters
     ----------
     layers : LayerSet
-        Layers of the binding; the layer of candidates is there only while there are some.
+        Layers of the binding; the layer of candidates exists only while there are any.
     session : LabelingSession
-        Has the candidates.
+        Finds and keeps the candidates.
     plane : ShownPlane
-        The plane shown.
+        The current plane.
     reporting : Reporting
-        Where errors go.
+        Reports errors.
     """
 
     def __init__(
@@ -64,25 +64,25 @@ class CandidateLayer:
         return made if made is not None and self._layers.has(made) else None
 
     def find_similar(self, text: str | None = None) -> None:
-        """Search the plane shown by the objects accepted on it, or by a name."""
+        """Search the current plane by the objects accepted on it, or by a name."""
         self._on_plane(lambda: self._session.finding.find_similar(text=text))
 
     def find_all(self) -> None:
-        """Search the plane shown for everything."""
+        """Find all objects on the current plane."""
         self._on_plane(lambda: self._session.finding.find_all())
 
     def accept(self) -> None:
-        """Accept all candidates shown, as one step."""
+        """Accept all candidates shown, as one undo step."""
         self._guard(self._session.finding.accept)
 
     def ready_for_click(self, position: Place) -> bool:
-        """Whether a click at a world position is a prompt; one on a candidate drops that."""
+        """Whether a click at a world position is a prompt; on a candidate it drops that instead."""
         return bool(
             self._guard(lambda: not self.drop_at(position) and self._plane.takes_click(position))
         )
 
     def drop_at(self, position: Place) -> bool:
-        """Drop the candidate at a world position; False if there is none."""
+        """Drop the candidate at a world position; return False if there is none."""
         candidate = self.at(position)
         if candidate is not None:
             self._session.candidates.drop(candidate)
@@ -97,7 +97,7 @@ class CandidateLayer:
         return candidates.at(key, float(row), float(column))
 
     def show(self) -> None:
-        """Draw the candidates shown on the plane in view; the best lie on top."""
+        """Draw the candidates shown on the current plane, the best on top."""
         candidates, key = self._session.candidates, self._key()
         kept, shown = candidates.on(key), candidates.shown_on(key)
         if not shown and self.layer is None:
@@ -125,7 +125,7 @@ class CandidateLayer:
             self.show()
 
     def close(self) -> None:
-        """Drop the candidates and take the layer away."""
+        """Drop the candidates and remove the layer."""
         self._session.finding.changed.disconnect(self.show)
         self._layers.viewer.dims.events.current_step.disconnect(self._on_step)
         self._session.finding.clear()

@@ -1,4 +1,4 @@
-"""The classes that objects may have, and labels shown in their colours."""
+"""Classes of objects, and labels coloured by class."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
 
 __all__ = ["ClassColors", "Classes"]
 
-#: Labels of no class, and those that came from elsewhere.
+#: Colour of labels without a class.
 OTHER = "#9a9996"
 
 
 class Classes:
-    """The classes offered for the objects accepted next.
+    """The classes offered for the next accepted objects.
 
     Parameters
     ----------
     labels : Labels
-        The layer that objects are written to.
+        Layer that objects are written to.
     session : LabelingSession
-        Gives objects their class.
+        Sets the class of objects.
     hidden : HiddenLabels
-        Hides labels of the layer for a while.
+        Temporarily hidden labels of the layer.
 
     Attributes
     ----------
@@ -50,14 +50,14 @@ class Classes:
         self._shown: ClassColors | None = None
 
     def offer(self, colors: Mapping[str, str], *, show: bool = False) -> None:
-        """Offer classes by name and colour, and show labels in these colours or not."""
+        """Offer classes by name and colour, and optionally colour labels by class."""
         self.close()
         self._names = tuple(colors)
         if show:
             self._shown = ClassColors(self._labels, self._session, self._hidden, colors)
 
     def choose(self, number: int) -> bool:
-        """Take the class with a number, from 1; False if there is none."""
+        """Choose the class with a number, from 1; return False if there is none."""
         if not 1 <= number <= len(self._names):
             return False
         self._session.category = self._names[number - 1]
@@ -65,25 +65,25 @@ class Classes:
         return True
 
     def close(self) -> None:
-        """Give the labels their own colours back."""
+        """Restore the colours of the labels."""
         if self._shown is not None:
             self._shown.close()
             self._shown = None
 
 
 class ClassColors:
-    """Colours a Labels layer by class as long as it is open.
+    """Colour a Labels layer by class until closed.
 
     Parameters
     ----------
     labels : Labels
-        The layer; it gets its own colours back at the end.
+        The layer; its colours are restored at the end.
     session : LabelingSession
-        Knows the classes of objects.
+        Objects with their classes.
     hidden : HiddenLabels
-        Hides labels of the layer for a while.
+        Temporarily hidden labels of the layer.
     colors : mapping from str to str
-        Colour of each class. One that is transparent is shown as that of no class.
+        Colour of each class. A transparent colour is replaced by that of no class.
     """
 
     def __init__(
@@ -104,12 +104,12 @@ class ClassColors:
         self._show()
 
     def close(self) -> None:
-        """Give the layer its own colours back."""
+        """Restore the colours of the layer."""
         self._session.labels_changed.disconnect(self._on_change)
         self._session.batch_ended.disconnect(self._show)
         with self._hidden.lifted():
             self._labels.colormap = self._before
-            # Objects that were accepted meanwhile must not vanish.
+            # Objects accepted since must stay visible.
             show_labels(self._labels, self._shown - self._known)
 
     def _on_change(self, change: LabelChange) -> None:
@@ -121,9 +121,9 @@ class ClassColors:
 
         colors: dict[int | None, Any] = {None: OTHER, 0: "transparent"}
         objects = self._session.objects_in(self._labels.unique_id)
-        self._shown = {one.id for one in objects}
-        for one in objects:
-            colors[one.id] = self._colors.get(one.category, OTHER)
+        self._shown = {accepted.id for accepted in objects}
+        for accepted in objects:
+            colors[accepted.id] = self._colors.get(accepted.category, OTHER)
         with self._hidden.lifted():
             self._labels.colormap = DirectLabelColormap(color_dict=colors)
 

@@ -1,4 +1,4 @@
-"""Whether clicks in the canvas are prompts, in 2-D display and back from 3-D."""
+"""Mode of the points layer, in which clicks in the canvas are prompts."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ __all__ = ["Clicking"]
 
 
 class Clicking:
-    """The mode of the points layer: in add mode, selected and visible, clicks are prompts.
+    """Make clicks prompts: the points layer must be in add mode, selected and visible.
 
-    Napari gives no clicks to layers that are hidden. It stops adding points in 3-D display, and
-    does not resume it in 2-D.
+    napari sends no clicks to hidden layers. It leaves add mode in 3-D display, and does not
+    return to it in 2-D.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ class Clicking:
 
     @property
     def resumes(self) -> bool:
-        """Whether clicks were prompts when 2-D display was left."""
+        """Whether clicks were prompts before 3-D display."""
         return self._selected and self._mode_in_2d == ADD
 
     @property
@@ -45,12 +45,12 @@ class Clicking:
         return active is not None and active.unique_id == self._layers.points.unique_id
 
     def note_mode(self) -> None:
-        """Remember the mode that 2-D display is to have again."""
+        """Record the mode in 2-D display, to restore it after 3-D."""
         if not self._layers.in_3d:
             self._mode_in_2d = str(self._layers.points.mode)
 
     def resume(self) -> None:
-        """Make clicks prompts; in 3-D display the points are only selected."""
+        """Make clicks prompts; in 3-D display only select the points."""
         self._layers.select_points()
         self._layers.points.visible = True
         if not self._layers.in_3d:

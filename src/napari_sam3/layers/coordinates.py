@@ -1,4 +1,4 @@
-"""Between layers and the world: the one place where layer transforms and units are applied."""
+"""Conversion between layer and world coordinates: all transforms and units are applied here."""
 
 from __future__ import annotations
 
@@ -17,42 +17,42 @@ if TYPE_CHECKING:
 
 __all__ = ["between_layers", "displacement", "shown_plane", "to_data", "to_world"]
 
-#: Pixels by which a plane may be off when it is shown as if it were parallel to the slice.
+#: Maximum deviation in px of a plane from the slice that counts as parallel.
 MOST_DRIFT = 0.05
 
 FloatArray = npt.NDArray[np.float64]
 
 
 def shown_plane(layer: Layer, dims: Dims) -> PlaneIndex:
-    """Return the plane of a layer that a viewer shows: the one that napari itself slices.
+    """Return the plane of a layer that a viewer shows, as napari slices it.
 
-    napari maps the axes that are not shown on their own, without those that are, and rounds
-    halves to the even neighbour.
+    napari maps the hidden axes without the displayed ones, and rounds halves to even.
 
     Parameters
     ----------
     layer : Image
-        Its axes are the last ones of the viewer.
+        Layer whose axes are the last ones of the viewer.
     dims : Dims
-        Of the viewer; `point` in world coordinates decides, not the slider's step.
+        Dims of the viewer; `point` in world coordinates decides, not the slider's step.
 
     Raises
     ------
     LayerError
-        In 3-D display, if the two axes shown are not both axes of the layer, or if what is shown
-        is not one plane of it: beyond its ends, at an angle to its planes, or a projection.
+        In 3-D display, if the layer lacks one of the displayed axes, or if the slice is not one
+        of its planes: outside its range, oblique, or a projection.
     """
     if dims.ndisplay != 2:
         raise LayerError(
-            "the viewer shows 3-D; clicks need a plane, so switch to 2-D display (button at the "
-            "lower left, or Ctrl-Y)"
+            "the viewer is in 3-D display. Expected a plane to click on. Switch to 2-D display "
+            "(button at the lower left, or Ctrl-Y)."
         )
     missing = dims.ndim - layer.ndim
     axes = sorted(axis - missing for axis in dims.displayed)
     if axes[0] < 0:
         raise LayerError(
-            f"the viewer shows axes {tuple(dims.displayed)}, but {layer.name!r} has only the "
-            f"last {layer.ndim} of {dims.ndim}; roll the axes until a plane of it is shown"
+            f"the viewer shows axes that {layer.name!r} lacks: {tuple(dims.displayed)}. Expected "
+            f"two of the last {layer.ndim} of {dims.ndim} axes. Roll the axes until one of its "
+            "planes is shown."
         )
     hidden = [axis for axis in range(layer.ndim) if axis not in axes]
     if hidden:
@@ -61,7 +61,7 @@ def shown_plane(layer: Layer, dims: Dims) -> PlaneIndex:
 
 
 def _sliced(layer: Layer, dims: Dims, hidden: list[int]) -> tuple[int, ...]:
-    """Return the position that napari slices along each axis that is not shown."""
+    """Return the index of the slice along each hidden axis."""
     units = getattr(dims, "units", None)
     nothing = to_data(layer, np.zeros(layer.ndim), units)
 
@@ -83,34 +83,34 @@ def _sliced(layer: Layer, dims: Dims, hidden: list[int]) -> tuple[int, ...]:
             low = high = place
         if nearest(high) < 0 or nearest(low) >= length:
             raise LayerError(
-                f"the viewer shows position {place:.4g} on axis {axis}, and {layer.name!r} has "
-                f"planes 0 to {length - 1} there; move the slider into the image"
+                f"the slider of axis {axis} is outside {layer.name!r}: at plane {place:.4g}. "
+                f"Expected 0 to {length - 1}. Move the slider into the image."
             )
         at = int(nearest(place))
         planes = _projected(low, high, length)
         if planes != range(at, at + 1):
             raise LayerError(
-                f"a projection of planes {planes.start} to {planes.stop - 1} on axis {axis} of "
-                f"{layer.name!r} is shown; clicks need one plane, so set the thickness of the "
-                'slice to 0, or the projection mode of the image to "none"'
+                f"a projection of {layer.name!r} is shown: planes {planes.start} to "
+                f"{planes.stop - 1} of axis {axis}. Expected one plane. Set the thickness of the "
+                'slice to 0, or the projection mode of the image to "none".'
             )
         index.append(at)
     return tuple(index)
 
 
 def _projected(low: float, high: float, length: int) -> range:
-    """Return the planes that napari projects, for a slice from one position to another."""
+    """Return the planes that napari projects for a slice between two positions."""
     start, stop = max(int(nearest(low)), 0), max(int(nearest(high)), 0)
-    # Whole positions belong to the slice, and a slice has at least one plane.
+    # Integer positions are inclusive, and a slice has at least one plane.
     stop += int(np.isclose(stop, high))
     stop += int(start == stop)
     return range(start, min(stop, length))
 
 
 def _check_orthogonal(layer: Layer, shown: list[int], hidden: list[int]) -> None:
-    """Refuse a layer whose planes lie at an angle to the ones that the viewer shows.
+    """Raise LayerError if the planes of a layer are oblique to the slice.
 
-    napari then draws a plane of the layer all the same, elsewhere than its coordinates say.
+    napari then draws a plane of the layer at a position that differs from its coordinates.
     """
     forth, _ = _affine(layer, layer.data_to_world)
     back = np.linalg.inv(forth)
@@ -119,25 +119,25 @@ def _check_orthogonal(layer: Layer, shown: list[int], hidden: list[int]) -> None
         drift = np.abs(forth[np.ix_(these, others)]) @ reach[others]
         if (np.abs(back[np.ix_(these, these)]) @ drift).max() > MOST_DRIFT:
             raise LayerError(
-                f"the planes of {layer.name!r} lie at an angle to the slice shown (its affine "
-                f"turns or shears axes {tuple(shown)} into {tuple(hidden)}); clicks need a plane "
-                "of the image itself, so show other axes or reset its transform"
+                f"the planes of {layer.name!r} are oblique to the slice: its affine rotates or "
+                f"shears axes {tuple(shown)} into {tuple(hidden)}. Expected parallel planes. Show "
+                "other axes or reset its transform."
             )
 
 
 def displacement(layer: Layer, image: Layer) -> float:
-    """Return how far the pixels of a layer lie from those of an image, the farthest of them.
+    """Return the largest displacement between pixels of a layer and those of an image.
 
     Parameters
     ----------
     layer, image : Layer
-        Of the same number of axes. Where the units of one cannot be converted into those of the
-        other, numbers are compared, as napari does when it shows them.
+        Layers with the same number of axes. If their units cannot be converted, numbers are
+        compared without units, as napari does.
 
     Returns
     -------
     float
-        In px of the image, along the axis along which it is largest.
+        In px of the image, along the axis on which it is largest.
     """
     matrix, offset = _affine(layer, layer.data_to_world)
     try:
@@ -149,7 +149,7 @@ def displacement(layer: Layer, image: Layer) -> float:
     moved = back @ (factors * offset) + shift
     reach = np.maximum(np.asarray(_shape(layer), np.float64) - 1, 0)
     stretched = (both - np.eye(layer.ndim)) * reach
-    # Of all corners of the layer: those that add to the offset, or take from it.
+    # Extremes over all corners of the layer.
     most = moved + np.maximum(stretched, 0).sum(axis=1)
     least = moved + np.minimum(stretched, 0).sum(axis=1)
     return float(np.max(np.maximum(np.abs(most), np.abs(least))))
@@ -161,16 +161,16 @@ def _shape(layer: Layer) -> tuple[int, ...]:
 
 
 def to_data(layer: Layer, position: FloatArray, units: Any = None) -> FloatArray:
-    """Bring one world position into px of a layer.
+    """Convert a world position to px of a layer.
 
     Parameters
     ----------
     layer : Layer
-        Of D axes.
+        Layer with D axes.
     position : ndarray, at least D
-        World coordinates; the last D count.
+        World coordinates, of which the last D are used.
     units : tuple of pint.Unit, optional
-        Units of the position, where they differ from the layer's.
+        Units of the position, if they differ from the layer's.
     """
     world = np.asarray(position, np.float64)[-layer.ndim :]
     world = world * _unit_factors(units, layer.units, layer.ndim)
@@ -178,16 +178,16 @@ def to_data(layer: Layer, position: FloatArray, units: Any = None) -> FloatArray
 
 
 def to_world(layer: Layer, position: FloatArray, units: Any = None) -> FloatArray:
-    """Bring a position in px of a layer into world coordinates.
+    """Convert a position in px of a layer to world coordinates.
 
     Parameters
     ----------
     layer : Layer
-        Of D axes.
+        Layer with D axes.
     position : ndarray, D
-        In px.
+        Position in px.
     units : tuple of pint.Unit, optional
-        Units to return, where they differ from the layer's.
+        Units to return, if they differ from the layer's.
     """
     world = np.asarray(layer.data_to_world(position), np.float64)
     return np.asarray(world / _unit_factors(units, layer.units, layer.ndim))
@@ -196,18 +196,18 @@ def to_world(layer: Layer, position: FloatArray, units: Any = None) -> FloatArra
 def between_layers(
     source: Layer, target: Layer, rows: npt.ArrayLike, plane: PlaneIndex
 ) -> FloatArray:
-    """Bring positions from px of one layer into px of another.
+    """Convert positions from px of one layer to px of another.
 
-    Both affine maps are read off the layers' public methods once, for any number of rows.
+    Both affine maps are sampled once through public methods, for any number of rows.
 
     Parameters
     ----------
     source, target : Layer
-        Of S and T axes; scale, translation, rotation, shear, affine and units are honoured.
+        Layers with S and T axes; all transforms and units are applied.
     rows : array-like, N x S
         Positions.
     plane : PlaneIndex
-        Plane of the layer with more axes; it gives axes that the source does not have.
+        Plane of the layer with more axes, for axes that the source lacks.
 
     Returns
     -------
@@ -228,7 +228,7 @@ def between_layers(
     matrix, offset = _affine(target, target.world_to_data)
     result = world @ matrix.T + offset
     if common < target.ndim:
-        # A layer without an axis is shown on every plane along it: here, the present one.
+        # A layer without an axis is shown on every plane along it, so use the current one.
         at = dict(zip(plane.other_axes, plane.index, strict=True))
         for axis in range(target.ndim - common):
             result[:, axis] = at.get(axis, 0)
@@ -242,7 +242,7 @@ def _affine(layer: Layer, function: Any) -> tuple[FloatArray, FloatArray]:
 
 
 def _unit_factors(source: Any, target: Any, count: int) -> FloatArray:
-    """Return what to multiply positions in units of the source by, for the last `count` axes."""
+    """Return factors from units of the source to those of the target, for the last axes."""
     if source is None or target is None or len(source) < count:
         return np.ones(count)
     factors = []
@@ -252,9 +252,9 @@ def _unit_factors(source: Any, target: Any, count: int) -> FloatArray:
             continue
         try:
             factors.append(float((1 * have).to(want).magnitude))
-        except Exception as error:  # pint raises types of its own, kept out of here
+        except Exception as error:  # pint's own error types
             raise LayerError(
-                f"layers in {have} and in {want} cannot be brought together; give them the same "
-                "units (Layers > Metadata, or layer.units)"
+                f"the units of two layers cannot be converted: {have} to {want}. Expected "
+                "compatible units. Set them in Layers > Metadata, or by layer.units."
             ) from error
     return np.asarray(factors)

@@ -1,4 +1,4 @@
-"""Divisions entered by a key: on the parent, then on a daughter, or on both."""
+"""Divisions by key: press it on the parent, then on one or both daughters."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ __all__ = ["Divisions"]
 
 
 class Divisions:
-    """The tracks of a binding, and the command that links them.
+    """The tracks of a binding, and the command that divides them.
 
     ::
 
         frame          2        3
-        labels         1        1  2     the parent was propagated on as one of its daughters
+        labels         1        1  2     the parent was propagated as one of its daughters
         key on         1, then     2
         labels         1        3  2     both are children of 1, which ends
 
@@ -39,22 +39,22 @@ class Divisions:
     layers : LayerSet
         Layers of the binding.
     session : LabelingSession
-        Does it.
+        Links and divides the labels.
     plane : ShownPlane
-        The plane shown.
+        The current plane.
     store : LabelStore
         The labels.
     noted : SignalInstance
-        Emitted after a parent was noted, or is no longer.
+        Emitted after a parent was picked or dropped.
     reporting : Reporting
-        Where errors go.
+        Reports errors.
 
     Attributes
     ----------
     tracks : TrackLayer
-        Shows them.
+        The Tracks layer.
     parent : int or None
-        The label that was noted as the parent.
+        The label picked as the parent.
     """
 
     def __init__(
@@ -82,11 +82,11 @@ class Divisions:
         self.tracks.close()
 
     def divide(self, place: Place | None = None) -> None:
-        """Note the label under the mouse as a parent, or link it to the parent noted before.
+        """Pick the label under the mouse as the parent, or link it to the picked parent.
 
-        The parent stays noted until it has two children, or is pointed at again. Pointing at a
-        child of it takes the link away. On a later frame the parent itself becomes its own
-        daughter: from there on it gets another id.
+        The parent stays picked until it has two children, or is picked again. Picking a child of
+        it removes the link. On a later frame the parent itself becomes a daughter, which gets a
+        new id from there on.
         """
         self._guard(lambda: self._divide(place))
 
@@ -103,12 +103,12 @@ class Divisions:
         self._noted.emit()
 
     def _frame_shown(self) -> int:
-        """Return the frame shown; raises TrackError where time is an axis of the picture."""
+        """Return the current frame; raises TrackError if time is a displayed axis."""
         plane = self._plane.source.need()
         if 0 in plane.axes:
             raise TrackError(
-                "the picture shows time as one of its sides, so it has no frame. Expected rows and "
-                "columns of a frame. Roll the axes of the viewer back"
+                "the viewer displays the time axis as rows or columns. Expected rows and columns "
+                "of a frame. Roll the axes of the viewer back."
             )
         return plane.index[0]
 

@@ -1,4 +1,4 @@
-"""The features table of a Labels layer: rows of ours among rows and columns of the user's."""
+"""Features table of a Labels layer: our rows next to rows and columns of the user."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ if TYPE_CHECKING:
 
 __all__ = ["find_rows", "replace_rows", "row_values", "with_index"]
 
-#: The largest integer up to which a column of floats, which has gaps, holds all.
+#: Largest integer up to which floats represent every integer.
 _EXACT = 1 << 53
 
 
 def with_index(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table with napari's column "index", which says which label a row is about.
+    """Return a table with napari's column "index", the label of each row.
 
-    Where it is missing, it is filled in from "label" (scikit-image), "label_value" and the like,
-    or from the number of the row, as napari takes a table without it.
+    If missing, it is filled from "label" (scikit-image), "label_value" and similar columns, or
+    from the number of the row, as napari does.
     """
     import pandas as pd
 
     if "index" in table or not table.shape[1]:
         return table
     table = table.copy()
-    if table.columns.nlevels > 1:  # as groupby makes them
+    if table.columns.nlevels > 1:  # from groupby
         table.columns = pd.Index([" ".join(map(str, name)).strip() for name in table.columns])
     chosen = label_column(_columns(table))
     if chosen is None:
         labels: Any = np.arange(len(table))
     else:
         labels = [label_of(value) for value in _columns(table)[chosen]]
-        if None in labels:  # rows of nobody
+        if None in labels:  # rows without a label
             largest = max(label for label in labels if label is not None)
             labels = pd.array(labels, dtype="UInt64" if largest >= 1 << 63 else "Int64")
     table.insert(0, "index", labels)
@@ -45,15 +45,15 @@ def with_index(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def find_rows(table: pd.DataFrame, wanted: Sequence[tuple[int, str, str]]) -> list[int | None]:
-    """Return the row about each object, by position; None if there is none, or it is not clear.
+    """Return the row of each object, by position; None if there is none, or it is ambiguous.
 
     Parameters
     ----------
     table : DataFrame
-        By `with_index`.
+        From `with_index`.
     wanted : sequence of (int, str, str)
-        Label, plane, and when the object was accepted, by which a row that was written for it is
-        known for sure. Other rows count if they name its plane, or none.
+        Label, plane, and time of accepting, which identifies the row written for the object.
+        Other rows count if they name its plane, or none.
     """
     columns = _columns(table)
     if "index" not in columns:

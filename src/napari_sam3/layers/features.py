@@ -1,4 +1,4 @@
-"""What is known about accepted objects, kept with the Labels layer: its features and metadata."""
+"""Accepted objects in the features table and metadata of a Labels layer."""
 
 from __future__ import annotations
 
@@ -21,47 +21,46 @@ if TYPE_CHECKING:
 __all__ = ["METADATA", "Bookkeeping"]
 
 METADATA = "napari-sam3"
-# While planes of a batch come in: seconds, and times the time that it took.
+# Minimum pause between updates during a batch: seconds, and multiples of the update's duration.
 PAUSE, PAUSES = 1.0, 20.0
 #: Columns of the features table; `index` is napari's name for a label.
 COLUMNS = ("index", "class", "score", "area", "plane", "points", "boxes", "model", "time")
 
 
 class Bookkeeping:
-    """Notes every accepted object in the features table and the metadata of a Labels layer.
+    """Record every accepted object in the features table and the metadata of a Labels layer.
 
-    Rows and columns of the user's own stay in the table. ``metadata["napari-sam3"]`` holds the
-    records of `napari_sam3.records.schema`, from which objects can be made again.
+    Rows and columns of the user stay in the table. ``metadata["napari-sam3"]`` holds the records
+    of `napari_sam3.records.schema`, from which objects can be predicted again.
 
     Parameters
     ----------
     labels : Labels
         The layer.
     session : LabelingSession
-        Whose objects are written there.
+        Session whose objects are recorded.
     """
 
     def __init__(self, labels: Labels, session: LabelingSession) -> None:
         self._labels, self._session = labels, session
-        # By identity, since hashing the planes of thousands takes longer than all the rest.
+        # By identity, since hashing thousands of planes is slow.
         self._noted: dict[int, AcceptedObject] = {}
         self._session.labels_changed.connect(self._on_change)
         self._session.batch_ended.connect(self.refresh)
-        # What the user's columns said of objects that are gone, should they come back.
+        # Values of the user's columns for removed objects, for redo.
         self._put_by: dict[tuple[int, str, str], dict[Any, Any]] = {}
-        # Record and row of what was there before a label was refined here: the user's own, or those
-        # of another widget.
+        # Record and row of a label before it was refined here, from the user or another widget.
         self._replaced: dict[tuple[int, str, str], tuple[Any, dict[Any, Any]]] = {}
         self._due = 0.0
         self.refresh()
 
     def close(self) -> None:
-        """Stop listening; what was noted stays with the layer."""
+        """Stop listening; the records stay with the layer."""
         self._session.labels_changed.disconnect(self._on_change)
         self._session.batch_ended.disconnect(self.refresh)
 
     def refresh(self) -> None:
-        """Bring the notes in step with the session."""
+        """Update the records from the session."""
         objects = self._session.objects_in(self._labels.unique_id)
         now = dict(zip(map(id, objects), objects, strict=True))
         added = [one for key, one in now.items() if key not in self._noted]
@@ -75,7 +74,7 @@ class Bookkeeping:
             self._due = ended + max(PAUSE, PAUSES * (ended - begun))
 
     def _on_change(self, change: LabelChange) -> None:
-        # The table is made anew as a whole: plane by plane that would take most of a batch's time.
+        # The whole table is rebuilt, which would dominate a batch if done for every plane.
         if not change.more or time.monotonic() > self._due:
             self.refresh()
 
@@ -83,47 +82,51 @@ class Bookkeeping:
         kept = self._labels.metadata.setdefault(
             METADATA, {"version": SCHEMA_VERSION, "objects": {}}
         )
-        records, ours = kept["objects"], {one.time for one in gone}
-        for one in gone:
-            if (records.get(_name(one)) or {}).get("time") == one.time:
-                del records[_name(one)]
-        for one in added:
-            before = records.get(_name(one))
-            if before is not None and before.get("time") not in (one.time, *ours):
-                self._replaced[_key(one)] = before, {}
-            records[_name(one)] = OBJECT.write(one)
-        for one in gone:
-            before, _ = self._replaced.get(_key(one), (None, {}))
-            if before is not None and _name(one) not in records and self._holds(one.id):
-                records[_name(one)] = before
+        records, ours = kept["objects"], {accepted.time for accepted in gone}
+        for accepted in gone:
+            if (records.get(_name(accepted)) or {}).get("time") == accepted.time:
+                del records[_name(accepted)]
+        for accepted in added:
+            before = records.get(_name(accepted))
+            if before is not None and before.get("time") not in (accepted.time, *ours):
+                self._replaced[_key(accepted)] = before, {}
+            records[_name(accepted)] = OBJECT.write(accepted)
+        for accepted in gone:
+            before, _ = self._replaced.get(_key(accepted), (None, {}))
+            if before is not None and _name(accepted) not in records and self._holds(accepted.id):
+                records[_name(accepted)] = before
 
     def _note_features(self, added: list[AcceptedObject], gone: list[AcceptedObject]) -> None:
         table = with_index(self._labels.features)
-        found = find_rows(table, [_key(one) for one in (*gone, *added)])
-        left = {one.id for one in self._noted.values()}
+        found = find_rows(table, [_key(accepted) for accepted in (*gone, *added)])
+        left = {accepted.id for accepted in self._noted.values()}
         removed: set[int] = set()
         fresh: list[dict[Any, Any]] = []
-        carried: dict[tuple[int, str], dict[Any, Any]] = {}
-        for one, row in zip(gone, found, strict=False):
+        kept_values: dict[tuple[int, str], dict[Any, Any]] = {}
+        for accepted, row in zip(gone, found, strict=False):
             values = {} if row is None else row_values(table, row)
-            # A row about all planes is about those of the same label that are still there, too.
-            shared = one.id in left and _plane(one) and not plane_of(values.get("plane"))
-            if row is not None and not shared and values.get("time", one.time) == one.time:
+            # A row without a plane also belongs to the label's objects that remain.
+            shared = accepted.id in left and _plane(accepted) and not plane_of(values.get("plane"))
+            if (
+                row is not None
+                and not shared
+                and values.get("time", accepted.time) == accepted.time
+            ):
                 removed.add(row)
                 theirs = _of_the_user(values)
-                carried[one.id, _plane(one)] = self._put_by[_key(one)] = theirs
-            _, before = self._replaced.pop(_key(one), (None, {}))
-            if before and one.id not in left and self._holds(one.id):
+                kept_values[accepted.id, _plane(accepted)] = self._put_by[_key(accepted)] = theirs
+            _, before = self._replaced.pop(_key(accepted), (None, {}))
+            if before and accepted.id not in left and self._holds(accepted.id):
                 fresh.append(before)
-        for one, row in zip(added, found[len(gone) :], strict=True):
+        for accepted, row in zip(added, found[len(gone) :], strict=True):
             values = {} if row is None else row_values(table, row)
-            if row is not None and row not in removed and values.get("time") != one.time:
-                record, _ = self._replaced.get(_key(one), (None, {}))
-                self._replaced[_key(one)] = record, values
+            if row is not None and row not in removed and values.get("time") != accepted.time:
+                record, _ = self._replaced.get(_key(accepted), (None, {}))
+                self._replaced[_key(accepted)] = record, values
             theirs = _of_the_user(values)
-            theirs = theirs or carried.get((one.id, _plane(one)), {})
-            theirs = self._put_by.pop(_key(one), {}) | theirs
-            fresh.append({**dict(zip(COLUMNS, _row(one), strict=True)), **theirs})
+            theirs = theirs or kept_values.get((accepted.id, _plane(accepted)), {})
+            theirs = self._put_by.pop(_key(accepted), {}) | theirs
+            fresh.append({**dict(zip(COLUMNS, _row(accepted), strict=True)), **theirs})
             removed |= set() if row is None else {row}
         self._labels.features = replace_rows(table, removed, fresh)
 
@@ -131,40 +134,40 @@ class Bookkeeping:
         return holds(finest(self._labels.data, multiscale=self._labels.multiscale), label)
 
 
-def _key(one: AcceptedObject) -> tuple[int, str, str]:
-    return one.id, _plane(one), one.time
+def _key(accepted: AcceptedObject) -> tuple[int, str, str]:
+    return accepted.id, _plane(accepted), accepted.time
 
 
 def _of_the_user(values: dict[Any, Any]) -> dict[Any, Any]:
     return {name: value for name, value in values.items() if name not in COLUMNS}
 
 
-def _name(one: AcceptedObject) -> str:
-    return f"{one.id} on {_plane(one) or 'the plane'}"
+def _name(accepted: AcceptedObject) -> str:
+    return f"{accepted.id} on {_plane(accepted) or 'the plane'}"
 
 
-def _plane(one: AcceptedObject) -> str:
-    plane = getattr(one.plane, "plane", one.plane)
+def _plane(accepted: AcceptedObject) -> str:
+    plane = getattr(accepted.plane, "plane", accepted.plane)
     return " ".join(str(i) for i in getattr(plane, "index", (plane,)))
 
 
-def _lies_flat(one: AcceptedObject) -> bool:
-    """Return whether rows and columns of the plane are the last axes, as in files."""
-    plane = getattr(one.plane, "plane", one.plane)
+def _lies_flat(accepted: AcceptedObject) -> bool:
+    """Whether rows and columns of the plane are the last axes, as in files."""
+    plane = getattr(accepted.plane, "plane", accepted.plane)
     axes = getattr(plane, "axes", ())
     return not axes or min(axes) >= len(getattr(plane, "index", ()))
 
 
-def _row(one: AcceptedObject) -> tuple[Any, ...]:
-    prompts = one.prompts
+def _row(accepted: AcceptedObject) -> tuple[Any, ...]:
+    prompts = accepted.prompts
     return (
-        one.id,
-        one.category,
-        round(one.score, 4),
-        one.area,
-        _plane(one) if _lies_flat(one) else "",
+        accepted.id,
+        accepted.category,
+        round(accepted.score, 4),
+        accepted.area,
+        _plane(accepted) if _lies_flat(accepted) else "",
         len(prompts.points),
         int(prompts.box is not None),
-        f"{one.model} {one.fingerprint}",
-        one.time,
+        f"{accepted.model} {accepted.fingerprint}",
+        accepted.time,
     )

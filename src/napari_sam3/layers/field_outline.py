@@ -1,4 +1,4 @@
-"""The outline of the field in use: what the model looked at for the mask in hand."""
+"""Outline of the field of view from which the current mask was predicted."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ if TYPE_CHECKING:
 __all__ = ["FIELD_NAME", "FieldOutline"]
 
 FIELD_NAME = "SAM 3 field"
-# Light blue: told apart from boxes and masks by everybody, and by its dashed look at low zoom.
+# Light blue is distinct from boxes and masks, also for colour-blind users.
 COLOR = "#56b4e9"
-# Of the longer side of the field, and never thinner than a pixel.
+# Edge width as a fraction of the longer side of the field, at least 1 px.
 EDGE = 1 / 400
 
 
 class FieldOutline:
-    """A rectangle around a field, in a layer that is there only while it is wanted.
+    """A rectangle around a field, in a layer that exists only while it is shown.
 
     Parameters
     ----------
     viewer : Viewer or ViewerModel
-        Where the layer is made.
+        Viewer for the layer.
     image : Image
-        Whose pixels fields are measured in.
+        Image whose pixels are the unit of fields.
     tools : Tools
-        Where the layer comes from and goes to.
+        Pool of reusable layers.
     """
 
     def __init__(self, viewer: ViewerModel, image: Image, tools: Tools) -> None:
@@ -53,12 +53,12 @@ class FieldOutline:
         return self._layer
 
     def show(self, field: FieldOfView | None, plane: PlaneIndex | None) -> None:
-        """Draw the outline of a field of a plane; nothing of None. The active layer stays active.
+        """Draw the outline of a field on a plane, or nothing. The active layer stays active.
 
         Parameters
         ----------
         field : FieldOfView, optional
-            In px of the plane.
+            Field in px of the plane.
         plane : PlaneIndex, optional
             Plane of the image.
         """
@@ -66,7 +66,7 @@ class FieldOutline:
         if layer is None:
             layer = self._layer = self._make()
         place_on(layer, self._image)
-        layer.editable = True  # napari lets nobody else change it meanwhile
+        layer.editable = True  # napari ignores changes otherwise
         layer.data = []
         if field is not None and plane is not None:
             width = max(1.0, max(field.shape) * EDGE)
@@ -76,7 +76,7 @@ class FieldOutline:
         layer.editable = False
 
     def close(self) -> None:
-        """Take the layer away."""
+        """Remove the layer."""
         if self.layer is not None:
             self._tools.put_away("field", self.layer)
             self._layer = None

@@ -1,4 +1,4 @@
-"""Mouse and keys on the Points layer: one mode in which everything is done."""
+"""Mouse gestures and keys on the Points layer, without switching modes."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ Place = Sequence[float]
 
 ADD, PAN_ZOOM = "add", "pan_zoom"
 LEFT, RIGHT = 1, 2
-# Screen px the mouse has to move with a button down to draw a box; napari's own threshold.
+# Minimum drag in screen px that draws a box; napari's own threshold.
 DRAG_DISTANCE = 5
 
-#: Keys of the commands, free on Points, Shapes and Labels layers of napari; "" for none.
+#: Keys of the commands, unused by napari on Points, Shapes and Labels layers; "" for none.
 KEYS: Mapping[str, str] = MappingProxyType(
     {
         "accept": "N",
@@ -58,36 +58,36 @@ class GestureTarget(Protocol):
         """Commands of keys and buttons, by the names of `KEYS`."""
 
     def ready_for_click(self, position: Place) -> bool:
-        """Whether a click at a position can be taken; says why if not."""
+        """Whether a click at a position is a prompt; reports why if not."""
 
     def finish_object(self) -> bool:
-        """Accept the current objects, if there are any; False if that was not possible."""
+        """Accept the drafts, if there are any; False if that was not possible."""
 
     def next_click(self, foreground: bool) -> None:
-        """Set what the next point that napari adds will be."""
+        """Set the polarity of the next point that napari adds."""
 
     def draw_box(self, start: Place, end: Place, *, done: bool) -> None:
-        """Draw a box between two positions; once done it is a prompt."""
+        """Draw a box between two positions; it becomes a prompt when done."""
 
     def refine(self, place: Place | None = None) -> None:
-        """Make the label at a position the current object again."""
+        """Reopen the label at a position as the current draft."""
 
     def choose_class(self, number: int) -> None:
-        """Take the class with a number, from 1, for the objects accepted from now on."""
+        """Choose the class with a number, from 1, for the next accepted objects."""
 
 
 class Gestures:
-    """Left click foreground, right click background, drag a box, Shift+click accept and go on.
+    """Left click foreground, right click background, drag a box, Shift+click accept and continue.
 
-    Control+click reopens a label. They act in the Points layer's *add* mode, where napari
-    itself adds the points; holding space pans as ever.
+    Control+click reopens a label. They act in the Points layer's *add* mode, where napari itself
+    adds the points; holding space pans as usual.
 
     Parameters
     ----------
     target : GestureTarget
-        What the gestures drive.
+        Receiver of the commands.
     layers : LayerSet
-        Layers on which they act.
+        Layers that receive the gestures.
     keys : mapping from str to str
         Keys of the target's commands, by name.
     """
@@ -98,7 +98,7 @@ class Gestures:
         self._target = target
         self._keys = {name: key for name, key in keys.items() if key}
         self._points: Points = layers.points
-        # Before napari's own callback, so that polarity is set when the point is added.
+        # Before napari's own callback, so that the polarity is set when the point is added.
         self._points.mouse_drag_callbacks.insert(0, self._on_press)
         self._points.events.mode.connect(self._on_mode)
         self._bound: list[LayerCommand] = []
@@ -107,7 +107,7 @@ class Gestures:
         self._on_mode()
 
     def close(self) -> None:
-        """Give the layers back as they were."""
+        """Remove gestures and keys from the layers."""
         if self._on_press in self._points.mouse_drag_callbacks:
             self._points.mouse_drag_callbacks.remove(self._on_press)
         self._points.events.mode.disconnect(self._on_mode)
@@ -128,13 +128,13 @@ class Gestures:
 
     def _on_mode(self, event: Any = None) -> None:
         if self._points.mode == ADD:
-            # napari leaves panning on in add mode; a drag draws a box here.
+            # napari pans in add mode; here, a drag draws a box.
             self._points.mouse_pan = False
 
     def _on_press(self, layer: Points, event: Any) -> Iterator[None]:
         if self._points.mode == ADD:
             yield from self._follow_press(event)
-            _forget_what_was_before(event)
+            _release_earlier_events(event)
 
     def _follow_press(self, event: Any) -> Iterator[None]:
         if event.button not in (LEFT, RIGHT) or not self._target.ready_for_click(event.position):
@@ -147,10 +147,9 @@ class Gestures:
         if "Shift" in event.modifiers and not self._target.finish_object():
             yield from self._swallow()
             return
-        # Nothing in the scene is to have this press: vispy would draw everything once to find out
-        # what lies under the mouse, and napari the whole canvas again.
+        # Handled here, since vispy would otherwise draw the scene to find what is under the mouse.
         event.handled = True
-        # Stays set until the next press: napari adds the point on release, after this.
+        # Stays set until the next press, since napari adds the point on release.
         foreground = event.button == LEFT
         self._target.next_click(foreground)
         start_place, start = np.array(event.pos), tuple(event.position)
@@ -175,14 +174,14 @@ class Gestures:
 
 
 class LayerCommand:
-    """A command on a key of a layer, which other widgets and other tools may bind as well.
+    """A command on a key of a layer, which other widgets may bind as well.
 
     Parameters
     ----------
     layer : Layer
-        The layer; the last command that was bound to its key is the one that runs.
+        The layer; the command that was bound last runs.
     key : str
-        The key, as napari names it.
+        The key, in napari's notation.
     run : callable
         The command.
     """
@@ -201,11 +200,11 @@ class LayerCommand:
         self._run()
 
     def release(self) -> None:
-        """Give the key back to whoever had it before and still wants it."""
+        """Restore the previous command of the key that is still in use."""
         self._released = True
         bound = self._layer.keymap.get(self._key)
         if bound is not self:
-            return  # somebody else has it now; it passes us over when it is given back
+            return  # bound again since; the newer command skips this one on release
         while isinstance(bound, LayerCommand) and bound._released:
             bound = bound._before
         self._layer.bind_key(self._key, None)
@@ -213,11 +212,11 @@ class LayerCommand:
             self._layer.bind_key(self._key, bound, overwrite=True)
 
 
-def _forget_what_was_before(event: Any) -> None:
-    """Let go of the mouse events before a click.
+def _release_earlier_events(event: Any) -> None:
+    """Release the mouse events before a click.
 
-    vispy's mouse events hold the one before, and a release its press, so that every click of a
-    day stays in memory; vispy itself breaks the chain for moves only.
+    Each mouse event of vispy references the one before, and a release its press, so that all
+    clicks would stay in memory. vispy breaks the chain for moves only.
     """
     forget = getattr(getattr(event, "press_event", None), "_forget_last_event", None)
     if forget is not None:

@@ -1,4 +1,4 @@
-"""Labels that are being refined, hidden while their masks in hand are shown instead."""
+"""Hide labels that are being refined while the masks of their drafts are shown."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ __all__ = ["HiddenLabels"]
 
 
 class HiddenLabels:
-    """Makes some labels of a layer transparent; their pixels stay as they are.
+    """Make labels of a layer transparent, without changing their pixels.
 
     Parameters
     ----------
     layer : Labels
-        It gets its own colours back once nothing is hidden, unless others changed them meanwhile.
+        The layer; its colours are restored at the end, unless they were changed since.
     """
 
     def __init__(self, layer: Labels) -> None:
@@ -34,7 +34,7 @@ class HiddenLabels:
         self._hidden: tuple[frozenset[int], PlaneIndex | None] = frozenset(), None
 
     def hide(self, labels: frozenset[int], plane: PlaneIndex | None) -> None:
-        """Hide labels on a plane, and no others any more."""
+        """Hide these labels on a plane, and show all others."""
         wanted = labels, plane if labels else None
         if wanted == self._hidden:
             return
@@ -49,7 +49,7 @@ class HiddenLabels:
 
     @contextmanager
     def lifted(self) -> Iterator[None]:
-        """Hide nothing for a moment, in which the layer may get other colours of its own."""
+        """Show all labels within the block, in which the colours of the layer may be changed."""
         labels, plane = self._hidden
         self.hide(frozenset(), None)
         try:
@@ -67,11 +67,11 @@ class HiddenLabels:
             colors = {key: np.array(color) for key, color in before.color_dict.items()}
             colors |= {None: np.array(before.default_color)}
         else:
-            # Cyclic colours stand for all labels there are; a table names those on the plane.
+            # A cyclic colormap covers all labels; a direct one lists those on the plane.
             data = finest(self._layer.data, multiscale=self._layer.multiscale)
             present = np.unique(np.asarray(data[plane.slices()]))
             colors = {int(label): np.array(before.map(int(label))) for label in present}
-            # Others may write labels meanwhile, which must be seen.
+            # Labels written by others must stay visible.
             colors |= {
                 None: np.array(before.map(int(max(present, default=0)) + 1)),
                 0: "transparent",

@@ -1,4 +1,4 @@
-"""Images of files as layers, which remember where they came from."""
+"""Image layers of files, with their path in the metadata."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["add_image", "first_plane", "file_of", "middle_plane"]
 
-#: Under this name the metadata of an image hold the path and the scene that it was opened from.
+#: Key in the metadata of an image layer: the path and the scene that it was opened from.
 OPENED_FROM = "napari-sam3 file"
-#: Pixels that the contrast shown is found from, and what of them is black and white.
+#: Number of pixels sampled for the contrast limits shown, and their percentiles.
 SAMPLED, PERCENTILES = 1 << 20, (0.1, 99.9)
 
 
@@ -38,7 +38,7 @@ def add_image(
     scene: str = "",
     contrast: ImageContrast | None = None,
 ) -> Image:
-    """Add an image as a layer, with its scale and units, and its contrast if that is known."""
+    """Add an image as a layer, with its scale and units, and its contrast if known."""
     known = {} if contrast is None else {KNOWN_CONTRAST: contrast}
     axes = image.axes
     return viewer.add_image(
@@ -56,7 +56,7 @@ def add_image(
 
 
 def _shown_limits(image: LazyImage) -> dict[str, Any]:
-    """Return contrast limits for people: without the few pixels that hide all others."""
+    """Return contrast limits for display, which ignore a few extreme pixels."""
     data = image.data
     if not isinstance(data, np.ndarray) or image.rgb or data.dtype.kind == "b":
         return {}
@@ -67,7 +67,7 @@ def _shown_limits(image: LazyImage) -> dict[str, Any]:
 
 
 def file_of(image: Image) -> tuple[str, str]:
-    """Return the path and the scene that an image was opened from; empty texts if not known."""
+    """Return the path and the scene that an image was opened from; empty if unknown."""
     known = image.metadata.get(OPENED_FROM)
     if isinstance(known, tuple) and len(known) == 2:
         return str(known[0]), str(known[1])
@@ -76,13 +76,13 @@ def file_of(image: Image) -> tuple[str, str]:
 
 
 def middle_plane(image: LazyImage) -> PlaneIndex:
-    """Return the plane of an image that is shown first."""
+    """Return the initial plane of an image."""
     ndim = len(image.shape)
     return PlaneIndex((ndim - 2, ndim - 1), tuple(length // 2 for length in image.shape[:-2]))
 
 
 def contrast_of(image: LazyImage, name: str) -> ImageContrast:
-    """Return the contrast that the layer of an image will have; nothing is read yet."""
+    """Return the contrast that the layer of an image will have, without reading pixels."""
     return ImageContrast(
         image.data,
         rgb=image.rgb,
@@ -95,10 +95,10 @@ def contrast_of(image: LazyImage, name: str) -> ImageContrast:
 def first_plane(
     image: LazyImage, contrast: Contrast, known: ImageContrast, name: str
 ) -> RenderedPlane | None:
-    """Return the plane of an image that is shown first, as the model will see it.
+    """Return the initial plane of an image, as the model will see it.
 
-    The pixels are those of the layer that `add_image` makes, so that what is encoded of them is
-    found again. None with the contrast of a layer, which there is not yet.
+    The pixels are those of the layer that `add_image` creates, so that cached features match.
+    None with the contrast of a layer, which does not exist yet.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ def first_plane(
     known : ImageContrast
         From `contrast_of`.
     name : str
-        What to call the image.
+        Name of the image in messages.
     """
     limits: Any = None
     if contrast == "image":

@@ -1,4 +1,4 @@
-"""What of a binding outlives its process: the journal, session files, and replay."""
+"""Journal, session files and replay of a binding."""
 
 from __future__ import annotations
 
@@ -35,30 +35,30 @@ __all__ = ["JournalKeeper", "identify_layer"]
 
 MOST_HELD = 32
 FIRST = 100
-#: Labels that take fewer bytes are described at once, which takes some hundredths of a second.
+#: Labels with fewer bytes are described at once, which takes a few hundredths of a second.
 QUICKLY_DESCRIBED = 1 << 25
 
 
 def identify_layer(image: Image) -> ImageIdentity:
-    """Tell an image from others by a bounded sample of its pixels; see `identify`."""
+    """Identify an image by a bounded sample of its pixels; see `identify`."""
     return identify(pixels_of(image), image.name, rgb=image.rgb, multiscale=image.multiscale)
 
 
 class JournalKeeper:
-    """Keeps what is done to the labels of one binding: in a journal, or a file on request.
+    """Record operations on the labels of a binding: in a journal, or in a file on request.
 
     Parameters
     ----------
     session : LabelingSession
-        Tells what is done.
+        Emits changes of labels.
     source : PlaneSource
-        Names the planes of the image.
+        Keys of the planes of the image.
     store : LabelStore
         The labels.
     empty : bool
-        The labels held nothing when the binding began.
+        Whether the labels were empty when the binding began.
     on_error : callable
-        Told once if the journal cannot be written.
+        Called with an error if the journal cannot be written.
 
     Attributes
     ----------
@@ -83,11 +83,11 @@ class JournalKeeper:
             session.starts[self._source_id] = self._start
         self._on_error = on_error
         self._journal: Journal | None = None
-        # Who the image is may take a while to find out; nothing is lost meanwhile.
+        # Changes until the image is identified, which may take a while.
         self._waiting: list[LabelChange] = []
-        # Of a batch that is taken back, or done again: written to the disk many at a time.
+        # Changes of an undone or redone batch, which are written together.
         self._held: list[LabelChange] = []
-        # Before everybody else: a listener that fails keeps the later ones from hearing of it.
+        # Before all other listeners, so that a failing listener cannot prevent it.
         session.labels_changed.connect(self._on_change, priority=FIRST)
         if getattr(store.data, "nbytes", QUICKLY_DESCRIBED) < QUICKLY_DESCRIBED:
             self.note_start()
@@ -109,16 +109,16 @@ class JournalKeeper:
         folder: str | os.PathLike[str] | None = None,
         limit_bytes: int = 1 << 30,
     ) -> None:
-        """Begin the journal, with what was done so far; errors go to `on_error`.
+        """Begin the journal with the changes so far; `on_error` is called with errors.
 
         Parameters
         ----------
         image : ImageIdentity, optional
-            From `identify_layer`; found out here if not given, for which some pixels are read.
+            From `identify_layer`; computed here if not given, which reads some pixels.
         folder : path-like, optional
-            Where to write; the user's cache folder by default.
+            Folder for the journal; by default the user's cache folder.
         limit_bytes : int
-            Most bytes for all journals in the folder; the oldest are deleted first.
+            Maximum bytes of all journals in the folder; the oldest are deleted first.
         """
         if self._journal is not None:
             return
@@ -148,10 +148,10 @@ class JournalKeeper:
             self._journal.close(discard=discard)
 
     def note_start(self) -> None:
-        """Find out what the labels are before anything is done to them; on any thread.
+        """Describe the labels before the first change, on any thread.
 
-        A journal that began with the labels of a file can be done again exactly on these labels,
-        deletions and all, if they are known to be the same.
+        A journal that began with labels of a file can be restored exactly, including deletions,
+        if the labels are known to be the same.
         """
         if is_known(self._start) or self._waiting:
             return
@@ -162,19 +162,18 @@ class JournalKeeper:
                 self._session.starts[self._source_id] = start
 
     def restore(self, path: str | os.PathLike[str]) -> RestoreResult:
-        """Bring back what a journal holds, as one step of the session.
+        """Restore the labels of a journal, as one step of the session.
 
         Parameters
         ----------
         path : path-like
             From `find_journals`. It is deleted once all of its content is in the labels, and in
-            the present journal if there is one.
+            the current journal.
 
         Raises
         ------
         LabelError
-            If the labels do not have the shape of the ones the journal was about, or cannot hold
-            its ids.
+            If the labels do not have the shape of those of the journal, or cannot hold its ids.
         JournalError, RecordError
             If the journal cannot be read.
         """
@@ -182,8 +181,8 @@ class JournalKeeper:
         header = restored.header
         if header is not None and header.shape != tuple(store.data.shape):
             raise LabelError(
-                f"the journal is about labels of shape {header.shape}, but "
-                f"{store.layer.name!r} has {tuple(store.data.shape)}; choose a new layer"
+                f"the journal does not fit {store.layer.name!r}: it is of shape {header.shape}. "
+                f"Expected {tuple(store.data.shape)}. Choose a new layer."
             )
         start: Start = GIVEN
         if header is not None and header.start == EMPTY:
@@ -198,7 +197,7 @@ class JournalKeeper:
         return result
 
     def save_session(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-        """Write all that was done to labels of this image to a file; see `write_session`."""
+        """Write all operations on the labels of this image to a file; see `write_session`."""
         done = self._session.operations_in(self._source_id)
         ours = [one for one in done if self._source.is_ours(one.plane)]
         start = self._session.starts[self._source_id] if len(ours) == len(done) else GIVEN
@@ -206,13 +205,13 @@ class JournalKeeper:
         write_session(path, ours, image, start=start, overwrite=overwrite)
 
     def replay(self, path: str | os.PathLike[str]) -> int:
-        """Do again what a session file holds; returns the number of operations.
+        """Replay a session file, and return the number of operations.
 
         Raises
         ------
         RecordError, ReplayError
-            If the file cannot be read, the labels are not those that the session began with, or
-            an operation cannot be done; nothing has changed then.
+            If the file cannot be read, the labels are not those at the start of the session, or
+            an operation cannot be replayed; nothing has changed then.
         """
         stored = read_session(path, self._source.key)
         now = describe_labels(self._store.data)
@@ -233,9 +232,8 @@ class JournalKeeper:
             self._waiting += ours
         else:
             self._held += ours
-            if len(self._held) >= MOST_HELD or any(
-                one.direction == "do" or not one.more for one in changes
-            ):
+            last = any(change.direction == "do" or not change.more for change in changes)
+            if last or len(self._held) >= MOST_HELD:
                 self._write_held()
 
     def _write_held(self) -> None:

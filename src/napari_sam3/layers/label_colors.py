@@ -1,4 +1,4 @@
-"""Colours of accepted labels that the colormap of their layer would leave transparent."""
+"""Visible colours for accepted labels that the colormap of their layer hides."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
 
 __all__ = ["LEAST_ALPHA", "ShownLabels", "show_labels"]
 
-#: Colours that are more transparent cannot be seen on an image.
+#: Minimum alpha of a colour that is visible on an image.
 LEAST_ALPHA = 0.1
 
 
 class ShownLabels:
-    """Keeps what a session writes into a Labels layer from being invisible there.
+    """Keep labels visible that a session writes into a Labels layer.
 
     Parameters
     ----------
     labels : Labels
         The layer. Other labels that its colormap hides stay hidden.
     session : LabelingSession
-        Tells what is written.
+        Emits changes of labels.
     hidden : HiddenLabels
-        Hides labels of the layer for a while.
+        Temporarily hidden labels of the layer.
     """
 
     def __init__(self, labels: Labels, session: LabelingSession, hidden: HiddenLabels) -> None:
@@ -51,7 +51,7 @@ class ShownLabels:
 
     def _on_change(self, change: LabelChange) -> None:
         if not change.more:
-            # A label that came from elsewhere is no object; its parts are.
+            # The parts of a label that is not an object are objects.
             made = change.operation.kind in ("split", "link")
             split = made and change.direction != "undo"
             self._show(change.operation.labels if split else ())
@@ -68,15 +68,15 @@ class ShownLabels:
 
 
 def show_labels(layer: Labels, ids: Iterable[int]) -> None:
-    """Give those of some labels a colour that the layer's colormap leaves transparent.
+    """Give labels a colour that the layer's colormap leaves transparent.
 
     Parameters
     ----------
     layer : Labels
-        With a direct colormap, labels get entries of their own. A cyclic one has a colour for
-        many labels: that one becomes visible.
+        In a direct colormap, each label gets an entry. In a cyclic one, the colour that it
+        shares with other labels becomes visible.
     ids : iterable of int
-        The labels; 0 is left out.
+        The labels; 0 is ignored.
     """
     from napari.utils.colormaps import CyclicLabelColormap, DirectLabelColormap
 
@@ -93,10 +93,10 @@ def show_labels(layer: Labels, ids: Iterable[int]) -> None:
         return
     table = np.array(colormap.colors)
     for label, color in visible.items():
-        # The first colour is that of the background; the others take turns.
+        # The first colour is the background's; the others repeat.
         table[(label - 1) % (len(table) - 1) + 1 if len(table) > 1 else 0] = color
     background = colormap.background_value
-    layer.colormap = CyclicLabelColormap(  # by name: what a proxied layer returns has another type
+    layer.colormap = CyclicLabelColormap(  # a proxied layer returns another type
         colors=table,
         background_value=0 if background in hidden else background,
         name=colormap.name,

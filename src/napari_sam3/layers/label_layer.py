@@ -1,4 +1,4 @@
-"""Labels layers of napari as the place where objects are written."""
+"""Labels layers of napari as targets to write objects to."""
 
 from __future__ import annotations
 
@@ -30,25 +30,25 @@ __all__ = [
     "placement",
 ]
 
-#: Pixels by which labels may lie beside the image, as rounded metadata have it.
+#: Maximum displacement in px between labels and image, to allow for rounded metadata.
 BESIDE = 0.1
 PLACEMENT = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
 
 
 def image_shape(image: Image) -> tuple[int, ...]:
-    """Shape of an Image layer in px at its finest level, channels of RGB left out."""
+    """Return the shape of an Image layer in px at its finest level, without RGB channels."""
     data = image.data[0] if image.multiscale else image.data
     shape = whole_lengths(data.shape, image.name)
     return shape[:-1] if image.rgb else shape
 
 
 def placement(image: Image) -> dict[str, Any]:
-    """Return the arguments that place a new layer exactly where an image lies."""
+    """Return the arguments that place a new layer exactly on an image."""
     return {name: getattr(image, name) for name in PLACEMENT}
 
 
 def place_on(layer: Layer, image: Image) -> None:
-    """Move a layer to where an image lies; one that has other axes stays where it is."""
+    """Move a layer onto an image, if it has the same number of axes."""
     if layer.ndim != image.ndim:
         return
     for name, value in placement(image).items():
@@ -57,76 +57,80 @@ def place_on(layer: Layer, image: Image) -> None:
 
 
 def moves(layer: Layer) -> tuple[Any, ...]:
-    """Return the events of a layer that is moved in the world."""
+    """Return the events of a layer for changes of its placement."""
     return tuple(getattr(layer.events, name) for name in PLACEMENT if name != "axis_labels")
 
 
 def check_labels(labels: Labels, image: Image) -> None:
-    """Refuse a Labels layer that objects of an image cannot be written to.
+    """Raise LayerError for a Labels layer that objects of an image cannot be written to.
 
     Raises
     ------
     LayerError
-        Naming what is wrong and the way out; `MisplacedError` if `place_on` would mend it.
+        With the remedy; `MisplacedError` if `place_on` would solve it.
     """
-    make_new = 'choose "new layer" instead'
+    make_new = 'Choose "new layer" instead.'
     levels = labels.data if labels.multiscale else (labels.data,)
     shape, wanted = tuple(levels[0].shape), image_shape(image)
     if shape != wanted:
         raise LayerError(
-            f"{labels.name!r} has shape {shape}, but the image {image.name!r} {wanted}; {make_new}"
+            f"{labels.name!r} does not fit the image {image.name!r}: shape {shape}. Expected "
+            f"{wanted}. {make_new}"
         )
     for data in levels:
         _check_writable(data, labels.name, make_new)
     beside = displacement(labels, image)
     if beside > BESIDE:
         raise MisplacedError(
-            f"{labels.name!r} lies elsewhere than the image {image.name!r}: up to {beside:.4g} px "
-            "beside it. Expected the same scale, translation and units. Choose it in the panel "
-            f"to have it aligned, call bind(..., align=True), or {make_new}"
+            f"{labels.name!r} is displaced from the image {image.name!r}: by up to {beside:.4g} "
+            "px. Expected the same scale, translation and units. Choose it in the panel to align "
+            'it, call bind(..., align=True), or choose "new layer" instead.'
         )
 
 
 def _check_writable(data: Any, name: str, make_new: str) -> None:
     graph = getattr(data, "__dask_graph__", None)
-    if graph is not None and graph() is not None:  # xarray's have none around numpy
+    if graph is not None and graph() is not None:  # xarray has no graph around numpy
         raise LayerError(
-            f"{name!r} is a dask array, which cannot be written to; set its data to "
-            "data.compute() or to a zarr array first"
+            f"the data of {name!r} cannot be written to: dask array. Expected a numpy or zarr "
+            "array. Set layer.data to data.compute() or to a zarr array."
         )
     flags = getattr(data, "flags", None)
-    read_only = getattr(data, "read_only", False)  # zarr's name for it
+    read_only = getattr(data, "read_only", False)  # of zarr
     if read_only or (flags is not None and not getattr(flags, "writeable", True)):
-        raise LayerError(f"the data of {name!r} are read-only; {make_new}")
+        raise LayerError(
+            f"the data of {name!r} cannot be written to: read-only. Expected a writable array. "
+            f"{make_new}"
+        )
     if isinstance(data, np.ndarray) or not math.prod(data.shape):
         return
     try:
         np.iinfo(data.dtype)
         if type(data).__module__.startswith("zarr"):
-            return  # it says above whether it can be written, and a chunk may be far away
+            return  # checked above; reading a chunk may be slow
         first = (slice(0, 1),) * len(data.shape)
         data[first] = np.asarray(data[first])
-    except Exception as error:  # every library raises what it likes
+    except Exception as error:  # error types of many libraries
         kind = f"{type(data).__module__.partition('.')[0]} {type(data).__name__}"
         raise LayerError(
             f"the data of {name!r} cannot be written to: {kind} of {data.dtype} ({error}). "
-            f"Expected a numpy or zarr array of integers. Convert them, or {make_new}"
+            f"Expected a numpy or zarr array of integers. {make_new}"
         ) from error
 
 
 class LabelStore:
-    """A whole Labels layer: knows its largest id, hands out its planes.
+    """A whole Labels layer, its largest id and its planes.
 
     Parameters
     ----------
     layer : Labels
-        Checked by `check_labels`.
+        Layer validated by `check_labels`.
     alive : callable
-        Tells whether the layer is still in the viewer.
+        Returns whether the layer is still in the viewer.
     name_plane : callable
-        Gives the key of a plane.
+        Called with a plane; returns its key.
     on_stroke : callable, optional
-        Told about each stroke that a person paints.
+        Called with each stroke painted by the user.
     """
 
     def __init__(
@@ -153,7 +157,7 @@ class LabelStore:
         return finest(self.layer.data, multiscale=self.layer.multiscale)
 
     def maximum(self) -> int:
-        """Return the largest id in the layer, whoever wrote it."""
+        """Return the largest id in the layer."""
         return self._largest.of(self.data)
 
     def plane(self, plane: PlaneIndex) -> LayerTarget:
@@ -165,21 +169,21 @@ class LabelStore:
             self._on_stroke(list(event.value))
 
     def need_writable(self) -> None:
-        """Refuse to go on if the layer is gone, or its owner locked it; raises LabelError."""
+        """Raise LabelError if the layer was deleted or locked."""
         self.need_layer()
-        # napari lets nobody paint on pyramids, which says nothing about their owner's wishes.
+        # napari makes pyramids not editable, which does not mean that they are locked.
         if not (self.layer.editable or self.layer.multiscale):
             raise LabelError(
-                f"the labels layer {self.layer.name!r} is locked: labels.editable is False, so "
-                "nothing is written to it. Set it to True, or choose another layer"
+                f"the labels layer {self.layer.name!r} is locked: editable is False. Expected "
+                "True. Set labels.editable to True, or choose another layer."
             )
 
     def need_layer(self) -> None:
-        """Refuse to go on if the layer is no longer in the viewer; raises LabelError."""
+        """Raise LabelError if the layer is no longer in the viewer."""
         if not self.alive():
             raise LabelError(
-                f"the labels layer {self.layer.name!r} was deleted, so nothing can be "
-                "written to it; choose another one, or a new one"
+                f"the labels layer was deleted: {self.layer.name!r}. Expected a layer in the "
+                "viewer. Choose another one, or a new one."
             )
 
 
@@ -191,7 +195,7 @@ class LayerTarget:
     store : LabelStore
         The layer.
     plane : PlaneIndex
-        Which plane of it.
+        A plane of it.
     """
 
     def __init__(self, store: LabelStore, plane: PlaneIndex) -> None:
@@ -234,7 +238,7 @@ class LayerTarget:
         return np.array(self._store.data[self._plane.slices(*region)])
 
     def write(self, region: Region, values: npt.NDArray[Any]) -> None:
-        """Replace the labels in a region of the plane, and show them.
+        """Replace the labels in a region of the plane, and redraw the layer.
 
         Raises
         ------

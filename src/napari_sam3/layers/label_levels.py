@@ -1,4 +1,4 @@
-"""Labels of very large planes as a pyramid, so that viewers show them without a copy of it all."""
+"""Labels of very large planes as a pyramid, which viewers show without copying whole planes."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from napari_sam3.core.planes import PlaneIndex
 
 __all__ = ["LARGEST_SIDE", "finest", "holds", "make_levels", "write_levels"]
 
-#: Planes with a longer side get a pyramid. Graphics cards take no larger texture: viewers would
-#: copy the whole plane to leave out every other pixel of it.
+#: Planes with a longer side get a pyramid. This is the largest texture of graphics cards: beyond
+#: it, viewers copy the whole plane and subsample it.
 LARGEST_SIDE = 16384
 CHUNK = 512
 #: The coarsest level fits on a screen.
@@ -24,19 +24,19 @@ SMALLEST_SIDE = 2048
 
 
 def finest(data: Any, *, multiscale: bool) -> Any:
-    """Return the labels themselves, of a pyramid or not."""
+    """Return the finest level of labels."""
     return data[0] if multiscale else data
 
 
 def make_levels(shape: Sequence[int], dtype: npt.DTypeLike = np.uint32) -> list[Any]:
-    """Make a pyramid of background: zarr arrays in memory, which take room when written to.
+    """Create an empty pyramid of zarr arrays in memory, which grow when written to.
 
     Parameters
     ----------
     shape : sequence of int
-        Of the finest level; rows and columns are the last two axes.
+        Shape of the finest level; rows and columns are the last two axes.
     dtype : dtype
-        Of the labels.
+        Dtype of the labels.
 
     Returns
     -------
@@ -60,13 +60,13 @@ def write_levels(
 ) -> None:
     """Replace the labels in a region of a plane, on every level.
 
-    Coarser levels hold the first label of each square, never a mixture; where a pixel stands for
-    no whole number of those of the finest level, such as 1.5, the label in its middle.
+    A pixel of a coarser level holds the first label of its square, never a mixture; with a
+    fractional ratio, such as 1.5, the label at its centre.
 
     Parameters
     ----------
     levels : sequence of array-like
-        Finest first, with any ratio of lengths along each axis.
+        Levels, finest first, with any ratio of lengths along each axis.
     plane : PlaneIndex
         A plane of the finest level.
     region : tuple of slice
@@ -79,29 +79,29 @@ def write_levels(
         fixed = dict(zip(plane.other_axes, plane.index, strict=True))
         index = [_taken(ratios[axis], at, at + 1) for axis, at in fixed.items()]
         if not all(there.size for there, _ in index):
-            continue  # this level passes over the plane
+            continue  # this level skips the plane
         spans, picks = [], []
         for axis, part in zip(plane.axes, region, strict=True):
             there, source = _taken(ratios[axis], part.start, part.stop)
             spans.append(slice(int(there[0]), int(there[-1]) + 1) if there.size else slice(0, 0))
             picks.append(source - part.start)
         kept = values[np.ix_(*picks)]
-        # A level that is longer along an axis than the finest one shows a plane several times.
+        # A level that is longer along an axis than the finest one repeats planes.
         for place in itertools.product(*(there for there, _ in index)) if kept.size else ():
             level[PlaneIndex(plane.axes, tuple(map(int, place))).slices(*spans)] = kept
 
 
 @dataclass(frozen=True)
 class _Ratio:
-    """How an axis of a coarse level stands to that of the finest one.
+    """Ratio between an axis of a coarse level and of the finest one.
 
     Parameters
     ----------
     fine, coarse : int
-        Their lengths in px.
+        Lengths in px.
     factor : int
-        How many px of the finest level one px stands for, where that is a whole number and the
-        length was rounded; 0 where the ratio of the lengths is the true one.
+        Integer downsampling factor, if the coarse length is its rounded quotient; 0 if the ratio
+        of the lengths is exact.
     """
 
     fine: int
@@ -109,7 +109,7 @@ class _Ratio:
     factor: int
 
     def source(self, at: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Return the px of the finest level that are shown: first of each square, or its middle."""
+        """Return the px of the finest level that is shown: the first, or the central one."""
         if self.factor:
             return at * self.factor
         return (2 * at + 1) * self.fine // (2 * self.coarse)
@@ -118,7 +118,7 @@ class _Ratio:
 def _taken(
     ratio: _Ratio, start: int, stop: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return the px of a coarse level whose label lies in a span of the finest, and where."""
+    """Return the px of a coarse level that show a span of the finest, and their sources."""
     size = ratio.factor or ratio.fine / ratio.coarse
     first, last = int(start / size) - 1, int(stop / size) + 2
     there = np.arange(max(first, 0), min(last, ratio.coarse), dtype=np.int64)
@@ -128,10 +128,10 @@ def _taken(
 
 
 def _ratios(fine: Sequence[int], coarse: Sequence[int]) -> list[_Ratio]:
-    """Return how each axis of a coarse level stands to the finest one.
+    """Return the ratio of each axis of a coarse level to the finest one.
 
-    Lengths were rounded when the pyramid was made, so the longest axis decides, and the others
-    follow it if that can be.
+    Lengths of pyramids are rounded, so the longest axis decides the factor, and the others use
+    the same one if possible.
     """
     longest = int(np.argmax(fine))
     shared = _factor(fine[longest], coarse[longest])
@@ -143,7 +143,7 @@ def _ratios(fine: Sequence[int], coarse: Sequence[int]) -> list[_Ratio]:
 
 
 def _factor(fine: int, coarse: int) -> int:
-    """Return the whole factor whose rounding gives the length; 0 if there is none."""
+    """Return the integer factor whose rounded quotient is the length; 0 if there is none."""
     ratio = fine / coarse
     power = 2 ** max(0, round(float(np.log2(ratio))))
     for factor in (power, round(ratio), int(ratio), int(ratio) + 1):
@@ -153,7 +153,7 @@ def _factor(fine: int, coarse: int) -> int:
 
 
 def holds(data: Any, label: int) -> bool:
-    """Whether a label is in an array, one plane at a time where the data are not in memory."""
+    """Whether a label is in an array; lazy arrays are read plane by plane."""
     if isinstance(data, np.ndarray) or data.ndim <= 2:
         return bool((np.asarray(data) == label).any())
     return any(holds(np.asarray(data[i]), label) for i in range(data.shape[0]))

@@ -1,4 +1,4 @@
-"""The pixels of a layer as arrays that numpy knows, whatever napari shows them from."""
+"""Pixels of a layer as arrays with dtypes of numpy."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ __all__ = ["pixels_of"]
 
 
 def pixels_of(image: Image) -> Any:
-    """Return the data of an Image layer, or its levels, with data types of numpy.
+    """Return the data of an Image layer, or its levels, with dtypes of numpy.
 
-    Arrays in memory of other libraries, such as tensors, are seen through, not copied. What has a
-    data type of numpy already is left as it is; nothing lazy is read but a pixel.
+    Arrays in memory of other libraries, such as tensors, become views. Arrays with a dtype of
+    numpy are returned unchanged; of lazy ones, at most a pixel is read.
 
     Raises
     ------
@@ -32,7 +32,7 @@ def pixels_of(image: Image) -> Any:
 
 
 class _Converted:
-    """An array-like with a data type that numpy does not know, converted as it is read."""
+    """An array-like with a dtype unknown to numpy, converted when read."""
 
     def __init__(self, data: Any) -> None:
         self._data = data
@@ -48,11 +48,11 @@ def _readable(data: Any, name: str) -> Any:
     if isinstance(getattr(data, "dtype", None), np.dtype):
         return data
     try:
-        # Tensors that are being trained have to be let go of first.
+        # Tensors that require gradients must be detached first.
         return np.asarray(data.detach()) if hasattr(data, "detach") else _Converted(data)
-    except Exception as error:  # every library raises what it likes
+    except Exception as error:  # error types of many libraries
         kind = f"{type(data).__module__.partition('.')[0]} {type(data).__name__}"
         raise ImageError(
             f"the data of {name!r} cannot be read as an array: {kind} of {data.dtype} ({error}). "
-            "Expected numbers that numpy knows. Convert them, e.g. to float32"
+            "Expected a dtype of numpy. Convert the data, e.g. to float32."
         ) from error

@@ -1,4 +1,4 @@
-"""The five layers that belong together, and which of them are still there."""
+"""The five layers of a binding."""
 
 from __future__ import annotations
 
@@ -33,25 +33,25 @@ __all__ = [
 ]
 
 LABELS_NAME, PREVIEW_NAME = "SAM 3 labels", "SAM 3 preview"
-#: Under this name the metadata of labels that were made for an image hold the `unique_id` of both.
+#: Key in the metadata of labels that were created for an image: the `unique_id` of both.
 MADE_FOR = "napari-sam3 image"
 ROLES = ("image", "labels", "preview", "boxes", "points")
 
 
 @dataclass(eq=False)
 class LayerSet:
-    """Layers of one binding. Layers are told apart by `unique_id`: proxies are never identical.
+    """Layers of a binding, compared by `unique_id`, since proxies are never identical.
 
     Parameters
     ----------
     viewer : Viewer or ViewerModel
-        Where they are.
+        Viewer with the layers.
     image, labels, points, boxes, preview
         The layers.
     made : frozenset of str
-        Roles of layers that were made for the binding; all but the labels go with it.
+        Roles of layers created for the binding; all but the labels are removed with it.
     tools : Tools
-        Where they go.
+        Pool of reusable layers.
     """
 
     viewer: ViewerModel
@@ -75,10 +75,9 @@ class LayerSet:
         *,
         align: bool = False,
     ) -> LayerSet:
-        """Complete a set: layers that are not given are added to the viewer.
+        """Complete a set by adding missing layers to the viewer.
 
-        With `align`, labels that lie elsewhere than the image are moved there. Labels that were
-        made for it are so in any case.
+        With `align`, labels are moved onto the image, as are always those created for it.
         """
         image = find_image(viewer) if image is None else image
         # Everything is checked before the first layer is added.
@@ -109,7 +108,7 @@ class LayerSet:
         return any(other.unique_id == layer.unique_id for other in self.viewer.layers)
 
     def role(self, layer: Layer) -> str | None:
-        """Return which part a layer plays, if any."""
+        """Return the role of a layer, if any."""
         for role in ROLES:
             if getattr(self, role).unique_id == layer.unique_id:
                 return role
@@ -121,22 +120,25 @@ class LayerSet:
         return bool(self.viewer.dims.ndisplay == 3)
 
     def check_image(self) -> None:
-        """Raise LayerError if the image is gone."""
+        """Raise LayerError if the image was deleted."""
         if "image" in self.missing:
-            raise LayerError(f"the image {self.image.name!r} was deleted; choose another one")
+            raise LayerError(
+                f"the image was deleted: {self.image.name!r}. Expected an image in the viewer. "
+                "Choose another one."
+            )
 
     def restore(self) -> None:
-        """Make missing layers anew; the labels themselves come back.
+        """Create missing layers again; the deleted labels layer itself is inserted again.
 
         Raises
         ------
         LayerError
-            If the image itself is gone.
+            If the image itself was deleted.
         """
         self.check_image()
         missing = self.missing
         if "labels" in missing:
-            # The layer holds what was accepted; it goes where it was, above the image.
+            # The layer with the accepted objects, at its old position above the image.
             below = next(i for i, one in enumerate(self.viewer.layers) if self._is_image(one))
             self.viewer.layers.insert(below + 1, self.labels)
         for role in missing:
@@ -145,7 +147,7 @@ class LayerSet:
                 self.made |= {role}
 
     def follow_image(self) -> None:
-        """Move the layers that were made for the image, and spare ones, to where it lies now."""
+        """Move the layers created for the image, and spare ones, onto it."""
         for role in self.made - {"preview"}:
             place_on(getattr(self, role), self.image)
         if is_made_for(self.labels, self.image):
@@ -160,7 +162,7 @@ class LayerSet:
         self.viewer.layers.selection.active = self.points
 
     def remove_tools(self, *more: str) -> None:
-        """Put the layers that only served the binding away; remove those of other roles named."""
+        """Put away the layers that only serve the binding; remove those of other given roles."""
         for role in self.made - {"labels"}:
             self.tools.put_away(role, getattr(self, role))
         for role in more:
@@ -170,7 +172,7 @@ class LayerSet:
 
 
 def images_in(viewer: ViewerModel) -> list[Image]:
-    """All Image layers of a viewer, topmost first."""
+    """Return all Image layers of a viewer, topmost first."""
     from napari.layers import Image
 
     return [layer for layer in reversed(list(viewer.layers)) if isinstance(layer, Image)]
@@ -187,7 +189,8 @@ def find_image(viewer: ViewerModel) -> Image:
     images = images_in(viewer)
     if not images:
         raise LayerError(
-            "there is no image layer; open an image (File > Open, or File > Open Sample > SAM 3)"
+            "no image layer in the viewer. Expected at least one. Open an image (File > Open, or "
+            "File > Open Sample > SAM 3)."
         )
     active = viewer.layers.selection.active
     for image in images:
@@ -197,10 +200,10 @@ def find_image(viewer: ViewerModel) -> Image:
 
 
 def find_labels(viewer: ViewerModel, image: Image) -> Labels | None:
-    """Return the Labels layer that belongs to an image: made for it before, or else the only one.
+    """Return the Labels layer that belongs to an image, or None.
 
-    The topmost of those that were made for it; or the one layer of others, such as labels of
-    another day, that is shown, can be written to, and lies on the image pixel by pixel.
+    This is the topmost one created for it; otherwise the only visible and writable one that lies
+    on the image pixel by pixel, such as saved labels.
     """
     from napari.layers import Labels
 
@@ -218,7 +221,7 @@ def find_labels(viewer: ViewerModel, image: Image) -> Labels | None:
 
 
 def fits_by_itself(labels: Labels, image: Image) -> bool:
-    """Whether labels of others are used for an image without anybody having chosen them."""
+    """Whether labels not created for an image are used for it without an explicit choice."""
     if not (labels.visible and labels.editable) or {MADE_FOR, TOOL} & set(labels.metadata):
         return False
     try:
@@ -229,7 +232,7 @@ def fits_by_itself(labels: Labels, image: Image) -> bool:
 
 
 def is_made_for(labels: Labels, image: Image) -> bool:
-    """Whether a Labels layer was made for an image; a copy of one was not."""
+    """Whether a Labels layer was created for an image; a copy of one was not."""
     return bool(labels.metadata.get(MADE_FOR) == _made_for(labels, image))
 
 
@@ -238,7 +241,7 @@ def _made_for(labels: Labels, image: Image) -> str:
 
 
 def fit_labels(labels: Labels, image: Image, *, align: bool = False) -> None:
-    """Check labels like `check_labels`, and move them onto the image if they are to follow it.
+    """Validate labels like `check_labels`, and move them onto the image if they follow it.
 
     Raises
     ------
@@ -256,9 +259,9 @@ def fit_labels(labels: Labels, image: Image, *, align: bool = False) -> None:
 def add_labels(
     viewer: ViewerModel, image: Image, data: npt.NDArray[Any] | None = None, **more: Any
 ) -> Labels:
-    """Add a Labels layer that is made for an image: of background, or with these labels."""
+    """Add a Labels layer for an image, empty or with the given labels."""
     shape = image_shape(image)
-    # Zeros cost no memory until they are written to.
+    # Zeros take no memory until they are written to.
     large = max(shape[-2:]) > LARGEST_SIDE
     levels: Any = make_levels(shape) if large else np.zeros(shape, np.uint32)
     if data is not None and large:
@@ -277,13 +280,19 @@ def add_labels(
 def _check_image(image: Image) -> None:
     shape = image_shape(image)
     if len(shape) < 2:
-        raise LayerError(f"the image {image.name!r} has shape {shape}; at least 2 axes are needed")
+        raise LayerError(
+            f"the image {image.name!r} has shape {shape}. Expected at least 2 axes. Choose another "
+            "one."
+        )
     if 0 in shape:
-        raise LayerError(f"the image {image.name!r} is empty (shape {shape}); choose another one")
+        raise LayerError(
+            f"the image {image.name!r} is empty: shape {shape}. Expected pixels. Choose another "
+            "one."
+        )
 
 
 def _take(viewer: ViewerModel, image: Image, role: str, tools: Tools) -> Layer:
-    """Return a layer that is not given: one of our own made before, or a new one."""
+    """Return a spare layer for a role, or a new one."""
 
     def make() -> Layer:
         return _add(viewer, image, role)
@@ -308,7 +317,7 @@ def _add(viewer: ViewerModel, image: Image, role: str) -> Layer:
     if role == "labels":
         return add_labels(viewer, image)
     layer = viewer.add_labels(
-        # As large as the masks it will show, not as the image: see `Preview`.
+        # Sized like the masks it shows, not like the image; see `Preview`.
         np.zeros((1,) * len(image_shape(image)), np.uint8),
         name=PREVIEW_NAME,
         colormap=preview_colors(),

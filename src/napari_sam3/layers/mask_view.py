@@ -1,4 +1,4 @@
-"""The masks of objects that are not accepted yet, as a viewer shows them."""
+"""Display of the masks of drafts."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ __all__ = ["MaskView"]
 
 
 class MaskView:
-    """Draws masks into the preview layer, and hides the labels that they are to replace.
+    """Draw masks into the preview layer, and hide the labels that they will replace.
 
     Parameters
     ----------
     layers : LayerSet
         Layers of the binding.
     session : LabelingSession
-        Has the masks.
+        Session with the drafts.
 
     Attributes
     ----------
     hidden : HiddenLabels
-        Labels that the masks are to replace.
+        Labels that the masks will replace.
     """
 
     def __init__(self, layers: LayerSet, session: LabelingSession) -> None:
@@ -42,11 +42,11 @@ class MaskView:
         self._outline: FieldOutline | None = None
 
     def use_new_layers(self) -> None:
-        """Draw into a preview that was made anew."""
+        """Use a preview layer that was created again."""
         self._preview = Preview(self._layers.preview, self._layers.image)
 
     def close(self) -> None:
-        """Show nothing any more."""
+        """Clear the display."""
         self.hidden.hide(frozenset(), None)
         self._colors.close()
         if self._outline is not None:
@@ -54,7 +54,7 @@ class MaskView:
             self._outline = None
 
     def show(self, plane: PlaneIndex | None) -> None:
-        """Show the present masks of the session on a plane."""
+        """Show the current masks of the session on a plane."""
         if "preview" in self._layers.missing:
             return
         shown, current = self._session.shown, self._session.draft_set.current
@@ -66,7 +66,7 @@ class MaskView:
         self._show_field(plane)
 
     def show_field(self, shown: bool, plane: PlaneIndex | None) -> None:
-        """Draw a thin outline around what the model saw for the current mask, or remove it."""
+        """Show or hide the outline of the field of the current mask."""
         if shown == (self._outline is not None):
             return
         if self._outline is not None:

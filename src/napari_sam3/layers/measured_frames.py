@@ -1,4 +1,4 @@
-"""The tracks of a Labels layer, measured frame by frame, and again only where labels changed."""
+"""Tracks of a Labels layer, measured by frame, and updated only where labels changed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MeasuredFrames", "truncated"]
 
-#: Labels of more bytes are measured only when somebody asks for their tracks.
+#: Labels with more bytes are measured only on request.
 QUICK_BYTES = 1 << 28
 
 
@@ -41,12 +41,12 @@ class MeasuredFrames:
 
     @property
     def known(self) -> bool:
-        """Whether the frames were measured; some may have changed since."""
+        """Whether the frames were measured before; some may be outdated."""
         return bool(self._frames)
 
     @property
     def is_series(self) -> bool:
-        """Whether an axis of the layer is said to be time, and its frames are quickly measured."""
+        """Whether an axis of the layer is declared as time, and its frames are quick to measure."""
         layer = self._store.layer
         named = any(axis_letter(str(name)) == "t" for name in layer.axis_labels[:-2])
         timed = any(unit in TIMES for unit in self._axes.units[:-2])
@@ -67,20 +67,20 @@ class MeasuredFrames:
         axis = time_axis(self._axes, self._store.data.shape)
         if axis:
             raise TrackError(
-                f"time is axis {axis} of {self._store.layer.name!r}. Expected it to be the first "
-                "axis, as napari's Tracks layer has it. Move the axis in the image and the labels"
+                f"time is axis {axis} of {self._store.layer.name!r}. Expected axis 0, as in "
+                "napari's Tracks layers. Move the axis in the image and the labels."
             )
         return axis
 
     def forget(self) -> None:
-        """Measure all frames anew when they are needed next."""
+        """Mark all frames as outdated."""
         self._frames = []
 
     def outdate(self, writes: Iterable[LabelWrite]) -> None:
-        """Measure the frames anew that were written to, when they are needed next."""
+        """Mark the frames that were written to as outdated."""
         for write in writes if self._frames else ():
             plane = getattr(write.plane, "plane", write.plane)
-            assert isinstance(plane, PlaneIndex), "planes of a viewer are named by their index"
+            assert isinstance(plane, PlaneIndex), "the keys of a viewer are indices"
             fixed = dict(zip(plane.other_axes, plane.index, strict=True))
             free = dict(zip(plane.axes, write.region, strict=True))
             span = slice(fixed[0], fixed[0] + 1) if 0 in fixed else free[0]
@@ -88,7 +88,7 @@ class MeasuredFrames:
                 self._frames[frame] = None
 
     def tracks(self, parents: Parents) -> Tracks:
-        """Return the tracks as they are now, with the links that hold."""
+        """Return the current tracks, with the valid links."""
         from napari_sam3.labels.formats.tracks.measuring import frame_of, gather, measure_frame
 
         data, axis = self._store.data, self.axis
@@ -103,7 +103,7 @@ class MeasuredFrames:
         return tracks.with_parents(sound_parents(tracks.spans, parents))
 
     def targets(self, label: int, tracks: Tracks, begin: int) -> Iterator[LabelTarget]:
-        """Yield the planes from a frame on that have pixels of a label."""
+        """Yield the planes with pixels of a label, from a frame on."""
         data = self._store.data
         lead = data.shape[1:-2]
         for frame in tracks.frames[tracks.ids == label].tolist():
@@ -114,6 +114,6 @@ class MeasuredFrames:
 
 
 def truncated(spans: Mapping[int, Span], label: int, before: int) -> dict[int, Span]:
-    """Return spans in which a label ends before a frame, if it begins before that."""
+    """Return spans in which a label ends before a frame, if it begins earlier."""
     begin, end = spans[label]
     return {**spans, label: (begin, min(end, before - 1) if begin < before else end)}

@@ -1,4 +1,4 @@
-"""Labels of other programs as Labels layers that lie on an image."""
+"""Read labels of other programs as Labels layers on an image."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ if TYPE_CHECKING:
 __all__ = ["LayerData", "get_outlines_reader", "layer_data", "read_outlines"]
 
 LayerData = tuple[Any, dict[str, Any], str]
-#: What Cellpose puts after the name of an image.
+#: Suffixes that Cellpose appends to the name of an image.
 _ENDS = re.compile("(_cp)?(_seg|_masks|_rois)$")
 Reader = Callable[[str | Sequence[str]], list[LayerData]]
 
 
 def get_outlines_reader(path: str | Sequence[str]) -> Reader | None:
-    """Return a reader if all paths are labels of a format with objects; None for others."""
+    """Return a reader if all paths are labels of a format with objects, or None."""
     paths = [path] if isinstance(path, str) else list(path)
     return read_outlines if paths and all(_holds_objects(Path(one)) for one in paths) else None
 
 
 def read_outlines(path: str | Sequence[str]) -> list[LayerData]:
-    """Read labels of other programs, on the image that is open in the viewer if there is one.
+    """Read labels of other programs, placed on the image in the viewer if there is one.
 
     Raises
     ------
     sam3.errors.Sam3Error
-        If a file cannot be read, or is about another image.
+        If a file cannot be read, or belongs to another image.
     """
     import napari
 
@@ -59,12 +59,12 @@ def layer_data(path: str | os.PathLike[str], image: Image | None = None) -> Laye
     path : str or path-like
         See `napari_sam3.labels.formats.reading.read_labels`.
     image : Image, optional
-        The layer of the image: says the size, and where the file says nothing, scale and units.
+        Layer of the image, for the shape, and for scale and units if the file has none.
 
     Raises
     ------
     sam3.errors.Sam3Error
-        If the file cannot be read, or is about another image.
+        If the file cannot be read, or belongs to another image.
     """
     from napari_sam3.labels.formats.reading import read_labels
 
@@ -76,7 +76,7 @@ def layer_data(path: str | os.PathLike[str], image: Image | None = None) -> Laye
         options["image_name"] = Path(image.source.path or image.name).name
     loaded = read_labels(path, **options)
     try:
-        # In memory and of a common type, so that objects can be added.
+        # In memory and with a sufficient dtype, so that objects can be added.
         data = np.array(loaded.data[...])
         axes, table = loaded.axes, loaded.table.fitted(data.shape)
     finally:
@@ -92,14 +92,14 @@ def layer_data(path: str | os.PathLike[str], image: Image | None = None) -> Laye
         "metadata": {"format": loaded.format},
     }
     if image is not None and _lies_on(axes, options["axes"]):
-        about |= placement(image)  # with rotation and all
+        about |= placement(image)  # including rotation
     if table.rows:
         about["features"] = features_of(table)
     return data, about, "labels"
 
 
 def _lies_on(axes: ImageAxes, image: ImageAxes) -> bool:
-    """Whether axes are those of an image, or say no more than its scale, as those of TIFFs do."""
+    """Whether axes match an image, in translation too unless that is 0, as in TIFF files."""
     same = (axes.scale, axes.units) == (image.scale, image.units)
     return same and axes.translate in (image.translate, (0.0,) * axes.ndim)
 
@@ -126,7 +126,7 @@ def _holds_objects(path: Path) -> bool:
         return _is_outline(path)
     if path.suffix.lower() == ".zip":
         return _has_rois(path)
-    return name not in (LABEL_IMAGE, "ctc")  # which has a reader of its own
+    return name not in (LABEL_IMAGE, "ctc")  # which have their own readers
 
 
 def _has_rois(path: Path) -> bool:
@@ -137,7 +137,7 @@ def _has_rois(path: Path) -> bool:
 
 
 def _is_outline(path: Path) -> bool:
-    """Whether a text begins with numbers, as those of YOLO do."""
+    """Whether a text file begins with numbers, as in YOLO."""
     try:
         with path.open(encoding="utf-8") as file:
             return all(float(word) is not None for word in file.readline(1 << 16).split())

@@ -1,4 +1,4 @@
-"""The plane of an image that a viewer shows, and its pixels."""
+"""The current plane of an image in a viewer, and its pixels."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ if TYPE_CHECKING:
 
 __all__ = ["KNOWN_CONTRAST", "ChannelChoice", "Contrast", "PlaneKey", "PlaneSource"]
 
-# Rendered planes remember their contrast, which takes a look at all pixels.
+# Rendered planes cache their contrast, which requires all pixels.
 KEPT_PLANES = 64
-#: Under this name the metadata of an image hold its `ImageContrast` if that is known already; it is
-#: taken out at the first use, for the data may change later.
+#: Key in the metadata of an image layer: its `ImageContrast`, if known. It is removed on first
+#: use, since the data may change later.
 KNOWN_CONTRAST = "napari-sam3 contrast"
-#: Pixels by which a channel may lie beside the image.
+#: Maximum displacement in px between a channel and the image.
 SAME_PIXEL = 0.5
 
 
 @dataclass(frozen=True)
 class PlaneKey:
-    """Name of a plane of an Image layer.
+    """Key of a plane of an Image layer.
 
     Parameters
     ----------
     image : hashable
         `unique_id` of the layer.
     plane : PlaneIndex
-        Which plane of it.
+        A plane of it.
     """
 
     image: Hashable
@@ -55,14 +55,14 @@ class PlaneKey:
 
 @dataclass(frozen=True, eq=False)
 class ChannelChoice:
-    """One channel of what the model sees.
+    """One channel of the model's input.
 
     Parameters
     ----------
     layer : Image
-        Where it is: the image itself, or another one of the same shape in the same place.
+        The image itself, or another one with the same shape and placement.
     axis, position : int, optional
-        Axis of that layer along which channels lie, and which of them it is.
+        Axis of channels in that layer, and the index along it.
     """
 
     layer: Image
@@ -71,23 +71,23 @@ class ChannelChoice:
 
     @property
     def name(self) -> str:
-        """Name for people."""
+        """Name for display."""
         place = "" if self.axis is None else f" [axis {self.axis} = {self.position}]"
         return f"{self.layer.name}{place}"
 
 
-#: Percentiles of the image or of each plane, the layer's limits, or values of the user's own: a
-#: pair for all channels, or one for each.
+#: Percentiles of the image or of each plane, the layer's limits, or explicit limits: one pair for
+#: all channels, or one for each.
 Contrast = Literal["image", "plane", "layer"] | ContrastLimits | tuple[ContrastLimits, ...]
 
 
 class PlaneSource:
-    """Follows the plane shown; reads pixels only when asked.
+    """Follow the current plane; pixels are read lazily.
 
     Parameters
     ----------
     viewer : Viewer or ViewerModel
-        Its dims decide.
+        Viewer whose dims decide.
     image : Image
         The image.
     contrast : {"image", "plane", "layer"} or tuple of float
@@ -96,10 +96,9 @@ class PlaneSource:
     Attributes
     ----------
     channels : tuple of ChannelChoice or None
-        What the model sees as red, green and blue (None is black), or as grey; the image as it is
-        if empty.
+        The model's red, green and blue (None is black), or grey; if empty, the image itself.
     problem : Sam3Error or None
-        Why the plane shown cannot be worked on.
+        Why the current plane cannot be labelled.
     """
 
     def __init__(self, viewer: ViewerModel, image: Image, contrast: Contrast = "image") -> None:
@@ -111,7 +110,7 @@ class PlaneSource:
         self._contrasts: dict[Hashable, ImageContrast] = {}
 
     def look(self) -> PlaneIndex | None:
-        """Note and return the plane shown; None, and LayerError, if there is none."""
+        """Update and return the current plane; None without the image. Raises LayerError."""
         self.plane = None
         if self.image not in self.viewer.layers:  # the viewer may already have fewer axes
             return None
@@ -120,27 +119,30 @@ class PlaneSource:
         return self.plane
 
     def need(self) -> PlaneIndex:
-        """Return the plane shown, or raise LayerError."""
+        """Return the current plane, or raise LayerError."""
         plane = self.plane if self.plane is not None else self.look()
         if plane is None:
-            raise LayerError(f"no plane of {self.image.name!r} is shown")
+            raise LayerError(
+                f"no plane of {self.image.name!r} is shown. Expected the image in the viewer. Add "
+                "it again, or choose another one."
+            )
         return plane
 
     def key(self, plane: PlaneIndex) -> PlaneKey:
-        """Name a plane of the image."""
+        """Return the key of a plane of the image."""
         return PlaneKey(self.image.unique_id, plane)
 
     def is_ours(self, key: Hashable) -> bool:
-        """Whether a key names a plane of this image."""
+        """Whether a key belongs to a plane of this image."""
         return isinstance(key, PlaneKey) and key.image == self.image.unique_id
 
     def forget(self) -> None:
-        """Render every plane anew: the data, the channels or the contrast changed."""
+        """Drop rendered planes after the data, the channels or the contrast changed."""
         self._images.clear()
         self._contrasts.clear()
 
     def rendered(self) -> RenderedPlane:
-        """Return the plane shown as the model sees it; nothing is read yet."""
+        """Return the current plane as the model sees it, without reading pixels."""
         plane = self.need()
         with self._noting_problems():
             return self.render(plane)
@@ -155,7 +157,7 @@ class PlaneSource:
         return self._images[plane]
 
     def neighbours(self) -> list[RenderedPlane]:
-        """Return the planes one step along each slider from the one shown."""
+        """Return the planes one step along each slider from the current one."""
         if self.plane is None:
             return []
         shape, found = image_shape(self.image), []
@@ -179,7 +181,7 @@ class PlaneSource:
         )
 
     def snapshot(self) -> ViewerImage:
-        """Return all planes as the model sees them now, to be used on any thread.
+        """Return all planes as the model sees them now, for any thread.
 
         Raises
         ------
@@ -221,19 +223,19 @@ class PlaneSource:
     def _look(
         self, channels: tuple[ViewerChannel | None, ...], plane: PlaneIndex
     ) -> dict[str, Any] | None:
-        """Say how the image is seen, if not as its file would be."""
+        """Describe the view of the image; None if it equals that of its file."""
         if not self.channels and self.contrast == "image" and plane.axes[0] == plane.ndim - 2:
             return None
-        limits = [
-            list(one.limits) if one is not None and isinstance(one.limits, tuple) else None
-            for one in channels
-        ]
+        limits: list[list[float] | None] = []
+        described: list[list[Any] | None] = []
+        for channel in channels:
+            pair = None if channel is None else channel.limits
+            limits.append(list(pair) if isinstance(pair, tuple) else None)
+            described.append(channel and [channel.name, channel.axis, channel.position])
         return {
             "contrast": self.contrast if isinstance(self.contrast, str) else "limits",
             "limits": limits,
-            "channels": [
-                None if one is None else [one.name, one.axis, one.position] for one in channels
-            ],
+            "channels": described,
             "axes": list(plane.axes),
         }
 
@@ -245,8 +247,8 @@ class PlaneSource:
         if choice.axis is not None:
             if choice.axis not in plane.other_axes:
                 raise LayerError(
-                    f"axis {choice.axis} of {layer.name!r} cannot hold channels: it is shown as "
-                    f"rows or columns; choose one of {plane.other_axes}"
+                    f"invalid axis of channels in {layer.name!r}: {choice.axis} is displayed as "
+                    f"rows or columns. Expected one of {plane.other_axes}. Choose another axis."
                 )
             index = dict(zip(plane.other_axes, plane.index, strict=True))
             index[choice.axis] = choice.position
@@ -271,7 +273,7 @@ class PlaneSource:
             return _pair(self.contrast, number)
         if self.contrast == "image":
             return self._image_contrast(layer, axis)
-        # 8-bit colours are what they are; napari's limits do not act on them.
+        # napari applies no limits to 8-bit colours.
         return _limits_of(layer) if self.contrast == "layer" and not layer.rgb else None
 
     def _image_contrast(self, layer: Image, axis: int | None) -> ImageContrast:
@@ -292,14 +294,14 @@ class PlaneSource:
         return self._contrasts[key]
 
     def locate(self, position: Sequence[float]) -> tuple[float, float]:
-        """(row, column) in px of the plane shown of a world position."""
+        """Return (row, column) in px of the current plane for a world position."""
         plane = self.need()
         units = getattr(self.viewer.dims, "units", None)
         place = to_data(self.image, np.asarray(position, np.float64), units)
         return float(place[plane.axes[0]]), float(place[plane.axes[1]])
 
     def show(self, plane: PlaneIndex) -> None:
-        """Move the viewer's sliders to another plane along the axes that are not shown."""
+        """Move the viewer's sliders to another plane along the hidden axes."""
         if plane == self.plane or self.plane is None or plane.axes != self.plane.axes:
             return
         place = np.zeros(self.image.ndim)
@@ -311,7 +313,7 @@ class PlaneSource:
 
     @contextmanager
     def _noting_problems(self) -> Iterator[None]:
-        """Remember why there is no plane to work on, until there is one."""
+        """Record the error within the block as `problem`."""
         self.problem = None
         try:
             yield
@@ -321,7 +323,7 @@ class PlaneSource:
 
 
 def _pair(contrast: ContrastLimits | tuple[ContrastLimits, ...], number: int) -> ContrastLimits:
-    """Return the limits of a channel, where there may be one pair for all or one for each."""
+    """Return the limits of a channel from one pair for all, or one for each."""
     given = contrast[min(number, len(contrast) - 1)]
     low, high = given if isinstance(given, tuple) else contrast
     return float(low), float(high)  # type: ignore[arg-type]
@@ -333,9 +335,9 @@ def _limits_of(layer: Image) -> ContrastLimits:
 
 
 def _check_same_place(layer: Image, image: Image) -> None:
-    """Refuse a layer whose pixels do not lie on those of the image; raises LayerError."""
+    """Raise LayerError if the pixels of a layer are not aligned with those of the image."""
     if layer.ndim != image.ndim or displacement(layer, image) > SAME_PIXEL:
         raise LayerError(
-            f"{layer.name!r} does not lie pixel on pixel with {image.name!r}, so it cannot be one "
-            "of its channels; choose a layer of the same shape, scale and place"
+            f"{layer.name!r} is not aligned with {image.name!r}, so it cannot be one of its "
+            "channels. Expected the same shape, scale and translation. Choose another layer."
         )

@@ -1,4 +1,4 @@
-"""The accepted label under the mouse: refined, deleted, split, or merged with another."""
+"""Commands on the label under the mouse: refine, delete, split, merge."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ __all__ = ["PointedLabel"]
 
 
 class PointedLabel:
-    """Commands for the label at a world position, or under the mouse without one.
+    """Commands on the label at a world position, by default under the mouse.
 
     Parameters
     ----------
     plane : ShownPlane
-        The plane shown.
+        The current plane.
     session : LabelingSession
-        Does it.
+        Runs the commands.
     reporting : Reporting
-        Where errors go.
+        Reports errors.
 
     Attributes
     ----------
     first : int or None
-        The label that the next one is merged into.
+        The first label of a merge, into which the next one is merged.
     merging_changed : Signal
-        After a label was noted for merging, or merged.
+        After the first label of a merge was picked, or the merge finished.
     """
 
     merging_changed = Signal()
@@ -46,11 +46,11 @@ class PointedLabel:
     def __init__(self, plane: ShownPlane, session: LabelingSession, reporting: Reporting) -> None:
         self._plane, self._session, self._guard = plane, session, reporting.guard
         self.first: int | None = None
-        # On which plane the first label was noted, and its pixels there.
+        # The plane on which the first label was picked, and its pixels there.
         self._noted: tuple[PlaneIndex | None, PlaneMask | None] = None, None
 
     def refine(self, place: Place | None = None) -> None:
-        """Make it the current object again."""
+        """Reopen it as the current draft."""
         self._guard(lambda: self._session.take_up(self._plane.label_at(place, "refine")))
 
     def delete(self, place: Place | None = None) -> None:
@@ -62,7 +62,7 @@ class PointedLabel:
         self._guard(lambda: self._session.split(self._plane.label_at(place, "split")))
 
     def merge(self, place: Place | None = None) -> None:
-        """Note it, or merge it with the label noted before."""
+        """Pick it as the first label, or merge it into the picked one."""
 
         def merge() -> None:
             label, (first, self.first) = self._plane.label_at(place, "merge"), (self.first, None)
@@ -72,8 +72,8 @@ class PointedLabel:
             elif not self._is_still(first):
                 self.merging_changed.emit()
                 raise LabelError(
-                    f"label {first} is gone, or belongs to another object since it was noted. "
-                    "Expected the object that it was. Press the key on both objects again"
+                    f"the first label of the merge was deleted or replaced: {first}. Expected the "
+                    "same object. Press the key on both objects again."
                 )
             elif label != first:
                 self._session.merge([first, label])
@@ -82,7 +82,7 @@ class PointedLabel:
         self._guard(merge)
 
     def _is_still(self, label: int) -> bool:
-        """Whether a label that was noted is still that object, as far as this plane tells."""
+        """Whether a picked label is still the same object, judged by the current plane."""
         plane, before = self._noted
         if plane != self._plane.index or before is None:
             return True

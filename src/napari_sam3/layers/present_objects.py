@@ -1,4 +1,4 @@
-"""The accepted objects of an image that are still in its labels, which others may erase."""
+"""Count of accepted objects that are still in the labels, since other tools may erase them."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ __all__ = ["PresentObjects"]
 
 
 class PresentObjects:
-    """Counts accepted objects by a pixel of each, which is looked up again at each question.
+    """Count accepted objects by one pixel of each, which is read again for every count.
 
-    All pixels are looked up at once, so that thousands of objects cost no more than a few. Arrays
-    that are not in memory are not read: there, all objects count.
+    All pixels are read at once, so that thousands of objects take no longer than a few. Arrays
+    that are not in memory are not read; all of their objects count.
 
     Parameters
     ----------
     labels : Labels
-        Where they were written.
+        Layer with the objects.
     session : LabelingSession
-        Knows them.
+        Session with the accepted objects.
     source : PlaneSource
-        Knows which planes are those of the image.
+        Decides which planes belong to the image.
 
     Attributes
     ----------
@@ -46,13 +46,13 @@ class PresentObjects:
         self._every: tuple[AcceptedObject, ...] = ()
         self._ours: list[AcceptedObject] = []
         self._ids = np.zeros(0, np.uint64)
-        # A column for each object, with -1 where no pixel of it is known.
+        # One column per object, with -1 if no pixel of it is known.
         self._pixels = np.zeros((0, 0), np.intp)
         self._shape: tuple[int, ...] = ()
         self.last = 0
 
     def count(self) -> int:
-        """Return the number of objects of which a pixel is there; one on many planes is one."""
+        """Return the number of objects with a pixel; an object on many planes counts once."""
         data = finest(self._labels.data, multiscale=self._labels.multiscale)
         self._follow(self._session.objects_in(self._labels.unique_id))
         ids = self._ids
@@ -62,21 +62,22 @@ class PresentObjects:
         return self.last
 
     def _follow(self, every: tuple[AcceptedObject, ...]) -> None:
-        """Note the objects there are; usually they are those of the last time, or a few more."""
+        """Update the objects; usually they are the same, or a few more."""
         known = len(self._every)
         if every == self._every:
             return
         if every[:known] == self._every:
-            news = [one for one in every[known:] if self._source.is_ours(one.plane)]
+            news = [accepted for accepted in every[known:] if self._source.is_ours(accepted.plane)]
         else:
-            before = {id(one): at for at, one in enumerate(self._ours)}
-            seen = {id(one) for one in self._every}
+            before = {id(accepted): at for at, accepted in enumerate(self._ours)}
+            seen = {id(accepted) for accepted in self._every}
             news = [
-                one
-                for one in every
-                if id(one) in before or (id(one) not in seen and self._source.is_ours(one.plane))
+                accepted
+                for accepted in every
+                if id(accepted) in before
+                or (id(accepted) not in seen and self._source.is_ours(accepted.plane))
             ]
-            places = np.array([before.get(id(one), -1) for one in news], np.intp)
+            places = np.array([before.get(id(accepted), -1) for accepted in news], np.intp)
             nowhere = np.full((len(self._pixels), 1), -1)
             missing = max(0, len(self._ours) - self._pixels.shape[1])
             pixels = np.pad(self._pixels, ((0, 0), (0, missing)), constant_values=-1)
@@ -84,10 +85,10 @@ class PresentObjects:
             self._ours, self._ids = [], self._ids[:0]
         self._every = every
         self._ours += news
-        self._ids = np.append(self._ids, np.array([one.id for one in news], np.uint64))
+        self._ids = np.append(self._ids, np.array([accepted.id for accepted in news], np.uint64))
 
     def _find(self, data: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-        """Return which objects have a pixel in the labels; those not known are looked for."""
+        """Return which objects have a pixel in the labels; search for unknown ones."""
         if data.shape != self._shape:
             self._shape, self._pixels = data.shape, np.zeros((data.ndim, 0), np.intp)
         missing = len(self._ours) - self._pixels.shape[1]
@@ -103,11 +104,11 @@ class PresentObjects:
         return np.asarray(there)
 
 
-def _find_pixel(data: npt.NDArray[Any], one: AcceptedObject) -> list[int] | None:
-    """Return the index of a pixel amid those that an object has left; None if it has none."""
-    y0, x0, y1, x1 = one.bbox
-    plane: Any = getattr(one.plane, "plane", one.plane)
-    rows, columns = np.nonzero(data[plane.slices(slice(y0, y1), slice(x0, x1))] == one.id)
+def _find_pixel(data: npt.NDArray[Any], accepted: AcceptedObject) -> list[int] | None:
+    """Return the index of the middle one of an object's remaining pixels; None without any."""
+    y0, x0, y1, x1 = accepted.bbox
+    plane: Any = getattr(accepted.plane, "plane", accepted.plane)
+    rows, columns = np.nonzero(data[plane.slices(slice(y0, y1), slice(x0, x1))] == accepted.id)
     if not rows.size:
         return None
     pixel = [0] * data.ndim

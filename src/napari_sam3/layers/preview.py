@@ -1,4 +1,4 @@
-"""The masks in hand, shown in a layer of their own with fill and outline."""
+"""Preview layer, which shows masks with fill and outline."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ if TYPE_CHECKING:
 
 __all__ = ["TOOL", "FILL", "OUTLINE", "Preview", "fill_and_outline", "preview_colors"]
 
-#: Under this name the metadata of a layer say that it only serves the plugin.
+#: Key in the metadata of layers that only serve the plugin.
 TOOL = "napari-sam3 tool"
 
 FILL, OUTLINE = 1, 2
 OTHER_FILL, OTHER_OUTLINE = 3, 4
-# Cyan stands out from grey images, from stained tissue, and from napari's label colours; the
-# objects in hand that are not the current one are amber.
+# Cyan stands out from grey images, from stained tissue, and from napari's label colours; drafts
+# other than the current one are amber.
 COLOR, OTHER_COLOR = (0.15, 0.9, 1.0), (1.0, 0.78, 0.2)
-#: Sides in px that the array shown is a multiple of, unless the plane ends before.
+#: The sides of the array are multiples of this many px, unless limited by the plane.
 ROOM = 64
-#: Pixels that it may have though there is little to show.
+#: Number of pixels up to which the array is not shrunk.
 LARGE = (2 * ROOM) ** 2
 
 
 def preview_colors() -> Any:
     """Return the colormap of the preview's values.
 
-    A cyclic one: the first use of a direct one has napari compile for more than a second.
+    It is cyclic, since the first use of a direct one compiles for more than a second.
     """
     from napari.utils.colormaps import CyclicLabelColormap
 
@@ -54,16 +54,16 @@ def preview_colors() -> Any:
 def fill_and_outline(
     crop: npt.NDArray[np.bool_], thickness: int = 1, *, current: bool = True
 ) -> npt.NDArray[np.uint8]:
-    """Mark the inside of a mask with FILL and its rim with OUTLINE, or those of other objects.
+    """Mark the inside of a mask with FILL and its rim with OUTLINE, or with OTHER_ values.
 
     Parameters
     ----------
     crop : ndarray of bool, h x w
-        A mask; beyond its edge there is background.
+        A mask, surrounded by background.
     thickness : int
-        Of the rim, in px.
+        Width of the rim in px.
     current : bool
-        Whether it is the current object's.
+        Whether it belongs to the current draft.
     """
     inside = np.pad(crop, 1)
     for _ in range(thickness):
@@ -78,24 +78,24 @@ def fill_and_outline(
 
 
 class Preview:
-    """Shows masks in a layer that is about as large as they are, however large the plane.
+    """Show masks in a layer about as large as they are, for planes of any size.
 
-    Giving a Labels layer other data has napari compile its shader again, which takes time and
-    memory at each click. So masks are drawn into the array that the layer has, until they do not
-    fit or it is much too large.
+    Assigning new data to a Labels layer makes napari compile its shader again, which takes time
+    and memory at each click. So masks are drawn into the existing array, unless they do not fit
+    or it is much too large.
 
     Parameters
     ----------
     layer : Labels
-        Of uint8 data with the image's axes.
+        Layer of uint8 with the image's axes.
     image : Image
-        Where the masks belong.
+        Image of the masks.
     """
 
     def __init__(self, layer: Labels, image: Image) -> None:
         self.layer, self.image = layer, image
         self._shows = False
-        # Of hundreds of masks shown, most were shown before.
+        # Cache, since most masks are shown repeatedly.
         self._known: WeakKeyDictionary[PlaneMask, tuple[Any, npt.NDArray[np.uint8]]] = (
             WeakKeyDictionary()
         )
@@ -106,23 +106,23 @@ class Preview:
         plane: PlaneIndex | None,
         cover: Region | None = None,
     ) -> None:
-        """Show masks on a plane in place of the last ones.
+        """Show masks on a plane, replacing earlier ones.
 
         Parameters
         ----------
         masks : iterable of (PlaneMask, bool)
-            Each with whether it is the current object's; later ones lie on top.
+            Masks, with whether each belongs to the current draft; later ones on top.
         plane : PlaneIndex, optional
             The plane; None shows nothing.
         cover : tuple of slice, optional
-            Rows and columns that the array is to cover in any case, where masks come and go.
+            Minimum rows and columns of the array, if the masks change often.
         """
         shown = [(mask, current) for mask, current in masks if not mask.is_empty]
         if plane is None or not shown:
             if self._shows:
                 self._hide()
             self._shows = False
-            # The viewer's sliders and its view go by all layers, those that show nothing, too.
+            # Empty layers also affect the sliders and the view of the viewer.
             place_on(self.layer, self.image)
             return
         rows, columns = cover or around([mask for mask, _ in shown])
@@ -145,7 +145,7 @@ class Preview:
         self._shows = True
 
     def _drawn(self, mask: PlaneMask, thickness: int, current: bool) -> npt.NDArray[np.uint8]:
-        """Return a mask's fill and outline, drawn once."""
+        """Return the fill and outline of a mask, cached."""
         known = self._known.get(mask)
         if known is None or known[0] != (thickness, current):
             known = (thickness, current), fill_and_outline(mask.crop, thickness, current=current)
@@ -163,11 +163,11 @@ class Preview:
     def _place(
         self, values: npt.NDArray[np.uint8], plane: PlaneIndex, corner: tuple[int, int]
     ) -> None:
-        """Put a piece of a plane where it belongs in the world."""
+        """Draw a part of a plane, and place the layer accordingly."""
         layer, image = self.layer, self.image
         whole = plane.shape_of(image_shape(image))
         room = self._room(values.shape, plane, whole)
-        # The array lies in the plane as well, so that what there is to see does not grow.
+        # The array stays within the plane, so that the extent of the viewer does not grow.
         start = [min(at, size - side) for at, size, side in zip(corner, whole, room, strict=True)]
         inside = tuple(
             slice(at - first, at - first + length)
@@ -185,8 +185,8 @@ class Preview:
         drawn[inside] = values
         if other:
             layer.data = data
-        # The layer's own translation comes after its other transforms: move it by what they make
-        # of the corner. What `affine` adds on top applies to both alike.
+        # A layer's translation is applied after its other transforms, so move it by the
+        # transformed corner. `affine`, applied last, is the same for both layers.
         moved = np.asarray(image.data_to_world(origin)) - image.data_to_world(np.zeros(len(origin)))
         moved = np.linalg.solve(np.asarray(image.affine.linear_matrix), moved)
         for name, value in placement(image).items():
@@ -194,14 +194,14 @@ class Preview:
                 setattr(layer, name, value)
         place = np.asarray(image.translate) + moved
         if not np.array_equal(layer.translate, place):
-            layer.translate = place  # napari draws the layer anew for that as well
+            layer.translate = place  # which redraws the layer
         elif not other:
             layer.refresh()
 
     def _room(
         self, needed: tuple[int, ...], plane: PlaneIndex, whole: tuple[int, int]
     ) -> tuple[int, ...]:
-        """Return the shape of the array to draw into: the present one's, if it will do."""
+        """Return the shape of the array to draw into: the existing one's, if it fits."""
         present = tuple(self.layer.data.shape[axis] for axis in plane.axes)
         fits = all(a <= b <= c for a, b, c in zip(needed, present, whole, strict=True))
         if fits and np.prod(present) <= max(LARGE, 4 * np.prod(needed)):

@@ -1,4 +1,4 @@
-"""One call for each edit of a Points or Shapes layer, however often napari tells of it."""
+"""One callback per edit of a Points or Shapes layer, though napari emits several events."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ __all__ = ["PromptEdits"]
 
 
 class PromptEdits:
-    """Listens to one layer.
+    """Listen to one layer.
 
-    napari tells of a click before, when it is drawn, after, and when it is selected; of what is
-    pasted only when it is drawn; of what is dragged with every step of the mouse.
+    napari emits events for a click before and after it is added, on drawing and on selection; for
+    pasted rows only on drawing; for dragged rows at every step of the mouse.
 
     Parameters
     ----------
     layer : Points or Shapes
         The layer.
     numbers : ObjectNumbers
-        Kept in step with rows that are added and removed.
+        Updated when rows are added or removed.
     meaning : callable
-        Returns what features say about the rows.
+        Returns the meaning of the rows according to their features.
     edited : callable
         Called once after each edit.
     """
@@ -53,7 +53,7 @@ class PromptEdits:
 
     @contextmanager
     def quietly(self) -> Iterator[None]:
-        """Edit the layer without a call."""
+        """Suppress the callback for edits within the block."""
         before, self._quiet = self._quiet, True
         try:
             yield
@@ -77,24 +77,24 @@ class PromptEdits:
         if action.endswith("removed"):
             self._numbers.remove(int(i) for i in event.data_indices)
         if action.endswith("added") and not self._quiet:
-            # A new row has the features of the one selected, whose object need not be its own.
-            # napari selects it before it tells of features, so that is when it is done.
+            # A new row copies the features of the selected one, so its object is reset. The edit
+            # ends when napari has selected the row, with the next features event.
             self._numbers.put(dict.fromkeys(range(self._known[0], len(self._layer.data)), 0))
             self._pending = True
         elif not self._quiet:
-            self._tell()
+            self._finish()
 
     def _on_features(self, event: Any) -> None:
         settled = not (self._quiet or self._under_way)
         if settled and (self._pending or self._known != self._look()):
-            self._tell()
+            self._finish()
 
     def _on_drawn(self, event: Any) -> None:
         settled = not (self._quiet or self._under_way or self._pending)
         if settled and self._known[0] != len(self._layer.data):
-            self._tell()
+            self._finish()
 
-    def _tell(self) -> None:
+    def _finish(self) -> None:
         self._note()
         self._edited()
 

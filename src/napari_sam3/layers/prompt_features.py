@@ -1,4 +1,4 @@
-"""Features of prompt layers: what each row means, and which object it belongs to."""
+"""Features of prompt layers: polarity and object of each row."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ OBJECT = "object"
 
 
 class ObjectNumbers:
-    """The object of each row of a layer, by its number; 0 for none yet.
+    """The number of the object of each row of a layer; 0 for none yet.
 
     Parameters
     ----------
     layer : Points or Shapes
         The layer.
     own : bool
-        Whether the layer was made for the binding. The tables of others stay as they are.
+        Whether the layer was created for the binding. Tables of other layers do not change.
     """
 
     def __init__(self, layer: Points | Shapes, *, own: bool) -> None:
         self._layer, self._own = layer, own
         self._numbers: list[int] = []
         if self._shown and not len(layer.data):
-            # It was for another image. Who sets defaults for new points need not know of it now.
+            # Left from another image; without it, defaults for new points need not include it.
             defaults = _defaults(layer)
             layer.features = layer.features.drop(columns=OBJECT)
             layer.feature_defaults = {name: defaults[name] for name in layer.features}
 
     def values(self) -> list[int]:
-        """Return one number for each row: what the column says, or else what is known."""
+        """Return one number per row, from the column, or else as stored here."""
         count = len(self._layer.data)
         if self._shown:
             column = self._layer.features[OBJECT]
@@ -51,7 +51,7 @@ class ObjectNumbers:
         return list(self._numbers)
 
     def put(self, numbers: Mapping[int, int]) -> None:
-        """Set the numbers of rows, by their index. napari tells nobody."""
+        """Set the numbers of rows, by their index, without an event."""
         values = self.values()
         for row, number in numbers.items():
             values[row] = number
@@ -60,12 +60,12 @@ class ObjectNumbers:
             self._layer.features[OBJECT] = np.array(values, np.int64)
 
     def remove(self, rows: Iterable[int]) -> None:
-        """Forget rows that napari has removed."""
+        """Remove the numbers of rows that napari has removed."""
         gone = set(rows)
         self._numbers = [number for i, number in enumerate(self._numbers) if i not in gone]
 
     def show(self) -> None:
-        """Have the numbers in a column of a layer that was made for the binding."""
+        """Show the numbers in a column, if the layer was created for the binding."""
         if not self._own or self._shown:
             return
         table, defaults = self._layer.features.copy(), _defaults(self._layer)
@@ -79,22 +79,22 @@ class ObjectNumbers:
 
 
 class Polarity:
-    """Which rows of a Points layer are foreground, and which background.
+    """The polarity of each row of a Points layer: foreground or background.
 
     Parameters
     ----------
     points : Points
-        The column "polarity" tells, or else the first one that can be read so; without one every
-        point is foreground.
+        Layer with the column "polarity", or another one that can be read as such; without one,
+        every point is foreground.
     """
 
     def __init__(self, points: Points) -> None:
         self._points = points
-        # Once the layer is empty, nothing else tells how its owner spells a polarity.
+        # Spelling of the layer's owner, for when the layer is empty.
         self._spelling: tuple[str, Any] = (POLARITY, FOREGROUND)
 
     def values(self) -> list[Any]:
-        """Return the polarity of each row as it is spelled; see `parse_polarity`."""
+        """Return the polarity of each row as spelled in the table; see `parse_polarity`."""
         column = self._column()
         if column is None:
             return [True] * len(self._points.data)
@@ -103,7 +103,7 @@ class Polarity:
         return values
 
     def set_next(self, foreground: bool) -> None:
-        """Set what the next point that napari adds will be."""
+        """Set the polarity of the next point that napari adds."""
         defaults = _defaults(self._points)
         if POLARITY in defaults:
             next_point = {**defaults, POLARITY: _name(foreground)}
@@ -112,7 +112,7 @@ class Polarity:
             self._points.feature_defaults = next_point
 
     def put(self, first: int, labels: Sequence[int]) -> None:
-        """Set the polarities (1 or 0) of rows from one on. napari tells nobody."""
+        """Set the polarities (1 or 0) of rows from `first` on, without an event."""
         column, like = self._spelling
         if column in self._points.features:
             table = self._points.features
@@ -121,7 +121,7 @@ class Polarity:
             self._points.refresh_colors(update_color_mapping=False)
 
     def flip(self, rows: Sequence[int]) -> None:
-        """Turn foreground clicks into background ones, and the other way round."""
+        """Toggle clicks between foreground and background."""
         column = self._column()
         if column is None or not len(rows):
             return
@@ -156,14 +156,14 @@ class Polarity:
 
 
 def _defaults(layer: Points | Shapes) -> dict[str, Any]:
-    """Return what the next row of a layer gets; napari forgets it when a table is assigned."""
+    """Return the defaults of the next row, which napari resets when a table is assigned."""
     return {name: column.iloc[0] for name, column in layer.feature_defaults.items()}
 
 
 def _whole(value: Any) -> int:
     try:
         return max(0, int(value))
-    except (TypeError, ValueError):  # of a text, or nothing
+    except (TypeError, ValueError):  # a text, or missing
         return 0
 
 
@@ -172,7 +172,7 @@ def _name(label: int | bool) -> str:
 
 
 def _like(label: int, example: Any) -> Any:
-    """Write a polarity the way a column does: as a name, or as a number or bool."""
+    """Return a polarity in the style of a column: a name, a number or a bool."""
     if isinstance(example, str):
         return _name(label)
     return type(example)(label)

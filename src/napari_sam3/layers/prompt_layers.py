@@ -1,4 +1,4 @@
-"""Points and Shapes layers as a view of prompts: read by plane, and drawn anew."""
+"""Points and Shapes layers as a view of prompts: read and written by plane."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PlaneRows", "PromptLayers"]
 
-# Pixels from a plane to the middle between it and the next one, with the noise of transforms.
+# Half the distance of planes in px, with tolerance for rounding of transforms.
 HALF = 0.5 + 1e-6
 
 
@@ -49,7 +49,7 @@ class PlaneRows:
     clicks, shapes : tuple of int
         Their indices in the layers.
     polarities : tuple
-        Of all clicks of the layer, as they are spelled.
+        Polarities of all clicks of the layer, as spelled.
     """
 
     plane: PlaneIndex
@@ -65,10 +65,10 @@ class PromptLayers:
     Parameters
     ----------
     layers : LayerSet
-        Clicks are points; rectangles are boxes, ellipses and polygons outlines. Lines mean
-        nothing. Prompts are read in px of the image.
+        Points are clicks, rectangles are boxes, ellipses and polygons outlines; lines are
+        ignored. Prompts are read in px of the image.
     edited : callable
-        Called once after each edit by others.
+        Called once after each edit by the user.
     """
 
     def __init__(self, layers: LayerSet, edited: Callable[[], None]) -> None:
@@ -76,10 +76,10 @@ class PromptLayers:
         self.polarity = Polarity(self.points)
         self._point_numbers = ObjectNumbers(self.points, own="points" in layers.made)
         self._shape_numbers = ObjectNumbers(self.boxes, own="boxes" in layers.made)
-        # Half-way between two planes rows do not tell on which one they were drawn.
+        # Planes of objects, since rows half-way between two planes are ambiguous.
         self._homes: dict[int, PlaneIndex] = {}
         self._flat: set[bytes] = set()
-        # A table without rows has no default, and the first point would have no polarity.
+        # A table without rows has no default, so that the first point would lack a polarity.
         self.polarity.set_next(foreground=True)
         self._edits = (
             PromptEdits(self.points, self._point_numbers, self.polarity.values, edited),
@@ -106,8 +106,8 @@ class PromptLayers:
         Raises
         ------
         sam3.errors.PromptError
-            For a polarity that cannot be read, or a box without area (told once; that box is
-            passed over from then on).
+            For a polarity that cannot be read, or a box without area (raised once; that box is
+            then skipped).
         """
         polarities = self.polarity.values()
         new = plane if drawn else None
@@ -119,10 +119,10 @@ class PromptLayers:
         return PlaneRows(plane, tuple(rows), tuple(clicks), tuple(shapes), tuple(polarities))
 
     def planes(self, every: Iterable[PlaneIndex]) -> list[PlaneIndex]:
-        """Return the planes, out of some of the same axes, on which prompts may stand."""
+        """Return those of some planes with the same axes on which there may be prompts."""
         wanted = list(every)
         layers = (self.points, self.boxes)
-        # Prompts of layers with fewer axes stand on all planes along the others.
+        # Prompts of layers with fewer axes are on all planes along the missing ones.
         if not wanted or any(len(one.data) and one.ndim < self.image.ndim for one in layers):
             return wanted
         points = self._rows_of_points(wanted[0], self._point_numbers.values())
@@ -156,7 +156,7 @@ class PromptLayers:
     # ---------------------------------------------------------------- writing
 
     def mark(self, found: PlaneRows, numbers: Sequence[int], *, show: bool) -> None:
-        """Show what rows that were read mean: their symbols, and the objects they belong to.
+        """Show the symbols and object numbers of rows that were read.
 
         Parameters
         ----------
@@ -177,7 +177,7 @@ class PromptLayers:
         self._homes |= dict.fromkeys(numbers, found.plane)
 
     def write(self, plane: PlaneIndex, draft_set: DraftSet, *, show: bool) -> None:
-        """Make the layers hold exactly the prompts of a plane; other planes stay."""
+        """Replace the prompts of a plane in the layers; other planes do not change."""
         with self._quietly():
             self._show_numbers(show)
             self._write_points(plane, draft_set)
@@ -195,7 +195,7 @@ class PromptLayers:
         self._homes |= {draft.number: plane for draft in draft_set.drafts}
 
     def sketch(self, plane: PlaneIndex, box: Box | None, last: int | None) -> int | None:
-        """Draw a box that is not a prompt yet, in place of the sketch at an index."""
+        """Draw a box that is not a prompt yet, replacing the sketch at index `last`."""
         with self._quietly():
             if last is not None:
                 self._remove_shapes([last])
@@ -205,14 +205,14 @@ class PromptLayers:
         return len(self.boxes.data) - 1
 
     def drop_boxes(self, plane: PlaneIndex, number: int | None, but: int) -> None:
-        """Remove the shapes of an object on a plane, all but one index."""
+        """Remove all shapes of an object on a plane except that at index `but`."""
         owners = self._shape_numbers.values()
         owned = [i for i in self._read_shapes(plane) if owners[i] == number and i != but]
         with self._quietly():
             self._remove_shapes(owned)
 
     def deselect_clicks(self) -> None:
-        """Take the mark of selection from what napari has added; it hides the colour."""
+        """Deselect the points that napari has added, since the highlight hides their colour."""
         with self._quietly():
             self.points.selected_data = set()
 
@@ -282,10 +282,10 @@ class PromptLayers:
 
 
 def _settle(rows: npt.NDArray[np.float64], drawn: PlaneIndex | None, plane: PlaneIndex) -> None:
-    """Put rows (px of the image) onto the plane on which they were drawn, if they still lie there.
+    """Snap rows (px of the image) to the plane on which they were drawn, if they are still near.
 
-    A slider may stand half-way between two planes; napari shows one of them, and rows that are
-    drawn there lie between both.
+    A slider may be half-way between two planes; napari shows one of them, and rows drawn there
+    lie between both.
     """
     if drawn is None or drawn.axes != plane.axes:
         return
@@ -300,7 +300,7 @@ def _corners(plane: PlaneIndex, box: Box) -> list[list[float]]:
 
 
 def _row(plane: PlaneIndex, y: float, x: float) -> list[float]:
-    """Return the n-D position (px of the image) of a place in a plane."""
+    """Return the n-D position (px of the image) of a point in a plane."""
     fixed = iter(plane.index)
     free = {plane.axes[0]: y, plane.axes[1]: x}
     return [float(free[axis]) if axis in free else float(next(fixed)) for axis in range(plane.ndim)]

@@ -1,4 +1,4 @@
-"""Points and Shapes layers for prompts: how they look, and which can be used."""
+"""Styles of Points and Shapes layers for prompts, and their validation."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = [
 
 FOREGROUND, BACKGROUND = "foreground", "background"
 POLARITY = "polarity"
-# Green and magenta stay apart for every kind of colour vision; the symbols differ as well.
+# Green and magenta are distinct for all types of colour vision; the symbols differ as well.
 COLORS = {FOREGROUND: "#2ee65c", BACKGROUND: "#ff2fb9"}
 SYMBOLS = {FOREGROUND: "disc", BACKGROUND: "cross"}
 BOX_COLOR = "#ffd400"
@@ -41,12 +41,12 @@ def points_options(image: Image) -> dict[str, Any]:
         "feature_defaults": {POLARITY: FOREGROUND},
         "face_color": POLARITY,
         "face_color_cycle": COLORS,
-        # Of small symbols napari draws little more than the border, so it tells the polarity too.
+        # Small symbols consist mostly of the border, so it is coloured as well.
         "border_color": POLARITY,
         "border_color_cycle": COLORS,
         "border_width": 0.1,
         "size": max(1.0, min(sorted(image_shape(image))[-2:]) / 60),
-        # About the same size on the screen at any zoom: a click marks a place, not an extent.
+        # Similar size on the screen at any zoom, since a click marks a position.
         "canvas_size_limits": (11, 15),
         "name": "SAM 3 points",
         **placement(image),
@@ -67,7 +67,7 @@ def boxes_options(image: Image) -> dict[str, Any]:
 
 
 def check_prompts(layer: Points | Shapes, image: Image) -> None:
-    """Refuse a layer whose positions cannot be brought into an image.
+    """Raise LayerError for a layer whose positions cannot be converted to an image.
 
     Raises
     ------
@@ -76,8 +76,8 @@ def check_prompts(layer: Points | Shapes, image: Image) -> None:
     """
     if layer.ndim > image.ndim:
         raise LayerError(
-            f"{layer.name!r} has {layer.ndim} axes, but the image {image.name!r} {image.ndim}; "
-            "choose a prompt layer with at most as many"
+            f"{layer.name!r} has too many axes: {layer.ndim}. Expected at most {image.ndim}, as "
+            f"the image {image.name!r}. Choose another prompt layer."
         )
     axes = (image.ndim - 2, image.ndim - 1)
     between_layers(

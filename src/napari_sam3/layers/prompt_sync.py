@@ -1,4 +1,4 @@
-"""Prompts of a session kept in step with the points and boxes of a viewer."""
+"""Synchronisation of the prompts of a session with the points and boxes of a viewer."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ __all__ = ["PromptSync"]
 
 
 class PromptSync:
-    """Hands what happens to points and boxes to a session, and shows its prompts in them.
+    """Pass edits of points and boxes to a session, and show its prompts in them.
 
     Parameters
     ----------
     layers : LayerSet
         Layers of the binding.
     plane : ShownPlane
-        The plane shown.
+        The current plane.
     session : LabelingSession
-        Owns the prompts.
+        Owner of the prompts.
     reporting : Reporting
-        Where errors go.
+        Reports errors.
 
     Attributes
     ----------
@@ -61,19 +61,19 @@ class PromptSync:
         self._layer_set, self._plane, self._session = layers, plane, session
         self._guard = reporting.guard
         self._refused: tuple[int, list[PromptSet]] | None = None
-        # What the layers hold while the session is told of it, so that it is not read again.
+        # Prompts that are being passed to the session, so that they are not read again.
         self._taken: tuple[PlaneIndex, dict[int, PromptSet]] | None = None
         self._sketch: int | None = None
         self.connect()
 
     def connect(self) -> None:
-        """Listen to the layers there are now."""
+        """Listen to the current layers."""
         self.layers = PromptLayers(self._layer_set, self._on_edit)
         for event in self._events_of_points():
             event.connect(self._on_mode)
 
     def disconnect(self) -> None:
-        """Stop listening to them."""
+        """Stop listening to the layers."""
         for event in self._events_of_points():
             event.disconnect(self._on_mode)
         self.layers.close()
@@ -91,12 +91,12 @@ class PromptSync:
         self._guard(lambda: self.take(drawn=True))
 
     def take(self, *, drawn: bool = False) -> None:
-        """Hand the prompts on the plane shown to the session.
+        """Pass the prompts on the current plane to the session.
 
         Parameters
         ----------
         drawn : bool
-            Whether rows that belong to no object yet were drawn on this plane.
+            Whether rows without an object were just drawn on this plane.
         """
         plane = self._plane.index
         if plane is None or self._layer_set.missing:
@@ -106,13 +106,13 @@ class PromptSync:
         self.layers.mark(found, numbers, show=self._several)
         if not objects and not self._session.draft_set_on(self._plane.source.key(plane)).drafts:
             return
-        # What was refused is refused once.
-        asked = self._plane.visit, list(objects.values())
-        if self._refused == asked:
+        # An error for the same prompts is reported once.
+        attempt = self._plane.visit, list(objects.values())
+        if self._refused == attempt:
             return
-        self._refused = asked
+        self._refused = attempt
         self._plane.ensure()
-        if objects != _asked(self._session.draft_set.drafts):
+        if objects != _prompts_of(self._session.draft_set.drafts):
             self._taken = plane, objects
             try:
                 self._session.set_objects(objects)
@@ -121,7 +121,7 @@ class PromptSync:
             self._session.predict()
 
     def read(self, plane: PlaneIndex) -> dict[int, PromptSet]:
-        """Read the prompts on any plane, object by object."""
+        """Read the prompts on any plane, by object."""
         objects, _ = self._group(self.layers.read(plane))
         return objects
 
@@ -131,7 +131,7 @@ class PromptSync:
             self._session,
             self._session.draft_set_on(self._plane.source.key(found.plane)),
         )
-        # Rows with numbers of other planes were pasted: what was one object there is one here.
+        # Rows with numbers of other planes were pasted: those of one object stay together.
         new: dict[int, int] = {0: 0}
         rows = []
         for row in found.rows:
@@ -148,7 +148,7 @@ class PromptSync:
         return self._session.mode == "many"
 
     def flip_clicks(self) -> None:
-        """Turn the selected points, or else the last one, from foreground to background or back."""
+        """Toggle the selected points, or else the last one, between foreground and background."""
         points = self._layer_set.points
         if self._plane.index is not None and len(points.data):
             self.layers.polarity.flip(sorted(points.selected_data) or [len(points.data) - 1])
@@ -165,12 +165,12 @@ class PromptSync:
         if self._layer_set.missing:
             return
         draft_set = self._session.draft_set_on(key)
-        if self._held(key.plane) != _asked(draft_set.drafts):
+        if self._held(key.plane) != _prompts_of(draft_set.drafts):
             self.layers.write(key.plane, draft_set, show=self._several)
         self._refused = None
 
     def _held(self, plane: PlaneIndex) -> dict[int, PromptSet] | None:
-        """Return the prompts that stand on a plane, by object; None if they cannot be read."""
+        """Return the prompts on a plane, by object; None if they cannot be read."""
         if self._taken is not None and self._taken[0] == plane:
             return self._taken[1]
         held = dict[int, PromptSet]()
@@ -182,7 +182,7 @@ class PromptSync:
         return held
 
     def draw_box(self, start: Place, end: Place, *, done: bool) -> None:
-        """Draw a box between two world positions; once done it is a prompt.
+        """Draw a box between two world positions; it becomes a prompt when done.
 
         Raises
         ------
@@ -202,13 +202,13 @@ class PromptSync:
             return
         index, self._sketch = self._sketch, None
         if index is None:
-            PromptSet.from_arrays(box=(x0, y0, x1, y1))  # says what is wrong with it
+            PromptSet.from_arrays(box=(x0, y0, x1, y1))  # raises PromptError
             return
         if self._session.mode == "one":
-            # One object has one box: the new one takes the old one's place.
+            # An object has one box, so the new one replaces the old one.
             self.layers.drop_boxes(plane, self._session.draft_set.current, index)
         self.take(drawn=True)
 
 
-def _asked(drafts: Any) -> dict[int, PromptSet]:
+def _prompts_of(drafts: Any) -> dict[int, PromptSet]:
     return {draft.number: draft.prompts for draft in drafts if not draft.prompts.is_empty}

@@ -1,4 +1,4 @@
-"""Objects propagated along an axis of the image that a viewer shows."""
+"""Propagation of objects along an axis of the image in a viewer."""
 
 from __future__ import annotations
 
@@ -26,29 +26,29 @@ __all__ = ["Propagation"]
 
 
 class Propagation:
-    """Propagates from the plane shown, to the planes along an axis.
+    """Propagate objects from the current plane to the planes along an axis.
 
     Parameters
     ----------
     layers : LayerSet
         Layers of the binding.
     session : LabelingSession
-        Propagates.
+        Runs the propagation.
     plane : ShownPlane
-        The plane shown.
+        The current plane.
     store : LabelStore
         The labels.
     reporting : Reporting
-        Where errors go.
+        Reports errors.
 
     Attributes
     ----------
     axis : int, optional
-        Axis of the image; by default the last of those that are not shown.
+        Axis of the image; by default the last hidden one.
     direction : {"forward", "backward", "both"}
         Towards the end of the axis, its beginning, or both.
     gap : int
-        Planes in a row without the object that are bridged.
+        Consecutive planes without the object to bridge.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Propagation:
         return {axis: shape[axis] for axis in others if shape[axis] > 1}
 
     def propagate(self) -> None:
-        """Propagate what is in hand, or else what was accepted on the plane shown."""
+        """Propagate the drafts, or else the objects accepted on the current plane."""
 
         def run() -> None:
             self._plane.ensure()
@@ -88,20 +88,20 @@ class Propagation:
         self._guard(run)
 
     def stack(self, axis: int | None = None) -> PlaneStack:
-        """Return the planes along an axis, the other axes as they are shown.
+        """Return the planes along an axis, with the other indices as shown.
 
         Raises
         ------
         NothingThereError, sam3.errors.PromptError
-            If there is only one plane, or no such axis.
+            If there is only one plane, or the axis is invalid.
         """
         plane, shape = self._plane.source.need(), image_shape(self._layers.image)
         if axis is None:
             axis = max(self.axes, default=None)
         if axis is None:
             raise NothingThereError(
-                f"there is one plane to look at: shape {shape}. Expected an image of several. Open "
-                "a stack or a series."
+                f"the image has only one plane: shape {shape}. Expected several planes. Open a "
+                "stack or a time series."
             )
         indices = planes_along(plane, axis, shape)
         seen, last = self._plane.source.snapshot(), (len(shape) - 2, len(shape) - 1)
@@ -114,6 +114,6 @@ class Propagation:
         )
 
     def close(self) -> None:
-        """End what runs, and let go of the layers."""
+        """Cancel the run, and release the layers."""
         self._session.propagating.cancel()
         self._session.propagating.stack_of = self._session.linking.stack_of = None

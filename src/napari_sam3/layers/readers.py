@@ -1,4 +1,4 @@
-"""napari's File > Open for what this plugin writes: labels with scale, units, classes and table."""
+"""Readers for napari's File > Open: labels with scale, units, classes and table, and sessions."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ __all__ = ["features_of", "get_labels_reader", "get_session_reader", "read_label
 
 LayerData = tuple[Any, dict[str, Any], str]
 Reader = Callable[[str | Sequence[str]], list[LayerData]]
-# Columns that come first in a table of features, in this order.
+# First columns of a features table.
 _FIRST = ("index", "class", "score", "plane")
 
 
 def get_labels_reader(path: str | Sequence[str]) -> Reader | None:
-    """Return a reader if all paths are files of labels; None for other images."""
+    """Return a reader if all paths are files of labels, or None."""
     paths = [path] if isinstance(path, str) else list(path)
     return read_labels if paths and all(_holds_labels(one) for one in paths) else None
 
 
 def get_session_reader(path: str | Sequence[str]) -> Reader | None:
-    """Return a reader of saved sessions; None for other files."""
+    """Return a reader of saved sessions, or None."""
     paths = [path] if isinstance(path, str) else list(path)
     return read_session if paths and all(Path(one).is_file() for one in paths) else None
 
 
 def read_labels(path: str | Sequence[str]) -> list[LayerData]:
-    """Read files of labels as Labels layers, with what is known of the objects.
+    """Read files of labels as Labels layers, with their tables of objects.
 
     Raises
     ------
@@ -54,7 +54,7 @@ def read_labels(path: str | Sequence[str]) -> list[LayerData]:
 
 
 def read_session(path: str | Sequence[str]) -> list[LayerData]:
-    """Read the labels of saved sessions; "Open session" of the panel opens all of it.
+    """Read the labels of saved sessions; "Open session" in the panel opens whole sessions.
 
     Raises
     ------
@@ -66,19 +66,19 @@ def read_session(path: str | Sequence[str]) -> list[LayerData]:
     from .saved_sessions import labels_of, objects_table
 
     found: list[LayerData] = []
-    for one in [path] if isinstance(path, str) else path:
-        saved = read_saved_session(one)
+    for file in [path] if isinstance(path, str) else path:
+        saved = read_saved_session(file)
         about = {
             "name": saved.image.name + " labels",
             "features": features_of(objects_table(saved)),
-            "metadata": {OPENED_FROM: (str(one), "")},
+            "metadata": {OPENED_FROM: (str(file), "")},
         }
         found.append((labels_of(saved), about, "labels"))
     return found
 
 
 def features_of(table: ObjectTable) -> pd.DataFrame:
-    """Return a table of objects as features of a Labels layer, a row for each label and plane."""
+    """Return a table of objects as features of a Labels layer, one row per label and plane."""
     import pandas as pd
 
     rows = [
@@ -91,7 +91,7 @@ def features_of(table: ObjectTable) -> pd.DataFrame:
 
 
 def _holds_labels(path: str) -> bool:
-    """Whether a file or folder holds whole numbers, one in each pixel."""
+    """Whether a file or folder is an image of integers."""
     if not os.path.exists(path):
         return False
     try:
@@ -111,10 +111,10 @@ def _read_labels(path: Path) -> LayerData:
         finest = image.data[0] if image.multiscale else image.data
         if np.dtype(finest.dtype).kind not in "iub":
             raise ImageError(
-                f"{str(path)!r} holds no labels but {finest.dtype}. Expected whole numbers. Open "
-                "it as an image"
+                f"{str(path)!r} does not hold labels: dtype {finest.dtype}. Expected integers. "
+                "Open it as an image."
             )
-        # In memory, so that objects can be written to it; the file is written by saving.
+        # In memory, so that objects can be added; only saving writes the file.
         data = np.array(finest[...])
         if data.dtype.kind in "ub" and data.dtype.itemsize < 4:
             data = data.astype(np.uint32)

@@ -1,4 +1,4 @@
-"""Errors of a binding: reported once to a listener, or raised where nobody listens."""
+"""Errors of a binding: reported once to a callback, or raised without one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class Reporting:
-    """Hands errors that a user can cause to a listener.
+    """Report errors that a user can cause.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ class Reporting:
 
     @property
     def listened(self) -> bool:
-        """Whether there is a listener."""
+        """Whether there is a callback."""
         return self._on_error is not None
 
     def guard(self, function: Callable[[], T]) -> T | None:
@@ -39,7 +39,7 @@ class Reporting:
             return None
 
     def report(self, error: BaseException) -> None:
-        """Report an error, once: it arrives by the session's event and by its command."""
+        """Report an error once, though it arrives by the session's event and by its command."""
         if self._on_error is None:
             raise error
         if error is not self._reported:

@@ -1,4 +1,4 @@
-"""Sample images that need no network: two from scikit-image, three made here with known labels."""
+"""Sample images without network access: two of scikit-image, three synthetic with labels."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy.typing as npt
 __all__ = ["coins", "ihc", "make_nuclei", "make_series", "nuclei", "series", "stack"]
 
 UInt16Array = npt.NDArray[np.uint16]
-# By itself napari would show the one artefact, and all else as black.
+# napari's default limits would show only the artefact.
 LIMITS = (400, 6000)
 LayerData = tuple[Any, dict[str, Any], str]
 
@@ -61,18 +61,18 @@ def series() -> list[LayerData]:
 def make_series(
     shape: tuple[int, int, int], *, count: int, seed: int, step: float = 3.0
 ) -> tuple[UInt16Array, UInt16Array]:
-    """Make textured ellipses that wander and turn from frame to frame.
+    """Generate textured ellipses that move and rotate from frame to frame.
 
     Parameters
     ----------
     shape : tuple of int
         (frames, rows, columns) in px.
     count : int
-        Number of nuclei; where two meet, the one with the smaller number is in front.
+        Number of nuclei; where two overlap, the one with the lower label is in front.
     seed : int
-        The same seed gives the same images.
+        Seed of the random generator.
     step : float
-        Distance in px that a nucleus goes in a frame, on average.
+        Mean displacement per frame in px.
 
     Returns
     -------
@@ -98,7 +98,7 @@ def make_series(
             light[frame][window] = np.maximum(light[frame][window], glow)
         speeds = 0.9 * speeds + rng.normal(0, step / 5, (count, 2))
         places, turns = places + speeds, turns + spins
-        # They turn back at the borders.
+        # Reflected at the borders.
         speeds = np.where((places < 0) | (places > size - 1), -speeds, speeds)
     texture = ndimage.gaussian_filter(rng.standard_normal(shape, np.float32), (1.5, 2.5, 2.5))
     light *= 1 + 0.2 * texture / texture.std()
@@ -109,7 +109,7 @@ def make_series(
 def _ellipse(
     shape: tuple[int, ...], place: npt.NDArray[Any], semi: npt.NDArray[Any], turn: float
 ) -> tuple[npt.NDArray[Any], tuple[slice, slice]]:
-    """Distance from the middle (1 on the rim) in a window around it, and the window."""
+    """Return the distance from the centre (1 on the rim) in a window, and the window."""
     reach = 1.1 * float(semi.max()) + 1
     low = [max(0, int(p - reach)) for p in place]
     high = [max(a, min(n, int(p + reach) + 1)) for a, n, p in zip(low, shape, place, strict=True)]
@@ -128,27 +128,27 @@ def make_nuclei(
     radii: tuple[float, float] = (9.0, 19.0),
     anisotropy: float = 1.0,
 ) -> tuple[UInt16Array, UInt16Array]:
-    """Make textured ellipsoids on an uneven, noisy ground.
+    """Generate textured ellipsoids on an uneven, noisy background.
 
     Parameters
     ----------
     shape : tuple of int
         (planes, rows, columns) in px.
     count : int
-        Number of nuclei tried; those that would cover another one's middle are left out.
+        Number of nuclei tried; those that overlap others by much are omitted.
     seed : int
-        The same seed gives the same images.
+        Seed of the random generator.
     radii : tuple of float
         Smallest and largest semi-axis in px of a plane.
     anisotropy : float
-        Distance of planes over the size of a pixel.
+        Distance between planes divided by the size of a pixel.
 
     Returns
     -------
     image : ndarray of uint16
-        With a bright artefact of a few pixels, as real cameras have.
+        Image with a bright artefact of a few pixels, as of real cameras.
     labels : ndarray of uint16
-        The truth, 1 to n.
+        True labels, 1 to n.
     """
     from scipy import ndimage
 

@@ -1,4 +1,4 @@
-"""Sessions of a viewer saved to a file, and opened again in another viewer as they were."""
+"""Save the session of a viewer to a file, and reopen it in another viewer."""
 
 from __future__ import annotations
 
@@ -47,22 +47,22 @@ __all__ = [
     "take_snapshot",
 ]
 
-#: Labels that take more bytes are not made from a file: there is no memory for them.
+#: Maximum bytes of labels read from a file.
 MOST_BYTES = 1 << 36
 
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """The session on an image at one moment, to be written by any thread.
+    """Snapshot of the session on an image, to be written on any thread.
 
     Parameters
     ----------
     labels : ndarray of integers
-        A copy.
+        Copy of the labels.
     drafts : int
-        How many objects are not accepted yet.
+        Number of drafts.
     make : callable
-        Called with the pixels of the labels, plane by plane; returns what is to be saved.
+        Called with the pixels of the labels, plane by plane; returns the `SavedSession`.
     """
 
     labels: npt.NDArray[Any]
@@ -70,7 +70,7 @@ class Snapshot:
     make: Callable[[tuple[LabelWrite, ...]], SavedSession]
 
     def saved(self) -> SavedSession:
-        """Return the session, its labels packed."""
+        """Return the session with compressed labels."""
         return self.make(tuple(PackedWrite.of(write) for write in _planes_of(self.labels)))
 
 
@@ -88,7 +88,7 @@ def take_snapshot(
     classes : sequence of LabelClass
         The classes offered.
     identity : ImageIdentity, optional
-        From `identify_layer`, if it is known.
+        From `identify_layer`, if known.
     """
     session, options = binding.session, binding.session.options
     data = binding.sync.store.data
@@ -121,7 +121,7 @@ def take_snapshot(
             shown=shown,
         )
 
-    return Snapshot(labels, sum(len(one.hand.drafts) for one in state.drafts), make)
+    return Snapshot(labels, sum(len(plane.hand.drafts) for plane in state.drafts), make)
 
 
 def save_session(
@@ -142,14 +142,14 @@ def open_saved(
 ) -> tuple[SavedSession, Image, Labels]:
     """Read a saved session; add its labels, and its image unless that is in the viewer.
 
-    The layers are then to be bound, and the session put back by `reopen`.
+    Afterwards bind the layers, and restore the session with `reopen`.
 
     Raises
     ------
     SessionFileError
         If the file is not a saved session.
     LayerError
-        If its image is neither in the viewer nor where it was.
+        If its image is neither in the viewer nor at its old path.
     """
     saved = read_saved_session(path)
     data = labels_of(saved)
@@ -160,33 +160,33 @@ def open_saved(
 def reopen(
     binding: Binding, saved: SavedSession, *, exact: bool = True, options: bool = True
 ) -> None:
-    """Put a saved session back; the labels of the binding hold its pixels.
+    """Restore a saved session, whose pixels are in the labels of the binding.
 
     Parameters
     ----------
     binding : Binding
-        On its image.
+        Binding on its image.
     saved : SavedSession
-        What was saved.
+        The saved session.
     exact : bool
-        Whether the labels are those that were saved; in others there is nothing to be undone.
+        Whether the labels are those that were saved; otherwise the undo stack is not restored.
     options : bool
-        Whether mode, policy and class are those of the saved session again.
+        Whether to restore mode, policy and class.
     """
     session = binding.session
 
     def targets(key: Hashable) -> LabelTarget:
         if not isinstance(key, PlaneIndex) or key.ndim != binding.labels.ndim:
             raise LayerError(
-                f"the session names the plane {key}, which {binding.image.name!r} has not. "
-                "Expected a plane of the image. Open the image that it was saved with"
+                f"the session has a plane outside {binding.image.name!r}: {key}. Expected a plane "
+                "of the image. Open the image that it was saved with."
             )
         return binding.labels_on(key)
 
     if options:
         session.mode, session.policy, session.category = saved.mode, saved.policy, saved.category
     session.reopening.reopen(saved, targets, steps=exact)
-    session.end_batch()  # so that tables and colours are those of the objects
+    session.end_batch()  # updates tables and colours
     if isinstance(saved.shown, PlaneIndex) and not binding.in_3d:
         binding.sync.plane.go_to(targets(saved.shown).key)
     binding.sync.prompts.show_all()
@@ -195,15 +195,15 @@ def reopen(
 
 
 def objects_table(saved: SavedSession) -> ObjectTable:
-    """Return what a saved session knows of its objects."""
+    """Return the table of the objects of a saved session."""
     rows = {}
     for at in saved.present:
-        one = saved.objects[at]
-        place = getattr(one.plane, "index", ())
-        rows[one.id, plane_text(place)] = {
-            "class": one.category,
-            "score": round(one.score, 4),
-            "time": one.time,
+        accepted = saved.objects[at]
+        place = getattr(accepted.plane, "index", ())
+        rows[accepted.id, plane_text(place)] = {
+            "class": accepted.category,
+            "score": round(accepted.score, 4),
+            "time": accepted.time,
         }
     return ObjectTable(rows)
 
@@ -217,13 +217,13 @@ def _find_image(viewer: ViewerModel, saved: SavedSession) -> Image | None:
 
 
 def _open_image(viewer: ViewerModel, saved: SavedSession, file: Path) -> Image:
-    """Open the image from where it was, or from beside the session."""
+    """Open the image from its old path, or from the folder of the session."""
     where = [Path(saved.path), file.parent / Path(saved.path).name] if saved.path else []
     place = next((one for one in where if one.exists()), None)
-    remedy = "Open that image in napari, then open the session again"
+    remedy = "Open that image in napari, then open the session again."
     if place is None:
         raise LayerError(
-            f"the image of the session is not there: {saved.path or saved.image.name!r}. Expected "
+            f"the image of the session was not found: {saved.path or saved.image.name!r}. Expected "
             f"an image of shape {saved.image.shape} in the viewer. {remedy}"
         )
     try:
@@ -245,27 +245,27 @@ def _open_image(viewer: ViewerModel, saved: SavedSession, file: Path) -> Image:
 
 
 def labels_of(saved: SavedSession) -> npt.NDArray[Any]:
-    """Return the labels of a saved session; raises LayerError if they do not fit together."""
+    """Return the labels of a saved session; raises LayerError if they are inconsistent."""
     shape, dtype = saved.shape, np.dtype(saved.dtype)
     if int(np.prod(shape, dtype=object)) * dtype.itemsize > MOST_BYTES:
         raise LayerError(
             f"the labels of the session are too large: shape {shape}. Expected at most "
-            f"{MOST_BYTES >> 30} GB. Choose another file"
+            f"{MOST_BYTES >> 30} GB. Choose another file."
         )
     labels = np.zeros(shape, dtype)
     for write in saved.labels:
         plane = write.plane
         if not isinstance(plane, PlaneIndex) or plane.ndim != len(shape):
             raise LayerError(
-                f"the session names the plane {plane}. Expected one of labels of shape {shape}. "
-                "Choose another file"
+                f"the session has a plane outside its labels: {plane}. Expected one of shape "
+                f"{shape}. Choose another file."
             )
         labels[plane.slices(*write.region)] = write.values
     return labels
 
 
 def _planes_of(labels: npt.NDArray[Any]) -> Iterator[LabelWrite]:
-    """Yield the labels of each plane that has some, cut to what is not background."""
+    """Yield the labels of each plane that has any, cropped to the foreground."""
     axes = labels.ndim - 2, labels.ndim - 1
     for place in np.ndindex(labels.shape[:-2]):
         plane = labels[place]

@@ -1,4 +1,4 @@
-"""The image of a series that a viewer shows, with its labels: shown, saved, and let go of."""
+"""The current image of a series in a viewer: show it with its labels, save and remove it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ __all__ = ["SeriesKeys", "ShownImage", "Work"]
 
 @dataclass(frozen=True, eq=False)
 class Work:
-    """The labels of an image at one moment, to be written by any thread.
+    """Snapshot of an image's labels, to be written on any thread.
 
     Parameters
     ----------
@@ -44,9 +44,9 @@ class Work:
     snapshot : Snapshot
         Labels and session.
     axes : ImageAxes
-        Of the labels.
+        Axes of the labels.
     table : ObjectTable
-        Of the objects.
+        Table of the objects.
     """
 
     opened: OpenedImage
@@ -56,16 +56,16 @@ class Work:
 
     @property
     def objects(self) -> int:
-        """How many labels there are."""
+        """Number of labels."""
         return int(np.count_nonzero(np.unique(self.snapshot.labels)))
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing to be saved: no label, and no object in hand."""
+        """Whether there is nothing to save: no label and no draft."""
         return not self.snapshot.drafts and not self.objects
 
     def write(self, series: ImageSeries, *, whole: bool) -> Path:
-        """Write labels and session, and with `whole` the table too; raises ExportError."""
+        """Write labels and session, and with `whole` the table; raises ExportError."""
         return series.write(
             self.opened.item,
             self.snapshot.labels,
@@ -79,16 +79,16 @@ class Work:
 
 
 class ShownImage:
-    """An image of a series as layers of a viewer.
+    """Layers of an image of a series in a viewer.
 
     Parameters
     ----------
     viewer : ViewerModel
-        Where it is shown.
+        The viewer.
     opened : OpenedImage
-        The image, with what was saved of it.
+        The image with its saved labels and session.
     contrast : ImageContrast, optional
-        Of the image, if it is known.
+        Contrast of the image, if known.
 
     Attributes
     ----------
@@ -112,13 +112,13 @@ class ShownImage:
             contrast=contrast,
         )
         labels = opened.labels
-        # Ids may grow beyond those of the file.
+        # New ids may exceed the dtype of the file.
         if labels is not None and labels.dtype.kind in "ub" and labels.dtype.itemsize < 4:
             labels = labels.astype(np.uint32)
         self.labels: Labels = add_labels(viewer, self.image, labels)
 
     def is_bound(self, binding: Binding | None) -> bool:
-        """Whether a binding works on these layers."""
+        """Whether a binding uses these layers."""
         return (
             binding is not None
             and binding.image.unique_id == self.image.unique_id
@@ -126,7 +126,7 @@ class ShownImage:
         )
 
     def show_saved(self, binding: Binding) -> None:
-        """Show the plane and put back the session that were saved; else the middle plane."""
+        """Restore the saved session and its plane; otherwise show the middle plane."""
         if self.opened.session is not None:
             reopen(binding, self.opened.session, exact=self.opened.exact, options=False)
         elif len(self.opened.image.shape) > 2 and not binding.in_3d:
@@ -134,7 +134,7 @@ class ShownImage:
             binding.sync.plane.go_to(plane)
 
     def work(self, binding: Binding, classes: Sequence[LabelClass]) -> Work:
-        """Copy what there is to be saved."""
+        """Return a snapshot to save."""
         snapshot = take_snapshot(binding, classes, self.identity)
         placed = {
             name: getattr(self.labels, name)
@@ -149,7 +149,7 @@ class ShownImage:
         return _stamp(self.opened.item.path) != self._stamp
 
     def remove(self, forget: Callable[..., Any]) -> None:
-        """Take the layers out of the viewer, and have a session forget what it did to them."""
+        """Remove the layers from the viewer, and their state with the function `forget`."""
         image, labels = self.image.unique_id, self.labels.unique_id
 
         def ours(key: Any, source: Any) -> bool:
@@ -162,16 +162,16 @@ class ShownImage:
 
 
 class SeriesKeys:
-    """Keys that go through a series, on the layers of a binding.
+    """Keys to navigate a series, on the layers of a binding.
 
     Parameters
     ----------
     binding : Binding
-        Its layers get the keys.
+        Binding whose layers get the keys.
     keys : mapping from str to str
         As in `napari_sam3.layers.gestures.KEYS`.
     commands : mapping from str to callable
-        What the keys do, by the same names.
+        Commands by the same names.
     """
 
     def __init__(
@@ -188,7 +188,7 @@ class SeriesKeys:
         ]
 
     def close(self) -> None:
-        """Give the keys back."""
+        """Release the keys."""
         for command in self._bound:
             command.release()
         self._bound.clear()

@@ -1,4 +1,4 @@
-"""The plane that a viewer shows, handed to the session before anything is done on it."""
+"""The current plane of a viewer, passed to the session before it is used."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ __all__ = ["ShownPlane"]
 
 
 class ShownPlane:
-    """Follows the plane shown, and makes it the session's plane once that is needed.
+    """Follow the current plane, and pass it to the session when needed.
 
     Parameters
     ----------
@@ -39,14 +39,14 @@ class ShownPlane:
     store : LabelStore
         The labels.
     source : PlaneSource
-        Reads the image.
+        Planes of the image.
     session : LabelingSession
-        Works on the plane.
+        Session that receives the plane.
 
     Attributes
     ----------
     visit : int
-        Counts the planes that were left.
+        Number of changes of the plane.
     """
 
     def __init__(
@@ -63,27 +63,30 @@ class ShownPlane:
 
     @property
     def index(self) -> PlaneIndex | None:
-        """The plane shown; None in 3-D display."""
+        """The current plane; None in 3-D display."""
         return self.source.plane
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(height, width) in px, of the plane that the session has; raises PromptError."""
+        """(height, width) in px of the session's plane; raises PromptError without one."""
         shape = self._session.plane_shape
         if shape is None:
-            raise PromptError("no plane is shown; choose an image and look at a plane of it")
+            raise PromptError(
+                "no plane is shown. Expected a plane of an image. Choose an image and show one of "
+                "its planes."
+            )
         return shape
 
     def follow(self) -> None:
-        """Note which plane is shown. Its pixels are read when they are needed.
+        """Update the current plane. Its pixels are read when needed.
 
         Raises
         ------
         LayerError
-            If it cannot be worked on.
+            If it cannot be labelled.
         """
         before = self.source.plane
-        if self._layers.in_3d:  # looking is fine; what needs a plane says so
+        if self._layers.in_3d:  # not an error until a plane is needed
             self.leave()
             return
         try:
@@ -95,7 +98,7 @@ class ShownPlane:
             self._clear()
 
     def leave(self) -> None:
-        """Have no plane."""
+        """Set no plane."""
         self.source.plane = None
         self._clear()
 
@@ -105,17 +108,17 @@ class ShownPlane:
         self._session.clear_plane()
 
     def outdate(self, *, pixels: bool = False) -> None:
-        """Hand the plane over anew before it is used next; its pixels are read anew on request."""
+        """Pass the plane to the session again before its next use; with `pixels`, read it again."""
         self._current = False
         if pixels:
             self.source.forget()
 
     def ensure(self) -> None:
-        """Hand the plane shown to the session, unless it has it."""
+        """Pass the current plane to the session, unless it has it."""
         if self._current:
             return
         self._layers.check_image()
-        # Both may have been moved, or given other data, since they were chosen.
+        # Placement or data of both layers may have changed.
         fit_labels(self._layers.labels, self._layers.image)
         plane = self.source.need()
         target = self._store.plane(plane)
@@ -125,14 +128,14 @@ class ShownPlane:
             self._session.predict()
 
     def go_to(self, key: Hashable) -> bool:
-        """Show a plane of the image; False if a key names none of its planes."""
+        """Show a plane of the image; return False if it is not one of its planes."""
         if not isinstance(key, PlaneKey) or not self.source.is_ours(key):
             return False
         self.source.show(key.plane)
         return True
 
     def takes_click(self, position: Place) -> bool:
-        """Return True if a click at a world position can be a prompt, or raise why it cannot."""
+        """Return True if a click at a world position can be a prompt; otherwise raise why not."""
         self.ensure()
         y, x = self.source.locate(position)
         PromptSet(((x, y),), (1,)).check_inside(self.shape)
@@ -144,7 +147,7 @@ class ShownPlane:
         Raises
         ------
         NothingThereError
-            If there is none; the message names the purpose.
+            If there is none; the message names the `purpose`.
         """
         self.ensure()
         if position is None:
@@ -157,12 +160,13 @@ class ShownPlane:
             label = int(self._store.plane(self.source.need()).read(region)[0, 0])
         if label == 0:
             raise NothingThereError(
-                f"there is no label at row {y}, column {x} to {purpose}; point the mouse at one"
+                f"no label to {purpose} at row {y}, column {x}. Expected a label under the mouse. "
+                "Point at one."
             )
         return label
 
     def pixels_of(self, label: int) -> PlaneMask | None:
-        """Return all pixels of a label on the plane shown; None if it has none."""
+        """Return all pixels of a label on the current plane; None if it has none."""
         return find_mask_of_label(self._store.plane(self.source.need()), label)
 
     def set_rendering(
@@ -176,15 +180,15 @@ class ShownPlane:
         ----------
         contrast : {"image", "plane", "layer"} or tuple, optional
             The 0.1 and 99.9 percentiles of the image or of each plane, the layer's contrast
-            limits, or limits of your own: a pair of float, or a pair for each channel.
+            limits, or explicit limits: a pair of float, or a pair for each channel.
         channels : sequence of ChannelChoice, optional
-            Up to three, as red, green and blue (None is black), or one as grey; an empty sequence
-            for the image as it is.
+            Up to three, as red, green and blue (None is black), or one as grey; empty for the
+            image itself.
 
         Raises
         ------
         LayerError, sam3.errors.ImageError
-            If the channels do not fit together; the old ones stay then.
+            If the channels are incompatible; the old ones stay then.
         """
         source = self.source
         before = source.contrast, source.channels
@@ -200,10 +204,9 @@ class ShownPlane:
             raise
 
     def thumbnail(self, side: int) -> npt.NDArray[np.uint8] | None:
-        """Return a small picture (h x w x 3) of the plane as the model gets it.
+        """Return a thumbnail (h x w x 3) of the plane as the model sees it.
 
-        None as long as its contrast is not known: finding it may take a look at all pixels, which
-        is left to the thread that predicts.
+        None until its contrast is known, which may require all pixels, read on the worker thread.
         """
         if self.source.plane is None or not self._current:
             return None

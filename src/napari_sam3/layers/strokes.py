@@ -1,4 +1,4 @@
-"""What a person paints into a Labels layer by hand, as an edit that can be undone in order."""
+"""Brush strokes in a Labels layer as edits that can be undone."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class Paintable(Protocol):
     name_plane: Callable[[PlaneIndex], Hashable]
 
     def need_writable(self) -> None:
-        """Raise LabelError if the layer is gone or locked."""
+        """Raise LabelError if the layer was deleted or locked."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Patch:
-    """Pixels of a box that a stroke changed: slices, where in them, and the labels there."""
+    """Pixels changed by a stroke: a box, a mask within it, and the labels before and after."""
 
     box: tuple[slice, ...]
     mask: npt.NDArray[np.bool_]
@@ -48,9 +48,9 @@ class Stroke:
     store : LabelStore
         The layer that was painted on.
     atoms : list
-        As napari's `paint` event gives them. The event may come before the pixels are changed.
+        From napari's `paint` event, which may be emitted before the pixels change.
     axes : tuple of int
-        The axes of rows and columns of the planes that were painted on.
+        Axes of rows and columns of the painted planes.
     """
 
     def __init__(self, store: Paintable, atoms: list[Any], axes: tuple[int, int]) -> None:
@@ -62,27 +62,27 @@ class Stroke:
         ]
 
     def apply(self) -> None:
-        """Paint again, leaving pixels alone that others have changed since."""
+        """Paint again, except pixels that were changed since."""
         for patch in self._patches:
             self._exchange(patch, patch.before, patch.after)
         self._store.layer.refresh(extent=False)
 
     def revert(self) -> None:
-        """Take the stroke back, leaving pixels alone that others have changed since."""
+        """Revert the stroke, except pixels that were changed since."""
         for patch in reversed(self._patches):
             self._exchange(patch, patch.after, patch.before)
         self._store.layer.refresh(extent=False)
 
     def writes(self) -> tuple[LabelWrite, ...]:
-        """Return the box on each plane that was painted on, as it is now."""
+        """Return the current labels in the box of the stroke, for each painted plane."""
         return self._read(overlay=False)
 
     def painted(self) -> tuple[LabelWrite, ...]:
-        """Return the same as it will be once napari is done with the stroke."""
+        """Return the same as it will be once napari has painted the stroke."""
         return self._read(overlay=True)
 
     def sides(self) -> tuple[tuple[LabelWrite, LabelWrite], ...]:
-        """Return what it changed, before and after; pixels that it did not change are 0 in both."""
+        """Return the changed pixels before and after; unchanged ones are 0 in both."""
         box = self._box()
         before = np.zeros([part.stop - part.start for part in box], self._store.layer.data.dtype)
         after, changed = before.copy(), np.zeros(before.shape, bool)
@@ -108,7 +108,7 @@ class Stroke:
         return self._planes(box, values)
 
     def _planes(self, box: tuple[slice, ...], values: Values) -> tuple[LabelWrite, ...]:
-        """Cut the labels of a box into planes."""
+        """Split the labels of a box into planes."""
         rows, columns = (box[axis] for axis in self._axes)
         others = [axis for axis in range(values.ndim) if axis not in self._axes]
         found = []
@@ -131,7 +131,7 @@ class Stroke:
 
 
 def _within(inner: tuple[slice, ...], outer: tuple[slice, ...]) -> tuple[slice, ...]:
-    """Return where a box lies in a larger one."""
+    """Return the slices of a box within a larger one."""
     return tuple(
         slice(part.start - around.start, part.stop - around.start)
         for part, around in zip(inner, outer, strict=True)

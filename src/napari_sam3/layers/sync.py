@@ -1,4 +1,4 @@
-"""A session kept in step with the layers of a viewer: their events in, labels and masks out."""
+"""Synchronisation of a session with the layers of a viewer."""
 
 from __future__ import annotations
 
@@ -34,31 +34,31 @@ __all__ = ["LayerSync"]
 
 
 class LayerSync:
-    """Listens to layers and viewer on behalf of a session, and shows what the session has.
+    """Pass events of layers and viewer to a session, and show its masks and prompts.
 
     Parameters
     ----------
     layers : LayerSet
         Layers of the binding.
     session : LabelingSession
-        The state.
+        The session.
     contrast : {"image", "plane", "layer"} or tuple of float
         See `bind`.
     reporting : Reporting
-        Where errors go.
+        Reports errors.
 
     Attributes
     ----------
     plane : ShownPlane
-        The plane shown.
+        The current plane.
     store : LabelStore
         The labels.
     present : PresentObjects
-        The accepted objects that are in them.
+        Count of accepted objects in the labels.
     clicking : Clicking
         Whether clicks are prompts.
     masks : MaskView
-        The masks shown.
+        Display of masks.
     prompts : PromptSync
         Clicks and boxes.
     layers_lost, listening_changed : Signal
@@ -87,11 +87,11 @@ class LayerSync:
         self.clicking.resume()
 
     def begin(self) -> None:
-        """Listen, and bring both sides in step."""
+        """Start listening, and synchronise both sides."""
         self._session.beside = self._neighbours
         for emitter, callback in self._connections():
             emitter.connect(callback)
-        # Told now if this image cannot be used, not at the first click.
+        # Reports at once, not at the first click, if this image cannot be used.
         self._guard(self.plane.follow)
         if not self._layers.in_3d:
             self._guard(self.plane.ensure)
@@ -99,7 +99,7 @@ class LayerSync:
         self._guard(self.prompts.take)
 
     def restore(self) -> None:
-        """Make layers anew that were deleted, and show in them what the session has."""
+        """Restore deleted layers, and show the state of the session in them."""
         self._layers.check_image()
         self.prompts.disconnect()
         self._layers.restore()
@@ -122,7 +122,7 @@ class LayerSync:
         self._session.clear_plane()
 
     def show_masks(self) -> None:
-        """Show the present masks of the session."""
+        """Show the current masks of the session."""
         self.masks.show(self.plane.index)
 
     def renew_plane(self) -> None:
@@ -131,7 +131,7 @@ class LayerSync:
         self._guard(self.plane.ensure)
 
     def owns(self, plane: Hashable, labels: Hashable) -> bool:
-        """Whether a step wrote to these labels, or changed prompts (no labels) on this image."""
+        """Whether a step wrote to these labels, or changed prompts (labels None) on this image."""
         if labels is None:
             return self._source.is_ours(plane)
         return bool(labels == self._layers.labels.unique_id)
@@ -163,9 +163,9 @@ class LayerSync:
     # ------------------------------------------------------------ viewer events
 
     def _on_view(self, event: Any = None) -> None:
-        # When an image moves, napari may tell of its sliders first.
+        # When an image is moved, napari may emit events of the sliders first.
         self._layers.follow_image()
-        self._guard(self._look)
+        self._guard(self._update_plane)
         self._guard(self.prompts.take)
         self._guard(self._look_ahead)
 
@@ -188,7 +188,7 @@ class LayerSync:
     def _on_move(self, event: Any = None) -> None:
         self._layers.follow_image()
         self.plane.outdate()
-        # Scale and place come one by one: between them the slider may stand outside the image.
+        # Scale and translation change one by one, and the slider may be outside in between.
         with suppress(LayerError):
             self.plane.follow()
             self._guard(self.prompts.take)
@@ -196,15 +196,15 @@ class LayerSync:
         self.show_masks()
 
     def _on_labels(self, event: Any = None) -> None:
-        self.plane.outdate()  # looked at anew before the next thing is done to them
+        self.plane.outdate()  # validated again before the next command
 
     def _on_labels_shown(self, event: Any = None) -> None:
-        if self.present.last != self.present.count():  # another tool erased some, or undid that
+        if self.present.last != self.present.count():  # objects were erased by another tool
             self.listening_changed.emit()
 
     def _on_contrast(self, event: Any = None) -> None:
         if self._source.contrast == "layer":
-            # Limits change many times while a slider moves: rendered anew at the next question.
+            # Rendered again at the next prediction, since limits change often during a drag.
             self.plane.outdate(pixels=True)
 
     def _on_listening(self, event: Any = None) -> None:
@@ -212,7 +212,7 @@ class LayerSync:
 
     def _on_stroke(self, atoms: list[Any]) -> None:
         plane = self.plane.index
-        # In 3-D display strokes have no plane; they are noted by the planes of the last two axes.
+        # In 3-D display there is no plane, so that of the last two axes is used.
         ndim = self._layers.labels.ndim
         axes = plane.axes if plane is not None else (ndim - 2, ndim - 1)
         stroke = Stroke(self.store, atoms, axes)
@@ -228,26 +228,26 @@ class LayerSync:
         if role == "image":
             self.plane.leave()
         error = LayerError(
-            f"the {role} layer {lost.name!r} was deleted; "
-            + ("choose another image" if role == "image" else 'press "Restore layers"')
+            f"the {role} layer was deleted: {lost.name!r}. Expected it in the viewer. "
+            + ("Choose another image." if role == "image" else 'Press "Restore layers".')
         )
         self.layers_lost.emit(error)
 
-    def _look(self) -> None:
-        # Where the viewer shows no plane, looking is fine, and `problem` says why.
+    def _update_plane(self) -> None:
+        # Without a plane, `problem` has the reason.
         with suppress(LayerError):
             self.plane.follow()
         self.listening_changed.emit()
 
     def _look_ahead(self) -> None:
-        """Let the session know a plane before the first click on it, if it looks ahead."""
+        """Pass the plane to the session before the first click, if encoding ahead is enabled."""
         wanted = self._session.look_ahead and self.plane.index is not None
         if wanted and not self._layers.missing:
             self.plane.ensure()
             self._session.prepare()
 
     def _neighbours(self) -> list[RenderedPlane]:
-        """Images of the planes that are likely to be looked at next."""
+        """Return the images of the planes that are likely to be shown next."""
         return [] if self._layers.missing else self._source.neighbours()
 
     def _on_prediction(self, prediction: ObjectPrediction | None) -> None:

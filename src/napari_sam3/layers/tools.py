@@ -1,4 +1,4 @@
-"""Layers of our own in a viewer, kept from one image to the next."""
+"""Pool of the plugin's own layers in a viewer, reused from one image to the next."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ __all__ = ["Tools"]
 
 
 class Tools:
-    """The points, boxes, preview and outline layers of a viewer, by role.
+    """Points, boxes, preview and outline layers of a viewer, by role.
 
-    Removing a layer has vispy delete its OpenGL programs, after which software renderers (Mesa)
-    may end the process at the next paint; hiding it then has the same effect. So layers that are
-    not needed are emptied, and serve the next image. Those that cannot, because it has another
-    number of axes, are removed, and what drew them is kept: the programs are not deleted then.
+    When a layer is removed, vispy deletes its OpenGL programs, after which software renderers
+    (Mesa) may crash at the next paint. So unused layers are emptied, and reused for the next
+    image. If that has another number of axes, they are removed, but their scene nodes are kept,
+    so that the programs are not deleted.
 
     Parameters
     ----------
     viewer : Viewer or ViewerModel
-        Where the layers are.
+        Viewer with the layers.
     keep : bool
-        Empty layers that are not needed any more; otherwise they are removed.
+        Whether to keep unused layers, emptied, instead of removing them.
     """
 
     def __init__(self, viewer: ViewerModel, *, keep: bool = False) -> None:
@@ -41,18 +41,18 @@ class Tools:
     def take(
         self, role: str, image: Image, make: Callable[[], Layer], look: dict[str, Any]
     ) -> Layer:
-        """Return a layer of a role for an image, on top of the others: a spare one, or a new one.
+        """Return a spare or new layer of a role for an image, on top of the others.
 
         Parameters
         ----------
         role : str
-            What the layer is for.
+            Role of the layer.
         image : Image
-            Where it is to lie.
+            Image on which it is placed.
         make : callable
-            Makes a new one.
+            Creates a new layer.
         look : dict
-            Attributes that a spare layer gets for this image.
+            Attributes to set on a spare layer.
         """
         layer = self._spare.pop((role, image.ndim), None)
         place = self._place(layer)
@@ -65,7 +65,7 @@ class Tools:
         return layer
 
     def put_away(self, role: str, layer: Layer) -> None:
-        """Have a layer out of the way: it is emptied, or removed."""
+        """Return a layer to the pool, emptied, or remove it."""
         place = self._place(layer)
         if place is None or self._left:
             return
@@ -82,7 +82,7 @@ class Tools:
         self._spare[role, layer.ndim] = layer
 
     def follow(self, image: Image) -> None:
-        """Have the layers put away lie on an image, so that sliders and view are those of it."""
+        """Place spare layers on an image, so that they do not affect sliders and view."""
         self._remove([key for key in self._spare if key[1] != image.ndim])
         for layer in self._spare.values():
             for name, value in placement(image).items():
@@ -90,16 +90,16 @@ class Tools:
                     setattr(layer, name, value)
 
     def leave_alone(self) -> None:
-        """Touch no layer any more, because the window of the viewer goes."""
+        """Leave all layers unchanged from now on, because the window closes."""
         self._spare.clear()
         self._left = True
 
     def holds(self, layer: Layer) -> bool:
-        """Whether a layer is one of those put away."""
+        """Whether a layer is a spare one."""
         return any(layer.unique_id == spare.unique_id for spare in self._spare.values())
 
     def remove_all(self) -> None:
-        """Remove what was put away."""
+        """Remove all spare layers."""
         self._remove(list(self._spare))
 
     def _remove(self, spare: list[tuple[str, int]]) -> None:
@@ -111,14 +111,14 @@ class Tools:
                 del self._viewer.layers[place]
 
     def _place(self, layer: Layer | None) -> int | None:
-        """Index of a layer in the viewer, if it is there; proxies are never identical."""
+        """Return the index of a layer in the viewer, or None; proxies are never identical."""
         wanted = getattr(layer, "unique_id", None)
         places = (i for i, one in enumerate(self._viewer.layers) if one.unique_id == wanted)
         return next(places, None)
 
 
 def _drawing(viewer: ViewerModel, layer: Layer) -> Any:
-    """Return the scene node that draws a layer, if there is a window; napari has no name for it."""
+    """Return the scene node of a layer, if there is a window; napari has no public access."""
     viewer, layer = (getattr(one, "__wrapped__", one) for one in (viewer, layer))
     window = getattr(getattr(viewer, "window", None), "_qt_viewer", None)
     drawings = getattr(getattr(window, "canvas", None), "layer_to_visual", {})

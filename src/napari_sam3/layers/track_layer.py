@@ -1,4 +1,4 @@
-"""A Tracks layer kept in step with the labels: a point for each label on each frame, and links."""
+"""A Tracks layer synchronised with labels: one point per label and frame, and links."""
 
 from __future__ import annotations
 
@@ -28,33 +28,33 @@ if TYPE_CHECKING:
 __all__ = ["OF", "TRACKS_NAME", "TrackLayer", "track_rows"]
 
 TRACKS_NAME = "SAM 3 tracks"
-#: Under this name the metadata of a Tracks layer hold the `unique_id` of its labels.
+#: Key in the metadata of a Tracks layer: the `unique_id` of its labels.
 OF = "napari-sam3 labels"
-#: The feature that tracks are coloured by, in the colours of the labels.
+#: Feature by which tracks are coloured, in the colours of the labels.
 COLORS = "label"
-#: napari keeps 4 bytes for each id up to the largest; labels above are numbered anew for it.
+#: napari allocates 4 bytes per id up to the largest; larger labels are renumbered.
 LARGEST_ID = 1 << 20
-#: While planes of a batch come in: seconds, and times the time that it took.
+#: Minimum pause between updates during a batch: seconds, and multiples of the update's duration.
 PAUSE, PAUSES = 1.0, 10.0
 
 
 class TrackLayer:
-    """Shows the tracks of the labels of a binding.
+    """Show the tracks of the labels of a binding.
 
-    The layer comes by itself once a label is on several frames of an image with an axis of time,
-    or when it is asked for; it stays with the labels when the binding is closed. One that a person
-    deletes does not come back by itself.
+    The layer is added automatically once a label is on several frames of an image with a time
+    axis, or on request; it stays with the labels when the binding is closed. After the user
+    deletes it, it is added only on request.
 
     Parameters
     ----------
     layers : LayerSet
         Layers of the binding.
     session : LabelingSession
-        Tells of changes of labels, and has the links.
+        Emits changes of labels, and has the links.
     store : LabelStore
         The labels.
     reporting : Reporting
-        Where errors go.
+        Reports errors.
     """
 
     def __init__(
@@ -87,11 +87,11 @@ class TrackLayer:
         return self._session.lineage.parents_in(self._labels.unique_id)
 
     def measure(self) -> Tracks:
-        """Return the tracks as they are now; raises TrackError if no axis is time."""
+        """Return the current tracks; raises TrackError without a time axis."""
         return self.frames.tracks(self.parents)
 
     def show(self) -> NapariTracks | None:
-        """Show the tracks; None if there is no label, or no axis is time, which is reported."""
+        """Show the tracks; None without labels, or without a time axis, which is reported."""
         self._unwanted = False
         self._guard(lambda: self._draw(self.measure()))
         return self.layer
@@ -123,7 +123,7 @@ class TrackLayer:
             ended = time.monotonic()
             self._due = ended + max(PAUSE, PAUSES * (ended - begun))
         if change.operation.kind == "paint":
-            # napari tells of a stroke of a script before it writes it.
+            # napari emits a stroke of a script before it writes it.
             self.frames.outdate(change.writes)
             self._stroke = True
 
@@ -144,7 +144,7 @@ class TrackLayer:
         layer = self.layer
         if layer is not None:
             layer.colormaps_dict = {**layer.colormaps_dict, COLORS: self._labels.colormap}
-            layer.color_by = layer.color_by  # napari colours them anew
+            layer.color_by = layer.color_by  # updates the colours
 
     def _on_removed(self, event: Any) -> None:
         if self._layer is not None and event.value.unique_id == self._layer.unique_id:
@@ -156,21 +156,21 @@ class TrackLayer:
             return
         try:
             tracks = self.measure()
-        except TrackError:  # labels that are no tracks: said when somebody asks for them
+        except TrackError:  # not tracks; reported only on request
             return
         self._note(tracks)
-        if wanted and (self.layer is not None or _goes_on(tracks)):
+        if wanted and (self.layer is not None or _spans_frames(tracks)):
             self._draw(tracks)
 
     def _note(self, tracks: Tracks) -> None:
-        """Keep the links with the labels, for files and for the next binding."""
+        """Store the links in the metadata of the labels, for files and for the next binding."""
         kept = self._labels.metadata.setdefault(METADATA, {})
         kept["parents"] = {child: list(many) for child, many in tracks.parents.items()}
 
     # ----------------------------------------------------------------- drawing
 
     def _find(self) -> NapariTracks | None:
-        """Return the layer that was made for these labels before, or read with them."""
+        """Return the layer that was created for these labels, or read with them."""
         marks = {str(self._labels.unique_id), self._kept.get("tracks", "")} - {""}
         layers = self._layers.viewer.layers
         return next((layer for layer in layers if layer.metadata.get(OF) in marks), None)
@@ -181,7 +181,7 @@ class TrackLayer:
         return kept
 
     def _kept_parents(self) -> dict[int, tuple[int, ...]]:
-        """Return the links that the labels came with: in their metadata, or their table."""
+        """Return the links in the metadata or the table of the labels."""
         from napari_sam3.labels.formats.object_table import ObjectTable
         from napari_sam3.labels.formats.tracks.choice import PARENT, parents_in
 
@@ -203,8 +203,8 @@ class TrackLayer:
             self._layer = self._make(data, graph, features)
             return
         if not np.array_equal(layer.data, data):
-            chosen, layer.color_by = layer.color_by, "track_id"  # which is always there
-            layer.data = data  # which empties the graph and the features
+            chosen, layer.color_by = layer.color_by, "track_id"  # which always exists
+            layer.data = data  # which clears the graph and the features
             layer.features = features
             layer.color_by = chosen if chosen in features else "track_id"
         layer.graph = graph
@@ -228,20 +228,20 @@ class TrackLayer:
             tail_width=3,
             **placement(self._labels),
         )
-        # Right above the labels, so that clicks and boxes lie on top.
+        # Directly above the labels, below clicks and boxes.
         place = [one.unique_id for one in viewer.layers].index(self._labels.unique_id)
         viewer.layers.move(len(viewer.layers) - 1, place + 1)
         viewer.layers.selection.active = active
         return layer
 
 
-def _goes_on(tracks: Tracks) -> bool:
+def _spans_frames(tracks: Tracks) -> bool:
     """Whether a label is on several frames."""
     return bool((np.diff(tracks.ids) == 0).any())
 
 
 def track_rows(tracks: Tracks) -> tuple[npt.NDArray[np.float64], dict[int, list[int]], Any]:
-    """Return the rows of a Tracks layer, sorted as it has them, with its graph and features."""
+    """Return the sorted rows of a Tracks layer, with its graph and features."""
     import pandas as pd
 
     ids, parents = tracks.ids, tracks.parents

@@ -1,4 +1,4 @@
-"""napari's File > Open for files of tracks: labels where there are some, and a Tracks layer."""
+"""Readers for napari's File > Open: tracks as a Tracks layer, with labels if there are any."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ LayerData = tuple[Any, dict[str, Any], str]
 def get_tracks_reader(
     path: str | Sequence[str],
 ) -> Callable[[str | Sequence[str]], list[LayerData]] | None:
-    """Return a reader if all paths are files or folders of tracks by their names."""
+    """Return a reader if all paths are files or folders of tracks, by their names."""
     from napari_sam3.labels.formats.tracks.ctc import is_ctc
 
     paths = [path] if isinstance(path, str) else list(path)
     known = all(
-        is_ctc(one) or Path(one).suffix == ".geff" or one.lower().endswith(".tracks.csv")
-        for one in paths
+        is_ctc(name) or Path(name).suffix == ".geff" or name.lower().endswith(".tracks.csv")
+        for name in paths
     )
     return read_track_files if paths and known else None
 
@@ -39,9 +39,9 @@ def read_track_files(path: str | Sequence[str]) -> list[LayerData]:
     from napari_sam3.labels.formats.tracks.choice import read_tracks
 
     layers: list[LayerData] = []
-    for one in [path] if isinstance(path, str) else path:
-        found = read_tracks(one)
-        name, mark = Path(one).name, str(Path(one).absolute())
+    for file in [path] if isinstance(path, str) else path:
+        found = read_tracks(file)
+        name, mark = Path(file).name, str(Path(file).absolute())
         tracks, names = found.tracks, _axis_names(found.tracks.places.shape[1])
         if found.labels is not None:
             parents = {child: list(many) for child, many in tracks.parents.items()}

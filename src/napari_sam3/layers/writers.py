@@ -1,4 +1,4 @@
-"""napari's File > Save for Labels layers, in the formats of other programs."""
+"""Writers for napari's File > Save: Labels layers in the formats of other programs."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 _PLUGIN = "napari-sam3"
-# What napari calls axes that nobody has named.
+# napari's default names of axes.
 _UNNAMED = re.compile(r"-\d+|axis -?\d+")
 
 
@@ -49,7 +49,7 @@ def layer_axes(attributes: Mapping[str, Any], ndim: int) -> ImageAxes:
     Parameters
     ----------
     attributes : mapping
-        "axis_labels", "units", "scale" and "translate" count; any may be missing.
+        "axis_labels", "units", "scale" and "translate" are used; any may be missing.
     ndim : int
         Number of axes of its data.
     """
@@ -77,7 +77,7 @@ def save_labels(
     Parameters
     ----------
     layer : Labels
-        Whether it is selected or not.
+        The layer; it need not be selected.
     path, format, **options
         As for `napari_sam3.labels.formats.choice.export_labels`.
     """
@@ -86,14 +86,14 @@ def save_labels(
 
 
 def prefer_own_writers() -> None:
-    """Have napari's dialog and a name ending in .tif take this plugin's writers for labels first.
+    """Make napari prefer this plugin's writers for labels in its dialog and for .tif names.
 
-    napari's own TIFF of labels has no scale, and napari takes the writer that it met first.
+    napari's own TIFF writer omits the scale, and napari uses the writer registered first.
     """
     from npe2 import PluginManager
 
     known: list[Any] | None = getattr(PluginManager.instance()._contrib, "_writers", None)
-    if known is not None:  # an inner part of npe2, which may change
+    if known is not None:  # private in npe2, so it may change
         known.sort(key=lambda row: not row[-1].command.startswith(f"{_PLUGIN}."))
 
 
@@ -126,14 +126,14 @@ def _write(format_name: str, path: str, data: Any, attributes: Mapping[str, Any]
 
     suffixes = ALL_FORMATS[format_name].suffixes
     named = path
-    # The dialog gives a name as it was typed, and knows no ends without a point.
+    # The dialog returns the name as typed, and does not support suffixes without a dot.
     if not path.lower().endswith(suffixes):
         named = path.removesuffix(Path(suffixes[0]).suffix) + suffixes[0]
-    # Whoever saves has been asked by the dialog whether this file may be replaced.
+    # The dialog has confirmed that an existing file of this name may be replaced.
     return [str(_save(format_name, named, data, attributes, overwrite=named == path))]
 
 
-# Each is called with the path, the data and the attributes of a layer; returns what was written.
+# Each is called with the path, the data and the attributes of a layer; returns the files written.
 write_ome_zarr = partial(_write, "ome-zarr")
 write_ome_tiff = partial(_write, "ome-tiff")
 write_tiff = partial(_write, "tiff")
@@ -162,13 +162,13 @@ def _warn_of_what_is_lost(attributes: Mapping[str, Any], ndim: int) -> None:
     steps = np.asarray(attributes.get("scale", np.ones(ndim)), float)
     if not (np.isfinite(steps) & (steps != 0)).all():
         warnings.warn(
-            f"the layer {attributes.get('name', '')!r} has the scale {tuple(steps.tolist())}; axes "
-            "whose scale is 0 or not finite are saved in pixels",
+            f"the layer {attributes.get('name', '')!r} has the scale {tuple(steps.tolist())}. Axes "
+            "with a scale of 0, or one that is not finite, are saved in pixels.",
             stacklevel=2,
         )
     if turned:
         warnings.warn(
             f"the {' and '.join(turned)} of the layer {attributes.get('name', '')!r} cannot be "
-            "written: its pixels are saved as they are, with scale and translation only",
+            "saved. Only scale and translation are written.",
             stacklevel=2,
         )
