@@ -182,7 +182,7 @@ class LabelStore:
         """Raise LabelError if the layer is no longer in the viewer."""
         if not self.alive():
             raise LabelError(
-                f"the labels layer was deleted: {self.layer.name!r}. Expected a layer in the "
+                f"the labels layer {self.layer.name!r} was deleted. Expected a layer in the "
                 "viewer. Choose another one, or a new one."
             )
 

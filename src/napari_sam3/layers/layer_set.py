@@ -123,7 +123,7 @@ class LayerSet:
         """Raise LayerError if the image was deleted."""
         if "image" in self.missing:
             raise LayerError(
-                f"the image was deleted: {self.image.name!r}. Expected an image in the viewer. "
+                f"the image {self.image.name!r} was deleted. Expected an image in the viewer. "
                 "Choose another one."
             )
 

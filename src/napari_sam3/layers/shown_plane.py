@@ -160,7 +160,7 @@ class ShownPlane:
             label = int(self._store.plane(self.source.need()).read(region)[0, 0])
         if label == 0:
             raise NothingThereError(
-                f"no label to {purpose} at row {y}, column {x}. Expected a label under the mouse. "
+                f"no label at row {y}, column {x} to {purpose}. Expected a label under the mouse. "
                 "Point at one."
             )
         return label

@@ -228,7 +228,7 @@ class LayerSync:
         if role == "image":
             self.plane.leave()
         error = LayerError(
-            f"the {role} layer was deleted: {lost.name!r}. Expected it in the viewer. "
+            f"the {role} layer {lost.name!r} was deleted. Expected it in the viewer. "
             + ("Choose another image." if role == "image" else 'Press "Restore layers".')
         )
         self.layers_lost.emit(error)

@@ -169,6 +169,6 @@ def _warn_of_what_is_lost(attributes: Mapping[str, Any], ndim: int) -> None:
     if turned:
         warnings.warn(
             f"the {' and '.join(turned)} of the layer {attributes.get('name', '')!r} cannot be "
-            "saved. Only scale and translation are written.",
+            "written. Only scale and translation are saved.",
             stacklevel=2,
         )

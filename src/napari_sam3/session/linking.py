@@ -1,4 +1,4 @@
-"""Linking of labels through the planes of a stack, as one step that can be undone."""
+"""Link labels through the planes of a stack, as one undo step."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ __all__ = ["Linking"]
 
 
 class Linking:
-    """Makes labels that are one object one label, on all planes of a stack.
+    """Give labels of the same object one id on all planes of a stack.
 
     Parameters
     ----------
     changes : Changes
-        Takes the steps.
+        Records the steps.
     drafts : DraftsByPlane
-        Lose drafts of labels that get another id.
+        Drafts; those of labels that get another id are dropped.
     history : History
-        Knows the objects of labels.
+        Registry of objects.
 
     Attributes
     ----------
     stack_of : callable, optional
-        Called with an axis, or None for the usual one; returns the planes along it. A binding sets
-        it.
+        Called with an axis, or None for the default one; returns the planes along it. Set by a
+        binding.
     """
 
     def __init__(self, changes: Changes, drafts: DraftsByPlane, history: History) -> None:
@@ -57,29 +57,29 @@ class Linking:
         settings: LinkSettings | None = None,
         axis: int | None = None,
     ) -> Linked:
-        """Link the labels of a stack through its planes. One step that can be undone.
+        """Link the labels of a stack through its planes. Can be undone.
 
         Parameters
         ----------
         labels : sequence of LabelTarget, optional
-            The planes, in order; by default those of the image that a viewer shows.
+            The planes, in order; by default those of the image in the viewer.
         settings : LinkSettings, optional
-            Which labels are one object. Labels on too few planes are removed, except those of
+            Criteria for the same object. Labels on too few planes are removed, except those of
             objects with prompts.
         axis : int, optional
-            Axis of that image; by default the last of those that are not shown.
+            Axis of that image; by default the last hidden one.
 
         Returns
         -------
         Linked
-            Which label became which.
+            New labels by old ones.
 
         Raises
         ------
         NothingThereError
             If there is no stack, or it holds no label.
         LabelError
-            If the labels are gone or cannot hold an id; nothing has changed then.
+            If the labels were deleted or cannot hold an id; nothing has changed then.
         """
         from napari_sam3.labels.linking import link_planes
 
@@ -90,25 +90,27 @@ class Linking:
                     "its planes of labels."
                 )
             labels = self.stack_of(axis).labels
-        whole = [(slice(0, one.shape[0]), slice(0, one.shape[1])) for one in labels]
+        whole = [(slice(0, target.shape[0]), slice(0, target.shape[1])) for target in labels]
         pairs = list(zip(labels, whole, strict=True))
-        linked = link_planes((one.read(region) for one, region in pairs), settings)
+        linked = link_planes((target.read(region) for target, region in pairs), settings)
         if not linked.labels:
             raise NothingThereError(
                 "the stack holds no label to link. Expected labels on several planes. Find "
                 "objects first, such as with 'Find all objects' on all planes."
             )
-        changed = [self._changed(one, ids) for one, ids in zip(labels, linked.planes, strict=True)]
-        for one, ids in zip(labels, changed, strict=True):
-            check_id_fits(max(ids.values(), default=0), one.dtype)
+        changed = [
+            self._changed(target, ids) for target, ids in zip(labels, linked.planes, strict=True)
+        ]
+        for target, ids in zip(labels, changed, strict=True):
+            check_id_fits(max(ids.values(), default=0), target.dtype)
         with self._changes.all_or_nothing():
-            for one, ids in zip(labels, changed, strict=True):
+            for target, ids in zip(labels, changed, strict=True):
                 if ids:
-                    self._relabel(one, ids)
+                    self._relabel(target, ids)
         return linked
 
     def _changed(self, labels: LabelTarget, ids: Mapping[int, int]) -> dict[int, int]:
-        """Return what changes; objects that a person made are not removed."""
+        """Return the changed labels; objects with prompts are not removed."""
         return {
             old: new
             for old, new in ids.items()

@@ -45,7 +45,7 @@ class LearnSettings:
     minutes : float
         Maximum duration.
     steps : int, optional
-        Number of steps at which training ends in any case, whatever they take.
+        Maximum number of steps.
     patience : int
         Number of measurements without improvement after which training stops.
     measurements : int

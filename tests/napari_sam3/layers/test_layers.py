@@ -382,5 +382,5 @@ def test_closing_leaves_no_callback_behind(predictor: Predictor, blobs: Image) -
 
 
 def test_no_image(predictor: Predictor) -> None:
-    with pytest.raises(LayerError, match="no image layer; open an image"):
+    with pytest.raises(LayerError, match="no image layer in the viewer"):
         bind(ViewerModel(), predictor=predictor)

@@ -44,7 +44,7 @@ def test_an_image_that_was_deleted_is_named(predictor: Predictor, blobs: Image) 
     binding = bind(viewer, predictor=predictor)
     click(binding, 20, 20)
     viewer.layers.remove(image)
-    with pytest.raises(ImageError, match="open an image"):
+    with pytest.raises(ImageError, match="Open an image"):
         binding.accept()
     binding.close()
 
@@ -57,7 +57,7 @@ def test_an_image_whose_axes_go_with_it(predictor: Predictor, blobs: Image) -> N
     for layer in (binding.labels, binding.points, binding.boxes, binding.preview, image):
         viewer.layers.remove(layer)
     assert viewer.dims.ndim == 2
-    with pytest.raises(ImageError, match="open an image"):
+    with pytest.raises(ImageError, match="Open an image"):
         binding.accept()
     binding.close()
 
@@ -72,7 +72,7 @@ def test_an_image_that_is_given_another_shape(
     click(binding, 20, 20)
     binding.accept()
     written = binding.labels.data.copy()
-    with pytest.raises(LayerError, match=r"has shape .* but the image .* choose"):
+    with pytest.raises(LayerError, match=r"does not fit the image .* Choose"):
         image.data = np.zeros(shape, blobs.dtype)
     np.testing.assert_array_equal(binding.labels.data, written)
     image.data = blobs

@@ -306,7 +306,7 @@ def test_time_must_be_the_first_axis() -> None:
     viewer = ViewerModel()
     image = viewer.add_image(np.zeros((2, 3, 9, 9), np.uint8), axis_labels=("z", "t", "y", "x"))
     binding = bind(viewer, image, session=LabelingSession())
-    with pytest.raises(TrackError, match=r"time is axis 1 .*Expected it to be the first axis"):
+    with pytest.raises(TrackError, match=r"time is axis 1 .*Expected axis 0"):
         binding.divisions.tracks.show()
 
 

@@ -178,7 +178,7 @@ def test_stopped_it_keeps_what_is_done_as_one_step(open_desk: OpenDesk, predicto
     assert desk.widget.wait(60)
     desk.hand.rest()
     desk.hand.type("O")
-    assert "one plane to look at" in desk.status
+    assert "only one plane" in desk.status
 
 
 def test_along_the_axis_that_is_chosen(open_desk: OpenDesk, embedded: Any) -> None:
