@@ -1,4 +1,4 @@
-"""The look of candidates: dashed outlines, drawn for thousands at once."""
+"""Drawing of candidates with dashed outlines, fast for thousands."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["OutlineDrawing", "candidate_colors"]
 
 INSIDE, DASH, SPACE, CURRENT_INSIDE, CURRENT = 1, 2, 3, 4, 5
-# Dashes of two colours are seen on dark, bright and stained images, whatever the labels' colours.
+# Dashes of two colours are visible on dark, bright and stained images, and on any labels.
 _COLORS = {
     INSIDE: (0.6, 1.0, 0.2, 0.1),
     DASH: (0.6, 1.0, 0.2, 1.0),
@@ -31,7 +31,7 @@ _DASH = 4
 
 
 def candidate_colors() -> Any:
-    """Return the colormap of candidates, a cyclic one: the first use of others takes a second."""
+    """Return the colormap of candidates; cyclic, since the first use of others takes a second."""
     from napari.utils.colormaps import CyclicLabelColormap
 
     colors = np.zeros((max(_COLORS) + 1, 4), np.float32)
@@ -41,15 +41,15 @@ def candidate_colors() -> Any:
 
 
 class OutlineDrawing:
-    """Draws any of the candidates of a plane.
+    """Draw any of the candidates of a plane.
 
-    Their pixels are found once and kept in a row, so that drawing is a few operations of numpy:
-    a slider that hides and shows thousands of candidates is followed at once.
+    Their pixels are computed once and stored in one array, so that a slider can show and hide
+    thousands of candidates without delay.
 
     Parameters
     ----------
     candidates : sequence of CandidateObject
-        All candidates of the plane, the best first; none is empty.
+        All candidates of the plane, best first; none is empty.
     shape : tuple of int
         (height, width) of the plane in px.
 
@@ -69,8 +69,8 @@ class OutlineDrawing:
         self._places = {id(one): at for at, one in enumerate(reversed(candidates))}
         thickness = max(1, round(min(shape) / 500))
         pixels, values = [], []
-        for one in reversed(candidates):  # where pixels come twice, the last one is drawn
-            mask = one.mask
+        for candidate in reversed(candidates):  # the best ones are drawn on top
+            mask = candidate.mask
             y, x = np.nonzero(mask.crop)
             drawn = fill_and_outline(mask.crop, thickness)[y, x]
             y, x = y + mask.row, x + mask.column
@@ -83,15 +83,15 @@ class OutlineDrawing:
     def draw(
         self, shown: Iterable[CandidateObject], current: Iterable[CandidateObject] = ()
     ) -> npt.NDArray[np.uint8]:
-        """Return the pixels (h x w) of some of the candidates, the current ones on top."""
+        """Return an image (h x w) of the candidates shown, the current ones on top."""
         kept = np.zeros(len(self._lengths), np.bool_)
-        kept[[self._places[id(one)] for one in shown]] = True
+        kept[[self._places[id(candidate)] for candidate in shown]] = True
         drawn = np.zeros(self._size, np.uint8)
         flat, chosen = drawn.reshape(-1), np.repeat(kept, self._lengths)
         flat[self._pixels[chosen]] = self._values[chosen]
         ends = np.cumsum(self._lengths)
-        for one in current:
-            at = self._places.get(id(one))
+        for candidate in current:
+            at = self._places.get(id(candidate))
             if at is not None and kept[at]:
                 part = slice(ends[at] - self._lengths[at], ends[at])
                 inside = self._values[part] == INSIDE

@@ -1,4 +1,4 @@
-"""Candidates: objects that the model found, on any planes, until they are accepted or dropped."""
+"""Candidates: objects that the model found on any planes, until accepted or dropped."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from .events import SessionEvents
 
 __all__ = ["CandidateFilter", "CandidateObject", "CandidatePlane", "Candidates"]
 
-# What is left of a candidate where better ones have the pixels is kept down to this area.
+# Minimum area of a candidate after better ones have taken its pixels.
 _PAINTING = AutomaticSettings(min_area=1)
 _UNLIMITED = float("inf")
 
 
 @dataclass(frozen=True, eq=False)
 class CandidatePlane:
-    """A plane of candidates: where they are written, and what found them.
+    """A plane with candidates, its labels, and the model that found them.
 
     Parameters
     ----------
@@ -41,9 +41,9 @@ class CandidatePlane:
     labels : LabelTarget
         The plane's labels.
     maker : Maker
-        What found them.
+        Model that found them.
     rendering : Rendering
-        How it saw the plane.
+        How the plane was converted to 8 bits.
     """
 
     key: Hashable
@@ -54,7 +54,7 @@ class CandidatePlane:
 
 @dataclass(frozen=True, eq=False)
 class CandidateObject:
-    """An object that was found on a plane and is not accepted.
+    """A candidate on a plane.
 
     Parameters
     ----------
@@ -63,9 +63,9 @@ class CandidateObject:
     mask : PlaneMask
         Its pixels.
     score : float
-        The model's estimate of how good it is, about 0 to 1.
+        Predicted quality, about 0 to 1.
     group : int
-        The same for one object on several planes; 0 for an object of one plane.
+        Shared by the candidates of one object on several planes; 0 for an object of one plane.
     """
 
     plane: CandidatePlane
@@ -75,12 +75,12 @@ class CandidateObject:
     area: int = field(init=False)
 
     def __post_init__(self) -> None:
-        """Count the pixels, by which candidates are filtered."""
+        """Count the pixels, for filtering."""
         object.__setattr__(self, "area", self.mask.area)
 
     @property
     def found(self) -> Found:
-        """The same as the automatic search describes objects."""
+        """The candidate as a result of the automatic search."""
         top, left, bottom, right = self.mask.bbox
         middle = Seed((top + bottom - 1) / 2, (left + right - 1) / 2)
         return Found(self.mask, self.score, 1.0, middle)
@@ -88,7 +88,7 @@ class CandidateObject:
 
 @dataclass(frozen=True)
 class CandidateFilter:
-    """Which candidates are shown, and accepted together.
+    """Criteria for the candidates that are shown and accepted.
 
     Parameters
     ----------
@@ -109,36 +109,37 @@ class CandidateFilter:
     max_area: float = _UNLIMITED
 
     def __post_init__(self) -> None:
-        """Check the values."""
-        for name, score in (("least", self.min_score), ("largest", self.max_score)):
+        """Validate the values."""
+        for name, score in (("minimum", self.min_score), ("maximum", self.max_score)):
             if not 0 <= score <= 1:
                 raise PromptError(
-                    f"the {name} score is {score!r}. Expected a number from 0 to 1, such as 0.5."
+                    f"invalid {name} score: {score!r}. Expected a number from 0 to 1. Use a value "
+                    "such as 0.5."
                 )
-        for name, area in (("least", self.min_area), ("largest", self.max_area)):
+        for name, area in (("minimum", self.min_area), ("maximum", self.max_area)):
             if not area >= 0:
                 raise PromptError(
-                    f"the {name} area is {area!r} px. Expected 0 or more, such as 25."
+                    f"invalid {name} area: {area!r} px. Expected 0 or more. Use a value such as 25."
                 )
 
     def passes(
         self, scores: npt.NDArray[np.float64], areas: npt.NDArray[np.float64]
     ) -> npt.NDArray[np.bool_]:
-        """Return which of many candidates are shown; a score above 1 counts as 1."""
+        """Return which candidates pass; a score above 1 counts as 1."""
         scores = np.minimum(scores, 1.0)
         inside = (scores >= self.min_score) & (scores <= self.max_score)
         return inside & (areas >= self.min_area) & (areas <= self.max_area)
 
 
 class Candidates:
-    """Keeps candidates plane by plane, filters them without the model, and accepts or drops them.
+    """Store of candidates by plane, which filters, accepts and drops them without the model.
 
     Parameters
     ----------
     events : SessionEvents
-        Tell that what was accepted is written.
+        Emits the end of writing.
     batch : BatchResults
-        Writes what is accepted.
+        Writes accepted candidates.
 
     Attributes
     ----------
@@ -159,19 +160,19 @@ class Candidates:
     # ------------------------------------------------------------------ state
 
     def __len__(self) -> int:
-        """Return the number of candidates, those filtered out included."""
+        """Return the number of candidates, including those filtered out."""
         return sum(map(len, self._planes.values()))
 
     def on(self, key: Hashable) -> tuple[CandidateObject, ...]:
-        """Return all candidates of a plane, the best first."""
+        """Return all candidates of a plane, best first."""
         return self._planes.get(key, ())
 
     def shown_on(self, key: Hashable) -> tuple[CandidateObject, ...]:
-        """Return the candidates of a plane that pass the filter, the best first."""
+        """Return the candidates of a plane that pass the filter, best first."""
         return self._shown.get(key, ())
 
     def dropped_on(self, key: Hashable) -> tuple[CandidateObject, ...]:
-        """Return the candidates of a plane that were dropped."""
+        """Return the dropped candidates of a plane."""
         return self._dropped.get(key, ())
 
     @property
@@ -186,7 +187,7 @@ class Candidates:
 
     @property
     def filter(self) -> CandidateFilter:
-        """Which candidates are shown. Setting it runs no model."""
+        """Filter of the candidates shown. Setting it does not run the model."""
         return self._filter
 
     @filter.setter
@@ -197,7 +198,7 @@ class Candidates:
 
     @property
     def current(self) -> CandidateObject | None:
-        """The candidate that is looked at, if any."""
+        """The candidate under review, if any."""
         return self._current
 
     @current.setter
@@ -207,12 +208,12 @@ class Candidates:
             self.changed.emit()
 
     def at(self, key: Hashable, row: float, column: float) -> CandidateObject | None:
-        """Return the candidate shown at a place of a plane, the smallest of several."""
+        """Return the candidate shown at a pixel of a plane, the smallest of several."""
         there = [one for one in self.shown_on(key) if one.mask.covers(row, column)]
         return min(there, key=lambda one: one.area, default=None)
 
     def group_of(self, candidate: CandidateObject) -> tuple[CandidateObject, ...]:
-        """Return a candidate with those of other planes that are the same object."""
+        """Return a candidate with those of the same object on other planes."""
         if not candidate.group:
             return (candidate,)
         return tuple(one for one in self.all if one.group == candidate.group)
@@ -232,21 +233,21 @@ class Candidates:
         plane : CandidatePlane
             The plane.
         found : iterable of Found or Instance
-            What was found there. Instances with one id are one object, on whatever planes.
+            Objects found there. Instances with the same id are one object, also across planes.
         min_score : float, optional
-            Show those of at least this score, and of any area.
+            New filter: this minimum score, and any area.
 
         Returns
         -------
         tuple of CandidateObject
-            The candidates of the plane, the best first.
+            The candidates of the plane, best first.
         """
         made = [
-            CandidateObject(plane, one.mask, float(one.score), getattr(one, "id", 0))
-            for one in found
-            if not one.mask.is_empty
+            CandidateObject(plane, instance.mask, float(instance.score), getattr(instance, "id", 0))
+            for instance in found
+            if not instance.mask.is_empty
         ]
-        made.sort(key=lambda one: -one.score)
+        made.sort(key=lambda instance: -instance.score)
         self._planes.pop(plane.key, None)
         if made:
             self._planes[plane.key] = tuple(made)
@@ -256,42 +257,42 @@ class Candidates:
         return self.on(plane.key)
 
     def drop(self, candidate: CandidateObject) -> None:
-        """Drop a candidate, on all planes of the object; the next search avoids what is like it."""
+        """Drop a candidate on all its planes; it becomes a negative example of the next search."""
         gone = self._take_out(self.group_of(candidate))
-        for one in gone:
-            kept = self._dropped.get(one.plane.key, ())
-            self._dropped[one.plane.key] = (*kept, one)
+        for dropped in gone:
+            kept = self._dropped.get(dropped.plane.key, ())
+            self._dropped[dropped.plane.key] = (*kept, dropped)
         if gone:
             self._refresh()
 
     def accept(
         self, candidates: Sequence[CandidateObject] | None = None
     ) -> tuple[AcceptedObject, ...]:
-        """Write candidates into the labels, as one step that can be undone.
+        """Write candidates into the labels, as one undo step.
 
         Parameters
         ----------
         candidates : sequence of CandidateObject, optional
-            Which ones; by default all that are shown, on all planes.
+            By default all that pass the filter, on all planes.
 
         Raises
         ------
         NothingThereError
             If there is none.
         LabelError
-            If the labels are gone or cannot hold the ids; nothing has changed then.
+            If the labels were deleted or cannot hold the ids; nothing has changed then.
         """
         chosen = self.shown if candidates is None else tuple(candidates)
         if not chosen:
             raise NothingThereError(
-                "there is no candidate to accept. Expected some from 'Find similar'; lower the "
-                "least score, or search first."
+                "no candidate to accept. Expected candidates of 'Find similar'. Lower the minimum "
+                "score, or search first."
             )
         written: list[AcceptedObject] = []
         numbers: dict[int, int] = {}
         by_plane: dict[Hashable, list[CandidateObject]] = {}
-        for one in chosen:
-            by_plane.setdefault(one.plane.key, []).append(one)
+        for candidate in chosen:
+            by_plane.setdefault(candidate.plane.key, []).append(candidate)
         writing = self._batch.begin(chosen[0].plane.labels)
         with self._batch.all_or_nothing():
             for some in by_plane.values():
@@ -310,7 +311,7 @@ class Candidates:
         return tuple(written)
 
     def clear(self, key: Hashable | None = None) -> None:
-        """Drop all candidates, or those of a plane, and forget which were dropped."""
+        """Remove all candidates and negative examples, or those of a plane."""
         there = bool(self._planes)
         for kept in (self._planes, self._dropped):
             if key is None:
@@ -323,7 +324,7 @@ class Candidates:
     # ----------------------------------------------------------------- inside
 
     def _take_out(self, gone: Iterable[CandidateObject]) -> list[CandidateObject]:
-        """Remove candidates, and return those that were there."""
+        """Remove candidates, and return those that existed."""
         ids = {id(one) for one in gone}
         removed = []
         for key in list(self._planes):

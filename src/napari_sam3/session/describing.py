@@ -20,12 +20,12 @@ __all__ = ["Maker", "describe_written"]
 
 @dataclass(frozen=True)
 class Maker:
-    """What found an object: a model, which need not be loaded any more.
+    """The model that found an object; it need not be loaded.
 
     Parameters
     ----------
     model, fingerprint, precision : str
-        See `AcceptedObject`; "" where nothing is known.
+        See `AcceptedObject`; "" if unknown.
     """
 
     model: str = ""
@@ -34,7 +34,7 @@ class Maker:
 
     @classmethod
     def of(cls, predictor: Predictor | Maker) -> Maker:
-        """Describe a model that is loaded."""
+        """Describe a loaded model."""
         if isinstance(predictor, Maker):
             return predictor
         precision = str(predictor.dtype).removeprefix("torch.")
