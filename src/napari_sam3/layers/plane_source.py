@@ -229,9 +229,12 @@ class PlaneSource:
         limits: list[list[float] | None] = []
         described: list[list[Any] | None] = []
         for channel in channels:
-            pair = None if channel is None else channel.limits
-            limits.append(list(pair) if isinstance(pair, tuple) else None)
-            described.append(channel and [channel.name, channel.axis, channel.position])
+            if channel is None:
+                limits.append(None)
+                described.append(None)
+                continue
+            limits.append(list(channel.limits) if isinstance(channel.limits, tuple) else None)
+            described.append([channel.name, channel.axis, channel.position])
         return {
             "contrast": self.contrast if isinstance(self.contrast, str) else "limits",
             "limits": limits,
