@@ -170,7 +170,8 @@ class Similar(Automatic):
     Parameters
     ----------
     concept : Concept
-        The examples, from `learn_concept` or `concept_of_labels`.
+        The examples, from `learn_concept` or `concept_of_labels`; or a text, ``Concept(text=...)``,
+        for weights with a text encoder.
     threshold : float
         Minimum score, 0 to 1.
     """
@@ -181,7 +182,7 @@ class Similar(Automatic):
     def __post_init__(self) -> None:
         """Check the examples and the threshold."""
         super().__post_init__()
-        if not self.concept.wanted:
+        if not self.concept.wanted and self.concept.text is None:
             raise PromptError(
                 "there is no positive example. Expected at least one object. Label one."
             )

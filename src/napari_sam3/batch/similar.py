@@ -19,6 +19,7 @@ from .units import plane_index
 if TYPE_CHECKING:
     from napari_sam3.core.planes import ContrastLimits
     from napari_sam3.inference.cache import Control
+    from sam3.concepts.detector import Detector
     from sam3.predictor import Predictor
 
 __all__ = ["concept_of_labels"]
@@ -33,6 +34,7 @@ def concept_of_labels(
     predictor: Predictor,
     control: Control,
     contrast: ContrastLimits | None = None,
+    detector: Detector | None = None,
 ) -> Concept | None:
     """Learn a concept from the labelled objects of an image.
 
@@ -49,6 +51,8 @@ def concept_of_labels(
         Receives progress, and may cancel.
     contrast : tuple of float, optional
         As for :func:`segment`.
+    detector : Detector, optional
+        Concept detector of the same weights, which encodes the examples as well.
 
     Returns
     -------
@@ -80,7 +84,7 @@ def concept_of_labels(
     for position, group in itertools.groupby(chosen, key=lambda one: one[0]):
         plane = image.rendered(plane_index(position), contrast)
         examples = [Example(mask) for _, mask in group]
-        part = learn_concept(examples, plane, predictor, cache, control)
+        part = learn_concept(examples, plane, predictor, cache, control, detector)
         if part is None:
             return None
         parts.append(part)

@@ -22,7 +22,7 @@ from napari_sam3.images.plane_image import load_if_small
 from napari_sam3.inference.answers import answer
 from napari_sam3.inference.automatic.find import Found, find_objects, merge_found, paint_order
 from napari_sam3.inference.cache import Control, EmbeddingCache, EncodingStopped
-from napari_sam3.inference.models import ModelHandle
+from napari_sam3.inference.models import ModelHandle, detector_loader
 from napari_sam3.inference.questions import Question
 from napari_sam3.inference.similar.search import find_similar, shown
 from napari_sam3.labels.ome_zarr import LabelImage, open_labels
@@ -36,6 +36,7 @@ from .sources import ImageSource
 from .unit_records import Painted, Records, name_of
 
 if TYPE_CHECKING:
+    from sam3.concepts.detector import Detector
     from sam3.predictor import Predictor
 
 __all__ = ["BatchJob", "Stopped", "UnitRunner"]
@@ -118,6 +119,11 @@ class UnitRunner:
         return self.job.model()
 
     @cached_property
+    def detector(self) -> Detector | None:
+        """The concept detector of the same weights, if there is one; loaded on first use."""
+        return detector_loader()(self.predictor)
+
+    @cached_property
     def labels(self) -> LabelImage | None:
         """The labels to paint, if any."""
         return None if self.job.output is None else open_labels(self.job.output)
@@ -158,7 +164,8 @@ class UnitRunner:
         if isinstance(mode, Similar):
             return self.while_wanted(
                 lambda: find_similar(
-                    plane, self.predictor, self.cache, self.stop, mode.concept, region
+                    *(plane, self.predictor, self.cache, self.stop, mode.concept, region),
+                    detector=self.detector,
                 )
             )
         return self.while_wanted(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sam3.errors import PromptError
 
+from .batch_similar import add_examples, similar_mode
 from .batch_values import json_settings, mode_name, plane_ranges
 from .common import (
     DONE,
@@ -47,6 +48,8 @@ examples:
       all objects, plane by plane, and linked through the planes of the stack
   napari-sam3 batch stack.tif -o labels.zarr --mode similar --examples some.tif
       all objects similar to those labelled in some.tif, a label image of the stack
+  napari-sam3 batch stack.tif -o labels.zarr --mode similar --text nucleus --model sam3.pt
+      all objects of a name, with weights that have a text encoder
 
 The table is CSV or JSON: plane, object, x, y and polarity of each click, or x0, y0, x1, y1 of each
 box; see docs/batch.md. A batch may be interrupted at any time (Ctrl-C, or worse): the same command
@@ -70,7 +73,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         help="mode of the batch (default: placed)",
     )
     command.add_argument("--prompts", metavar="TABLE", type=Path, help="CSV or JSON of prompts")
-    _add_examples(command)
+    add_examples(command)
     command.add_argument(
         "--planes",
         metavar="N-M[,N-M...]",
@@ -113,26 +116,6 @@ def _add_propagation(command: argparse.ArgumentParser) -> None:
         type=int,
         metavar="PLANES",
         help="planes in a row without an object that propagate bridges (default: 0)",
-    )
-
-
-def _add_examples(command: argparse.ArgumentParser) -> None:
-    """Add the arguments of the mode similar."""
-    command.add_argument(
-        "--examples",
-        metavar="LABELS",
-        type=Path,
-        help="labels of some objects of IMAGE, or of --examples-image, for the mode similar",
-    )
-    command.add_argument(
-        "--examples-image", metavar="IMAGE", type=Path, help="image of the examples, if another"
-    )
-    command.add_argument(
-        "--min-score",
-        metavar="SCORE",
-        type=float,
-        default=None,
-        help="minimum score in the mode similar, 0 to 1 (default: 0.5)",
     )
 
 
@@ -285,7 +268,7 @@ def _mode(image: LazyImage, arguments: argparse.Namespace, positions: Any) -> Mo
         settings = AutomaticSettings.from_json(arguments.settings)
         return Automatic(settings, **({} if arguments.tile is None else {"tile": arguments.tile}))
     if arguments.mode == "similar":
-        return _similar(image, arguments)
+        return similar_mode(image, arguments)
     if arguments.prompts is None:
         raise PromptError(
             f"the mode {arguments.mode} needs --prompts, a table of clicks and boxes. Pass one, or "
@@ -302,41 +285,6 @@ def _mode(image: LazyImage, arguments: argparse.Namespace, positions: Any) -> Mo
     gap = {} if arguments.gap is None else {"gap": arguments.gap}
     rules = EndRules.from_json({**arguments.settings, **gap})
     return Propagate(prompts, arguments.axis, rules, arguments.direction)
-
-
-def _similar(image: LazyImage, arguments: argparse.Namespace) -> Mode:
-    """Learn the concept from the examples, with the model."""
-    from napari_sam3.batch import BatchControl, Similar, concept_of_labels
-    from napari_sam3.images.lazy import open_image
-    from napari_sam3.labels.formats.label_files import open_label_file
-    from sam3.predictor import load_predictor
-
-    if arguments.examples is None:
-        raise PromptError(
-            "the mode similar needs --examples, a label image with at least one object. Pass "
-            "one, or use --mode automatic."
-        )
-    if arguments.prompts is not None or arguments.settings:
-        raise PromptError("the mode similar takes no --prompts and no --settings. Leave them out.")
-    other = arguments.examples_image
-    shown = image if other is None else open_image(other, rgb=arguments.rgb)
-    labels = open_label_file(arguments.examples)
-    try:
-        data = labels.data[0] if labels.multiscale else labels.data
-        concept = concept_of_labels(
-            shown,
-            data,
-            load_predictor(arguments.model, arguments.device),
-            BatchControl(),
-            arguments.contrast,
-        )
-    finally:
-        labels.close()
-        if other is not None:
-            shown.close()
-    assert concept is not None, "it is never cancelled"
-    options = {"tile": arguments.tile, "threshold": arguments.min_score}
-    return Similar(concept=concept, **{k: v for k, v in options.items() if v is not None})
 
 
 def _one_plane(path: Path, leading: Any) -> Any:

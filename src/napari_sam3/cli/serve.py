@@ -12,8 +12,6 @@ from .common import DONE, add_json_option, print_json, raw
 
 if TYPE_CHECKING:
     from napari_sam3.inference.remote.tasks import Served
-    from sam3.concepts.detector import Detector
-    from sam3.predictor import Predictor
 
 __all__ = ["add_arguments", "run"]
 
@@ -88,18 +86,13 @@ def _quiet_dask() -> None:
 
 def _load(model: str, device: str) -> Served:
     from napari_sam3.inference.cache import EmbeddingCache
-    from napari_sam3.inference.models import EMBEDDED, detector_loader
+    from napari_sam3.inference.models import detector_loader
     from napari_sam3.inference.remote.tasks import Served
     from napari_sam3.inference.tracking.memories import memory_of
     from sam3.predictor import load_predictor
 
-    detector = detector_loader(model)
-
-    def detector_of(predictor: Predictor) -> Detector | None:
-        return None if model == EMBEDDED else detector(predictor)
-
     predictor = load_predictor(model, device)
-    return Served(predictor, detector_of, memory_of, EmbeddingCache(_CACHE_BYTES))
+    return Served(predictor, detector_loader(), memory_of, EmbeddingCache(_CACHE_BYTES))
 
 
 def _port(text: str) -> int:

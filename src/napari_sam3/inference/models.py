@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sam3.predictor import Predictor
 
 __all__ = ["EMBEDDED", "Loader", "ModelHandle", "describe_predictor", "detector_loader"]
-__all__ += ["load_predictor", "model_loader"]
+__all__ += ["load_predictor", "model_loader", "names_objects"]
 
 Loader = Callable[[], "Predictor"]
 EMBEDDED = "tiny"
@@ -77,26 +77,48 @@ def model_loader(
     return load
 
 
-def detector_loader(path: str | os.PathLike[str]) -> Callable[[Predictor], Detector | None]:
+def detector_loader() -> Callable[[Predictor], Detector | None]:
     """Return a function that loads, once, the concept detector of a predictor's own weights.
 
-    Parameters
-    ----------
-    path : path-like
-        Weights file that the predictor was loaded from; it is read when the detector is needed.
+    It returns None for weights without one; of an adapter, those of its base count.
     """
-    made: dict[str, Detector] = {}
+    made: dict[str, Detector | None] = {}
 
     def load(predictor: Predictor) -> Detector | None:
-        from sam3.concepts.detector import Detector
-        from sam3.weights.detector import load_detector_model
-
         if predictor.fingerprint not in made:
-            model = load_detector_model(path, resolution=predictor.config.resolution)
-            made[predictor.fingerprint] = Detector(model, predictor)
+            made[predictor.fingerprint] = _load_detector(predictor)
         return made[predictor.fingerprint]
 
     return load
+
+
+def _load_detector(predictor: Predictor) -> Detector | None:
+    from sam3.concepts.detector import Detector
+    from sam3.weights.detector import holds_detector, load_detector_model
+
+    if (there := elsewhere(predictor)) is not None:
+        return there.detector  # type: ignore[no-any-return]
+    path = predictor.weights
+    if path is None or not holds_detector(path):
+        return None
+    model = load_detector_model(path, resolution=predictor.config.resolution)
+    return Detector(model, predictor)
+
+
+def names_objects(path: str | os.PathLike[str]) -> bool:
+    """Tell whether weights, or the base of an adapter, find objects by name.
+
+    Raises
+    ------
+    sam3.errors.Sam3Error
+        If there is no such file.
+    """
+    if path == EMBEDDED:
+        return False
+    from sam3.adapters import find_base, is_adapter, read_adapter
+    from sam3.weights.detector import holds_detector
+
+    return holds_detector(find_base(read_adapter(path), path) if is_adapter(path) else path)
 
 
 def describe_predictor(model: Predictor | Loader) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from napari_sam3.inference.models import EMBEDDED, detector_loader
+from napari_sam3.inference.models import EMBEDDED, detector_loader, names_objects
 
 from .text.find import NONE_FOUND
 
@@ -69,14 +69,14 @@ class FindRun:
         self._finding.detector_of = None
         if self._model == EMBEDDED:
             return
-        name, load = self._model, detector_loader(self._model)
+        name, load = self._model, detector_loader()
 
         def offer(found: Any) -> None:
             if found is True and name == self._model and not self._closed:
                 self._finding.detector_of = load
                 self._panel.finding.offer_names(True)
 
-        self._runner.call(partial(_has_detector, name), offer)
+        self._runner.call(partial(names_objects, name), offer)
 
     def close(self) -> None:
         """End what runs."""
@@ -102,9 +102,3 @@ class FindRun:
         if finding.running == part.stop.isHidden():
             part.show_running(finding.running)
         part.show_candidates(len(finding.shown), len(finding.candidates), finding.threshold)
-
-
-def _has_detector(path: str) -> bool:
-    from sam3.weights.detector import holds_detector
-
-    return holds_detector(path)

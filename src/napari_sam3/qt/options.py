@@ -83,6 +83,7 @@ class Options:
         self._rendering: dict[str, Any] = {}
         self._contrast = ""
         self._waiting_since = self._shown_at = 0.0
+        self._closed = False
         self.device = settings.device
         self.show_device("")
         self.show_channels(())
@@ -100,6 +101,7 @@ class Options:
 
     def close(self) -> None:
         """Follow the Preferences and the session no longer."""
+        self._closed = True
         self._stop_watching()
         for signal, show in self._shown_options():
             signal.disconnect(show)
@@ -114,7 +116,9 @@ class Options:
         self._prompt_layers.clear()
 
     def show_device(self, text: str) -> None:
-        """Say where the model runs, and why there."""
+        """Say where the model runs, and why there; it may come after the window was closed."""
+        if self._closed:
+            return
         self._advanced.show_reason(text)
         self._advanced.offer("reason", bool(text))
 

@@ -15,9 +15,9 @@ from napari_sam3.core.objects import AcceptedObject
 from napari_sam3.inference.automatic.settings import AutomaticSettings
 from napari_sam3.inference.automatic.suppression import Found
 from napari_sam3.inference.cache import EmbeddingCache
-from napari_sam3.inference.similar.examples import Concept, Example
+from napari_sam3.inference.similar.examples import Concept, Example, checked_text
 from napari_sam3.labels.targets import LabelTarget
-from sam3.errors import PromptError, Sam3Error
+from sam3.errors import Sam3Error
 
 from .candidates import CandidateObject, CandidatePlane, Candidates
 from .describing import Maker
@@ -165,7 +165,7 @@ class Finding:
         if any(one.wanted for one in chosen) and concept is None:
             known = None  # examples on this plane are preferred
         if text is not None:
-            text = _checked_text(text)
+            text = checked_text(text)
         if known is None and text is None and not any(one.wanted for one in chosen):
             raise NothingThereError(
                 "no example to search by. Expected an accepted object, a mask or a box. Click on "
@@ -284,12 +284,3 @@ def _pixels(labels: LabelTarget, accepted: _HasBox) -> PlaneMask:
 def _is_labelled(candidate: Found, labels: LabelTarget) -> bool:
     there = np.count_nonzero(labels.read(candidate.mask.region)[candidate.mask.crop])
     return bool(there > _LABELLED * candidate.mask.area)
-
-
-def _checked_text(text: str) -> str:
-    if not text.strip():
-        raise PromptError(
-            f"the name is blank: {text!r}. Expected a short noun phrase such as 'nucleus'. Type "
-            "one."
-        )
-    return text.strip()

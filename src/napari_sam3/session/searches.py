@@ -101,7 +101,7 @@ class Search:
     ) -> None:
         # Imported late, since these import scipy.
         from napari_sam3.inference.automatic.find import find_objects
-        from napari_sam3.inference.similar.search import find_similar
+        from napari_sam3.inference.similar.search import NO_TEXT, find_similar
 
         image = self.plane.image
         if self.settings is not None:
@@ -109,10 +109,7 @@ class Search:
             return
         detector = detector_of(predictor) if detector_of is not None else None
         if self.text is not None and detector is None:
-            raise UnsupportedError(
-                "the weights have no text encoder to find objects by name. Expected the released "
-                "SAM 3. Choose it under Model, or use 'Find similar' with an example."
-            )
+            raise UnsupportedError(NO_TEXT)
         learnt = learn_concept(self.examples, image, predictor, cache, self, detector)
         if learnt is None:
             return

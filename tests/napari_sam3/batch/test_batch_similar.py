@@ -13,9 +13,17 @@ import zarr
 
 from napari_sam3.batch import BatchControl, Similar, concept_of_labels, segment
 from napari_sam3.cli.main import main
+from napari_sam3.core.planes import PlaneIndex
 from napari_sam3.images.lazy import LazyImage
+from napari_sam3.inference.automatic.settings import AutomaticSettings
+from napari_sam3.inference.automatic.suppression import paint_order
+from napari_sam3.inference.cache import EmbeddingCache
+from napari_sam3.inference.models import detector_loader
+from napari_sam3.inference.similar.examples import Concept
+from napari_sam3.inference.similar.search import find_similar
 from sam3 import Predictor, load_predictor
-from sam3.errors import PromptError
+from sam3.errors import PromptError, UnsupportedError
+from tests.sam3.tiny_detector import save_tiny_detector
 
 LARGE = [(25, 25), (25, 90), (90, 25), (90, 90)]
 SMALL = [(57, 30), (57, 85), (25, 57)]
@@ -76,6 +84,56 @@ def test_the_command_finds_similar_and_goes_on_from_there(
     assert "2 of 2 units already done" in capsys.readouterr().out
     assert main(command) != 0
     assert "--examples" in capsys.readouterr().err
+
+
+def test_names_and_examples_go_to_the_detector_of_the_weights(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = tmp_path / "detector.safetensors"
+    save_tiny_detector(weights)
+    predictor = load_predictor(weights, "cpu")
+    detector = detector_loader()(predictor)
+    assert detector is not None
+    image, labels = stack()
+    tifffile.imwrite(tmp_path / "stack.tif", image)
+    tifffile.imwrite(tmp_path / "some.tif", labels)
+    opened, control = LazyImage.of(image), BatchControl()
+    learnt = concept_of_labels(opened, labels, predictor, control, detector=detector)
+    assert learnt is not None
+    assert learnt.tokens, "the detector encodes the examples, too"
+    named = Concept(text="bright disc")
+    both = Concept.joined([learnt, named])
+    expected = {}
+    for name, concept in (("named", named), ("learnt", learnt), ("both", both)):
+        plane = opened.rendered(PlaneIndex((1, 2), (1,)))
+        found = find_similar(
+            plane, predictor, EmbeddingCache(), control, concept, detector=detector
+        )
+        assert found
+        expected[name] = [one for one in found if one.score >= 0.2]
+    command = ["batch", str(tmp_path / "stack.tif"), "--mode", "similar", "--min-score", "0.2"]
+    command += ["--model", str(weights), "--device", "cpu"]
+    some, text = ["--examples", str(tmp_path / "some.tif")], ["--text", " bright disc "]
+    for name, asked in (("named", text), ("learnt", some), ("both", [*some, *text])):
+        out = tmp_path / f"{name}.zarr"
+        assert main([*command, "-o", str(out), *asked]) == 0
+        written: Any = zarr.open_group(str(out), mode="r")["0"]
+        drawn = np.zeros(image.shape[1:], np.int32)
+        painted = paint_order(tuple(expected[name]), AutomaticSettings())
+        for number, one in enumerate(painted, start=1):
+            here = drawn[one.mask.region]
+            here[one.mask.crop & (here == 0)] = number
+        np.testing.assert_array_equal(np.asarray(written[1]) > 0, drawn > 0)
+    capsys.readouterr()
+    for asked, message in (
+        (["--text", " ", "--model", str(weights)], "the name is blank"),
+        (["--text", "disc", "--model", "tiny"], "no text encoder"),
+    ):
+        assert main([*command, "-o", str(tmp_path / "no.zarr"), *asked]) == 2
+        assert message in capsys.readouterr().err
+    assert not (tmp_path / "no.zarr").exists()
+    with pytest.raises(UnsupportedError, match="no text encoder"):
+        list(segment(image, Similar(concept=named), "tiny"))
 
 
 def test_examples_that_do_not_fit_are_refused(embedded: Predictor) -> None:

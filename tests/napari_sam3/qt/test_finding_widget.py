@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,19 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
 from napari_sam3.core.masks import PlaneMask
+from napari_sam3.core.planes import plane_from_array
+from napari_sam3.images.plane_image import ArrayPlane
 from napari_sam3.inference.automatic.seeds import Seed
 from napari_sam3.inference.automatic.suppression import Found
+from napari_sam3.inference.cache import EmbeddingCache
+from napari_sam3.inference.models import detector_loader
+from napari_sam3.inference.similar.examples import Concept
+from napari_sam3.inference.similar.search import find_similar
 from napari_sam3.layers.candidates import CANDIDATES_NAME
 from napari_sam3.session.candidates import CandidatePlane
 from sam3 import load_predictor
 from tests.napari_sam3.conftest import Desk, OpenDesk
+from tests.sam3.tiny_detector import save_tiny_detector
 
 PLACES = [(25, 25), (25, 75), (75, 25), (75, 75)]
 
@@ -26,6 +34,15 @@ PLACES = [(25, 25), (25, 75), (75, 25), (75, 75)]
 @pytest.fixture(scope="module")
 def embedded() -> Any:
     return load_predictor("tiny", device="cpu")
+
+
+class Undisturbed:
+    """A `Control` that never cancels."""
+
+    cancelled = abandoned = False
+
+    def report(self, stage: str, fraction: float | None = None) -> None:
+        """Ignore progress."""
 
 
 def picture() -> npt.NDArray[np.uint8]:
@@ -147,3 +164,77 @@ def test_the_slider_redraws_500_candidates_within_50_ms(open_desk: OpenDesk) -> 
         assert np.count_nonzero(layer.data) == 400 * expected
     # Time of this process, whatever else the machine does; single ones may be slow.
     assert min(times) < 0.05, times
+
+
+def test_names_are_found_where_the_weights_have_a_text_encoder(
+    open_desk: OpenDesk, tmp_path: Path
+) -> None:
+    weights = tmp_path / "detector.safetensors"
+    save_tiny_detector(weights)
+    desk = open_desk(picture(), model=None)
+    panel, finding = desk.widget.panel.finding, desk.session.finding
+    assert not panel.name.isVisible()
+    desk.widget.set_model(weights)
+    desk.hand.wait_until(panel.name.isVisible, "the field for a name")
+    QTest.keyClicks(panel.name, "  ")
+    QTest.keyClick(panel.name, Qt.Key.Key_Return)
+    QApplication.processEvents()
+    assert "blank" in desk.status
+    panel.name.clear()
+    QTest.keyClicks(panel.name, "bright disc")
+    counts: list[int] = []
+    finding.ended.connect(counts.append)
+    QTest.keyClick(panel.name, Qt.Key.Key_Return)
+    desk.hand.wait_until(lambda: bool(counts), "the search", 120)
+    predictor = desk.session.predictor
+    detector = detector_loader()(predictor)
+    expected = find_similar(
+        ArrayPlane(plane_from_array(picture())),
+        *(predictor, EmbeddingCache(), Undisturbed()),
+        Concept(text="bright disc"),
+        detector=detector,
+    )
+    assert expected
+    assert len(finding.candidates) == len(expected)
+    for one, other in zip(finding.candidates, expected, strict=True):
+        assert one.mask.bbox == other.mask.bbox
+        assert one.score == pytest.approx(other.score, abs=1e-4)
+
+    # Cancelled in the middle, candidates stay as they were.
+    before = finding.candidates
+    QTest.keyClick(panel.name, Qt.Key.Key_Return)
+    assert finding.running
+    push(panel.stop)
+    assert not finding.running
+    assert desk.widget.wait(60)
+    QApplication.processEvents()
+    assert finding.candidates == before
+    assert len(counts) == 1
+    desk.widget.set_model("tiny")
+    assert not panel.name.isVisible()
+
+
+def test_ten_thousand_candidates_are_shown_and_accepted(open_desk: OpenDesk) -> None:
+    desk = open_desk(np.zeros((1000, 1000), np.uint8))
+    finding, panel = desk.session.finding, desk.widget.panel.finding
+    desk.widget.binding.sync.renew_plane()
+    predictor = desk.session.model()
+    mask = np.ones((6, 6), bool)
+    found = tuple(
+        Found(PlaneMask(10 * (n // 100), 10 * (n % 100), mask), 1 - n / 2e4, 1.0, Seed(0.0, 0.0))
+        for n in range(10_000)
+    )
+    finding._predictor, finding._plane = predictor, finding._need_plane()
+    finding._put(found, 0.0)
+    QApplication.processEvents()
+    assert np.count_nonzero(candidates_layer(desk).data) == 36 * 10_000
+    panel.slider.setValue(75)
+    desk.hand.wait_until(lambda: len(finding.shown) == 5001, "the threshold")
+    assert np.count_nonzero(candidates_layer(desk).data) == 36 * 5001
+    panel.slider.setValue(0)
+    desk.hand.wait_until(lambda: len(finding.shown) == 10_000, "the threshold")
+    push(panel.accept)
+    labels = np.asarray(desk.widget.binding.labels.data)
+    assert len(np.unique(labels)) == 10_001
+    desk.press("undo")
+    assert not np.asarray(desk.widget.binding.labels.data).any()

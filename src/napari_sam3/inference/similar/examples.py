@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from sam3.concepts.detector import Detector
     from sam3.predictor import Predictor
 
-__all__ = ["Concept", "Example", "learn_concept"]
+__all__ = ["Concept", "Example", "checked_text", "learn_concept"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,6 +138,22 @@ class Concept:
         """Smallest and largest radius in px of discs with the areas of the positive examples."""
         radii = [float(np.sqrt(one.area / np.pi)) for one in self.wanted]
         return min(radii), max(radii)
+
+
+def checked_text(text: str) -> str:
+    """Return a name to search by, without blanks around it.
+
+    Raises
+    ------
+    sam3.errors.PromptError
+        If it is blank.
+    """
+    if not text.strip():
+        raise PromptError(
+            f"the name is blank: {text!r}. Expected a short noun phrase such as 'nucleus'. Type "
+            "one."
+        )
+    return text.strip()
 
 
 @where_the_model_is

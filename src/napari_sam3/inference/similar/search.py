@@ -14,7 +14,7 @@ from napari_sam3.inference.automatic.settings import AutomaticSettings
 from napari_sam3.inference.automatic.suppression import Found, suppress
 from napari_sam3.inference.cache import Control, EmbeddingCache
 from napari_sam3.inference.elsewhere import where_the_model_is
-from sam3.errors import PromptError
+from sam3.errors import PromptError, UnsupportedError
 
 from .appearance import describe
 from .by_detector import find_by_detector
@@ -25,8 +25,20 @@ if TYPE_CHECKING:
     from sam3.concepts.detector import Detector
     from sam3.predictor import Predictor
 
-__all__ = ["DEFAULT_THRESHOLD", "LEAST_SCORE", "find_similar", "search_settings", "shown"]
+__all__ = [
+    "DEFAULT_THRESHOLD",
+    "LEAST_SCORE",
+    "NO_TEXT",
+    "find_similar",
+    "search_settings",
+    "shown",
+]
 
+#: Error for a name where the weights cannot find by it.
+NO_TEXT = (
+    "the weights have no text encoder to find objects by name. Expected the released SAM 3. Choose "
+    "it as the model, or find similar objects by examples."
+)
 #: Initial threshold of the scores of candidates.
 DEFAULT_THRESHOLD = 0.5
 #: Candidates with lower scores are dropped.
@@ -74,10 +86,14 @@ def find_similar(
     ------
     sam3.errors.PromptError
         If the concept has neither a positive example nor, for the detector, a text.
+    sam3.errors.UnsupportedError
+        If it has a text, and there is no detector.
     """
     region = region or (slice(0, plane.shape[0]), slice(0, plane.shape[1]))
     if detector is not None and (concept.tokens or concept.text is not None):
         return find_by_detector(plane, detector, cache, control, concept, region, LEAST_SCORE)
+    if concept.text is not None and detector is None:
+        raise UnsupportedError(NO_TEXT)
     if not concept.wanted:
         raise PromptError(
             "there is no positive example. Expected at least one object; accept an "
