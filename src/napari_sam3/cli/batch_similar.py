@@ -30,7 +30,7 @@ def add_examples(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--text",
         metavar="NAME",
-        help="a short noun phrase such as 'nucleus', in place of or beside the examples, for "
+        help="a short noun phrase such as 'nucleus', instead of the examples or in addition, for "
         "weights with a text encoder",
     )
     command.add_argument(

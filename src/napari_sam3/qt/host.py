@@ -11,8 +11,10 @@ if TYPE_CHECKING:
     from napari_sam3.layers.binding import Binding
     from napari_sam3.session.session import LabelingSession
 
+    from .model_menu import ModelMenu
     from .options import Options
     from .panel import Panel
+    from .workers import ThreadRunner
 
 __all__ = ["Host"]
 
@@ -25,6 +27,8 @@ class Host(Protocol):
     binding: Binding | None
     panel: Panel
     options: Options
+    models: ModelMenu
+    runner: ThreadRunner
 
     def set_image(self, image: Any, labels: Any = None, align: bool = False) -> bool:
         """Work on an image, and write into labels."""

@@ -84,6 +84,12 @@ class ModelMenu(QObject):
             self._panel.model.setItemData(index, path, Qt.ItemDataRole.ToolTipRole)
         return self.current
 
+    def offer(self, path: str | os.PathLike[str]) -> None:
+        """Add a weights file or an adapter to the menu, without choosing it."""
+        self._files = remember(self._files, os.path.abspath(path))
+        write_setting("weights_files", self._files)
+        self.show_model(self.current)
+
     def close(self) -> None:
         """End a download."""
         if self.job is not None:

@@ -30,6 +30,7 @@ from .files_panel import FilesPanel
 from .find_panel import FindPanel
 from .focus import KeysPass
 from .fold import Fold
+from .learn_panel import LearnPanel
 from .propagate_panel import PropagatePanel
 from .series_panel import SeriesPanel
 from .text import panel as panel_text
@@ -80,6 +81,8 @@ class Panel(QScrollArea):
         Objects followed to other planes.
     batch : BatchPanel
         The fold of batches, and their progress.
+    learning : LearnPanel
+        The fold that learns from labels.
     advanced : Advanced
         The fold of what is seldom needed.
     mode_chosen : Signal
@@ -126,7 +129,7 @@ class Panel(QScrollArea):
         self.finding, self.propagation = FindPanel(), PropagatePanel()
         self.series = SeriesPanel(self)
         self.files = FilesPanel(self.series.previous, self.series.next)
-        self.batch, self.advanced = BatchPanel(), Advanced()
+        self.batch, self.learning, self.advanced = BatchPanel(), LearnPanel(), Advanced()
         self.modes = self.advanced.modes
         self._name_controls()
         inner = QWidget()
@@ -321,8 +324,8 @@ class Panel(QScrollArea):
         stack.addLayout(_grid(*self.buttons.values()))
         stack.addSpacing(GAP)
         stack.addWidget(self.files)
-        folds = self.help, self.series.fold, self.propagation.fold, self.batch, self.advanced
-        for fold in folds:
+        folds = self.help, self.series.fold, self.propagation.fold, self.batch
+        for fold in (*folds, self.learning, self.advanced):
             stack.addWidget(fold)
         stack.addStretch(1)
 

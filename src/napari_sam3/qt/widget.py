@@ -25,6 +25,7 @@ from .docking import OwnColumn
 from .feature_store import Storing
 from .files_run import FilesRun
 from .find_run import FindRun
+from .learn_run import LearnRun
 from .model_menu import ModelMenu
 from .notices import Notices, tell_error
 from .options import Options
@@ -67,9 +68,8 @@ class SegmentWidget(QWidget):
         The session's connection to the image chosen; None without one.
     panel, options, models : Panel, Options, ModelMenu
         The controls, and the advanced ones, wired; the choice of a model.
-    storing, batch, finding, propagating, series, sessions
-        Encoded images on disk; many planes in one go; searches; objects on other planes; image
-        after image; saved sessions.
+    storing, batch, finding, propagating, series, sessions, learning
+        Encoded images; batches; searches; other planes; series; saved sessions; adapters.
     """
 
     # From the thread that loads a model.
@@ -92,7 +92,7 @@ class SegmentWidget(QWidget):
         ours = self.panel, self.session, lambda: self.binding
         working = self.runner, self.report
         self.batch, self.finding = BatchRun(*ours, *working), FindRun(*ours, *working)
-        self.propagating = PropagateRun(*ours, self.report)
+        self.propagating, self.learning = PropagateRun(*ours, self.report), LearnRun(self)
         self.series, self.sessions = SeriesRun(self), SessionMenu(self)
         self.safety.restores_unasked = self.series.restores
         self.files = FilesRun(*ours[::2], *working, napari_viewer, self.set_image)
@@ -187,7 +187,7 @@ class SegmentWidget(QWidget):
         for emitter in (events.inserted, events.removed, events.renamed):
             emitter.disconnect(self._on_layers)
         parts = self.models, self.options, self.storing, self.batch, self.finding
-        for part in (*parts, self.propagating, self.files):
+        for part in (*parts, self.propagating, self.files, self.learning):
             part.close()
         _release(self.session, self.runner)
 

@@ -17,6 +17,7 @@ import math
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
+from torch.optim.adamw import adamw
 
 from sam3.adapters import Adapter
 from sam3.model.block import GridAttention, Mlp
@@ -29,6 +30,7 @@ __all__ = ["Student"]
 _CORRECTIONS = (0, 1, 0, 3, 0, 2)
 _WARMUP = 10
 _LAST_RATE = 0.05  # of the highest, at the end
+_WEIGHT_DECAY = 0.01
 _AVERAGE = 0.98  # decay of the moving average, which is what is measured and kept
 
 
@@ -45,6 +47,41 @@ class _LowRank(nn.Module):
     def forward(self, weight: Tensor) -> Tensor:
         """Return the changed weight."""
         return weight + self.up @ self.down
+
+
+class _AdamW:
+    """AdamW of one learning rate.
+
+    Constructing `torch.optim.AdamW` imports triton, whose LLVM crashes a process that draws with
+    Mesa; the function behind it does not.
+    """
+
+    def __init__(self, parameters: list[nn.Parameter], rate: float) -> None:
+        self._parameters, self._rate = parameters, rate
+        self._mean, self._square = ([torch.zeros_like(p) for p in parameters] for _ in range(2))
+        self._steps = [torch.zeros(()) for _ in parameters]
+
+    @torch.no_grad()
+    def step(self, factor: float) -> None:
+        """Take a step at a fraction of the learning rate; parameters without gradient stay."""
+        moved = [i for i, parameter in enumerate(self._parameters) if parameter.grad is not None]
+        gradients = (self._parameters[i].grad for i in moved)
+        adamw(
+            [self._parameters[i] for i in moved],
+            [gradient for gradient in gradients if gradient is not None],
+            [self._mean[i] for i in moved],
+            [self._square[i] for i in moved],
+            [],
+            [self._steps[i] for i in moved],
+            foreach=True,
+            amsgrad=False,
+            beta1=0.9,
+            beta2=0.999,
+            lr=self._rate * factor,
+            weight_decay=_WEIGHT_DECAY,
+            eps=1e-8,
+            maximize=False,
+        )
 
 
 class Student:
@@ -83,25 +120,24 @@ class Student:
         thin = [p for change in self._low_rank.values() for p in change.parameters()]
         self._parameters = [*thin, *whole]
         self._average = [parameter.detach().clone() for parameter in self._parameters]
-        groups = [{"params": thin, "lr": rate}, {"params": whole, "lr": rate / 5}]
-        self._optimiser = torch.optim.AdamW(groups, weight_decay=0.01)
-        self._rates = [group["lr"] for group in self._optimiser.param_groups]
+        self._optimisers = [_AdamW(thin, rate), _AdamW(whole, rate / 5)]
         self._generator = torch.Generator(self._device).manual_seed(seed)
         self._half = _has_fast_bfloat16(self._device)
 
     def step(self, batch: Batch, number: int, share: float) -> None:
         """Train on a batch, at a rate that falls with the share of the time that has passed."""
         fall = _LAST_RATE + (1 - _LAST_RATE) * (1 + math.cos(math.pi * min(1.0, share))) / 2
-        for group, rate in zip(self._optimiser.param_groups, self._rates, strict=True):
-            group["lr"] = rate * min(1.0, (number + 1) / _WARMUP) * fall
+        factor = min(1.0, (number + 1) / _WARMUP) * fall
         corrections = _CORRECTIONS[number % len(_CORRECTIONS)]
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._half):
             loss, _ = self._network(batch, self._generator, corrections=corrections)
-        self._optimiser.zero_grad()
+        for parameter in self._parameters:
+            parameter.grad = None
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self._parameters, 1.0)
         if torch.isfinite(norm):
-            self._optimiser.step()
+            for optimiser in self._optimisers:
+                optimiser.step(factor)
         decay = min(_AVERAGE, (number + 1) / (number + 10))
         with torch.no_grad():
             torch._foreach_lerp_(self._average, [*map(Tensor.detach, self._parameters)], 1 - decay)

@@ -58,6 +58,13 @@ def push(button: Any) -> None:
     QApplication.processEvents()
 
 
+def enter(field: Any, text: str) -> None:
+    field.clear()
+    QTest.keyClicks(field, text)  # type: ignore[call-arg, arg-type]
+    QTest.keyClick(field, Qt.Key.Key_Return)  # type: ignore[call-overload]
+    QApplication.processEvents()
+
+
 def candidates_layer(desk: Desk) -> Any:
     return next((one for one in desk.viewer.layers if one.name == CANDIDATES_NAME), None)
 
@@ -176,15 +183,11 @@ def test_names_are_found_where_the_weights_have_a_text_encoder(
     assert not panel.name.isVisible()
     desk.widget.set_model(weights)
     desk.hand.wait_until(panel.name.isVisible, "the field for a name")
-    QTest.keyClicks(panel.name, "  ")
-    QTest.keyClick(panel.name, Qt.Key.Key_Return)
-    QApplication.processEvents()
+    enter(panel.name, "  ")
     assert "blank" in desk.status
-    panel.name.clear()
-    QTest.keyClicks(panel.name, "bright disc")
     counts: list[int] = []
     finding.ended.connect(counts.append)
-    QTest.keyClick(panel.name, Qt.Key.Key_Return)
+    enter(panel.name, "bright disc")
     desk.hand.wait_until(lambda: bool(counts), "the search", 120)
     predictor = desk.session.predictor
     detector = detector_loader()(predictor)
@@ -202,7 +205,7 @@ def test_names_are_found_where_the_weights_have_a_text_encoder(
 
     # Cancelled in the middle, candidates stay as they were.
     before = finding.candidates
-    QTest.keyClick(panel.name, Qt.Key.Key_Return)
+    enter(panel.name, "bright disc")
     assert finding.running
     push(panel.stop)
     assert not finding.running
