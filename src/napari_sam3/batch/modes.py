@@ -115,7 +115,7 @@ class Propagate:
         if not -leading <= self.axis < leading:
             raise PromptError(
                 f"objects cannot be propagated along axis {self.axis} of an image with {leading} "
-                "axes before rows and columns; choose one of these"
+                "axes before rows and columns. Choose one of these."
             )
         axis = self.axis % leading
         stacks: dict[Position, list[Position]] = {}

@@ -171,8 +171,8 @@ class BatchFolder:
                 self.resumed = True
             elif self.output.exists() and not overwrite:
                 raise BatchError(
-                    f"{str(self.output)!r} exists already, and was not made by a batch; choose "
-                    "another output or overwrite it (--overwrite)"
+                    f"{str(self.output)!r} exists already, and was not made by a batch. Choose "
+                    "another output or overwrite it (--overwrite)."
                 )
             else:
                 self.path.mkdir(parents=True, exist_ok=True)
@@ -180,8 +180,8 @@ class BatchFolder:
                 self._write_manifest(question)
         except OSError as error:
             raise BatchError(
-                f"{str(self.path)!r} cannot be written ({error.strerror or error}); free some "
-                "space or choose another output"
+                f"{str(self.path)!r} cannot be written: {error.strerror or error}. Free some "
+                "space or choose another output."
             ) from error
         if not self.resumed or not self.output.exists():
             self.records.clear("painted")
@@ -203,8 +203,8 @@ class BatchFolder:
         if not held:
             os.close(descriptor)
             raise BatchError(
-                f"{str(self.output)!r} is being written by another process; wait for it to end, "
-                "or choose another output"
+                f"{str(self.output)!r} is being written by another process. Wait for it to end, "
+                "or choose another output."
             )
         self._lock = descriptor
 
@@ -226,13 +226,13 @@ class BatchFolder:
             stored["mode"] = present_mode(stored["mode"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise BatchError(
-                f"{str(self.manifest)!r} is damaged, so that the batch cannot be resumed; "
-                "choose another output or overwrite it (--overwrite)"
+                f"{str(self.manifest)!r} is damaged, so that the batch cannot be resumed. "
+                "Choose another output or overwrite it (--overwrite)."
             ) from error
         if content.get("format") != FORMAT or version != VERSION:
             raise BatchError(
                 f"{str(self.manifest)!r} was made by another version (version {version!r}, this "
-                f"is {VERSION}); choose another output or overwrite it (--overwrite)"
+                f"is {VERSION}). Choose another output or overwrite it (--overwrite)."
             )
         # Converted to JSON and back, since tuples become lists.
         requested = json.loads(json.dumps(question))
@@ -241,8 +241,8 @@ class BatchFolder:
         if different:
             differences = _differences(different, stored, requested)
             raise BatchError(
-                f"{str(self.output)!r} was started with {differences}; "
-                "give the same options to resume, change the output or overwrite it (--overwrite)"
+                f"{str(self.output)!r} was started with {differences}. "
+                "Give the same options to resume, change the output or overwrite it (--overwrite)."
             )
 
 

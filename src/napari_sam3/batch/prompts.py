@@ -68,14 +68,14 @@ class BatchPrompts:
             for number, prompts in objects.items():
                 if not 1 <= number <= MAX_ID:
                     raise PromptError(
-                        f"object {number} on {_plane(position)} cannot be a label; expected a "
+                        f"object {number} on {_plane(position)} cannot be a label. Expected a "
                         f"whole number from 1 to {MAX_ID}"
                     )
                 if not prompts.has_target:
                     raise PromptError(
                         f"object {number} on {_plane(position)} has background clicks only "
-                        f"({len(prompts.points)}); add a foreground click or a box that says "
-                        "where it is"
+                        f"({len(prompts.points)}). Add a foreground click or a box that says "
+                        "where it is."
                     )
         ordered = {
             position: dict(sorted(objects.items()))
@@ -107,16 +107,16 @@ class BatchPrompts:
                 number = next(free)
             if number is None:
                 raise PromptError(
-                    f"{row.place}: a background click comes before any object of its plane; put "
-                    "it after the foreground click or box it belongs to, or give it an object"
+                    f"{row.place}: a background click comes before any object of its plane. Put "
+                    "it after the foreground click or box it belongs to, or give it an object."
                 )
             last[row.position] = number
             objects = planes.setdefault(row.position, {})
             before = objects.get(number, PromptSet())
             if before.box is not None and row.prompts.box is not None:
                 raise PromptError(
-                    f"{row.place}: object {number} has a second box on {_plane(row.position)}; "
-                    "give it one"
+                    f"{row.place}: object {number} has a second box on {_plane(row.position)}. "
+                    "Give it one."
                 )
             objects[number] = before.joined(row.prompts)
         return cls(planes)
@@ -170,7 +170,7 @@ class BatchPrompts:
                 ranges = ", ".join(f"0 to {length - 1}" for length in leading)
                 raise PromptError(
                     f"there are prompts on {_plane(position)}, which the image of shape "
-                    f"{tuple(shape)} does not have; expected {ranges or 'no plane number'}"
+                    f"{tuple(shape)} does not have. Expected {ranges or 'no plane number'}"
                 )
             for number, prompts in objects.items():
                 try:
@@ -227,7 +227,9 @@ def prompts_from_layers(
     clicks = _positions([] if points is None else points, ndim, "points")
     labels = ["foreground"] * len(clicks) if polarity is None else list(polarity)
     if len(labels) != len(clicks):
-        raise PromptError(f"{len(clicks)} points came with {len(labels)} polarities; give one each")
+        raise PromptError(
+            f"{len(clicks)} points came with {len(labels)} polarities. Give one each."
+        )
     for i, (at, label) in enumerate(zip(clicks, labels, strict=True)):
         click = PromptSet(((float(at[-1]), float(at[-2])),), (parse_polarity(label),))
         rows.append(PromptEntry(_nearest(at), click, _id_of(point_objects, i), f"point {i}"))
@@ -240,7 +242,7 @@ def _positions(values: npt.ArrayLike, ndim: int, name: str) -> npt.NDArray[np.fl
         return np.zeros((0, ndim))
     if array.ndim != 2 or array.shape[1] != ndim or not np.isfinite(array).all():
         raise PromptError(
-            f"{name} of shape {array.shape} are not positions in an image of {ndim} axes; expected "
+            f"{name} of shape {array.shape} are not positions in an image of {ndim} axes. Expected "
             f"finite numbers, N x {ndim}"
         )
     return array.round(DECIMALS)

@@ -34,24 +34,26 @@ def check_dask(address: str, image: ImageSource, model: ModelHandle, output: Any
         import distributed  # noqa: F401
     except ImportError as error:
         raise BatchError(
-            "dask.distributed is not installed, which --dask needs; install it with "
+            "dask.distributed is not installed, which --dask needs. Install it with "
             'pip install "napari-sam3[dask]"'
         ) from error
     if address.startswith("local:"):
         count = address.removeprefix("local:")
         if not count.isdecimal() or int(count) < 1:
-            raise BatchError(f"{address!r} is not a number of processes; expected e.g. local:4")
+            raise BatchError(f"{address!r} is not a number of processes. Expected e.g. local:4.")
     elif "://" not in address:
         raise BatchError(
-            f"{address!r} is not a Dask scheduler; expected local:N for N processes on this host "
-            "or an address such as tcp://host:8786"
+            f"{address!r} is not a Dask scheduler. Expected local:N for N processes on this host "
+            "or an address such as tcp://host:8786."
         )
     if image.path is None:
-        raise BatchError("other processes open the image themselves; give its path, not an array")
+        raise BatchError("other processes open the image themselves. Give its path, not an array.")
     if not model.is_portable:
-        raise BatchError("other processes load the model themselves; give its name or weights file")
+        raise BatchError(
+            "other processes load the model themselves. Give its name or weights file."
+        )
     if output is None:
-        raise BatchError("other processes write what they find; give an output that all can reach")
+        raise BatchError("other processes write what they find. Give an output that all can reach.")
 
 
 @contextmanager
@@ -80,8 +82,8 @@ def connect(address: str) -> Iterator[Any]:
             stack.enter_context(client)
         except (OSError, TimeoutError) as error:
             raise BatchError(
-                f"no Dask scheduler at {address!r} ({error}); check the address, or use "
-                "local:N for N processes on this machine"
+                f"no Dask scheduler at {address!r} ({error}). Check the address, or use "
+                "local:N for N processes on this machine."
             ) from error
         yield client
 

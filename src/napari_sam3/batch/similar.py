@@ -67,7 +67,7 @@ def concept_of_labels(
     if tuple(labels.shape) != image.shape or np.dtype(labels.dtype).kind not in "ui":
         raise PromptError(
             f"the example labels have shape {tuple(labels.shape)} and type {labels.dtype}. "
-            f"Expected integers of shape {image.shape}; choose labels made for this image."
+            f"Expected integers of shape {image.shape}. Choose labels made for this image."
         )
     objects = [
         (position, mask)

@@ -36,8 +36,8 @@ def read_objects(output: str | os.PathLike[str]) -> Iterator[ObjectRow]:
     folder = folder_beside(output)
     if not (folder / "manifest.json").exists():
         raise BatchError(
-            f"no records in {str(folder)!r}; expected the output of a batch with its folder of "
-            "records"
+            f"no records in {str(folder)!r}. Expected the output of a batch with its folder of "
+            "records."
         )
     records = Records(folder)
     positions = sorted(map(position_of, records.names("painted")))

@@ -188,7 +188,7 @@ class UnitRunner:
         for _, name in self.tiles(position):
             found = self.records.found(name)
             if found is None:
-                raise BatchError(f"the tile {name} is missing; run the same command again")
+                raise BatchError(f"the tile {name} is missing. Run the same command again.")
             parts.append(found)
         found_once = merge_found(parts, mode.settings)
         if isinstance(mode, Similar):
@@ -218,8 +218,8 @@ class UnitRunner:
             extents = paint_plane(objects, self.shape, chunk, write)
         except OSError as error:
             raise BatchError(
-                f"{str(self.job.output)!r} cannot be written ({error.strerror or error}); free "
-                "some space, then run the same command again to resume"
+                f"{str(self.job.output)!r} cannot be written: {error.strerror or error}. Free "
+                "some space, then run the same command again to resume."
             ) from error
         self.records.put_painted(name, Painted.of(objects, extents, made_from))
         return True

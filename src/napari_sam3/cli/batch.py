@@ -317,7 +317,7 @@ def _positions(image: LazyImage, ranges: list[range] | None) -> Any:
     if len(ranges) != len(leading):
         raise ImageError(
             f"--planes gives {len(ranges)} range(s), but the image of shape {image.shape} has "
-            f"{len(leading)} axes before rows and columns; give one for each"
+            f"{len(leading)} axes before rows and columns. Give one for each."
         )
     return itertools.product(*ranges)
 

@@ -102,7 +102,7 @@ def contrast_limits(text: str) -> tuple[float, float]:
         low = high = 0.0
     if not low < high:
         raise argparse.ArgumentTypeError(
-            f"{text!r} cannot be read; expected two increasing numbers such as 100,4000"
+            f"{text!r} cannot be read. Expected two increasing numbers such as 100,4000."
         )
     return low, high
 

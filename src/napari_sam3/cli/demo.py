@@ -201,7 +201,7 @@ class Person:
         if self._failures:
             raise self._failures[0]
         if self._session.prediction is None:
-            raise DemoError(f"the viewer received no prompt from {take}; is the canvas covered?")
+            raise DemoError(f"the viewer received no prompt from {take}. Is the canvas covered?")
 
     def label(self, take: Take) -> None:
         """Prompt an object and accept its mask."""

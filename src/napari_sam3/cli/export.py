@@ -155,7 +155,7 @@ def _options(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.table and keeps and keeps.classes == keeps.table == "no":
         raise ExportError(
             f"the format {name} holds no properties of objects: --table {str(arguments.table)!r}. "
-            "Expected a format such as ome-zarr, coco or csv. Choose one, or leave the table out"
+            "Expected a format such as ome-zarr, coco or csv. Choose one, or leave the table out."
         )
     options: dict[str, Any] = {}
     for option, (value, spelled) in given.items():
@@ -163,7 +163,7 @@ def _options(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
             continue
         if option not in ALL_FORMATS[name].options:
             fitting = ", ".join(one.name for one in ALL_FORMATS.values() if option in one.options)
-            raise ExportError(f"{spelled} is for the format {fitting}, not {name}; leave it out")
+            raise ExportError(f"{spelled} is for the format {fitting}, not {name}. Leave it out.")
         options[option] = value
     image_name = arguments.image_name or (arguments.image.name if arguments.image else None)
     if image_name and "image_name" in ALL_FORMATS[name].options:

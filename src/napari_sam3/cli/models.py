@@ -146,7 +146,7 @@ def _sha256(path: Path) -> str:
                 counter.show(done, total)
     except OSError as error:
         raise CheckpointError(
-            f"{str(path)!r} cannot be read ({error.strerror or error}); check the disk"
+            f"{str(path)!r} cannot be read: {error.strerror or error}. Check the disk."
         ) from error
     finally:
         counter.end()

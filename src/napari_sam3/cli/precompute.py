@@ -189,5 +189,5 @@ def _integers(text: str, count: int | None, expected: str) -> tuple[int, ...]:
     except ValueError:
         numbers = ()
     if not numbers or count not in (None, len(numbers)):
-        raise argparse.ArgumentTypeError(f"{text!r} cannot be read; expected {expected}")
+        raise argparse.ArgumentTypeError(f"{text!r} cannot be read. Expected {expected}")
     return numbers

@@ -233,7 +233,7 @@ def _plane(text: str) -> tuple[int, ...]:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is not a plane; expected whole numbers such as 7 or 0,7"
+            f"{text!r} is not a plane. Expected whole numbers such as 7 or 0,7."
         ) from None
 
 

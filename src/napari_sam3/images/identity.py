@@ -73,10 +73,10 @@ def identify(data: Any, name: str, *, rgb: bool = False, multiscale: bool = Fals
     finest, sampled = (data[0], data[-1]) if multiscale else (data, data)
     shape = tuple(int(n) for n in finest.shape)
     if len(shape) < 2 + rgb:
-        raise ImageError(f"{name!r} has shape {shape}; expected at least rows and columns")
+        raise ImageError(f"{name!r} has shape {shape}. Expected at least rows and columns.")
     dtype = np.dtype(sampled.dtype)
     if dtype.hasobject:
-        raise ImageError(f"{name!r} is of dtype {dtype}; expected numbers")
+        raise ImageError(f"{name!r} is of dtype {dtype}. Expected numbers.")
     digest = hashlib.blake2b(digest_size=16)
     digest.update(repr((shape, dtype.name, tuple(int(n) for n in sampled.shape))).encode())
     for block in _read(sampled, _blocks(sampled.shape, dtype.itemsize, rgb), name):

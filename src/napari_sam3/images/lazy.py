@@ -204,7 +204,7 @@ def _open_npy(path: Path, rgb: bool | None) -> LazyImage:
             if len(data.files) != 1:
                 raise ImageError(
                     f"{str(path)!r} holds {len(data.files)} arrays: {', '.join(data.files)}. "
-                    "Expected one. Save the one that is meant as a .npy"
+                    "Expected one. Save the one that is meant as a .npy."
                 )
             data = data[data.files[0]]
     if data.ndim < 2 or not data.size or data.dtype.kind not in "buif":

@@ -37,7 +37,7 @@ def merge_labels(target: LabelTarget, labels: Sequence[int]) -> list[LabelEdit]:
     kept, *others = dict.fromkeys(labels)
     if not others or 0 in labels:
         raise LabelError(
-            f"{list(labels)} cannot be merged; give two different labels, none of them 0"
+            f"{list(labels)} cannot be merged. Give two different labels, none of them 0."
         )
     mask_of_label(target, kept)
     edits = [_relabel(target, mask_of_label(target, other), kept) for other in others]

@@ -213,8 +213,8 @@ def write_object(
     """
     if mask.is_empty:
         raise NothingThereError(
-            "the current mask is empty, so there is nothing to accept; add a foreground click or "
-            "draw a box around the object"
+            "the current mask is empty, so there is nothing to accept. Add a foreground click or "
+            "draw a box around the object."
         )
     check_id_fits(label, target.dtype)
     parts = [mask] if replaced is None or replaced.is_empty else [mask, replaced]
@@ -236,7 +236,7 @@ def write_object(
     if not free.any():
         raise LabelError(
             f"all {mask.area} px of the mask already belong to accepted labels or lie outside the "
-            'drawn region; undo those first, or choose the policy "overwrite"'
+            'drawn region. Undo those first, or choose the policy "overwrite"'
         )
     values[free] = label
     edit = LabelEdit.between(target, region, values, before)

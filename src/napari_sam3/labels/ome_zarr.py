@@ -30,7 +30,7 @@ from napari_sam3.images.ome_metadata import (
 from sam3.errors import ImageError
 
 from .consolidated import changing
-from .output_files import ExportError
+from .output_files import ExportError, cannot_write
 from .places import check_free, choose_version, image_around, open_group
 from .pyramid import add_level, coarser, refill
 
@@ -127,7 +127,7 @@ class LabelImage:
             with changing(self.path):
                 _describe(group, {"multiscales": [entry]}, self.version, properties, colors)
         except OSError as error:
-            raise _unwritten(self.path, error) from error
+            raise cannot_write(self.path, error) from error
 
     def _make_levels(self, group: zarr.Group) -> list[str]:
         """Create the coarser levels and return their names."""
@@ -206,7 +206,9 @@ def making_labels(
         raise ImageError(f"labels of shape {shape} cannot have the axes {axes.names}: one each")
     check_axes(axes)
     if np.dtype(dtype).kind not in "iu":
-        raise ExportError(f"labels of dtype {np.dtype(dtype)} cannot be written; expected integers")
+        raise ExportError(
+            f"labels of dtype {np.dtype(dtype)} cannot be written. Expected integers."
+        )
     image = image_around(path)
     chosen = choose_version(version, image)
     check_free(path, overwrite)
@@ -227,7 +229,7 @@ def making_labels(
             if image is not None:
                 _list(path, chosen)
     except OSError as error:
-        raise _unwritten(path, error) from error
+        raise cannot_write(path, error) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -257,10 +259,10 @@ def open_labels(path: str | os.PathLike[str], *, read_only: bool = False) -> Lab
     except Exception as error:  # zarr raises errors of many types for other files
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ImageError(
-            f"{str(path)!r} is not an OME-Zarr label image ({reason}); check the path"
+            f"{str(path)!r} is not an OME-Zarr label image ({reason}). Check the path."
         ) from error
     if array.dtype.kind not in "iu":
-        raise ImageError(f"{str(path)!r} holds {array.dtype}; expected labels, which are integers")
+        raise ImageError(f"{str(path)!r} holds {array.dtype}. Expected labels, which are integers.")
     return LabelImage(path, axes, version_of(attributes), array)
 
 
@@ -329,10 +331,3 @@ def _set_ome(group: zarr.Group, part: dict[str, Any], version: str) -> None:
         old: Any = group.attrs.get("ome", {})
         part = {"ome": {"version": version, **old, **part}}
     group.attrs.update(part)
-
-
-def _unwritten(path: Path, error: OSError) -> ExportError:
-    return ExportError(
-        f"{str(path)!r} could not be written ({error.strerror or error}); free some space or "
-        "choose another folder"
-    )

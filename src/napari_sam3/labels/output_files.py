@@ -12,11 +12,42 @@ from sam3.errors import Sam3Error
 
 from .consolidated import attributes_of, ways_to
 
-__all__ = ["ExportError", "check_output", "check_place", "replacing"]
+__all__ = [
+    "ExportError",
+    "already_exists",
+    "cannot_write",
+    "check_output",
+    "check_place",
+    "missing_package",
+    "replacing",
+]
 
 
 class ExportError(Sam3Error, OSError):
     """A file that cannot or must not be written."""
+
+
+def already_exists(path: Path) -> ExportError:
+    """Return the error about a path that may not be replaced."""
+    return ExportError(
+        f"{str(path)!r} exists already. Choose another name, or overwrite it (--overwrite)."
+    )
+
+
+def cannot_write(path: Path, error: OSError) -> ExportError:
+    """Return the error about a path at which writing failed."""
+    return ExportError(
+        f"{str(path)!r} cannot be written: {error.strerror or error}. Free some space, or choose "
+        "another folder."
+    )
+
+
+def missing_package(package: str, purpose: str, extra: str, instead: str = "") -> ExportError:
+    """Return the error about an optional package, and how to install it."""
+    return ExportError(
+        f"{package} is not installed, which {purpose} needs. "
+        f"Install it: pip install 'napari-sam3[{extra}]'{instead}."
+    )
 
 
 def check_place(path: Path) -> None:
@@ -32,7 +63,7 @@ def check_place(path: Path) -> None:
             raise ExportError(
                 f"{str(path)!r} lies in the SpatialData store {str(folder)!r}, which could not be "
                 "read with files of this kind. Choose a folder outside of it, and add labels in "
-                "Python by `sdata.labels[name] = Labels2DModel.parse(...)`"
+                "Python by `sdata.labels[name] = Labels2DModel.parse(...)`."
             )
 
 
@@ -54,9 +85,9 @@ def check_output(path: str | os.PathLike[str], *, overwrite: bool = False) -> Pa
     path = Path(path)
     check_place(path)
     if path.is_dir():
-        raise ExportError(f"{str(path)!r} is a folder; give the name of a file in it")
+        raise ExportError(f"{str(path)!r} is a folder. Give the name of a file in it.")
     if path.exists() and not overwrite:
-        raise ExportError(f"{str(path)!r} exists already; choose another name or --overwrite it")
+        raise already_exists(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # Writing is the only reliable test, since permissions alone do not decide.
@@ -65,7 +96,7 @@ def check_output(path: str | os.PathLike[str], *, overwrite: bool = False) -> Pa
     except OSError as error:
         raise ExportError(
             f"the folder {str(path.parent)!r} cannot be written to "
-            f"({error.strerror or error}); choose another one"
+            f"({error.strerror or error}). Choose another one."
         ) from error
     return path
 
@@ -81,9 +112,6 @@ def replacing(path: str | os.PathLike[str], overwrite: bool) -> Iterator[Path]:
     except Sam3Error:  # has its own message
         raise
     except OSError as error:
-        raise ExportError(
-            f"{str(path)!r} could not be written ({error.strerror or error}); free some space or "
-            "choose another folder"
-        ) from error
+        raise cannot_write(path, error) from error
     finally:
         partial.unlink(missing_ok=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from napari_sam3.images.ome_metadata import OmeVersion, known_version, ome_part, version_of
 
 from .consolidated import ways_to
-from .output_files import ExportError, check_place
+from .output_files import ExportError, already_exists, check_place
 
 if TYPE_CHECKING:
     import zarr
@@ -49,19 +49,19 @@ def choose_version(version: str | None, image: Mapping[str, Any] | None) -> OmeV
     around = None if image is None else version_of(image)
     if around is not None and around not in get_args(OmeVersion):
         raise ExportError(
-            f"labels cannot be written into an image in OME-Zarr {around}; expected '0.5' or "
-            "'0.4'. Choose a folder outside of the image"
+            f"labels cannot be written into an image in OME-Zarr {around}. Expected '0.5' or "
+            "'0.4'. Choose a folder outside of the image."
         )
     try:
         chosen = known_version(version or around or "0.5")
     except ValueError:
         raise ExportError(
-            f"OME-Zarr {version!r} cannot be written; expected '0.5' or '0.4'"
+            f"OME-Zarr {version!r} cannot be written. Expected '0.5' or '0.4'."
         ) from None
     if around is not None and chosen != around:
         raise ExportError(
-            f"labels in OME-Zarr {chosen} cannot lie in an image in OME-Zarr {around}; leave the "
-            "version out, or choose a folder outside of the image"
+            f"labels in OME-Zarr {chosen} cannot lie in an image in OME-Zarr {around}. Leave the "
+            "version out, or choose a folder outside of the image."
         )
     return chosen
 
@@ -77,19 +77,19 @@ def check_free(path: Path, overwrite: bool) -> None:
     check_place(path)
     if path.is_symlink():
         raise ExportError(
-            f"{str(path)!r} is a symbolic link; give the path that it leads to, "
-            f"{str(path.resolve())!r}, or choose another name"
+            f"{str(path)!r} is a symbolic link. Give the path that it leads to, "
+            f"{str(path.resolve())!r}, or choose another name."
         )
     if not path.exists():
         return
     if not overwrite:
-        raise ExportError(f"{str(path)!r} exists already; choose another name or --overwrite it")
+        raise already_exists(path)
     try:
         replaceable = "image-label" in ome_part(dict(open_group(path, "r").attrs))
     except (OSError, ValueError):
         replaceable = False
     if not replaceable:  # possibly the image itself
         raise ExportError(
-            f"{str(path)!r} is not an OME-Zarr label image, so it is not overwritten; choose "
-            "another name"
+            f"{str(path)!r} is not an OME-Zarr label image, so it is not overwritten. Choose "
+            "another name."
         )

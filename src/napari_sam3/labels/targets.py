@@ -71,8 +71,8 @@ class ArrayTarget:
         plane = PlaneIndex() if plane is None else plane
         if not isinstance(array, np.ndarray):
             raise LabelError(
-                f"labels must be a numpy array, got {type(array).__name__}; pass "
-                "np.asarray of it, or put it into a Labels layer of a viewer"
+                f"labels must be a numpy array, got {type(array).__name__}. Pass "
+                "np.asarray of it, or put it into a Labels layer of a viewer."
             )
         if array.ndim != plane.ndim or not np.issubdtype(array.dtype, np.integer):
             raise LabelError(
@@ -80,7 +80,7 @@ class ArrayTarget:
                 f"{array.shape}"
             )
         if not array.flags.writeable:
-            raise LabelError("the label array is read-only; pass a copy")
+            raise LabelError("the label array is read-only. Pass a copy.")
         self.array = array
         self.key = key
         self._plane = plane
@@ -128,6 +128,6 @@ def check_id_fits(label: int, dtype: np.dtype[Any]) -> None:
     limit = int(np.iinfo(dtype).max)
     if label > limit:
         raise LabelError(
-            f"the next label would be {label}, but labels of dtype {dtype} end at {limit}; "
-            "convert the labels to a wider dtype (napari: right click on the layer)"
+            f"the next label would be {label}, but labels of dtype {dtype} end at {limit}. "
+            "Convert the labels to a wider dtype (napari: right click on the layer)."
         )

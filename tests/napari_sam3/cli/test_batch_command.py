@@ -146,7 +146,7 @@ def test_options_that_cannot_be_read_are_quoted(
     with pytest.raises(SystemExit) as ended:
         batch(folder, "--prompts", "a.csv", option, value)
     assert ended.value.code == 2
-    assert f"{value!r} cannot be read; expected" in capsys.readouterr().err
+    assert f"{value!r} cannot be read. Expected" in capsys.readouterr().err
 
 
 def test_a_plane_that_cannot_be_read_is_reported_at_the_end(

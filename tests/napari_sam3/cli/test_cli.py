@@ -71,10 +71,10 @@ def test_one_plane_of_a_stack(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("prompt", "complaint"),
     [
-        (["--point", "12"], "--point '12' cannot be read; expected X,Y"),
+        (["--point", "12"], "--point '12' cannot be read. Expected X,Y"),
         (["--point", "12,13,2"], "--point '12,13,2' cannot be read"),
         (["--point", "a,b"], "--point 'a,b' cannot be read"),
-        (["--box", "1,2,3"], "--box '1,2,3' cannot be read; expected X0,Y0,X1,Y1"),
+        (["--box", "1,2,3"], "--box '1,2,3' cannot be read. Expected X0,Y0,X1,Y1"),
         (["--box", "5,5,5,40"], "too small"),
         (["--point", "nan,4"], "finite numbers"),
         (["--point", "900,4"], "row 4.0, column 900.0 lies outside the image"),

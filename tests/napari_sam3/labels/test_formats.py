@@ -288,7 +288,7 @@ def test_names_of_files_tell_formats() -> None:
         assert format_of(name).name == expected
     with pytest.raises(ExportError, match=r"'a\.bmp' has no known ending.*\.geojson"):
         format_of("a.bmp")
-    with pytest.raises(ExportError, match="no format 'bmp'; choose one of ome-zarr"):
+    with pytest.raises(ExportError, match=r"unknown format: 'bmp'\. Expected one of ome-zarr"):
         export_labels(np.ones((2, 2), int), "a.tif", "bmp")
 
 

@@ -17,6 +17,7 @@ from napari_sam3.cli.main import main
 from napari_sam3.core.axes import ImageAxes
 from napari_sam3.labels.formats.choice import export_labels
 from napari_sam3.labels.formats.object_table import ObjectTable
+from napari_sam3.labels.formats.output import LabelOutput
 from napari_sam3.labels.formats.regions import write_regions
 from napari_sam3.labels.output_files import ExportError
 
@@ -183,7 +184,9 @@ def test_parquet_keeps_types(tmp_path: Path) -> None:
             "half": [1, 0.5],
         }
     )
-    path = write_regions(tmp_path / "l.parquet", STACK[0], table=ObjectTable.from_features(table))
+    path = write_regions(
+        LabelOutput.of(tmp_path / "l.parquet", STACK[0], table=ObjectTable.from_features(table))
+    )
     schema = {field.name: str(field.type) for field in parquet.read_schema(path)}
     assert (schema["good"], schema["maybe"], schema["day"]) == ("bool", "bool", "date32[day]")
     assert schema["when"].startswith("timestamp")
@@ -206,7 +209,7 @@ def test_ids_of_64_bits(tmp_path: Path) -> None:
     labels[1:3, 1:3] = largest
     (tmp_path / "t.csv").write_text(f"id,class\n{largest},cell\n")
     table = ObjectTable.read(tmp_path / "t.csv")
-    path = write_regions(tmp_path / "l.parquet", labels, table=table)
+    path = write_regions(LabelOutput.of(tmp_path / "l.parquet", labels, table=table))
     (row,) = parquet.read_table(path).to_pylist()
     assert (row["id"], row["class"], row["area"]) == (largest, "cell", 4)
 

@@ -1,4 +1,4 @@
-"""Which format a label image is written in, by name or by the name of the file."""
+"""The output formats of label images, and the choice of one by its name or file extension."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from .keeps import Keeps
 from .labelme import write_labelme
 from .object_table import ObjectTable
 from .ome_zarr import write_ome_zarr
+from .output import LabelOutput
 from .regions import write_regions
 from .tiff import write_labels
 from .via import write_via
@@ -45,27 +46,26 @@ __all__ = [
 
 @dataclass(frozen=True)
 class LabelFormat:
-    """A format.
+    """An output format.
 
     Parameters
     ----------
     name : str
-        As it is chosen on the command line.
+        Its name on the command line.
     title : str
-        As it is shown.
+        Its name in the window.
     suffixes : tuple of str
-        Ends of file names that mean it, lower case; the longest that fits counts. The first is
-        given to new files.
+        File extensions in lower case; the longest match decides. New files get the first.
     meaning : str
-        For whom, in a few words.
+        The programs that read it.
     write : callable
-        See `export_labels`.
+        Called with a `LabelOutput` and the options of the format; returns the path.
     keeps : Keeps
-        What comes back when it is read.
+        Which properties survive a write and a read.
     options : tuple of str
-        Names of its own options.
+        Keyword arguments of this format only.
     check : callable
-        Makes sure that a file or folder may be written.
+        Called before any work is done; raises ExportError if the path cannot be written.
     """
 
     name: str
@@ -78,12 +78,14 @@ class LabelFormat:
     check: Callable[..., Any] = check_output
 
 
-def _tiff(path: Any, labels: Any, *, table: Any = None, **options: Any) -> Path:
-    return write_labels(path, labels, **options)
+def _tiff(output: LabelOutput) -> Path:
+    return write_labels(output.path, output.labels, axes=output.axes, overwrite=output.overwrite)
 
 
-def _ome_tiff(path: Any, labels: Any, *, table: Any = None, **options: Any) -> Path:
-    return write_labels(path, labels, ome=True, **options)
+def _ome_tiff(output: LabelOutput) -> Path:
+    return write_labels(
+        output.path, output.labels, axes=output.axes, ome=True, overwrite=output.overwrite
+    )
 
 
 def _check_zarr(path: Any, *, overwrite: bool = False) -> None:
@@ -97,7 +99,7 @@ def _check_dataset(path: Any, *, overwrite: bool = False) -> None:
 
 
 def _check_beside(path: Any) -> None:
-    """Make and try the folder by a name that is free."""
+    """Check that the folder is writable, with a temporary name."""
     check_output(Path(path).with_name(f".{Path(path).name}.partial"), overwrite=True)
 
 
@@ -210,7 +212,7 @@ FORMATS = {
 }
 _MASKS = Keeps(labels="no", scale="no", place="no", classes="no", table="no")
 _POINTS = replace(_MASKS, pixels="no", holes="no", parts="no", labels="yes")
-#: Of labels through time: an id is a track, and the option ``parents`` says which came from which.
+#: Formats of labels through time: an id is a track; the option ``parents`` gives its lineage.
 TRACK_FORMATS = {
     one.name: one
     for one in (
@@ -248,12 +250,12 @@ ALL_FORMATS = FORMATS | TRACK_FORMATS
 
 
 def format_of(path: str | os.PathLike[str]) -> LabelFormat:
-    """Return the format that a file name means.
+    """Return the format of a file name.
 
     Raises
     ------
     ExportError
-        If it means none; the message lists them.
+        If no format has its extension; the message lists the extensions.
     """
     name = Path(path).name.lower()
     fitting = [
@@ -262,18 +264,19 @@ def format_of(path: str | os.PathLike[str]) -> LabelFormat:
     ]  # fmt: skip
     if fitting:
         return max(fitting, key=lambda pair: pair[0])[1]
-    if Path(path).parent.name == "labels":  # of an OME-Zarr image, where names have no suffix
+    if Path(path).parent.name == "labels":  # inside an OME-Zarr image, names have no extension
         return FORMATS["ome-zarr"]
     known = ", ".join(suffix for one in ALL_FORMATS.values() for suffix in one.suffixes)
     raise ExportError(
-        f"the name {str(path)!r} has no known ending; use one of {known}, or give --format"
+        f"the name {str(path)!r} has an unknown extension. Expected one of {known}. "
+        "Rename it, or give --format."
     )
 
 
 def check_target(
     path: str | os.PathLike[str], format: str | None = None, *, overwrite: bool = False
 ) -> None:
-    """Make sure, before any work is done, that labels can be written.
+    """Check that labels can be written, before any work is done.
 
     Parameters
     ----------
@@ -283,7 +286,7 @@ def check_target(
     Raises
     ------
     ExportError
-        If the name has no known ending, the file exists, or the folder cannot be written to.
+        If the extension is unknown, the file exists, or the folder is read-only.
     """
     chosen = ALL_FORMATS[format] if format is not None else format_of(path)
     check_place(Path(path))
@@ -300,7 +303,7 @@ def export_labels(
     overwrite: bool = False,
     **options: Any,
 ) -> Path:
-    """Write a label image in a format of another program.
+    """Write a label image in the format of another program.
 
     Parameters
     ----------
@@ -309,38 +312,40 @@ def export_labels(
     path : str or path-like
         File or folder to write.
     format : str, optional
-        A name of `FORMATS` or `TRACK_FORMATS`; by default that which the path's name means.
+        A name of `FORMATS` or `TRACK_FORMATS`; chosen by the file extension by default.
     axes : ImageAxes, optional
-        Names, units, scale and place of the axes; pixels if not given.
+        Names, units, scale and position of the axes; pixels by default.
     table : ObjectTable, optional
-        Other properties of each object.
+        Further values of each object, such as its class.
     overwrite : bool
         Replace an existing file.
     **options
-        Of single formats: ``version`` (OME-Zarr), ``object_type`` (GeoJSON), ``image_name`` (COCO,
-        YOLO, Cellpose, VIA, labelme); ``parents`` of the formats of tracks: the parent of each
-        label that has one, by default what the table has in its column "parent".
+        ``version`` (OME-Zarr), ``object_type`` (GeoJSON), ``image_name`` (COCO, YOLO, Cellpose,
+        VIA, labelme), ``parents`` (track formats: the parent of each label that has one; the
+        column "parent" of the table by default).
 
     Returns
     -------
     Path
-        What was written.
+        The file or folder.
 
     Raises
     ------
     ExportError
         If the format is unknown, a library is missing, or the file cannot be written.
     sam3.errors.ImageError
-        If it is not a label image, or the format cannot hold it.
+        If the labels are not a label image, or the format cannot store them.
     napari_sam3.core.tracks.TrackError
-        If no axis is time, or the parents contradict the labels.
+        If there is no time axis, or the parents contradict the labels.
     """
     if format is not None and format not in ALL_FORMATS:
-        raise ExportError(f"there is no format {format!r}; choose one of {', '.join(ALL_FORMATS)}")
+        raise ExportError(f"unknown format: {format!r}. Expected one of {', '.join(ALL_FORMATS)}")
     chosen = ALL_FORMATS[format] if format is not None else format_of(path)
     check_place(Path(path))
     table = None if table is None else replace(table, seen=set())
-    written = chosen.write(path, labels, axes=axes, table=table, overwrite=overwrite, **options)
+    written = chosen.write(
+        LabelOutput.of(path, labels, axes=axes, table=table, overwrite=overwrite), **options
+    )
     if table is not None:
         table.warn_of_unused()
     return written

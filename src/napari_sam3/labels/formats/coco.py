@@ -1,13 +1,11 @@
-"""Objects as COCO annotations with run lengths (RLE).
+"""Reader and writer of COCO annotations with run-length encoded masks (RLE).
 
-Written from the format at https://cocodataset.org/#format-data, and for the compressed counts from
-the description in pycocotools' ``maskApi.h``.
+Format: https://cocodataset.org/#format-data; compressed counts: pycocotools' ``maskApi.h``.
 """
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -16,69 +14,52 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_sam3.core.axes import ImageAxes
 from napari_sam3.core.masks import PlaneMask
 from napari_sam3.core.plain_values import is_number, label_of, plane_of
 from napari_sam3.labels.output_files import replacing
 from sam3.errors import ImageError
 
 from .drawn import Drawing, DrawnObject, warn_of_no_area
-from .label_planes import check_labels, objects, plane_positions
-from .object_table import ObjectTable, class_name, no_class_name, plane_text
+from .label_planes import objects, plane_positions
+from .object_table import class_name, no_class_name, plane_text
+from .output import LabelOutput
 from .polygons import check_ring, fill_edges, joined
 from .stated import NAME, bad_file, known_values, load_json, read_stated, stated
 
 __all__ = ["compress_counts", "expand_counts", "read_coco", "write_coco"]
 
 
-def write_coco(
-    path: str | os.PathLike[str],
-    labels: Any,
-    *,
-    axes: ImageAxes | None = None,
-    table: ObjectTable | None = None,
-    image_name: str = "",
-    overwrite: bool = False,
-) -> Path:
-    """Write one annotation for each object on each plane; planes are images.
+def write_coco(output: LabelOutput, *, image_name: str = "") -> Path:
+    """Write one annotation per object and plane; each plane is an image.
 
     Parameters
     ----------
-    path : str or path-like
-        JSON file to write.
-    labels : array-like of integers, ... x H x W
-        Label image.
-    axes : ImageAxes, optional
-        Kept for this reader; COCO knows pixels only.
-    table : ObjectTable, optional
-        Its column "class" becomes the category, "score" the score,
-        others become attributes.
+    output : LabelOutput
+        A JSON file. The column "class" of the table becomes the category, "score" the score, and
+        the other columns become attributes. Only `read_coco` reads the axes: COCO knows pixels.
     image_name : str
-        File name of the image, as COCO wants it.
-    overwrite : bool
-        Replace an existing file.
+        File name of the image.
 
     Raises
     ------
     ExportError
-        If it cannot be written.
-    sam3.errors.ImageError
-        If it is not a label image.
+        If the file cannot be written.
     """
-    check_labels(labels)
-    table = (table or ObjectTable()).fitted(labels.shape, axes.names if axes else ())
-    height, width = (int(length) for length in labels.shape[-2:])
+    table, axes = output.table, output.axes
+    height, width = output.shape[-2:]
     images: list[dict[str, Any]] = []
     categories: dict[str, int] = {}
-    axes = ImageAxes.default(labels.ndim) if axes is None else axes
     count = 0
     no_class = no_class_name(table)
-    with replacing(path, overwrite) as partial, open(partial, "w", encoding="utf-8") as file:
+    with (
+        replacing(output.path, output.overwrite) as partial,
+        open(partial, "w", encoding="utf-8") as file,
+    ):
         file.write('{"annotations": [')
-        for number, position in enumerate(plane_positions(labels), 1):
+        for number, position in enumerate(plane_positions(output.labels), 1):
             image = {"id": number, "file_name": image_name, "height": height, "width": width}
             images.append({**image, "plane": plane_text(position)})
-            for label, mask in objects(labels, position):
+            for label, mask in objects(output.labels, position):
                 known, count = table.known(label, position), count + 1
                 kind = class_name(known) or no_class
                 annotation: dict[str, Any] = {
@@ -96,11 +77,11 @@ def write_coco(
                     annotation["attributes"] = others  # as CVAT has them
                 file.write((",\n" if count > 1 else "\n") + json.dumps(annotation))
         named = [{"id": number, "name": name} for name, number in categories.items()]
-        about = {**stated(labels.shape, axes), "no class": no_class}
+        about = {**stated(output.shape, axes), "no class": no_class}
         info = {"description": "napari-sam3", NAME: about}
         rest = {"images": images, "categories": named, "info": info}
         file.write("\n],\n" + json.dumps(rest, ensure_ascii=False)[1:] + "\n")
-    return Path(path)
+    return output.path
 
 
 def _shape(mask: PlaneMask, height: int, width: int) -> dict[str, Any]:
@@ -114,9 +95,9 @@ def _shape(mask: PlaneMask, height: int, width: int) -> dict[str, Any]:
 
 
 def _counts(mask: PlaneMask, height: int, width: int) -> list[int]:
-    """Return run lengths of the mask in its whole plane, read column by column.
+    """Return the run lengths of a mask in its whole plane, column by column.
 
-    In turn the number of unset and of set pixels, unset ones first.
+    Runs of unset and set pixels alternate, starting with unset ones.
     """
     columns, rows = np.nonzero(mask.crop.T)
     places: npt.NDArray[np.int64] = (columns + mask.column) * height + rows + mask.row
@@ -128,10 +109,11 @@ def _counts(mask: PlaneMask, height: int, width: int) -> list[int]:
 
 
 def compress_counts(counts: Sequence[int]) -> str:
-    """Return run lengths as COCO's text.
+    """Compress run lengths to COCO's string.
 
-    Each number, from the fourth on its difference from the one two before it, in groups of five
-    bits, the lowest first; a sixth bit says that more follow. 48 is added to make it ASCII.
+    From the fourth number on, the difference to the number two positions earlier is stored. Each
+    value is split into groups of five bits, lowest first; a sixth bit marks that more groups
+    follow. 48 is added to get ASCII characters.
     """
     text = bytearray()
     for at, count in enumerate(counts):
@@ -145,22 +127,22 @@ def compress_counts(counts: Sequence[int]) -> str:
 
 
 def read_coco(path: Path, image_name: str | None = None) -> Drawing:
-    """Read annotations of one image, or of the planes of one, with outlines or run lengths.
+    """Read the annotations of one image or of its planes, as outlines or run lengths.
 
-    The label is that of the annotation's own "label", which COCO does not know, or else its place
-    in the file; the category becomes "class". Boxes alone are left out, with a warning.
+    The label is our own key "label", or else the position in the file. The category becomes
+    "class". Annotations with only a box are skipped, with a warning.
 
     Parameters
     ----------
     path : Path
         Annotations with their images, or a list of results.
     image_name : str, optional
-        Which image, by its file name, where a file has several.
+        File name of the image, if the file lists several.
 
     Raises
     ------
     sam3.errors.ImageError
-        If it is not COCO, or it holds several images and none is named.
+        If the file is not COCO, or lists several images and none is named.
     """
     content = load_json(path)
     try:
@@ -185,7 +167,7 @@ def read_coco(path: Path, image_name: str | None = None) -> Drawing:
 
 
 def _images(path: Path, content: Mapping[str, Any], name: str | None) -> dict[Any, Any]:
-    """Return the images, by id, that are the planes of the one that is asked for."""
+    """Return the planes of the chosen image by id."""
     listed = content.get("images") or [{"id": n} for n in _ids(content["annotations"])]
     files = list(dict.fromkeys(str(one.get("file_name", one["id"])) for one in listed))
     if name is not None and (len(files) > 1 or name in files):
@@ -197,8 +179,8 @@ def _images(path: Path, content: Mapping[str, Any], name: str | None) -> dict[An
     if not listed or (len(listed) > 1 and not in_planes):
         shown = ", ".join(map(repr, files[:5])) + (", ..." if len(files) > 5 else "")
         raise ImageError(
-            f"{str(path)!r} is about {len(files)} image(s): {shown}. Expected the name of one of "
-            "them. Choose the image that the labels belong to (--image-name)"
+            f"{str(path)!r} lists {len(files)} image(s): {shown}. Expected the name of one. "
+            "Choose the image of these labels (--image-name)."
         )
     return {one["id"]: one for one in listed}
 
@@ -213,7 +195,7 @@ def _read(
     names: Mapping[Any, str],
     ours: Mapping[str, Any],
 ) -> DrawnObject | None:
-    """Return an object; None if it is a box alone."""
+    """Return an object; None if it has only a box."""
     mask = _mask_of(one.get("segmentation"))
     if mask is None:
         return None
@@ -242,12 +224,12 @@ def _mask_of(segmentation: Any) -> Callable[[tuple[int, int]], PlaneMask] | None
 def _from_counts(
     counts: npt.NDArray[np.int64], size: tuple[int, int], shape: tuple[int, int]
 ) -> PlaneMask:
-    """Return the pixels of run lengths, which are read column by column."""
+    """Decode run lengths, which run column by column."""
     if size != tuple(shape) or (counts < 0).any() or counts.sum() > shape[0] * shape[1]:
         raise ImageError(
             f"run lengths of {counts.sum()} px in {size[0]} x {size[1]} do not fit an image of "
-            f"{shape[0]} x {shape[1]} px. Expected the same size. Choose the image that "
-            "they belong to"
+            f"{shape[0]} x {shape[1]} px. Expected the same size. Choose the image of "
+            "these annotations."
         )
     edges = np.cumsum(counts)
     starts, stops = edges[:-1:2], edges[1::2]
@@ -264,7 +246,7 @@ def _from_counts(
 
 
 def expand_counts(text: str | bytes) -> list[int]:
-    """Return run lengths from COCO's text; see `compress_counts`."""
+    """Expand COCO's string to run lengths; see `compress_counts`."""
     counts: list[int] = []
     number = shift = 0
     for letter in text.encode("ascii") if isinstance(text, str) else text:

@@ -1,4 +1,4 @@
-"""Objects as files describe them, painted into a label image."""
+"""Objects read from vector formats, painted into a label image."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .object_table import ObjectTable, plane_text
 
 __all__ = ["STACK", "DrawnObject", "Drawing", "paint", "warn_of_no_area"]
 
-#: The letter of the number of a plane in a stack.
+#: Key of the plane number in a stack.
 STACK = "stack"
 
 _LARGEST = np.iinfo(np.int64).max
@@ -34,15 +34,15 @@ class DrawnObject:
     Parameters
     ----------
     mask : callable
-        Called with (height, width) of the plane; returns the PlaneMask, cut off at its borders.
+        Called with (height, width) of the plane; returns the PlaneMask clipped to it.
     place : tuple of int, or mapping of str to int
-        The plane: its place on every axis before rows and columns; or by the letters z, t and c,
-        where a letter that is left out is every plane, and `STACK` the number of the plane in a
-        stack whose channels change fastest, then depth.
+        Index of the plane along the axes before rows and columns. Or a mapping from z, t and c,
+        where a missing letter means every plane, and `STACK` is the number of the plane in a stack
+        whose channels change fastest, then depth.
     label : int, optional
-        The label that the file states.
+        Label stated by the file.
     known : mapping
-        Its other values: "class", "score" and so on.
+        Further values: "class", "score" and so on.
     """
 
     mask: Callable[[tuple[int, int]], PlaneMask] = field(repr=False)
@@ -53,21 +53,21 @@ class DrawnObject:
 
 @dataclass(frozen=True, eq=False)
 class Drawing:
-    """All objects of a file.
+    """The objects of a file.
 
     Parameters
     ----------
     objects : sequence of DrawnObject
         In the order of the file.
     shape : tuple of int, optional
-        Of the label image, if the file states it.
+        Shape of the label image, if stated.
     axes : ImageAxes, optional
-        Its axes, if the file states them.
+        Axes of the label image, if stated.
     plane_shape : tuple of int, optional
-        (height, width), if the file states these only.
+        (height, width), if only these are stated.
     in_parts : bool
-        Objects of one plane with the same stated label are parts of one object. Otherwise the
-        first keeps the label.
+        Objects on one plane with the same label are parts of one object. Otherwise the first
+        keeps the label, and the others get new ones.
     """
 
     objects: Sequence[DrawnObject]
@@ -82,30 +82,30 @@ def paint(
 ) -> tuple[npt.NDArray[Any], ObjectTable]:
     """Paint a drawing into a label image.
 
-    Where objects overlap, the smaller one is on top. Objects without a label are numbered after
-    the largest label that is stated, in the order of the file. Pixels outside of the image are cut
-    off. A warning tells what was covered or cut off as a whole.
+    Smaller objects are painted over larger ones. Objects without a label are numbered in the order
+    of the file, starting after the largest stated label. Objects are clipped to the image. A
+    warning counts overlaps, and objects that are hidden or outside.
 
     Parameters
     ----------
     drawing : Drawing
         The objects.
     shape : sequence of int
-        Of the label image.
+        Shape of the label image.
     axes : ImageAxes
-        Which of its axes are depth, time and channels.
+        Axes of the label image.
 
     Returns
     -------
     labels : ndarray of uint16, uint32 or uint64
-        The smallest of these types that holds all labels.
+        The smallest of these types that fits all labels.
     table : ObjectTable
-        What the file says of the objects.
+        Values of the objects.
 
     Raises
     ------
     sam3.errors.ImageError
-        If an object lies on a plane that the image does not have, or the image is too large.
+        If an object lies on a plane outside the image, or the image does not fit into memory.
     """
     placed = [
         (one, position)
@@ -120,7 +120,7 @@ def paint(
     except (MemoryError, ValueError) as error:
         raise ImageError(
             f"labels of shape {tuple(shape)} do not fit into memory. Expected the size of the "
-            "image. Check the file, and the size given"
+            "image. Check the file and the given size."
         ) from error
     rows: dict[tuple[int, str], Mapping[str, Any]] = {}
     by_plane: dict[Position, list[tuple[int, DrawnObject]]] = {}
@@ -132,14 +132,14 @@ def paint(
     counts = np.zeros(3, np.int64)
     for position, objects in by_plane.items():
         counts += _paint_plane(labels[position], objects)
-    _tell(*counts.tolist())
+    _warn(*counts.tolist())
     return labels, ObjectTable(rows)
 
 
 def _paint_plane(
     plane: npt.NDArray[Any], objects: Sequence[tuple[int, DrawnObject]]
 ) -> tuple[int, int, int]:
-    """Paint the objects of a plane; count overlaps in px, objects covered, and objects outside."""
+    """Paint the objects of a plane; count px of overlap, hidden objects, and objects outside."""
     height, width = plane.shape
     drawn = [(number, one.mask((height, width))) for number, one in objects]
     inside = [(number, mask) for number, mask in drawn if not mask.is_empty]
@@ -156,7 +156,7 @@ def _paint_plane(
 def _positions(
     place: Position | Mapping[str, int], lengths: tuple[int, ...], axes: ImageAxes
 ) -> list[Position]:
-    """Return the planes that an object lies on."""
+    """Return the planes of an object."""
     ranges = _by_letter(place, lengths, axes) if isinstance(place, Mapping) else [
         range(at, at + 1) for at in (place or (0,) * lengths.count(1))
     ]  # fmt: skip
@@ -168,7 +168,7 @@ def _positions(
         raise ImageError(
             f"the file has an object {where if place else 'of a single plane'}, which labels with "
             f"{lengths or 'no'} planes before rows and columns do not have. Expected a file of the "
-            "same image. Choose the image that it belongs to"
+            "same image. Choose the image that it belongs to."
         )
     return list(itertools.product(*ranges))
 
@@ -176,7 +176,7 @@ def _positions(
 def _by_letter(
     place: Mapping[str, int], lengths: tuple[int, ...], axes: ImageAxes
 ) -> Sequence[range]:
-    """Return the places on each axis; none at all for one that the labels do not have."""
+    """Return the indices along each axis; an invalid range if the labels lack the plane."""
     letters = axes.letters(lengths)
     at = dict(place)
     number = at.pop(STACK, None)
@@ -196,7 +196,7 @@ def _by_letter(
 
 
 def _numbers(placed: Sequence[tuple[DrawnObject, Position]], in_parts: bool) -> list[int]:
-    """Return a label for each object."""
+    """Return the label of each object."""
     used: set[tuple[int, Position]] = set()
     stated: list[int | None] = []
     for one, position in placed:
@@ -217,24 +217,24 @@ def _numbers(placed: Sequence[tuple[DrawnObject, Position]], in_parts: bool) -> 
     return numbers
 
 
-def _tell(overlaps: int, covered: int, outside: int) -> None:
+def _warn(overlaps: int, covered: int, outside: int) -> None:
     texts = []
     if overlaps:
         texts.append(
-            f"objects overlap in {overlaps} px; a label image holds one label for each pixel, so "
-            "the smaller object is on top"
+            f"objects overlap in {overlaps} px, where the smaller object is kept (a label image "
+            "has one label per pixel)"
         )
     if covered:
-        texts.append(f"{covered} object(s) are covered by others and left out")
+        texts.append(f"{covered} object(s) are hidden by others and skipped")
     if outside:
-        texts.append(f"{outside} object(s) have no pixel inside the image and are left out")
+        texts.append(f"{outside} object(s) lie outside the image and are skipped")
     if texts:
         warnings.warn("; ".join(texts), stacklevel=4)
 
 
 def warn_of_no_area(count: int) -> None:
-    """Warn that points, lines and texts of a file are left out."""
+    """Warn that objects without area are skipped."""
     warnings.warn(
-        f"{count} object(s) have no area, such as points, lines and boxes, and are left out",
+        f"{count} object(s) without area are skipped, such as points, lines and boxes",
         stacklevel=3,
     )

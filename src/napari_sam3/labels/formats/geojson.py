@@ -1,9 +1,8 @@
-"""Objects as GeoJSON, as QuPath reads and writes it."""
+"""Reader and writer of GeoJSON in QuPath's dialect."""
 
 from __future__ import annotations
 
 import json
-import os
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,9 +16,10 @@ from napari_sam3.labels.output_files import replacing
 from sam3.errors import ImageError
 
 from .drawn import Drawing, DrawnObject, warn_of_no_area
-from .label_planes import check_labels, objects, plane_positions
-from .object_table import ObjectTable, class_name
+from .label_planes import objects, plane_positions
+from .object_table import class_name
 from .outlines import Ring, outlines
+from .output import LabelOutput
 from .polygons import Points, check_ring, fill_edges, joined
 from .stated import NAME, bad_file, load_json, read_stated, stated
 
@@ -27,48 +27,36 @@ __all__ = ["read_geojson", "write_geojson"]
 
 
 def write_geojson(
-    path: str | os.PathLike[str],
-    labels: Any,
-    *,
-    axes: ImageAxes | None = None,
-    table: ObjectTable | None = None,
-    object_type: Literal["annotation", "detection"] = "annotation",
-    overwrite: bool = False,
+    output: LabelOutput, *, object_type: Literal["annotation", "detection"] = "annotation"
 ) -> Path:
-    """Write one feature for each object on each plane.
+    """Write one feature per object and plane.
 
-    Polygons run along the edges of pixels, in px, with the corner of the first pixel at (0, 0) as
-    QuPath has it; with holes, and of several parts where an object has them. The ids of objects
-    are new with every file, so that two files can be imported into one image.
+    Polygons follow the edges of pixels, in px, with the corner of the first pixel at (0, 0) as in
+    QuPath. Objects keep their holes and separate parts. The ids of objects are new in every file,
+    so that two files can be imported into one image.
 
     Parameters
     ----------
-    path : str or path-like
-        File to write.
-    labels : array-like of integers, ... x H x W
-        Label image.
-    axes : ImageAxes, optional
-        Which axes are depth, time and channels.
-    table : ObjectTable, optional
-        Its column "class" becomes the classification, its numbers become measurements.
+    output : LabelOutput
+        A GeoJSON file. The column "class" of the table becomes the classification, and numbers
+        become measurements.
     object_type : {"annotation", "detection"}
-        Detections are for many objects that nobody edits.
-    overwrite : bool
-        Replace an existing file.
+        QuPath handles many objects faster as detections, which cannot be edited.
 
     Raises
     ------
     ExportError
-        If it cannot be written.
+        If the file cannot be written.
     sam3.errors.ImageError
-        If it is not a label image.
+        If the labels have planes for which QuPath has no axis.
     """
-    check_labels(labels)
-    axes = ImageAxes.default(labels.ndim) if axes is None else axes
-    table = (table or ObjectTable()).fitted(labels.shape, axes.names)
+    labels, axes, table = output.labels, output.axes, output.table
     colors: dict[str, list[int]] = {}
-    letters = _letters(axes, labels.shape)
-    with replacing(path, overwrite) as partial, open(partial, "w", encoding="utf-8") as file:
+    letters = _letters(axes, output.shape)
+    with (
+        replacing(output.path, output.overwrite) as partial,
+        open(partial, "w", encoding="utf-8") as file,
+    ):
         file.write('{"type": "FeatureCollection", "features": [')
         between = "\n"
         for position in plane_positions(labels):
@@ -87,19 +75,19 @@ def write_geojson(
                 }
                 file.write(between + json.dumps(feature, ensure_ascii=False))
                 between = ",\n"
-        about = json.dumps({NAME: stated(labels.shape, axes)}, ensure_ascii=False)
+        about = json.dumps({NAME: stated(output.shape, axes)}, ensure_ascii=False)
         file.write("\n],\n" + about[1:] + "\n")
-    return Path(path)
+    return output.path
 
 
 def _letters(axes: ImageAxes, shape: Sequence[int]) -> tuple[str, ...]:
-    """Return which of QuPath's axes those before rows and columns are; "" for none of them."""
+    """Return QuPath's letter for each axis before rows and columns; "" if it has none."""
     letters = axes.letters(shape[:-2])
     if any(not letter and length > 1 for letter, length in zip(letters, shape, strict=False)):
         raise ImageError(
-            f"GeoJSON cannot hold the planes of labels with the axes {', '.join(axes.names)} and "
-            f"the shape {tuple(shape)}; expected up to three axes before rows and columns. Choose "
-            "another format, such as a table"
+            f"GeoJSON has no planes for the axes {', '.join(axes.names)} of shape {tuple(shape)}. "
+            "Expected up to three axes before rows and columns. Choose another format, such as "
+            "OME-Zarr."
         )
     return letters
 
@@ -133,16 +121,16 @@ def _measurements(label: int, mask: PlaneMask, known: Mapping[str, Any]) -> dict
 
 
 def read_geojson(path: Path) -> Drawing:
-    """Read the objects of a GeoJSON, of QuPath or others.
+    """Read the objects of a GeoJSON file by QuPath or another program.
 
-    Polygons count along edges of pixels, with holes. The label is the measurement "label", or else
-    a name that is a number; the classification becomes "class", measurements keep their names.
-    Points and lines have no pixels and are left out, with a warning.
+    Polygons, with their holes, follow the edges of pixels. The label is the measurement "label", or
+    else a numeric name. The classification becomes "class", and measurements keep their names.
+    Points and lines are skipped, with a warning.
 
     Raises
     ------
     sam3.errors.ImageError
-        If it is not GeoJSON.
+        If the file is not GeoJSON.
     """
     content = load_json(path)
     about = content if isinstance(content, dict) else {}
@@ -185,7 +173,7 @@ def _read_feature(feature: Mapping[str, Any]) -> DrawnObject | None:
 
 
 def _polygons(geometry: Mapping[str, Any]) -> Iterator[list[Points]]:
-    """Yield the rings of each part."""
+    """Yield the rings of each polygon."""
     kind = geometry.get("type")
     if kind == "GeometryCollection":
         for one in geometry["geometries"]:
@@ -195,11 +183,11 @@ def _polygons(geometry: Mapping[str, Any]) -> Iterator[list[Points]]:
         for part in parts:
             yield [check_ring(ring) for ring in part]
     elif kind not in ("Point", "MultiPoint", "LineString", "MultiLineString"):
-        raise ValueError(f"it has no geometry of the type {kind!r}")
+        raise ValueError(f"unknown geometry type {kind!r}")
 
 
 def _read_class(classification: Any) -> str:
-    """Return the class; derived ones as QuPath shows them, such as "Tumor: Positive"."""
+    """Return the class; derived classes as QuPath shows them, such as "Tumor: Positive"."""
     if isinstance(classification, Mapping):
         names = classification.get("names")
         classification = ": ".join(map(str, names)) if names else classification.get("name")
@@ -207,6 +195,6 @@ def _read_class(classification: Any) -> str:
 
 
 def _read_measurements(values: Any) -> dict[str, Any]:
-    if isinstance(values, list):  # as QuPath wrote them up to 0.3
+    if isinstance(values, list):  # QuPath up to 0.3
         values = {one["name"]: one["value"] for one in values}
     return {str(name): value for name, value in (values or {}).items() if is_number(value)}

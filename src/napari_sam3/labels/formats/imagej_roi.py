@@ -1,9 +1,8 @@
-"""Objects as ROIs of ImageJ, in a ZIP that its ROI Manager opens."""
+"""Writer of ImageJ ROIs, as a ZIP file for the ROI Manager."""
 
 from __future__ import annotations
 
 import json
-import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,11 +12,12 @@ import numpy as np
 
 from napari_sam3.core.axes import ImageAxes
 from napari_sam3.core.masks import PlaneMask
-from napari_sam3.labels.output_files import ExportError, replacing
+from napari_sam3.labels.output_files import ExportError, missing_package, replacing
 
-from .label_planes import Position, check_labels, objects, plane_positions
+from .label_planes import Position, objects, plane_positions
 from .object_table import ObjectTable, class_name
 from .outlines import Outline, outlines
+from .output import LabelOutput
 from .stated import NAME, known_values, stated
 
 if TYPE_CHECKING:
@@ -25,56 +25,39 @@ if TYPE_CHECKING:
 
 __all__ = ["need_roifile", "write_imagej_rois"]
 
-#: The largest place that all versions of ImageJ read.
+#: The largest coordinate that all versions of ImageJ read.
 _FARTHEST = 32767
 _MOVE, _LINE, _CLOSE = 0.0, 1.0, 4.0
 
 
-def write_imagej_rois(
-    path: str | os.PathLike[str],
-    labels: Any,
-    *,
-    axes: ImageAxes | None = None,
-    table: ObjectTable | None = None,
-    overwrite: bool = False,
-) -> Path:
-    """Write one ROI for each object on each plane.
+def write_imagej_rois(output: LabelOutput) -> Path:
+    """Write one ROI per object and plane.
 
-    Objects of one part without holes are traced polygons, others composites; both along the edges
-    of pixels, so that ImageJ makes the same pixels of them. They are named by label, plane and
-    class, appear on their plane, and have label, class and other values as properties.
+    Objects of one part without holes become traced polygons, all others composites. Both follow
+    the edges of pixels, so that ImageJ fills the same pixels. A ROI is named after its label,
+    plane and class, is shown on its plane, and has the label and the values of the table as
+    properties.
 
     Parameters
     ----------
-    path : str or path-like
-        ZIP file to write.
-    labels : array-like of integers, ... x H x W
-        With up to three axes before rows and columns.
-    axes : ImageAxes, optional
-        Which of these are channels, depth and time.
-    table : ObjectTable, optional
-        Classes, for the names.
-    overwrite : bool
-        Replace an existing file.
+    output : LabelOutput
+        A ZIP file; up to three axes before rows and columns.
 
     Raises
     ------
     ExportError
-        If roifile is not installed, the image is too large for ImageJ, or it cannot be written.
-    sam3.errors.ImageError
-        If it is not a label image.
+        If roifile is not installed, the image is too large for ImageJ, or the file cannot be
+        written.
     """
     need_roifile()
-    check_labels(labels)
-    axes = ImageAxes.default(labels.ndim) if axes is None else axes
-    table = (table or ObjectTable()).fitted(labels.shape, axes.names)
+    labels, axes, table = output.labels, output.axes, output.table
     if max(labels.shape[-2:]) > _FARTHEST or labels.ndim > 5:
         raise ExportError(
-            f"ImageJ has no ROIs for labels of shape {tuple(labels.shape)}; expected up to 5 axes, "
-            f"and up to {_FARTHEST} rows and columns. Choose another format, such as GeoJSON"
+            f"labels of shape {tuple(labels.shape)} do not fit ImageJ ROIs. Expected up to 5 axes, "
+            f"and up to {_FARTHEST} rows and columns. Choose another format, such as GeoJSON."
         )
     with (
-        replacing(path, overwrite) as partial,
+        replacing(output.path, output.overwrite) as partial,
         zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as file,
     ):
         for position in plane_positions(labels):
@@ -83,8 +66,8 @@ def write_imagej_rois(
                 roi = _roi(mask, position, axes)
                 roi.name, roi.props = name, _properties(label, table.known(label, position))
                 file.writestr(f"{name}.roi", roi.tobytes())
-        file.comment = json.dumps({NAME: stated(labels.shape, axes)}).encode()
-    return Path(path)
+        file.comment = json.dumps({NAME: stated(output.shape, axes)}).encode()
+    return output.path
 
 
 def need_roifile() -> None:
@@ -92,22 +75,19 @@ def need_roifile() -> None:
     try:
         import roifile  # noqa: F401
     except ImportError as error:
-        raise ExportError(
-            "ROIs of ImageJ need roifile, which is not installed; pip install "
-            "'napari-sam3[formats]'"
-        ) from error
+        raise missing_package("roifile", "the ROI format of ImageJ", "formats") from error
 
 
 def _name(label: int, position: Position, table: ObjectTable) -> str:
     places = [f"{at:04d}" for at in position]
     kind = class_name(table.known(label, position))
-    # It is the name of a file in the ZIP, too.
+    # It is also a file name in the ZIP.
     safe = "".join(letter if letter.isalnum() else "_" for letter in kind)
     return "-".join([f"{label:04d}", *places, *([safe] if safe else [])])
 
 
 def _properties(label: int, known: Mapping[str, Any]) -> str:
-    """Return the label and what is known, a line each, as ImageJ keeps the properties of a ROI."""
+    """Return label and values as ImageJ stores ROI properties: one per line."""
     kind = class_name(known)
     values = {**known_values(known), **({"class": kind} if kind else {}), "label": label}
     lines = {" ".join(name.replace(":", " ").split()): value for name, value in values.items()}
@@ -133,7 +113,7 @@ def _roi(mask: PlaneMask, position: Position, axes: ImageAxes) -> ImagejRoi:
 
 
 def _path(parts: list[Outline]) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Return rings as moves, lines and closings, as ImageJ keeps a path."""
+    """Return rings as ImageJ stores a path: move, line and close commands."""
     path: list[float] = []
     for part in parts:
         for ring in (part.outside, *part.holes):
@@ -144,7 +124,7 @@ def _path(parts: list[Outline]) -> np.ndarray[Any, np.dtype[np.float32]]:
 
 
 def _place(roi: ImagejRoi, position: Position, axes: ImageAxes) -> None:
-    """Put a ROI on its plane, the first being 1: a slice of a stack, or of a hyperstack."""
+    """Set the slice of a ROI in its stack or hyperstack, counted from 1."""
     if len(position) == 1:
         roi.position = position[0] + 1
     elif position:

@@ -1,4 +1,4 @@
-"""ROIs of ImageJ, as its ROI Manager, StarDist and Cellpose write them."""
+"""Reader of ImageJ ROIs, as the ROI Manager, StarDist and Cellpose write them."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ _NUMBER = re.compile(r"0*[1-9][0-9]{0,17}")
 
 
 def read_imagej_rois(path: Path) -> Drawing:
-    """Read a ZIP of ROIs, or a single one.
+    """Read a ZIP of ROIs, or a single ROI.
 
-    Pixels whose centre lies inside an outline belong to the object, with one exception: the
-    outlines of Cellpose run through the centres of pixels and are known by their steps, all from a
-    pixel to one beside it. The label is the property "label", or else a name that is a number; if
-    any name is none, as of StarDist's and ImageJ's own, objects are numbered. Points and lines are
-    left out, with a warning.
+    An object has the pixels whose centre lies inside its outline. Cellpose is an exception: its
+    outlines run through the centres of pixels; they are recognised by steps of one pixel. The label
+    is the property "label", or else the name if the names of all ROIs are numbers. Otherwise (as in
+    files by StarDist and ImageJ) objects are numbered. Points and lines are skipped, with a
+    warning.
 
     Raises
     ------
@@ -53,7 +53,7 @@ def read_imagej_rois(path: Path) -> Drawing:
     except ImageError:
         raise
     except Exception as error:  # roifile raises many kinds for damaged files
-        raise bad_file(path, "file of ImageJ's ROIs", error) from error
+        raise bad_file(path, "ROI file of ImageJ", error) from error
     with_area = [(roi, mask) for roi, mask in drawn if mask is not None]
     if len(with_area) < len(drawn):
         warn_of_no_area(len(drawn) - len(with_area))
@@ -82,7 +82,7 @@ def _load(path: Path) -> tuple[list[ImagejRoi], Mapping[str, Any]]:
             roi.name = roi.name or Path(name).stem
         try:
             comment = json.loads(file.comment.decode("utf-8"))
-        except ValueError:  # somebody else's
+        except ValueError:  # by another program
             comment = {}
     return rois, comment if isinstance(comment, dict) else {}
 
@@ -111,14 +111,14 @@ def _ring(roi: ImagejRoi) -> Points:
 
 
 def _bounds(roi: ImagejRoi) -> tuple[float, float, float, float]:
-    """Return left, top, right and bottom, with fractions of pixels where they are stored."""
+    """Return left, top, right and bottom, in subpixels if stored."""
     if roi.subpixelrect:
         return roi.xd, roi.yd, roi.xd + roi.widthd, roi.yd + roi.heightd
     return roi.left, roi.top, roi.right, roi.bottom
 
 
 def _through_centres(roi: ImagejRoi) -> bool:
-    """Whether an outline goes from pixel to pixel, as those of Cellpose do."""
+    """Return whether an outline steps from pixel to pixel, as in Cellpose."""
     from roifile import ROI_TYPE
 
     if roi.multi_coordinates is not None or roi.roitype not in (
@@ -132,7 +132,7 @@ def _through_centres(roi: ImagejRoi) -> bool:
 
 
 def _place(roi: ImagejRoi) -> Mapping[str, int]:
-    """Return the plane of a ROI, where 0 is every channel, slice or frame."""
+    """Return the plane of a ROI; ImageJ's 0 means every channel, slice or frame."""
     numbers = {"c": roi.c_position, "z": roi.z_position, "t": roi.t_position}
     if any(numbers.values()):
         return {letter: number - 1 for letter, number in numbers.items() if number > 0}
@@ -140,7 +140,7 @@ def _place(roi: ImagejRoi) -> Mapping[str, int]:
 
 
 def _properties(roi: ImagejRoi) -> dict[str, Any]:
-    """Return what a ROI says of its object: its label, class and others."""
+    """Return the properties of a ROI: label, class and others."""
     lines = dict(_split((roi.props or "").splitlines()))
     return {
         name: value if name == "class" else number_or_text(value)

@@ -1,4 +1,4 @@
-"""What each format keeps of a label image, as the dialog and the documentation show it."""
+"""Properties of a label image that a format keeps, for the dialog and the documentation."""
 
 from __future__ import annotations
 
@@ -7,31 +7,31 @@ from typing import Literal
 
 __all__ = ["COLUMNS", "MARKS", "Keep", "Keeps"]
 
-#: "ours": it stands in the file, for `read_labels`; other programs pass over it.
+#: "ours": stored in the file for `read_labels`; other programs ignore it.
 Keep = Literal["yes", "ours", "no"]
 MARKS: dict[Keep, str] = {"yes": "yes", "ours": "(yes)", "no": "no"}
 
 
 @dataclass(frozen=True)
 class Keeps:
-    """What comes back when a file is read; the tests of formats hold each to it.
+    """Properties that survive a write and a read; the contract tests check each of them.
 
     Parameters
     ----------
     pixels : Keep
-        Which pixels are in objects.
+        The pixels of each object.
     holes : Keep
-        Holes in objects.
+        Holes inside objects.
     parts : Keep
-        That parts which do not touch are one object.
+        Separate parts that belong to one object.
     labels : Keep
-        The number of each object.
+        The label of each object.
     planes : Keep
         Stacks, time series and channels.
     scale : Keep
         Scale, units and names of axes.
     place : Keep
-        Where the first pixel lies.
+        Position of the first pixel.
     classes : Keep
         The class of each object.
     table : Keep

@@ -1,4 +1,4 @@
-"""Label images from files: whole numbers as they are stored, never colours."""
+"""Label images opened from files: integers as stored, never colours."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["open_label_file"]
 
 _ONE_VALUE = {"1", "L", "P", "I", "I;16", "I;16B", "I;16L", "I;16N", "F"}
 _WITH_ALPHA = {"LA", "La", "PA"}
-# Pillow stretches grey values of 2 and 4 bits to 0 to 255.
+# Pillow scales 2-bit and 4-bit grey values to 0..255; these are the factors.
 _STRETCHED = {"L;2": 85, "L;4": 17}
 
 
@@ -30,21 +30,21 @@ def open_label_file(path: str | os.PathLike[str], *, rgb: bool | None = None) ->
     Parameters
     ----------
     path : str or path-like
-        As for `napari_sam3.images.lazy.open_image`. Of a palette the indices are taken, not the
-        colours; alpha is left out.
+        As for `napari_sam3.images.lazy.open_image`. Palette images give their indices, not their
+        colours; alpha is ignored.
     rgb : bool, optional
-        False takes several values of a pixel for planes, and the last axis of a .npy or zarr for
+        False treats several values per pixel as planes, and the last axis of a .npy or zarr as
         columns.
 
     Returns
     -------
     LazyImage
-        Not in colour; it may hold no integers.
+        Never in colour; the values may be floating-point.
 
     Raises
     ------
     sam3.errors.ImageError
-        If there is no such image, it cannot be opened, or it is in colour.
+        If the file does not exist, cannot be opened, or is in colour.
     """
     path = Path(path)
     tiff = tiff_of(path)
@@ -60,7 +60,7 @@ def open_label_file(path: str | os.PathLike[str], *, rgb: bool | None = None) ->
 
 
 def _check_tiff(path: Path, file: Path, number: int | None, rgb: bool | None) -> None:
-    """Refuse a TIFF with several values in each pixel, or with values that are not exact."""
+    """Raise for a TIFF with several values per pixel or with lossy compression."""
     try:
         with open_tiff(file, number) as image:
             series = image.series
@@ -75,7 +75,7 @@ def _check_tiff(path: Path, file: Path, number: int | None, rgb: bool | None) ->
 
 
 def _is_picture(path: Path) -> bool:
-    """Return whether Pillow reads a file: it gives values as they are stored."""
+    """Return whether Pillow reads a file, which gives the stored values."""
     from PIL import Image, UnidentifiedImageError
 
     try:
@@ -102,12 +102,12 @@ def _stored_values(path: Path, rgb: bool | None) -> npt.NDArray[Any]:
     except Exception as error:  # Pillow raises many kinds for damaged files
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ImageError(
-            f"{str(path)!r} cannot be read as a label image ({reason}); check the file"
+            f"{str(path)!r} cannot be read as a label image: {reason}. Check the file."
         ) from error
 
 
 def _frame(path: Path, frame: Any, rgb: bool | None) -> npt.NDArray[Any]:
-    # What the decoder makes of the bytes is only known before they are read.
+    # The decoder's mode is known only before the pixels are read.
     stored = [tile[3][0] if isinstance(tile[3], tuple) else tile[3] for tile in frame.tile]
     if frame.mode in _WITH_ALPHA:
         return np.asarray(frame)[..., 0]
@@ -115,7 +115,7 @@ def _frame(path: Path, frame: Any, rgb: bool | None) -> npt.NDArray[Any]:
         if rgb is False:
             return np.moveaxis(np.asarray(frame), -1, 0)
         raise _in_colour(path, f"colours ({frame.mode})")
-    if frame.mode == "1":  # Pillow's own booleans are 0 and 255
+    if frame.mode == "1":  # Pillow stores booleans as 0 and 255
         return np.asarray(frame.convert("L")) > 0
     pixels = np.asarray(frame)
     factor = _STRETCHED.get(str(stored[0]), 1) if stored else 1
@@ -124,15 +124,14 @@ def _frame(path: Path, frame: Any, rgb: bool | None) -> npt.NDArray[Any]:
 
 def _inexact(path: Path) -> ImageError:
     return ImageError(
-        f"{str(path)!r} is not a label image: its compression changes values (such as JPEG), so "
-        "that its ids are not those of the objects. Expected an exact copy. Save the labels again "
-        "as TIFF or PNG from where they come from"
+        f"{str(path)!r} is not a label image: its compression (such as JPEG) changes the label "
+        "ids. Expected lossless compression. Export the labels again as TIFF or PNG."
     )
 
 
 def _in_colour(path: Path, what: str) -> ImageError:
     return ImageError(
-        f"{str(path)!r} is not a label image: it holds {what} in each pixel. Expected one whole "
-        "number in each pixel, 0 where there is no object. Save it in grey or with a palette; if "
-        "these are planes that were written as colours, say rgb=False (--no-rgb)"
+        f"{str(path)!r} is not a label image: it holds {what} per pixel. Expected one integer "
+        "per pixel, 0 for the background. Save it in grey or with a palette, or pass rgb=False "
+        "(--no-rgb) if the colours are planes."
     )

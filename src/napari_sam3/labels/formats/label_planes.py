@@ -1,4 +1,4 @@
-"""Label images of any kind, iterated plane by plane and object by object."""
+"""Iteration over the planes and objects of label images."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from sam3.errors import ImageError, Sam3Error
 
 __all__ = ["check_labels", "id_range", "objects", "plane_positions", "read_region"]
 
-#: Larger planes are not read whole, but in tiles of so many rows and columns.
+#: Planes above this size are read in tiles.
 WHOLE_PIXELS = 1 << 26
 TILE = 4096
-# find_objects makes a list as long as the largest label.
+# find_objects returns a list as long as the largest label.
 _MANY_LABELS = 1 << 20
 
 Position = tuple[int, ...]
@@ -38,20 +38,21 @@ def check_labels(labels: Any) -> None:
     Raises
     ------
     sam3.errors.ImageError
-        If it has no rows and columns, no pixels, or holds no integers.
+        If there are fewer than two axes, no pixels, or values that are not integers.
     """
     shape = tuple(labels.shape)
     if len(shape) < 2 or not math.prod(shape):
-        raise ImageError(f"labels of shape {shape} have no pixels in rows and columns")
+        raise ImageError(
+            f"labels have no pixels: shape {shape}. Expected at least rows and columns."
+        )
     if np.dtype(labels.dtype).kind not in "iub":
         raise ImageError(
-            f"labels of dtype {labels.dtype} cannot be exported; expected integers, one for each "
-            "object"
+            f"labels of type {labels.dtype} cannot be exported. Expected integers, one per object."
         )
 
 
 def plane_positions(labels: Any) -> Iterator[Position]:
-    """Go through the places of all planes, on every axis before rows and columns."""
+    """Iterate over the indices of all planes, along the axes before rows and columns."""
     return itertools.product(*(range(int(length)) for length in labels.shape[:-2]))
 
 
@@ -63,29 +64,29 @@ def read_region(
         pixels = np.asarray(labels[(*position, rows, columns)])
     except (Sam3Error, MemoryError):
         raise
-    except Exception as error:  # every decoder raises what it likes
+    except Exception as error:  # decoders raise any kind
         at = f"plane {' '.join(map(str, position))}" if position else "the plane"
         raise unreadable(at, labels, "the labels", error) from error
     return pixels.view(np.uint8) if pixels.dtype == np.bool_ else pixels
 
 
 def objects(labels: Any, position: Position) -> Iterator[tuple[int, PlaneMask]]:
-    """Go through the objects of a plane.
+    """Iterate over the objects of a plane.
 
-    No more than a plane of moderate size, or a tile and the objects that begin in it, is in
-    memory.
+    Small planes are read whole. Of a large plane, only one tile and the objects that start in it
+    are in memory.
 
     Parameters
     ----------
     labels : array-like, ... x H x W
         0 is background.
     position : tuple of int
-        Which plane.
+        Index of the plane along the axes before rows and columns.
 
     Yields
     ------
     (int, PlaneMask)
-        The label and its pixels; each label once a plane.
+        Label and pixels; each label once per plane.
     """
     height, width = (int(length) for length in labels.shape[-2:])
     if height * width <= WHOLE_PIXELS:
@@ -102,7 +103,7 @@ def objects(labels: Any, position: Position) -> Iterator[tuple[int, PlaneMask]]:
 
 
 def id_range(labels: Any) -> tuple[int, int]:
-    """Return the lowest and the highest label, reading a tile at a time; 0 is among them."""
+    """Return the lowest and the highest label including 0, reading one tile at a time."""
     lowest = highest = 0
     for position in plane_positions(labels):
         for rows, columns in _tiles(*labels.shape[-2:]):
@@ -115,7 +116,7 @@ def id_range(labels: Any) -> tuple[int, int]:
 def _by_tiles(
     labels: Any, position: Position, boxes: dict[int, Box]
 ) -> Iterator[tuple[int, PlaneMask]]:
-    """Cut objects out of regions read once for all those that begin in a tile."""
+    """Yield objects from regions that are read once for all objects starting in a tile."""
     groups: dict[tuple[int, int], list[int]] = {}
     for label, box in boxes.items():
         groups.setdefault((box[0] // TILE, box[1] // TILE), []).append(label)
@@ -146,7 +147,9 @@ def _boxes(plane: npt.NDArray[Any]) -> Iterator[tuple[int, Box]]:
     values: npt.NDArray[Any] | None = None
     if plane.min(initial=0) < 0 or plane.max(initial=0) > _MANY_LABELS:
         values, numbered = np.unique(plane, return_inverse=True)
-        plane = numbered.reshape(plane.shape) + 1  # with the background, which is left out below
+        plane = (
+            numbered.reshape(plane.shape) + 1
+        )  # including the background, which is skipped below
     for number, found in enumerate(ndimage.find_objects(plane), 1):
         label = number if values is None else int(values[number - 1])
         if found is not None and label != 0:

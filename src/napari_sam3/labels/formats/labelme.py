@@ -1,7 +1,7 @@
-"""Objects as labelme keeps them: one JSON file beside each image.
+"""Reader and writer of labelme files: one JSON file per image.
 
-Written from the files of labelme 5 and 6. A polygon there is filled inclusively, so it runs through
-the centres of pixels; what a polygon cannot hold is written as labelme's "mask", pixel by pixel.
+Follows the files of labelme 5 and 6. labelme fills polygons inclusively, so they run through the
+centres of pixels. Objects with holes or several parts are written as labelme's "mask" instead.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import io
 import json
-import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -18,14 +17,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_sam3.core.axes import ImageAxes
 from napari_sam3.core.masks import PlaneMask
 from napari_sam3.core.plain_values import label_of
 from napari_sam3.labels.output_files import ExportError, replacing
 
 from .drawn import Drawing, DrawnObject, warn_of_no_area
-from .label_planes import check_labels, objects
-from .object_table import ObjectTable, class_name, no_class_name
+from .label_planes import objects
+from .object_table import class_name, no_class_name
+from .output import LabelOutput
 from .polygons import centre_rings, check_ring, fill_ellipse, fill_inclusive
 from .stated import NAME, bad_file, known_values, load_json, read_stated, stated
 
@@ -34,47 +33,27 @@ __all__ = ["read_labelme", "write_labelme"]
 _LARGEST_MASK = 1 << 26  # px of one object
 
 
-def write_labelme(
-    path: str | os.PathLike[str],
-    labels: Any,
-    *,
-    axes: ImageAxes | None = None,
-    table: ObjectTable | None = None,
-    image_name: str = "",
-    overwrite: bool = False,
-) -> Path:
-    """Write one shape for each object, its class as labelme's "label", its label as the group.
+def write_labelme(output: LabelOutput, *, image_name: str = "") -> Path:
+    """Write one shape per object: its class is labelme's "label", its label the group id.
 
     Parameters
     ----------
-    path : str or path-like
-        JSON file to write.
-    labels : array-like of integers, H x W
-        Label image; further axes must have length 1.
-    axes : ImageAxes, optional
-        Kept for this reader; labelme knows pixels only.
-    table : ObjectTable, optional
-        Classes and other values.
+    output : LabelOutput
+        A JSON file of a single plane. Only `read_labelme` reads the axes: labelme knows pixels.
     image_name : str
         File name of the image, which labelme opens from the same folder.
-    overwrite : bool
-        Replace an existing file.
 
     Raises
     ------
     ExportError
-        If it is a stack, or cannot be written.
-    sam3.errors.ImageError
-        If it is not a label image.
+        If the labels are a stack, or the file cannot be written.
     """
-    check_labels(labels)
+    path, labels, table = output.path, output.labels, output.table
     if any(length > 1 for length in labels.shape[:-2]):
         raise ExportError(
-            f"labels of shape {tuple(labels.shape)} do not fit a file of labelme. Expected a "
-            "single plane. Export one plane, or choose COCO, which holds stacks"
+            f"labels of shape {tuple(labels.shape)} do not fit a labelme file. Expected a "
+            "single plane. Export one plane, or choose COCO, which keeps stacks."
         )
-    axes = ImageAxes.default(labels.ndim) if axes is None else axes
-    table = (table or ObjectTable()).fitted(labels.shape, axes.names)
     no_class = no_class_name(table)
     position = (0,) * (labels.ndim - 2)
     shapes = []
@@ -88,33 +67,33 @@ def write_labelme(
                 "group_id": label,
                 "description": "",
                 "flags": {},
-                **({"attributes": others} if others else {}),  # which labelme keeps
+                **({"attributes": others} if others else {}),  # kept by labelme
             }
         )
     content = {
         "version": "5.5.0",
         "flags": {},
         "shapes": shapes,
-        "imagePath": image_name or f"{Path(path).name.removesuffix('.json')}.png",
+        "imagePath": image_name or f"{path.name.removesuffix('.json')}.png",
         "imageData": None,
-        "imageHeight": int(labels.shape[-2]),
-        "imageWidth": int(labels.shape[-1]),
-        NAME: {**stated(labels.shape, axes), "no class": no_class},
+        "imageHeight": output.shape[-2],
+        "imageWidth": output.shape[-1],
+        NAME: {**stated(output.shape, output.axes), "no class": no_class},
     }
-    with replacing(path, overwrite) as written, open(written, "w", encoding="utf-8") as file:
+    with replacing(path, output.overwrite) as written, open(written, "w", encoding="utf-8") as file:
         json.dump(content, file, ensure_ascii=False)
-    return Path(path)
+    return path
 
 
 def read_labelme(path: Path) -> Drawing:
-    """Read the shapes of a file; those of one group are parts of an object.
+    """Read the shapes of a file; shapes of one group are parts of an object.
 
-    Points and lines are left out, with a warning.
+    Points and lines are skipped, with a warning.
 
     Raises
     ------
     sam3.errors.ImageError
-        If it is not of labelme.
+        If the file is not a labelme file.
     """
     content = load_json(path)
     try:
@@ -122,7 +101,7 @@ def read_labelme(path: Path) -> Drawing:
         found = [_read(shape, about) for shape in content["shapes"]]
         height, width = content.get("imageHeight"), content.get("imageWidth")
     except (AttributeError, KeyError, TypeError, ValueError, OSError) as error:
-        raise bad_file(path, "file of labelme", error) from error
+        raise bad_file(path, "labelme file", error) from error
     shown = [one for one in found if one is not None]
     if len(shown) < len(found):
         warn_of_no_area(len(found) - len(shown))
@@ -169,7 +148,7 @@ def _read(shape: Mapping[str, Any], about: Mapping[str, Any]) -> DrawnObject | N
 
 
 def _mask(shape: Mapping[str, Any]) -> Callable[[tuple[int, int]], PlaneMask] | None:
-    """Return how to paint a shape; None for one without area."""
+    """Return the function that paints a shape; None if it has no area."""
     kind = shape.get("shape_type") or "polygon"
     points = check_ring(shape["points"])
     if kind in ("polygon", "oriented_rectangle"):
@@ -190,5 +169,5 @@ def _mask(shape: Mapping[str, Any]) -> Callable[[tuple[int, int]], PlaneMask] | 
 
 
 def _placed(mask: PlaneMask, shape: tuple[int, int]) -> PlaneMask:
-    """Cut a mask off at the borders of the plane."""
+    """Clip a mask to the plane."""
     return PlaneMask.from_array(mask.within((slice(0, shape[0]), slice(0, shape[1]))))

@@ -1,4 +1,4 @@
-"""A label image that was read, and what is known of its objects."""
+"""A label image read from a file, with the values of its objects."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from .object_table import ObjectTable
 
 __all__ = ["LoadedLabels", "WholeNumbers"]
 
-#: Up to which every whole number has a value of its own.
+#: Largest integer up to which a float type is exact.
 _EXACT = {"float16": 1 << 11, "float32": 1 << 24, "float64": 1 << 53}
 
 
 @dataclass(frozen=True, eq=False)
 class LoadedLabels:
-    """Labels of a file in any format.
+    """Labels read from a file of any format.
 
     Parameters
     ----------
     data : array-like of integers, ... x H x W
-        numpy, or read when it is needed.
+        numpy, or a lazy array.
     known_axes : ImageAxes, optional
-        What the file, or its image, says about the axes.
+        Axes stated by the file or taken from its image.
     table : ObjectTable
-        What the file says of the objects.
+        Values of the objects.
     format : str
-        The name of the format.
+        Name of the format.
     file : object, optional
-        What is to be closed with it.
+        An open file, closed by `close`.
     """
 
     data: Any = field(repr=False)
@@ -46,24 +46,24 @@ class LoadedLabels:
 
     @property
     def axes(self) -> ImageAxes:
-        """Names, units, scale and place of the axes; pixels where nothing is known."""
+        """Names, units, scale and position of the axes; pixels if unknown."""
         return self.known_axes or ImageAxes.default(self.data.ndim)
 
     def close(self) -> None:
-        """Close the file; nothing can be read from data that lie in it any more."""
+        """Close the file; lazy data cannot be read afterwards."""
         if self.file is not None:
             self.file.close()
 
 
 class WholeNumbers:
-    """Labels that were stored as floating-point numbers, as ImageJ does; checked where read.
+    """Integer view of labels stored as floating-point numbers, as ImageJ stores them.
 
     Parameters
     ----------
     data : array-like of float
         numpy, dask, zarr or anything with ``shape``, ``dtype`` and basic indexing.
     name : str
-        What to call it.
+        Name for error messages.
     """
 
     dtype = np.dtype(np.int64)
@@ -80,7 +80,7 @@ class WholeNumbers:
         Raises
         ------
         sam3.errors.ImageError
-            If a number is not whole, or too large for its type to hold all labels up to it.
+            If a value is not an integer, or too large to be exact in its type.
         """
         pixels = np.asarray(self._data[key])
         with np.errstate(invalid="ignore"):
@@ -89,10 +89,10 @@ class WholeNumbers:
             raise ImageError(
                 f"{self._name} holds the number {pixels[~whole].ravel()[0]}. Expected whole "
                 f"numbers up to {self._most} as labels in {np.dtype(self._data.dtype).name}. "
-                "Choose the file of labels, not of probabilities or distances"
+                "Choose the file of labels, not of probabilities or distances."
             )
         return pixels.astype(np.int64)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
-        """Read everything."""
+        """Read the whole array."""
         return self[...] if dtype is None else self[...].astype(dtype)

@@ -1,4 +1,4 @@
-"""Compression that changes values: label images that went through it hold ids of no object."""
+"""Detection of lossy compression, which changes label ids."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .codestreams import (
 
 __all__ = ["is_lossy", "is_lossy_tiff"]
 
-#: Bytes of a stream that hold its headers.
+#: The headers of a stream lie within these first bytes.
 _HEAD = 1 << 16
 # Frames of JPEG that are exact: lossless, and their differential and arithmetic kinds.
 _EXACT_FRAMES = {0xC3, 0xC7, 0xCB, 0xCF}
@@ -37,13 +37,13 @@ def is_lossy(head: bytes) -> bool:
     Parameters
     ----------
     head : bytes
-        The beginning of a JPEG, JPEG 2000, JPEG XL, JPEG XR, LERC, WebP or AVIF file or stream;
-        others are not lossy.
+        First bytes of a file or stream. Only JPEG, JPEG 2000, JPEG XL, JPEG XR, LERC, WebP and
+        AVIF can be lossy.
     """
     if head[:2] == b"\xff\xd8":
         return jpeg_frame(head) not in _EXACT_FRAMES
     if head.startswith(_JPEG_2000):
-        # Its style of coding ends in the transformation: 0 is the one in floating point.
+        # The COD segment ends with the wavelet transform: 0 is the irreversible one.
         at = head.find(_COD)
         return at >= 0 and head[at + 13 : at + 14] == b"\0"
     if head.startswith(_JPEG_XL):
@@ -63,7 +63,7 @@ def is_lossy_tiff(page: Any) -> bool:
     Parameters
     ----------
     page : tifffile.TiffPage
-        Of an open file.
+        A page of an open file.
     """
     lengths = [(at, n) for at, n in zip(page.dataoffsets, page.databytecounts, strict=False) if n]
     if page.compression == 1 or not lengths:

@@ -1,4 +1,4 @@
-"""Properties of objects other than their pixels: scores, numbers of prompts, classes."""
+"""Values of objects other than pixels: scores, prompt counts, classes."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from .table_files import axis_columns, no_table, read_lines
 if TYPE_CHECKING:
     from napari_sam3.labels.table import ObjectRow
 
-#: The label and the plane that a row is about.
+#: Label and plane of a row.
 Row = tuple[int, str]
-# Rows named in an error or a warning.
+# Rows listed in an error or a warning.
 MOST_NAMED = 5
 
 __all__ = ["ObjectTable", "class_name", "plane_text", "no_class_name"]
 
-#: Columns that are measured from the pixels instead.
+#: Columns that are measured from the pixels.
 MEASURED = (
     "id",
     "index",
@@ -43,14 +43,16 @@ MEASURED = (
 
 
 def plane_text(position: Iterable[int]) -> str:
-    """Return a plane's place on every axis before rows and columns, as tables have it."""
+    """Return the index of a plane as text, as in the column "plane"."""
     return " ".join(str(at) for at in position)
 
 
 def class_name(known: Mapping[str, Any]) -> str:
     """Return the class of an object as text, such as "nucleus" or "0"; "" if it has none."""
     value = plain(known.get("class"))
-    if isinstance(value, float) and value.is_integer():  # as tables with gaps have integers
+    if (
+        isinstance(value, float) and value.is_integer()
+    ):  # integers become floats in tables with gaps
         value = int(value)
     return "" if value is None else str(value)
 
@@ -62,16 +64,16 @@ class ObjectTable:
     Parameters
     ----------
     rows : mapping of (int, str) to mapping
-        Label and plane (see `plane_text`) to values by name, such as "score", "points", "boxes"
-        and "class". A row with the plane "" holds for every plane.
+        Values by name, such as "score" and "class", for each label and plane (see `plane_text`).
+        A row with the plane "" applies to every plane.
     name : str
-        What to call it.
+        Name for messages.
     axes : tuple of str
-        Names of the axes that planes tell places on, where the table says them.
+        Names of the axes of the planes, if the table states them.
     strict : bool
-        Warn of rows about no object.
+        Warn about rows without an object.
     seen : set of (int, str)
-        Rows that were asked for; see `warn_of_unused`.
+        Rows that were used; see `warn_of_unused`.
     """
 
     rows: Mapping[Row, Mapping[str, Any]] = field(default_factory=dict)
@@ -84,8 +86,8 @@ class ObjectTable:
 
     @classmethod
     def from_rows(cls, rows: Iterable[ObjectRow]) -> ObjectTable:
-        """Return the table of objects that were segmented just now."""
-        # Objects without a pixel of their own are no mistake.
+        """Return the table of newly segmented objects."""
+        # Objects may have lost all their pixels to others.
         return replace(_gather(((row.id, asdict(row)) for row in rows), "id"), strict=False)
 
     @classmethod
@@ -95,9 +97,9 @@ class ObjectTable:
         Parameters
         ----------
         features : pandas.DataFrame
-            With the labels in the column "index", as napari has it, or else "label" (of
-            scikit-image), "label_value" or "label-value"; without any, each row is about the label
-            of its number, the first about the background.
+            The labels are in the column "index" (napari), "label" (scikit-image), "label_value" or
+            "label-value". Without any of these, the position of a row is its label; the first row
+            is the background.
         """
         named = {str(name).lower() for name in features.index.names if name is not None}
         if named and label_column({name: [1] for name in named}) is not None:
@@ -115,20 +117,20 @@ class ObjectTable:
         unreadable = [line["plane"] for line in lines if readable_plane(line.get("plane")) is None]
         if unreadable:
             warnings.warn(
-                f"{len(unreadable)} of {len(lines)} rows of the features have a plane that cannot "
-                f"be read, such as {unreadable[0]!r}; they hold for every plane",
+                f"{len(unreadable)} of {len(lines)} rows of the features have an invalid plane, "
+                f"such as {unreadable[0]!r}. They apply to every plane.",
                 stacklevel=3,
             )
         return _gather(zip(labels, lines, strict=True), chosen)
 
     @classmethod
     def from_properties(cls, properties: Iterable[Mapping[str, Any]]) -> ObjectTable:
-        """Return the table that an OME-Zarr label image keeps, for all planes alike.
+        """Return the table of an OME-Zarr label image, which applies to all planes.
 
         Parameters
         ----------
         properties : iterable of mapping
-            As in its metadata, each with its "label-value".
+            The properties in its metadata, each with a "label-value".
         """
         return _gather(
             ((one.get("label-value"), {**one, "plane": None}) for one in properties), "label-value"
@@ -136,19 +138,20 @@ class ObjectTable:
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> ObjectTable:
-        """Read a table with a column "id" or "label", perhaps of planes, and others.
+        """Read a table with a column "id" or "label", and further columns.
 
-        Planes stand in a column "plane", or in one for each axis: t, c, z, or axis-0 and so on.
+        Planes are given by a column "plane", or by one column per axis: t, c, z, or axis-0 and so
+        on.
 
         Parameters
         ----------
         path : str or path-like
-            CSV, or Parquet by its suffix.
+            Parquet if its name ends in .parquet, otherwise CSV.
 
         Raises
         ------
         ExportError
-            If it is not a table of objects, or a plane or an id in it cannot be read.
+            If the file is not a table of objects, or a plane or an id is invalid.
         """
         path = Path(path)
         lines = read_lines(path)
@@ -160,8 +163,8 @@ class ObjectTable:
         axes, unlike = axis_columns(lines)
         if unlike:
             warnings.warn(
-                f"the {unlike} in {str(path)!r}, which is not a plane, so rows hold for every "
-                "plane. Call the axis 'plane' if it says planes, or anything else",
+                f"the {unlike} in {str(path)!r}, which is not a plane. The rows apply to every "
+                "plane. Rename the column: 'plane' if it holds planes.",
                 stacklevel=2,
             )
         if axes:
@@ -178,16 +181,15 @@ class ObjectTable:
     def fitted(self, shape: Sequence[int], names: Sequence[str] = ()) -> ObjectTable:
         """Return the table with the planes of a label image of this shape.
 
-        Axes of length 1 get lost and come back on the way through files, so a table may tell
-        places on more axes, or fewer, than the labels have. Rows whose places do not fit are left
-        out, with a warning.
+        Files may drop or add axes of length 1, so a table may have planes of more or fewer axes
+        than the labels. Rows whose planes do not fit are dropped, with a warning.
 
         Parameters
         ----------
         shape : sequence of int
-            Of the labels, with rows and columns.
+            Shape of the labels, including rows and columns.
         names : sequence of str, optional
-            Of their axes.
+            Names of their axes.
         """
         lengths = tuple(int(length) for length in shape[:-2])
         if self._fitted_to == lengths:
@@ -201,8 +203,8 @@ class ObjectTable:
         lost = next((text for text in keys if text not in texts), None)
         if lost is not None:
             warnings.warn(
-                f"rows of the table of objects are left out, since their planes, such as {lost!r}, "
-                f"do not fit labels of shape {tuple(shape)}; expected {len(lengths)} number(s)",
+                f"rows of the table of objects are dropped: their planes, such as {lost!r}, "
+                f"do not fit labels of shape {tuple(shape)}. Expected {len(lengths)} number(s).",
                 stacklevel=3,
             )
         before = {(n, texts[text]): (n, text) for n, text in self.rows if text in texts}
@@ -212,13 +214,13 @@ class ObjectTable:
         return replace(self, rows=rows, _fitted_to=lengths, _before=before)
 
     def known(self, label: int, position: Iterable[int]) -> Mapping[str, Any]:
-        """Return what is known of an object on a plane; may be empty."""
+        """Return the values of an object on a plane; empty if unknown."""
         asked = [(label, ""), (label, plane_text(position))]
         self.seen.update(self._before.get(row, row) for row in asked)
         return {name: value for row in asked for name, value in self.rows.get(row, {}).items()}
 
     def warn_of_unused(self) -> None:
-        """Say which rows are about no object, once labels were gone through with `known`."""
+        """Warn about rows without an object, after all objects were queried by `known`."""
         unused = [row for row in self.rows if row not in self.seen]
         if not (self.strict and self.seen and unused):
             return
@@ -228,13 +230,13 @@ class ObjectTable:
         )
         more = ", ..." if len(unused) > MOST_NAMED else ""
         warnings.warn(
-            f"{len(unused)} of {len(self.rows)} rows of {self.name} are left out, since the labels "
+            f"{len(unused)} of {len(self.rows)} rows of {self.name} are dropped, since the labels "
             f"have no such object: {named}{more}",
             stacklevel=3,
         )
 
     def columns(self) -> list[str]:
-        """Return the names of all values, in the order in which they come first."""
+        """Return the names of all values, in order of first appearance."""
         return list(dict.fromkeys(name for row in self.rows.values() for name in row))
 
 
@@ -245,8 +247,8 @@ def _why_no_labels(columns: Mapping[str, Sequence[Any]]) -> str:
     wrong = [value for value in columns[name] if value is not None and label_of(value) is None]
     example = f", such as {wrong[0]!r}" if wrong else ""
     return (
-        f"its column {name!r} has values that are not labels{example}: whole numbers, those from "
-        "2^53 on without a decimal point"
+        f"its column {name!r} has values that are not labels{example} (integers; from 2^53 "
+        "without a decimal point)"
     )
 
 
@@ -259,14 +261,14 @@ def _check_planes(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
     if wrong:
         listed = ", ".join(f"{value!r} in row {number}" for number, value in wrong[:MOST_NAMED])
         raise ExportError(
-            f"{len(wrong)} of {len(lines)} rows of {str(path)!r} have a plane that cannot be read: "
-            f"{listed}. Expected a number from 0 for each axis before rows and columns, such as 3 "
-            "or '0 3', or nothing for every plane"
+            f"{len(wrong)} of {len(lines)} rows of {str(path)!r} have an invalid plane: "
+            f"{listed}. Expected one index per axis before rows and columns, such as 3 or '0 3', "
+            "or nothing for every plane."
         )
 
 
 def _order(axes: tuple[str, ...], names: Sequence[str]) -> list[int]:
-    """Return which places of a table come first, second and so on in an image."""
+    """Return the order of the table's axes in the image."""
     letters = [axis_letter(name) for name in names]
     known = all(axis in letters for axis in axes)
     return sorted(range(len(axes)), key=lambda at: letters.index(axes[at])) if known else []
@@ -278,24 +280,24 @@ def _places(text: str, order: Sequence[int]) -> tuple[int, ...]:
 
 
 def _gather(lines: Iterable[tuple[Any, Mapping[str, Any]]], label_name: str | None) -> ObjectTable:
-    """Return the table of rows with their labels; of values given twice the last one counts."""
+    """Return the table of labelled rows; the last of several values counts."""
     rows: dict[Row, dict[str, Any]] = {}
     for label, line in lines:
         number = label_of(label)
-        if number is not None:  # a row of nobody
+        if number is not None:  # skip rows without a label
             known = rows.setdefault((number, plane_of(line.get("plane"))), {})
-            known.update(_beside_pixels(line, label_name))
+            known.update(_values(line, label_name))
     return ObjectTable(rows)
 
 
 def _fit(
     keys: Mapping[str, tuple[int, ...]], lengths: tuple[int, ...]
 ) -> Iterator[tuple[str, str]]:
-    """Pair texts of planes, all of as many axes, with those for axes of these lengths."""
+    """Map planes of a table, all with the same number of axes, to planes of the labels."""
     count, wanted = len(next(iter(keys.values()))), len(lengths)
     used = {at for key in keys.values() for at, place in enumerate(key) if place}
     fitting: list[dict[str, tuple[int, ...]]] = []
-    # The last axes are the same in both, if that can be.
+    # Prefer to match the last axes.
     for kept in reversed(
         list(itertools.combinations(range(max(count, wanted)), min(count, wanted)))
     ):
@@ -314,8 +316,8 @@ def _fit(
         yield from ((text, plane_text(key)) for text, key in one.items())
 
 
-def _beside_pixels(line: Mapping[str, Any], label_name: str | None) -> dict[str, Any]:
-    """Return the other values as Python's own types, those that are missing left out."""
+def _values(line: Mapping[str, Any], label_name: str | None) -> dict[str, Any]:
+    """Return the values that are not measured from pixels, as Python types, without gaps."""
     return {
         str(name): value
         for name, value in ((name, plain(value)) for name, value in line.items())
@@ -326,7 +328,7 @@ def _beside_pixels(line: Mapping[str, Any], label_name: str | None) -> dict[str,
 
 
 def no_class_name(table: ObjectTable) -> str:
-    """Return a class for objects that have none: "object", unlike all classes of a table."""
+    """Return a class for objects without one: "object", or a name that the table does not use."""
     name = "object"
     while any(class_name(known) == name for known in table.rows.values()):
         name += "_"

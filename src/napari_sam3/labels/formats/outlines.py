@@ -1,4 +1,4 @@
-"""Masks as polygons along the edges of their pixels, exactly."""
+"""Exact polygons of masks, along the edges of pixels."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ Ring = npt.NDArray[np.int64]
 class Outline:
     """One connected part of a mask.
 
-    Rings are N x 2 integers (x, y): corners of pixels, where the first pixel of a plane lies
-    between 0 and 1, as in ImageJ and QuPath; a pixel's centre is at its index + 0.5. The last
-    corner is followed by the first. No ring meets itself.
+    Rings are N x 2 integers (x, y), the corners of pixels. The first pixel of a plane lies between
+    0 and 1, as in ImageJ and QuPath, so the centre of a pixel is its index + 0.5. Rings are closed
+    implicitly (the first corner is not repeated) and never touch themselves.
 
     Parameters
     ----------
     outside : ndarray of int, N x 2
-        With x to the right and y upwards it would go counter-clockwise.
+        Counter-clockwise if y pointed upwards.
     holes : tuple of ndarray of int, N x 2
-        They go the other way round.
+        In the opposite direction.
     """
 
     outside: Ring = field(repr=False)
@@ -36,7 +36,7 @@ class Outline:
 
 
 def outlines(mask: PlaneMask) -> list[Outline]:
-    """Trace a mask.
+    """Trace the outlines of a mask.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def outlines(mask: PlaneMask) -> list[Outline]:
     Returns
     -------
     list of Outline
-        One for each part whose pixels touch along edges. Filling them gives the mask again.
+        One per 4-connected part. Filling them restores the mask.
     """
     if mask.is_empty:
         return []
@@ -62,12 +62,11 @@ def outlines(mask: PlaneMask) -> list[Outline]:
 
 
 def _trace(part: npt.NDArray[np.bool_]) -> list[Ring]:
-    """Trace all borders of a part that is connected along edges of pixels.
+    """Trace all borders of a 4-connected part.
 
-    A polygon along a grid is given by its corners: those on a row, sorted, are joined in pairs by
-    its horizontal edges, and those on a column by its vertical ones. Where two pixels of the part
-    touch at a corner only, two rings meet, each of them around a pixel of the background; since
-    the part is connected elsewhere, these are two different rings.
+    The corners of a polygon on a grid define it: sorted along a row, they are joined in pairs by
+    horizontal edges, and sorted along a column by vertical ones. Where two pixels touch only at a
+    corner, two rings meet there; they are different rings, since the part is connected elsewhere.
     """
     padded = np.pad(part, 1)
     nw, ne = padded[:-1, :-1], padded[:-1, 1:]
@@ -76,8 +75,8 @@ def _trace(part: npt.NDArray[np.bool_]) -> list[Ring]:
     corner = (nw ^ ne ^ sw ^ se) | crossing
     y, x = np.nonzero(corner)
     repeated = np.where(crossing[y, x], 2, 1)
-    # Of the two at a crossing the first has the edge to the left, the second that to the right.
-    # Around the background at the south-west the first goes on downwards, else upwards.
+    # A crossing counts as two corners: the first has the edge to its left, the second to its right.
+    # If the background lies to the south-west, the first continues downwards, otherwise upwards.
     first = np.repeat(np.cumsum(repeated) - repeated, repeated)
     second = np.arange(len(first)) - first
     y, x = np.repeat(y, repeated), np.repeat(x, repeated)
@@ -89,7 +88,7 @@ def _trace(part: npt.NDArray[np.bool_]) -> list[Ring]:
 
 
 def _partners(order: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Return the other end of each corner's edge, corners being joined in pairs in this order."""
+    """Return the other end of each corner's edge; neighbours in this order form a pair."""
     partners = np.empty_like(order)
     partners[order[::2]], partners[order[1::2]] = order[1::2], order[::2]
     return partners
@@ -114,7 +113,7 @@ def _follow(
             ring += [at, across]
             at = columns[across]
         places = corners[ring]
-        # The part lies on the same side of every ring that is followed this way round.
+        # Orient rings by the side on which the part lies.
         (x, y), right = places[0], places[1][0] > places[0][0]
         below = y < part.shape[0] and part[y, x if right else x - 1]
         rings.append(places if below == right else places[::-1])
@@ -122,6 +121,6 @@ def _follow(
 
 
 def _area(ring: Ring) -> int:
-    """Return twice the area, below 0 for a ring that goes clockwise with y upwards."""
+    """Return twice the signed area, negative for clockwise rings if y pointed upwards."""
     x, y = ring[:, 0], ring[:, 1]
     return int(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))

@@ -1,9 +1,9 @@
-"""Pickled numpy files read without running what they contain.
+"""Safe reader of pickled numpy files.
 
-``np.load(..., allow_pickle=True)`` calls any function that a file names. Here the few names that
-arrays, numbers and plain containers need stand for functions of this module, and any other name is
-refused. numpy's own functions are not called either: with a forged type they read memory that is
-not theirs.
+``np.load(..., allow_pickle=True)`` calls any function that a file names. Here only the names that
+arrays, numbers and containers need are known, and they stand for functions of this module; any
+other name raises. numpy's own functions are not called either, since a forged dtype makes them read
+foreign memory.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def load_pickled_npy(path: Path) -> Any:
     Raises
     ------
     sam3.errors.ImageError
-        If it is damaged, or names anything but arrays, numbers, texts and containers.
+        If the file is damaged, or names anything but arrays, numbers, strings and containers.
     """
     try:
         with path.open("rb") as file:
@@ -49,26 +49,26 @@ def load_pickled_npy(path: Path) -> Any:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ImageError(
             f"{str(path)!r} cannot be read: {reason}. Expected a .npy file as Cellpose writes it. "
-            "Check the file"
+            "Check the file."
         ) from error
-    # np.save puts an object into an array without axes.
+    # np.save wraps an object in a 0-dimensional array.
     return content[0] if isinstance(content, list) and len(content) == 1 else content
 
 
 class _PlainUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        """Return what a name stands for."""
+        """Return the safe replacement of a name."""
         found = _meaning(module, name)
         if found is None:
             raise ImageError(
-                f"the file would run {f'{module}.{name}'!r} when it is read. Expected numpy "
-                "arrays, numbers, texts and containers. Do not trust it, or save the masks as TIFF"
+                f"the file would run {f'{module}.{name}'!r}. Expected only arrays, numbers, "
+                "strings and containers. Do not trust it, or save the masks as TIFF."
             )
         return found
 
 
 def _meaning(module: str, name: str) -> Callable[..., Any] | None:
-    # Functions are made for this call, so that a file cannot change them for the next one.
+    # New functions for each call, so that a file cannot modify them for the next one.
     package = module.replace("numpy._core", "numpy.core")
     if (package, name) == ("numpy.core.multiarray", "_reconstruct"):
         return lambda *_: _Array()
@@ -80,7 +80,7 @@ def _meaning(module: str, name: str) -> Callable[..., Any] | None:
         return lambda code, *_: _Type(code)
     if (package, name) == ("numpy", "ndarray"):
         return lambda: None  # only named
-    if (package, name) == ("_codecs", "encode"):  # bytes, as protocol 2 has them
+    if (package, name) == ("_codecs", "encode"):  # bytes in protocol 2
         return lambda text, *_: str(text).encode("latin1")
     if package in ("pathlib", "pathlib._local") and name in _PATHS:
         return lambda *parts: "/".join(map(str, parts))
@@ -88,26 +88,26 @@ def _meaning(module: str, name: str) -> Callable[..., Any] | None:
 
 
 class _Type:
-    """The type of an array: numbers, texts, or Python objects in a list."""
+    """The dtype of an array: numbers, strings, or Python objects in a list."""
 
     def __init__(self, code: Any) -> None:
         if not isinstance(code, str) or not _PLAIN_TYPE.fullmatch(code):
-            raise ValueError(f"arrays of {code!r} are not plain numbers or texts")
+            raise ValueError(f"arrays of {code!r} are not plain numbers or strings")
         self.dtype = np.dtype(code)
 
     def __setstate__(self, state: Any) -> None:
-        """Take the order of bytes."""
+        """Set the byte order."""
         if state[1] in ("<", ">"):
             self.dtype = self.dtype.newbyteorder(state[1])
 
 
 class _Array:
-    """An array that is being read; `_finished` puts its value in its place."""
+    """An array being read; `_finished` replaces it by its value."""
 
     value: Any = None
 
     def __setstate__(self, state: Any) -> None:
-        """Take the content."""
+        """Set the content."""
         _, shape, kind, fortran, raw = state
         self.value = _array(shape, kind, fortran, raw)
 

@@ -1,15 +1,15 @@
-"""Polygons of other programs as masks, and masks as polygons through the centres of pixels.
+"""Conversion between polygons and masks, for both conventions of pixel coordinates.
 
-There are two ways to draw an object of 4 x 4 px, and readers differ by a pixel:
+The outline of an object of 4 x 4 px depends on the convention:
 
-      along edges: (2, 2) to (6, 6)       through centres: 2, 2 to 5, 5
+      along edges: (2, 2) to (6, 6)       through centres: (2, 2) to (5, 5)
       +---+---+---+---+
       | . | . | . | . |                     .---.---.---.
       +---+---+---+---+                     |           |
       | . | . | . | . |                     .   .   .   .
 
-ImageJ, QuPath and COCO fill the pixels whose centre lies inside; ultralytics, labelme, VIA's
-readers and Cellpose fill inclusively, with the pixels that the line runs through.
+ImageJ, QuPath and COCO fill the pixels whose centre lies inside. ultralytics, labelme, readers of
+VIA and Cellpose fill inclusively: the pixels on the line belong to the object.
 """
 
 from __future__ import annotations
@@ -48,40 +48,40 @@ def check_ring(values: Any) -> Points:
     Raises
     ------
     ValueError
-        If they are none.
+        If the values are not points.
     """
     ring = np.asarray(values, np.float64)
     if ring.ndim != 2 or ring.shape[1] < 2 or not np.isfinite(ring).all():
-        raise ValueError("a polygon is not a list of points of two finite numbers")
+        raise ValueError("a polygon is not a list of (x, y) points")
     return np.clip(ring[:, :2], -_FAR, _FAR)
 
 
 def fill_edges(rings: Sequence[Points], shape: tuple[int, int]) -> PlaneMask:
-    """Fill rings along edges by the even-odd rule: the pixels whose centre lies inside.
+    """Fill rings by the even-odd rule: the pixels whose centre lies inside.
 
     Parameters
     ----------
     rings : sequence of ndarray, N x 2
-        (x, y) in px, the first pixel lying between 0 and 1.
+        (x, y) in px; the first pixel lies between 0 and 1.
     shape : tuple of int
-        (height, width) of the plane; what lies outside is cut off.
+        (height, width) of the plane, to which the mask is clipped.
     """
     box = _box(rings, shape)
     return _nothing() if box is None else PlaneMask.from_array(_inside(rings, box), *box[:2])
 
 
 def fill_inclusive(ring: Points, shape: tuple[int, int]) -> PlaneMask:
-    """Fill a ring, with the pixels that its line runs through.
+    """Fill a ring including the pixels on its line.
 
     Parameters
     ----------
     ring : ndarray, N x 2
-        (x, y) in px, pixel centres at integers; rounded to these. One or two points are a pixel
-        and a line.
+        (x, y) in px, rounded to integers, the centres of pixels. One point is a pixel, two are a
+        line.
     shape : tuple of int
-        (height, width) of the plane; what lies outside is cut off.
+        (height, width) of the plane, to which the mask is clipped.
     """
-    reach = 2.0 * max(shape)  # a line from far away has no end of pixels
+    reach = 2.0 * max(shape)  # bounds the length of the line
     ring = np.floor(np.clip(ring, -reach, reach + reach) + 0.5)
     box = _box([ring], shape)
     if box is None:
@@ -105,11 +105,11 @@ def fill_ellipse(
     Parameters
     ----------
     centre, radii : tuple of float
-        (x, y) in px, the first pixel lying between 0 and 1.
+        (x, y) in px; the first pixel lies between 0 and 1.
     shape : tuple of int
-        (height, width) of the plane; what lies outside is cut off.
+        (height, width) of the plane, to which the mask is clipped.
     angle : float
-        Of the first radius to the x axis, clockwise as it is seen, in radians.
+        Clockwise on screen, from the x axis to the first radius, in radians.
     """
     around = np.linspace(0, 2 * np.pi, 721)[:-1]
     x, y = radii[0] * np.cos(around), radii[1] * np.sin(around)
@@ -118,10 +118,10 @@ def fill_ellipse(
 
 
 def _inside(rings: Sequence[Points], box: Box) -> npt.NDArray[np.bool_]:
-    """Return which pixels of a box have their centre inside of rings.
+    """Return which pixels of a box have their centre inside the rings.
 
-    A pixel is inside if an odd number of lines cross its row to the left of its centre. Rows are
-    crossed by the lines from their upper end on, short of the lower one.
+    A pixel is inside if an odd number of edges cross its row to the left of its centre. An edge
+    includes its upper end and excludes its lower end.
     """
     top, left, bottom, right = box
     height, width = bottom - top, right - left
@@ -143,7 +143,7 @@ def _inside(rings: Sequence[Points], box: Box) -> npt.NDArray[np.bool_]:
 
 
 def _line(ring: Points) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return rows and columns of the pixels that the line around a ring runs through."""
+    """Return rows and columns of the pixels on the line of a ring."""
     step = np.roll(ring, -1, 0) - ring
     count = np.maximum(np.abs(step).max(axis=1).astype(np.int64), 1)
     line = np.repeat(np.arange(len(ring)), count)
@@ -175,11 +175,10 @@ def centre_rings(mask: PlaneMask) -> tuple[list[npt.NDArray[np.int64]], bool]:
     Returns
     -------
     rings : list of ndarray, N x 2
-        One (x, y) outline for each part whose pixels touch along edges or at corners, of three
-        points at least; those of a single pixel or of a line repeat. Filling them inclusively
-        gives the mask with its holes filled.
+        One (x, y) outline per 8-connected part, of at least three points (repeated for a single
+        pixel or a line). Filling them inclusively restores the mask without its holes.
     filled : bool
-        Whether it has holes, which are lost.
+        Whether holes were filled.
     """
     parts, count = ndimage.label(mask.crop, _NEIGHBOURS)
     rings, filled = [], False
@@ -194,20 +193,20 @@ def centre_rings(mask: PlaneMask) -> tuple[list[npt.NDArray[np.int64]], bool]:
 
 
 def warn_of_holes(count: int, name: str) -> None:
-    """Warn that the holes of so many objects are filled in a format."""
+    """Warn that a format fills the holes of objects."""
     if count:
         warnings.warn(
-            f"{name} holds no holes: those of {count} object(s) are filled. GeoJSON, COCO and ROIs "
-            "of ImageJ keep them",
+            f"{name} has no holes: those of {count} object(s) are filled. Choose GeoJSON, COCO or "
+            "ImageJ ROIs to keep them.",
             stacklevel=3,
         )
 
 
 def _trace(part: npt.NDArray[np.bool_], row: int, column: int) -> npt.NDArray[np.int64]:
-    """Trace a part without holes by its outer pixels (Moore's neighbour tracing).
+    """Trace the outer pixels of a part without holes (Moore neighbour tracing).
 
-    From each pixel the eight around it are tried clockwise, beginning after the one of the
-    background that was tried last. The walk ends where it would repeat its first step.
+    At each pixel, its eight neighbours are tried clockwise, starting after the background pixel
+    tried last. The walk ends when it would repeat its first step.
     """
     width = part.shape[1] + 2
     inside = np.pad(part, 1).tobytes()
@@ -227,7 +226,7 @@ def _trace(part: npt.NDArray[np.bool_], row: int, column: int) -> npt.NDArray[np
 
 
 def _corners(path: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Leave out the points on straight lines."""
+    """Remove the points on straight lines."""
     changed = (path != np.roll(path, 1, 0)).any(axis=1)
     path = path[changed] if changed.any() else path[:1]
     if len(path) < 3:
@@ -238,7 +237,7 @@ def _corners(path: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
 
 
 def _box(rings: Sequence[Points], shape: tuple[int, int]) -> Box | None:
-    """Return rows and columns, first and one past the last, that rings can reach; None if none."""
+    """Return the box of rings, clipped to the plane; None if it is empty."""
     rings = [ring for ring in rings if len(ring)]
     if not rings:
         return None

@@ -1,4 +1,4 @@
-"""Labels read from files of any format, for a label image, for a viewer, or for another format."""
+"""Reader of labels in any format, as a label image with a table of objects."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ __all__ = ["INPUTS", "LABEL_IMAGE", "input_format", "read_labels"]
 
 
 def _read_tracks(path: Path) -> LoadedLabels:
-    """Read masks of the Cell Tracking Challenge, with the parents of tracks in the table."""
+    """Read masks of the Cell Tracking Challenge; the table has the parents of tracks."""
     labels, parents = read_ctc(path)
     rows = {(n, ""): {PARENT: " ".join(map(str, many))} for n, many in parents.items()}
     axes = ImageAxes.of("tzyx" if labels.ndim == 4 else "tyx")
     return LoadedLabels(labels, axes, ObjectTable(rows))
 
 
-#: The format of files that hold a label image.
+#: Format name of label images.
 LABEL_IMAGE = "label-image"
-#: Readers by the name of the format; those in `_NAMED` take the name of the image as well.
+#: Readers by format name; those in `_NAMED` also take the name of the image.
 INPUTS: dict[str, Callable[..., Drawing | LoadedLabels]] = {
     "imagej-roi": read_imagej_rois,
     "geojson": read_geojson,
@@ -74,46 +74,45 @@ def read_labels(
     image_name: str | None = None,
     rgb: bool | None = None,
 ) -> LoadedLabels:
-    """Read labels in any format: label images, outlines and run lengths of other programs.
+    """Read labels in any format: label images, outlines and run lengths.
 
     Parameters
     ----------
     path : str or path-like
         File or folder.
     format : str, optional
-        A name of `INPUTS`, or `LABEL_IMAGE`; by default what the file's name and content say.
+        A name of `INPUTS`, or `LABEL_IMAGE`; detected by name and content by default.
     image : str or path-like, optional
-        The image that the labels belong to. It says their size, which many formats do not, and
-        their axes where the file says nothing of them.
+        The image of the labels. It gives their shape, which many formats do not store, and their
+        axes if the file does not state them.
     shape : sequence of int, optional
-        The size instead, planes before rows and columns.
+        Shape of the labels, instead of an image.
     axes : ImageAxes, optional
-        The axes instead.
+        Axes of the labels, instead of an image.
     image_name : str, optional
-        Which image of a file with several; by default the name of `image`.
+        The image in a file that lists several; the name of `image` by default.
     rgb : bool, optional
         For label images, see `open_label_file`.
 
     Returns
     -------
     LoadedLabels
-        To be closed when its data are no longer needed.
+        Close it when its data are no longer needed.
 
     Raises
     ------
     sam3.errors.ImageError
-        If the file cannot be read, does not say its size, or has another one than the image.
+        If the file cannot be read, its shape is unknown, or differs from that of the image.
     ExportError
-        If a library that the format needs is not installed.
+        If a package that the format needs is not installed.
     """
     path = Path(path)
     if not path.exists() and tiff_of(path) is None:
-        raise ImageError(f"there are no labels {str(path)!r}; check the path")
+        raise ImageError(f"label file {str(path)!r} does not exist. Check the path.")
     name = input_format(path) if format is None else format
     if name != LABEL_IMAGE and name not in INPUTS:
         raise ImageError(
-            f"labels cannot be read from the format {name!r}. Expected one of "
-            f"{', '.join((LABEL_IMAGE, *INPUTS))}. Choose one of these"
+            f"unknown input format: {name!r}. Expected one of {', '.join((LABEL_IMAGE, *INPUTS))}."
         )
     if image is not None:
         shape, axes = _of_image(image, shape, axes)
@@ -129,12 +128,12 @@ def read_labels(
 
 
 def input_format(path: str | os.PathLike[str]) -> str:
-    """Return the format of a file by its name, and by its content where names do not tell.
+    """Detect the format of a file by its name, or by its content.
 
     Raises
     ------
     sam3.errors.ImageError
-        If it holds no labels.
+        If the file holds no labels.
     """
     path = Path(path)
     lower, suffix = path.name.lower(), path.suffix.lower()
@@ -148,8 +147,8 @@ def input_format(path: str | os.PathLike[str]) -> str:
         return _kind_of_json(path)
     if suffix in _TABLES:
         raise ImageError(
-            f"{str(path)!r} is a table, which holds no pixels. Expected labels. Give it as the "
-            "table of a label image (--table)"
+            f"{str(path)!r} is a table, which holds no pixels. Expected labels. Pass it as the "
+            "table of a label image (--table)."
         )
     if suffix == ".npy" and (lower.endswith("_seg.npy") or _holds_objects(path)):
         return "cellpose"
@@ -174,7 +173,7 @@ def _kind_of_json(path: Path) -> str:
         return "coco"
     raise ImageError(
         f"{str(path)!r} holds no labels. Expected JSON of COCO, GeoJSON, labelme or VIA. "
-        "Check the file"
+        "Check the file."
     )
 
 
@@ -206,7 +205,7 @@ def _label_image(path: Path, rgb: bool | None) -> LoadedLabels:
 
 
 def _kept(path: Path) -> ObjectTable:
-    """Return what an OME-Zarr label image says about its labels; nothing for other files."""
+    """Return the properties of an OME-Zarr label image; empty for other files."""
     from napari_sam3.labels.ome_zarr import open_labels
 
     if not path.is_dir():
@@ -223,8 +222,8 @@ def _painted(
     size = drawing.shape or shape or drawing.plane_shape
     if size is None:
         raise ImageError(
-            f"{str(path)!r} does not say how large its image is. Expected a size. Open the "
-            "image in napari first, or give it (--image) or its size (--shape)"
+            f"{str(path)!r} does not state the size of its image. Open the image in napari first, "
+            "or pass the image (--image) or its size (--shape)."
         )
     known = next((one for one in (drawing.axes, axes) if one and one.ndim == len(size)), None)
     labels, table = paint(drawing, size, known or ImageAxes.default(len(size)))
@@ -234,20 +233,19 @@ def _painted(
 def _fitted(
     found: LoadedLabels, path: Path, shape: Sequence[int] | None, axes: ImageAxes | None
 ) -> LoadedLabels:
-    """Check the size, and take the axes of the image where the file says nothing."""
+    """Check the shape, and use the axes of the image if the file states none."""
     try:
         check_labels(found.data)
         if shape is not None and tuple(found.data.shape) != tuple(shape):
             raise ImageError(
                 f"{str(path)!r} holds labels of {_size(found.data.shape)}, the image has "
-                f"{_size(shape)}. Expected the same size. Choose the image that the labels belong "
-                "to"
+                f"{_size(shape)}. Expected the same size. Choose the image of these labels."
             )
     except ImageError:
         found.close()
         raise
     ndim = found.data.ndim
-    # A file without a word about its axes has them in pixels, from 0 on.
+    # Axes in pixels from 0 mean that the file states none.
     unknown = found.known_axes is None or _counts_pixels(found.known_axes)
     if unknown and axes is not None and axes.ndim == ndim:
         return replace(found, known_axes=axes)

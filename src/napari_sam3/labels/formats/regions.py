@@ -1,10 +1,9 @@
-"""A table of regions: one row for each object on each plane, as CSV or Parquet."""
+"""Writer of region tables: one row per object and plane, as CSV or Parquet."""
 
 from __future__ import annotations
 
 import contextlib
 import csv
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,11 @@ from napari_sam3.core.axes import ImageAxes
 from napari_sam3.core.masks import PlaneMask
 from napari_sam3.core.plain_values import plain
 from napari_sam3.labels.measure import measure
-from napari_sam3.labels.output_files import ExportError, replacing
+from napari_sam3.labels.output_files import missing_package, replacing
 
-from .label_planes import Position, check_labels, objects, plane_positions
+from .label_planes import Position, objects, plane_positions
 from .object_table import ObjectTable, plane_text
+from .output import LabelOutput
 
 __all__ = ["region_rows", "write_regions"]
 
@@ -27,76 +27,50 @@ _BATCH = 4096
 Write = Callable[[Sequence[Mapping[str, Any]]], None]
 
 
-def region_rows(
-    labels: Any, *, axes: ImageAxes | None = None, table: ObjectTable | None = None
-) -> Iterator[dict[str, Any]]:
+def region_rows(output: LabelOutput) -> Iterator[dict[str, Any]]:
     """Measure all objects of a label image.
-
-    Parameters
-    ----------
-    labels : array-like of integers, ... x H x W
-        Label image.
-    axes : ImageAxes, optional
-        Units and scale.
-    table : ObjectTable, optional
-        What else is known; its columns follow.
 
     Yields
     ------
     dict
-        "id", "plane" (place on every axis before rows and columns, separated by blanks), in px
-        "area", "centroid_y", "centroid_x" (pixel centres at integers), "x0", "y0", "x1", "y1"
-        (the first column and row, and one past the last); the area, the centroid and the place on
-        the other axes in the units of the axes, as "..._physical", with "unit" for rows and
-        columns; then the columns of the table.
+        "id" and "plane" (indices along the axes before rows and columns, separated by blanks);
+        "area", "centroid_y", "centroid_x" (pixel centres at integers), "x0", "y0", "x1" and "y1"
+        (first column and row, and one past the last) in px; area, centroid and indices in the
+        units of the axes as "..._physical", with the "unit" of rows and columns; then the columns
+        of the table.
     """
-    check_labels(labels)
-    axes = ImageAxes.default(labels.ndim) if axes is None else axes
-    table = (table or ObjectTable()).fitted(labels.shape, axes.names)
+    labels, table = output.labels, output.table
     columns = table.columns()
     for position in plane_positions(labels):
         for label, mask in objects(labels, position):
             known = table.known(label, position)
-            row = _measure(label, mask, position, axes)
+            row = _measure(label, mask, position, output.axes)
             yield {**row, **{name: known.get(name) for name in columns}}
 
 
-def write_regions(
-    path: str | os.PathLike[str],
-    labels: Any,
-    *,
-    axes: ImageAxes | None = None,
-    table: ObjectTable | None = None,
-    overwrite: bool = False,
-) -> Path:
-    """Write the table of regions, a few thousand rows at a time.
+def write_regions(output: LabelOutput) -> Path:
+    """Write the table of regions in batches of rows.
 
     Parameters
     ----------
-    path : str or path-like
-        File to write: Parquet if it ends in .parquet, else CSV.
-    labels, axes, table
-        As for `region_rows`.
-    overwrite : bool
-        Replace an existing file.
+    output : LabelOutput
+        A Parquet file if its name ends in .parquet, otherwise a CSV file.
 
     Raises
     ------
     ExportError
-        If pyarrow, which Parquet needs, is not installed; or it cannot be written.
-    sam3.errors.ImageError
-        If it is not a label image.
+        If Parquet lacks its library pyarrow, or the file cannot be written.
     """
-    check_labels(labels)
-    axes = ImageAxes.default(labels.ndim) if axes is None else axes
-    table = (table or ObjectTable()).fitted(labels.shape, axes.names)
-    # Of an object that is there in any case, so that a table without rows has its columns, too.
-    example = _measure(1, PlaneMask(0, 0, np.ones((1, 1), bool)), (0,) * (labels.ndim - 2), axes)
-    rows = region_rows(labels, axes=axes, table=table)
-    parquet = Path(path).suffix.lower() == ".parquet"
+    labels, table = output.labels, output.table
+    # The row of an example object, so that a table without rows has its columns.
+    example = _measure(
+        1, PlaneMask(0, 0, np.ones((1, 1), bool)), (0,) * (labels.ndim - 2), output.axes
+    )
+    rows = region_rows(output)
+    parquet = output.path.suffix.lower() == ".parquet"
     opened = _parquet if parquet else _csv
     with (
-        replacing(path, overwrite) as partial,
+        replacing(output.path, output.overwrite) as partial,
         opened(partial, example, table, labels.dtype) as write,
     ):
         batch: list[Mapping[str, Any]] = []
@@ -106,7 +80,7 @@ def write_regions(
                 write(batch)
                 batch = []
         write(batch)
-    return Path(path)
+    return output.path
 
 
 def _measure(label: int, mask: PlaneMask, position: Position, axes: ImageAxes) -> dict[str, Any]:
@@ -150,10 +124,7 @@ def _parquet(
         import pyarrow
         from pyarrow import parquet
     except ImportError as error:
-        raise ExportError(
-            "Parquet needs pyarrow, which is not installed; pip install 'napari-sam3[formats]', or "
-            "write a CSV"
-        ) from error
+        raise missing_package("pyarrow", "Parquet", "formats", ", or use CSV") from error
     kinds: dict[type, Any] = {int: pyarrow.int64(), float: pyarrow.float64(), str: pyarrow.string()}
     fields = [(name, kinds[type(value)]) for name, value in example.items()]
     if dtype == np.uint64:
@@ -177,7 +148,7 @@ def _parquet(
 
 
 def _parquet_type(values: Sequence[Any]) -> Any:
-    """Return the type of a column; text for values of several types, and of none that it knows."""
+    """Return the type of a column; string for mixed or unknown types."""
     import pyarrow
 
     types = {type(value) for value in values}

@@ -1,7 +1,6 @@
-"""Size, axes and labels of an image, as files of other programs carry them for this one.
+"""Shape and axes of a label image, stored in formats that have no field for them.
 
-Most of these formats have no place for them. They are kept as JSON under a name of their own, which
-other programs pass over.
+They are stored as JSON under the key "napari-sam3", which other programs ignore.
 """
 
 from __future__ import annotations
@@ -26,10 +25,10 @@ __all__ = [
     "stated",
 ]
 
-#: Under which it stands in a file.
+#: The key in a file.
 NAME = "napari-sam3"
 _MOST_AXES = 10
-#: Of objects in one file, unpacked.
+#: Limit for the unpacked objects of one file.
 MOST_BYTES = 1 << 30
 
 
@@ -68,7 +67,7 @@ def load_json(path: Path) -> Any:
     Raises
     ------
     sam3.errors.ImageError
-        If it is none.
+        If the file is not valid JSON.
     """
     check_size(path.stat().st_size, path)
     try:
@@ -78,25 +77,25 @@ def load_json(path: Path) -> Any:
 
 
 def check_size(size: int, path: Path) -> None:
-    """Refuse to read more than a limit; raises ImageError."""
+    """Raise ImageError for files above the size limit."""
     if size > MOST_BYTES:
         raise ImageError(
             f"{str(path)!r} holds {size} bytes of objects. Expected up to {MOST_BYTES}. Split it, "
-            "or save the labels as an image"
+            "or save the labels as an image."
         )
 
 
 def bad_file(path: Path, expected: str, reason: object) -> ImageError:
-    """Return the error about a file that cannot be read."""
+    """Return the error for a file that cannot be parsed."""
     text = (str(reason) or type(reason).__name__).splitlines()[0]
     return ImageError(
         f"{str(path)!r} cannot be read as a {expected}: {text}. Expected a file as the program "
-        "writes it. Check the file"
+        "writes it. Check the file."
     )
 
 
 def known_values(known: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values of an object that JSON holds as they are: texts, numbers, booleans."""
+    """Return the values of an object that JSON can store: strings, numbers, booleans."""
     values = {name: json_value(value) for name, value in known.items()}
     return {
         name: value for name, value in values.items()
@@ -105,7 +104,7 @@ def known_values(known: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def number_or_text(value: Any) -> Any:
-    """Return a value of a format that has texts only: the number that it is, or the text."""
+    """Parse a string as a number if possible."""
     for kind in (int, float):
         try:
             return kind(value)

@@ -1,4 +1,4 @@
-"""Tables of objects in CSV and Parquet files, read strictly: nothing in them is lost unsaid."""
+"""Strict reader of object tables in CSV and Parquet: no value is dropped silently."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from napari_sam3.core.plain_values import label_of, plain
-from napari_sam3.labels.output_files import ExportError
+from napari_sam3.labels.output_files import ExportError, missing_package
 
 __all__ = ["axis_columns", "no_table", "read_lines"]
 
-#: How tables write that a value is missing, in lower case.
+#: Texts for a missing value, in lower case.
 _MISSING = {"", "nan", "-nan", "na", "n/a", "#n/a", "#na", "<na>", "null", "none", "nat", "1.#qnan"}
-#: Columns that are known by these names, however they are written.
+#: Known columns, in any case.
 _KNOWN = {"plane", "class", "score", "points", "boxes", "parent"}
 _AXES = re.compile(r"axis-[0-9]|[tcz]")
 
@@ -25,23 +25,23 @@ _AXES = re.compile(r"axis-[0-9]|[tcz]")
 def no_table(path: Path, why: str) -> ExportError:
     """Return the error for a file that is not a table of objects."""
     return ExportError(
-        f"{str(path)!r} is not a table of objects ({why}); expected a CSV or Parquet file with a "
-        "column 'id' (or 'label', 'label_value') of labels"
+        f"{str(path)!r} is not a table of objects ({why}). Expected a CSV or Parquet file with a "
+        "column 'id' (or 'label', 'label_value') of labels."
     )
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Read the rows of a table; what is missing is None.
+    """Read the rows of a table; missing values are None.
 
     Parameters
     ----------
     path : Path
-        Parquet by its suffix, otherwise CSV, with commas, semicolons or tabs.
+        Parquet if its name ends in .parquet, otherwise CSV with commas, semicolons or tabs.
 
     Raises
     ------
     ExportError
-        If it cannot be read, or a row has more values than there are columns.
+        If the file cannot be read, or a row has more values than the header.
     """
     try:
         lines = _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_csv(path)
@@ -58,12 +58,13 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def axis_columns(lines: Sequence[Mapping[str, Any]]) -> tuple[list[str], str]:
-    """Find the columns that hold places on single axes, by lines without a column "plane".
+    """Find the columns with the index along one axis, in tables without a column "plane".
 
     Returns
     -------
     list of str, str
-        Columns called t, c, z, or axis-0 and so on, and why one of these is none; "" if all are.
+        Columns named t, c, z, or axis-0 and so on; and why one of them does not hold indices, or
+        "".
     """
     names = list(dict.fromkeys(name for line in lines for name in line))
     if "plane" in names:
@@ -78,7 +79,7 @@ def axis_columns(lines: Sequence[Mapping[str, Any]]) -> tuple[list[str], str]:
 
 
 def _names(names: Sequence[str]) -> dict[str, str]:
-    """Return how each column is called here: without blanks, known ones in lower case."""
+    """Return the names of columns here: without blanks, known ones in lower case."""
     bare = {name: str(name).strip() for name in names}
     known = {
         name: text.lower() if text.lower() in _KNOWN and text.lower() not in bare.values() else text
@@ -89,7 +90,7 @@ def _names(names: Sequence[str]) -> dict[str, str]:
 
 
 def _class(value: Any) -> Any:
-    """Return a class as the text or number that was meant: "1.0" in a table with gaps is 1."""
+    """Return a class as written; "1.0" from a table with gaps becomes "1"."""
     if not isinstance(value, str):
         return value
     text = value.strip()
@@ -100,17 +101,17 @@ def _class(value: Any) -> Any:
 
 def _read_csv(path: Path) -> list[dict[str, Any]]:
     raw = path.read_bytes()
-    # Excel begins its files with a byte-order mark.
+    # Excel writes a byte-order mark.
     encoding = "utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     text = raw.decode(encoding)
     first = text.partition("\n")[0]
-    # Excel writes semicolons, and decimal commas, where the comma is the decimal mark.
+    # Where the comma is the decimal mark, Excel separates by semicolons.
     mark = "," if "," in first else next((one for one in ";\t" if one in first), ",")
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=mark, skipinitialspace=True)
     header = [name.strip() for name in next(reader, [])]
     twice = [name for name, count in Counter(header).items() if name and count > 1]
     if twice:
-        raise no_table(path, f"its column {twice[0]!r} comes twice")
+        raise no_table(path, f"its column {twice[0]!r} is duplicated")
     return list(_rows(reader, header, path, decimal_comma=mark == ";"))
 
 
@@ -131,11 +132,11 @@ def _rows(
 
 
 def _value(text: str, name: str, *, decimal_comma: bool) -> Any:
-    """Return the number that a text is, as tables are written; other texts as they are."""
+    """Parse a number; other texts are returned unchanged."""
     text = text.strip()
     if text.lower() in _MISSING:
         return None
-    # Classes are names, even "007".
+    # Classes and codes such as "007" are not numbers.
     if name == "class" or "_" in text or re.fullmatch(r"[+-]?0[0-9].*", text):
         return text
     comma = decimal_comma and name != "plane" and text.count(",") == 1
@@ -152,9 +153,6 @@ def _read_parquet(path: Path) -> list[dict[str, Any]]:
     try:
         from pyarrow import parquet
     except ImportError as error:
-        raise ExportError(
-            "Parquet needs pyarrow, which is not installed; pip install 'napari-sam3[formats]', or "
-            "use CSV"
-        ) from error
+        raise missing_package("pyarrow", "Parquet", "formats", ", or use CSV") from error
     rows: list[dict[str, Any]] = parquet.read_table(path).to_pylist()
     return [{name: plain(value) for name, value in row.items()} for row in rows]

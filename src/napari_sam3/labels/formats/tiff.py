@@ -1,4 +1,4 @@
-"""Label images as TIFF, with the metadata of ImageJ or of OME."""
+"""Writer of label images as TIFF, with ImageJ or OME metadata."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .label_planes import WHOLE_PIXELS, check_labels, id_range, plane_positions,
 __all__ = ["write_labels"]
 
 TILE = 1024
-#: How OME writes units, and the order of axes that ImageJ wants.
+#: Unit symbols of OME, and the order of axes in ImageJ.
 _SYMBOLS = {
     "angstrom": "Å", "nanometer": "nm", "micrometer": "µm", "millimeter": "mm", "centimeter": "cm",
     "meter": "m", "inch": "in", None: "pixel", "nanosecond": "ns", "microsecond": "µs",
@@ -38,21 +38,21 @@ def write_labels(
     ome: bool | None = None,
     overwrite: bool = False,
 ) -> Path:
-    """Write a label image as a compressed TIFF, a plane or a tile at a time.
+    """Write a label image as a compressed TIFF, one plane or tile at a time.
 
     Parameters
     ----------
     path : str or path-like
-        File to write; its folder is made if need be.
+        File to write; missing folders are created.
     labels : array-like of integers, ... x H x W
-        Stored as uint16, or as uint32 where ids exceed 65535.
+        Stored as uint16, or as uint32 if an id exceeds 65535.
     axes : ImageAxes, optional
-        Names, units and scale, for the file's metadata. Of a negative scale the sign is lost, with
-        a warning.
+        Names, units and scale for the metadata. The sign of a negative scale is lost, with a
+        warning.
     ome : bool, optional
-        OME's metadata instead of ImageJ's; by default for names such as ``labels.ome.tif``, and
-        for what ImageJ's cannot say: ids above 65535, and slides. With more axes than time,
-        depth and channels there are neither.
+        OME instead of ImageJ metadata; by default for names such as ``labels.ome.tif``, ids above
+        65535 and slides, which ImageJ metadata cannot describe. Labels with axes other than time,
+        depth and channels get neither.
     overwrite : bool
         Replace an existing file.
 
@@ -64,9 +64,9 @@ def write_labels(
     Raises
     ------
     ExportError
-        If the ids cannot be stored, the file exists, or the folder cannot be written to.
+        If the ids cannot be stored, the file exists, or the folder is read-only.
     sam3.errors.ImageError
-        If it is not a label image.
+        If the labels are not a label image.
     """
     import tifffile
 
@@ -82,7 +82,7 @@ def write_labels(
             ome = path.name.lower().endswith((".ome.tif", ".ome.tiff"))
             ome = ome or dtype.itemsize > 2 or tiled or nbytes >= _IMAGEJ_BYTES
             ome = ome or letters is None or not _in_order(letters)
-        options: dict[str, Any] = {"metadata": {}}  # tifffile notes the shape
+        options: dict[str, Any] = {"metadata": {}}  # tifffile stores the shape
         if letters is not None:
             options = _ome(axes, letters) if ome else _imagej(axes, letters)
         if tiled:
@@ -101,14 +101,13 @@ def write_labels(
 
 
 def _without_direction(axes: ImageAxes, path: Path) -> ImageAxes:
-    """Return axes with scales above 0, which is all that TIFF's metadata can hold."""
+    """Return axes with positive scales; TIFF metadata has no others."""
     turned = [name for name, step in zip(axes.names, axes.scale, strict=True) if step < 0]
     if not turned:
         return axes
     warnings.warn(
-        f"the scale {axes.scale} is negative along {', '.join(turned)}; a TIFF holds distances "
-        f"without a direction, so {path.name!r} gets {tuple(map(abs, axes.scale))}. OME-Zarr keeps "
-        "the sign",
+        f"the scale is negative along {', '.join(turned)}: {axes.scale}. TIFF stores no sign, so "
+        f"{path.name!r} gets {tuple(map(abs, axes.scale))}. Choose OME-Zarr to keep the sign.",
         stacklevel=3,
     )
     return replace(axes, scale=tuple(map(abs, axes.scale)))
@@ -118,14 +117,14 @@ def _dtype(labels: Any) -> np.dtype[Any]:
     lowest, highest = id_range(labels)
     if lowest < 0 or highest > np.iinfo(np.uint32).max:
         raise ExportError(
-            f"label ids from {lowest} to {highest} do not fit a label TIFF; expected 0 to "
+            f"label ids from {lowest} to {highest} do not fit a label TIFF. Expected 0 to "
             f"{np.iinfo(np.uint32).max}"
         )
     return np.dtype(np.uint16 if highest <= np.iinfo(np.uint16).max else np.uint32)
 
 
 def _letters(axes: ImageAxes) -> str | None:
-    """Return a letter for each axis; None if there are too many."""
+    """Return one letter per axis; None if an axis has no letter."""
     letters = "".join(axes.letters()).upper()
     return f"{letters}YX" if len(letters) == axes.ndim - 2 else None
 
@@ -152,7 +151,7 @@ def _imagej(axes: ImageAxes, letters: str) -> dict[str, Any]:
 
 def _imagej_unit(unit: str | None) -> str:
     symbol = "um" if unit == "micrometer" else _SYMBOLS.get(unit, str(unit))
-    return symbol.encode("ascii", "ignore").decode()  # ImageJ's metadata are ASCII
+    return symbol.encode("ascii", "ignore").decode()  # ImageJ metadata are ASCII
 
 
 def _ome(axes: ImageAxes, letters: str) -> dict[str, Any]:

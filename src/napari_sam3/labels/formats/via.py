@@ -1,13 +1,12 @@
-"""Outlines of objects as the VGG Image Annotator (VIA 2) keeps them in JSON.
+"""Reader and writer of projects of the VGG Image Annotator (VIA 2).
 
-Written from the files that VIA 2.0 saves. Its readers fill polygons inclusively, so that outlines
+Follows the files that VIA 2.0 saves. Programs that read them fill polygons inclusively, so outlines
 run through the centres of pixels.
 """
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -15,15 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from napari_sam3.core.axes import ImageAxes
 from napari_sam3.core.masks import PlaneMask
 from napari_sam3.core.plain_values import is_number, label_of, plane_of
 from napari_sam3.labels.output_files import replacing
 from sam3.errors import ImageError
 
 from .drawn import Drawing, DrawnObject, warn_of_no_area
-from .label_planes import check_labels, objects, plane_positions
-from .object_table import ObjectTable, class_name, plane_text
+from .label_planes import objects, plane_positions
+from .object_table import class_name, plane_text
+from .output import LabelOutput
 from .polygons import (
     centre_rings,
     check_ring,
@@ -48,45 +47,25 @@ _PROJECT = "_via_img_metadata"
 _CLASSES = ("class", "type", "name", "category", "label")
 
 
-def write_via(
-    path: str | os.PathLike[str],
-    labels: Any,
-    *,
-    axes: ImageAxes | None = None,
-    table: ObjectTable | None = None,
-    image_name: str = "",
-    overwrite: bool = False,
-) -> Path:
-    """Write a project of VIA: a polygon for each part of each object on each plane.
+def write_via(output: LabelOutput, *, image_name: str = "") -> Path:
+    """Write a VIA project: one polygon per part, object and plane.
 
-    Holes are filled, with a warning. Polygons have the attributes "label" and "class", and what
-    else is known; parts of an object have the same label.
+    Holes are filled, with a warning. Polygons have the attributes "label" and "class", and one per
+    other column of the table; the parts of an object share a label.
 
     Parameters
     ----------
-    path : str or path-like
-        JSON file to write.
-    labels : array-like of integers, ... x H x W
-        Label image; planes are images.
-    axes : ImageAxes, optional
-        Kept for this reader; VIA knows pixels only.
-    table : ObjectTable, optional
-        Classes and other values.
+    output : LabelOutput
+        A JSON file; each plane is an image. Only `read_via` reads the axes: VIA knows pixels.
     image_name : str
-        File name of the image. A plane of a stack has its place added, as in ``cells_0003.png``.
-    overwrite : bool
-        Replace an existing file.
+        File name of the image. The index of a plane is added to it, as in ``cells_0003.png``.
 
     Raises
     ------
     ExportError
-        If it cannot be written.
-    sam3.errors.ImageError
-        If it is not a label image.
+        If the file cannot be written.
     """
-    check_labels(labels)
-    axes = ImageAxes.default(labels.ndim) if axes is None else axes
-    table = (table or ObjectTable()).fitted(labels.shape, axes.names)
+    labels, table = output.labels, output.table
     name = Path(image_name or "image.png")
     images: dict[str, Any] = {}
     holes = 0
@@ -102,13 +81,16 @@ def write_via(
         file_name = f"{name.stem}{places}{name.suffix}"
         images[f"{file_name}-1"] = {
             "filename": file_name,
-            "size": -1,  # in bytes, where it is known
+            "size": -1,  # bytes; unknown
             "regions": regions,
             "file_attributes": {"plane": plane_text(position)} if position else {},
         }
     names = ["label", "class", *(one for one in table.columns() if one not in ("label", "class"))]
     project = {
-        "_via_settings": {"project": {"name": Path(path).stem}, NAME: stated(labels.shape, axes)},
+        "_via_settings": {
+            "project": {"name": output.path.stem},
+            NAME: stated(output.shape, output.axes),
+        },
         _PROJECT: images,
         "_via_attributes": {
             "region": {one: {"type": "text", "description": ""} for one in names},
@@ -117,10 +99,13 @@ def write_via(
         "_via_data_format_version": "2.0.10",
         "_via_image_id_list": list(images),
     }
-    with replacing(path, overwrite) as written, open(written, "w", encoding="utf-8") as file:
+    with (
+        replacing(output.path, output.overwrite) as written,
+        open(written, "w", encoding="utf-8") as file,
+    ):
         json.dump(project, file, ensure_ascii=False)
     warn_of_holes(holes, "VIA")
-    return Path(path)
+    return output.path
 
 
 def read_via(path: Path, image_name: str | None = None) -> Drawing:
@@ -156,7 +141,7 @@ def read_via(path: Path, image_name: str | None = None) -> Drawing:
     except ImageError:
         raise
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise bad_file(path, "file of VIA", error) from error
+        raise bad_file(path, "VIA file", error) from error
     shown = [one for one in found if one is not None]
     if len(shown) < len(found):
         warn_of_no_area(len(found) - len(shown))
@@ -173,14 +158,14 @@ def _region(ring: Any, attributes: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _texts(known: Mapping[str, Any]) -> dict[str, str]:
-    """Return the values as texts, which is all that VIA has."""
+    """Return the values as strings, the only type in VIA."""
     kind = class_name(known)
     values = {name: str(value) for name, value in known_values(known).items() if name != "label"}
     return {**values, **({"class": kind} if kind else {})}
 
 
 def _images(path: Path, listed: list[Any], name: str | None) -> list[Any]:
-    """Return the images that are the planes of the one that is asked for."""
+    """Return the planes of the chosen image."""
     if len(listed) > 1 and all((one.get("file_attributes") or {}).get("plane") for one in listed):
         return listed
     if len(listed) > 1 and name is not None:
@@ -188,14 +173,14 @@ def _images(path: Path, listed: list[Any], name: str | None) -> list[Any]:
     if len(listed) != 1:
         shown = ", ".join(repr(str(one["filename"])) for one in listed[:5])
         raise ImageError(
-            f"{str(path)!r} is about {len(listed)} images{': ' * bool(shown)}{shown}. Expected "
-            "one. Choose the image that the labels belong to (--image-name)"
+            f"{str(path)!r} lists {len(listed)} images{': ' * bool(shown)}{shown}. Expected "
+            "one. Choose the image of these labels (--image-name)."
         )
     return listed
 
 
 def _listed(regions: Any) -> list[Any]:
-    """Return the regions, which VIA 1 numbers."""
+    """Return the regions as a list; VIA 1 has a mapping."""
     return list(regions.values()) if isinstance(regions, Mapping) else list(regions)
 
 
@@ -220,7 +205,7 @@ def _read(region: Mapping[str, Any], plane: str) -> DrawnObject | None:
 
 
 def _mask(shape: Mapping[str, Any]) -> Callable[[tuple[int, int]], PlaneMask] | None:
-    """Return how to paint a region; None for one without area."""
+    """Return the function that paints a region; None if it has no area."""
     kind = shape["name"]
     if kind == "polygon":
         ring = np.stack([shape["all_points_x"], shape["all_points_y"]], axis=1)

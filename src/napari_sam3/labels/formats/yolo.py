@@ -1,9 +1,12 @@
-"""Outlines of objects as ultralytics trains YOLO segmentation on them.
+"""Reader and writer of YOLO segmentation datasets, as ultralytics trains on them.
 
-A data set is a folder: ``data.yaml`` with the names of the classes, and for each image in
-``images`` a text file of the same name in ``labels``, one line per object: the number of its class,
-and its corners as fractions of the width and the height. ultralytics cuts these off to whole
-pixels and fills inclusively, so they run through the centres of pixels.
+    cells.yolo/
+      data.yaml             names of the classes
+      images/cells.png      not written
+      labels/cells.txt      one line per object: class number, x y x y ...
+
+Corners are fractions of width and height. ultralytics truncates them to whole pixels and fills
+inclusively, so outlines run through the centres of pixels.
 """
 
 from __future__ import annotations
@@ -19,81 +22,63 @@ from typing import Any
 
 import numpy as np
 
-from napari_sam3.core.axes import ImageAxes
 from napari_sam3.core.plain_values import label_of, plane_of
-from napari_sam3.labels.output_files import ExportError, check_output
+from napari_sam3.labels.output_files import (
+    ExportError,
+    already_exists,
+    cannot_write,
+    check_output,
+)
 from sam3.errors import ImageError
 
 from .drawn import Drawing, DrawnObject
-from .label_planes import check_labels, objects, plane_positions
+from .label_planes import objects, plane_positions
 from .object_table import ObjectTable, class_name, no_class_name, plane_text
+from .output import LabelOutput
 from .polygons import Points, centre_rings, check_ring, fill_inclusive, warn_of_holes
 from .stated import NAME, bad_file, check_size, read_stated, stated
 
 __all__ = ["check_free_dataset", "read_yolo", "write_yolo"]
 
-#: Thousandths of a px that keep corners in their pixel in 32-bit numbers.
+#: Offset in px that keeps corners in their pixel after rounding to 32 bits.
 _INSIDE = 1e-3
 _DATA, _LABELS = "data.yaml", "labels"
 
 
-def write_yolo(
-    path: str | os.PathLike[str],
-    labels: Any,
-    *,
-    axes: ImageAxes | None = None,
-    table: ObjectTable | None = None,
-    image_name: str = "",
-    overwrite: bool = False,
-) -> Path:
-    """Write a data set without its images: classes, and a text file for each plane.
+def write_yolo(output: LabelOutput, *, image_name: str = "") -> Path:
+    """Write a dataset without its images: the classes, and a text file per plane.
 
-    Holes are filled, with a warning, and each part of an object is a line of its own. Lines of one
-    or two points are written, but ultralytics drops them.
+    Holes are filled, with a warning, and each part of an object is a line of its own. ultralytics
+    drops lines of one or two points.
 
     Parameters
     ----------
-    path : str or path-like
-        Folder to make.
-    labels : array-like of integers, ... x H x W
-        Label image.
-    axes : ImageAxes, optional
-        Kept for this reader; YOLO knows pixels only.
-    table : ObjectTable, optional
-        Its column "class" becomes the class.
+    output : LabelOutput
+        A folder; the images in an existing dataset are kept. The column "class" of the table
+        becomes the class. Only `read_yolo` reads the axes: YOLO knows pixels.
     image_name : str
-        File name of the image. A plane of a stack has its place added, as in ``cells_0003.txt``.
-    overwrite : bool
-        Replace a data set that is there, but for its images.
+        File name of the image. The index of a plane is added to it, as in ``cells_0003.txt``.
 
     Raises
     ------
     ExportError
-        If something else is there, or it cannot be written.
-    sam3.errors.ImageError
-        If it is not a label image.
+        If the path is not a YOLO dataset, or cannot be written.
     """
-    check_labels(labels)
-    path = Path(path)
-    axes = ImageAxes.default(labels.ndim) if axes is None else axes
-    table = (table or ObjectTable()).fitted(labels.shape, axes.names)
-    check_free_dataset(path, overwrite)
+    path, labels = output.path, output.labels
+    check_free_dataset(path, output.overwrite)
     partial_path = path.with_name(f".{path.name}.partial")
     check_output(partial_path, overwrite=True)
     shutil.rmtree(partial_path, ignore_errors=True)
     stem = Path(image_name).stem or path.name.removesuffix(".yolo")
     try:
         (partial_path / _LABELS).mkdir(parents=True)
-        about = _write_planes(partial_path / _LABELS, labels, table, stem)
-        about |= stated(labels.shape, axes)
+        about = _write_planes(partial_path / _LABELS, labels, output.table, stem)
+        about |= stated(output.shape, output.axes)
         names, holes = about.pop("classes"), about.pop("holes")
         _write_data(partial_path / _DATA, names, about)
         _put(partial_path, path)
     except OSError as error:
-        raise ExportError(
-            f"{str(path)!r} could not be written ({error.strerror or error}); free some space or "
-            "choose another folder"
-        ) from error
+        raise cannot_write(path, error) from error
     finally:
         shutil.rmtree(partial_path, ignore_errors=True)
     warn_of_holes(holes, "YOLO")
@@ -101,20 +86,20 @@ def write_yolo(
 
 
 def read_yolo(path: Path, image_name: str | None = None) -> Drawing:
-    """Read a text file of outlines, or the folder of a data set.
+    """Read a text file of outlines, or a dataset.
 
     Parameters
     ----------
     path : Path
-        Text file, whose classes are named by a ``data.yaml`` or ``classes.txt`` in its folder or
-        one above; or the folder with ``data.yaml``.
+        Text file, with a ``data.yaml`` or ``classes.txt`` in its folder or up to two levels above
+        it; or the folder with ``data.yaml``.
     image_name : str, optional
-        Which image of a data set.
+        The image in a dataset.
 
     Raises
     ------
     sam3.errors.ImageError
-        If a line is not an outline, or the folder has several images and none is named.
+        If a line is not an outline, or the dataset has several images and none is named.
     """
     folder = path if path.is_dir() else path.parent
     names, about = _read_data(folder)
@@ -134,7 +119,7 @@ def read_yolo(path: Path, image_name: str | None = None) -> Drawing:
 
 
 def _fill(ring: Points, shape: tuple[int, int]) -> Any:
-    # As ultralytics does: cut off to whole pixels.
+    # ultralytics truncates to whole pixels.
     return fill_inclusive(np.floor(ring * (shape[1], shape[0])), shape)
 
 
@@ -168,7 +153,7 @@ def _write_planes(folder: Path, labels: Any, table: ObjectTable, stem: str) -> d
 
 
 def _write_data(path: Path, names: Sequence[str], about: Mapping[str, Any]) -> None:
-    """Write data.yaml; JSON is YAML."""
+    """Write data.yaml (JSON values are valid YAML)."""
     lines = {
         "train": "images",
         "val": "images",
@@ -180,7 +165,7 @@ def _write_data(path: Path, names: Sequence[str], about: Mapping[str, Any]) -> N
 
 
 def _put(made: Path, path: Path) -> None:
-    """Put a data set in its place, in which images may be."""
+    """Move a dataset to its path, keeping the images there."""
     if not path.exists():
         os.replace(made, path)
         return
@@ -192,20 +177,19 @@ def _put(made: Path, path: Path) -> None:
 
 
 def check_free_dataset(path: Path, overwrite: bool) -> None:
-    """Refuse a path that a data set cannot be written to; raises ExportError."""
+    """Raise ExportError for a path at which a dataset cannot be written."""
     if not path.exists():
         return
     if not overwrite:
-        raise ExportError(f"{str(path)!r} exists already; choose another name or --overwrite it")
+        raise already_exists(path)
     if not path.is_dir() or (any(path.iterdir()) and not (path / _DATA).is_file()):
         raise ExportError(
-            f"{str(path)!r} is not a data set of YOLO, so it is not overwritten; choose another "
-            "name"
+            f"{str(path)!r} is not a YOLO dataset, so it is not overwritten. Choose another name."
         )
 
 
 def _read_data(folder: Path) -> tuple[dict[int, str], Mapping[str, Any]]:
-    """Return the names of classes, and what was kept for this reader."""
+    """Return the names of the classes, and our own metadata."""
     import yaml
 
     for place in (folder, folder.parent, folder.parent.parent):
@@ -221,7 +205,7 @@ def _read_data(folder: Path) -> tuple[dict[int, str], Mapping[str, Any]]:
                     about if isinstance(about, Mapping) else {},
                 )
             except (yaml.YAMLError, AttributeError, TypeError, ValueError) as error:
-                raise bad_file(place / _DATA, "data.yaml of YOLO", error) from error
+                raise bad_file(place / _DATA, "YOLO data.yaml", error) from error
         if (place / "classes.txt").is_file():
             lines = (place / "classes.txt").read_text(encoding="utf-8-sig").splitlines()
             return {number: line.strip() for number, line in enumerate(lines)}, {}
@@ -229,7 +213,7 @@ def _read_data(folder: Path) -> tuple[dict[int, str], Mapping[str, Any]]:
 
 
 def _files(path: Path, image_name: str | None, about: Mapping[str, Any]) -> list[Path]:
-    """Return the text files of an image, or of its planes."""
+    """Return the text files of the chosen image or its planes."""
     if path.is_file():
         return [path]
     files = sorted(path.glob(f"{_LABELS}/**/*.txt")) or sorted(path.glob("*.txt"))
@@ -242,19 +226,19 @@ def _files(path: Path, image_name: str | None, about: Mapping[str, Any]) -> list
     if len(files) != 1:
         shown = ", ".join(repr(file.name) for file in files[:5])
         raise ImageError(
-            f"{str(path)!r} has {len(files)} files of labels{': ' * bool(files)}{shown}. Expected "
-            "one image. Give the path of its text file, or the name of the image (--image-name)"
+            f"{str(path)!r} has {len(files)} label files{': ' * bool(files)}{shown}. Expected "
+            "one image. Give the path of its text file, or the name of the image (--image-name)."
         )
     return files
 
 
 def _lines(file: Path) -> Iterator[tuple[int, Points, float | None]]:
-    """Yield class, corners as fractions, and score if there is one."""
+    """Yield class number, corners as fractions, and the score if present."""
     check_size(file.stat().st_size, file)
     try:
         texts = file.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
-        raise bad_file(file, "text file of YOLO", error) from error
+        raise bad_file(file, "YOLO text file", error) from error
     for number, text in enumerate(texts, 1):
         words = text.split()
         if not words:
@@ -263,13 +247,13 @@ def _lines(file: Path) -> Iterator[tuple[int, Points, float | None]]:
             values = [float(word) for word in words]
             kind = label_of(values[0])
             if kind is None or not all(map(math.isfinite, values)):
-                raise ValueError("its class or a coordinate is no number")
+                raise ValueError("its class or a coordinate is not a number")
             if len(values) < 7:
-                raise ValueError("it is a box, not an outline of three or more corners")
-            score = values.pop() if len(values) % 2 == 0 else None  # of predictions
+                raise ValueError("it is a box. Expected an outline of at least three corners")
+            score = values.pop() if len(values) % 2 == 0 else None  # predictions have one
             ring = check_ring(np.reshape(values[1:], (-1, 2)))
             if (np.abs(ring - 0.5) > 1).any():
-                raise ValueError("its coordinates are no fractions of the image")
+                raise ValueError("its coordinates are not fractions of the image")
         except ValueError as error:
-            raise bad_file(file, "text file of YOLO", f"line {number}: {error}") from error
+            raise bad_file(file, "YOLO text file", f"line {number}: {error}") from error
         yield kind, ring, score

@@ -10,12 +10,11 @@ from typing import Any
 
 import numpy.typing as npt
 
-from napari_sam3.core.axes import ImageAxes
 from napari_sam3.core.plain_values import label_of
 from napari_sam3.core.tracks import TrackError, Tracks
-from napari_sam3.labels.formats.label_planes import check_labels
 from napari_sam3.labels.formats.object_table import ObjectTable
-from napari_sam3.labels.output_files import ExportError, check_output
+from napari_sam3.labels.formats.output import LabelOutput
+from napari_sam3.labels.output_files import ExportError, already_exists, check_output
 
 from .ctc import CtcKind, is_ctc, read_ctc, write_ctc
 from .geff import read_geff, write_geff
@@ -94,7 +93,7 @@ def parents_in(table: ObjectTable | None) -> dict[int, tuple[int, ...]]:
         if None in found:
             raise TrackError(
                 f"the parent of label {label} is {known[PARENT]!r} in the table. Expected the id "
-                "of a label. Correct the column 'parent'"
+                "of a label. Correct the column 'parent'."
             )
         several = tuple(one for one in found if one)
         if several:
@@ -110,57 +109,46 @@ def with_parents(table: ObjectTable, parents: Mapping[int, Sequence[int]]) -> Ob
     return ObjectTable(rows)
 
 
-def write_result(path: Path, labels: Any, **options: Any) -> Path:
-    """Write a result of the Cell Tracking Challenge; see `write_ctc`."""
-    return _write_ctc(path, labels, "result", **options)
+def write_result(output: LabelOutput, **options: Any) -> Path:
+    """Write a result for the Cell Tracking Challenge; see `write_ctc`."""
+    return _write_ctc(output, "result", **options)
 
 
-def write_truth(path: Path, labels: Any, **options: Any) -> Path:
-    """Write ground truth of the Cell Tracking Challenge; see `write_ctc`."""
-    return _write_ctc(path, labels, "truth", **options)
+def write_truth(output: LabelOutput, **options: Any) -> Path:
+    """Write ground truth for the Cell Tracking Challenge; see `write_ctc`."""
+    return _write_ctc(output, "truth", **options)
 
 
-def write_graph(path: Path, labels: Any, **options: Any) -> Path:
+def write_graph(output: LabelOutput, **options: Any) -> Path:
     """Write a graph; see `write_geff`."""
-    return write_geff(path, labels, **_options(labels, **options))
+    return write_geff(output.path, output.labels, axes=output.axes, **_options(output, **options))
 
 
-def write_rows(path: Path, labels: Any, **options: Any) -> Path:
+def write_rows(output: LabelOutput, **options: Any) -> Path:
     """Write a table; see `write_track_table`."""
-    return write_track_table(path, labels, **_options(labels, **options))
+    return write_track_table(
+        output.path, output.labels, axes=output.axes, **_options(output, **options)
+    )
 
 
 def check_folder(path: str | os.PathLike[str], *, overwrite: bool) -> None:
     """Make sure, before any work is done, that a folder can be written; raises ExportError."""
     path = Path(path)
     if path.is_file():
-        raise ExportError(f"{str(path)!r} is a file; give the name of a folder")
+        raise ExportError(f"{str(path)!r} is a file. Give the name of a folder.")
     if path.is_dir() and any(path.iterdir()) and not overwrite:
-        raise ExportError(f"{str(path)!r} exists already; choose another name or --overwrite it")
+        raise already_exists(path)
     check_output(path.with_name(f".{path.name}.partial.txt"), overwrite=True)
 
 
-def _write_ctc(path: Path, labels: Any, kind: CtcKind, **options: Any) -> Path:
-    found = _options(labels, **options)
-    del found["axes"]
-    return write_ctc(path, labels, kind=kind, **found)
+def _write_ctc(output: LabelOutput, kind: CtcKind, **options: Any) -> Path:
+    return write_ctc(output.path, output.labels, kind=kind, **_options(output, **options))
 
 
-def _options(
-    labels: Any,
-    *,
-    axes: ImageAxes | None = None,
-    table: ObjectTable | None = None,
-    parents: ParentsLike | None = None,
-    overwrite: bool = False,
-) -> dict[str, Any]:
-    """Return the options of all formats; parents in the table are those if no others are given."""
-    check_labels(labels)
-    ndim = len(labels.shape)
-    axes = ImageAxes.default(ndim) if axes is None else axes
+def _options(output: LabelOutput, *, parents: ParentsLike | None = None) -> dict[str, Any]:
+    """Return the options of all track formats; the table names the parents by default."""
     return {
-        "axis": time_axis(axes, labels.shape),
-        "axes": axes,
-        "parents": parents_in(table) if parents is None else parents,
-        "overwrite": overwrite,
+        "axis": time_axis(output.axes, output.shape),
+        "parents": parents_in(output.given_table) if parents is None else parents,
+        "overwrite": output.overwrite,
     }

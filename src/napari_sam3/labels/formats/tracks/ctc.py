@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_sam3.core.tracks import Span, TrackError, Tracks
-from napari_sam3.labels.output_files import ExportError
+from napari_sam3.labels.output_files import ExportError, already_exists, cannot_write
 from sam3.errors import ImageError
 
 from .measuring import frame_of, tracks_of
@@ -91,7 +91,7 @@ def write_ctc(
     if not len(tracks.ids):
         raise TrackError(
             "the labels hold no object, so there is no track to write. Expected at least one. "
-            "Accept an object first"
+            "Accept an object first."
         )
     lines, numbers = _number(tracks)
     prefix, text = _NAMES[kind]
@@ -176,7 +176,7 @@ def _number(tracks: Tracks) -> tuple[list[CtcTrack], dict[tuple[int, int], int]]
         if len(several) > 1:
             raise TrackError(
                 f"track {label} has the parents {', '.join(map(str, several))}. Expected one: the "
-                "Cell Tracking Challenge has no merging of tracks. Take a link away, or write GEFF"
+                "Cell Tracking Challenge has no merging of tracks. Remove a link, or write GEFF."
             )
         for one in several:
             parent = numbers[one, runs[one][-1][0]]
@@ -218,14 +218,14 @@ def _replacing(folder: Path, overwrite: bool) -> Iterator[Path]:
     """Yield a folder beside, that takes the place of an empty one or of one of ours."""
     inside = [one for one in folder.rglob("*") if not one.is_dir()] if folder.is_dir() else []
     if folder.exists() and not folder.is_dir():
-        raise ExportError(f"{str(folder)!r} is a file; give the name of a folder")
+        raise ExportError(f"{str(folder)!r} is a file. Give the name of a folder.")
     if inside and not overwrite:
-        raise ExportError(f"{str(folder)!r} exists already; choose another name or --overwrite it")
+        raise already_exists(folder)
     other = next((one for one in inside if not _OURS.fullmatch(one.name)), None)
     if other is not None:
         raise ExportError(
             f"{str(folder)!r} holds {other.name!r}, which is no file of tracks, so it is not "
-            "overwritten; choose another folder"
+            "overwritten. Choose another folder."
         )
     partial = folder.with_name(f".{folder.name}.partial")
     try:
@@ -238,10 +238,7 @@ def _replacing(folder: Path, overwrite: bool) -> Iterator[Path]:
     except OSError as error:
         if isinstance(error, ExportError):
             raise
-        raise ExportError(
-            f"{str(folder)!r} could not be written ({error.strerror or error}); free some space "
-            "or choose another folder"
-        ) from error
+        raise cannot_write(folder, error) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -259,7 +256,7 @@ def _text_of(path: Path) -> Path:
             return found[0]
     raise ImageError(
         f"{str(path)!r} is not a sequence of the Cell Tracking Challenge: no {' or '.join(names)} "
-        "in it. Expected a folder such as 01_RES or 01_GT/TRA. Choose that folder"
+        "in it. Expected a folder such as 01_RES or 01_GT/TRA. Choose that folder."
     )
 
 
@@ -272,7 +269,7 @@ def _parse(text: Path) -> list[CtcTrack]:
         if len(parts) != 4 or not all(re.fullmatch(r"\d+", part) for part in parts):
             raise TrackError(
                 f"line {number} of {str(text)!r} is {line!r}. Expected four whole numbers: track, "
-                "first frame, last frame, parent. Correct the line"
+                "first frame, last frame, parent. Correct the line."
             )
         track, begin, end, parent = map(int, parts)
         # btrack gives a track without a parent its own id.
@@ -281,7 +278,7 @@ def _parse(text: Path) -> list[CtcTrack]:
     if twice:
         raise TrackError(
             f"track {twice[0]} stands twice in {str(text)!r}. Expected one line for each "
-            "track. Number the tracks anew"
+            "track. Renumber the tracks."
         )
     return lines
 
@@ -295,19 +292,19 @@ def _read_masks(folder: Path, prefix: str) -> npt.NDArray[Any]:
         missing = next((at for at in range(max(found, default=0)) if at not in found), 0)
         raise ImageError(
             f"{str(folder)!r} has no mask of frame {missing}. Expected {prefix}000.tif and so on "
-            "without a hole. Add the missing file"
+            "without a hole. Add the missing file."
         )
     try:
         masks = [tifffile.imread(found[at]) for at in range(len(found))]
     except Exception as error:  # tifffile raises many kinds for damaged files
         raise ImageError(
-            f"a mask in {str(folder)!r} cannot be read ({error}); check the files"
+            f"a mask in {str(folder)!r} cannot be read: {error}. Check the files."
         ) from error
     shapes = {mask.shape for mask in masks}
     if len(shapes) > 1:
         raise ImageError(
             f"the masks in {str(folder)!r} have the shapes {sorted(shapes)}. Expected one for all "
-            "frames. Check the files"
+            "frames. Check the files."
         )
     return np.stack(masks)
 
@@ -320,7 +317,8 @@ def _compare(text: Path, lines: Sequence[CtcTrack], measured: Tracks) -> None:
         if spans.get(track) != seen.get(track):
             raise TrackError(
                 f"track {track} is on frames {_frames(seen.get(track))} in the masks and on "
-                f"{_frames(spans.get(track))} in {str(text)!r}. Expected the same. Correct the text"
+                f"{_frames(spans.get(track))} in {str(text)!r}. Expected the same. Correct "
+                "the text."
             )
     parents = {line.track: (line.parent,) for line in lines if line.parent}
     Tracks.of(measured.ids, measured.frames, measured.places, parents=parents)

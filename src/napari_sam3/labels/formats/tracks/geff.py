@@ -13,7 +13,12 @@ import numpy.typing as npt
 
 from napari_sam3.core.axes import ImageAxes
 from napari_sam3.core.tracks import TrackError, Tracks
-from napari_sam3.labels.output_files import ExportError
+from napari_sam3.labels.output_files import (
+    ExportError,
+    already_exists,
+    cannot_write,
+    missing_package,
+)
 from napari_sam3.labels.places import open_group
 from sam3.errors import ImageError
 
@@ -69,7 +74,7 @@ def write_geff(
     if not len(tracks.ids):
         raise TrackError(
             "the labels hold no object, so there is no track to write. Expected at least one. "
-            "Accept an object first"
+            "Accept an object first."
         )
     axes = ImageAxes.default(len(labels.shape)) if axes is None else axes
     order = [axis, *(at for at in range(axes.ndim) if at != axis)]
@@ -94,10 +99,7 @@ def write_geff(
         )
     except OSError as error:
         shutil.rmtree(path, ignore_errors=True)
-        raise ExportError(
-            f"{str(path)!r} could not be written ({error.strerror or error}); free some space or "
-            "choose another folder"
-        ) from error
+        raise cannot_write(path, error) from error
     return path
 
 
@@ -129,7 +131,7 @@ def read_geff(path: str | os.PathLike[str]) -> Tracks:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ImageError(
             f"{str(path)!r} cannot be read as GEFF: {reason}. Expected a folder with a graph. "
-            "Check the path"
+            "Check the path."
         ) from error
     axes = graph["metadata"].axes or []
     times = [one.name for one in axes if one.type == "time" or one.name in ("t", "time")]
@@ -137,7 +139,7 @@ def read_geff(path: str | os.PathLike[str]) -> Tracks:
     if len(times) != 1 or not space:
         raise ImageError(
             f"{str(path)!r} has the axes {', '.join(one.name for one in axes) or 'none'}. Expected "
-            "one of time and one or more of space. Add them to its metadata"
+            "one of time and one or more of space. Add them to its metadata."
         )
     properties = {name: one["values"] for name, one in graph["node_props"].items()}
     frames = _frames(properties[times[0]])
@@ -160,10 +162,7 @@ def _geff() -> tuple[Any, Any]:
         import geff_spec
         from geff import core_io
     except ImportError as error:
-        raise ExportError(
-            "GEFF needs the package geff, which is not installed; pip install "
-            "'napari-sam3[tracks]', or write a CSV"
-        ) from error
+        raise missing_package("geff", "GEFF", "tracks", ", or write a CSV") from error
     return core_io, geff_spec
 
 
@@ -197,7 +196,7 @@ def _axis(spec: Any, axes: ImageAxes, *, time: bool) -> Any:
 
 def _check_free(path: Path, overwrite: bool) -> None:
     if path.is_file() or (path.exists() and not overwrite and any(path.iterdir())):
-        raise ExportError(f"{str(path)!r} exists already; choose another name or --overwrite it")
+        raise already_exists(path)
     if path.is_dir() and any(path.iterdir()):
         try:
             ours = "geff" in open_group(path, "r").attrs
@@ -205,8 +204,8 @@ def _check_free(path: Path, overwrite: bool) -> None:
             ours = False
         if not ours:
             raise ExportError(
-                f"{str(path)!r} is not a graph in GEFF, so it is not overwritten; choose another "
-                "name"
+                f"{str(path)!r} is not a graph in GEFF, so it is not overwritten. Choose another "
+                "name."
             )
 
 
@@ -243,7 +242,7 @@ def _forward(frames: npt.NDArray[np.int64], edges: npt.NDArray[np.int64]) -> npt
     if level.size:
         raise TrackError(
             f"an edge joins two nodes of frame {times[level[0], 0]}. Expected edges from a frame "
-            "to a later one. Take the edge out"
+            "to a later one. Remove the edge."
         )
     back = times[:, 0] > times[:, 1]
     return np.where(back[:, None], edges[:, ::-1], edges)

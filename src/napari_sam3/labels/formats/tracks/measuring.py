@@ -54,7 +54,7 @@ def time_axis(axes: ImageAxes, lengths: Sequence[int]) -> int:
     raise TrackError(
         f"no axis is known to be time: {', '.join(axes.names)} of lengths {tuple(lengths)}. "
         "Expected one that is named t or time, or the only one before rows and columns. Name it "
-        "in the file or in the layer's axis_labels"
+        "in the file or in the layer's axis_labels."
     )
 
 
@@ -85,7 +85,7 @@ def measure_frame(frame: npt.NDArray[Any]) -> FrameMeasure:
         wrong = int(ids[0]) if int(ids[0]) < 0 else int(ids[-1])
         raise TrackError(
             f"the label {wrong} cannot be a track. Expected labels from 1 to {_MOST_ID}. "
-            "Number the labels anew"
+            "Renumber the labels."
         )
     places = np.zeros((ids.size, frame.ndim))
     for at, coordinates in enumerate(np.unravel_index(where, frame.shape)):
@@ -125,7 +125,7 @@ def tracks_of(
     if not -len(shape) <= axis < len(shape) or len(shape) < 3:
         raise TrackError(
             f"labels of shape {shape} have no axis {axis} of time. Expected frames of rows and "
-            "columns. Put the frames into one image"
+            "columns. Put the frames into one image."
         )
     axis %= len(shape)
     frames = [measure_frame(frame_of(labels, axis, at)) for at in range(shape[axis])]

@@ -104,7 +104,7 @@ def read_track_table(path: str | os.PathLike[str]) -> Tracks:
                 for line in csv.DictReader(file)
             ]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise TrackError(f"{str(path)!r} cannot be read: {error}. Check the file") from error
+        raise TrackError(f"{str(path)!r} cannot be read: {error}. Check the file.") from error
     columns = {
         wanted: next((name for name in names if lines and name in lines[0]), None)
         for wanted, names in _NAMES.items()
@@ -114,7 +114,7 @@ def read_track_table(path: str | os.PathLike[str]) -> Tracks:
         has = ", ".join(lines[0]) if lines else "no line"
         raise TrackError(
             f"{str(path)!r} is not a table of tracks: it has {has}. Expected columns track_id, t, "
-            "y and x, perhaps z and parent_id. Name the columns so"
+            "y and x, perhaps z and parent_id. Name the columns so."
         )
     parents: dict[int, tuple[int, ...]] = {}
     rows = []
@@ -128,7 +128,7 @@ def read_track_table(path: str | os.PathLike[str]) -> Tracks:
         if track is None or frame is None or not place:
             raise TrackError(
                 f"line {number} of {str(path)!r} is {','.join(map(str, line.values()))}. Expected "
-                "whole numbers for track and frame, and numbers for the place. Correct the line"
+                "whole numbers for track and frame, and numbers for the place. Correct the line."
             )
         area = label_of(line[columns["area"]]) if columns["area"] is not None else None
         rows.append((track, frame, place, area or 0))
@@ -136,7 +136,7 @@ def read_track_table(path: str | os.PathLike[str]) -> Tracks:
         if parents.setdefault(track, parent) != parent:
             raise TrackError(
                 f"track {track} has the parents {parents[track]} and, in line {number} of "
-                f"{str(path)!r}, {parent}. Expected the same on all its lines. Correct the line"
+                f"{str(path)!r}, {parent}. Expected the same on all its lines. Correct the line."
             )
     ids, frames, places, areas = zip(*rows, strict=True)
     return Tracks.of(ids, frames, places, areas, parents)
