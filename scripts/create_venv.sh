@@ -14,4 +14,4 @@ if ! "$python" -m pip --version >/dev/null 2>&1; then
 fi
 
 echo "Installing napari-sam3 and what it needs (PyTorch is large; the first time takes minutes)"
-"$python" -m pip install --quiet --disable-pip-version-check --editable ".[all,test,dev,docs]"
+"$python" -m pip install --quiet --disable-pip-version-check --editable ".[all,test,test-agpl,dev,docs]"

@@ -18,7 +18,7 @@ EDITED = (
     "sam3",
     "napari_sam3/core",
     "napari_sam3/images",
-    "napari_sam3/labels/*.py",
+    "napari_sam3/labels",
     "napari_sam3/records",
     "napari_sam3/inference/*.py",
     "napari_sam3/inference/store",

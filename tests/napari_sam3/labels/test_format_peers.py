@@ -23,7 +23,8 @@ SHAPE = (40, 50)
 
 def run(library: str, *arguments: object) -> None:
     if importlib.util.find_spec(library) is None:
-        pytest.skip(f"{library} is not installed; pip install 'napari-sam3[test]'")
+        extra = "test-agpl" if library == "ultralytics" else "test"
+        pytest.skip(f"{library} is not installed: pip install 'napari-sam3[{extra}]'")
     home = str(Path(str(arguments[-1])).parent)  # for settings that they write
     environment = {**os.environ, "YOLO_CONFIG_DIR": home, "YOLO_OFFLINE": "true"}
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""Tracks written in a format and read from one, with the axis of time and the parents found."""
+"""The track formats, with their time axis and the parents of tracks."""
 
 from __future__ import annotations
 
@@ -34,21 +34,21 @@ __all__ = [
     "write_truth",
 ]
 
-#: Column of tables of objects that holds the parents of a track, separated by blanks.
+#: Column of object tables with the parents of a track, separated by blanks.
 PARENT = "parent"
 ParentsLike = Mapping[int, int | Sequence[int]]
 
 
 @dataclass(frozen=True, eq=False)
 class TrackFile:
-    """What a file of tracks holds.
+    """The content of a track file.
 
     Parameters
     ----------
     tracks : Tracks
-        Ids, frames, places and parents.
+        Ids, frames, positions and parents.
     labels : ndarray of integers, T x (Z x) H x W, optional
-        The pixels, where the format has them.
+        The pixels, if the format stores them.
     """
 
     tracks: Tracks
@@ -67,9 +67,9 @@ def read_tracks(path: str | os.PathLike[str]) -> TrackFile:
     Raises
     ------
     sam3.errors.ImageError
-        If it is no such folder.
+        If the folder has another format.
     TrackError
-        If it is no table of tracks, or the tracks contradict each other.
+        If the file is not a table of tracks, or the tracks contradict each other.
     """
     path = Path(path)
     if is_ctc(path):
@@ -79,12 +79,12 @@ def read_tracks(path: str | os.PathLike[str]) -> TrackFile:
 
 
 def parents_in(table: ObjectTable | None) -> dict[int, tuple[int, ...]]:
-    """Return the parents that a table of objects names in its column "parent".
+    """Return the parents in the column "parent" of an object table.
 
     Raises
     ------
     TrackError
-        If a value in it is not an id, or several such with blanks between.
+        If a value is not an id, or several ids separated by blanks.
     """
     parents: dict[int, tuple[int, ...]] = {}
     for (label, _), known in (table.rows if table is not None else {}).items():
@@ -102,7 +102,7 @@ def parents_in(table: ObjectTable | None) -> dict[int, tuple[int, ...]]:
 
 
 def with_parents(table: ObjectTable, parents: Mapping[int, Sequence[int]]) -> ObjectTable:
-    """Return a table with the parents of labels in its column "parent", beside what it has."""
+    """Return a copy of a table with the parents of labels in its column "parent"."""
     rows = {key: dict(known) for key, known in table.rows.items()}
     for child, several in parents.items():
         rows.setdefault((child, ""), {})[PARENT] = " ".join(map(str, several))
@@ -132,7 +132,7 @@ def write_rows(output: LabelOutput, **options: Any) -> Path:
 
 
 def check_folder(path: str | os.PathLike[str], *, overwrite: bool) -> None:
-    """Make sure, before any work is done, that a folder can be written; raises ExportError."""
+    """Raise ExportError if a folder cannot be written, before any work is done."""
     path = Path(path)
     if path.is_file():
         raise ExportError(f"{str(path)!r} is a file. Give the name of a folder.")

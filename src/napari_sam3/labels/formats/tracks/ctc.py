@@ -1,11 +1,11 @@
-"""The Cell Tracking Challenge's folders: a mask for each frame, and a text of tracks.
+"""Folders of the Cell Tracking Challenge: one mask per frame, and a text file of tracks.
 
-    result         01_RES/  mask000.tif ...              res_track.txt     L B E P, a track a line:
+    result         01_RES/  mask000.tif ...              res_track.txt     L B E P per track:
     ground truth   01_GT/TRA/  man_track000.tif ...      man_track.txt     id, first and last frame,
                    01_GT/SEG/  man_seg000.tif ...                          parent or 0
 
-A track is there on each of its frames: what comes back after a gap is a new track there, whose
-parent is the one before the gap, and one object again when it is read.
+The format has no gaps: an object that reappears after a gap is written as a new track whose parent
+is the track before the gap. `read_ctc` joins them again.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ __all__ = ["CtcKind", "is_ctc", "read_ctc", "write_ctc"]
 CtcKind = Literal["result", "truth"]
 _NAMES = {"result": ("mask", "res_track.txt"), "truth": ("man_track", "man_track.txt")}
 _OURS = re.compile(r"(mask|man_track|man_seg)\d+\.tif|(res|man)_track\.txt")
-# From here on py-ctcmetrics, which adds ids of both images in 16 bits, loses matches.
+# py-ctcmetrics adds the ids of both images in 16 bits, and loses matches above this id.
 _MOST_16_BIT = 32767
 
 
 @dataclass(frozen=True)
 class CtcTrack:
-    """A track as the text has it."""
+    """One line of the text file."""
 
     track: int
     begin: int
@@ -67,7 +67,7 @@ def write_ctc(
     labels : array-like of integers, T x (Z x) H x W
         Read a frame at a time. Tracks are numbered from 1.
     axis : int
-        The axis of time.
+        The time axis.
     parents : mapping of int to int or sequence of int, optional
         The parent of each label that has one.
     kind : {"result", "truth"}
@@ -111,7 +111,7 @@ def write_ctc(
 
 
 def is_ctc(path: str | os.PathLike[str]) -> bool:
-    """Whether a path is a folder of masks with a text of tracks, or its text."""
+    """Return whether a path is a folder of masks and tracks, or its text file."""
     try:
         _text_of(Path(path))
     except ImageError:
@@ -125,22 +125,22 @@ def read_ctc(path: str | os.PathLike[str]) -> tuple[npt.NDArray[Any], dict[int, 
     Parameters
     ----------
     path : str or path-like
-        The folder (``01_RES``, ``01_GT`` or ``01_GT/TRA``), or the text in it. Frames are in the
-        order of the numbers in their names.
+        The folder (``01_RES``, ``01_GT`` or ``01_GT/TRA``), or the text file in it. Frames are
+        ordered by the numbers in their names.
 
     Returns
     -------
     labels : ndarray, T x (Z x) H x W
-        Parts of an object before and after a gap have one label.
+        An object has one label before and after a gap.
     parents : dict
         The parent of each label that has one.
 
     Raises
     ------
     sam3.errors.ImageError
-        If the folder is none of this format, or its masks cannot be read.
+        If the folder has another format, or its masks cannot be read.
     TrackError
-        If the text contradicts the masks or itself.
+        If the text file contradicts the masks or itself.
     """
     text = _text_of(Path(path))
     prefix = "mask" if text.name == "res_track.txt" else "man_track"
@@ -160,7 +160,7 @@ def read_ctc(path: str | os.PathLike[str]) -> tuple[npt.NDArray[Any], dict[int, 
 
 
 def _number(tracks: Tracks) -> tuple[list[CtcTrack], dict[tuple[int, int], int]]:
-    """Give the runs of tracks numbers from 1, first runs first; also by label and first frame."""
+    """Give numbers to the runs of tracks from 1, and return them by label and first frame."""
     runs = tracks.runs()
     order = [(label, spans[0]) for label, spans in sorted(runs.items())]
     order += sorted(
@@ -192,7 +192,7 @@ def _write_masks(
     frames = int(labels.shape[axis])
     digits = max(3, len(str(frames - 1)))
     dtype = np.uint16 if count <= _MOST_16_BIT else np.uint32
-    # The number of a label changes where a run of it begins.
+    # The number of a label changes at the start of each run.
     begins: dict[int, list[tuple[int, int]]] = {}
     for (label, begin), number in numbers.items():
         begins.setdefault(begin, []).append((label, number))
@@ -215,7 +215,7 @@ def _write_masks(
 
 @contextmanager
 def _replacing(folder: Path, overwrite: bool) -> Iterator[Path]:
-    """Yield a folder beside, that takes the place of an empty one or of one of ours."""
+    """Yield a temporary folder that replaces an empty folder or one of this format."""
     inside = [one for one in folder.rglob("*") if not one.is_dir()] if folder.is_dir() else []
     if folder.exists() and not folder.is_dir():
         raise ExportError(f"{str(folder)!r} is a file. Give the name of a folder.")
@@ -224,8 +224,8 @@ def _replacing(folder: Path, overwrite: bool) -> Iterator[Path]:
     other = next((one for one in inside if not _OURS.fullmatch(one.name)), None)
     if other is not None:
         raise ExportError(
-            f"{str(folder)!r} holds {other.name!r}, which is no file of tracks, so it is not "
-            "overwritten. Choose another folder."
+            f"{str(folder)!r} holds {other.name!r}, which is not a track file. The folder "
+            "is not overwritten. Choose another one."
         )
     partial = folder.with_name(f".{folder.name}.partial")
     try:
@@ -255,8 +255,8 @@ def _text_of(path: Path) -> Path:
         if found:
             return found[0]
     raise ImageError(
-        f"{str(path)!r} is not a sequence of the Cell Tracking Challenge: no {' or '.join(names)} "
-        "in it. Expected a folder such as 01_RES or 01_GT/TRA. Choose that folder."
+        f"{str(path)!r} is not a sequence of the Cell Tracking Challenge: it has no "
+        f"{' or '.join(names)}. Expected a folder such as 01_RES or 01_GT/TRA."
     )
 
 
@@ -272,13 +272,13 @@ def _parse(text: Path) -> list[CtcTrack]:
                 "first frame, last frame, parent. Correct the line."
             )
         track, begin, end, parent = map(int, parts)
-        # btrack gives a track without a parent its own id.
+        # btrack writes the own id as the parent of a track without one.
         lines.append(CtcTrack(track, begin, end, 0 if parent == track else parent))
     twice = [track for track, count in Counter(line.track for line in lines).items() if count > 1]
     if twice:
         raise TrackError(
-            f"track {twice[0]} stands twice in {str(text)!r}. Expected one line for each "
-            "track. Renumber the tracks."
+            f"track {twice[0]} has two lines in {str(text)!r}. Expected one line per track. "
+            "Renumber the tracks."
         )
     return lines
 
@@ -292,7 +292,7 @@ def _read_masks(folder: Path, prefix: str) -> npt.NDArray[Any]:
         missing = next((at for at in range(max(found, default=0)) if at not in found), 0)
         raise ImageError(
             f"{str(folder)!r} has no mask of frame {missing}. Expected {prefix}000.tif and so on "
-            "without a hole. Add the missing file."
+            "without gaps. Add the missing file."
         )
     try:
         masks = [tifffile.imread(found[at]) for at in range(len(found))]
@@ -303,14 +303,14 @@ def _read_masks(folder: Path, prefix: str) -> npt.NDArray[Any]:
     shapes = {mask.shape for mask in masks}
     if len(shapes) > 1:
         raise ImageError(
-            f"the masks in {str(folder)!r} have the shapes {sorted(shapes)}. Expected one for all "
-            "frames. Check the files."
+            f"the masks in {str(folder)!r} have several shapes: {sorted(shapes)}. Expected one. "
+            "Check the files."
         )
     return np.stack(masks)
 
 
 def _compare(text: Path, lines: Sequence[CtcTrack], measured: Tracks) -> None:
-    """Refuse a text that says other things than the masks do."""
+    """Raise TrackError if the text file contradicts the masks."""
     spans: dict[int, Span] = {line.track: (line.begin, line.end) for line in lines}
     seen = measured.spans
     for track in sorted(spans.keys() | seen.keys()):
@@ -318,7 +318,7 @@ def _compare(text: Path, lines: Sequence[CtcTrack], measured: Tracks) -> None:
             raise TrackError(
                 f"track {track} is on frames {_frames(seen.get(track))} in the masks and on "
                 f"{_frames(spans.get(track))} in {str(text)!r}. Expected the same. Correct "
-                "the text."
+                "the text file."
             )
     parents = {line.track: (line.parent,) for line in lines if line.parent}
     Tracks.of(measured.ids, measured.frames, measured.places, parents=parents)
@@ -329,7 +329,7 @@ def _frames(span: Span | None) -> str:
 
 
 def _join_gaps(lines: Sequence[CtcTrack]) -> tuple[dict[int, int], dict[int, tuple[int, ...]]]:
-    """Return tracks that are others after a gap, by the first of them, and the other parents."""
+    """Return the first track of each track that continues one after a gap, and the parents."""
     children: dict[int, list[CtcTrack]] = {}
     for line in lines:
         if line.parent:

@@ -1,4 +1,4 @@
-"""Graphs of tracks in GEFF: a node for each object on each frame, an edge to the next one."""
+"""Track graphs in GEFF: one node per object and frame, edges between consecutive nodes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .measuring import tracks_of
 
 __all__ = ["read_geff", "write_geff"]
 
-#: The property of nodes that holds the id of the track, which is the label of its pixels.
+#: Node property with the track id, which is the label of the pixels.
 LABEL = "label"
 _TRACK_PROPERTIES = (LABEL, "track_id", "track", "tracklet_id", "lineage_id")
 
@@ -48,19 +48,19 @@ def write_geff(
     path : str or path-like
         Folder to write, such as ``tracks.geff``.
     labels : array-like of integers, T x ... x H x W
-        Read a frame at a time.
+        Read one frame at a time.
     axis : int
-        The axis of time.
+        The time axis.
     axes : ImageAxes, optional
-        Names, units, scale and place of all axes. Positions are in px and frames, with these
-        beside them.
+        Names, units, scale and position of all axes, stored as metadata. Positions of nodes are
+        in px and frames.
     parents : mapping of int to int or sequence of int, optional
         The parent of each label that has one, or its parents.
     labels_path : str, optional
-        Where the label image lies, relative to the graph; its pixels are named by the property
-        "label" of the nodes.
+        Path of the label image, relative to the graph. The node property "label" refers to its
+        pixels.
     overwrite : bool
-        Replace a graph that is there.
+        Replace an existing graph.
 
     Raises
     ------
@@ -114,15 +114,15 @@ def read_geff(path: str | os.PathLike[str]) -> Tracks:
     Returns
     -------
     Tracks
-        With the ids that the nodes name, if the edges bear them out; else one is given to each
-        chain of nodes without a branch.
+        With the track ids of the nodes, if the edges confirm them; otherwise each chain without
+        branches gets a new id.
 
     Raises
     ------
     sam3.errors.ImageError
-        If it is not a graph in GEFF, or has no axis of time.
+        If the folder is not a GEFF graph, or has no time axis.
     TrackError
-        If an edge joins nodes of one frame.
+        If an edge joins two nodes of the same frame.
     """
     core, _ = _geff()
     try:
@@ -139,7 +139,7 @@ def read_geff(path: str | os.PathLike[str]) -> Tracks:
     if len(times) != 1 or not space:
         raise ImageError(
             f"{str(path)!r} has the axes {', '.join(one.name for one in axes) or 'none'}. Expected "
-            "one of time and one or more of space. Add them to its metadata."
+            "one of time and at least one of space. Add them to its metadata."
         )
     properties = {name: one["values"] for name, one in graph["node_props"].items()}
     frames = _frames(properties[times[0]])
@@ -147,7 +147,7 @@ def read_geff(path: str | os.PathLike[str]) -> Tracks:
     named = {related.node_prop for related in graph["metadata"].related_objects or ()}
     candidates = [*sorted(filter(None, named)), *_TRACK_PROPERTIES]
     given = (properties[name] for name in candidates if name in properties)
-    ids = next((one for one in given if _bears_out(one, frames, edges)), None)
+    ids = next((one for one in given if _confirms(one, frames, edges)), None)
     ids = _chains(len(frames), edges) if ids is None else ids.astype(np.int64)
     parents: dict[int, list[int]] = {}
     for before, after in edges.tolist():
@@ -180,7 +180,7 @@ def _metadata(spec: Any, axes: Sequence[Any], labels_path: str | None) -> Any:
 
 
 def _axis(spec: Any, axes: ImageAxes, *, time: bool) -> Any:
-    """Describe an axis: positions in px or frames, and what one of these is."""
+    """Describe an axis: positions in px or frames, with their scale and unit."""
     (name,), (unit,) = axes.names, axes.units
     valid = spec.validate_time_unit if time else spec.validate_space_unit
     known = unit is not None and valid(unit)
@@ -204,13 +204,12 @@ def _check_free(path: Path, overwrite: bool) -> None:
             ours = False
         if not ours:
             raise ExportError(
-                f"{str(path)!r} is not a graph in GEFF, so it is not overwritten. Choose another "
-                "name."
+                f"{str(path)!r} is not a GEFF graph, so it is not overwritten. Choose another name."
             )
 
 
 def _edges(tracks: Tracks) -> npt.NDArray[np.uint64]:
-    """Return pairs of rows: each with the next one of its track, and parents with children."""
+    """Return pairs of rows: consecutive nodes of a track, and parents with children."""
     same = np.flatnonzero(np.diff(tracks.ids) == 0)
     ids, starts = np.unique(tracks.ids, return_index=True)
     stops = np.append(starts[1:], len(tracks.ids)) - 1
@@ -222,7 +221,7 @@ def _edges(tracks: Tracks) -> npt.NDArray[np.uint64]:
 
 
 def _frames(times: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
-    """Return whole frames; of times in other units the rank."""
+    """Return integer frames; times in other units are ranked."""
     whole = np.round(times).astype(np.int64)
     if np.array_equal(whole, times) and whole.min(initial=0) >= 0:
         return whole
@@ -230,13 +229,13 @@ def _frames(times: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
 
 
 def _rows(nodes: npt.NDArray[Any], edges: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
-    """Return edges by the rows of their nodes."""
+    """Return edges as pairs of row indices."""
     order = np.argsort(nodes)
     return order[np.searchsorted(nodes[order], edges)].reshape(-1, 2).astype(np.int64)
 
 
 def _forward(frames: npt.NDArray[np.int64], edges: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Return edges from earlier to later; some programs store them the other way round."""
+    """Return edges from earlier to later frames; some programs store them reversed."""
     times = frames[edges]
     level = np.flatnonzero(times[:, 0] == times[:, 1]) if len(edges) else np.zeros(0, int)
     if level.size:
@@ -248,10 +247,10 @@ def _forward(frames: npt.NDArray[np.int64], edges: npt.NDArray[np.int64]) -> npt
     return np.where(back[:, None], edges[:, ::-1], edges)
 
 
-def _bears_out(
+def _confirms(
     ids: npt.NDArray[Any], frames: npt.NDArray[np.int64], edges: npt.NDArray[np.int64]
 ) -> bool:
-    """Whether nodes of one id follow each other by edges, so that the id is that of a track."""
+    """Return whether edges join consecutive nodes of each id, which makes it a track id."""
     if ids.ndim != 1 or not np.issubdtype(ids.dtype, np.integer) or ids.min(initial=1) <= 0:
         return False
     order = np.lexsort((frames, ids))
@@ -260,7 +259,7 @@ def _bears_out(
 
 
 def _chains(count: int, edges: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Give chains of nodes that neither branch nor merge numbers, from 1."""
+    """Give numbers to the chains of nodes without branches and merges from 1."""
     following = np.bincount(edges[:, 0], minlength=count)
     leading = np.bincount(edges[:, 1], minlength=count)
     alone = edges[(following[edges[:, 0]] == 1) & (leading[edges[:, 1]] == 1)]

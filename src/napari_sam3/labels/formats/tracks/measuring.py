@@ -1,4 +1,4 @@
-"""Tracks measured from a label image through time: an id is a track."""
+"""Tracks measured from a label image through time; each id is a track."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class FrameMeasure:
     Parameters
     ----------
     ids, areas : ndarray of int64, N
-        Their labels, ascending, and numbers of pixels.
+        Labels in ascending order, and their areas in px.
     places : ndarray of float64, N x D
         Centroids in px along the axes of the frame.
     """
@@ -36,12 +36,12 @@ class FrameMeasure:
 
 
 def time_axis(axes: ImageAxes, lengths: Sequence[int]) -> int:
-    """Return the axis of time: by its name or unit, or the only one before rows and columns.
+    """Return the time axis: by its name or unit, or the only axis before rows and columns.
 
     Raises
     ------
     TrackError
-        If there is none, or it cannot be told.
+        If there is none, or several are possible.
     """
     lead = range(axes.ndim - 2)
     named = [at for at in lead if axis_letter(axes.names[at]) == "t" or axes.units[at] in TIMES]
@@ -52,14 +52,14 @@ def time_axis(axes: ImageAxes, lengths: Sequence[int]) -> int:
     if not named and len(lead) == 1:
         return 0
     raise TrackError(
-        f"no axis is known to be time: {', '.join(axes.names)} of lengths {tuple(lengths)}. "
-        "Expected one that is named t or time, or the only one before rows and columns. Name it "
-        "in the file or in the layer's axis_labels."
+        f"no time axis: {', '.join(axes.names)} of lengths {tuple(lengths)}. Expected one named t "
+        "or time, or a single one before rows and columns. Name it in the file, or in the "
+        "layer's axis_labels."
     )
 
 
 def frame_of(labels: Any, axis: int, frame: int) -> npt.NDArray[Any]:
-    """Read a frame, with all axes but that of time."""
+    """Read a frame: all axes except time."""
     index: list[int | slice] = [slice(None)] * len(labels.shape)
     index[axis] = frame
     pixels = np.asarray(labels[tuple(index)])
@@ -98,14 +98,14 @@ def tracks_of(
     axis: int = 0,
     parents: Mapping[int, int | Sequence[int]] | None = None,
 ) -> Tracks:
-    """Measure the tracks of a label image, reading a frame at a time.
+    """Measure the tracks of a label image, reading one frame at a time.
 
     Parameters
     ----------
     labels : array-like of integers, T x ... x H x W
-        An object has one label on all frames. numpy, dask or zarr.
+        numpy, dask or zarr. An object has one label on all frames.
     axis : int
-        The axis of time.
+        The time axis.
     parents : mapping of int to int or sequence of int, optional
         The parent of each label that has one.
 
@@ -118,13 +118,13 @@ def tracks_of(
     TrackError
         If the parents contradict the labels; see `napari_sam3.core.tracks.check_parents`.
     sam3.errors.ImageError
-        If it is not a label image.
+        If the labels are not a label image.
     """
     check_labels(labels)
     shape = tuple(int(length) for length in labels.shape)
     if not -len(shape) <= axis < len(shape) or len(shape) < 3:
         raise TrackError(
-            f"labels of shape {shape} have no axis {axis} of time. Expected frames of rows and "
+            f"labels of shape {shape} have no time axis {axis}. Expected frames of rows and "
             "columns. Put the frames into one image."
         )
     axis %= len(shape)
@@ -136,7 +136,7 @@ def gather(
     frames: Sequence[FrameMeasure],
     parents: Mapping[int, int | Sequence[int]] | None = None,
 ) -> Tracks:
-    """Put measured frames together; raises like `tracks_of`."""
+    """Combine measured frames; raises like `tracks_of`."""
     counts = [one.ids.size for one in frames]
     return Tracks.of(
         np.concatenate([one.ids for one in frames]) if frames else [],

@@ -1,4 +1,4 @@
-"""Tables of tracks: a line for each object on each frame, in the order of napari's Tracks layer.
+"""Track tables: one line per object and frame, in the order of napari's Tracks layer.
 
     track_id,t,y,x,area,parent_id
     1,0,12.5,30.25,120,
@@ -24,7 +24,7 @@ from .measuring import tracks_of
 
 __all__ = ["read_track_table", "write_track_table"]
 
-#: What columns are called here and elsewhere, in any case.
+#: Names of each column in this and other programs, in any case.
 _NAMES = {
     "track_id": ("track_id", "track", "id", "label"),
     "t": ("t", "frame", "time"),
@@ -50,9 +50,9 @@ def write_track_table(
     path : str or path-like
         File to write.
     labels : array-like of integers, T x ... x H x W
-        Read a frame at a time.
+        Read one frame at a time.
     axis : int
-        The axis of time.
+        The time axis.
     axes : ImageAxes, optional
         Names of the axes.
     parents : mapping of int to int or sequence of int, optional
@@ -63,7 +63,7 @@ def write_track_table(
     Raises
     ------
     ExportError
-        If it cannot be written.
+        If the file cannot be written.
     TrackError
         If the parents contradict the labels.
     """
@@ -95,7 +95,7 @@ def read_track_table(path: str | os.PathLike[str]) -> Tracks:
     Raises
     ------
     TrackError
-        If it is not a table of tracks, or they contradict each other.
+        If the file is not a track table, or the tracks contradict each other.
     """
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
@@ -113,8 +113,8 @@ def read_track_table(path: str | os.PathLike[str]) -> Tracks:
     if columns["track_id"] is None or columns["t"] is None or not space:
         has = ", ".join(lines[0]) if lines else "no line"
         raise TrackError(
-            f"{str(path)!r} is not a table of tracks: it has {has}. Expected columns track_id, t, "
-            "y and x, perhaps z and parent_id. Name the columns so."
+            f"{str(path)!r} is not a track table: it has {has}. Expected the columns track_id, t, "
+            "y and x, optionally z and parent_id. Rename the columns."
         )
     parents: dict[int, tuple[int, ...]] = {}
     rows = []
@@ -128,7 +128,7 @@ def read_track_table(path: str | os.PathLike[str]) -> Tracks:
         if track is None or frame is None or not place:
             raise TrackError(
                 f"line {number} of {str(path)!r} is {','.join(map(str, line.values()))}. Expected "
-                "whole numbers for track and frame, and numbers for the place. Correct the line."
+                "integers for track and frame, and numbers for the position. Correct the line."
             )
         area = label_of(line[columns["area"]]) if columns["area"] is not None else None
         rows.append((track, frame, place, area or 0))
@@ -143,7 +143,7 @@ def read_track_table(path: str | os.PathLike[str]) -> Tracks:
 
 
 def _parents(line: Mapping[str, Any], name: str | None, track: int) -> tuple[int, ...]:
-    """Return the parents that a line names; 0, and the track itself, mean none."""
+    """Return the parents in a line; 0, -1 and the track itself mean none."""
     texts = str(line[name] or "").split() if name is not None else []
     found = [label_of(text) for text in texts]
     return tuple(one for one in found if one not in (None, 0, -1, track))
