@@ -106,7 +106,7 @@ def test_what_is_wrong_with_a_table_is_said_with_its_line(
     ("text", "message"),
     [
         ("{", "is not valid JSON"),
-        ("{}", "expected a list of prompts"),
+        ("{}", "Expected a list of prompts"),
         ("[3]", "prompt 1 is 3"),
         ('[{"x": true, "y": 1}]', "prompt 1: x is True. Expected a number"),
         ('[{"box": [1, 2, 3]}]', r"prompt 1: box is \[1, 2, 3\]"),
@@ -123,7 +123,7 @@ def test_what_is_wrong_with_json_is_said_with_its_number(
 
 
 def test_files_that_are_no_tables_are_refused(tmp_path: Path) -> None:
-    for name, message in (("a.xlsx", "expected a .csv or .json"), ("no.csv", "cannot be read")):
+    for name, message in (("a.xlsx", "Expected a .csv or .json"), ("no.csv", "cannot be read")):
         with pytest.raises(PromptError, match=message):
             read_prompts(tmp_path / name)
     square = PromptSet().with_outline([(0, 0), (9, 0), (9, 9)])

@@ -258,7 +258,7 @@ def test_export_from_another_program(tmp_path: Path, capsys: pytest.CaptureFixtu
     image[3:8, 2:9] = 1
     argv = ["export", tmp_path / "l.geojson", "-o", tmp_path / "l.ome.tif"]
     _, err = run(capsys, *argv, code=2)
-    assert "does not say how large its image is" in err
+    assert "does not state the size of its image" in err
     assert "(--image)" in err
     said = answer(capsys, *argv, "--image", tmp_path / "cells.ome.tif")
     assert said["from"] == "geojson"

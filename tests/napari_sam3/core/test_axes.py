@@ -129,7 +129,7 @@ def test_a_negative_scale_is_kept_where_the_format_can(tmp_path: Path, version: 
     labels = np.zeros((3, 60, 70), np.uint16)
     labels[1, 10:20, 10:20] = 1
     for name in ("i.tif", "i.ome.tif"):
-        with pytest.warns(UserWarning, match=r"negative along z, y.*OME-Zarr keeps the sign"):
+        with pytest.warns(UserWarning, match=r"negative along z, y.*OME-Zarr to keep the sign"):
             write_labels(tmp_path / name, labels, axes=axes, overwrite=True)
         assert open_image(tmp_path / name).axes.scale == (2, 0.5, 0.5)
     export_labels(labels, tmp_path / "i.csv", axes=axes)

@@ -134,7 +134,7 @@ def test_what_has_no_plane_is_refused() -> None:
     for data, rgb in ((np.zeros(5), False), (np.zeros((5, 3)), True)):
         with pytest.raises(ImageError, match="rows and columns"):
             identify(data, "image", rgb=rgb)
-    with pytest.raises(ImageError, match="expected numbers"):
+    with pytest.raises(ImageError, match="Expected numbers"):
         identify(np.full((3, 3), None), "image")
 
 

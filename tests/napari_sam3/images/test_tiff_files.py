@@ -288,7 +288,7 @@ def test_the_stream_tells_whether_a_tiff_is_exact(
     for options in (*exact, *lossy):
         tifffile.imwrite(path, pixels, tile=tile, compression=compression, compressionargs=options)
         if options in lossy:
-            with pytest.raises(ImageError, match="its compression changes values"):
+            with pytest.raises(ImageError, match=r"its compression .* changes"):
                 open_label_file(path, rgb=False)
             continue
         found = open_label_file(path, rgb=False)

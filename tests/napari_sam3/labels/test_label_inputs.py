@@ -119,7 +119,7 @@ def test_labels_that_are_stated_stay(tmp_path: Path) -> None:
 
 def test_a_size_is_needed_and_checked(tmp_path: Path) -> None:
     path = as_json(tmp_path / "l.geojson", feature(BOX))
-    with pytest.raises(ImageError, match=r"does not say how large.*--image.*--shape"):
+    with pytest.raises(ImageError, match=r"does not state the size.*--image.*--shape"):
         read_labels(path)
     axes = ImageAxes.of("yx", units=("um", "um"), scale=(2, 3))
     image = export_labels(square(0, 0, 1, 1), tmp_path / "image.ome.tif", axes=axes)
@@ -306,8 +306,8 @@ def test_yolo_of_others(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
-        ("0 0.5 0.5 0.1 0.1", "line 1: it is a box, not an outline"),
-        ("0 1 2 3 4 5 60", "no fractions of the image"),
+        ("0 0.5 0.5 0.1 0.1", "line 1: it is a box"),
+        ("0 1 2 3 4 5 60", "not fractions of the image"),
         ("cell 0 0 0 1 1 1", "line 1"),
         ("0.5 0 0 0 1 1 1", "its class"),
         ("0 nan 0 0 1 1 1", "line 1"),
@@ -329,7 +329,7 @@ def test_yolo_beside_images_that_are_there(tmp_path: Path) -> None:
     assert [one.name for one in (path / "labels").iterdir()] == ["b.txt"]
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "me.png").write_bytes(b"mine")
-    with pytest.raises(Exception, match="is not a data set of YOLO"):
+    with pytest.raises(Exception, match="is not a YOLO dataset"):
         export_labels(square(0, 0, 3, 3), tmp_path / "photos", "yolo", overwrite=True)
     assert (tmp_path / "photos" / "me.png").read_bytes() == b"mine"
 
@@ -471,7 +471,7 @@ def test_every_object_format_is_read() -> None:
 
 
 def test_what_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match="there are no labels"):
+    with pytest.raises(ImageError, match="does not exist"):
         read_labels(tmp_path / "l.zip")
     with pytest.raises(ImageError, match="cannot be read from the format 'svg'"):
         read_labels(as_json(tmp_path / "l.json", []), "svg")

@@ -233,7 +233,7 @@ def test_a_plane_that_cannot_be_read_is_never_every_plane_unsaid(
     if kind == "parquet":
         pd.DataFrame({"id": [1, 2, 1], "plane": [value, "0", "1"]}).to_parquet(tmp_path / "t.csv")
         (tmp_path / "t.csv").rename(tmp_path / "t.parquet")
-    with pytest.raises(ExportError, match=r"1 of 3 rows of .* plane that cannot be read: .*row 1"):
+    with pytest.raises(ExportError, match=r"1 of 3 rows of .* invalid plane: .*row 1"):
         read_csv(tmp_path, text) if kind == "csv" else ObjectTable.read(tmp_path / "t.parquet")
 
 

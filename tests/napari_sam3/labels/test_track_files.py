@@ -359,7 +359,7 @@ def test_tables_of_others(tmp_path: Path) -> None:
     [
         ("a,b\n1,2\n", "is not a table of tracks: it has a, b"),
         ("", "it has no line"),
-        ("track_id,t,y,x\n1,0,1,x\n", "line 2 of .* Expected whole numbers for track and frame"),
+        ("track_id,t,y,x\n1,0,1,x\n", "line 2 of .* Expected integers for track and frame"),
         ("track_id,t,y,x\n1,0.5,1,1\n", "line 2"),
         ("track_id,t,y,x\n1,0,1,1\n1,0,2,2\n", "track 1 is twice on frame 0"),
         ("track_id,t,y,x,parent_id\n1,0,1,1,\n2,1,1,1,1\n2,2,1,1,\n", "track 2 has the parents"),

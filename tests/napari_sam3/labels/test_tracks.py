@@ -72,9 +72,9 @@ def test_the_axis_of_time(names: str, lengths: tuple[int, ...], axis: int) -> No
 
 def test_time_is_told_by_its_unit_or_asked_for() -> None:
     assert time_axis(ImageAxes.of("abyx", units=("um", "min", "um", "um")), (3, 4, 8, 8)) == 1
-    with pytest.raises(TrackError, match="no axis is known to be time: a, b, y, x"):
+    with pytest.raises(TrackError, match="no time axis: a, b, y, x"):
         time_axis(ImageAxes.of("abyx"), (3, 4, 8, 8))
-    with pytest.raises(TrackError, match="no axis is known to be time"):
+    with pytest.raises(TrackError, match="no time axis"):
         time_axis(ImageAxes.of("yx"), (8, 8))
 
 

@@ -294,7 +294,7 @@ def test_labels_without_time_have_no_divisions() -> None:
     image = viewer.add_image(np.zeros((9, 9), np.uint8))
     layer = viewer.add_labels(np.ones((9, 9), np.uint8))
     binding = bind(viewer, image, layer, session=LabelingSession())
-    with pytest.raises(TrackError, match="no axis is known to be time"):
+    with pytest.raises(TrackError, match="no time axis"):
         binding.divisions.divide((4, 4))
     binding.delete((4, 4))
     assert len([one for one in viewer.layers if one.name == TRACKS_NAME]) == 0

@@ -278,7 +278,7 @@ def test_an_output_is_written_besides_and_gone_on_with(
     bench.panel.first.setValue(1)
     bench.desk.press("undo")
     assert not bench.do("automatic").any()
-    assert "give the same options to resume" in bench.desk.status
+    assert "Give the same options to resume" in bench.desk.status
     bench.panel.begin_anew.setChecked(True)
     anew = bench.do("automatic")
     assert not anew[0].any()
