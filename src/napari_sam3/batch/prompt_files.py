@@ -187,7 +187,7 @@ def _position(
         parts = list(raw) if isinstance(raw, list) else [raw]
         if given or len(parts) != len(leading):
             raise PromptError(
-                f"{place}: plane is {values[_PLANE]!r}; expected {len(leading)} number(s)"
+                f"{place}: plane is {values[_PLANE]!r}. Expected {len(leading)} number(s)"
                 + (f" ({' '.join(leading)}), and no other column for an axis" if leading else
                    ", since the image has one plane only")
             )  # fmt: skip

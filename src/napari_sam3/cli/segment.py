@@ -62,7 +62,7 @@ class _AddPrompt(argparse.Action):
                 "box": "X0,Y0,X1,Y1, for example 40,30,120,110",
                 "point": "X,Y or X,Y,1 (foreground) or X,Y,0 (background), for example 120,80",
             }[kind]
-            parser.error(f"{option_string} {values!r} cannot be read; expected {expected}")
+            parser.error(f"{option_string} {values!r} cannot be read. Expected {expected}.")
         namespace.points_and_boxes = [*(namespace.points_and_boxes or []), prompt]
 
 

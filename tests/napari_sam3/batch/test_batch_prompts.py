@@ -193,7 +193,7 @@ def test_layers_of_a_stack_are_read_on_all_planes() -> None:
         (0,): (5,),
         (2,): (1, 5),
     }
-    with pytest.raises(PromptError, match="expected finite numbers, N x 2"):
+    with pytest.raises(PromptError, match="Expected finite numbers, N x 2"):
         prompts_from_layers(points, polarity, ndim=2)
     with pytest.raises(PromptError, match="4 points came with 1 polarities"):
         prompts_from_layers(points, [True], ndim=3)
@@ -205,7 +205,7 @@ def test_prompts_have_to_lie_in_the_image() -> None:
     prompts.check_inside((3, 20, 60))
     with pytest.raises(PromptError, match=r"object 4 on plane 2: the click at row 3.0"):
         prompts.check_inside((3, 20, 40))
-    with pytest.raises(PromptError, match=r"plane 2, which the image .* expected 0 to 1"):
+    with pytest.raises(PromptError, match=r"plane 2, which the image .* Expected 0 to 1"):
         prompts.check_inside((2, 20, 60))
     with pytest.raises(PromptError, match="expected no plane number"):
         prompts.check_inside((20, 60))

@@ -223,7 +223,7 @@ def test_export(labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        (["-o", "l.bmp"], "has no known ending"),
+        (["-o", "l.bmp"], "has an unknown extension"),
         (["-o", "l.zip", "--ome-version", "0.4"], "--ome-version is for the format ome-zarr"),
         (["-o", "l.zip", "--table", "nothing.csv"], "'nothing.csv' is not a table of objects"),
         (["-o", "l.zip", "--format", "bmp"], "invalid choice"),

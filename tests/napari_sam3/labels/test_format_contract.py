@@ -349,7 +349,7 @@ class TestCellposeMasks(TestTiff):
     name, file = "cellpose-masks", "l_masks.tif"
 
 
-@pytest.mark.filterwarnings("ignore:YOLO holds no holes:UserWarning")
+@pytest.mark.filterwarnings("ignore:YOLO has no holes:UserWarning")
 class TestYolo(FormatContract):
     name, file = "yolo", "l.yolo"
 
@@ -380,7 +380,7 @@ def fill_inclusively(plane: npt.NDArray[Any], corners: npt.NDArray[Any], label: 
     plane[np.asarray(image)] = label
 
 
-@pytest.mark.filterwarnings("ignore:VIA holds no holes:UserWarning")
+@pytest.mark.filterwarnings("ignore:VIA has no holes:UserWarning")
 class TestVia(FormatContract):
     name, file = "via", "l.via.json"
 

@@ -250,5 +250,5 @@ def test_what_is_wrong_with_an_export_is_told_and_not_that_space_is_missing(
         assert main(["export", str(tmp_path / "large.npy"), "-o", str(tmp_path / name)]) == 2
         told = capsys.readouterr().err
         assert reason in told
-        assert "free some space" not in told
+        assert "Free some space" not in told
         assert not (tmp_path / name).exists()

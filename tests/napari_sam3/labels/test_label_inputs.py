@@ -102,7 +102,7 @@ def test_the_smaller_object_is_on_top(tmp_path: Path) -> None:
 def test_covered_and_outside_objects_are_named(tmp_path: Path) -> None:
     far = [[90, 90], [99, 90], [99, 99], [90, 90]]
     path = as_json(tmp_path / "l.geojson", [feature(BOX), feature(BOX), feature(far)])
-    with pytest.warns(UserWarning, match=r"1 object\(s\) are covered.*1 object\(s\) have no pixel"):
+    with pytest.warns(UserWarning, match=r"1 object\(s\) are hidden.*1 object\(s\) lie outside"):
         assert np.unique(read(path)).tolist() == [0, 2]
 
 
@@ -231,7 +231,7 @@ def test_damaged_rois(tmp_path: Path) -> None:
     for number, content in enumerate((b"", b"Iout", b"PK\5\6 rubbish")):
         path = tmp_path / f"{number}.zip"
         path.write_bytes(content)
-        with pytest.raises(ImageError, match="cannot be read as a file of ImageJ's ROIs"):
+        with pytest.raises(ImageError, match="cannot be read as a ROI file of ImageJ"):
             read(path)
 
 
@@ -276,7 +276,7 @@ def test_coco_of_several_images_and_boxes(tmp_path: Path) -> None:
     one = {"image_id": 1, "category_id": 5, "segmentation": [[4, 3, 9, 3, 9, 8, 4, 8]]}
     other = {"image_id": 2, "category_id": 5, "bbox": [1, 2, 3, 4], "segmentation": []}
     path = as_json(tmp_path / "l.json", coco(one, other, images=2))
-    with pytest.raises(ImageError, match=r"about 2 image\(s\): '1.png', '2.png'.*--image-name"):
+    with pytest.raises(ImageError, match=r"lists 2 image\(s\): '1.png', '2.png'.*--image-name"):
         read_labels(path)
     np.testing.assert_array_equal(read(path, image_name="data/1.png"), square(3, 4, 8, 9))
     with pytest.warns(UserWarning, match="no area"):
@@ -421,7 +421,7 @@ def test_files_of_cellpose_run_nothing(
     monkeypatch.chdir(tmp_path)
     content = {"masks": square(3, 4, 8, 9), place: Evil()}
     np.save(tmp_path / "x_seg.npy", np.array(content, dtype=object), allow_pickle=True)
-    with pytest.raises(ImageError, match=r"would run '(posix|nt).system' when it is read"):
+    with pytest.raises(ImageError, match=r"would run '(posix|nt).system'"):
         read_labels(tmp_path / "x_seg.npy")
     assert not (tmp_path / "hacked").exists()
 
@@ -473,5 +473,5 @@ def test_every_object_format_is_read() -> None:
 def test_what_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="does not exist"):
         read_labels(tmp_path / "l.zip")
-    with pytest.raises(ImageError, match="cannot be read from the format 'svg'"):
+    with pytest.raises(ImageError, match="unknown input format: 'svg'"):
         read_labels(as_json(tmp_path / "l.json", []), "svg")

@@ -315,7 +315,7 @@ def test_ids_that_lost_digits_are_refused(tmp_path: Path) -> None:
 def test_rows_that_do_not_fit_the_header_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="line 3 has 3 values for 2 columns"):
         read_csv(tmp_path, "id,class\n1,A\n2,B,C\n")
-    with pytest.raises(ExportError, match="'class' comes twice"):
+    with pytest.raises(ExportError, match="'class' is duplicated"):
         read_csv(tmp_path, "id,class,class\n1,A,B\n")
 
 

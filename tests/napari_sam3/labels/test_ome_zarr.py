@@ -201,7 +201,7 @@ def test_what_cannot_be_written_is_refused_before_anything_is(tmp_path: Path) ->
     with pytest.raises(ImageError, match="one each"):
         create_labels(tmp_path / "a", (9, 9), np.uint8, AXES)
     (tmp_path / "file").write_text("")
-    with pytest.raises(ExportError, match="could not be written"):
+    with pytest.raises(ExportError, match="cannot be written"):
         create_labels(tmp_path / "file" / "a", (9, 9), np.uint8)
     with pytest.raises(ImageError, match="not an OME-Zarr label image"):
         open_labels(tmp_path)

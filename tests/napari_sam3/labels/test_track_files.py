@@ -264,7 +264,7 @@ def test_masks_that_are_missing_or_damaged_are_named(folder: Path) -> None:
     with pytest.raises(ImageError, match="cannot be read"):
         read_tracks(folder)
     tifffile.imwrite(mask, np.zeros((3, 3), np.uint16))
-    with pytest.raises(ImageError, match="the shapes"):
+    with pytest.raises(ImageError, match="several shapes"):
         read_tracks(folder)
     mask.unlink()
     with pytest.raises(ImageError, match="no mask of frame 3"):
@@ -357,7 +357,7 @@ def test_tables_of_others(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("a,b\n1,2\n", "is not a table of tracks: it has a, b"),
+        ("a,b\n1,2\n", "is not a track table: it has a, b"),
         ("", "it has no line"),
         ("track_id,t,y,x\n1,0,1,x\n", "line 2 of .* Expected integers for track and frame"),
         ("track_id,t,y,x\n1,0.5,1,1\n", "line 2"),

@@ -333,7 +333,7 @@ def test_a_full_disk_loses_neither_labels_nor_record(folder: Path) -> None:
         limits = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (40, limits[1]))
         try:
-            with pytest.raises(ExportError, match=r"free some space|cannot be written"):
+            with pytest.raises(ExportError, match=r"Free some space|cannot be written"):
                 series.save(item, noise)
             with pytest.raises(SeriesError, match="Free some space"):
                 series.set_state(item, "skipped")

@@ -235,6 +235,6 @@ def _warn(overlaps: int, covered: int, outside: int) -> None:
 def warn_of_no_area(count: int) -> None:
     """Warn that objects without area are skipped."""
     warnings.warn(
-        f"{count} object(s) without area are skipped, such as points, lines and boxes",
+        f"{count} object(s) have no area, such as points, lines and boxes, and are skipped",
         stacklevel=3,
     )

@@ -43,7 +43,7 @@ def check_labels(labels: Any) -> None:
     shape = tuple(labels.shape)
     if len(shape) < 2 or not math.prod(shape):
         raise ImageError(
-            f"labels have no pixels: shape {shape}. Expected at least rows and columns."
+            f"labels of shape {shape} have no pixels. Expected at least rows and columns."
         )
     if np.dtype(labels.dtype).kind not in "iub":
         raise ImageError(
