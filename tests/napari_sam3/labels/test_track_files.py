@@ -236,7 +236,7 @@ def folder(tmp_path: Path) -> Path:
         ("4 0 1 0", "4 0 1 2", "the parent 2 begins on frame 3, after its child 4"),
         ("3 3 4 1", "3 3 4 2", "the parent 2 is still present on frame 5"),
         ("2 3 5 1", "2 3 5 8", "track 8 has no pixels"),
-        ("3 3 4 1", "2 3 5 1", "track 2 stands twice"),
+        ("3 3 4 1", "2 3 5 1", "track 2 has two lines"),
     ],
 )
 def test_texts_that_contradict_the_masks_are_refused(

@@ -51,7 +51,7 @@ def test_labels_that_are_no_tracks_are_refused() -> None:
         measure_frame(np.array([[2**64 - 1, 0]], np.uint64))
     with pytest.raises(ImageError, match="labels of type"):
         tracks_of(np.zeros((2, 3, 4)))
-    with pytest.raises(TrackError, match=r"shape \(3, 4\) have no axis 0"):
+    with pytest.raises(TrackError, match=r"shape \(3, 4\) have no time axis 0"):
         tracks_of(np.zeros((3, 4), int))
 
 
