@@ -24,6 +24,9 @@ EDITED = (
     "napari_sam3/inference/store",
     "napari_sam3/inference/automatic",
     "napari_sam3/inference/similar",
+    "napari_sam3/inference/tracking",
+    "napari_sam3/session",
+    "napari_sam3/layers",
     "napari_sam3/batch",
     "napari_sam3/cli",
 )
@@ -54,6 +57,12 @@ RETIRED = {
     r"hand(?:s|ed)? back": "return",
     r"made up of": "consist of",
     r"give(?:s|n)? way": "yield",
+    r"anew": "again",
+    r"tak(?:e|es|en|ing) back": "undo, revert",
+    r"(?:bring|put|brought)(?:s)? back": "restore",
+    r"hand(?:s|ed)? (?:over|on)": "pass",
+    r"a person": "the user",
+    r"(?:go|goes|going) on": "continue",
 }
 
 

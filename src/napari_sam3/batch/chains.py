@@ -62,7 +62,7 @@ def sweep(
     """Propagate objects through a stack in one direction.
 
     What an earlier run has recorded is not asked again. A model with a memory would have to see
-    it again, though: with one, a direction that was not finished is done anew.
+    it again, though: with one, a direction that was not finished starts again.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Models by name, loaded once when they are first needed."""
+"""Models by name, loaded once on first use."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def load_predictor(
         As for :func:`sam3.load_predictor`, or the address of a server: ``tls://HOST:PORT``, with
         ``?key=FILE`` unless the key is in its usual place.
     device : str
-        "auto", "cpu", "cuda" or "mps"; for a server, where prompts are decoded on this machine.
+        "auto", "cpu", "cuda" or "mps"; with a server, the local device for decoding prompts.
 
     Raises
     ------
     sam3.errors.Sam3Error
-        If there is no such model, or the server cannot be reached.
+        If the model is unknown, or the server cannot be reached.
     """
     if is_remote(name_or_path):
         from .remote.load import load_remote
@@ -122,7 +122,7 @@ def names_objects(path: str | os.PathLike[str]) -> bool:
 
 
 def describe_predictor(model: Predictor | Loader) -> str:
-    """Say where a model runs; "" for one that is still to be loaded."""
+    """Describe the device of a model; "" if it is not loaded."""
     predictor = ModelHandle.of(model).predictor
     if predictor is None:
         return ""
@@ -134,14 +134,14 @@ def describe_predictor(model: Predictor | Loader) -> str:
 
 
 class ModelHandle:
-    """A model that is loaded once, by the first who needs it, on any thread.
+    """A model that is loaded once, on first use, on any thread.
 
     Parameters
     ----------
     load : callable, optional
         Loads the model.
     predictor : Predictor, optional
-        The model, if it is there already.
+        The model, if already loaded.
     source : (str, str), optional
         Name and device by which another process can load it; see `ModelHandle.of`.
     """
@@ -159,7 +159,7 @@ class ModelHandle:
     def of(cls, model: Any, device: str = "auto") -> ModelHandle:
         """Return the handle of a name or weights file, a predictor, or a function that loads one.
 
-        A model that is named is loaded once in a process.
+        A named model is loaded once per process.
 
         Raises
         ------
@@ -176,11 +176,11 @@ class ModelHandle:
             return cls(model)
         raise ConfigError(
             f"not a model: {model!r}. Expected a name, a weights file, a predictor, or a function "
-            "that loads one"
+            "that loads one. Pass one of these."
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Send the name alone: each process loads the model itself."""
+        """Pickle only the name; each process loads the model itself."""
         if self._source is None:
             raise TypeError("a model without a name cannot be sent to another process")
         return _named, self._source
@@ -196,7 +196,7 @@ class ModelHandle:
         return self._source is not None
 
     def __call__(self) -> Predictor:
-        """Return the model, which is loaded now if need be; raises Sam3Error."""
+        """Return the model, loaded if necessary; raises Sam3Error."""
         with self._lock:
             if self._predictor is None:
                 assert self._load is not None
@@ -204,7 +204,7 @@ class ModelHandle:
             return self._predictor
 
     def describe(self) -> dict[str, Any]:
-        """Load the model, and return all of it that results depend on, as plain values."""
+        """Load the model, and return all properties that results depend on, as plain values."""
         from .cache import ENCODING_VERSION
 
         predictor = self()

@@ -78,7 +78,7 @@ def bind(
     Raises
     ------
     LayerError, sam3.errors.ImageError
-        If there is no image, or a layer cannot be used.
+        If no image was found, or a layer cannot be used.
     """
     own = session is None
     if session is None:

@@ -77,7 +77,7 @@ def find_rows(table: pd.DataFrame, wanted: Sequence[tuple[int, str, str]]) -> li
 
 
 def row_values(table: pd.DataFrame, row: int) -> dict[Any, Any]:
-    """Return what a row says, by column, without what is missing."""
+    """Return the values of a row by column, without missing ones."""
     values = {name: column.iloc[row] for name, column in _columns(table).items()}
     return {name: value for name, value in values.items() if plain(value) is not None}
 
@@ -85,19 +85,19 @@ def row_values(table: pd.DataFrame, row: int) -> dict[Any, Any]:
 def replace_rows(
     table: pd.DataFrame, gone: Iterable[int], rows: Sequence[Mapping[Any, Any]]
 ) -> pd.DataFrame:
-    """Return a table without some rows and with others at its end.
+    """Return a table without some rows, and with others appended.
 
-    Columns keep their types where these hold the new values, too.
+    Columns keep their types if these can hold the new values.
 
     Parameters
     ----------
     table : DataFrame
-        By `with_index`.
+        From `with_index`.
     gone : iterable of int
-        Rows that are left out, by position.
+        Positions of the rows to remove.
     rows : sequence of mapping
-        New rows, values by column. The label of "index" is put into the column that it was filled
-        in from, too.
+        New rows, as values by column. The label in "index" is also written to the column from
+        which that was filled.
     """
     import pandas as pd
 
@@ -112,7 +112,7 @@ def replace_rows(
 
 
 def _twin(columns: Mapping[Any, Any]) -> Any:
-    """Return the name of the column beside "index" that says the same; None if there is none."""
+    """Return the name of the other column with the same values as "index", or None."""
     others = {name: column for name, column in columns.items() if name != "index"}
     name = label_column(others)
     if name is None or "index" not in columns:
@@ -122,7 +122,7 @@ def _twin(columns: Mapping[Any, Any]) -> Any:
 
 
 def _columns(table: pd.DataFrame) -> dict[Any, Any]:
-    """Return the columns by name; a name that comes twice gets a number."""
+    """Return the columns by name; duplicate names get a number."""
     columns: dict[Any, Any] = {}
     for at, name in enumerate(table.columns):
         columns[name if name not in columns else f"{name} {at}"] = table.iloc[:, at]
@@ -130,7 +130,7 @@ def _columns(table: pd.DataFrame) -> dict[Any, Any]:
 
 
 def _joined(column: Any, kept: npt.NDArray[np.intp], values: Sequence[Any]) -> Any:
-    """Return some rows of a column, or nothing, with new values below; None is missing."""
+    """Return the kept rows of a column with new values appended; None is missing."""
     import pandas as pd
 
     if column is None:
@@ -149,13 +149,13 @@ def _joined(column: Any, kept: npt.NDArray[np.intp], values: Sequence[Any]) -> A
         return pd.Series([*old.tolist(), *values], dtype=object)
     joined = pd.concat([old, same], ignore_index=True)
     if isinstance(joined.dtype, pd.StringDtype):
-        # Texts end up in as many pieces as there were additions, each of which takes its time.
+        # Texts would be split into one chunk per addition, which gets slow.
         joined = pd.Series(pd.array(joined.to_numpy(object), dtype=joined.dtype))
     return joined
 
 
 def _widened(old: Any, values: Sequence[Any]) -> Any:
-    """Return a column with a type that knows missing values and new categories, if need be."""
+    """Return a column whose type allows missing values and new categories, if needed."""
     import pandas as pd
 
     known = [value for value in values if plain(value) is not None]

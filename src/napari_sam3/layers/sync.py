@@ -212,7 +212,7 @@ class LayerSync:
 
     def _on_stroke(self, atoms: list[Any]) -> None:
         plane = self.plane.index
-        # In 3-D display there is no plane, so that of the last two axes is used.
+        # In 3-D display, planes of the last two axes are used.
         ndim = self._layers.labels.ndim
         axes = plane.axes if plane is not None else (ndim - 2, ndim - 1)
         stroke = Stroke(self.store, atoms, axes)

@@ -41,7 +41,7 @@ PAUSE, PAUSES = 1.0, 10.0
 class TrackLayer:
     """Show the tracks of the labels of a binding.
 
-    The layer is added automatically once a label is on several frames of an image with a time
+    The layer is added automatically when a label is on several frames of an image with a time
     axis, or on request; it stays with the labels when the binding is closed. After the user
     deletes it, it is added only on request.
 

@@ -74,7 +74,7 @@ class Accepting:
         Raises
         ------
         LabelError
-            If there is no mask, it is empty, no pixel is free, or the dtype has no next id.
+            If a mask is missing or empty, no pixel is free, or the dtype has no next id.
         """
         drafts, plane = self._drafts, self._drafts.need_plane()
         draft_set = drafts.here
@@ -311,7 +311,7 @@ class Accepting:
     def _emit(
         self, step: Step, results: Iterable[AcceptedObject], errors: Iterable[Sam3Error]
     ) -> None:
-        """Emit what was accepted and the errors of the rest, once the step can be undone."""
+        """Emit accepted objects and the errors of the others; called after the push of the step."""
         self._changes.emit(step)
         for error in errors:
             self._events.failed.emit(error)

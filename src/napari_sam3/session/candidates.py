@@ -338,7 +338,7 @@ class Candidates:
         return removed
 
     def _refresh(self) -> None:
-        """Filter anew, and tell."""
+        """Apply the filter again, and emit the change."""
         self._shown = {}
         for key, some in self._planes.items():
             scores = np.array([one.score for one in some], np.float64)

@@ -157,7 +157,7 @@ class Finding:
         sam3.errors.PromptError
             If there is no example and no text, or one is invalid.
         sam3.errors.Sam3Error
-            If there is no plane or model; with the default `submit`, any error of the search.
+            Without a plane or model; with the default `submit`, any error of the search.
         """
         plane = self._need_plane()
         chosen = list(self.examples()) if examples is None else list(examples)

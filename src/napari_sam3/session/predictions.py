@@ -148,7 +148,7 @@ class Predictions:
         sam3.errors.PromptError
             If there are only background clicks.
         sam3.errors.Sam3Error
-            If there is no image or model; with the default `submit`, any error of the prediction.
+            Without an image or model; with the default `submit`, any error of the prediction.
         """
         plane, draft_set = self._drafts.need_plane(), self._drafts.here
         wanted = self._drafts.without_mask(draft_set)

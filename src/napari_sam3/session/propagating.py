@@ -170,7 +170,7 @@ class Propagating:
         sam3.errors.PromptError
             If the plane is not in the stack, or an argument is invalid.
         sam3.errors.Sam3Error
-            If there is no plane, model or stack, or an object cannot be accepted; with the default
+            Without a plane, model or stack, or if an object cannot be accepted; with the default
             `submit`, any error of the run.
         """
         if self.running:

@@ -65,7 +65,7 @@ class ImageSeries:
     Raises
     ------
     ListingError
-        If there is no image.
+        If no image was found.
     SeriesInUseError
         If another process has the series open; the message says which, and since when.
     SeriesError

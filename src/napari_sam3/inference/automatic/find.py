@@ -18,7 +18,7 @@ from napari_sam3.inference.cache import Control, EmbeddingCache
 from napari_sam3.inference.elsewhere import where_the_model_is
 from napari_sam3.inference.questions import Candidate, ObjectPrediction, Question
 
-from .parts import Part
+from .parts import Part, in_parts
 from .proposed import proposed_seeds
 from .seeds import Seed, find_seeds
 from .settings import AutomaticSettings
@@ -102,8 +102,8 @@ def _chosen_seeds(
     """Yield the blobs or grid points, field by field."""
     seeds = find_seeds(plane, predictor.config, settings, region)
     batches = list(seed_batches(seeds, plane.shape, predictor, settings.level))
-    for done, (field, batch) in enumerate(batches):
-        yield Part(control, done / len(batches), 1 / len(batches)), field, batch
+    for part, (field, batch) in in_parts(control, batches):
+        yield part, field, batch
 
 
 def stability(candidate: Candidate, field: FieldOfView, offset: float) -> float:

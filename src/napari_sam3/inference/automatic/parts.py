@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
+
 from napari_sam3.inference.cache import Control
 
-__all__ = ["Part"]
+__all__ = ["Part", "in_parts"]
+
+T = TypeVar("T")
 
 
 class Part:
@@ -38,3 +43,9 @@ class Part:
         done = 0.5 * (fraction or 0.0) if stage == "encoding" else 0.5
         self._done = max(self._done, done)
         self._control.report(stage, self._start + self._share * self._done)
+
+
+def in_parts(control: Control, items: Sequence[T]) -> Iterator[tuple[Part, T]]:
+    """Yield each item with the control of its part of a job, all of equal length."""
+    for done, item in enumerate(items):
+        yield Part(control, done / len(items), 1 / len(items)), item

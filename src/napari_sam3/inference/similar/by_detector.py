@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from napari_sam3.core.fields import FieldOfView, fields_of_level, top_level, touches_inner_border
 from napari_sam3.core.masks import Region
 from napari_sam3.core.rendering import PlaneImage
-from napari_sam3.inference.automatic.find import Part
+from napari_sam3.inference.automatic.parts import in_parts
 from napari_sam3.inference.automatic.seeds import Seed
 from napari_sam3.inference.automatic.settings import AutomaticSettings
 from napari_sam3.inference.automatic.suppression import Found, suppress
@@ -52,8 +52,7 @@ def find_by_detector(
     """
     fields = _fields(plane.shape, detector, concept, region)
     found: list[Found] = []
-    for done, field in enumerate(fields):
-        part = Part(control, done / len(fields), 1 / len(fields))
+    for part, field in in_parts(control, fields):
         features = cache.encode_field(field, plane, detector.predictor, part, keep_trunk=True)
         if control.cancelled:
             return None

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from napari_sam3.core.fields import FieldOfView
 from napari_sam3.core.masks import Region
 from napari_sam3.core.rendering import PlaneImage
-from napari_sam3.inference.automatic.find import Part, click, seed_batches, usable
+from napari_sam3.inference.automatic.find import click, seed_batches, usable
+from napari_sam3.inference.automatic.parts import in_parts
 from napari_sam3.inference.automatic.seeds import find_seeds
 from napari_sam3.inference.automatic.settings import AutomaticSettings
 from napari_sam3.inference.automatic.suppression import Found, suppress
@@ -105,8 +106,7 @@ def find_similar(
         seed_batches(seeds, plane.shape, predictor, None, typical_size=concept.typical_size)
     )
     found: list[Found] = []
-    for done, (place, batch) in enumerate(batches):
-        part = Part(control, done / len(batches), 1 / len(batches))
+    for part, (place, batch) in in_parts(control, batches):
         answers = click(batch, plane, place, predictor, cache, part, settings.levels_up)
         if answers is None:
             return None

@@ -1,1 +1,1 @@
-"""Objects propagated from plane to plane."""
+"""Propagation of objects from plane to plane."""

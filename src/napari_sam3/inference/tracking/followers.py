@@ -1,4 +1,4 @@
-"""Two ways to find objects on the next plane: by memory, or by the mask on the plane before."""
+"""Prediction of objects on the next plane, with memory or from the mask on the previous plane."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 __all__ = ["Follower", "FoundMask", "MaskFollower", "MemoryFollower", "Shown"]
 __all__ += ["follower_of"]
 
-_FIELD_SHARE = 0.33  # of a field's side that an object's longer side takes at most, at first
+_FIELD_SHARE = 0.33  # maximum initial longer side of an object, as a fraction of the field's side
 
 
 @dataclass(frozen=True, eq=False)
 class FoundMask:
-    """An object on a plane, as the model sees it.
+    """An object predicted on a plane.
 
     Attributes
     ----------
@@ -40,7 +40,7 @@ class FoundMask:
     score : float
         Predicted IoU.
     presence : float, optional
-        The tracker's object score, a logit; None where there is no tracker.
+        Object score of the tracker, a logit; None without memory.
     """
 
     mask: PlaneMask
@@ -50,13 +50,13 @@ class FoundMask:
 
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """What a sweep of an object starts from.
+    """The masks from which a sweep of an object starts.
 
     Attributes
     ----------
     object_id : int
     masks : mapping of int to PlaneMask
-        Masks on prompted planes, none of them empty: the one at which the sweep starts first.
+        Non-empty masks on prompted planes; the sweep starts at the first one.
     """
 
     object_id: int
@@ -64,7 +64,7 @@ class Shown:
 
 
 class Follower(Protocol):
-    """Finds objects on one plane after the other."""
+    """Predicts objects plane by plane."""
 
     def begin(self, shown: Shown) -> None:
         """Start to follow an object."""
@@ -77,14 +77,14 @@ class Follower(Protocol):
         *,
         reverse: bool,
     ) -> dict[int, FoundMask] | None:
-        """Find objects on a plane, given their last masks; None once the control is cancelled."""
+        """Predict objects on a plane from their last masks; None if the control is cancelled."""
 
     def end(self, object_id: int) -> None:
-        """Forget an object."""
+        """Stop following an object."""
 
 
 class MaskFollower:
-    """Show the model the mask before, as a mask prompt on the next plane.
+    """Predict with the mask on the previous plane as the mask prompt.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ class MaskFollower:
         self._predictor, self._cache, self._control = predictor, cache, control
 
     def begin(self, shown: Shown) -> None:
-        """Start to follow an object: nothing to do."""
+        """Start to follow an object; does nothing."""
 
     def step(
         self,
@@ -106,21 +106,21 @@ class MaskFollower:
         *,
         reverse: bool,
     ) -> dict[int, FoundMask] | None:
-        """Find objects on a plane; see :class:`Follower`."""
+        """Predict objects on a plane; see :class:`Follower`."""
         drafts = tuple(mask_draft(number, mask) for number, mask in before.items())
         question = Question(plane, drafts)
-        found = answer(question, self._predictor, self._cache, self._control)
-        if found is None:
+        answers = answer(question, self._predictor, self._cache, self._control)
+        if answers is None:
             return None
-        return {one.draft.number: FoundMask(one.mask, one.score) for one in found}
+        return {answer.draft.number: FoundMask(answer.mask, answer.score) for answer in answers}
 
     def end(self, object_id: int) -> None:
-        """Forget an object: nothing to do."""
+        """Stop following an object; does nothing."""
 
 
 @dataclass(eq=False)
 class _Followed:
-    """An object with what is remembered of it, in a field that stays as long as it fits."""
+    """An object with its memories, in a field that is kept as long as it fits."""
 
     shown: Mapping[int, PlaneMask]
     region: FieldOfView
@@ -128,19 +128,19 @@ class _Followed:
 
 
 class MemoryFollower:
-    """Recall an object by its memories, each object in a field of its own size.
+    """Predict objects from their memories, each in a field for its size.
 
-    Where an object leaves its field, a field around its last mask takes over; that mask and those
-    shown are then remembered anew.
+    When an object leaves its field, tracking continues in a field around its last mask, in which
+    that mask and the prompted ones are remembered again.
 
     Parameters
     ----------
     predictor, cache, control
         As for :func:`napari_sam3.inference.answers.answer`.
     memory : Memory
-        Of the same weights.
+        Memory of the same weights.
     load : callable
-        Called with the index of a plane, returns it. It is called for prompted planes again.
+        Called with the index of a plane; returns it. Prompted planes are loaded again.
     length : int
         Number of planes.
     """
@@ -178,7 +178,7 @@ class MemoryFollower:
         *,
         reverse: bool,
     ) -> dict[int, FoundMask] | None:
-        """Find objects on a plane; see :class:`Follower`."""
+        """Predict objects on a plane; see :class:`Follower`."""
         from sam3.runtime.cores import on_all_cores
 
         features: dict[FieldOfView, ImageFeatures] = {}
@@ -194,10 +194,12 @@ class MemoryFollower:
         self._control.report("predicting")
 
         def follow(number: int) -> FoundMask:
-            one = self._objects[number]
-            found = one.session.step(index, lambda _: features[one.region], reverse=reverse)[0]
-            one.session.forget(index)
-            return self._found(one, found)
+            followed = self._objects[number]
+            state = followed.session.step(
+                index, lambda _: features[followed.region], reverse=reverse
+            )[0]
+            followed.session.forget(index)
+            return self._found(followed, state)
 
         numbers = list(before)
         results = on_all_cores(follow, numbers)
@@ -205,22 +207,22 @@ class MemoryFollower:
         return dict(zip(numbers, results, strict=True))
 
     def end(self, object_id: int) -> None:
-        """Forget an object."""
+        """Stop following an object."""
         self._objects.pop(object_id, None)
         self._last.pop(object_id, None)
 
-    def _found(self, one: _Followed, found: object) -> FoundMask:
+    def _found(self, followed: _Followed, found: object) -> FoundMask:
         from sam3.preprocess.mask_output import empty_masks, write_masks
         from sam3.tracking.steps import ObjectOnFrame
 
         assert isinstance(found, ObjectOnFrame)
-        size = one.region.encoded_shape
+        size = followed.region.encoded_shape
         masks = empty_masks((1, 1), size, "crops")
         low = found.logits[None].cpu()
         write_masks(masks, low, low.numpy(), size, kind="crops",
                     fill_area=self._predictor.config.fill_hole_area)  # fmt: skip
         crop = masks[0, 0]
-        mask = one.region.paste(crop.pixels, crop.row, crop.column).without_islands([])
+        mask = followed.region.paste(crop.pixels, crop.row, crop.column).without_islands([])
         return FoundMask(mask, float(found.iou), float(found.object_logit))
 
     def _field(self, mask: PlaneMask, shape: tuple[int, int]) -> FieldOfView:
@@ -230,9 +232,9 @@ class MemoryFollower:
         return self._cache.encode_field(region, plane, self._predictor, self._control)
 
     def _move(self, number: int, mask: PlaneMask) -> None:
-        """Go on in a field around the last mask."""
+        """Continue in a field around the last mask."""
         followed = self._objects[number]
-        if number not in self._last:  # the shown mask itself does not fit its field any better
+        if number not in self._last:  # no other field fits the prompted mask better
             return
         index, plane = self._last[number]
         region = self._field(mask, plane.shape)
@@ -243,7 +245,7 @@ class MemoryFollower:
         self._objects[number] = _Followed(followed.shown, region, session)
 
     def _remember(self, region: FieldOfView, masks: Mapping[int, PlaneMask]) -> TrackingSession:
-        """Show masks that lie in a field, each on its own plane."""
+        """Encode the memories of the masks within a field, each on its own plane."""
         import torch
 
         from sam3.tracking.session import TrackingSession
@@ -280,7 +282,7 @@ def follower_of(
 
 @dataclass(frozen=True)
 class _MaskPlace:
-    """Where a mask is, for the choice of a field."""
+    """Bounds and extent of a mask, for the choice of a field."""
 
     mask: PlaneMask
     slack: float = 1.0
@@ -293,7 +295,7 @@ class _MaskPlace:
 
     @property
     def extent(self) -> float | None:
-        """Longer side that the field is chosen by."""
+        """Longer side that decides the field."""
         return 0.45 * self.slack * float(max(self.mask.crop.shape))
 
 

@@ -1,4 +1,4 @@
-"""Limits by which objects without contrast end, and the question about the next plane."""
+"""Limits by which objects end, and the draft of a mask for the next plane."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ _RANGES = (
 
 @dataclass(frozen=True)
 class EndLimits:
-    """When an object has ended, by its mask on a plane and the one before.
+    """Criteria by which an object ends, from its masks on two consecutive planes.
 
     Parameters
     ----------
     min_score : float
-        It ends where the model's own estimate of the IoU is lower.
+        Minimum predicted IoU.
     max_change : float
-        It ends where its area grows or shrinks by more than this factor.
+        Maximum factor by which the area grows or shrinks.
     min_overlap : float
-        It ends where less of the smaller of the two masks overlaps, as a share.
+        Minimum overlap, as a fraction of the smaller of the two masks.
     min_area : int
-        It ends where it has fewer px.
+        Minimum area in px.
     """
 
     min_score: float = 0.7
@@ -41,12 +41,12 @@ class EndLimits:
     min_area: int = 8
 
     def __post_init__(self) -> None:
-        """Refuse what makes no sense."""
+        """Validate the limits."""
         check_ranges(self, _RANGES)
 
 
 def check_ranges(rules: object, ranges: tuple[tuple[str, float, float], ...]) -> None:
-    """Refuse values outside their ranges: name, least and most; raises PromptError."""
+    """Raise PromptError for values outside their ranges (name, minimum, maximum)."""
     for name, low, high in ranges:
         value = getattr(rules, name)
         try:
@@ -58,12 +58,12 @@ def check_ranges(rules: object, ranges: tuple[tuple[str, float, float], ...]) ->
 
 
 def mask_draft(number: int, mask: PlaneMask) -> Draft:
-    """Return the question about an object by its mask on the plane before, which is not empty."""
+    """Return a draft with the mask of an object on the previous plane as mask prompt."""
     return Draft(number, (Turn(PromptSet()),), mask)
 
 
 def why_ended(before: PlaneMask, now: PlaneMask, score: float, limits: EndLimits) -> str:
-    """Return why an object ends at a mask; "" if it does not."""
+    """Return the reason why an object ends at a mask; "" if it does not."""
     old, new = before.area, now.area
     if new < limits.min_area:
         return f"only {new} px were found"

@@ -1,4 +1,4 @@
-"""The memory that belongs to a model, read from its weights once."""
+"""Memory of a model, loaded from its weights once."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ _lock = threading.Lock()
 
 
 def has_memory(predictor: Predictor) -> bool:
-    """Tell whether objects are propagated by memory: of this process, or of a server."""
+    """Whether objects are propagated with memory, of this process or of a server."""
     there = predictor.weights is not None or elsewhere(predictor) is not None
     return predictor.config.memory is not None and there
 
 
 def memory_of(predictor: Predictor) -> Memory | None:
-    """Return the memory of the weights that a model was loaded from.
+    """Return the memory from the weights of a model.
 
-    None if they have none, and for the model of a server, whose memory stays there.
+    None if they have none, and for the model of a server, which keeps its memory.
 
     Raises
     ------
     sam3.errors.CheckpointError
-        If the weights file cannot be read any more.
+        If the weights file can no longer be read.
     """
     path = predictor.weights
     if predictor.config.memory is None or path is None:

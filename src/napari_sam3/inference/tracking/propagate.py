@@ -1,10 +1,10 @@
-"""Objects propagated through planes, from prompts on any of them to where they end.
+"""Propagation of objects through planes, from prompts on any of them to where they end.
 
 ::
 
     plane     0  1  2  3  4  5  6  7  8  9
     prompts            P           P           two prompts of an object
-    sweeps    <--------|---> <-----|------->   each plane from the nearer one
+    sweeps    <--------|---> <-----|------->   each plane from the nearest prompt
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ __all__ = ["Direction", "ObjectPrompt", "PassedOverError", "PlaneMasks", "Propag
 __all__ += ["affected", "propagate", "propagate_planes"]
 
 Direction = Literal["forward", "backward", "both"]
-#: Planes wanted, by object; None for all.
+#: Planes to predict, by object; None for all.
 Only = Mapping[int, Collection[int]] | None
 _CACHE_BYTES = 256_000_000
 _NOTHING = "nothing was found"
@@ -43,18 +43,18 @@ _NOTHING = "nothing was found"
 
 @dataclass(frozen=True, eq=False)
 class ObjectPrompt:
-    """An object on one plane: prompts, or its mask.
+    """Prompts or mask of an object on one plane.
 
     Attributes
     ----------
     plane : int
         Index of the plane, from 0.
     object_id : int
-        Any number that names the object.
+        Any number that identifies the object.
     prompts : PromptSet, optional
         Clicks, a box, or both.
     mask : PlaneMask, optional
-        The object itself, as it was accepted or corrected; with prompts as well, the mask counts.
+        Accepted or corrected mask of the object; it takes precedence over prompts.
     """
 
     plane: int
@@ -75,47 +75,47 @@ def propagate(
     cache: EmbeddingCache | None = None,
     control: Control | None = None,
 ) -> Iterator[PropagatedMask]:
-    """Propagate objects from plane to plane, each as if it were alone.
+    """Propagate objects from plane to plane, independently of each other.
 
     Prompted planes come first, in ascending order; then planes in ascending order, then in
-    descending order, each at most once for each object. Planes are read when their turn comes;
-    memory does not grow with their number. The iterator can be left at any moment.
+    descending order, each at most once per object. Planes are read lazily, and memory use does
+    not grow with their number. The iterator can be closed at any time.
 
     Parameters
     ----------
     planes : sequence of PlaneImage
-        Of one shape; any sequence that reads or opens a plane when it is indexed.
+        Planes of one shape; any sequence that reads a plane when indexed.
     prompts : iterable of ObjectPrompt
-        At most one for each object and plane. Between two prompts of an object each plane is
-        found from the nearer one; the other is remembered as well.
+        At most one per object and plane. Between two prompts of an object, each plane is
+        predicted from the nearer one; the other one is remembered as well.
     predictor : Predictor
         The model.
     memory : Memory, optional
-        Of the same weights, from :func:`sam3.weights.memory.load_memory`. Without one, each plane
-        is found from the mask on the plane before.
+        Memory of the same weights, from :func:`sam3.weights.memory.load_memory`. Without one,
+        each plane is predicted from the mask on the previous plane.
     direction : {"forward", "backward", "both"}
         Towards the last plane, towards the first, or both.
     rules : EndRules, optional
-        Where objects end.
+        Rules for where objects end.
     only : range, optional
-        Planes wanted, such as those that :func:`affected` names after a correction.
+        Planes to predict, such as those of :func:`affected` after a correction.
     cache, control
-        As for :func:`napari_sam3.inference.answers.answer`; once the control is cancelled, nothing
-        more is yielded.
+        As for :func:`napari_sam3.inference.answers.answer`; iteration stops when the control is
+        cancelled.
 
     Yields
     ------
     PropagatedMask
-        Of an object that ends, one with an empty mask and the reason comes last.
+        Masks; the last one of an object that ends is empty, with the reason.
 
     Raises
     ------
     PromptError
-        If there is no prompt, one is empty, double, or outside the planes.
+        If there is no prompt, or one is empty, duplicate, or outside the planes.
     ImageError
         If a plane with a prompt cannot be read.
     PassedOverError
-        At the end, if other planes could not be read, naming all of these.
+        At the end, with all other planes that could not be read.
     """
     found = propagate_planes(
         planes,
@@ -150,12 +150,12 @@ def propagate_planes(
     planes, prompts, predictor, memory, direction, rules, cache, control
         As for :func:`propagate`.
     only : range, or mapping of int to collection of int, optional
-        Planes wanted, of all objects or by object.
+        Planes to predict, for all objects or by object.
 
     Yields
     ------
     PlaneMasks
-        Planes that could not be read too, without masks.
+        One per plane; without masks for planes that could not be read.
     """
     given = _by_object(prompts, len(planes))
     if direction not in ("forward", "backward", "both"):
@@ -176,26 +176,26 @@ def propagate_planes(
 
 
 class _Uncontrolled:
-    """A control that never stops anything."""
+    """A control that is never cancelled."""
 
     cancelled = abandoned = False
 
     def report(self, stage: str, fraction: float | None = None) -> None:
-        """Take no notice."""
+        """Ignore progress."""
 
 
 @dataclass(frozen=True, eq=False)
 class PlaneMasks:
-    """What was found on a plane.
+    """The masks of a plane.
 
     Attributes
     ----------
     plane : int
         Index of the plane.
     masks : tuple of PropagatedMask
-        None where the plane could not be read.
+        Empty if the plane could not be read.
     done, each : float
-        Share of the planes passed, 0 to 1, and that of one plane.
+        Fraction of the planes done, 0 to 1, and that of one plane.
     """
 
     plane: int
@@ -248,7 +248,7 @@ class _Propagation:
             raise _unreadable(self.failures)
 
     def _prompted(self, index: int, asked: Sequence[ObjectPrompt]) -> list[PropagatedMask] | None:
-        """Return the masks of objects on a plane with prompts; None once cancelled."""
+        """Return the masks of objects on a plane with prompts; None if cancelled."""
         found = {one.object_id: (one.mask, 1.0) for one in asked if one.mask is not None}
         drafts = tuple(
             Draft(one.object_id, (Turn(one.prompts),))
@@ -312,39 +312,43 @@ def _wanted(masks: Iterable[PropagatedMask], only: Only) -> tuple[PropagatedMask
 
 
 def _check_inside(given: Mapping[int, Mapping[int, ObjectPrompt]], shape: tuple[int, int]) -> None:
-    """Refuse masks that reach beyond the planes."""
-    for one in (prompt for prompts in given.values() for prompt in prompts.values()):
-        top, left, bottom, right = one.mask.bbox if one.mask is not None else (0, 0, 0, 0)
+    """Raise PromptError for masks outside the planes."""
+    for prompt in (prompt for prompts in given.values() for prompt in prompts.values()):
+        top, left, bottom, right = prompt.mask.bbox if prompt.mask is not None else (0, 0, 0, 0)
         if top < 0 or left < 0 or bottom > shape[0] or right > shape[1]:
             raise PromptError(
-                f"the mask of object {one.object_id} on plane {one.plane} reaches from row {top}, "
-                f"column {left} to row {bottom}, column {right}. Expected one within the planes of "
-                f"{shape[0]} x {shape[1]} px. Give a mask of the shape of the plane."
+                f"the mask of object {prompt.object_id} on plane {prompt.plane} is outside: from "
+                f"row {top}, column {left} to row {bottom}, column {right}. Expected one within "
+                f"{shape[0]} x {shape[1]} px. Use a mask of the shape of the plane."
             )
 
 
 def _by_object(prompts: Iterable[ObjectPrompt], length: int) -> dict[int, dict[int, ObjectPrompt]]:
     given: dict[int, dict[int, ObjectPrompt]] = {}
-    for one in prompts:
-        where = f"the prompt of object {one.object_id} on plane {one.plane}"
-        if not 0 <= one.plane < length:
-            raise PromptError(f"{where} is outside the stack. Expected a plane 0 to {length - 1}.")
-        empty = one.mask.is_empty if one.mask is not None else (
-            one.prompts is None or not one.prompts.has_target
+    for prompt in prompts:
+        where = f"the prompt of object {prompt.object_id} on plane {prompt.plane}"
+        if not 0 <= prompt.plane < length:
+            raise PromptError(
+                f"{where} is outside the stack. Expected plane 0 to {length - 1}. Choose one."
+            )
+        empty = prompt.mask.is_empty if prompt.mask is not None else (
+            prompt.prompts is None or not prompt.prompts.has_target
         )  # fmt: skip
         if empty:
-            raise PromptError(f"{where} is empty. Expected a foreground click, a box or a mask.")
-        planes = given.setdefault(one.object_id, {})
-        if one.plane in planes:
-            raise PromptError(f"{where} is given twice. Expected one. Put its prompts together.")
-        planes[one.plane] = one
+            raise PromptError(
+                f"{where} is empty. Expected a foreground click, a box or a mask. Add one."
+            )
+        planes = given.setdefault(prompt.object_id, {})
+        if prompt.plane in planes:
+            raise PromptError(f"{where} is given twice. Expected one. Join its prompts.")
+        planes[prompt.plane] = prompt
     if not given:
         raise PromptError("no prompt: 0 given. Expected at least 1. Click on an object first.")
     return given
 
 
 class PassedOverError(ImageError):
-    """Planes that could not be read, in `planes`, while objects were propagated across them."""
+    """Planes, in `planes`, that could not be read and were skipped during propagation."""
 
     def __init__(self, message: str, planes: Iterable[int] = ()) -> None:
         super().__init__(message)
@@ -356,7 +360,7 @@ def _unreadable(failures: Mapping[int, ImageError]) -> PassedOverError:
     more = f"; and {len(failures) - 5} more" if len(failures) > 5 else ""
     count = "1 plane was" if len(failures) == 1 else f"{len(failures)} planes were"
     return PassedOverError(
-        f"{count} passed over: {listing}{more}. Expected readable planes. "
+        f"{count} skipped: {listing}{more}. Expected readable planes. "
         "Check them, or fill the gaps by hand.",
         sorted(failures),
     )

@@ -1,4 +1,4 @@
-"""Objects followed through planes in one direction, each from its prompts to where it stops."""
+"""Sweeps of objects through planes in one direction, from their prompts to where they end."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PropagatedMask", "Sweep", "affected", "loader"]
 
-#: Masks of objects on the planes where they were shown.
+#: Prompted masks, by object and plane.
 ShownMasks = Mapping[int, Mapping[int, PlaneMask]]
 
 
@@ -29,11 +29,11 @@ class PropagatedMask:
     ----------
     plane, object_id : int
     mask : PlaneMask
-        Empty on planes where it is not.
+        Empty on planes without the object.
     score : float
         Predicted IoU.
     ended : str
-        Why it ends before this plane; "" where it does not.
+        Reason why it ends before this plane; "" if it does not.
     prompted : bool
         Whether the plane has a prompt of the object.
     """
@@ -47,14 +47,14 @@ class PropagatedMask:
 
 
 def affected(prompted: Collection[int], plane: int, length: int) -> range:
-    """Return the planes whose masks of an object depend on its prompt on a plane.
+    """Return the planes on which masks of an object depend on its prompt on a plane.
 
     Parameters
     ----------
     prompted : collection of int
         All planes with a prompt of the object.
     plane : int
-        The one that was added, changed or is to be removed.
+        Plane whose prompt was added or changed, or will be removed.
     length : int
         Number of planes.
     """
@@ -64,35 +64,36 @@ def affected(prompted: Collection[int], plane: int, length: int) -> range:
 
 
 class Sweep:
-    """Objects on their way in one direction.
+    """Follow objects in one direction.
 
-    A plane that was done in an earlier run is replayed; it must not be if the follower remembers.
+    Planes of an earlier run can be replayed, unless the follower has memory.
 
     Parameters
     ----------
     shown : mapping of int to mapping of int to PlaneMask
-        Masks by object and plane.
+        Prompted masks by object and plane.
     follower : Follower
-        Finds objects on the next plane.
+        Predicts objects on the next plane.
     load : callable
-        Called with the index of a plane, returns it; from :func:`loader`.
+        Called with the index of a plane; returns it; from :func:`loader`.
     rules : EndRules
-        Where objects end.
+        Rules for where objects end.
     length : int
         Number of planes.
     reverse : bool
-        Towards the first plane.
+        Whether to go towards the first plane.
     halves : bool
-        Another sweep comes from the other side, so that each plane is found from the nearer prompt.
+        Whether another sweep comes from the other side, so that each plane is predicted from the
+        nearer prompt.
     only : mapping of int to collection of int, optional
-        Planes wanted, by object.
+        Planes to predict, by object.
 
     Attributes
     ----------
     order : sequence of int
-        Planes in the order in which they are to be passed.
+        All planes in order of the sweep.
     planned : set of int
-        Those to which an object may come.
+        Planes that an object may reach.
     """
 
     def __init__(
@@ -122,22 +123,22 @@ class Sweep:
         self._planes: dict[int, set[int]] = {}
 
     def active(self, index: int) -> tuple[int, ...]:
-        """Return the objects that are followed to a plane, and forget those that stop before it."""
+        """Return the objects that are followed to a plane; those that stop earlier are ended."""
         for number in [n for n in self._trails if index not in self._planes[n]]:
             self._end(number)
         return tuple(self._trails)
 
     def trail(self, number: int) -> Trail:
-        """Return the way of an object that is followed."""
+        """Return the trail of an object that is followed."""
         return self._trails[number]
 
     def step(self, index: int) -> list[PropagatedMask] | None:
-        """Follow the active objects to a plane; None once the follower is cancelled.
+        """Follow the active objects to a plane; None if the follower is cancelled.
 
         Raises
         ------
         ImageError
-            If the plane cannot be read; objects are then followed across it.
+            If the plane cannot be read; objects are then followed to the next one.
         """
         plane = self._load(index)
         before = {number: trail.mask for number, trail in self._trails.items()}
@@ -146,30 +147,30 @@ class Sweep:
         if found is None:
             return None
         results = []
-        for number, one in found.items():
-            mask, ended = self._trails[number].judge(one, index, plane)
-            results.append(PropagatedMask(index, number, mask, one.score, ended))
+        for number, mask_found in found.items():
+            mask, ended = self._trails[number].judge(mask_found, index, plane)
+            results.append(PropagatedMask(index, number, mask, mask_found.score, ended))
             if ended:
                 self._end(number)
         return results
 
     def replay(self, results: Sequence[PropagatedMask]) -> None:
-        """Take what was found on a plane in an earlier run."""
-        for one in results:
-            if one.ended:
-                self._end(one.object_id)
+        """Apply the results for a plane of an earlier run."""
+        for mask in results:
+            if mask.ended:
+                self._end(mask.object_id)
             else:
-                self._trails[one.object_id].follow(Sighting(one.mask, one.plane))
+                self._trails[mask.object_id].follow(Sighting(mask.mask, mask.plane))
 
     def begin(self, index: int, *, read: bool = True) -> tuple[int, ...]:
-        """Start from the prompts on a plane; returns the objects.
+        """Start from the prompts on a plane, and return their objects.
 
         Parameters
         ----------
         index : int
             The plane.
         read : bool
-            Read it now, rather than when it is needed.
+            Read the plane now, not lazily.
         """
         starts = self._starts.get(index, ())
         for start in starts:
@@ -188,16 +189,17 @@ class Sweep:
 
 
 def loader(planes: Sequence[PlaneImage]) -> Callable[[int], PlaneImage]:
-    """Return a function that reads a plane, and raises ImageError whatever a reader raises."""
+    """Return a function that reads a plane, and converts any error to ImageError."""
 
     def load(index: int) -> PlaneImage:
         try:
             return planes[index]
         except ImageError:
             raise
-        except Exception as error:  # any reader, with errors of any kind
+        except Exception as error:  # readers raise errors of any type
             raise ImageError(
-                f"plane {index} cannot be read: {error}. Check its file, or leave the plane out."
+                f"plane {index} cannot be read: {error}. Expected a readable plane. Check its "
+                "file, or omit the plane."
             ) from error
 
     return load
@@ -205,7 +207,7 @@ def loader(planes: Sequence[PlaneImage]) -> Callable[[int], PlaneImage]:
 
 @dataclass(frozen=True)
 class _Start:
-    """Where an object is followed from: the planes it may come to, and the masks to remember."""
+    """Start of a sweep: the planes it may reach, and the masks to remember."""
 
     number: int
     plane: int
@@ -218,7 +220,7 @@ def _starts(
 ) -> list[_Start]:
     """Return the starts of an object.
 
-    A sweep stops before the next prompt, or half way to it where another one comes from there.
+    A sweep stops before the next prompt, or half-way to it if another sweep comes from there.
     """
     step, end = (-1, -1) if reverse else (1, length)
     found = []
@@ -229,7 +231,7 @@ def _starts(
         following = min(beyond, key=lambda other: abs(other - index), default=None)
         stop = end if following is None else following
         if following is not None and halves:
-            middle = (index + following) // 2  # the plane half way belongs to the lower prompt
+            middle = (index + following) // 2  # the plane in the middle belongs to the lower prompt
             stop = middle if reverse else middle + 1
         planes = set(range(index + step, stop, step))
         if not planes:
@@ -242,12 +244,12 @@ def _starts(
 
 
 def _check_shape(index: int, plane: PlaneImage, trails: Mapping[int, Trail]) -> None:
-    """Refuse a plane in which a mask of the plane before does not lie."""
+    """Raise ImageError for a plane that is too small for a mask of the previous plane."""
     height, width = plane.shape
     for trail in trails.values():
         _, _, bottom, right = trail.mask.bbox
         if bottom > height or right > width:
             raise ImageError(
-                f"plane {index} has {height} x {width} px, but objects reach to row {bottom} and "
-                f"column {right}. Expected planes of one size. Pad or crop it."
+                f"plane {index} has a different size: {height} x {width} px, with objects up to "
+                f"row {bottom} and column {right}. Expected planes of one size. Pad or crop it."
             )
