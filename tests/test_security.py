@@ -270,7 +270,7 @@ def test_a_journal_is_not_written_beyond_what_is_read(
         assert journal.path.stat().st_size == size
         monkeypatch.undo()
     monkeypatch.setattr(recovery, "MAX_JOURNAL_BYTES", size - 1)
-    with pytest.raises(JournalError, match=f"holds more than the {size - 1} bytes"):
+    with pytest.raises(JournalError, match=f"too large. Expected at most {size - 1} bytes"):
         read_journal(journal.path)
     monkeypatch.undo()
     assert len(read_journal(journal.path).operations) == 1

@@ -83,8 +83,8 @@ class Journal:
             self.path, descriptor = create_journal(self._folder, image)
         except (OSError, RecordError) as error:
             raise JournalError(
-                f"no journal can be kept in {str(self._folder)!r} ({_reason(error)}); labels are "
-                "safe only once you save them"
+                f"no journal can be kept in {str(self._folder)!r}: {_reason(error)}. Expected a "
+                "writable folder. Save the labels often."
             ) from error
         self._descriptor: int | None = descriptor
         try:
@@ -106,7 +106,9 @@ class Journal:
         if self.problem is not None:
             return
         if self._descriptor is None:
-            raise JournalError(f"the journal {str(self.path)!r} is closed; open a new one")
+            raise JournalError(
+                f"the journal {str(self.path)!r} is closed. Expected an open one. Begin a new one."
+            )
         try:
             bodies = [dump(_change_to_record(change), "the change") for change in changes]
         except RecordError as error:
@@ -161,8 +163,8 @@ class Journal:
 
     def _failed(self, error: Exception) -> JournalError:
         self.problem = JournalError(
-            f"the journal {str(self.path)!r} cannot be written ({_reason(error)}); labels are "
-            "safe only once you save them"
+            f"the journal {str(self.path)!r} cannot be written: {_reason(error)}. Expected a "
+            "writable file with free space. Save the labels often."
         )
         return self.problem
 

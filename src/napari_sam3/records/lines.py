@@ -134,7 +134,9 @@ class LineReader:
         line = self._file.readline(MAX_LINE)
         if not line.endswith(b"\n"):
             if not _may_begin(line):
-                raise JournalError(f"{str(path)!r} is not a {FORMAT}; choose another file")
+                raise JournalError(
+                    f"not a journal: {str(path)!r}. Expected a {FORMAT}. Choose another file."
+                )
             return
         try:
             self.header = JournalHeader.read(self._decode(line), self.place)

@@ -188,8 +188,8 @@ def read_journal(path: str | os.PathLike[str], make_key: MakeKey = as_it_is) -> 
         with path.open("rb") as file:
             if os.fstat(file.fileno()).st_size > MAX_JOURNAL_BYTES:
                 raise JournalError(
-                    f"the journal {str(path)!r} holds more than the {MAX_JOURNAL_BYTES} bytes of "
-                    "the largest one; choose a file that napari-sam3 wrote"
+                    f"the journal {str(path)!r} is too large. Expected at most "
+                    f"{MAX_JOURNAL_BYTES} bytes. Choose a file of napari-sam3."
                 )
             lines = LineReader(file, path)
             for line in lines:
@@ -206,8 +206,8 @@ def read_journal(path: str | os.PathLike[str], make_key: MakeKey = as_it_is) -> 
         raise
     except OSError as error:
         raise JournalError(
-            f"the journal {str(path)!r} cannot be read ({error.strerror or error}); check that it "
-            "exists and may be read"
+            f"the journal {str(path)!r} cannot be read: {error.strerror or error}. Expected a "
+            "readable file. Check that it exists, and its permissions."
         ) from error
     operations = tuple(operation for operation in history.done if operation is not None)
     objects = objects_in_effect(operations)
@@ -236,8 +236,8 @@ def discard_journal(path: str | os.PathLike[str]) -> bool:
         return True
     except OSError as error:
         raise JournalError(
-            f"the journal {str(path)!r} cannot be deleted ({error.strerror or error}); delete it "
-            "by hand"
+            f"the journal {str(path)!r} cannot be deleted: {error.strerror or error}. Expected a "
+            "writable folder. Delete the file by hand."
         ) from error
     return True
 

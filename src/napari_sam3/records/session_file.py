@@ -143,9 +143,8 @@ def write_session(
     size = _unpacked(session["operations"])
     if len(content) > MAX_SESSION_BYTES or size > MAX_UNPACKED_BYTES:
         raise SessionFileError(
-            f"the session takes {len(content)} bytes, and {size} of masks and labels; more than "
-            f"{MAX_SESSION_BYTES} and {MAX_UNPACKED_BYTES} are not read again. Save the labels as "
-            "an image instead"
+            f"the session is too large: {len(content)} bytes, {size} uncompressed. Expected at "
+            f"most {MAX_SESSION_BYTES} and {MAX_UNPACKED_BYTES}. Save the labels as an image."
         )
     if path.name.lower().endswith(".gz"):
         content = gzip.compress(content, mtime=0)
@@ -155,8 +154,8 @@ def write_session(
         raise
     except OSError as error:
         raise SessionFileError(
-            f"{str(path)!r} could not be written ({error.strerror or error}); choose another "
-            "folder or a shorter name, or free some space"
+            f"{str(path)!r} could not be written: {error.strerror or error}. Expected a writable "
+            "folder with free space. Choose another folder, or a shorter name."
         ) from error
     return path
 
@@ -183,12 +182,13 @@ def read_session(path: str | os.PathLike[str], make_key: MakeKey = as_it_is) -> 
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
         raise SessionFileError(
-            f"{str(path)!r} cannot be read ({reason}); check that it is a whole session file"
+            f"{str(path)!r} cannot be read: {reason}. Expected a complete session file. Check the "
+            "file."
         ) from error
     if len(content) > MAX_SESSION_BYTES:
         raise SessionFileError(
-            f"{str(path)!r} holds more than the {MAX_SESSION_BYTES} bytes of the largest session; "
-            "choose a file that napari-sam3 wrote"
+            f"{str(path)!r} is too large. Expected at most {MAX_SESSION_BYTES} bytes. Choose a "
+            "file of napari-sam3."
         )
     try:
         session = parse(content, "the session")
@@ -233,8 +233,13 @@ def _bounded(file: BufferedIOBase) -> bytes:
 
 def _put(path: Path, content: bytes, overwrite: bool) -> None:
     if path.is_dir():
-        raise SessionFileError(f"{str(path)!r} is a folder; give the name of a file in it")
+        raise SessionFileError(
+            f"{str(path)!r} is a folder. Expected a file. Add the name of a file."
+        )
     if path.exists() and not overwrite:
-        raise SessionFileError(f"{str(path)!r} exists already; choose another name or overwrite it")
+        raise SessionFileError(
+            f"{str(path)!r} exists already. Expected a new file. Choose another name, or overwrite "
+            "it."
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, content)

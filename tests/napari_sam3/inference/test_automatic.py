@@ -316,13 +316,13 @@ def test_stability_is_measured_around_the_mask_alone() -> None:
 
 def test_settings_that_cannot_be_used_are_refused() -> None:
     wrong: dict[str, dict[str, object]] = {
-        "choose one of auto, proposals, blobs, grid, both": {"seeds": "dots"},
-        "min_score is 1.2; give a share": {"min_score": 1.2},
-        "grid is 0; give at least 1": {"grid": 0},
+        "Expected one of auto, proposals, blobs, grid, both": {"seeds": "dots"},
+        "min_score is 1.2. Expected a number from 0 to 1": {"min_score": 1.2},
+        "grid is 0. Expected at least 1": {"grid": 0},
         "blob_radii are 9 and 4 px": {"blob_radii": (9, 4)},
-        "max_area is 5 px, less than": {"max_area": 5},
-        "must be greater than 0": {"stability_offset": 0},
-        "unknown setting 'sedes'; expected seeds, min_proposal": {"sedes": "grid"},
+        "max_area is 5 px. Expected at least": {"max_area": 5},
+        "Expected numbers greater than 0": {"stability_offset": 0},
+        "unknown setting: 'sedes'. Expected seeds, min_proposal": {"sedes": "grid"},
         "cannot be used": {"grid": "many"},
     }
     for message, values in wrong.items():

@@ -121,7 +121,7 @@ def test_a_region_takes_the_fields_that_clicks_in_it_take(predictor: Predictor) 
     whole = plan_fields(image, all_planes(image), predictor.config, level=9)
     assert [field.shape for field in whole.grid] == [(900, 700)]
     for wrong in ((0, 0, 901, 10), (5, 5, 5, 9), (-1, 0, 4, 4)):
-        with pytest.raises(ImageError, match="does not lie in the plane"):
+        with pytest.raises(ImageError, match="is outside the plane"):
             plan_fields(image, all_planes(image), predictor.config, region=wrong)
     with pytest.raises(ImageError, match="level -3 does not exist"):
         plan_fields(image, all_planes(image), predictor.config, level=-3)

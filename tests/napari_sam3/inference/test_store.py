@@ -162,13 +162,13 @@ def test_a_store_of_another_version_or_something_else_is_refused(tmp_path: Path)
     root = tmp_path / "store" / "store.json"
     EmbeddingStore(tmp_path / "store")
     root.write_text(root.read_text().replace('"version": 2', '"version": 3'))
-    with pytest.raises(StoreError, match=r"has version 3, this napari-sam3 uses version 2"):
+    with pytest.raises(StoreError, match=r"has version 3\. Expected version 2"):
         EmbeddingStore(tmp_path / "store")
     # Version 1 was a zarr group; another zarr group is not a store at all.
     about = {"napari_sam3_store": {"version": 1, "limit_bytes": 5}}
     zarr.create_group(tmp_path / "old", zarr_format=3, attributes=about)
     for read_only in (False, True):
-        with pytest.raises(StoreError, match=r"has version 1, this napari-sam3 uses version 2"):
+        with pytest.raises(StoreError, match=r"has version 1\. Expected version 2"):
             EmbeddingStore(tmp_path / "old", read_only=read_only)
     zarr.create_group(tmp_path / "image.zarr", zarr_format=3)
     (tmp_path / "notes").mkdir()

@@ -61,7 +61,7 @@ class Example:
         x0, y0, x1, y1 = box
         if not (np.isfinite(box).all() and x0 < x1 and y0 < y1):
             raise PromptError(
-                f"the example box has no area: {list(box)}. Expected x0 < x1 and y0 < y1; draw "
+                f"the example box has no area: {list(box)}. Expected x0 < x1 and y0 < y1. Draw "
                 "it around an object."
             )
         corners = ((x0, y0), (x1, y0), (x1, y1), (x0, y1))
@@ -69,7 +69,7 @@ class Example:
         if mask.is_empty:
             raise PromptError(
                 f"the example box lies outside the plane: {list(box)}. Expected a box within "
-                f"{shape[1]} x {shape[0]} px; draw it around an object."
+                f"{shape[1]} x {shape[0]} px. Draw it around an object."
             )
         return cls(mask, wanted, boxed=True)
 
@@ -276,11 +276,11 @@ def _check_place(example: Example, shape: tuple[int, int]) -> None:
     y0, x0, y1, x1 = example.mask.bbox
     if example.mask.is_empty or not example.mask.crop.any():
         raise PromptError(
-            "an example has no pixels. Expected a labelled object or a box with an area; choose "
+            "an example has no pixels. Expected a labelled object or a box with an area. Choose "
             "another example."
         )
     if y0 < 0 or x0 < 0 or y1 > shape[0] or x1 > shape[1]:
         raise PromptError(
             f"an example lies outside the plane: rows {y0} to {y1}, columns {x0} to {x1}. "
-            f"Expected {shape[0]} x {shape[1]} px at most; choose labels made for this image."
+            f"Expected {shape[0]} x {shape[1]} px at most. Choose labels made for this image."
         )

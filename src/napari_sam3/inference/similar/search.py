@@ -97,8 +97,8 @@ def find_similar(
         raise UnsupportedError(NO_TEXT)
     if not concept.wanted:
         raise PromptError(
-            "there is no positive example. Expected at least one object; accept an "
-            "object or draw a box around one first."
+            "no positive example given. Expected at least one object. Accept an object, or draw a "
+            "box around one first."
         )
     settings = search_settings(concept)
     seeds = find_seeds(plane, predictor.config, settings, region)

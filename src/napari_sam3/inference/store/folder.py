@@ -88,14 +88,14 @@ def open_root(path: Path, limit_bytes: int, *, create: bool) -> int:
         raise
     except OSError as error:
         raise StoreError(
-            f"the embedding store {str(path)!r} cannot be opened ({reason(error)}); choose another "
-            "folder"
+            f"the embedding store {str(path)!r} cannot be opened: {reason(error)}. Expected a "
+            "writable folder. Choose another one."
         ) from error
     version, limit = about.get("version"), about.get("limit_bytes")
     if version != FORMAT_VERSION or type(limit) is not int:
         raise StoreError(
-            f"the embedding store {str(path)!r} has version {version!r}, this napari-sam3 uses "
-            f"version {FORMAT_VERSION}; choose another folder, or delete that one"
+            f"the embedding store {str(path)!r} has version {version!r}. Expected version "
+            f"{FORMAT_VERSION}. Choose another folder, or delete that one."
         )
     return limit
 
@@ -182,6 +182,6 @@ def _read_root(path: Path) -> dict[str, Any] | None:
 
 def _not_a_store(path: Path, why: str) -> StoreError:
     return StoreError(
-        f"{str(path)!r} is not an embedding store ({why}); choose a folder made by napari-sam3, "
-        "or a new one"
+        f"{str(path)!r} is not an embedding store: {why}. Expected a folder of napari-sam3. Choose "
+        "one, or a new folder."
     )

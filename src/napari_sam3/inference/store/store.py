@@ -182,8 +182,8 @@ class EmbeddingStore:
             raise StoreError(f"a field cannot be stored: {error}") from error
         except OSError as error:
             raise StoreError(
-                f"the embedding store {str(self.path)!r} cannot be written ({reason(error)}); it "
-                "is only read from now on. Make room and open it again, or choose another folder"
+                f"the embedding store {str(self.path)!r} cannot be written: {reason(error)}. It is "
+                "read-only from now on. Free some space and open it again, or choose another one."
             ) from error
 
     def about(self, key: str) -> StoredField | None:
