@@ -137,7 +137,7 @@ def test_labels_that_cannot_hold_the_ids_stay_and_so_do_the_candidates() -> None
     "wrong", [{"min_score": -0.1}, {"max_score": 1.2}, {"min_area": -1}, {"max_area": float("nan")}]
 )
 def test_a_filter_out_of_range_is_refused(wrong: dict[str, float]) -> None:
-    with pytest.raises(PromptError, match=r"the (least|largest) (score|area) is"):
+    with pytest.raises(PromptError, match=r"invalid (minimum|maximum) (score|area)"):
         CandidateFilter(**wrong)
 
 
