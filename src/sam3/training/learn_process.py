@@ -25,7 +25,7 @@ from sam3.training.sources import Sample
 
 __all__ = ["main", "read_samples"]
 
-_POLITE = 10  # niceness, so that the viewer goes on as before
+_POLITE = 10  # niceness, so that the viewer stays responsive
 
 
 def main(folder: Path) -> int:

@@ -52,7 +52,7 @@ def jpeg_frame(head: bytes) -> int | None:
 def jpeg_xl_is_lossy(head: bytes) -> bool:
     """Return whether a JPEG XL stream (ISO/IEC 18181-1) was made from colours of its own (XYB).
 
-    Encoders use these for everything that is not exact. A JPEG that was packed anew says so in
+    Encoders use these for everything that is not exact. A JPEG that was repacked says so in
     its container.
     """
     if head.startswith(JPEG_XL_CONTAINER):
