@@ -5,7 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer
-from qtpy.QtWidgets import QAbstractSpinBox, QComboBox, QMainWindow, QWidget
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QAbstractSpinBox,
+    QComboBox,
+    QMainWindow,
+    QWidget,
+)
 
 __all__ = ["KeysPass", "main_window"]
 
@@ -19,13 +25,14 @@ class KeysPass(QObject):
     """Has the controls of a widget leave the keys of commands to napari.
 
     A closed combo box would choose by letters, arrows and the wheel, at once and unseen; a spin
-    box swallows letters. Here letters and Alt with a digit go on to napari, arrows open the list,
-    the wheel scrolls the panel, and after a choice the canvas has the focus again.
+    box swallows letters, and a list searches its rows for them. Here letters and Alt with a digit
+    go on to napari, arrows open the list of a combo box, the wheel scrolls the panel, and after a
+    choice the canvas has the focus again.
 
     Parameters
     ----------
     parent : QWidget
-        All combo and spin boxes within it, as they are now.
+        All combo boxes, spin boxes and lists within it, as they are now.
     """
 
     def __init__(self, parent: QWidget) -> None:
@@ -42,9 +49,17 @@ class KeysPass(QObject):
             line = spin.lineEdit()
             if line is not None:
                 line.returnPressed.connect(self._to_canvas_soon)
+        for view in parent.findChildren(QAbstractItemView):
+            if _in_combo(view):
+                continue
+            view.installEventFilter(self)
+            view.activated.connect(self._to_canvas_soon)
 
     def eventFilter(self, control: Any, event: Any) -> bool:
         """Pass on what is not for the control."""
+        if isinstance(control, QAbstractItemView):
+            typed = event.type() == QEvent.Type.KeyPress and _is_typed(event)
+            return _pass_on(event, typed)
         if event.type() == QEvent.Type.Wheel:
             return _pass_on(event, isinstance(control, QComboBox) or not control.hasFocus())
         if event.type() != QEvent.Type.KeyPress:
@@ -55,7 +70,7 @@ class KeysPass(QObject):
             if event.key() in OPENING:
                 control.showPopup()
                 return True
-            return _pass_on(event, event.text().isprintable() and event.text().strip() != "")
+            return _pass_on(event, _is_typed(event))
         alt = bool(event.modifiers() & Qt.KeyboardModifier.AltModifier)
         return _pass_on(event, alt or event.text().isalpha())
 
@@ -71,6 +86,19 @@ class KeysPass(QObject):
         parts = central.findChildren(QWidget)
         canvas = (one for one in parts if type(one).__name__.startswith("CanvasBackend"))
         next(canvas, central).setFocus()
+
+
+def _is_typed(event: Any) -> bool:
+    """Return whether a key writes something that is seen."""
+    return bool(event.text().isprintable() and event.text().strip())
+
+
+def _in_combo(view: QWidget) -> bool:
+    """Return whether a view is the list of a combo box."""
+    found: Any = view
+    while found is not None and not isinstance(found, QComboBox):
+        found = found.parentWidget()
+    return found is not None
 
 
 def main_window(widget: QWidget) -> QMainWindow | None:
