@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -299,22 +299,22 @@ def test_keys_work_while_the_list_of_images_has_the_focus(
     open_desk: OpenDesk, blobs: Image, tmp_path: Path
 ) -> None:
     series = Series(open_desk(), make_folder(tmp_path / "in", blobs, 3))
-    view, desk = series.panel.view, series.desk
+    view, desk, hand = series.panel.view, series.desk, cast(Any, QTest)
     series.panel.fold.unfold(True)
     desk.hand.rest()
     series.label((20, 20))
     row = view.visualRect(series.panel.model.index(0)).center()
-    QTest.mouseClick(view.viewport(), Qt.MouseButton.LeftButton, pos=row)
+    hand.mouseClick(view.viewport(), Qt.MouseButton.LeftButton, pos=row)
     view.setFocus()
-    QTest.keyClick(view, "n")
+    hand.keyClick(view, "n")
     desk.settle()
     assert [one.id for one in desk.session.objects] == [1]
-    QTest.keyClick(view, ".")
+    hand.keyClick(view, ".")
     series.wait(lambda: series.key == "cells1.tif", "the next image")
     # After a choice the canvas has the focus again.
     view.setFocus()
     view.setCurrentIndex(series.panel.model.index(2))
-    QTest.keyClick(view, Qt.Key.Key_Return)
+    hand.keyClick(view, Qt.Key.Key_Return)
     series.wait(lambda: series.key == "cells2.tif", "the image chosen")
     window = desk.viewer.window._qt_window
     desk.hand.wait_until(lambda: window.focusWidget() is desk.hand.canvas, "the focus", 10)

@@ -96,6 +96,18 @@ def test_nothing_reaches_a_widget_that_is_gone(how: str) -> None:
     assert "deleted" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    "how", ["viewer", *(pytest.param(one, marks=pytest.mark.slow) for one in ("window", "widget"))]
+)
+def test_work_that_reads_its_image_outlives_a_widget_that_is_gone(how: str) -> None:
+    """Encoding, finding, propagating and a batch, each held up while its window closes."""
+    done = run_program("closing_at_work", how)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.split() == ["encode", "find", "propagate", "batch"]
+    assert "deleted" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 # ------------------------------------------------------------------------ 3-D and back
 
 
