@@ -16,8 +16,11 @@ from PIL import Image
 from skimage.segmentation import relabel_sequential
 
 from napari_sam3.core.axes import ImageAxes
+from napari_sam3.core.planes import plane_from_array
 from napari_sam3.labels.ome_zarr import create_labels
 from napari_sam3.layers.sample_data import make_nuclei, nuclei, stack
+from napari_sam3.session.session import LabelingSession
+from sam3 import load_predictor
 from sam3.weights.load import embedded_weights
 
 #: Row and column at which the nuclei of the slide begin.
@@ -77,7 +80,9 @@ def labels_of_planes() -> Names:
     truth = stack()[1][0][:8]
     numbered = np.stack([relabel_sequential(plane)[0] for plane in truth])
     create_labels("planes.zarr", numbered.shape, np.uint16, ImageAxes.of("zyx")).array[:] = numbered
-    return {}
+    session, coins = LabelingSession(load_predictor("tiny")), skimage.data.coins()[:160, :200]
+    session.set_plane(plane_from_array(coins), "plane", np.zeros(coins.shape, np.uint16))
+    return {"session": session}
 
 
 def images() -> Names:

@@ -21,6 +21,7 @@ from .plane_source import ChannelChoice, Contrast
 from .pointed_label import PointedLabel
 from .propagation import Propagation
 from .reporting import Reporting
+from .review import Review
 from .sync import LayerSync
 
 if TYPE_CHECKING:
@@ -51,8 +52,8 @@ class Binding:
         Layers of the binding.
     sync : LayerSync
         Synchronises layers and session.
-    candidates, propagation : CandidateLayer, Propagation
-        Candidates on the current plane; propagation to other planes.
+    candidates, review, propagation : CandidateLayer, Review, Propagation
+        Candidates on the current plane; objects one by one; propagation to other planes.
     journal : JournalKeeper
         Writes changes to disk.
     divisions : Divisions
@@ -93,6 +94,7 @@ class Binding:
         self._plane = self.sync.plane
         self._pointed = PointedLabel(self._plane, session, reporting)
         self.candidates = CandidateLayer(layers, session, self._plane, reporting)
+        self.review = Review(layers, session, self._plane, reporting)
         self.propagation = Propagation(layers, session, self._plane, self.sync.store, reporting)
         noted, self.merging_changed = (self._pointed.merging_changed,) * 2
         more = self._plane, self.sync.store, noted, reporting
@@ -120,7 +122,7 @@ class Binding:
         masks = self.accept, self.reject, self.undo, self.redo, self.next_candidate
         labels = self.refine, self.delete, self.merge, self.split, self.background
         ours = {command.__name__: command for command in (*masks, *labels)}
-        parts = self.candidates, self.propagation, self.divisions
+        parts = self.candidates, self.review, self.propagation, self.divisions
         return ours | {name: run for part in parts for name, run in part.commands.items()}
 
     # ------------------------------------------------------------------ state

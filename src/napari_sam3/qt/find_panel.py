@@ -16,6 +16,7 @@ from superqt.utils import signals_blocked
 
 from .controls import worded
 from .text import find as find_text
+from .text import review as review_text
 
 __all__ = ["FindPanel"]
 
@@ -29,8 +30,8 @@ class FindPanel(QWidget):
 
     Attributes
     ----------
-    similar, everything, accept, clear, stop : QPushButton
-        Start a search; accept all candidates shown, or drop all; end a search.
+    similar, everything, accept, clear, stop, review : QPushButton
+        Start a search; accept all candidates shown, or drop all; end a search; open the table.
     name : QLineEdit
         What is to be found by name; there only where the weights have a text encoder.
     slider : QSlider
@@ -48,6 +49,7 @@ class FindPanel(QWidget):
         self.accept = worded(QPushButton(), find_text.ACCEPT)
         self.clear = worded(QPushButton(), find_text.CLEAR)
         self.stop = worded(QPushButton(), find_text.STOP)
+        self.review = worded(QPushButton(), review_text.OPEN)
         self.name = QLineEdit()
         self.name.setPlaceholderText(find_text.NAME.title)
         self.name.setToolTip(find_text.NAME.tooltip)
@@ -126,3 +128,4 @@ class FindPanel(QWidget):
         grid.addWidget(self.count, 3, 1)
         grid.addWidget(self.accept, 4, 0)
         grid.addWidget(self.clear, 4, 1)
+        grid.addWidget(self.review, 5, 0, 1, 2)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_sam3.inference.models import EMBEDDED, detector_loader, names_objects
 
+from .review_run import ReviewRun
 from .text.find import NONE_FOUND
 
 if TYPE_CHECKING:
@@ -49,7 +50,9 @@ class FindRun:
         self._panel, self._finding, self._binding = panel, session.finding, binding
         self._runner, self._model = runner, ""
         self._closed = False
+        self.review = ReviewRun(session, binding, failed, panel.show_status)
         part = panel.finding
+        part.review.clicked.connect(lambda: self.review.open())
         part.similar.clicked.connect(lambda: self._call("find_similar"))
         part.everything.clicked.connect(lambda: self._call("find_all"))
         part.name.returnPressed.connect(lambda: self._call("find_similar", part.name.text()))
@@ -81,6 +84,7 @@ class FindRun:
     def close(self) -> None:
         """End what runs."""
         self._closed = True
+        self.review.close()
         self._finding.cancel()
 
     def _call(self, name: str, *values: Any) -> None:

@@ -40,6 +40,7 @@ from .predictions import Predictions
 from .prompting import Prompting
 from .propagating import Propagating
 from .reopening import Reopening
+from .reviewing import Reviewing
 
 if TYPE_CHECKING:
     from sam3.predictor import Predictor
@@ -69,6 +70,7 @@ class SessionParts:
     reopening: Reopening
     linking: Linking
     candidates: Candidates
+    reviewing: Reviewing
 
     @classmethod
     def make(
@@ -115,7 +117,8 @@ class SessionParts:
         lineage, reopening = Lineage(changes, drafts, history), Reopening(drafts, history)
         linking = Linking(changes, drafts, history)
         more = finding, propagating, lineage, reopening, linking, candidates
-        return cls(options, events, drafts, objects, history, *asking, *more)
+        reviewing = Reviewing(objects, candidates)
+        return cls(options, events, drafts, objects, history, *asking, *more, reviewing)
 
     def close(self) -> None:
         """Cancel all work and drop the features. No more events are emitted."""

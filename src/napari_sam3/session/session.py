@@ -59,8 +59,8 @@ class LabelingSession:
         Features of encoded fields.
     lineage, reopening, ahead : Lineage, Reopening, LookAhead
         Parents of labels; export and restore of the state; encoding ahead of time.
-    finding, candidates : Finding, Candidates
-        Searches for objects; the candidates of searches and batches.
+    finding, candidates, reviewing : Finding, Candidates, Reviewing
+        Searches; candidates of searches and batches; objects and candidates, the worst first.
     propagating, linking : Propagating, Linking
         Propagation to other planes; links labels of planes into objects of a stack.
     plane_changed, drafts_changed, prompts_changed, prediction_changed, accepted, labels_changed, \
@@ -98,7 +98,7 @@ batch_ended, busy_changed, progress_changed, failed : Signal
         self.new_number, self.draft_at = self._parts.drafts.new_number, self._parts.drafts.at
         self.paint, self.note_edit = self._parts.curating.paint, self._parts.curating.note_edit
         self.make_again = self._parts.accepting.make_again
-        batch = self._parts.batch
+        batch, self.reviewing = self._parts.batch, self._parts.reviewing
         self.begin_batch, self.write_batch = batch.begin, batch.write
         self.batch_again, self.restore = batch.write_again, batch.restore
         history, self.all_or_nothing = self._parts.history, self._parts.changes.all_or_nothing

@@ -1,0 +1,34 @@
+"""What stands on the review area. No Qt."""
+
+from __future__ import annotations
+
+from .panel import Wording
+
+# No __all__: every text is for others.
+
+TITLE = "Review (SAM 3)"
+OPEN = Wording("Review", "Show all objects and candidates in a table, the worst first")
+NEXT = Wording("Next worst", "Show the object or candidate with the next lowest score")
+ACCEPT = Wording("Accept", "Accept the candidate shown, and go to the next")
+DROP = Wording("Drop", "Drop the candidate or delete the object shown, and go to the next")
+ACCEPT_ALL = Wording("Accept all", "Accept all candidates shown, on all planes, as one step")
+DROP_ALL = Wording("Drop all", "Drop all candidates, on all planes")
+LINK = Wording("Link through z", "Link the labels of all planes into objects of the stack")
+READ = Wording("Open results…", "Open labels of a batch, or of a file, as candidates")
+SCORE = Wording("Score", "Hide candidates whose score is outside this range", "Range of the score")
+AREA = Wording(
+    "Area", "Hide candidates whose area in px is outside this range", "Range of the area"
+)
+TABLE = Wording("", "Click on a row to go to its object", "Objects and candidates")
+COLUMNS = ("Object", "Score", "Area", "Class", "Plane")
+CANDIDATE = "candidate"
+
+
+def count(shown: int, kept: int, objects: int) -> str:
+    """Say how many candidates are shown, of how many, and how many objects there are."""
+    return f"{shown} of {kept} candidates, {objects} objects"
+
+
+def linked(labels: int, objects: int, removed: int) -> str:
+    """Say what linking came to."""
+    return f"{labels} labels are {objects} objects now; {removed} on too few planes were removed."

@@ -1,0 +1,165 @@
+"""The review area in the window: sliders, the table, the walk by keys, and linking."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+from qtpy.QtCore import QPoint, Qt
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QApplication
+
+from napari_sam3.core.axes import ImageAxes
+from napari_sam3.core.masks import PlaneMask
+from napari_sam3.core.objects import Instance
+from napari_sam3.core.planes import PlaneIndex
+from napari_sam3.labels.ome_zarr import create_labels
+from napari_sam3.session.candidates import CandidatePlane
+from tests.napari_sam3.conftest import Desk, OpenDesk
+
+
+def square(row: int, column: int, side: int, score: float, number: int = 0) -> Instance:
+    return Instance(number, PlaneMask(row, column, np.ones((side, side), bool)), score)
+
+
+def put(desk: Desk, z: int, *found: Instance) -> None:
+    """Give the session candidates on a plane."""
+    target = desk.widget.binding.labels_on(PlaneIndex((1, 2), (z,)))
+    desk.session.candidates.put(CandidatePlane(target.key, target), found, 0.0)
+
+
+def push(button: Any) -> None:
+    QTest.mouseClick(button, Qt.MouseButton.LeftButton)  # type: ignore[call-overload]
+    QApplication.processEvents()
+
+
+def open_review(desk: Desk) -> Any:
+    push(desk.widget.panel.finding.review)
+    return desk.widget.finding.review.panel
+
+
+def choose(panel: Any, row: int) -> None:
+    """Click on a row of the table."""
+    table = panel.table
+    place: QPoint = table.visualRect(panel.model.index(row, 0)).center()
+    QTest.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, pos=place)  # type: ignore[call-overload]
+    QApplication.processEvents()
+
+
+def column(panel: Any, at: int) -> list[str]:
+    model = panel.model
+    return [model.data(model.index(row, at)) for row in range(model.rowCount())]
+
+
+def test_review_in_the_window(open_desk: OpenDesk, tmp_path: Any) -> None:
+    desk = open_desk(np.zeros((4, 100, 100), np.uint8))
+    binding, candidates = desk.widget.binding, desk.session.candidates
+    put(desk, 0, square(10, 10, 10, 0.4), square(40, 60, 20, 0.9))
+    put(desk, 2, square(70, 20, 12, 0.2))
+    panel = open_review(desk)
+    desk.hand.wait_until(lambda: panel.model.rowCount() == 3, "the rows")
+    assert panel.isVisible()
+    assert column(panel, 0) == ["candidate"] * 3
+    assert column(panel, 1) == ["0.20", "0.40", "0.90"]
+    assert column(panel, 2) == ["144", "100", "400"]
+    assert column(panel, 4) == ["2", "0", "0"]
+
+    # A row goes to its plane, and has its object in the middle.
+    choose(panel, 0)
+    assert binding.viewer.dims.current_step[0] == 2
+    np.testing.assert_allclose(desk.viewer.scene.camera.center[-2:], (75.5, 25.5))
+    assert candidates.current.score == 0.2
+
+    # The sliders answer without the model.
+    panel.area.setValue((120, 400))
+    desk.hand.wait_until(lambda: len(candidates.shown) == 2, "the filter")
+    panel.score.setValue((0.5, 1.0))
+    desk.hand.wait_until(lambda: column(panel, 1) == ["0.90"], "the filter")
+    panel.score.setValue((0.0, 1.0))
+    panel.area.setValue((0, 400))
+    desk.hand.wait_until(lambda: panel.model.rowCount() == 3, "all rows")
+
+    # The worst first, by keys: dropped, accepted, and the last one stays.
+    desk.session.reviewing.look_at(None)
+    desk.hand.type("Shift-W")
+    assert candidates.current.score == 0.2
+    desk.hand.type("Shift-K")
+    assert candidates.current.score == 0.4
+    assert binding.viewer.dims.current_step[0] == 0
+    desk.hand.type("Shift-A")
+    assert candidates.current.score == 0.9
+    assert np.count_nonzero(binding.labels.data) == 100
+    push(panel.accept_all)
+    assert np.unique(binding.labels.data).tolist() == [0, 1, 2]
+    desk.hand.wait_until(lambda: column(panel, 0) == ["1", "2"], "accepted rows")
+
+    # Selecting a label selects its row, and a row its label.
+    binding.labels.selected_label = 2
+    assert [one.row() for one in panel.table.selectionModel().selectedRows()] == [1]
+    choose(panel, 0)
+    assert binding.labels.selected_label == 1
+
+    desk.press("undo")
+    desk.hand.wait_until(lambda: column(panel, 0) == ["1"], "undo")
+
+
+def test_results_on_disk_come_as_candidates_and_are_linked(
+    open_desk: OpenDesk, tmp_path: Any
+) -> None:
+    desk = open_desk(np.zeros((4, 60, 60), np.uint8))
+    binding, candidates = desk.widget.binding, desk.session.candidates
+    planes = create_labels(tmp_path / "found.zarr", (4, 60, 60), np.uint16, ImageAxes.of("zyx"))
+    for z in range(4):
+        planes.array[z, 10:20, 10:20] = z + 1
+    planes.finish({z + 1: {"score": 0.5 + z / 10} for z in range(4)})
+    panel = open_review(desk)
+    desk.widget.finding.review.read(str(tmp_path / "found.zarr"))
+    desk.hand.wait_until(lambda: panel.model.rowCount() == 4, "candidates")
+    assert column(panel, 1) == ["0.50", "0.60", "0.70", "0.80"]
+    assert not np.any(binding.labels.data)
+    push(panel.accept_all)
+    assert len(np.unique(binding.labels.data)) == 5
+    push(panel.link)
+    assert np.unique(binding.labels.data).tolist() == [0, 1]
+    assert "4 labels are 1 objects" in desk.status
+    desk.hand.wait_until(lambda: column(panel, 4) == ["0 (+3)"], "one row")
+    desk.press("undo")
+    assert len(np.unique(binding.labels.data)) == 5
+    # What does not fit is said.
+    other = create_labels(tmp_path / "other.zarr", (2, 9, 9), np.uint16, ImageAxes.of("zyx"))
+    other.finish()
+    desk.widget.finding.review.read(str(tmp_path / "other.zarr"))
+    assert "have shape (2, 9, 9)" in desk.status
+    assert not candidates.all
+
+
+def test_ten_thousand_rows_are_shown_and_sorted_soon(open_desk: OpenDesk) -> None:
+    desk = open_desk(np.zeros((1, 1000, 1000), np.uint8))
+    panel = open_review(desk)
+    found = [square(10 * (n // 100), 10 * (n % 100), 5 + n % 4, n / 10_000) for n in range(10_000)]
+    begun = time.process_time()
+    put(desk, 0, *found)
+    desk.hand.wait_until(lambda: panel.model.rowCount() == 10_000, "the rows", 30)
+    assert time.process_time() - begun < 4
+    begun = time.process_time()
+    panel.table.sortByColumn(2, Qt.SortOrder.DescendingOrder)
+    QApplication.processEvents()
+    assert time.process_time() - begun < 0.5
+    assert column(panel, 2)[:2500] == ["64"] * 2500
+    begun = time.process_time()
+    panel.score.setValue((0.9, 1.0))
+    desk.hand.wait_until(lambda: panel.model.rowCount() == 1000, "the filter", 30)
+    assert time.process_time() - begun < 1.5
+
+
+@pytest.mark.parametrize("with_viewer", [False, True])
+def test_the_area_goes_with_the_widget(open_desk: OpenDesk, with_viewer: bool) -> None:
+    desk = open_desk(np.zeros((50, 50), np.uint8))
+    open_review(desk)
+    if with_viewer:
+        return  # the viewer is closed by its fixture
+    desk.widget.shut_down()
+    QApplication.processEvents()
+    assert desk.widget.finding.review.panel is None
