@@ -9,6 +9,8 @@ from dataclasses import replace
 from typing import Any
 
 from napari_sam3.inference.models import ModelHandle
+from napari_sam3.inference.remote.address import RemoteAddress, is_own_server
+from napari_sam3.inference.remote.key import read_key
 from sam3.errors import ImageError, Sam3Error
 
 from .dask_tasks import Done, do_anchors, do_meet, do_paint, do_plane, do_sweep, do_tile, objects_of
@@ -77,8 +79,14 @@ def connect(address: str) -> Iterator[Any]:
                     dashboard_address=":0",
                 )
                 stack.enter_context(where)
+            security = None
+            if is_own_server(address):
+                server = RemoteAddress.parse(address)
+                where, security = server.url, read_key(server.key_file)
             # Not as default client: of two overlapping ones, the last closed would remain it.
-            client = Client(where, timeout="20s", set_as_default=False)  # type: ignore[no-untyped-call]
+            client = Client(  # type: ignore[no-untyped-call]
+                where, timeout="20s", set_as_default=False, security=security
+            )
             stack.enter_context(client)
         except (OSError, TimeoutError) as error:
             raise BatchError(

@@ -7,7 +7,8 @@ import json
 import sys
 from typing import Any, NoReturn
 
-from sam3.errors import Sam3Error
+from napari_sam3.inference.remote.address import is_remote
+from sam3.errors import Sam3Error, UnsupportedError
 
 __all__ = [
     "BAD_INPUT",
@@ -21,6 +22,7 @@ __all__ = [
     "add_model_options",
     "add_rgb_option",
     "agreed",
+    "check_model_is_here",
     "contrast_limits",
     "print_json",
     "raw",
@@ -92,6 +94,15 @@ def agreed(question: str) -> bool:
     if not sys.stdin.isatty():
         raise Sam3Error("confirmation needs a terminal, and there is none. Add --yes to agree.")
     return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+
+
+def check_model_is_here(model: str) -> None:
+    """Raise UnsupportedError for the address of a server, where the weights are needed."""
+    if is_remote(model):
+        raise UnsupportedError(
+            f"the weights are on another computer: {model}. Expected 'tiny' or a weights file. Run "
+            "the command on that computer."
+        )
 
 
 def contrast_limits(text: str) -> tuple[float, float]:

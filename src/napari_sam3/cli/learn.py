@@ -22,6 +22,7 @@ from .common import (
     ProgressLine,
     add_json_option,
     add_rgb_option,
+    check_model_is_here,
     print_json,
     raw,
 )
@@ -76,6 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
             f"{len(files)} files were given. Expected pairs: an image, then its labels. Add the "
             f"labels of {files[-1]}."
         )
+    check_model_is_here(arguments.model)
     check_place(arguments.output)
     if arguments.output.suffix != ".safetensors":
         raise Sam3Error(

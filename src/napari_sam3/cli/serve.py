@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .common import DONE, add_json_option, print_json, raw
+from .common import DONE, add_json_option, check_model_is_here, print_json, raw
 
 if TYPE_CHECKING:
     from napari_sam3.inference.remote.tasks import Served
@@ -54,6 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     from napari_sam3.inference.remote.address import RemoteAddress
     from napari_sam3.inference.remote.key import check_installed
 
+    check_model_is_here(arguments.model)
     check_installed()
     if not arguments.verbose:
         _quiet_dask()

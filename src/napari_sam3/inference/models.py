@@ -6,7 +6,7 @@ import os
 import threading
 from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from sam3.errors import ConfigError
 
@@ -97,7 +97,7 @@ def _load_detector(predictor: Predictor) -> Detector | None:
     from sam3.weights.detector import holds_detector, load_detector_model
 
     if (there := elsewhere(predictor)) is not None:
-        return there.detector  # type: ignore[no-any-return]
+        return cast("Detector | None", there.detector)  # a stand-in, for functions that run there
     path = predictor.weights
     if path is None or not holds_detector(path):
         return None
@@ -106,15 +106,19 @@ def _load_detector(predictor: Predictor) -> Detector | None:
 
 
 def names_objects(path: str | os.PathLike[str]) -> bool:
-    """Tell whether weights, or the base of an adapter, find objects by name.
+    """Tell whether weights, the base of an adapter, or a server's model find objects by name.
 
     Raises
     ------
     sam3.errors.Sam3Error
-        If there is no such file.
+        If there is no such file or server.
     """
     if path == EMBEDDED:
         return False
+    if is_remote(path):
+        from .remote.load import serves_detector
+
+        return serves_detector(path)
     from sam3.adapters import find_base, is_adapter, read_adapter
     from sam3.weights.detector import holds_detector
 

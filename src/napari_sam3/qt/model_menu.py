@@ -11,18 +11,22 @@ from qtpy.QtCore import QObject, Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QFileDialog, QMessageBox, QWidget
 
 from napari_sam3.inference.models import EMBEDDED
+from napari_sam3.inference.remote.address import RemoteAddress, is_remote
+from napari_sam3.inference.remote.errors import RemoteError
 
 from .controls import put_items
 from .download import DownloadJob
 from .panel import Panel
+from .remote_dialog import RemoteDialog
 from .settings import Settings, write_setting
 from .text import panel as panel_text
-from .text.panel import EMBEDDED_MODEL, RELEASED_MODEL, WEIGHTS_FILE
+from .text.panel import EMBEDDED_MODEL, RELEASED_MODEL, REMOTE_MODEL, WEIGHTS_FILE
+from .text.remote import remote_model
 from .text.status import INSTEAD_OF_DOWNLOAD, downloading
 
-__all__ = ["BROWSE", "DOWNLOAD", "ModelMenu", "model_choices", "remember"]
+__all__ = ["BROWSE", "DOWNLOAD", "REMOTE", "ModelMenu", "model_choices", "remember"]
 
-BROWSE, DOWNLOAD = "browse", "download"
+BROWSE, REMOTE, DOWNLOAD = "browse", "remote", "download"
 KEPT = 8
 
 
@@ -43,7 +47,7 @@ class ModelMenu(QObject):
     current : str
         The model in use; at first the one used last, if it is still there.
     chosen : Signal
-        (str) The user chose a model: a name or a path.
+        (str) The user chose a model: a name, a path or the address of a server.
     failed : Signal
         (exception) A download went wrong.
     ended : Signal
@@ -62,7 +66,7 @@ class ModelMenu(QObject):
         super().__init__(parent)
         self._panel, self._parent = panel, parent
         self._files = settings.weights_files
-        self.current = settings.model if Path(settings.model).is_file() else EMBEDDED
+        self.current = settings.model if _is_known(settings.model) else EMBEDDED
         self.job: DownloadJob | None = None
         self.options: dict[str, Any] = {"instead": INSTEAD_OF_DOWNLOAD}
         panel.model.activated.connect(self._on_activated)
@@ -70,10 +74,11 @@ class ModelMenu(QObject):
         self.show_model(self.current)
 
     def show_model(self, name: str | os.PathLike[str]) -> str:
-        """Show a model as the one in use, and remember it if it is a file; returns its name."""
+        """Show a model as the one in use, and remember a file or server; returns its name."""
         self.current = os.fspath(name)
-        if self.current != EMBEDDED and Path(self.current).is_file():
-            self.current = os.path.abspath(self.current)
+        if self.current != EMBEDDED and _is_known(self.current):
+            if not is_remote(self.current):
+                self.current = os.path.abspath(self.current)
             files = remember(self._files, self.current)
             if files != self._files:
                 self._files = files
@@ -127,12 +132,19 @@ class ModelMenu(QObject):
             chosen, _ = QFileDialog.getOpenFileName(
                 self._parent, panel_text.WEIGHTS_DIALOG, "", panel_text.WEIGHTS_FILTER
             )
+        elif chosen == REMOTE:
+            dialog = RemoteDialog(self._last_server(), self._parent)
+            chosen = dialog.name if dialog.exec() else ""
+            dialog.deleteLater()
         elif chosen == DOWNLOAD:
             if self.job is None and self.ask_consent():
                 self.download()
             return
         if chosen:
             self.chosen.emit(chosen)
+
+    def _last_server(self) -> str:
+        return next((one for one in (self.current, *self._files) if is_remote(one)), "")
 
     def _on_progress(self, fraction: float | None, seconds_left: float | None) -> None:
         if self.job is not None:
@@ -163,13 +175,15 @@ def model_choices(files: Sequence[str], current: str) -> list[tuple[str, str]]:
     Parameters
     ----------
     files : sequence of str
-        Weights files known from before; those that are gone are left out.
+        Weights files and servers known from before; files that are gone are left out.
     current : str
         The model in use, which is offered in any case.
     """
-    paths = [path for path in files if path == current or Path(path).is_file()]
+    paths = [path for path in files if path == current or _is_known(path)]
     if current not in (EMBEDDED, *paths):
         paths.append(current)
+    servers = [(remote_model(RemoteAddress.parse(one).url), one) for one in paths if is_remote(one)]
+    paths = [path for path in paths if not is_remote(path)]
     names = [Path(path).name for path in paths]
     named = [
         (name if names.count(name) == 1 else f"{name} ({Path(path).parent})", path)
@@ -178,9 +192,22 @@ def model_choices(files: Sequence[str], current: str) -> list[tuple[str, str]]:
     return [
         (EMBEDDED_MODEL, EMBEDDED),
         *named,
+        *servers,
         (WEIGHTS_FILE, BROWSE),
+        (REMOTE_MODEL, REMOTE),
         (RELEASED_MODEL, DOWNLOAD),
     ]
+
+
+def _is_known(name: str) -> bool:
+    """Tell whether a model may be offered: a server may be there, files are looked for."""
+    if not is_remote(name):
+        return Path(name).is_file()
+    try:
+        RemoteAddress.parse(name)
+    except RemoteError:
+        return False
+    return True
 
 
 def remember(files: Sequence[str], path: str) -> tuple[str, ...]:

@@ -11,7 +11,14 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication, QMessageBox, QWidget
 
 from napari_sam3.inference.models import EMBEDDED
-from napari_sam3.qt.model_menu import BROWSE, DOWNLOAD, ModelMenu, model_choices, remember
+from napari_sam3.qt.model_menu import (
+    BROWSE,
+    DOWNLOAD,
+    REMOTE,
+    ModelMenu,
+    model_choices,
+    remember,
+)
 from napari_sam3.qt.panel import Panel
 from napari_sam3.qt.settings import Settings
 from tests.sam3.test_download import Hub, hub
@@ -59,8 +66,8 @@ def test_files_of_one_name_are_told_apart_and_lost_ones_left_out(tmp_path: Path)
     choices = model_choices([str(path) for path in paths], EMBEDDED)
     names = [f"sam3.pt ({tmp_path / 'a'})", f"sam3.pt ({tmp_path / 'b'})"]
     assert [text for text, _ in choices][1:3] == names
-    assert [data for _, data in choices][-2:] == [BROWSE, DOWNLOAD]
-    assert len(choices) == 5
+    assert [data for _, data in choices][-3:] == [BROWSE, REMOTE, DOWNLOAD]
+    assert len(choices) == 6
     assert (str(paths[2]), str(paths[2])) not in choices
     assert ("c.pt", str(paths[2])) in model_choices([], str(paths[2]))
 

@@ -13,8 +13,11 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+import tifffile
 import torch
 
+from napari_sam3.batch import segment
+from napari_sam3.cli.main import main
 from napari_sam3.core.drafts import Draft, Turn
 from napari_sam3.core.masks import PlaneMask
 from napari_sam3.core.prompts import PromptSet
@@ -38,6 +41,7 @@ from napari_sam3.inference.tracking.memories import has_memory, memory_of
 from sam3.concepts.detector import load_detector
 from sam3.errors import ImageError
 from sam3.predictor import Predictor
+from tests.napari_sam3.batch_samples import pixels, question, stack
 from tests.napari_sam3.serving import Server, save_weights, serving
 
 pytestmark = [
@@ -127,10 +131,10 @@ def click(predictor: Predictor, plane: ArrayPlane) -> list[Any]:
 
 def test_clicks_give_the_same_masks_to_the_bit(here: Predictor, there: RemotePredictor) -> None:
     assert click(there, PLANES[0]) == click(here, PLANES[0])
-    pixels = image(7)
+    seen = image(7)
     for ours, theirs in zip(
-        here.encode(pixels, keep_trunk=True)._tensors().values(),
-        there.encode(pixels, keep_trunk=True)._tensors().values(),
+        here.encode(seen, keep_trunk=True)._tensors().values(),
+        there.encode(seen, keep_trunk=True)._tensors().values(),
         strict=True,
     ):
         assert torch.equal(ours, theirs)
@@ -204,6 +208,32 @@ def test_objects_are_followed_there_by_memory(here: Predictor, there: RemotePred
     assert found[1] == found[0]
 
 
+@pytest.mark.parametrize("on_workers", [False, True])
+def test_batches_use_the_same_worker(
+    on_workers: bool, server: Server, weights: str, tmp_path: Path
+) -> None:
+    """Sent as planes, or as tasks that read and write the files themselves."""
+    tifffile.imwrite(tmp_path / "stack.tif", stack())
+    asked: Any = {"planes": [(2,), (5,)], "device": "cpu"}
+    there = {"dask": server.name} if on_workers else {}
+    labels = []
+    runs: Any = (("here", weights, {}), ("there", server.name, there))
+    for name, model, where in runs:
+        output = tmp_path / f"{name}.zarr"
+        image_file, mode = tmp_path / "stack.tif", question("placed")
+        results = list(segment(image_file, mode, model, output=output, **asked, **where))
+        assert [result.error for result in results] == [None, None]
+        labels.append(pixels(output))
+    assert labels[0].any()
+    np.testing.assert_array_equal(labels[1], labels[0])
+
+
+@pytest.mark.parametrize("command", ["learn cells.tif labels.tif -o a.safetensors", "serve"])
+def test_what_needs_the_weights_says_so(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*command.split(), "--model", "tls://gpu.lab"]) == 2
+    assert "the weights are on another computer: tls://gpu.lab" in capsys.readouterr().err
+
+
 # ----------------------------------------------------------------------------- interruptions
 
 
@@ -243,7 +273,7 @@ def test_a_killed_server_is_said_and_found_again(
             there.encode(image(seed))
 
     with pytest.raises(
-        RemoteError, match=r"no answer from the server tls://127\.0\.0\.1"
+        RemoteError, match=r"no answer from the server: tls://127\.0\.0\.1:\d+ \("
     ) as caught:
         encode_many()
     assert "napari-sam3 serve" in str(caught.value)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .errors import RemoteError
 
-__all__ = ["DEFAULT_PORT", "RemoteAddress", "default_key", "is_remote"]
+__all__ = ["DEFAULT_PORT", "RemoteAddress", "default_key", "is_own_server", "is_remote"]
 
 DEFAULT_PORT = 8786
 _SCHEME = "tls://"
@@ -18,6 +18,11 @@ _KEY = "?key="
 def is_remote(name: str | os.PathLike[str]) -> bool:
     """Tell whether the name of a model is the address of a server."""
     return "://" in os.fspath(name)
+
+
+def is_own_server(address: str) -> bool:
+    """Tell whether an address names its key, as those of other schedulers of Dask do not."""
+    return address.startswith(_SCHEME) and _KEY in address
 
 
 def default_key() -> Path:

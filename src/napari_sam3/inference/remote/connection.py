@@ -6,8 +6,8 @@ import logging
 import queue
 import threading
 import uuid
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from napari_sam3.core.rendering import PlaneImage
@@ -23,7 +23,7 @@ __all__ = ["Connection"]
 
 logger = logging.getLogger(__name__)
 
-_SECONDS_TO_CONNECT = 10.0
+_SECONDS_TO_CONNECT = 5.0
 _SECONDS_BETWEEN_LOOKS = 0.05
 Report = Callable[[str, float | None], None]
 
@@ -138,7 +138,8 @@ class Connection:
         plane: Callable[[int], PlaneImage] | None,
     ) -> None:
         """Answer what a task asks for, and hand on its progress, until it is done."""
-        last: tuple[str, float | None] | None = None
+        # Callers cancel by what they are told, so they are told something from the beginning.
+        last: tuple[str, float | None] = "encoding", 0.0
         while True:
             try:
                 event = news.get(timeout=_SECONDS_BETWEEN_LOOKS)
@@ -152,8 +153,7 @@ class Connection:
                 client.run(deliver, event["wanted"], pixels)
             if "stage" in event:
                 last = event["stage"], event["fraction"]
-            # Also without news, since this is how callers cancel.
-            if report is not None and last is not None:
+            if report is not None:
                 report(*last)
 
     def _connected(self) -> Any:
@@ -212,7 +212,7 @@ class Connection:
         with self._lock:
             client, self._client = self._client, None
         if client is not None:
-            with suppress(Exception):  # of any kind: nothing is left to be lost
+            with _without_messages(), suppress(Exception):  # nothing is left to be lost
                 client.close(timeout=1)
 
     def _unreachable(self, error: BaseException) -> RemoteError:
@@ -224,12 +224,31 @@ class Connection:
         return self._lost(error)
 
     def _lost(self, error: BaseException) -> RemoteError:
-        reason = str(error).partition("\n")[0] or type(error).__name__
         return RemoteError(
-            f"no answer from the server {self.address} ({reason}). Expected `napari-sam3 serve` "
-            "to run there. Start it, check the connection, and try again; clicks and labels are "
-            "kept."
+            f"no answer from the server: {self.address} ({_reason(error)}). Expected `napari-sam3 "
+            "serve` to run there. Start it or check the connection, then try again; clicks and "
+            "labels are kept."
         )
+
+
+def _reason(error: BaseException) -> str:
+    """Return what the system said, such as "Connection refused"."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    text = str(error).partition("\n")[0].rpartition("Error: ")[2]
+    return text.partition("] ")[2] or text or type(error).__name__
+
+
+@contextmanager
+def _without_messages() -> Iterator[None]:
+    """Keep Dask from printing how it fails to connect again, which is said in our own words."""
+    messages = logging.getLogger("distributed.client")
+    before = messages.disabled
+    messages.disabled = True
+    try:
+        yield
+    finally:
+        messages.disabled = before
 
 
 def _is_lost(client: Any, error: Exception) -> bool:

@@ -11,7 +11,20 @@ from .key import check_installed
 if TYPE_CHECKING:
     from sam3.predictor import Predictor
 
-__all__ = ["load_remote"]
+__all__ = ["load_remote", "serves_detector"]
+
+
+def serves_detector(name: str | os.PathLike[str]) -> bool:
+    """Tell whether the model of a server finds objects by name; raises RemoteError."""
+    from sam3.config import ModelConfig
+
+    from .connection import Connection
+
+    connection = Connection(RemoteAddress.parse(name))
+    try:
+        return ModelConfig.from_json(connection.about["config"]).detector is not None
+    finally:
+        connection.close()
 
 
 def load_remote(name: str | os.PathLike[str], device: str = "auto") -> Predictor:

@@ -76,7 +76,9 @@ class RemotePredictor(Predictor):
             # Features are rounded otherwise than those that this machine would compute.
             fingerprint += f"-{about['precision']}"
         super().__init__(model, device, fingerprint=fingerprint, proposal_head=head)
-        self.elsewhere = _Server(connection, f"{address}: {about['device']}")
+        names = model.config.detector is not None
+        place = f"{address}: {about['device']}"
+        self.elsewhere = _Server(connection, place, DETECTOR if names else None)
         self.address, self.connection = address, connection
         # The connection has threads of its own, which would keep it alive.
         weakref.finalize(self, connection.close)
@@ -138,10 +140,8 @@ def _networks(
 class _Server:
     """The machine of a connection, as `Elsewhere`."""
 
-    detector = DETECTOR
-
-    def __init__(self, connection: Connection, place: str) -> None:
-        self._connection, self.place = connection, place
+    def __init__(self, connection: Connection, place: str, detector: str | None) -> None:
+        self._connection, self.place, self.detector = connection, place, detector
 
     def call(self, function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
         """Call a function there; None once its control is cancelled."""

@@ -40,7 +40,7 @@ WHOLE_IMAGE = 99
 # ------------------------------------------------------------- image, model, labels
 
 IMAGE = Wording("&Image", "Choose the image to segment")
-MODEL = Wording("&Model", "Choose the model: the embedded one, or a weights file")
+MODEL = Wording("&Model", "Choose the model: the embedded one, a weights file, or a server")
 LABELS = Wording("La&bels", "Choose the layer that accepted objects are written to")
 LABELS_CHOICES = (("New layer", NEW_LABELS),)
 MODES = {
@@ -52,6 +52,7 @@ MODES = {
 
 EMBEDDED_MODEL = "Embedded (tiny)"
 WEIGHTS_FILE = "Weights file …"
+REMOTE_MODEL = "Remote …"
 RELEASED_MODEL = "Released SAM 3 (download 3.5 GB) …"
 WEIGHTS_DIALOG = "Weights of SAM 3"
 WEIGHTS_FILTER = "Weights (*.pt *.pth *.safetensors);;All files (*)"
