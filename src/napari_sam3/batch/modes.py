@@ -100,7 +100,7 @@ class Propagate:
 
     @property
     def sweeps(self) -> tuple[SweepName, ...]:
-        """The directions that planes are gone through in, in this order."""
+        """The directions of propagation, in order."""
         return ("forward", "backward") if self.direction == "both" else (self.direction,)
 
     def stacks(self, every: Sequence[Position]) -> tuple[tuple[Position, ...], ...]:
@@ -209,7 +209,7 @@ Carried = Propagate
 
 
 def present_mode(known: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a mode as plain values of an earlier version as this one says it."""
+    """Convert the plain values of a mode from an earlier version."""
     if known.get("mode") != "carried":
         return known
     try:

@@ -61,7 +61,9 @@ MODES = "placed", "repeated", "propagate", "automatic", "similar"
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the command's own arguments."""
     raw(command, EXAMPLES)
-    command.add_argument("image", metavar="IMAGE", type=Path, help="TIFF, zarr, OME-Zarr, others")
+    command.add_argument(
+        "image", metavar="IMAGE", type=Path, help="image file: TIFF, zarr, OME-Zarr and others"
+    )
     command.add_argument(
         "-o", "--output", required=True, metavar="LABELS.zarr", type=Path, help="OME-Zarr to write"
     )
@@ -72,7 +74,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         default="placed",
         help="mode of the batch (default: placed)",
     )
-    command.add_argument("--prompts", metavar="TABLE", type=Path, help="CSV or JSON of prompts")
+    command.add_argument(
+        "--prompts", metavar="TABLE", type=Path, help="CSV or JSON file of prompts"
+    )
     add_examples(command)
     command.add_argument(
         "--planes",
@@ -98,7 +102,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def _add_propagation(command: argparse.ArgumentParser) -> None:
-    """Add what the mode propagate takes."""
+    """Add the arguments of the mode propagate."""
     command.add_argument(
         "--axis",
         type=int,
@@ -134,7 +138,10 @@ def _add_how_and_where(command: argparse.ArgumentParser) -> None:
         help="local:N for N processes, or a scheduler such as tcp://host:8786",
     )
     command.add_argument(
-        "--ome-version", choices=("0.5", "0.4"), default=None, help="of OME-Zarr (default: 0.5)"
+        "--ome-version",
+        choices=("0.5", "0.4"),
+        default=None,
+        help="version of OME-Zarr (default: 0.5)",
     )
     command.add_argument(
         "--table", metavar="CSV", type=Path, help="also write a table of all objects"

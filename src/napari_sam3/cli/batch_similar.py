@@ -1,4 +1,4 @@
-"""The mode similar of `napari-sam3 batch`: its arguments, and what is searched for."""
+"""The mode similar of `napari-sam3 batch`: its arguments and its concept."""
 
 from __future__ import annotations
 

@@ -182,7 +182,7 @@ def _label_coins(folder: Path, model: str, device: str) -> list[ObjectRow]:
 
 
 class Person:
-    """A simulated user who clicks, waits for the mask, and accepts it by key."""
+    """A simulated user: clicks, waits for the mask, accepts it by key."""
 
     def __init__(self, hand: Robot, session: LabelingSession) -> None:
         self._hand, self._session = hand, session

@@ -34,7 +34,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the command's own arguments."""
     raw(command, EXAMPLES)
     command.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: auto)")
-    command.add_argument("--no-test", action="store_true", help="leave the self-test out")
+    command.add_argument("--no-test", action="store_true", help="skip the self-test")
     add_json_option(command)
 
 

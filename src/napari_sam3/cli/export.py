@@ -49,31 +49,34 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--format",
         choices=list(ALL_FORMATS),
         metavar="FORMAT",
-        help="if the name has no known ending",
+        help="output format (default: by the name of the output)",
     )
     command.add_argument(
         "--table",
         metavar="TABLE",
         type=Path,
-        help="CSV or Parquet of properties of objects: id, plane, class, score and others; "
-        "by default what LABELS say of them",
+        help="CSV or Parquet table of objects: id, plane, class, score and others (default: the "
+        "values in LABELS)",
     )
-    command.add_argument("--ome-version", choices=("0.5", "0.4"), help="of OME-Zarr (default: 0.5)")
     command.add_argument(
-        "--object-type", choices=("annotation", "detection"), help="in QuPath (default: annotation)"
+        "--ome-version", choices=("0.5", "0.4"), help="version of OME-Zarr (default: 0.5)"
+    )
+    command.add_argument(
+        "--object-type",
+        choices=("annotation", "detection"),
+        help="object type in QuPath (default: annotation)",
     )
     command.add_argument(
         "--image-name",
         metavar="NAME",
-        help="of the image: in files that name it, and which one of a file with several",
+        help="file name of the image, and the image in a file with several",
     )
     command.add_argument(
         "--no-rgb",
         dest="rgb",
         action="store_const",
         const=False,
-        help="values of a pixel that were written as colours are planes; a short last axis of a "
-        ".npy or zarr is columns",
+        help="the colours of LABELS are planes, and a short last axis of a .npy or zarr is columns",
     )
     add_json_option(command)
 
@@ -82,26 +85,26 @@ def _add_input(command: argparse.ArgumentParser) -> None:
     """Describe the labels that are read."""
     from napari_sam3.labels.formats.reading import INPUTS, LABEL_IMAGE
 
-    command.add_argument("labels", metavar="LABELS", type=Path, help="label image, or outlines")
+    command.add_argument("labels", metavar="LABELS", type=Path, help="label image or outlines")
     command.add_argument(
         "--from",
         dest="from_format",
         choices=(LABEL_IMAGE, *INPUTS),
         metavar="FORMAT",
-        help=f"of LABELS, if it is not found out: {LABEL_IMAGE}, {', '.join(INPUTS)}",
+        help=f"format of LABELS (default: detected): {LABEL_IMAGE}, {', '.join(INPUTS)}",
     )
     command.add_argument(
         "--image",
         metavar="IMAGE",
         type=Path,
-        help="the image of the labels; says the size, scale and name where LABELS does not",
+        help="image of the labels, for the size, scale and name that LABELS do not state",
     )
     command.add_argument(
         "--shape",
         metavar="N",
         type=int,
         nargs="+",
-        help="the size instead, in px: planes if any, rows, columns",
+        help="size instead of --image: planes if any, rows, columns",
     )
 
 

@@ -61,7 +61,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--minutes", type=float, default=5.0, help="maximum duration (default: %(default)s)"
     )
     command.add_argument(
-        "--rank", type=int, default=8, help="of the changes (default: %(default)s)"
+        "--rank", type=int, default=8, help="rank of the adapter (default: %(default)s)"
     )
     add_rgb_option(command)
     add_json_option(command)

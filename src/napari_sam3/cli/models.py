@@ -37,14 +37,14 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     actions = command.add_subparsers(required=True, metavar="ACTION", dest="action")
     actions.add_parser("list", help="list the models on this computer")
     download = actions.add_parser("download", help="download the released weights, after asking")
-    download.add_argument("--yes", action="store_true", help="agree without being asked")
+    download.add_argument("--yes", action="store_true", help="agree without a question")
     download.add_argument("--endpoint", metavar="URL", help="another server, for example a mirror")
     download.add_argument(
-        "--cache", metavar="DIR", type=Path, help="another folder than Hugging Face's cache"
+        "--cache", metavar="DIR", type=Path, help="cache folder (default: Hugging Face's)"
     )
-    verify = actions.add_parser("verify", help="checksum and content of a weights file")
+    verify = actions.add_parser("verify", help="show the checksum and content of a weights file")
     verify.add_argument("file", metavar="FILE", help="weights file, or 'tiny'")
-    verify.add_argument("--sha256", metavar="HEX", help="checksum that the file should have")
+    verify.add_argument("--sha256", metavar="HEX", help="expected checksum")
     for action in actions.choices.values():
         add_json_option(action)
         action.add_argument("-v", "--verbose", action="store_true", help="report each step")

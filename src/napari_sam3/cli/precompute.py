@@ -45,7 +45,9 @@ It may be interrupted at any time (Ctrl-C); the same command resumes it.
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the command's own arguments."""
     raw(command, EXAMPLES)
-    command.add_argument("image", metavar="IMAGE", type=Path, help="TIFF, zarr, OME-Zarr, others")
+    command.add_argument(
+        "image", metavar="IMAGE", type=Path, help="image file: TIFF, zarr, OME-Zarr and others"
+    )
     command.add_argument(
         "-o", "--output", required=True, metavar="STORE", type=Path, help="folder of the store"
     )

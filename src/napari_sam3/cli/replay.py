@@ -38,13 +38,13 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     raw(command, EXAMPLES)
     command.add_argument("image", metavar="IMAGE", type=Path, help="the image of the session")
     command.add_argument(
-        "session", metavar="SESSION", type=Path, help="file that binding.save_session wrote"
+        "session", metavar="SESSION", type=Path, help="session file by binding.save_session"
     )
     command.add_argument(
         "-o", "--output", required=True, metavar="LABELS", type=Path, help="labels to write"
     )
     command.add_argument(
-        "--labels", metavar="LABELS", type=Path, help="labels that the session began with, if any"
+        "--labels", metavar="LABELS", type=Path, help="labels at the start of the session, if any"
     )
     add_rgb_option(command)
     add_json_option(command)

@@ -70,7 +70,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the command's own arguments."""
     raw(command, EXAMPLES)
     command.add_argument(
-        "image", metavar="IMAGE", type=Path, help="TIFF, OME-Zarr, PNG, .npy and others"
+        "image", metavar="IMAGE", type=Path, help="image file: TIFF, OME-Zarr, PNG, .npy and others"
     )
     for kind, metavar, meaning in (
         ("point", "X,Y[,0|1]", "a click; 0 is background"),
@@ -85,7 +85,10 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
             help=meaning,
         )
     command.add_argument(
-        "--prompts", metavar="TABLE", type=Path, help="CSV or JSON of prompts instead"
+        "--prompts",
+        metavar="TABLE",
+        type=Path,
+        help="CSV or JSON file of prompts, instead of --point and --box",
     )
     command.add_argument(
         "--one-object", action="store_true", help="all points and the box are for one object"

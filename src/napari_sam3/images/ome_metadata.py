@@ -103,7 +103,7 @@ def datasets(axes: ImageAxes, factors: Sequence[int]) -> list[dict[str, Any]]:
 
 
 def can_extend(attributes: Mapping[str, Any]) -> bool:
-    """Tell whether coarser levels may be written: there are none, or this package wrote them."""
+    """Return whether coarser levels may be written: none exist, or this package wrote them."""
     entry = ome_part(attributes)["multiscales"][0]
     own = len(entry["datasets"]) == 1 or entry.get("type") == _METHOD
     known = version_of(attributes) in get_args(OmeVersion)

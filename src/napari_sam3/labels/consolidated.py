@@ -32,7 +32,7 @@ def attributes_of(folder: Path) -> dict[str, Any]:
 
 
 def ways_to(path: Path) -> list[Path]:
-    """Return how a path is written, and where it leads if there are symbolic links on the way.
+    """Return a path as written, and its target if it contains symbolic links.
 
     An upper folder that is opened may reach it by either one.
     """
