@@ -138,7 +138,7 @@ def click(stage: Stage) -> Film:
         film.shoot("Shift + click: accept, and begin the next object", place, 1200)
     hand.type("N")
     stage.settle()
-    film.shoot("each label has a number of its own", last, 2200)
+    film.shoot("each label has its own id", last, 2200)
     return film
 
 
@@ -166,7 +166,7 @@ def z_stack(stage: Stage) -> Film:
     for z in (8, 10, 12, 14, 16):
         stage.viewer.dims.set_current_step(0, z)
         hand.wait_until(lambda: stage.widget.session.stage == "idle", "the model")
-        film.shoot(f"plane {z}: each object keeps its number", time=STEP)
+        film.shoot(f"plane {z}: each object keeps its id", time=STEP)
     return film
 
 

@@ -214,11 +214,16 @@ def review(stage: Stage) -> None:
 
 
 def save_labels(stage: Stage) -> None:
-    """Accept objects, and ask how to save them."""
-    stage.open_sample("coins")
-    for take in COINS[:2]:
-        stage.person.label(take)
+    """Open the dialog for the labels of a time series, which has the formats of tracks as well."""
+    image, labels = dividing_cells()
+    stage.viewer.add_image(image, name="cells", axis_labels=("t", "y", "x"))
+    stage.hand.wait_until(lambda: stage.widget.binding is not None, "the image")
+    stage.hand.wait_until(lambda: stage.widget.binding.plane is not None, "a plane")
+    stage.widget.binding.labels.data = labels
+    stage.settle()
     stage.widget.panel.files.save.click()
+    stage.hand.wait_until(lambda: stage.widget.files.dialog is not None, "the dialog")
+    stage.widget.files.dialog.file.setText("cells.ome.zarr")
     stage.hand.rest()
 
 
