@@ -223,7 +223,9 @@ def save_labels(stage: Stage) -> None:
     stage.settle()
     stage.widget.panel.files.save.click()
     stage.hand.wait_until(lambda: stage.widget.files.dialog is not None, "the dialog")
-    stage.widget.files.dialog.file.setText("cells.ome.zarr")
+    dialog = stage.widget.files.dialog
+    dialog.resize(dialog.width(), 690)  # with all formats in sight
+    dialog.file.setText("cells.ome.zarr")
     stage.hand.rest()
 
 
