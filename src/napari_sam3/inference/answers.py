@@ -27,7 +27,7 @@ from .cache import Control, EmbeddingCache
 from .questions import Candidate, ObjectPrediction, Question
 
 if TYPE_CHECKING:
-    from sam3.predictor import ImageFeatures, Predictor
+    from sam3.predictor import ImageFeatures, Prediction, Predictor
     from sam3.preprocess.transforms import UndrawnMask
 
 __all__ = ["answer"]
@@ -73,7 +73,7 @@ def answer(
             control.report("predicting")
             for _, alike in _grouped(group, _Task.kind):
                 for start in range(0, len(alike), LARGEST_BATCH):
-                    _decode(alike[start : start + LARGEST_BATCH], predictor, features)
+                    _decode(alike[start : start + LARGEST_BATCH], predictor, features, question)
     return None if control.cancelled else tuple(task.result() for task in tasks)
 
 
@@ -215,6 +215,8 @@ class _Task:
             if field_holds(last.field, self._clipped, self._shape):
                 return last.field
             level = last.field.level
+        if last is None and question.first_field is not None:
+            return question.first_field
         return choose_field(self._shape, self._clipped, self._config, level, question.typical_size)
 
 
@@ -228,29 +230,13 @@ def _grouped(tasks: Sequence[_Task], key: Any) -> Iterator[tuple[Any, list[_Task
         yield value, list(group)
 
 
-def _decode(tasks: Sequence[_Task], predictor: Predictor, features: ImageFeatures) -> None:
+def _decode(
+    tasks: Sequence[_Task], predictor: Predictor, features: ImageFeatures, question: Question
+) -> None:
     """Decode tasks of one kind in one call."""
     from sam3.runtime.cores import on_all_cores  # imports torch
 
-    prompts, regions = [task.prompts for task in tasks], [task.region for task in tasks]
-    points = boxes = None
-    if prompts[0].points:
-        pairs = zip(prompts, regions, strict=True)
-        points = np.stack([region.to_field(one.point_coords()) for one, region in pairs])
-    if prompts[0].box is not None:
-        corners = [np.asarray(one.box, np.float64).reshape(2, 2) for one in prompts]
-        pairs_of_boxes = zip(corners, regions, strict=True)
-        boxes = np.stack([region.to_field(box).reshape(4) for box, region in pairs_of_boxes])
-    masks = [mask for task in tasks if (mask := task.mask_input) is not None]
-    found = predictor.predict(
-        features,
-        point_coords=points,
-        point_labels=None if points is None else np.stack([one.point_labels() for one in prompts]),
-        box=boxes,
-        mask_input=np.stack(masks) if masks else None,
-        multimask_output=tasks[0].multimask,
-        crop="later",
-    )
+    found = _predict(tasks, predictor, features, near=question.near)
     arrays: tuple[npt.NDArray[Any], ...] = found.masks, found.scores, found.logits
     if len(tasks) == 1:
         arrays = tuple(array[None] for array in arrays)
@@ -264,6 +250,35 @@ def _decode(tasks: Sequence[_Task], predictor: Predictor, features: ImageFeature
     on_all_cores(lambda candidate: candidate.mask, best)  # computes and keeps each mask
     for task, candidates in zip(tasks, offers, strict=True):
         task.take(candidates)
+
+
+def _predict(
+    tasks: Sequence[_Task], predictor: Predictor, features: ImageFeatures, *, near: bool
+) -> Prediction:
+    """Ask the model about tasks of one kind."""
+    prompts, regions = [task.prompts for task in tasks], [task.region for task in tasks]
+    points = boxes = None
+    if prompts[0].points:
+        pairs = zip(prompts, regions, strict=True)
+        points = np.stack([region.to_field(one.point_coords()) for one, region in pairs])
+    if prompts[0].box is not None:
+        corners = [np.asarray(one.box, np.float64).reshape(2, 2) for one in prompts]
+        pairs_of_boxes = zip(corners, regions, strict=True)
+        boxes = np.stack([region.to_field(box).reshape(4) for box, region in pairs_of_boxes])
+    masks = [mask for task in tasks if (mask := task.mask_input) is not None]
+    if near and not masks and all(one.is_single_click for one in prompts):
+        from sam3.near_clicks import predict_near
+
+        return predict_near(predictor, features, points)
+    return predictor.predict(
+        features,
+        point_coords=points,
+        point_labels=None if points is None else np.stack([one.point_labels() for one in prompts]),
+        box=boxes,
+        mask_input=np.stack(masks) if masks else None,
+        multimask_output=tasks[0].multimask,
+        crop="later",
+    )
 
 
 def _best(candidates: Sequence[Candidate]) -> int:

@@ -124,6 +124,11 @@ class Question:
         Typical longer side in px of the objects accepted so far.
     highest : int, optional
         Highest level at which a truncated mask is predicted again.
+    first_field : FieldOfView, optional
+        Field of the first turn, by default the one that `choose_field` chooses.
+    near : bool
+        Decode single clicks in the part of the field around them, all of one field at once:
+        faster, and nearly the same masks, with models trained for it.
     """
 
     plane: PlaneImage = field(repr=False)
@@ -132,3 +137,5 @@ class Question:
     level: int | None = None
     typical_size: float | None = None
     highest: int | None = None
+    first_field: FieldOfView | None = None
+    near: bool = False

@@ -163,26 +163,42 @@ def test_an_object_larger_than_a_field_is_proposed_on_a_higher_level(
         assert match_labels(one_truth, label(one_plane.shape, found)).f1 == 1
 
 
-def test_levels_for_larger_objects_are_encoded_where_there_may_be_some(embedded: Predictor) -> None:
-    """What takes the time is encoding: of small objects, only the finest level is looked at."""
-
-    levels: list[int] = []
+def test_levels_are_encoded_where_their_objects_may_be(embedded: Predictor) -> None:
+    """What takes the time is encoding: what one level shows decides about the others."""
+    fields: set[FieldOfView] = set()
 
     class Counting(EmbeddingCache):
         def encode_field(self, region: FieldOfView, *others: Any, **options: Any) -> Any:
-            levels.append(region.level)
+            fields.add(region)
             return super().encode_field(region, *others, **options)
 
-    small, truth = discs((300, 300), [(60, 60), (220, 180)], radius=14)
-    large, _ = discs((300, 300), [(150, 140)], radius=70)
-    # A field of the finest level is 224 px long: where that is nearly the plane, one is enough.
-    whole, _ = discs((256, 250), [(60, 60), (200, 180)], radius=14)
-    for plane, expected in ((small, {-1}), (large, {-1, 0}), (whole, {0})):
-        levels.clear()
+    def levels(radius: float, side: int, *places: tuple[int, int]) -> dict[int, int]:
+        plane, truth = discs((side, side), places, radius)
+        fields.clear()
         found = find_objects(plane, embedded, Counting(), Undisturbed())
-        assert set(levels) == expected
-        if plane is small:
-            assert match_labels(truth, label(plane.shape, found or ())).f1 == 1
+        assert match_labels(truth, label(plane.shape, found or ())).f1 == 1
+        found_at = [field.level for field in fields]
+        return {level: found_at.count(level) for level in sorted(set(found_at))}
+
+    # A field of level 0 is 448 px long, one of level -1 half as long.
+    assert levels(14, 300, (60, 60), (220, 180)) == {0: 1}
+    assert levels(7, 420, (60, 60), (90, 110)) == {-1: 1, 0: 1}, "the corner with tiny objects"
+    assert levels(90, 500, (250, 240)) == {0: 4, 1: 1}
+
+
+def test_tiny_objects_are_found_alike_however_a_plane_is_divided(embedded: Predictor) -> None:
+    """Whether a part is looked at closer may not depend on where a tile ends."""
+    places = [(y, x) for y in range(30, 420, 60) for x in range(200, 420, 60)]
+    plane, truth = discs((430, 440), places, 7)
+    cache = EmbeddingCache()
+    whole = find_objects(plane, embedded, cache, Undisturbed()) or ()
+    assert match_labels(truth, label(plane.shape, whole)).f1 > 0.9
+    parts = [
+        find_objects(plane, embedded, cache, Undisturbed(), region=tile) or ()
+        for tile in tiles(plane.shape, 150)
+    ]
+    together = label(plane.shape, merge_found(parts))
+    assert np.mean(together == label(plane.shape, whole)) > 0.999
 
 
 def test_models_without_proposals_are_asked_on_blobs(cache: EmbeddingCache) -> None:

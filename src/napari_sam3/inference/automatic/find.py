@@ -76,9 +76,10 @@ def find_objects(
         if _by_proposals(predictor, settings)
         else _chosen_seeds(plane, predictor, control, settings, region)
     )
+    near = _by_proposals(predictor, settings)  # models that propose are trained for it
     found: list[Found] = []
     for part, field, batch in batches:
-        answers = click(batch, plane, field, predictor, cache, part, settings.levels_up)
+        answers = click(batch, plane, field, predictor, cache, part, settings.levels_up, near=near)
         if answers is None:
             return None
         for seed, one in zip(batch, answers, strict=True):
@@ -131,13 +132,25 @@ def click(
     cache: EmbeddingCache,
     control: Control,
     levels_up: int,
+    *,
+    near: bool = False,
 ) -> tuple[ObjectPrediction, ...] | None:
-    """Predict a single click on each seed of a field. None once the control is cancelled."""
+    """Predict a single click on each seed of a field; see `Question` for `near`.
+
+    Returns None once the control is cancelled.
+    """
     drafts = tuple(
         Draft(number, (Turn(PromptSet(((seed.x, seed.y),), (1,))),))
         for number, seed in enumerate(seeds)
     )
-    question = Question(plane, drafts, level=field.level, highest=field.level + levels_up)
+    question = Question(
+        plane,
+        drafts,
+        level=field.level,
+        highest=field.level + levels_up,
+        first_field=field,
+        near=near,
+    )
     return answer(question, predictor, cache, control)
 
 

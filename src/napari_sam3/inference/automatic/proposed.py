@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from napari_sam3.core.field_grid import fields_over
-from napari_sam3.core.fields import FieldOfView, field_side, most_central_field, top_level
+from napari_sam3.core.fields import FINEST_LEVEL, FieldOfView, field_side, top_level
 from napari_sam3.core.masks import Region
-from napari_sam3.core.prompts import Box
 from napari_sam3.core.rendering import PlaneImage
 from napari_sam3.inference.answers import LARGEST_BATCH
 from napari_sam3.inference.cache import Control, EmbeddingCache
 
 from .parts import Part
+from .search_grid import SearchGrid
 from .seeds import Seed
 from .settings import AutomaticSettings
 
@@ -29,9 +28,62 @@ LARGEST, SMALLEST = 0.5, 0.2
 #: Coarser levels are skipped if no proposal is as large as this. It is smaller than twice SMALLEST,
 #: which the next level would accept, since boxes are inexact.
 EXPECTED = 0.3
-#: A plane at most this many times longer than a field of the finest level is seen in one field.
-#: Several fields of nearly the same content would take longer without finding more.
-WHOLE = 1.15
+#: Objects smaller than this are looked at again on a finer level, where there are any: there they
+#: are found, and outlined, better.
+TINY = 0.045
+#: Fields of the finer level may cut off larger objects, which the level before has found.
+TINY_IN_FINER = 3 * TINY
+#: The plane has to be so many times longer than a field of the finer level: less enlarges little.
+ENLARGED = 1.3
+
+
+class _Search:
+    """What the levels of a search share: the arguments of :func:`proposed_seeds`."""
+
+    def __init__(
+        self,
+        plane: PlaneImage,
+        predictor: Predictor,
+        cache: EmbeddingCache,
+        control: Control,
+        settings: AutomaticSettings,
+        region: Region,
+    ) -> None:
+        self.plane, self.predictor, self.cache, self.control = plane, predictor, cache, control
+        self.region, self._least = region, settings.min_proposal
+        self._done, self._total = 0, 0
+        top = top_level(plane.shape, predictor.config.resolution)
+        # Objects of most images are large enough one level above that of clicks.
+        start = predictor.config.default_level + 1 if settings.level is None else settings.level
+        self.first = min(start, top)
+        coarser = settings.levels_up if settings.level is None else 0
+        self.levels = tuple(range(self.first, min(self.first + coarser, top) + 1))
+        side = field_side(predictor.config.resolution, self.first - 1)
+        looks_closer = settings.level is None and self.first > FINEST_LEVEL
+        self.looks_closer = looks_closer and max(plane.shape) > ENLARGED * side
+
+    def grid(self, level: int) -> SearchGrid:
+        """Return the fields of a level."""
+        return SearchGrid(self.plane.shape, self.predictor.config.resolution, level)
+
+    def propose(
+        self, fields: Sequence[FieldOfView]
+    ) -> Iterator[tuple[Part, FieldOfView, list[Seed]]]:
+        """Yield all that is proposed in each field, until the control is cancelled."""
+        self._total += len(fields)
+        for field in fields:
+            part = Part(self.control, self._done / self._total, 1 / self._total)
+            features = self.cache.encode_field(field, self.plane, self.predictor, part)
+            if self.control.cancelled:
+                return
+            yield part, field, list(_seeds(field, self.predictor, features, self._least))
+            self._done += 1
+
+    def holds(self, seed: Seed) -> bool:
+        """Tell whether a seed lies in the region."""
+        rows, columns = self.region
+        inside = rows.start <= seed.y < rows.stop and columns.start <= seed.x < columns.stop
+        return bool(inside)
 
 
 def proposed_seeds(
@@ -43,6 +95,10 @@ def proposed_seeds(
     region: Region,
 ) -> Iterator[tuple[Part, FieldOfView, list[Seed]]]:
     """Yield the seeds field by field, until the control is cancelled.
+
+    Most of the time is spent on encoding. The first level is therefore a coarse one; the finer
+    one is looked at where the first has found tiny objects, and coarser ones if it has found large
+    objects.
 
     Parameters
     ----------
@@ -62,46 +118,45 @@ def proposed_seeds(
     (Part, FieldOfView, list of Seed)
         Part of the job, field and its seeds.
     """
-    resolution = predictor.config.resolution
-    rows, columns = region
-    levels = _levels(plane.shape, predictor, settings)
-    spans = (rows.start, rows.stop), (columns.start, columns.stop)
-    grids = [fields_over(plane.shape, resolution, level, *spans) for level in levels]
-    done, total = 0, sum(map(len, grids))
-    for grid in grids:
-        largest = 0.0
-        for field in grid:
-            part = Part(control, done / total, 1 / total)
-            features = cache.encode_field(field, plane, predictor, part)
-            if control.cancelled:
-                return
-            proposed = list(_seeds(field, predictor, features, settings.min_proposal))
+    search = _Search(plane, predictor, cache, control, settings, region)
+    closer: dict[FieldOfView, None] = {}
+    for level in search.levels:
+        grid, largest = search.grid(level), 0.0
+        finest, coarsest = level == search.first, level == search.levels[-1]
+        finer = search.grid(search.first - 1) if finest and search.looks_closer else None
+        # Which fields of the finer level are looked at must not depend on where a tile ends.
+        seen = region if finer is None else finer.reach(region)
+        for part, field, proposed in search.propose(grid.over(seen)):
             largest = max((largest, *(_share(seed, field) for seed in proposed)))
-            seeds = [
+            own = [seed for seed in proposed if grid.field_at(seed.y, seed.x) == field]
+            tiny = [seed for seed in own if finer and _share(seed, field) < TINY]
+            closer |= dict.fromkeys(finer.field_at(seed.y, seed.x) for seed in tiny if finer)
+            left = [
                 seed
-                for seed in proposed
-                if rows.start <= seed.y < rows.stop and columns.start <= seed.x < columns.stop
-                if _suits(_share(seed, field), field.level == levels[0], field.level == levels[-1])
-                if most_central_field(plane.shape, _place(seed), resolution, field.level) == field
+                for seed in own
+                if search.holds(seed) and seed not in tiny
+                if _suits(_share(seed, field), finest, coarsest)
             ]
-            for start in range(0, len(seeds), LARGEST_BATCH):
-                yield part, field, seeds[start : start + LARGEST_BATCH]
-            done += 1
-        if largest < EXPECTED:
+            yield from _batches(part, field, left)
+        if finer is not None:
+            fields = [field for field in finer.over(region) if field in closer]
+            for part, field, proposed in search.propose(fields):
+                own = [
+                    seed
+                    for seed in proposed
+                    if search.holds(seed) and _share(seed, field) < TINY_IN_FINER
+                    if finer.field_at(seed.y, seed.x) == field
+                ]
+                yield from _batches(part, field, own)
+        if control.cancelled or largest < EXPECTED:
             return
 
 
-def _levels(
-    shape: tuple[int, int], predictor: Predictor, settings: AutomaticSettings
-) -> tuple[int, ...]:
-    """Return the levels to search, the finest first."""
-    top = top_level(shape, predictor.config.resolution)
-    if settings.level is not None:
-        return (min(settings.level, top),)
-    first = min(predictor.config.default_level, top)
-    if first < top and max(shape) <= WHOLE * field_side(predictor.config.resolution, first):
-        first += 1
-    return tuple(range(first, min(first + 1 + settings.levels_up, top) + 1))
+def _batches(
+    part: Part, field: FieldOfView, seeds: Sequence[Seed]
+) -> Iterator[tuple[Part, FieldOfView, list[Seed]]]:
+    for start in range(0, len(seeds), LARGEST_BATCH):
+        yield part, field, list(seeds[start : start + LARGEST_BATCH])
 
 
 def _seeds(
@@ -123,7 +178,3 @@ def _share(seed: Seed, field: FieldOfView) -> float:
 def _suits(share: float, finest: bool, coarsest: bool) -> bool:
     """Return whether the size of an object suits the fields of a level."""
     return (coarsest or share <= LARGEST) and (finest or share >= SMALLEST)
-
-
-def _place(seed: Seed) -> Box:
-    return seed.x, seed.y, seed.x, seed.y
