@@ -61,16 +61,18 @@ def test_a_window_of_the_whole_image_gives_the_same_masks(
 
 
 def test_a_mask_that_its_window_cuts_off_is_that_of_the_whole_image(predictor: Predictor) -> None:
-    rows, columns = np.mgrid[:224, :224]
-    image = np.where((rows - 110) ** 2 + (columns - 110) ** 2 < 80**2, 200, 40).astype(np.uint8)
+    image = np.full((224, 224), 40, np.uint8)
+    image[100:124, 10:214] = 200  # a bar longer than a window
+    image[160:180, 160:180] = 200
     features = predictor.encode(image)
-    click = np.array([[[110.0, 110.0]]])
-    whole = predictor.predict(features, click[0], [1], crop="later")
-    near = predict_near(predictor, features, click)
-    np.testing.assert_array_equal(near.logits, whole.logits)
-    drawn = near.masks[0].draw(near.logits[0])
-    assert drawn.pixels.shape[0] > 100
-    assert near.scores.shape == (3,), "of one object, as `predict` returns it"
+    clicks = np.array([[[110.0, 112.0]], [[170.0, 170.0]]])
+    whole = predictor.predict(features, clicks, np.ones((2, 1)), crop="later")
+    near = predict_near(predictor, features, clicks)
+    np.testing.assert_array_equal(near.logits[0], whole.logits[0])
+    assert near.masks[0, 0].draw(near.logits[0, 0]).pixels.shape[1] > 150
+    assert (near.logits[1] == -32).any(), "the other one is decoded in its window"
+    alone = predict_near(predictor, features, clicks[:1])
+    assert alone.scores.shape == (3,), "of one object, as `predict` returns it"
 
 
 def test_a_click_outside_of_the_image_is_refused(

@@ -17,6 +17,8 @@ __all__ = ["find_rows", "replace_rows", "row_values", "with_index"]
 
 #: Largest integer up to which floats represent every integer.
 _EXACT = 1 << 53
+#: Rows after which the pieces of a column of texts are made one.
+_PIECES = 64
 
 
 def with_index(table: pd.DataFrame) -> pd.DataFrame:
@@ -148,8 +150,9 @@ def _joined(column: Any, kept: npt.NDArray[np.intp], values: Sequence[Any]) -> A
     if not equal:
         return pd.Series([*old.tolist(), *values], dtype=object)
     joined = pd.concat([old, same], ignore_index=True)
-    if isinstance(joined.dtype, pd.StringDtype):
-        # Texts would be split into one chunk per addition, which gets slow.
+    if isinstance(joined.dtype, pd.StringDtype) and len(joined) % _PIECES < len(values):
+        # Texts would be split into one chunk per addition, which gets slow. Joining the chunks of
+        # thousands of texts is slow, too, so it is done now and then.
         joined = pd.Series(pd.array(joined.to_numpy(object), dtype=joined.dtype))
     return joined
 

@@ -43,8 +43,7 @@ class Bookkeeping:
 
     def __init__(self, labels: Labels, session: LabelingSession) -> None:
         self._labels, self._session = labels, session
-        # By identity, since hashing thousands of planes is slow.
-        self._noted: dict[int, AcceptedObject] = {}
+        self._every: tuple[AcceptedObject, ...] = ()
         self._session.labels_changed.connect(self._on_change)
         self._session.batch_ended.connect(self.refresh)
         # Values of the user's columns for removed objects, for redo.
@@ -61,13 +60,17 @@ class Bookkeeping:
 
     def refresh(self) -> None:
         """Update the records from the session."""
-        objects = self._session.objects_in(self._labels.unique_id)
-        now = dict(zip(map(id, objects), objects, strict=True))
-        added = [one for key, one in now.items() if key not in self._noted]
-        gone = [one for key, one in self._noted.items() if key not in now]
+        objects, before = self._session.objects_in(self._labels.unique_id), self._every
+        if objects[: len(before)] == before:
+            added, gone = list(objects[len(before) :]), []
+        else:
+            # By identity, since hashing the planes of thousands takes longer than all the rest.
+            there, known = set(map(id, objects)), set(map(id, before))
+            added = [one for one in objects if id(one) not in known]
+            gone = [one for one in before if id(one) not in there]
         if added or gone:
             begun = time.monotonic()
-            self._noted = now
+            self._every = objects
             self._note_metadata(added, gone)
             self._note_features(added, gone)
             ended = time.monotonic()
@@ -98,8 +101,8 @@ class Bookkeeping:
 
     def _note_features(self, added: list[AcceptedObject], gone: list[AcceptedObject]) -> None:
         table = with_index(self._labels.features)
-        found = find_rows(table, [_key(accepted) for accepted in (*gone, *added)])
-        left = {accepted.id for accepted in self._noted.values()}
+        found = find_rows(table, [_key(one) for one in (*gone, *added)])
+        left = {one.id for one in self._every} if gone else set()
         removed: set[int] = set()
         fresh: list[dict[Any, Any]] = []
         kept_values: dict[tuple[int, str], dict[Any, Any]] = {}

@@ -101,7 +101,8 @@ class LayerSet:
     @property
     def missing(self) -> tuple[str, ...]:
         """Roles whose layer is no longer in the viewer."""
-        return tuple(role for role in ROLES if not self.has(getattr(self, role)))
+        there = {layer.unique_id for layer in self.viewer.layers}
+        return tuple(role for role in ROLES if getattr(self, role).unique_id not in there)
 
     def has(self, layer: Layer) -> bool:
         """Whether a layer is in the viewer."""

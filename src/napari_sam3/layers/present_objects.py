@@ -49,16 +49,19 @@ class PresentObjects:
         # One column per object, with -1 if no pixel of it is known.
         self._pixels = np.zeros((0, 0), np.intp)
         self._shape: tuple[int, ...] = ()
+        # Whether each object is on one plane.
+        self._planar = True
         self.last = 0
 
     def count(self) -> int:
         """Return the number of objects with a pixel; an object on many planes counts once."""
         data = finest(self._labels.data, multiscale=self._labels.multiscale)
         self._follow(self._session.objects_in(self._labels.unique_id))
-        ids = self._ids
-        if isinstance(data, np.ndarray):
-            ids = ids[self._find(data)]
-        self.last = len(np.unique(ids))
+        there = self._find(data) if isinstance(data, np.ndarray) else np.ones(len(self._ids), bool)
+        if self._planar:
+            self.last = int(np.count_nonzero(there))
+        else:
+            self.last = len(np.unique(self._ids[there]))
         return self.last
 
     def _follow(self, every: tuple[AcceptedObject, ...]) -> None:
@@ -85,7 +88,8 @@ class PresentObjects:
             self._ours, self._ids = [], self._ids[:0]
         self._every = every
         self._ours += news
-        self._ids = np.append(self._ids, np.array([accepted.id for accepted in news], np.uint64))
+        self._ids = np.append(self._ids, np.array([one.id for one in news], np.uint64))
+        self._planar = len(np.unique(self._ids)) == len(self._ids)
 
     def _find(self, data: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
         """Return which objects have a pixel in the labels; search for unknown ones."""

@@ -29,8 +29,11 @@ OTHER_FILL, OTHER_OUTLINE = 3, 4
 COLOR, OTHER_COLOR = (0.15, 0.9, 1.0), (1.0, 0.78, 0.2)
 #: The sides of the array are multiples of this many px, unless limited by the plane.
 ROOM = 64
+#: Shortest sides of the array in px, so that masks near each other fit without moving the layer. On
+#: each move, napari looks through all layers and sliders, which takes longer than drawing.
+LEAST = 5 * ROOM
 #: Number of pixels up to which the array is not shrunk.
-LARGE = (2 * ROOM) ** 2
+LARGE = LEAST**2
 
 
 def preview_colors() -> Any:
@@ -95,6 +98,9 @@ class Preview:
     def __init__(self, layer: Labels, image: Image) -> None:
         self.layer, self.image = layer, image
         self._shows = False
+        # Where the array lies: the plane, and its first row and column there.
+        self._at: tuple[PlaneIndex, tuple[int, int]] | None = None
+        self._placed: tuple[object, ...] | None = None
         # Cache, since most masks are shown repeatedly.
         self._known: WeakKeyDictionary[PlaneMask, tuple[Any, npt.NDArray[np.uint8]]] = (
             WeakKeyDictionary()
@@ -123,7 +129,9 @@ class Preview:
                 self._hide()
             self._shows = False
             # Empty layers also affect the sliders and the view of the viewer.
-            place_on(self.layer, self.image)
+            if self._placed != (placed := _place_of(self.image)):
+                place_on(self.layer, self.image)
+                self._at, self._placed = None, placed
             return
         rows, columns = cover or around([mask for mask, _ in shown])
         values = np.zeros((rows.stop - rows.start, columns.stop - columns.start), np.uint8)
@@ -156,19 +164,21 @@ class Preview:
         data = self.layer.data
         if data.size > LARGE:
             self.layer.data = np.zeros((1,) * self.layer.ndim, np.uint8)
+            self._at = None
         else:
             data[...] = 0
-            self.layer.refresh()
+            self._refresh()
+
+    def _refresh(self) -> None:
+        """Draw the layer anew, and nothing else of it."""
+        self.layer.refresh(thumbnail=False, highlight=False, extent=False)
 
     def _place(
         self, values: npt.NDArray[np.uint8], plane: PlaneIndex, corner: tuple[int, int]
     ) -> None:
         """Draw a part of a plane, and place the layer accordingly."""
         layer, image = self.layer, self.image
-        whole = plane.shape_of(image_shape(image))
-        room = self._room(values.shape, plane, whole)
-        # The array stays within the plane, so that the extent of the viewer does not grow.
-        start = [min(at, size - side) for at, size, side in zip(corner, whole, room, strict=True)]
+        room, start = self._space(values.shape, corner, plane)
         inside = tuple(
             slice(at - first, at - first + length)
             for at, first, length in zip(corner, start, values.shape, strict=True)
@@ -196,14 +206,47 @@ class Preview:
         if not np.array_equal(layer.translate, place):
             layer.translate = place  # which redraws the layer
         elif not other:
-            layer.refresh()
+            self._refresh()
+        self._at, self._placed = (plane, start), _place_of(image)
 
-    def _room(
-        self, needed: tuple[int, ...], plane: PlaneIndex, whole: tuple[int, int]
-    ) -> tuple[int, ...]:
-        """Return the shape of the array to draw into: the existing one's, if it fits."""
-        present = tuple(self.layer.data.shape[axis] for axis in plane.axes)
-        fits = all(a <= b <= c for a, b, c in zip(needed, present, whole, strict=True))
-        if fits and np.prod(present) <= max(LARGE, 4 * np.prod(needed)):
-            return present
-        return tuple(min(c, ROOM * -(-a // ROOM)) for a, c in zip(needed, whole, strict=True))
+    def _space(
+        self, needed: tuple[int, ...], corner: tuple[int, int], plane: PlaneIndex
+    ) -> tuple[tuple[int, ...], tuple[int, int]]:
+        """Return the shape of the array to draw into and its corner: the present ones if they do.
+
+        The array stays within the plane, so that the extent of the viewer does not grow.
+        """
+        whole = plane.shape_of(image_shape(self.image))
+        room = tuple(self.layer.data.shape[axis] for axis in plane.axes)
+        fits = all(a <= b <= c for a, b, c in zip(needed, room, whole, strict=True))
+        if not fits or np.prod(room) > max(LARGE, 4 * np.prod(needed)):
+            sides = (max(LEAST, ROOM * -(-side // ROOM)) for side in needed)
+            room = tuple(min(a, b) for a, b in zip(sides, whole, strict=True))
+        elif self._at is not None and self._at[0] == plane:
+            start = self._at[1]
+            if all(
+                first <= at and at + length <= first + side <= size
+                for first, at, length, side, size in zip(
+                    start, corner, needed, room, whole, strict=True
+                )
+            ):
+                return room, start
+        middle = [
+            at - (side - length) // 2 for at, side, length in zip(corner, room, needed, strict=True)
+        ]
+        row, column = (
+            max(0, min(at, size - side)) for at, size, side in zip(middle, whole, room, strict=True)
+        )
+        return room, (row, column)
+
+
+def _place_of(image: Image) -> tuple[object, ...]:
+    """Return what says where an image lies and how large it is, to be compared."""
+    transforms = (image.scale, image.translate, image.rotate, image.shear)
+    return (
+        image_shape(image),
+        *(np.asarray(one).tobytes() for one in transforms),
+        image.affine.affine_matrix.tobytes(),
+        tuple(image.units),
+        tuple(image.axis_labels),
+    )

@@ -109,7 +109,8 @@ class Polarity:
             next_point = {**defaults, POLARITY: _name(foreground)}
             if OBJECT in defaults:
                 next_point[OBJECT] = 0
-            self._points.feature_defaults = next_point
+            if next_point != defaults:  # napari makes a table of it, and tells of that
+                self._points.feature_defaults = next_point
 
     def put(self, first: int, labels: Sequence[int]) -> None:
         """Set the polarities (1 or 0) of rows from `first` on, without an event."""

@@ -87,6 +87,15 @@ class LayerChoice:
             Tells whether a layer is to be offered.
         """
         self._fits = fits or (lambda layer: True)
+        wanted = [(name, _identity(data)) for name, data in self._choices(self.widget)]
+        present = [
+            (self.native.itemText(i), _identity(self.native.itemData(i)))
+            for i in range(self.native.count())
+        ]
+        if wanted == present and _identity(self.data(self.native.currentIndex())) == _identity(
+            current
+        ):
+            return  # this is called at each click
         with signals_blocked(self.native):
             # magicgui leaves choices that stay where they are: the order would be that of age.
             self.native.clear()

@@ -11,6 +11,7 @@ import pytest
 from napari_sam3 import bind
 from napari_sam3.core.errors import LabelError
 from napari_sam3.core.planes import PlaneIndex
+from napari_sam3.labels import largest_label
 from napari_sam3.labels.largest_label import LargestLabel
 from sam3.predictor import Predictor
 from tests.napari_sam3.session.test_restoring import Desk, plane
@@ -82,6 +83,20 @@ def test_the_largest_label_of_zarr(kind: str, tmp_path: Path) -> None:
     other: Any = zarr.open(store, mode="r+") if kind != "memory" else array
     other[3, 16, 15] = 77
     assert largest.of(array) == 77
+
+
+def test_the_largest_label_of_an_array_read_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(largest_label, "LARGE", 1000)
+    monkeypatch.setattr(largest_label, "PART", 300)
+    rng, largest = np.random.default_rng(0), LargestLabel()
+    whole = np.zeros((1, 61, 47), np.uint16)
+    for array in (whole, whole[0], whole[0].T, whole[:, ::2, ::3], np.zeros((7, 300), np.int32)):
+        array[...] = 0
+        assert largest.of(array) == 0
+        for label in (5, 40, 41, 300):
+            array.flat[rng.integers(array.size)] = label  # in place, without a word
+            assert largest.of(array) == label
+    assert largest.of(np.zeros((0, 4000), np.uint8)) == 0
 
 
 def test_a_deleted_labels_layer_comes_back_with_its_objects(predictor: Predictor) -> None:

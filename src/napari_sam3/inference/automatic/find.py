@@ -31,6 +31,10 @@ __all__ = ["AutomaticSettings", "Found", "Seed"]
 __all__ += ["Part", "click", "find_objects", "merge_found", "paint_order", "seed_batches"]
 __all__ += ["stability", "usable"]
 
+#: Longer side of an object as a fraction of the window in which it is decoded, at most: windows
+#: must show what is around an object.
+SMALL = 0.5
+
 
 @where_the_model_is
 def find_objects(
@@ -76,14 +80,16 @@ def find_objects(
         if _by_proposals(predictor, settings)
         else _chosen_seeds(plane, predictor, control, settings, region)
     )
-    near = _by_proposals(predictor, settings)  # models that propose are trained for it
     found: list[Found] = []
     for part, field, batch in batches:
-        answers = click(batch, plane, field, predictor, cache, part, settings.levels_up, near=near)
-        if answers is None:
-            return None
-        for seed, one in zip(batch, answers, strict=True):
-            found += usable(seed, one, plane.shape, settings)
+        for near, seeds in _by_reach(batch, field, predictor, settings):
+            answers = click(
+                seeds, plane, field, predictor, cache, part, settings.levels_up, near=near
+            )
+            if answers is None:
+                return None
+            for seed, one in zip(seeds, answers, strict=True):
+                found += usable(seed, one, plane.shape, settings)
     return None if control.cancelled else suppress(found, settings)
 
 
@@ -91,6 +97,21 @@ def _by_proposals(predictor: Predictor, settings: AutomaticSettings) -> bool:
     if settings.seeds == "auto":
         return predictor.proposal_head is not None
     return settings.seeds == "proposals"
+
+
+def _by_reach(
+    seeds: Sequence[Seed], field: FieldOfView, predictor: Predictor, settings: AutomaticSettings
+) -> Iterator[tuple[bool, list[Seed]]]:
+    """Yield the seeds of small objects, which are decoded near the click (True), and the others."""
+    from sam3.near_clicks import WINDOW  # imports torch
+
+    reach = 0.0
+    if _by_proposals(predictor, settings):  # models that propose are trained on parts of images
+        reach = SMALL * WINDOW / predictor.config.grid * max(field.encoded_shape)
+    for near in (True, False):
+        some = [seed for seed in seeds if (seed.size is not None and seed.size <= reach) == near]
+        if some:
+            yield near, some
 
 
 def _chosen_seeds(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from napari_sam3.core.fields import FINEST_LEVEL, FieldOfView, field_side, top_level
@@ -30,11 +31,38 @@ LARGEST, SMALLEST = 0.5, 0.2
 EXPECTED = 0.3
 #: Objects smaller than this are looked at again on a finer level, where there are any: there they
 #: are found, and outlined, better.
-TINY = 0.045
+TINY = 0.05
+#: So are faint proposals, with this part of the least score or more, of up to twice that size: of
+#: tiny objects the first level is not sure.
+FAINT = 0.5
 #: Fields of the finer level may cut off larger objects, which the level before has found.
 TINY_IN_FINER = 3 * TINY
 #: The plane has to be so many times longer than a field of the finer level: less enlarges little.
 ENLARGED = 1.3
+
+
+@dataclass(frozen=True)
+class _Proposed:
+    """A proposal in a field.
+
+    Parameters
+    ----------
+    seed : Seed
+        Its place and size.
+    share : float
+        Longer side of the object as a fraction of the field's.
+    is_sure : bool
+        Whether its score is the least one or more.
+    """
+
+    seed: Seed
+    share: float
+    is_sure: bool
+
+    @property
+    def is_tiny(self) -> bool:
+        """Whether it should be looked at on a finer level."""
+        return self.share < (TINY if self.is_sure else 2 * TINY)
 
 
 class _Search:
@@ -51,7 +79,7 @@ class _Search:
     ) -> None:
         self.plane, self.predictor, self.cache, self.control = plane, predictor, cache, control
         self.region, self._least = region, settings.min_proposal
-        self._done, self._total = 0, 0
+        self._done = 0.0
         top = top_level(plane.shape, predictor.config.resolution)
         # Objects of most images are large enough one level above that of clicks.
         start = predictor.config.default_level + 1 if settings.level is None else settings.level
@@ -68,16 +96,17 @@ class _Search:
 
     def propose(
         self, fields: Sequence[FieldOfView]
-    ) -> Iterator[tuple[Part, FieldOfView, list[Seed]]]:
+    ) -> Iterator[tuple[Part, FieldOfView, list[_Proposed]]]:
         """Yield all that is proposed in each field, until the control is cancelled."""
-        self._total += len(fields)
-        for field in fields:
-            part = Part(self.control, self._done / self._total, 1 / self._total)
+        # How many levels will follow is not known: each gets half of what is left.
+        start, share = self._done, 0.5 * (1 - self._done)
+        self._done += share
+        for number, field in enumerate(fields):
+            part = Part(self.control, start + share * number / len(fields), share / len(fields))
             features = self.cache.encode_field(field, self.plane, self.predictor, part)
             if self.control.cancelled:
                 return
-            yield part, field, list(_seeds(field, self.predictor, features, self._least))
-            self._done += 1
+            yield part, field, list(_proposed(field, self.predictor, features, self._least))
 
     def holds(self, seed: Seed) -> bool:
         """Tell whether a seed lies in the region."""
@@ -127,25 +156,26 @@ def proposed_seeds(
         # Which fields of the finer level are looked at must not depend on where a tile ends.
         seen = region if finer is None else finer.reach(region)
         for part, field, proposed in search.propose(grid.over(seen)):
-            largest = max((largest, *(_share(seed, field) for seed in proposed)))
-            own = [seed for seed in proposed if grid.field_at(seed.y, seed.x) == field]
-            tiny = [seed for seed in own if finer and _share(seed, field) < TINY]
-            closer |= dict.fromkeys(finer.field_at(seed.y, seed.x) for seed in tiny if finer)
+            own = [one for one in proposed if grid.is_near(field, one.seed.y, one.seed.x)]
+            tiny = [one for one in own if finer and one.is_tiny]
+            closer |= dict.fromkeys(finer.field_at(one.seed.y, one.seed.x) for one in tiny if finer)
+            sure = [one for one in proposed if one.is_sure]
+            largest = max((largest, *(one.share for one in sure)))
             left = [
-                seed
-                for seed in own
-                if search.holds(seed) and seed not in tiny
-                if _suits(_share(seed, field), finest, coarsest)
+                one.seed
+                for one in own
+                if one.is_sure and search.holds(one.seed) and one not in tiny
+                if _suits(one.share, finest, coarsest)
             ]
             yield from _batches(part, field, left)
         if finer is not None:
             fields = [field for field in finer.over(region) if field in closer]
             for part, field, proposed in search.propose(fields):
                 own = [
-                    seed
-                    for seed in proposed
-                    if search.holds(seed) and _share(seed, field) < TINY_IN_FINER
-                    if finer.field_at(seed.y, seed.x) == field
+                    one.seed
+                    for one in proposed
+                    if one.is_sure and search.holds(one.seed) and one.share < TINY_IN_FINER
+                    if finer.is_near(field, one.seed.y, one.seed.x)
                 ]
                 yield from _batches(part, field, own)
         if control.cancelled or largest < EXPECTED:
@@ -159,20 +189,19 @@ def _batches(
         yield part, field, list(seeds[start : start + LARGEST_BATCH])
 
 
-def _seeds(
+def _proposed(
     field: FieldOfView, predictor: Predictor, features: ImageFeatures, least: float
-) -> Iterator[Seed]:
+) -> Iterator[_Proposed]:
     from sam3.proposals import propose  # imports torch
 
-    found = propose(predictor, features, least)
+    found = propose(predictor, features, FAINT * least)
     row, column = field.origin
-    for (x0, y0, x1, y1), (x, y) in zip(found.boxes.tolist(), found.points.tolist(), strict=True):
-        yield Seed(row + y, column + x, 1 + max(x1 - x0, y1 - y0))
-
-
-def _share(seed: Seed, field: FieldOfView) -> float:
-    """Return the longer side of an object as a fraction of its field's."""
-    return (seed.size or 0) / max(field.encoded_shape)
+    for (x0, y0, x1, y1), (x, y), score in zip(
+        found.boxes.tolist(), found.points.tolist(), found.scores.tolist(), strict=True
+    ):
+        size = 1 + max(x1 - x0, y1 - y0)
+        seed = Seed(row + y, column + x, size)
+        yield _Proposed(seed, size / max(field.encoded_shape), score >= least)
 
 
 def _suits(share: float, finest: bool, coarsest: bool) -> bool:

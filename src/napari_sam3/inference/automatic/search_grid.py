@@ -15,6 +15,9 @@ Span = tuple[int, int]
 #: each object of up to half a field lies in one of them. A search looks at all fields, and at
 #: larger ones for what these cut off, so it gets by with half of them along each axis.
 OVERLAP = 0.15
+#: Difference of the positions at which two fields propose an object, as a fraction of their side:
+#: two cells of the proposals.
+SLACK = 1 / 64
 
 
 class SearchGrid:
@@ -33,12 +36,26 @@ class SearchGrid:
     def __init__(self, shape: tuple[int, int], resolution: int, level: int) -> None:
         self._shape, self._level = shape, level
         self._side = field_side(resolution, level)
+        self._slack = SLACK * self._side
         self._rows, self._columns = (_spans(length, self._side) for length in shape)
 
     def field_at(self, y: float, x: float) -> FieldOfView:
         """Return the field in which a position is most central."""
         return field_of_spans(
             self._level, central_span(self._rows, y), central_span(self._columns, x)
+        )
+
+    def is_near(self, field: FieldOfView, y: float, x: float) -> bool:
+        """Tell whether a position is most central in a field, or would be a few px further.
+
+        Fields propose an object at slightly different positions: each might leave it to the other.
+        """
+        rows, columns = field.rows, field.columns
+        return any(
+            central_span(self._rows, y + a) == rows
+            and central_span(self._columns, x + b) == columns
+            for a in (-self._slack, self._slack)
+            for b in (-self._slack, self._slack)
         )
 
     def over(self, region: Region) -> list[FieldOfView]:
