@@ -44,7 +44,7 @@ def test_two_widgets_on_one_labels_layer(predictor: Predictor) -> None:
         third = other.accept()
         assert third is not None
         assert third.id == 3
-        with pytest.raises(LabelError, match="given to another object"):
+        with pytest.raises(LabelError, match="belongs to another object"):
             desk.session.redo()
 
 
