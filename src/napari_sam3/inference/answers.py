@@ -266,7 +266,7 @@ def _predict(
         pairs_of_boxes = zip(corners, regions, strict=True)
         boxes = np.stack([region.to_field(box).reshape(4) for box, region in pairs_of_boxes])
     masks = [mask for task in tasks if (mask := task.mask_input) is not None]
-    if near and not masks and all(one.is_single_click for one in prompts):
+    if near and points is not None and not masks and all(one.is_single_click for one in prompts):
         from sam3.near_clicks import predict_near
 
         return predict_near(predictor, features, points)

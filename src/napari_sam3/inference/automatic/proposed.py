@@ -171,13 +171,13 @@ def proposed_seeds(
         if finer is not None:
             fields = [field for field in finer.over(region) if field in closer]
             for part, field, proposed in search.propose(fields):
-                own = [
+                seeds = [
                     one.seed
                     for one in proposed
                     if one.is_sure and search.holds(one.seed) and one.share < TINY_IN_FINER
                     if finer.is_near(field, one.seed.y, one.seed.x)
                 ]
-                yield from _batches(part, field, own)
+                yield from _batches(part, field, seeds)
         if control.cancelled or largest < EXPECTED:
             return
 
