@@ -56,7 +56,7 @@ class Review:
 
     @property
     def identity(self) -> Hashable:
-        """What tells the row that is looked at; None if there is none."""
+        """The key of the current row; None without one."""
         return None if self._row is None else self._row.identity
 
     def rows(self) -> tuple[ReviewRow, ...]:
@@ -68,7 +68,7 @@ class Review:
         self._guard(lambda: self._next())
 
     def accept_one(self) -> None:
-        """Accept the candidate that is looked at, and show the next; an object stays as it is."""
+        """Accept the candidate that is current, and show the next; objects are not changed."""
 
         def run() -> None:
             candidate, written = self._need().candidate, set[int]()
@@ -81,7 +81,7 @@ class Review:
         self._guard(run)
 
     def drop_one(self) -> None:
-        """Drop the candidate that is looked at, or delete the object there; show the next."""
+        """Drop the candidate that is current, or delete the current object; show the next."""
 
         def run() -> None:
             row = self._need()
@@ -114,7 +114,7 @@ class Review:
         row = self._row
         if row is None or row.identity not in {one.identity for one in self.rows()}:
             raise NothingThereError(
-                "no object or candidate is looked at. Expected one in the list. Press 'Next worst' "
+                "no object or candidate is current. Expected one in the list. Press 'Next worst' "
                 "first."
             )
         return row

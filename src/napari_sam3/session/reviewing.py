@@ -111,7 +111,7 @@ class Reviewing:
         return tuple(sorted(rows, key=_order))
 
     def next_worst(self, source: Hashable = None) -> ReviewRow:
-        """Return the row after the one that was looked at; the first one after the last.
+        """Return the row after the one that is current; the first one after the last.
 
         Raises
         ------
