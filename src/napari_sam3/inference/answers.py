@@ -255,7 +255,7 @@ def _decode(
 def _predict(
     tasks: Sequence[_Task], predictor: Predictor, features: ImageFeatures, *, near: bool
 ) -> Prediction:
-    """Ask the model about tasks of one kind."""
+    """Run the model on tasks of one kind."""
     prompts, regions = [task.prompts for task in tasks], [task.region for task in tasks]
     points = boxes = None
     if prompts[0].points:

@@ -170,7 +170,7 @@ class Preview:
             self._refresh()
 
     def _refresh(self) -> None:
-        """Draw the layer anew, and nothing else of it."""
+        """Redraw the pixels of the layer only."""
         self.layer.refresh(thumbnail=False, highlight=False, extent=False)
 
     def _place(

@@ -29,7 +29,7 @@ LARGEST, SMALLEST = 0.5, 0.2
 #: Coarser levels are skipped if no proposal is as large as this. It is smaller than twice SMALLEST,
 #: which the next level would accept, since boxes are inexact.
 EXPECTED = 0.3
-#: Objects smaller than this are looked at again on a finer level, where there are any: there they
+#: Objects smaller than this are searched again on a finer level, where there are any: there they
 #: are found, and outlined, better.
 TINY = 0.05
 #: So are faint proposals, with this part of the least score or more, of up to twice that size: of
@@ -61,7 +61,7 @@ class _Proposed:
 
     @property
     def is_tiny(self) -> bool:
-        """Whether it should be looked at on a finer level."""
+        """Whether to search it on a finer level."""
         return self.share < (TINY if self.is_sure else 2 * TINY)
 
 
@@ -126,7 +126,7 @@ def proposed_seeds(
     """Yield the seeds field by field, until the control is cancelled.
 
     Most of the time is spent on encoding. The first level is therefore a coarse one; the finer
-    one is looked at where the first has found tiny objects, and coarser ones if it has found large
+    one is searched where the first has found tiny objects, and coarser ones if it has found large
     objects.
 
     Parameters
@@ -153,7 +153,7 @@ def proposed_seeds(
         grid, largest = search.grid(level), 0.0
         finest, coarsest = level == search.first, level == search.levels[-1]
         finer = search.grid(search.first - 1) if finest and search.looks_closer else None
-        # Which fields of the finer level are looked at must not depend on where a tile ends.
+        # Which fields of the finer level are searched must not depend on where a tile ends.
         seen = region if finer is None else finer.reach(region)
         for part, field, proposed in search.propose(grid.over(seen)):
             own = [one for one in proposed if grid.is_near(field, one.seed.y, one.seed.x)]

@@ -12,7 +12,7 @@ __all__ = ["SearchGrid"]
 Span = tuple[int, int]
 
 #: Least overlap of two fields as a fraction of their side. Fields for clicks overlap by half: then
-#: each object of up to half a field lies in one of them. A search looks at all fields, and at
+#: each object of up to half a field lies in one of them. A search encodes all fields, and at
 #: larger ones for what these cut off, so it gets by with half of them along each axis.
 OVERLAP = 0.15
 #: Difference of the positions at which two fields propose an object, as a fraction of their side:
