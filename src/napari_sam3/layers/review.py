@@ -1,4 +1,4 @@
-"""Objects and candidates shown one by one, the worst first, and accepted or dropped by keys."""
+"""Review of objects and candidates one by one, worst first, with keys to accept or drop them."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ __all__ = ["Review"]
 
 
 class Review:
-    """Shows objects and candidates one after the other, the worst first.
+    """Show objects and candidates one by one, worst first.
 
     Parameters
     ----------
     layers : LayerSet
         Image, labels and viewer.
     session : LabelingSession
-        Has the objects and candidates.
+        Objects and candidates.
     plane : ShownPlane
-        Goes to other planes.
+        The current plane.
     reporting : Reporting
-        Where errors go.
+        Reports errors.
     """
 
     def __init__(
@@ -56,11 +56,11 @@ class Review:
 
     @property
     def identity(self) -> Hashable:
-        """The key of the current row; None without one."""
+        """Identity of the current row, or None."""
         return None if self._row is None else self._row.identity
 
     def rows(self) -> tuple[ReviewRow, ...]:
-        """Return the objects of this image's labels and the candidates shown, the worst first."""
+        """Return the objects of this image's labels and the candidates shown, worst first."""
         return self._session.reviewing.rows(self._layers.labels.unique_id)
 
     def next_worst(self) -> None:
@@ -68,7 +68,7 @@ class Review:
         self._guard(lambda: self._next())
 
     def accept_one(self) -> None:
-        """Accept the candidate that is current, and show the next; objects are not changed."""
+        """Accept the current candidate, and show the next row; an object is left unchanged."""
 
         def run() -> None:
             candidate, written = self._need().candidate, set[int]()
@@ -81,7 +81,7 @@ class Review:
         self._guard(run)
 
     def drop_one(self) -> None:
-        """Drop the candidate that is current, or delete the current object; show the next."""
+        """Drop the current candidate, or delete the current object, and show the next row."""
 
         def run() -> None:
             row = self._need()
@@ -96,7 +96,7 @@ class Review:
 
     def show(self, row: ReviewRow) -> None:
         """Go to the plane of a row, centre the camera on it, and select its label."""
-        self._session.reviewing.look_at(row)
+        self._session.reviewing.select(row)
         self._row = row
         if row.label:
             self._layers.labels.selected_label = row.label
@@ -104,7 +104,7 @@ class Review:
             self._centre(row)
 
     def _next(self, seen: Container[int] = ()) -> None:
-        """Show the next row; not a label that was written just now."""
+        """Show the next row, skipping labels that were just written."""
         self._row = None
         reviewing, source = self._session.reviewing, self._layers.labels.unique_id
         row = reviewing.next_worst(source)
@@ -114,13 +114,13 @@ class Review:
         row = self._row
         if row is None or row.identity not in {one.identity for one in self.rows()}:
             raise NothingThereError(
-                "no object or candidate is current. Expected one in the list. Press 'Next worst' "
+                "no object or candidate is selected. Expected one in the list. Press 'Next worst' "
                 "first."
             )
         return row
 
     def _centre(self, row: ReviewRow) -> None:
-        """Move the camera so that the middle of a row's pixels is in the middle of the canvas."""
+        """Centre the camera on the pixels of a row."""
         viewer, image = self._layers.viewer, self._layers.image
         assert isinstance(row.plane, PlaneKey)
         plane = row.plane.plane

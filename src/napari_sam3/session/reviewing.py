@@ -1,4 +1,4 @@
-"""Objects and candidates in a row, the worst first: what a table shows and a key walks through."""
+"""List of objects and candidates for review, worst first."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class ReviewRow:
     Parameters
     ----------
     label : int
-        Its id; 0 for a candidate.
+        Id of the object; 0 for a candidate.
     parts : tuple of AcceptedObject or CandidateObject
-        What it is on each plane, the worst first.
+        The object or candidate on each plane, worst first.
     """
 
     label: int
@@ -40,7 +40,7 @@ class ReviewRow:
 
     @property
     def score(self) -> float:
-        """The score on its worst plane."""
+        """Score on the worst plane."""
         return self.parts[0].score
 
     @property
@@ -56,19 +56,19 @@ class ReviewRow:
 
     @property
     def plane(self) -> Hashable:
-        """Key of its worst plane."""
+        """Key of the worst plane."""
         worst = self.parts[0]
         return worst.plane.key if isinstance(worst, CandidateObject) else worst.plane
 
     @property
     def bbox(self) -> tuple[int, int, int, int]:
-        """(row, column, row, column) of its pixels on that plane."""
+        """(row, column, row, column) of the pixels on that plane."""
         worst = self.parts[0]
         return worst.mask.bbox if isinstance(worst, CandidateObject) else worst.bbox
 
     @property
     def identity(self) -> Hashable:
-        """What tells it from other rows, though its parts change."""
+        """Identity of the row, which stays when its parts change."""
         worst = self.parts[0]
         if not isinstance(worst, CandidateObject):
             return "object", self.label
@@ -76,14 +76,14 @@ class ReviewRow:
 
 
 class Reviewing:
-    """Lists objects and candidates, and walks through them from the worst to the best.
+    """List objects and candidates, and step through them from worst to best.
 
     Parameters
     ----------
     objects : ObjectRegistry
         Accepted objects.
     candidates : Candidates
-        Candidates; those filtered out are left out.
+        Candidates, of which those that pass the filter are listed.
     """
 
     def __init__(self, objects: ObjectRegistry, candidates: Candidates) -> None:
@@ -91,7 +91,7 @@ class Reviewing:
         self._at: tuple[float, str] | None = None
 
     def rows(self, source: Hashable = None) -> tuple[ReviewRow, ...]:
-        """Return accepted objects and the candidates shown, the worst first.
+        """Return accepted objects and the candidates shown, worst first.
 
         Parameters
         ----------
@@ -100,8 +100,8 @@ class Reviewing:
         """
         objects = self._objects.all() if source is None else self._objects.within(source)
         accepted: dict[int, list[AcceptedObject]] = {}
-        for one in objects:
-            accepted.setdefault(one.id, []).append(one)
+        for accepted_object in objects:
+            accepted.setdefault(accepted_object.id, []).append(accepted_object)
         found: dict[Hashable, list[CandidateObject]] = {}
         for candidate in self._candidates.shown:
             group = candidate.group or ("alone", id(candidate))
@@ -111,26 +111,26 @@ class Reviewing:
         return tuple(sorted(rows, key=_order))
 
     def next_worst(self, source: Hashable = None) -> ReviewRow:
-        """Return the row after the one that is current; the first one after the last.
+        """Select and return the row after the current one; after the last, the first.
 
         Raises
         ------
         NothingThereError
-            If there is neither object nor candidate.
+            Without objects and candidates.
         """
         rows = self.rows(source)
         if not rows:
             raise NothingThereError(
-                "there is nothing to review. Expected accepted objects or candidates. Find or "
-                "accept some first."
+                "no object to review. Expected accepted objects or candidates. Find or accept some "
+                "first."
             )
         at = self._at
         row = next((row for row in rows if at is None or _order(row) > at), rows[0])
-        self.look_at(row)
+        self.select(row)
         return row
 
-    def look_at(self, row: ReviewRow | None) -> None:
-        """Note the row from which the walk continues; None begins it again."""
+    def select(self, row: ReviewRow | None) -> None:
+        """Make a row the current one; None starts again with the worst."""
         self._at = None if row is None else _order(row)
         self._candidates.current = None if row is None else row.candidate
 
@@ -140,5 +140,5 @@ def _worst_first(parts: Iterable[_Part]) -> tuple[_Part, ...]:
 
 
 def _order(row: ReviewRow) -> tuple[float, str]:
-    """Return what rows are sorted by; the same for a row though others come and go."""
+    """Return the sort key of a row, independent of other rows."""
     return row.score, f"{row.plane} {row.bbox}"

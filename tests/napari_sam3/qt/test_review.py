@@ -82,7 +82,7 @@ def test_review_in_the_window(open_desk: OpenDesk, tmp_path: Any) -> None:
     desk.hand.wait_until(lambda: panel.model.rowCount() == 3, "all rows")
 
     # The worst first, by keys: dropped, accepted, and the last one stays.
-    desk.session.reviewing.look_at(None)
+    desk.session.reviewing.select(None)
     desk.hand.type("Shift-W")
     assert candidates.current.score == 0.2
     desk.hand.type("Shift-K")
