@@ -245,7 +245,7 @@ def test_a_cancelled_run_ends_quietly_with_what_was_found(
     ("prompts", "message"),
     [
         ([], "no prompt"),
-        ([box(LEFT, plane=14)], r"outside the stack. Expected a plane 0 to 13"),
+        ([box(LEFT, plane=14)], r"outside the stack. Expected plane 0 to 13"),
         ([box(LEFT, plane=-1)], "outside the stack"),
         ([ObjectPrompt(3, 1)], "is empty"),
         ([ObjectPrompt(3, 1, PromptSet())], "is empty"),
