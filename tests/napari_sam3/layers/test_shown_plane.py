@@ -120,7 +120,7 @@ def test_beyond_the_end_and_thick_slices_write_nothing(
         assert binding.plane == PlaneIndex((1, 2), (1,))
         assert binding.accept() is not None
         return
-    wanted = "projection of planes 0 to 2" if margin else "planes 0 to 2"
+    wanted = "is shown: planes 0 to 2" if margin else "Expected 0 to 2"
     assert wanted in str(binding.problem)
     assert said == [], "looking is fine"
     assert not binding.ready_for_click((6, 50, 45))
