@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LearnRun"]
 
-PATIENCE_MS = 2000  # for a process that was killed
+PATIENCE_MS = 10_000  # for a process that was killed
 MODULE = "sam3.training.learn_process"
 
 

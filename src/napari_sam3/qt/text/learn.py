@@ -41,7 +41,7 @@ def clicks(before: float, after: float) -> str:
 
 def learning(steps: int, before: float, best: float) -> str:
     """Say how far learning is."""
-    return f"{clicks(before, best)} after {steps} steps."
+    return f"{clicks(before, best)} after {steps} {'step' if steps == 1 else 'steps'}."
 
 
 def learnt(name: str, before: float, after: float, held_out: int) -> str:
