@@ -215,3 +215,29 @@ def test_names_are_found_where_the_weights_have_a_text_encoder(
     assert len(counts) == 1
     desk.widget.set_model("tiny")
     assert not panel.name.isVisible()
+
+
+def test_ten_thousand_candidates_are_shown_and_accepted(open_desk: OpenDesk) -> None:
+    desk = open_desk(np.zeros((1000, 1000), np.uint8))
+    finding, panel = desk.session.finding, desk.widget.panel.finding
+    desk.widget.binding.sync.renew_plane()
+    mask = np.ones((6, 6), bool)
+    found = tuple(
+        Found(PlaneMask(10 * (n // 100), 10 * (n % 100), mask), 1 - n / 2e4, 1.0, Seed(0.0, 0.0))
+        for n in range(10_000)
+    )
+    binding = desk.widget.binding
+    place = CandidatePlane(desk.session.plane_key, binding.labels_on(binding.plane))
+    desk.session.candidates.put(place, found, 0.0)
+    QApplication.processEvents()
+    assert np.count_nonzero(candidates_layer(desk).data) == 36 * 10_000
+    panel.slider.setValue(75)
+    desk.hand.wait_until(lambda: len(finding.shown) == 5001, "the threshold")
+    assert np.count_nonzero(candidates_layer(desk).data) == 36 * 5001
+    panel.slider.setValue(0)
+    desk.hand.wait_until(lambda: len(finding.shown) == 10_000, "the threshold")
+    push(panel.accept)
+    labels = np.asarray(desk.widget.binding.labels.data)
+    assert len(np.unique(labels)) == 10_001
+    desk.press("undo")
+    assert not np.asarray(desk.widget.binding.labels.data).any()
