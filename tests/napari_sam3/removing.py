@@ -41,7 +41,7 @@ def main(what: str) -> None:
 
     label()
     if what == "labels then image":
-        viewer.layers.remove("SAM 3 labels")
+        viewer.layers.remove("image labels")
         draw()
     viewer.layers.remove("image")
     draw()

@@ -80,7 +80,7 @@ def test_an_image_deleted_keeps_what_was_accepted(open_desk: OpenDesk, blobs: Im
     desk.viewer.layers.remove(desk.viewer.layers[0])
     QApplication.processEvents()
     assert "was deleted. Choose another one" in desk.status
-    names = ["SAM 3 labels", "SAM 3 preview", "SAM 3 boxes", "SAM 3 points"]
+    names = ["image labels", "SAM 3 preview", "SAM 3 boxes", "SAM 3 points"]
     assert [layer.name for layer in desk.viewer.layers] == names, "they serve the next image"
     assert [np.any(layer.data) for layer in desk.viewer.layers] == [True, False, False, False]
 

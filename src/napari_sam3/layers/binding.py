@@ -23,6 +23,7 @@ from .propagation import Propagation
 from .reporting import Reporting
 from .review import Review
 from .sync import LayerSync
+from .viewing import Viewing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -85,20 +86,19 @@ class Binding:
         on_error: Callable[[BaseException], None] | None = None,
     ) -> None:
         self.layers, self.session = layers, session
-        self._own_session, self._keys = own_session, keys
-        self._closed = False
+        self._own_session, self._keys, self._closed = own_session, keys, False
         reporting = Reporting(on_error)
-        self._guard = reporting.guard
-        self.sync = LayerSync(layers, session, contrast, reporting)
-        self._classes = Classes(layers.labels, session, self.sync.masks.hidden)
-        self._plane = self.sync.plane
+        self._guard, sync = reporting.guard, LayerSync(layers, session, contrast, reporting)
+        self.sync, self._plane, plane = sync, sync.plane, sync.plane
+        self._classes = Classes(layers.labels, session, sync.masks.hidden)
         self._pointed = PointedLabel(self._plane, session, reporting)
         self.candidates = CandidateLayer(layers, session, self._plane, reporting)
         self.review = Review(layers, session, self._plane, reporting)
         self.propagation = Propagation(layers, session, self._plane, self.sync.store, reporting)
-        noted, self.merging_changed = (self._pointed.merging_changed,) * 2
-        more = self._plane, self.sync.store, noted, reporting
-        self.divisions = Divisions(layers, session, *more)
+        noted = self.merging_changed = self._pointed.merging_changed
+        self.divisions = Divisions(layers, session, plane, sync.store, noted, reporting)
+        waiting = self._pointed, self.divisions
+        self.viewing = Viewing(layers, session, plane, sync.clicking, waiting, reporting)
         self.commands = self._list_commands()
         self.gestures = Gestures(self, layers, keys)
         self.journal = JournalKeeper(
@@ -122,7 +122,7 @@ class Binding:
         masks = self.accept, self.reject, self.undo, self.redo, self.next_candidate
         labels = self.refine, self.delete, self.merge, self.split, self.background
         ours = {command.__name__: command for command in (*masks, *labels)}
-        parts = self.candidates, self.review, self.propagation, self.divisions
+        parts = self.candidates, self.review, self.propagation, self.divisions, self.viewing
         return ours | {name: run for part in parts for name, run in part.commands.items()}
 
     # ------------------------------------------------------------------ state
@@ -246,8 +246,11 @@ class Binding:
         self._classes.offer(colors, show=show)
 
     def choose_class(self, number: int) -> None:
-        """Take the class with a number, from 1, for the objects accepted from now on."""
-        if self._classes.choose(number) and self.plane is not None:
+        """Change the class of the label under the mouse, or else choose that of the next object."""
+        name, label = self._classes.name(number), self._pointed.under_mouse()
+        if name is not None and label is not None:
+            self._guard(lambda: self._pointed.classify(label, name))
+        elif self._classes.choose(number) and self.plane is not None:
             self.listen()  # for the next object, after napari's keys for other modes, too
 
     def refine(self, place: Place | None = None) -> None:

@@ -56,11 +56,16 @@ class Classes:
         if show:
             self._shown = ClassColors(self._labels, self._session, self._hidden, colors)
 
+    def name(self, number: int) -> str | None:
+        """Return the class with a number, from 1; None if there is none."""
+        return self._names[number - 1] if 1 <= number <= len(self._names) else None
+
     def choose(self, number: int) -> bool:
         """Choose the class with a number, from 1; return False if there is none."""
-        if not 1 <= number <= len(self._names):
+        name = self.name(number)
+        if name is None:
             return False
-        self._session.category = self._names[number - 1]
+        self._session.category = name
         self.changed.emit(self._session.category)
         return True
 

@@ -77,6 +77,13 @@ class Divisions:
         """Commands of keys, by name."""
         return {"divide": self.divide}
 
+    def cancel(self) -> bool:
+        """Forget the parent that was noted; whether there was one."""
+        noted, self.parent = self.parent is not None, None
+        if noted:
+            self._noted.emit()
+        return noted
+
     def close(self) -> None:
         """Stop listening."""
         self.tracks.close()

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from .layer_set import LayerSet
 
-__all__ = ["KEYS", "OF_SERIES", "GestureTarget", "Gestures", "LayerCommand", "Place"]
+__all__ = ["ALSO", "KEYS", "OF_WIDGET", "GestureTarget", "Gestures", "LayerCommand", "Place"]
 
 #: A position in world coordinates.
 Place = Sequence[float]
@@ -44,13 +44,21 @@ KEYS: Mapping[str, str] = MappingProxyType(
         "split": "H",
         "divide": "Shift-D",
         "background": "U",
+        "brush": "Shift-B",
+        "outline": "C",
+        "help": "F1",
         "next_image": ".",
         "previous_image": ",",
     }
 )
 
-#: Keys of a series of images, which is bound by `napari_sam3.layers.series_view.SeriesKeys`.
-OF_SERIES = ("next_image", "previous_image")
+#: Keys that a second command has, whatever the others are: as in other programs.
+ALSO: Mapping[str, str] = MappingProxyType(
+    {"accept": "Enter", "cancel": "Escape", "delete": "Delete"}
+)
+
+#: Keys of the widget, which are bound by `napari_sam3.layers.series_view.WidgetKeys`.
+OF_WIDGET = ("next_image", "previous_image", "help")
 
 
 class GestureTarget(Protocol):
@@ -122,12 +130,22 @@ class Gestures:
 
     def _bind_keys(self, layer: Layer) -> None:
         for name, key in self._keys.items():
-            if name in OF_SERIES:
+            if name in OF_WIDGET:
                 continue
             self._bound.append(LayerCommand(layer, key, self._target.commands[name]))
+        for name, key in ALSO.items():
+            if key not in self._keys.values():
+                run = partial(self._run_unless_napari_does, name, layer)
+                self._bound.append(LayerCommand(layer, key, run))
         for number in range(1, 10):
             choose = partial(self._target.choose_class, number)
             self._bound.append(LayerCommand(layer, f"Alt-{number}", choose))
+
+    def _run_unless_napari_does(self, name: str, layer: Layer) -> None:
+        """Run a command, but leave napari what it does with the key on selected or drawn parts."""
+        napari_does = _NAPARI_DOES.get((name, layer.__class__.__name__))
+        if napari_does is None or not napari_does(layer):
+            self._target.commands[name]()
 
     def _on_mode(self, event: Any = None) -> None:
         if self._points.mode == ADD:
@@ -213,6 +231,55 @@ class LayerCommand:
         self._layer.bind_key(self._key, None)
         if bound is not None:
             self._layer.bind_key(self._key, bound, overwrite=True)
+
+
+def _remove_selected(layer: Any) -> bool:
+    """Remove selected points or shapes; whether there were any."""
+    selected = bool(layer.selected_data)
+    if selected:
+        layer.remove_selected()
+    return selected
+
+
+def _end_shape(layer: Any) -> bool:
+    """End a shape that is being drawn; whether the layer draws any."""
+    from napari.layers.shapes._shapes_key_bindings import finish_drawing_shape
+
+    drawing = str(layer.mode).startswith("add_")
+    if drawing:
+        finish_drawing_shape(layer)
+    return drawing
+
+
+def _end_polygon(layer: Any) -> bool:
+    """Paint the polygon that is being drawn on labels; whether the layer draws any."""
+    from napari.layers.labels._labels_key_bindings import complete_polygon
+
+    drawing = str(layer.mode) == "polygon"
+    if drawing:
+        complete_polygon(layer)
+    return drawing
+
+
+def _drop_polygon(layer: Any) -> bool:
+    """Drop the polygon that is being drawn on labels; whether the layer draws any."""
+    from napari.layers.labels._labels_key_bindings import reset_polygon
+
+    drawing = str(layer.mode) == "polygon"
+    if drawing:
+        reset_polygon(layer)
+    return drawing
+
+
+#: What napari does with these keys on a class of layers: done instead of a command, if it applies.
+_NAPARI_DOES: Mapping[tuple[str, str], Callable[[Any], bool]] = {
+    ("accept", "Shapes"): _end_shape,
+    ("accept", "Labels"): _end_polygon,
+    ("cancel", "Shapes"): _end_shape,
+    ("cancel", "Labels"): _drop_polygon,
+    ("delete", "Points"): _remove_selected,
+    ("delete", "Shapes"): _remove_selected,
+}
 
 
 def _release_earlier_events(event: Any) -> None:

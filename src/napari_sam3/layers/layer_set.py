@@ -32,7 +32,7 @@ __all__ = [
     "images_in",
 ]
 
-LABELS_NAME, PREVIEW_NAME = "SAM 3 labels", "SAM 3 preview"
+PREVIEW_NAME = "SAM 3 preview"
 #: Key in the metadata of labels that were created for an image: the `unique_id` of both.
 MADE_FOR = "napari-sam3 image"
 ROLES = ("image", "labels", "preview", "boxes", "points")
@@ -272,7 +272,7 @@ def add_labels(
             write_levels(levels, PlaneIndex(axes, place), whole, data[place])
     elif data is not None:
         levels = data
-    look = {"name": LABELS_NAME, "opacity": 0.6, **placement(image), **more}
+    look = {"name": f"{image.name} labels", "opacity": 0.6, **placement(image), **more}
     labels = viewer.add_labels(levels, multiscale=large, **look)
     labels.metadata = {**labels.metadata, MADE_FOR: _made_for(labels, image)}
     return labels

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from psygnal import Signal
 
-from napari_sam3.core.errors import LabelError
+from napari_sam3.core.errors import LabelError, NothingThereError
 from napari_sam3.core.masks import PlaneMask, is_same_object
 from napari_sam3.core.planes import PlaneIndex
+from sam3.errors import Sam3Error
 
 from .gestures import Place
 
@@ -80,6 +81,32 @@ class PointedLabel:
             self.merging_changed.emit()
 
         self._guard(merge)
+
+    def cancel(self) -> bool:
+        """Forget the label noted for merging; whether there was one."""
+        noted, self.first = self.first is not None, None
+        if noted:
+            self.merging_changed.emit()
+        return noted
+
+    def under_mouse(self) -> int | None:
+        """Return the accepted label under the mouse; None if there is none, or a mask over it."""
+        try:
+            label = self._plane.label_at(None, "classify")
+        except (Sam3Error, NothingThereError):
+            return None
+        drafts = self._session.draft_set.drafts
+        return None if any(draft.label == label for draft in drafts) else label
+
+    def classify(self, label: int, category: str) -> None:
+        """Give a label another class, on all planes on which it was accepted."""
+        objects = self._session.objects_in(self._plane.target.source)
+        planes = [one.plane.plane for one in objects if one.id == label]
+        targets = [self._plane.target_on(plane) for plane in dict.fromkeys(planes)]
+        shown = self._plane.target
+        if shown.key not in [one.key for one in targets]:
+            targets.append(shown)
+        self._session.classifying.change(label, category, targets)
 
     def _is_still(self, label: int) -> bool:
         """Whether a picked label is still the same object, judged by the current plane."""

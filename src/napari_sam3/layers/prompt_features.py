@@ -137,7 +137,7 @@ class Polarity:
     def refresh_symbols(self, polarities: Sequence[Any]) -> None:
         """Give every point the symbol of its polarity."""
         if len(self._points.data) and POLARITY in self._points.features:
-            names = [SYMBOLS.get(str(value), "disc") for value in polarities]
+            names = [SYMBOLS.get(str(value), "ring") for value in polarities]
             if [str(symbol) for symbol in self._points.symbol] != names:
                 self._points.symbol = names
 

@@ -29,7 +29,7 @@ FOREGROUND, BACKGROUND = "foreground", "background"
 POLARITY = "polarity"
 # Green and magenta are distinct for all types of colour vision; the symbols differ as well.
 COLORS = {FOREGROUND: "#2ee65c", BACKGROUND: "#ff2fb9"}
-SYMBOLS = {FOREGROUND: "disc", BACKGROUND: "cross"}
+SYMBOLS = {FOREGROUND: "ring", BACKGROUND: "cross"}
 BOX_COLOR = "#ffd400"
 
 
@@ -47,7 +47,7 @@ def points_options(image: Image) -> dict[str, Any]:
         "border_width": 0.1,
         "size": max(1.0, min(sorted(image_shape(image))[-2:]) / 60),
         # Similar size on the screen at any zoom, since a click marks a position.
-        "canvas_size_limits": (11, 15),
+        "canvas_size_limits": (7, 7),
         "name": "SAM 3 points",
         **placement(image),
     }

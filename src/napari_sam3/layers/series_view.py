@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from .binding import Binding
 
-__all__ = ["SeriesKeys", "ShownImage", "Work"]
+__all__ = ["ShownImage", "WidgetKeys", "Work"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,8 +161,8 @@ class ShownImage:
         forget(ours, labels)
 
 
-class SeriesKeys:
-    """Keys to navigate a series, on the layers of a binding.
+class WidgetKeys:
+    """Keys of the widget, such as those that navigate a series, on the layers of a binding.
 
     Parameters
     ----------

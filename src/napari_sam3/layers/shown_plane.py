@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from napari_sam3.session.session import LabelingSession
 
-    from .label_layer import LabelStore
+    from .label_layer import LabelStore, LayerTarget
     from .layer_set import LayerSet
     from .plane_source import PlaneSource
 
@@ -164,6 +164,15 @@ class ShownPlane:
                 "Point at one."
             )
         return label
+
+    @property
+    def target(self) -> LayerTarget:
+        """The labels of the plane shown."""
+        return self.target_on(self.source.need())
+
+    def target_on(self, plane: PlaneIndex) -> LayerTarget:
+        """Return the labels of a plane."""
+        return self._store.plane(plane)
 
     def pixels_of(self, label: int) -> PlaneMask | None:
         """Return all pixels of a label on the current plane; None if it has none."""

@@ -10,7 +10,7 @@ from qtpy.QtCore import QObject, QTimer
 
 from napari_sam3.images.listing import Source
 from napari_sam3.layers.image_files import contrast_of, first_plane
-from napari_sam3.layers.series_view import SeriesKeys, ShownImage, Work
+from napari_sam3.layers.series_view import ShownImage, WidgetKeys, Work
 from napari_sam3.records.series import ImageState
 from napari_sam3.session.series import ImageSeries, SeriesItem
 from napari_sam3.session.series_images import OpenedImage
@@ -60,7 +60,7 @@ class SeriesRun(QObject):
         self.series: ImageSeries | None = None
         self.shown: ShownImage | None = None
         self._ahead: tuple[OpenedImage, RenderedPlane | None, ImageContrast | None] | None = None
-        self._keys: SeriesKeys | None = None
+        self._keys: WidgetKeys | None = None
         self.saving = SeriesSaving(widget, self.files, self)
         self._busy = self._closed = False  # an image is left or read; the widget has ended
         self._going: Callable[[], None] | None = None
@@ -126,13 +126,14 @@ class SeriesRun(QObject):
             self.series = None
 
     def bound(self, binding: Binding) -> None:
-        """Give the layers of a binding the keys of a series."""
+        """Give the layers of a binding the keys of the widget."""
         self._release_keys()
         commands = {
             "next_image": lambda: self.step(1),
             "previous_image": lambda: self.step(-1),
+            "help": self._widget.panel.toggle_help,
         }
-        self._keys = SeriesKeys(binding, read_settings().keys, commands)
+        self._keys = WidgetKeys(binding, read_settings().keys, commands)
 
     def leave(self) -> bool:
         """Save what is not saved, at once; whether all there is of the image is on the disk."""

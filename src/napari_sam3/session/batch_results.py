@@ -191,7 +191,8 @@ class BatchResults:
             edit = LabelEdit.between(plane.labels, write.region, write.values)
             if edit is not None:
                 step.apply(edit)
-        self._keep(step, plane.labels, operation.objects)
+        known = self._objects.find_all(plane.labels, [one.id for one in operation.objects])
+        self._keep(step, plane.labels, operation.objects, known, operation.writes)
 
     def restore(
         self, restored: Restored, target_of: Callable[[PlaneIndex], LabelTarget], start: Start
@@ -276,18 +277,26 @@ class BatchResults:
         check_id_fits(max((ids[number] for number in present), default=0), labels.dtype)
         return ids
 
-    def _keep(self, step: Step, labels: LabelTarget, accepted: Sequence[AcceptedObject]) -> None:
-        if not accepted or not step.edits:
+    def _keep(
+        self,
+        step: Step,
+        labels: LabelTarget,
+        accepted: Sequence[AcceptedObject],
+        gone: Sequence[AcceptedObject] = (),
+        as_is: tuple[LabelWrite, ...] = (),
+    ) -> None:
+        """Note objects that were written; `as_is` where only what is known of them changes."""
+        if not accepted or not (step.edits or as_is):
             return
         self._objects.use_up(labels, max(one.id for one in accepted))
         pairs = [(one, _written(labels, one)) for one in accepted]
-        self._history.exchange(step, (), pairs)
+        self._history.exchange(step, gone, pairs)
         step.operation = Operation(
             "batch",
             step.key,
             objects=tuple(accepted),
             policy=step.policy,
-            writes=tuple(PackedWrite.of(write) for write in step.writes()),
+            writes=tuple(PackedWrite.of(write) for write in step.writes()) or as_is,
         )
         self._changes.finish(step, more=True)
 

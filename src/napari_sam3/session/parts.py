@@ -25,6 +25,7 @@ from .accepting import Accepting
 from .batch_results import BatchResults
 from .candidates import Candidates
 from .changes import Changes
+from .classifying import Classifying
 from .curating import Curating
 from .drafts import DraftsByPlane
 from .events import SessionEvents
@@ -71,6 +72,7 @@ class SessionParts:
     linking: Linking
     candidates: Candidates
     reviewing: Reviewing
+    classifying: Classifying
 
     @classmethod
     def make(
@@ -117,8 +119,11 @@ class SessionParts:
         lineage, reopening = Lineage(changes, drafts, history), Reopening(drafts, history)
         linking = Linking(changes, drafts, history)
         more = finding, propagating, lineage, reopening, linking, candidates
+        classifying = Classifying(changes, drafts, history, predictions)
         reviewing = Reviewing(objects, candidates)
-        return cls(options, events, drafts, objects, history, *asking, *more, reviewing)
+        return cls(
+            options, events, drafts, objects, history, *asking, *more, reviewing, classifying
+        )
 
     def close(self) -> None:
         """Cancel all work and drop the features. No more events are emitted."""

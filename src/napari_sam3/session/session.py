@@ -61,7 +61,7 @@ class LabelingSession:
         Parents of labels; export and restore of the state; encoding ahead of time.
     finding, candidates, reviewing : Finding, Candidates, Reviewing
         Searches; candidates of searches and batches; objects and candidates, the worst first.
-    propagating, linking : Propagating, Linking
+    propagating, linking, classifying : Propagating, Linking, Classifying
         Propagation to other planes; links labels of planes into objects of a stack.
     plane_changed, drafts_changed, prompts_changed, prediction_changed, accepted, labels_changed, \
 batch_ended, busy_changed, progress_changed, failed : Signal
@@ -107,7 +107,8 @@ batch_ended, busy_changed, progress_changed, failed : Signal
         self.ahead, self.link = self._parts.look_ahead, self._parts.linking.link
         self.find_similar, self.candidates = self.finding.find_similar, self._parts.candidates
         self.propagating, self.lineage = self._parts.propagating, self._parts.lineage
-        self.propagate, self.linking = self.propagating.propagate, self._parts.linking
+        self.propagate = self.propagating.propagate
+        self.linking, self.classifying = self._parts.linking, self._parts.classifying
 
     # ----------------------------------------------------------------- options
 

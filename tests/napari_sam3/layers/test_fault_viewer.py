@@ -86,7 +86,7 @@ class ViewerMachine(RuleBasedStateMachine):
             with self.attempt():
                 self.viewer.layers.remove(layer)
 
-    @rule(which=WHICH, name=st.sampled_from(("same", "SAM 3 labels", "", "Zellen 細胞", "n" * 300)))
+    @rule(which=WHICH, name=st.sampled_from(("same", "image labels", "", "Zellen 細胞", "n" * 300)))
     def rename_a_layer(self, which: int, name: str) -> None:
         layer = self.layer(which)
         if layer is not None:

@@ -23,7 +23,7 @@ def test_labels_that_were_deleted_are_named_and_made_anew(
     binding.layers_lost.connect(lost.append)
     click(binding, 20, 20)
     viewer.layers.remove(binding.labels)
-    assert "'SAM 3 labels' was deleted" in str(lost[0])
+    assert "'blobs labels' was deleted" in str(lost[0])
     with pytest.raises(LabelError, match="was deleted"):
         binding.accept()
     viewer.layers.remove(binding.points)
@@ -35,7 +35,7 @@ def test_labels_that_were_deleted_are_named_and_made_anew(
     binding.accept()
     assert binding.labels.data.any()
     binding.close()
-    assert [layer.name for layer in viewer.layers] == ["blobs", "SAM 3 labels"]
+    assert [layer.name for layer in viewer.layers] == ["blobs", "blobs labels"]
 
 
 def test_an_image_that_was_deleted_is_named(predictor: Predictor, blobs: Image) -> None:

@@ -53,7 +53,7 @@ def test_spare_layers_do_not_widen_the_view_of_the_next_image(
     desk.hand.wait_until(lambda: desk.widget.binding is not None, "the new image", 10)
     assert [tuple(one) for one in desk.viewer.dims.range] == [(0, 9.9, 0.1), (0, 8.9, 0.1)]
     # There is one set of layers, not another one without content for three axes.
-    names = ["SAM 3 labels", "SAM 3 preview", "SAM 3 boxes", "SAM 3 points"]
+    names = [f"{image.name} labels", "SAM 3 preview", "SAM 3 boxes", "SAM 3 points"]
     assert [layer.name for layer in desk.viewer.layers] == [image.name, *names]
     image.translate = (300, 300)
     desk.hand.rest()

@@ -106,10 +106,10 @@ def test_labels_opened_later_take_the_place_of_new_ones_that_hold_nothing(
     hidden = desk.viewer.add_labels(labels, name="truth", visible=False)
     desk.viewer.add_labels(labels[:50], name="of another size")
     desk.hand.rest()
-    assert desk.widget.binding.labels.name == "SAM 3 labels"
+    assert desk.widget.binding.labels.name == "image labels"
     desk.viewer.add_labels(labels, name="yesterday")
     desk.hand.wait_until(lambda: desk.widget.binding.labels.name == "yesterday", "them", 10)
-    assert "SAM 3 labels" not in desk.viewer.layers
+    assert "image labels" not in desk.viewer.layers
     assert hidden in desk.viewer.layers
     # Once something was done, they stay.
     desk.hand.click((20, 65))

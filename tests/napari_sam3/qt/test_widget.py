@@ -194,7 +194,7 @@ def test_choices_follow_the_layers(open_desk: OpenDesk, blobs: Image) -> None:
     first = viewer.add_image(blobs, name="first")
     QApplication.processEvents()
     assert panel.image.currentText() == "first"
-    assert panel.labels.currentText() == "SAM 3 labels"
+    assert panel.labels.currentText() == "first labels"
     second = viewer.add_image(blobs[::-1], name="second")
     assert desk.widget.binding.image.unique_id == first.unique_id
     first.name = "renamed"
@@ -211,7 +211,7 @@ def test_choices_follow_the_layers(open_desk: OpenDesk, blobs: Image) -> None:
     own = viewer.add_labels(np.zeros(blobs.shape, np.uint8), name="own")
     viewer.add_labels(np.zeros((5, 5), np.uint8), name="too small")
     offered = [panel.labels.itemText(i) for i in range(panel.labels.count())]
-    assert offered == ["own", "SAM 3 labels", "New layer"]
+    assert offered == ["own", "first labels", "New layer"]
     panel.labels.activated.emit(0)
     desk.settle()
     assert places(desk.session.prompts) == [(20, 20, 1)], "prompts outlive a change of labels"
@@ -241,7 +241,7 @@ def test_opened_from_the_menu_and_closed_by_its_dock(
     assert len(viewer.layers) == 5
     dock.destroyOnClose()
     QApplication.processEvents()
-    assert [layer.name for layer in viewer.layers] == ["blobs", "SAM 3 labels"]
+    assert [layer.name for layer in viewer.layers] == ["blobs", "blobs labels"]
     assert widget.wait(30)
     assert not [t for t in threading.enumerate() if t.name.startswith("napari-sam3")]
 

@@ -214,7 +214,7 @@ def test_closing_one_of_two_widgets_leaves_the_other_its_keys(
     desk = open_desk(blobs)
     second = SegmentWidget(desk.viewer)
     second.set_predictor(predictor)
-    labels = desk.viewer.layers["SAM 3 labels"]
+    labels = desk.viewer.layers["image labels"]
     dock = desk.viewer.window.add_dock_widget(second, name="second")
     desk.hand.wait_until(lambda: second.binding is not None, "the second one's layers")
     assert second.binding is not None

@@ -34,12 +34,14 @@ MASK_SHOWN = "Accept the mask, or refine it with more clicks."
 
 def merging(label: int) -> str:
     """Say what a merge waits for."""
-    return f"Label {label} will take in another one: point at it and press the same key again."
+    return f"Merging into {label}: point at the other label and press J (Esc cancels)."
 
 
 def dividing(label: int) -> str:
     """Say what a division waits for."""
-    return f"Label {label} divides: point at a daughter on a later frame and press the same key."
+    return (
+        f"Dividing {label}: point at a daughter on a later frame and press Shift+D (Esc cancels)."
+    )
 
 
 def deleted_image(name: str, *, kept: bool = False) -> str:

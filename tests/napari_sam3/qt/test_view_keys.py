@@ -1,0 +1,145 @@
+"""Keys for what is shown and edited: Esc, Enter and Delete, the brush, outlines, classes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_sam3.session.session import LabelingSession
+
+Image = npt.NDArray[np.uint8]
+OpenDesk = Callable[..., Any]
+
+
+def accept(desk: Any, *places: tuple[int, int]) -> list[int]:
+    """Label objects by clicks and Enter."""
+    for place in places:
+        desk.hand.click(place)
+        desk.settle()
+        desk.hand.type("Enter")
+        desk.settle()
+    return [one.id for one in desk.session.objects]
+
+
+def test_enter_accepts_escape_clears_and_delete_deletes(open_desk: OpenDesk, blobs: Image) -> None:
+    desk = open_desk(blobs)
+    session, labels = desk.session, desk.widget.binding.labels
+    session.policy = "overwrite"
+    first, second = accept(desk, (20, 20), (75, 20))
+    desk.hand.click((20, 65))
+    desk.settle()
+    desk.hand.type("Escape")
+    assert session.prompts.is_empty
+    assert len(session.objects) == 2
+    # A merge that waits is cancelled first, and the status says what to do meanwhile.
+    desk.hand.move((20, 20))
+    desk.hand.type("J")
+    assert desk.widget.binding.merging == first
+    assert "Esc cancels" in desk.status
+    desk.hand.type("Escape")
+    assert desk.widget.binding.merging is None
+    assert "Esc cancels" not in desk.status
+    row, column = np.argwhere(labels.data == second)[0]
+    desk.hand.move((int(row), int(column)))
+    desk.hand.type("Delete")
+    assert not (labels.data == second).any()
+    # Selected points are napari's to delete.
+    desk.hand.click((50, 45))
+    desk.settle()
+    desk.hand.move((20, 20))
+    desk.widget.binding.points.selected_data = {0}
+    desk.hand.type("Delete")
+    desk.settle()
+    assert session.prompts.is_empty
+    assert (labels.data == first).any()
+
+
+def test_the_brush_takes_the_object_under_the_mouse_and_spares_others(
+    open_desk: OpenDesk, blobs: Image
+) -> None:
+    desk = open_desk(blobs)
+    desk.session.policy = "overwrite"
+    binding, labels = desk.widget.binding, desk.widget.binding.labels
+    first, second = accept(desk, (20, 20), (75, 20))
+    desk.hand.move((20, 20))
+    desk.hand.type("Shift-B")
+    assert desk.viewer.layers.selection.active.unique_id == labels.unique_id
+    assert (str(labels.mode), labels.selected_label) == ("paint", first)
+    before = np.array(labels.data)
+    labels.brush_size = 40
+    desk.hand.click((75, 20))
+    assert (labels.data[before == second] == second).all(), "a neighbour keeps its pixels"
+    assert ((labels.data == first) & (before == 0)).any()
+    desk.hand.type("Shift-B")
+    assert binding.listening
+    assert not labels.preserve_labels
+    desk.hand.type("Shift-B")
+    desk.hand.type("Escape")
+    assert binding.listening
+
+
+def test_labels_are_shown_as_outlines_by_a_key(open_desk: OpenDesk, blobs: Image) -> None:
+    desk = open_desk(blobs)
+    labels = desk.widget.binding.labels
+    desk.hand.type("C")
+    assert labels.contour == 1
+    desk.hand.type("C")
+    assert labels.contour == 0
+
+
+def test_help_comes_and_goes_by_its_key(open_desk: OpenDesk, blobs: Image) -> None:
+    desk = open_desk(blobs)
+    assert not desk.widget.panel.how_to.isVisible()
+    desk.hand.type("F1")
+    assert desk.widget.panel.how_to.isVisible()
+    desk.hand.type("F1")
+    assert not desk.widget.panel.how_to.isVisible()
+
+
+def test_a_class_key_over_a_label_changes_its_class(open_desk: OpenDesk, blobs: Image) -> None:
+    desk = open_desk(blobs)
+    session, labels = desk.session, desk.widget.binding.labels
+    session.policy = "overwrite"
+    desk.widget.panel.classes.add("cell")
+    desk.widget.panel.classes.add("debris")
+    desk.hand.move((5, 45))
+    desk.hand.type("Alt-2")
+    first, second = accept(desk, (20, 20), (75, 20))
+    pixels = np.array(labels.data)
+    desk.hand.move((20, 20))
+    desk.hand.type("Alt-3")
+    assert {one.id: one.category for one in session.objects} == {first: "debris", second: "cell"}
+    assert session.category == "cell", "that of the next object stays"
+    np.testing.assert_array_equal(labels.data, pixels)
+    by_label = labels.features.set_index("index")["class"]
+    assert dict(by_label) == {first: "debris", second: "cell"}
+    desk.hand.type("Control-Z")
+    assert {one.category for one in session.objects} == {"cell"}
+    desk.hand.type("Control-Shift-Z")
+    # A label of another tool gets one, too.
+    labels.data_setitem((np.array([50, 50]), np.array([45, 46])), 77)
+    desk.hand.move((50, 45))
+    desk.hand.type("Alt-3")
+    assert {one.id: one.category for one in session.objects}[77] == "debris"
+    # It is part of what is replayed, though no pixel changes.
+    again = LabelingSession()
+    binding = desk.widget.binding
+    again.set_plane(np.zeros((100, 90, 3), np.uint8), "p", np.array(labels.data))
+    kinds = [one for one in session.operations_in(binding.labels.unique_id) if one.kind == "batch"]
+    again.batch_again(kinds[0], None)
+    assert [one.category for one in again.objects] == ["debris"]
+    again.close()
+
+
+def test_points_are_small_and_hollow_and_labels_named_after_the_image(
+    open_desk: OpenDesk, blobs: Image
+) -> None:
+    desk = open_desk(blobs, name="nuclei")
+    assert desk.widget.binding.labels.name == "nuclei labels"
+    points = desk.widget.binding.points
+    points.add([5, 5])
+    assert points.canvas_size_limits == (7, 7)
+    assert [str(one) for one in points.symbol] == ["ring"]
