@@ -12,6 +12,7 @@ from napari_sam3.core.planes import PlaneIndex
 from sam3.errors import Sam3Error
 
 from .gestures import Place
+from .plane_source import PlaneKey
 
 if TYPE_CHECKING:
     from napari_sam3.session.session import LabelingSession
@@ -101,7 +102,8 @@ class PointedLabel:
     def classify(self, label: int, category: str) -> None:
         """Give a label another class, on all planes on which it was accepted."""
         objects = self._session.objects_in(self._plane.target.source)
-        planes = [one.plane.plane for one in objects if one.id == label]
+        keys = [one.plane for one in objects if one.id == label]
+        planes = [key.plane for key in keys if isinstance(key, PlaneKey)]
         targets = [self._plane.target_on(plane) for plane in dict.fromkeys(planes)]
         shown = self._plane.target
         if shown.key not in [one.key for one in targets]:

@@ -13,7 +13,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-__all__ = ["KeysPass", "main_window"]
+__all__ = ["KeysPass", "canvas_of", "main_window"]
 
 OPENING = {
     *(Qt.Key.Key_Up, Qt.Key.Key_Down, Qt.Key.Key_PageUp, Qt.Key.Key_PageDown),
@@ -79,13 +79,20 @@ class KeysPass(QObject):
         QTimer.singleShot(0, self._to_canvas)
 
     def _to_canvas(self) -> None:
-        window = main_window(self._widget)
-        central = window.centralWidget() if window is not None else None
-        if central is None:
-            return
-        parts = central.findChildren(QWidget)
-        canvas = (one for one in parts if type(one).__name__.startswith("CanvasBackend"))
-        next(canvas, central).setFocus()
+        canvas = canvas_of(self._widget)
+        if canvas is not None:
+            canvas.setFocus()
+
+
+def canvas_of(widget: QWidget) -> QWidget | None:
+    """Return the canvas of the window that a widget is docked in."""
+    window = main_window(widget)
+    central = window.centralWidget() if window is not None else None
+    if central is None:
+        return None
+    parts = central.findChildren(QWidget)
+    canvas = (one for one in parts if type(one).__name__.startswith("CanvasBackend"))
+    return next(canvas, central)
 
 
 def _is_typed(event: Any) -> bool:

@@ -1,23 +1,28 @@
-"""Messages that napari shows in the corner of its window."""
+"""What the status line says, and messages that napari shows in the corner of its window."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_error, show_warning
-from qtpy.QtWidgets import QApplication
+from qtpy.QtCore import QEvent, QObject
+from qtpy.QtWidgets import QAbstractButton, QApplication, QWidget
 
 from napari_sam3.core.errors import MissedError, NothingThereError
 from sam3.errors import PromptError
 
-from .text.states import describe_error, sentence
+from .text.states import describe_error, describe_state, sentence
 
 if TYPE_CHECKING:
+    from napari_sam3.layers.binding import Binding
+    from napari_sam3.session.session import LabelingSession
+
     from .panel import Panel
 
-__all__ = ["Notices", "tell_error"]
+__all__ = ["News", "Notices"]
 
 MOST = 3
+PRESSES = QEvent.Type.KeyPress, QEvent.Type.MouseButtonPress
 
 
 class Notices:
@@ -44,15 +49,62 @@ class Notices:
         (show_warning if warning else show_error)(text)
 
 
-def tell_error(panel: Panel, notices: Notices, error: BaseException) -> None:
-    """Say what went wrong on the panel, and in a message unless it is only a miss."""
-    if isinstance(error, NothingThereError | MissedError):
-        # A miss is said where it is looked for, without a message over the window.
-        panel.show_status(sentence(error))
-        return
-    text = describe_error(error)
-    panel.show_status(text, error=True)
-    notices.show(text, warning=isinstance(error, PromptError))
+class News(QObject):
+    """The status line: one state at a time, and errors until the user does something.
+
+    Parameters
+    ----------
+    panel : Panel
+        Has the line.
+    session : LabelingSession
+        Its state is said, and its steps are what a user does.
+
+    Attributes
+    ----------
+    notices : Notices
+        Messages for errors that are more than a miss.
+    """
+
+    def __init__(self, panel: Panel, session: LabelingSession) -> None:
+        super().__init__(panel)
+        self._panel, self._session, self.notices = panel, session, Notices()
+        self._failed = False
+        for button in panel.findChildren(QAbstractButton):
+            button.pressed.connect(self.act)
+        session.prompts_changed.connect(self.act)
+        session.labels_changed.connect(self.act)
+
+    def watch(self, canvas: QWidget | None) -> None:
+        """Note what the user does in the canvas."""
+        if canvas is not None:
+            canvas.installEventFilter(self)
+
+    def eventFilter(self, _canvas: Any, event: Any) -> bool:
+        """Note presses of keys and mouse buttons."""
+        if self._failed and event.type() in PRESSES:
+            self.act()
+        return False
+
+    def act(self, *_: object) -> None:
+        """Note that the user did something, so that an error was read."""
+        self._failed = False
+
+    def show(self, binding: Binding | None) -> None:
+        """Say what is going on and what to do next, unless an error is to be read."""
+        text, error = describe_state(binding, self._session)
+        if error or not self._failed:
+            self._panel.show_status(text, error=error)
+
+    def tell(self, error: BaseException) -> None:
+        """Say what went wrong on the panel, and in a message unless it is only a miss."""
+        self._failed = True
+        if isinstance(error, NothingThereError | MissedError):
+            # A miss is said where it is looked for, without a message over the window.
+            self._panel.show_status(sentence(error))
+            return
+        text = describe_error(error)
+        self._panel.show_status(text, error=True)
+        self.notices.show(text, warning=isinstance(error, PromptError))
 
 
 def _on_view() -> list[Any]:

@@ -25,9 +25,10 @@ from .docking import OwnColumn
 from .feature_store import Storing
 from .files_run import FilesRun
 from .find_run import FindRun
+from .focus import canvas_of
 from .learn_run import LearnRun
 from .model_menu import ModelMenu
-from .notices import Notices, tell_error
+from .notices import News
 from .options import Options
 from .panel import Panel
 from .propagate_run import PropagateRun
@@ -36,7 +37,7 @@ from .series_run import SeriesRun
 from .settings import read_settings, write_setting
 from .taking_labels import take_labels_later
 from .text.panel import NEW_LABELS
-from .text.states import describe_mask, describe_state, takes_labels
+from .text.states import describe_mask, takes_labels
 from .text.status import deleted_image
 from .workers import ThreadRunner
 
@@ -98,7 +99,7 @@ class SegmentWidget(QWidget):
         self.files = FilesRun(*ours[::2], *working, napari_viewer, self.set_image)
         self._model = self.models.current
         self._shown_in_3d = self._binding_now = self._closed = self._painted = False
-        self._notices = Notices()
+        self.news = News(self.panel, self.session)
         (layout := QVBoxLayout(self)).setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.panel)
         self._column = OwnColumn(self, self.panel, self.panel.first_view_height)
@@ -197,6 +198,7 @@ class SegmentWidget(QWidget):
         """Load the model in the background once there is something to see."""
         super().showEvent(event)
         self._column.watch()
+        self.news.watch(canvas_of(self))
         QTimer.singleShot(0, self._prepare)
 
     def paintEvent(self, event: Any) -> None:
@@ -349,9 +351,7 @@ class SegmentWidget(QWidget):
         if self._closed:
             return
         self.panel.show_busy(stage != IDLE, stoppable=stage in ("encoding", "predicting"))
-        # An error stays to be read until there is news.
-        if stage != IDLE or not self.panel.status.styleSheet():
-            self._show_news()
+        self._show_news()
         self.refresh()
 
     def _on_progress(self, *_: Any) -> None:
@@ -363,7 +363,7 @@ class SegmentWidget(QWidget):
     def report(self, error: BaseException) -> None:
         """Say what went wrong: on the panel, and if it matters in a message."""
         if not self._closed:
-            tell_error(self.panel, self._notices, error)
+            self.news.tell(error)
             self.refresh()
 
     # ----------------------------------------------------------------- showing
@@ -391,8 +391,7 @@ class SegmentWidget(QWidget):
             panel.buttons[name].setEnabled(possible)
 
     def _show_news(self) -> None:
-        text, error = describe_state(self.binding, self.session)
-        self.panel.show_status(text, error=error)
+        self.news.show(self.binding)
 
 
 def _release(session: LabelingSession, runner: ThreadRunner) -> None:

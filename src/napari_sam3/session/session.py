@@ -92,8 +92,7 @@ batch_ended, busy_changed, progress_changed, failed : Signal
         self.batch_ended = events.batch_ended
         self.busy_changed = events.busy_changed
         self.progress_changed = events.progress_changed
-        self.failed = events.failed
-        self.ids_in = self._parts.objects.ids_in
+        self.failed, self.ids_in = events.failed, self._parts.objects.ids_in
         # Commands that other rooms and replay use.
         self.new_number, self.draft_at = self._parts.drafts.new_number, self._parts.drafts.at
         self.paint, self.note_edit = self._parts.curating.paint, self._parts.curating.note_edit

@@ -80,7 +80,7 @@ def test_a_session_opens_on_the_image_that_is_open(
     assert len([one for one in desk.viewer.layers if type(one).__name__ == "Image"]) == 1
     # What is no session is refused, and what is open stays open.
     told: list[str] = []
-    desk.widget._notices.show = lambda text, warning: told.append(text)
+    desk.widget.news.notices.show = lambda text, warning: told.append(text)
     (path.parent / "other.json.gz").write_bytes(b"no session")
     open_session(desk, path.parent / "other.json.gz", monkeypatch)
     assert len(told) == 1

@@ -117,7 +117,7 @@ def test_3d_is_fine_to_look_at_and_clicks_go_on_afterwards(
     desk = open_desk(np.stack([blobs, blobs]))
     panel, viewer, points = desk.widget.panel, desk.viewer, desk.widget.binding.points
     told: list[Any] = []
-    desk.widget._notices.show = lambda text, warning: told.append(text)
+    desk.widget.news.notices.show = lambda text, warning: told.append(text)
     desk.hand.click((20, 20))
     desk.settle()
     viewer.dims.ndisplay = 3
@@ -268,7 +268,7 @@ def test_looking_and_missing_are_said_without_a_message(open_desk: OpenDesk, blo
     desk.viewer.add_image(np.zeros((9, 100, 90)), visible=False)
     desk.viewer.dims.set_point(0, 0)
     told: list[Any] = []
-    desk.widget._notices.show = lambda text, **_: told.append(text)
+    desk.widget.news.notices.show = lambda text, **_: told.append(text)
     binding, status = desk.widget.binding, desk.widget.panel.status
     misses: list[tuple[Callable[[], Any], str]] = [
         (lambda: binding.points.add([0, -30, 20]), "lies outside the image"),
