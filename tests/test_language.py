@@ -29,6 +29,7 @@ EDITED = (
     "napari_sam3/layers",
     "napari_sam3/batch",
     "napari_sam3/cli",
+    "napari_sam3/qt/text",
 )
 
 #: Words of the early code, each with the word of the field.

@@ -67,6 +67,11 @@ class Viewing:
         """Commands of keys, by the names of `napari_sam3.layers.gestures.KEYS`."""
         return {"outline": self.outline, "brush": self.brush, "cancel": self.cancel}
 
+    @property
+    def painting(self) -> bool:
+        """Whether the brush was taken by its key."""
+        return self._preserved is not None and str(self._layers.labels.mode) == PAINT
+
     def cancel(self) -> None:
         """Cancel what waits for a second key, leave the brush, stop a run, or clear the draft."""
         if any(one.cancel() for one in self._waiting) or self.leave_brush():

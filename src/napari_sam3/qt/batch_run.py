@@ -28,7 +28,6 @@ from .workers import ThreadRunner
 
 if TYPE_CHECKING:
     from napari_sam3.batch import BatchControl, EndRules, Mode, PlaneResult
-    from napari_sam3.batch.progress import Pace
     from napari_sam3.images.viewer_image import ViewerImage
     from napari_sam3.inference.automatic.settings import AutomaticSettings
     from napari_sam3.inference.models import ModelHandle
@@ -154,7 +153,6 @@ class BatchRun:
 
     def _begin(self, asked: BatchAsked) -> _Run:
         from napari_sam3.batch import BatchControl, segment
-        from napari_sam3.batch.progress import Pace
 
         binding, model = self._binding(), self._session.model
         plane = binding.plane if binding is not None else None
@@ -179,7 +177,7 @@ class BatchRun:
         )
         pieces = _Pieces(results, seen, model, control)
         writing = self._session.begin_batch(binding.labels_on(plane))
-        return _Run(binding, seen, pieces, control, writing, Pace())
+        return _Run(binding, seen, pieces, control, writing, len(positions), time.monotonic())
 
     def _mode(self, asked: BatchAsked, binding: Binding, plane: PlaneIndex, positions: Any) -> Mode:
         from napari_sam3.batch import Automatic, Placed, Propagate, Repeated
@@ -279,8 +277,7 @@ class BatchRun:
         run = self._run
         if run is None or run.stopped or not run.control.progress.total:
             return
-        done = run.control.progress
-        self._panel.show_progress(run.pace.describe(done, time.monotonic()), done.done / done.total)
+        self._panel.show_progress(*run.describe_progress(time.monotonic()))
 
     def _let_go(self, *_: Any) -> None:
         """End the batch without touching Qt."""
@@ -297,12 +294,26 @@ class _Run:
     pieces: _Pieces
     control: BatchControl
     writing: BatchWriting
-    pace: Pace
+    wanted: int
+    began: float
     planes: int = 0
     stopped: bool = False
     undone: bool = False
     objects: set[int] = field(default_factory=set)
     failures: list[tuple[PlaneIndex, Sam3Error]] = field(default_factory=list)
+
+    def describe_progress(self, now: float) -> tuple[str, float]:
+        """Say how far it is, and how long it takes from now (s); with the share done, 0 to 1."""
+        progress = self.control.progress
+        share = progress.done / progress.total
+        plane, within = divmod(share * self.wanted, 1)
+        if plane == self.wanted:
+            plane, within = plane - 1, 1.0
+        text = status_text.plane_progress(int(plane) + 1, self.wanted, within, progress.failed)
+        made = progress.done - progress.skipped
+        each = (now - self.began) / made if made else None
+        left = status_text.time_left(each and each * (progress.total - progress.done))
+        return " ".join(filter(None, (text, left))), share
 
     def describe(self) -> str:
         """Say what came of it."""

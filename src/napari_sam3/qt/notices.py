@@ -68,11 +68,11 @@ class News(QObject):
     def __init__(self, panel: Panel, session: LabelingSession) -> None:
         super().__init__(panel)
         self._panel, self._session, self.notices = panel, session, Notices()
-        self._failed = False
         for button in panel.findChildren(QAbstractButton):
             button.pressed.connect(self.act)
         session.prompts_changed.connect(self.act)
         session.labels_changed.connect(self.act)
+        session.plane_changed.connect(self.act)
 
     def watch(self, canvas: QWidget | None) -> None:
         """Note what the user does in the canvas."""
@@ -81,23 +81,23 @@ class News(QObject):
 
     def eventFilter(self, _canvas: Any, event: Any) -> bool:
         """Note presses of keys and mouse buttons."""
-        if self._failed and event.type() in PRESSES:
+        if self._panel.holds_error and event.type() in PRESSES:
             self.act()
         return False
 
     def act(self, *_: object) -> None:
         """Note that the user did something, so that an error was read."""
-        self._failed = False
+        self._panel.holds_error = False
 
     def show(self, binding: Binding | None) -> None:
         """Say what is going on and what to do next, unless an error is to be read."""
         text, error = describe_state(binding, self._session)
-        if error or not self._failed:
+        if error or not self._panel.holds_error:
             self._panel.show_status(text, error=error)
 
     def tell(self, error: BaseException) -> None:
         """Say what went wrong on the panel, and in a message unless it is only a miss."""
-        self._failed = True
+        self._panel.holds_error = True
         if isinstance(error, NothingThereError | MissedError):
             # A miss is said where it is looked for, without a message over the window.
             self._panel.show_status(sentence(error))

@@ -110,6 +110,8 @@ class Panel(QScrollArea):
         self.help = Fold(panel_text.HELP.title, panel_text.HELP.tooltip)
         self.help_button = worded(QPushButton(), panel_text.HELP_BUTTON)
         self.busy = _bar()
+        # While an error is to be read, progress is shown by the bar alone.
+        self.holds_error = False
         self._busy_soon, self._stop_soon = QTimer(self), QTimer(self)
         for timer in (self._busy_soon, self._stop_soon):
             timer.setSingleShot(True)
@@ -226,7 +228,8 @@ class Panel(QScrollArea):
         seconds_left : float, optional
             Added to the text.
         """
-        self.show_status(" ".join(filter(None, (text, time_left(seconds_left)))))
+        if not self.holds_error:
+            self.show_status(" ".join(filter(None, (text, time_left(seconds_left)))))
         self.busy.setRange(0, 0 if fraction is None else STEPS)
         if fraction is not None:
             self.busy.setValue(round(STEPS * min(max(fraction, 0.0), 1.0)))

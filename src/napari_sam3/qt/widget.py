@@ -98,7 +98,7 @@ class SegmentWidget(QWidget):
         self.safety.restores_unasked = self.series.restores
         self.files = FilesRun(*ours[::2], *working, napari_viewer, self.set_image)
         self._model = self.models.current
-        self._shown_in_3d = self._binding_now = self._closed = self._painted = False
+        self._binding_now = self._closed = self._painted = False
         self.news = News(self.panel, self.session)
         (layout := QVBoxLayout(self)).setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.panel)
@@ -342,10 +342,7 @@ class SegmentWidget(QWidget):
         self.refresh()
 
     def _on_listening(self) -> None:
-        if self.binding is not None and self.binding.in_3d != self._shown_in_3d:
-            self._shown_in_3d = self.binding.in_3d
-            self._show_news()
-        self.refresh()
+        self._on_progress()
 
     def _on_stage(self, stage: str) -> None:
         if self._closed:

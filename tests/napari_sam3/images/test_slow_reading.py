@@ -46,7 +46,7 @@ def test_slow_reading_can_be_stopped_and_the_window_stays_alive(
     desk.hand.wait_until(stop.isVisible, "the button", 30)
     assert time.monotonic() - started > 1
     assert desk.session.busy
-    assert "Looking at this part of the image" in desk.status
+    assert "Encoding the image" in desk.status
     stop.click()
     assert not stop.isVisible()
     remote.there.set()

@@ -19,7 +19,7 @@ from npe2 import PluginManifest
 
 from napari_sam3 import bind
 from napari_sam3.core.classes import LabelClass, format_classes, parse_classes
-from napari_sam3.layers.gestures import KEYS, OF_WIDGET
+from napari_sam3.layers.gestures import ALSO, KEYS, OF_WIDGET
 from napari_sam3.qt.settings import (
     PLUGIN,
     Settings,
@@ -79,7 +79,7 @@ def test_each_key_and_button_has_a_command(predictor: Predictor) -> None:
     viewer = ViewerModel()
     viewer.add_image(np.zeros((40, 40), np.uint8))
     with bind(viewer, predictor=predictor) as binding:
-        assert {*binding.commands, *OF_WIDGET} == set(KEYS) >= set(BUTTONS)
+        assert {*binding.commands, *OF_WIDGET} == {*KEYS, *ALSO} >= set(BUTTONS)
         with pytest.raises(KeyError, match="acept"):
             binding.set_keys({"acept": "N"})
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_sam3.session.session import LabelingSession
+from sam3.errors import Sam3Error
 
 Image = npt.NDArray[np.uint8]
 OpenDesk = Callable[..., Any]
@@ -143,3 +144,41 @@ def test_points_are_small_and_hollow_and_labels_named_after_the_image(
     points.add([5, 5])
     assert points.canvas_size_limits == (7, 7)
     assert [str(one) for one in points.symbol] == ["ring"]
+
+
+def test_an_error_stays_until_the_user_acts(open_desk: OpenDesk, blobs: Image) -> None:
+    desk = open_desk(np.stack([blobs, blobs[::-1]]))
+    desk.session.look_ahead = 0
+    assert desk.widget.wait(60)
+    desk.hand.rest()
+    desk.session.cache.clear()
+    stages: list[str] = []
+    desk.session.busy_changed.connect(stages.append)
+    desk.widget.report(Sam3Error("the disk is full"))
+    desk.session.look_ahead = 2
+    desk.session.prepare()  # encodes ahead, which has its own news
+    desk.hand.wait_until(lambda: "encoding" in stages and not desk.session.busy, "the news", 60)
+    assert desk.widget.wait(60)
+    desk.hand.rest()
+    assert desk.status == "The disk is full"
+    desk.hand.click((20, 20))
+    desk.settle()
+    assert "disk" not in desk.status
+    assert desk.widget.panel.status.styleSheet() == ""
+
+
+def test_the_status_names_the_next_step(open_desk: OpenDesk, blobs: Image) -> None:
+    desk = open_desk(blobs)
+    assert desk.widget.wait(60)
+    desk.hand.rest()
+    assert "Click an object" in desk.status
+    desk.viewer.layers.selection.active = desk.widget.binding.labels
+    desk.hand.rest()
+    assert "Resume clicking" in desk.status
+    desk.widget.panel.click.click()
+    desk.hand.click((20, 20))
+    desk.settle()
+    assert "Enter" in desk.status or "Esc" in desk.status
+    desk.hand.type("Enter")
+    desk.hand.type("Shift-B")
+    assert "brush" in desk.status

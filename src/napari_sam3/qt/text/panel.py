@@ -19,7 +19,7 @@ class Wording(NamedTuple):
     Parameters
     ----------
     title : str
-        Stands on the control or beside it; "" if nothing does.
+        Stands on the control or next to it; "" if nothing does.
     tooltip : str
         What it is for.
     name : str
@@ -34,7 +34,7 @@ class Wording(NamedTuple):
 # Values of choices that are no layers and no levels.
 NEW_LABELS = "new"
 OWN_LAYER = "own"
-#: Beyond every level that an image can have; the model then looks at all of it.
+#: Beyond every level that an image can have; the model then gets all of it.
 WHOLE_IMAGE = 99
 
 # ------------------------------------------------------------- image, model, labels
@@ -136,7 +136,7 @@ def describe_keys(keys: Mapping[str, str]) -> dict[str, str]:
 
 
 def title_with_key(title: str, key: str | None) -> str:
-    """Name the key beside a title, in the place of the letter that reaches it with Alt."""
+    """Name the key after a title, in the place of the letter that reaches it with Alt."""
     return f"{title.replace('&', '')}  ({key})" if key else title
 
 

@@ -48,7 +48,7 @@ def position(number: int, count: int, done: int, skipped: int) -> str:
 
 
 def skipped(name: str, reason: str) -> str:
-    """Say that an image could not be read and was passed over."""
+    """Say that an image could not be read and was skipped."""
     return f"Skipped {name}: {reason}"
 
 
@@ -59,7 +59,7 @@ def entry(name: str, state: str, objects: int) -> str:
 
 
 def moved(old: str, new: str) -> str:
-    """Say that labels were written beside a file that another program wrote."""
+    """Say that labels were written next to a file of another program."""
     return (
         f"{old} was changed by another program, or does not fit the image. It is unchanged; your "
         f"labels are in {new}."

@@ -44,14 +44,17 @@ def describe_stage(session: LabelingSession) -> str:
         return status_text.NO_PLANE
     if session.prediction is not None and not session.prediction.mask.is_empty:
         return status_text.MASK_SHOWN
-    return status_text.READY if session.prompts.is_empty else status_text.NO_MASK
+    if not session.prompts.is_empty:
+        return status_text.NO_MASK
+    shown = len(session.finding.shown)
+    return status_text.candidates(shown) if shown else status_text.READY
 
 
 def describe_state(binding: Binding | None, session: LabelingSession) -> tuple[str, bool]:
     """Return what the status line says, and whether it is an error."""
     if binding is None:
         return status_text.NO_IMAGE, False
-    # Errors stay until they are mended, whatever the model is doing meanwhile.
+    # Errors stay until they are mended, also while the model works.
     if binding.layers.missing:
         return describe_missing(binding.layers), True
     if binding.problem is not None:
@@ -62,6 +65,10 @@ def describe_state(binding: Binding | None, session: LabelingSession) -> tuple[s
         return status_text.merging(binding.merging), False
     if binding.divisions.parent is not None:
         return status_text.dividing(binding.divisions.parent), False
+    if binding.viewing.painting:
+        return status_text.PAINTING, False
+    if not (binding.listening or session.busy):
+        return status_text.ELSEWHERE, False
     return describe_stage(session), False
 
 
@@ -87,7 +94,7 @@ def describe_mask(session: LabelingSession, binding: Binding | None) -> str:
 
 
 def describe_error(error: BaseException) -> str:
-    """Return an error as a sentence; those that nobody thought of are logged as well."""
+    """Return an error as a sentence; unexpected ones are logged as well."""
     if isinstance(error, Sam3Error):
         return sentence(error)
     logger.error("unexpected error", exc_info=error)
@@ -101,7 +108,7 @@ def sentence(error: BaseException) -> str:
 
 
 def takes_labels(binding: Binding | None) -> Callable[[Any], bool]:
-    """Return a test whether a Labels layer can take the objects of the image in hand."""
+    """Return a test whether a Labels layer can take the objects of the image in use."""
     if binding is None:
         return lambda layer: False
     shape, preview = image_shape(binding.image), binding.preview.unique_id

@@ -16,20 +16,25 @@ from .panel import RESTORE_LAYERS, WEIGHTS_FILE
 
 # --------------------------------------------------------------- what the session does
 
-NO_IMAGE = "Open an image to begin: File > Open, or File > Open Sample > SAM 3."
+NO_IMAGE = "Open an image: File > Open, or File > Open Sample > SAM 3."
 STAGES = {
     "loading model": "Loading the model …",
-    "encoding": "Looking at this part of the image …",
+    "encoding": "Encoding the image … You can click already.",
     "predicting": "Predicting the mask …",
 }
 #: Of a stage in which a click waits.
-WAITING = {"loading model": "Loading the model … Your click is answered as soon as it is there."}
-BUSY = "One moment …"
-NO_PLANE = "Ready when a plane of the image is shown."
-IN_3D = 'Masks are flat: press "Go on clicking" for the 2-D display.'
-READY = "Ready: click on an object."
-NO_MASK = "There is no mask yet: click once more, or clear."
-MASK_SHOWN = "Accept the mask, or refine it with more clicks."
+WAITING = {
+    "loading model": "Loading the model … The mask of your click follows.",
+    "encoding": "Encoding the image … The mask of your click follows.",
+}
+BUSY = "Working …"
+NO_PLANE = "Move the sliders to a plane of the image."
+IN_3D = 'Masks are made in 2-D: press "Resume clicking".'
+ELSEWHERE = 'Another layer or tool is selected: press "Resume clicking" to segment.'
+PAINTING = "Paint with napari's brush, then press Esc to resume clicking."
+READY = "Click an object, or drag a box around it."
+NO_MASK = "No mask: click again, or clear (Esc)."
+MASK_SHOWN = "Accept the mask (Enter), or click to refine it."
 
 
 def merging(label: int) -> str:
@@ -47,10 +52,7 @@ def dividing(label: int) -> str:
 def deleted_image(name: str, *, kept: bool = False) -> str:
     """Say that the image was deleted, and with `kept` that its labels are still there."""
     if kept:
-        return (
-            f"The image {name!r} was deleted. Choose another one; what was accepted is kept in the "
-            "labels."
-        )
+        return f"The image {name!r} was deleted. Choose another one; its labels are kept."
     return f"The image {name!r} was deleted. Choose another one."
 
 
@@ -59,19 +61,19 @@ def deleted_layers(names: Sequence[str]) -> str:
     were, them = ("was", "it") if len(names) == 1 else ("were", "them")
     return (
         f"{', '.join(map(repr, names))} {were} deleted. "
-        f'Press "{RESTORE_LAYERS.title}" to bring {them} back; no object and no click is lost.'
+        f'Press "{RESTORE_LAYERS.title}" to bring {them} back with all objects and clicks.'
     )
 
 
 def unexpected(error: BaseException) -> str:
-    """Say that something went wrong that nobody thought of."""
+    """Describe an unexpected error."""
     return f"Unexpected {type(error).__name__}: {error}"
 
 
 def setting_not_used(name: str, plugin: str, reason: object) -> str:
     """Say that the value of a setting is none, and where to change it."""
     said = str(reason).rstrip(".")
-    return f"The setting {name!r} of {plugin} is not used: {said}. See Preferences > SAM 3."
+    return f"Setting {name!r} of {plugin} ignored: {said}. Change it in Preferences > SAM 3."
 
 
 def setting_not_saved(error: BaseException) -> str:
@@ -114,7 +116,7 @@ def downloading(fraction: float | None) -> str:
 
 # ------------------------------------------------------------------------- batches
 
-BATCH_BEGINS = "Beginning …"
+BATCH_BEGINS = "Starting …"
 BATCH_STOPS = "Stopping …"
 MOST_NAMED = 6
 
@@ -122,7 +124,19 @@ MOST_NAMED = 6
 def batch_result(objects: int, planes: int, *, stopped: bool = False) -> str:
     """Say what a batch found, and with `stopped` that the user ended it."""
     found = f"{_objects(objects)} on {_planes(planes)}"
-    return f"Stopped after {found}; undo takes them back." if stopped else f"{found}."
+    return f"Stopped after {found}. Undo removes them." if stopped else f"{found}."
+
+
+def plane_progress(plane: int, planes: int, share: float, failed: int = 0) -> str:
+    """Say which plane is being segmented, from 1, and which share of it is done, 0 to 1."""
+    text = f"Plane {plane} of {planes}, {100 * share:.0f} %"
+    return f"{text}, {failed} failed" if failed else text
+
+
+def candidates(shown: int) -> str:
+    """Say what to do with candidates."""
+    which = "candidate" if shown == 1 else "candidates"
+    return f"{shown} {which}: accept all, or click one to drop it."
 
 
 def failed_planes(indices: Sequence[Sequence[int]], reason: object) -> str:
@@ -165,7 +179,7 @@ def crash_found(when: datetime, objects: int) -> str:
     """Say that a crash left changes behind, some of them accepted objects; `when` is local time."""
     date = when.strftime("%d %B, %H:%M")
     what = _objects(objects) if objects else "changes of labels"
-    return f"napari ended unexpectedly on {date}, with {what} of this image not saved."
+    return f"napari ended unexpectedly on {date}: {what} of this image not saved."
 
 
 def labels_restored(
@@ -183,8 +197,8 @@ def labels_restored(
     if not parts:
         return f"{text}."
     return (
-        f"{text}. {'. '.join(parts)}: labels that are there now were left as they are. To restore "
-        "everything, choose a new labels layer; it is offered again there."
+        f"{text}. {'. '.join(parts)}: the present labels were kept. To restore everything, choose "
+        "a new labels layer."
     )
 
 
