@@ -39,7 +39,8 @@ def picture(rows: int, columns: int) -> Image:
     light = np.random.default_rng(0).normal(40, 3, y.shape)
     for row, column in places(rows, columns):
         light[(y - row) ** 2 + (x - column) ** 2 < RADIUS**2] = 190
-    return np.clip(light, 0, 255).astype(np.uint8)
+    image: Image = np.clip(light, 0, 255).astype(np.uint8)
+    return image
 
 
 class User:
