@@ -73,7 +73,7 @@ def unexpected(error: BaseException) -> str:
 def setting_not_used(name: str, plugin: str, reason: object) -> str:
     """Say that the value of a setting is none, and where to change it."""
     said = str(reason).rstrip(".")
-    return f"Setting {name!r} of {plugin} ignored: {said}. Change it in Preferences > SAM 3."
+    return f"Setting {name!r} of {plugin} ignored: {said}. See Preferences > SAM 3."
 
 
 def setting_not_saved(error: BaseException) -> str:
