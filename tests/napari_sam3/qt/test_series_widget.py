@@ -101,7 +101,7 @@ def test_a_series_is_labelled_by_clicks_and_one_key_an_image(
     desk, panel = series.desk, series.panel
     assert panel.next.isVisible()
     assert panel.fold.isVisible()
-    assert "Image 1 of 3" in panel.position.text()
+    assert "Image 1 of 3" in panel.fold.toggleButton().text()
     series.label((20, 20), (50, 45))
     # As you go: the first of them is on the disk before the image is left.
     path = folder / "cells0.labels.ome.tif"

@@ -153,7 +153,7 @@ def test_the_gui_thread_is_free_while_the_model_works(open_desk: OpenDesk, blobs
     desk.hand.click((20, 20))
     desk.hand.wait_until(lambda: bool(loaded_on), "the model to be loaded")
     assert desk.session.stage == "loading model"
-    assert desk.status == "Loading the model … Your click is answered as soon as it is there."
+    assert desk.status == "Loading the model … The mask of your click follows."
     desk.hand.wait_until(desk.widget.panel.busy.isVisible, "the running bar", 10)
     desk.hand.click((25, 22))
     assert places(desk.session.prompts) == [(20, 20, 1), (25, 22, 1)]
