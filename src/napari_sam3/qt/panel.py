@@ -266,6 +266,8 @@ class Panel(QScrollArea):
         self.help.unfold(not self.help.isExpanded())
         if self.help.isExpanded():
             QTimer.singleShot(0, lambda: self.ensureWidgetVisible(self.how_to))
+        elif (bar := self.verticalScrollBar()) is not None:
+            bar.setValue(0)
 
     def show_keys(self, keys: Mapping[str, str]) -> None:
         """Name the keys of commands, as napari names them; what has none is not mentioned."""

@@ -114,7 +114,9 @@ def test_the_first_day_needs_only_the_first_view(
     for word in ("Left click", "Shift+click", "Ctrl+click", "class key"):
         assert word in user.panel.how_to.text()
     assert user.panel.how_to.isVisible()
-    user.press(user.named("?"))
+    assert "F1" in user.named("?").toolTip()
+    desk.hand.type("F1")
+    assert not user.panel.how_to.isVisible()
     for number, cell in enumerate(cells[:labelled]):
         desk.hand.click(cell, shift=number > 0)
         user.settle()
