@@ -207,6 +207,6 @@ def test_prompts_have_to_lie_in_the_image() -> None:
         prompts.check_inside((3, 20, 40))
     with pytest.raises(PromptError, match=r"plane 2, which the image .* Expected 0 to 1"):
         prompts.check_inside((2, 20, 60))
-    with pytest.raises(PromptError, match="expected no plane number"):
+    with pytest.raises(PromptError, match="Expected no plane number"):
         prompts.check_inside((20, 60))
     assert np.asarray(prompts.at([(0,)]).objects).size == 0
