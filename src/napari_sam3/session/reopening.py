@@ -77,7 +77,7 @@ class Reopening:
         steps = tuple(_saved_step(one, pool, batches) for one in kept)
         drafts = tuple(
             PlaneDrafts(key, draft_set)
-            for key, draft_set in self._drafts.all().items()
+            for key, draft_set in self._draft_sets().items()
             if ours(key, None) and draft_set.drafts
         )
         # If steps are omitted, the labels before the first saved one are unknown.
@@ -85,6 +85,15 @@ class Reopening:
         parents = self._history.links.within(source).items()
         links = tuple(SavedLink(child, (), of) for child, of in parents)
         return SessionState(tuple(pool.objects), present, links, drafts, steps, start)
+
+    def _draft_sets(self) -> dict[Hashable, DraftSet]:
+        """Return the drafts of each plane, with those that are accepted once their masks exist."""
+        found = dict(self._drafts.all())
+        for step in self._history.awaiting:
+            for draft in step.before.drafts:
+                now = found.get(step.key, DraftSet())
+                found[step.key] = now if now.get(draft.number) else now.with_draft(draft)
+        return found
 
     def reopen(self, saved: SavedSession, targets: Targets, *, steps: bool = True) -> None:
         """Restore a saved state, into labels that hold its pixels.

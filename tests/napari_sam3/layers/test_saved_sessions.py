@@ -21,8 +21,10 @@ from napari_sam3.layers.image_files import add_image
 from napari_sam3.layers.saved_sessions import open_saved, reopen, save_session
 from napari_sam3.records.saved_session import read_saved_session, write_saved_session
 from napari_sam3.records.session_file import SessionFileError
+from napari_sam3.session.session import LabelingSession
 from sam3.predictor import Predictor
 from tests.napari_sam3.labelling import image as two_planes
+from tests.napari_sam3.session.test_propagating import Later
 
 CLASSES = (LabelClass("nucleus", "#26a269"), LabelClass("other", "#e66100"))
 
@@ -118,6 +120,24 @@ def test_a_session_opens_in_a_new_viewer_as_it_was(
         while binding.session.can_redo:
             binding.redo()
         assert describe(binding)[:2] == before[:2]
+
+
+def test_what_waits_for_its_mask_is_saved_as_a_draft(predictor: Predictor, tmp_path: Path) -> None:
+    later = Later()
+    viewer = ViewerModel()
+    viewer.add_image(two_planes())
+    with bind(viewer, session=LabelingSession(predictor, submit=later)) as binding:
+        binding.points.add([0, 20, 20])
+        assert binding.accept() is None
+        path = save_session(binding, tmp_path / "waiting")
+        saved = read_saved_session(path)
+        assert [len(plane.hand.drafts) for plane in saved.drafts] == [1]
+        assert saved.drafts[0].hand.drafts[0].prompts.points == ((20.0, 20.0),)
+        assert not saved.objects
+        later.run()
+        saved = read_saved_session(save_session(binding, tmp_path / "there"))
+        assert not saved.drafts
+        assert len(saved.objects) == 1
 
 
 def test_work_goes_on_in_a_session_that_was_opened(
