@@ -153,7 +153,7 @@ def test_a_mask_without_pixels_is_a_miss(open_desk: OpenDesk, blobs: Image) -> N
     desk.hand.click((0, 0))
     desk.settle()
     assert desk.session.prediction.mask.is_empty
-    assert "no mask" in desk.status
+    assert "no mask" in desk.status.lower()
     told = len(notification_manager.records)
     desk.hand.type("N")
     desk.settle()

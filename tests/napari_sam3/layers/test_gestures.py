@@ -113,7 +113,7 @@ def test_labels_are_taken_up_deleted_joined_and_split_by_one_key(
     assert np.array_equal(labels.data, everything)
     hand.move((5, 90))
     hand.type("K")
-    assert "no label at row 5, column 90 to delete" in desk.status
+    assert "No label at row 5, column 90 to delete" in desk.status
 
 
 def test_candidates_are_cycled_and_polarity_flipped_by_key(

@@ -72,7 +72,7 @@ def test_a_click_a_key_a_correction_and_one_undo(
     assert desk.widget.wait(60)  # for what is encoded ahead, which has its own news
     desk.hand.rest()
     push(panel.start)  # with nothing to propagate: said, and nothing breaks
-    assert "no object to propagate" in desk.status
+    assert "No object to propagate" in desk.status
     show_plane(desk, 0, HERE)
     desk.hand.click((30, 30))
     desk.hand.type("O")  # accepted and propagated as soon as the mask is there
