@@ -169,7 +169,7 @@ def test_a_miss_is_a_quiet_line(open_desk: Any, blobs: Any) -> None:
 
     desk = open_desk(blobs)
     desk.hand.move((50, 20))
-    for key, said in (("K", "No label"), ("N", "There is no mask to accept")):
+    for key, said in (("K", "No label"), ("N", "No mask to accept")):
         desk.hand.type(key)
         assert desk.status.startswith(said)
         assert not desk.widget.panel.status.styleSheet()
