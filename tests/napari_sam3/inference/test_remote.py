@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing
@@ -342,6 +344,15 @@ def test_another_scheduler_of_dask_is_no_server(tmp_path: Path, server: Server) 
         name = f"{cluster.scheduler_address}?key={server.key}"
         with pytest.raises(RemoteError, match="not a server of napari-sam3"):
             load_predictor(name, "cpu")
+
+
+def test_a_port_that_is_taken_is_named_in_one_line(server: Server) -> None:
+    command = [sys.executable, "-m", "napari_sam3.cli", "serve", "--model", server.weights]
+    command += ["--port", str(server.port), "--key", str(server.key), "--device", "cpu"]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == 2
+    assert f"cannot listen on tls://127.0.0.1:{server.port} (" in run.stderr
+    assert run.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(

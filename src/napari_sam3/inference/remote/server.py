@@ -66,9 +66,10 @@ async def _run(
     scheduler: Any = Scheduler(host=address.host, port=address.port, dashboard=False, **common)
     try:
         await scheduler
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # Dask's own error is caused by that of the system
+        reason = getattr(error.__cause__, "strerror", None) or error
         raise RemoteError(
-            f"cannot listen on {address} ({error.strerror or error}). Expected an address of this "
+            f"cannot listen on {address} ({reason}). Expected an address of this "
             "computer and a free port. Choose others with --host and --port."
         ) from error
     async with scheduler:
