@@ -122,8 +122,8 @@ class Viewing:
             labels.selected_label = label
         self._preserved = bool(labels.preserve_labels)
         labels.preserve_labels = True
+        labels.mode = PAINT  # before listeners hear that clicks go elsewhere
         self._layers.viewer.layers.selection.active = labels
-        labels.mode = PAINT
 
     def _object(self) -> int | None:
         """Return the label under the mouse, or that of the object accepted last on the plane."""

@@ -65,7 +65,7 @@ class User:
         (found,) = (
             one
             for one in (*first_view(self.panel).values(), *self.candidate_buttons())
-            if isinstance(one, QPushButton) and one.text().startswith(title)
+            if isinstance(one, QPushButton) and one.text().split("  ")[0].rstrip(" …") == title
         )
         return found
 
