@@ -152,3 +152,9 @@ def test_training_goes_on_where_it_was_cut_off(tmp_path: Path) -> None:
     for name, value in load_file(path).items():
         assert torch.equal(load_file(again)[name], value), name
     assert load_predictor(path, device="cpu").fingerprint == load_predictor("tiny").fingerprint
+    still = tmp_path / "still"
+    shutil.copytree(whole / "features", still / "features")
+    same = train_proposals(replace(settings, steps=1, learning_rate=0), still, weights=path)
+    kept = load_proposal_head(same).state_dict()
+    for name, value in load_proposal_head(path).state_dict().items():
+        assert torch.equal(kept[name], value), f"the head given is changed: {name}"

@@ -22,13 +22,14 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional as F
 
-from sam3.config import ModelConfig, ProposalConfig
+from sam3.config import ProposalConfig
 from sam3.errors import Sam3Error
 from sam3.model.proposal_head import ProposalHead, Proposals
 from sam3.predictor import Predictor, load_predictor
 from sam3.training.data import CropSampler, load_real, scene_pool
 from sam3.weights import load as checkpoint
 from sam3.weights.memory import load_memory
+from sam3.weights.proposals import load_proposal_head
 
 __all__ = ["ProposalSettings", "Targets", "proposal_loss", "targets_of", "train_proposals"]
 
@@ -181,7 +182,9 @@ def train_proposals(
         Folder of the encoded crops, the state and ``weights.safetensors``, which holds `weights`
         and the head.
     weights : str or Path
-        Weights whose features the head is trained on.
+        Weights whose features the head is trained on. The training continues with the head that
+        they hold, if any.
+    data : Path, optional
         As for :func:`sam3.training.sources.load_real`.
     stop_after : int, optional
         Step to stop at; the run can be resumed.
@@ -195,12 +198,17 @@ def train_proposals(
     """
     out.mkdir(parents=True, exist_ok=True)
     predictor = load_predictor(weights, device="cpu")
-    config = replace(predictor.config, proposals=ProposalConfig())
-    shards = list(_encoded(settings, out, predictor, data))
-    average = _train(settings, config, shards, out / "state.pt", stop_after, save_every)
-    head = ProposalHead(config)
-    head.load_state_dict(average)
     file = checkpoint.embedded_weights() if weights == "tiny" else weights
+    config = predictor.config
+    head = load_proposal_head(file)
+    if head is None:
+        config = replace(config, proposals=ProposalConfig())
+        torch.manual_seed(settings.seed)
+        head = ProposalHead(config)
+    head.requires_grad_(True)
+    shards = list(_encoded(settings, out, predictor, data))
+    average = _train(settings, head, shards, out / "state.pt", stop_after, save_every)
+    head.load_state_dict(average)
     path = out / "weights.safetensors"
     checkpoint.save(
         predictor.model,
@@ -215,15 +223,13 @@ def train_proposals(
 
 def _train(
     settings: ProposalSettings,
-    config: ModelConfig,
+    head: ProposalHead,
     shards: list[Path],
     state: Path,
     stop_after: int | None,
     save_every: int,
 ) -> dict[str, Tensor]:
     """Train a head, or resume; return the moving average of its parameters."""
-    torch.manual_seed(settings.seed)
-    head = ProposalHead(config)
     average = {name: value.clone() for name, value in head.state_dict().items()}
     optimiser = torch.optim.AdamW(
         head.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
@@ -351,10 +357,16 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, help="npz file of real images, or a folder of them")
     parser.add_argument("--crops", type=int, default=defaults.crops)
     parser.add_argument("--steps", type=int, default=defaults.steps)
+    parser.add_argument("--learning-rate", type=float, default=defaults.learning_rate)
     parser.add_argument("--seed", type=int, default=defaults.seed)
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    settings = ProposalSettings(crops=arguments.crops, steps=arguments.steps, seed=arguments.seed)
+    settings = ProposalSettings(
+        crops=arguments.crops,
+        steps=arguments.steps,
+        learning_rate=arguments.learning_rate,
+        seed=arguments.seed,
+    )
     try:
         print(
             train_proposals(settings, arguments.out, weights=arguments.weights, data=arguments.data)
