@@ -155,6 +155,9 @@ def test_training_goes_on_where_it_was_cut_off(tmp_path: Path) -> None:
     still = tmp_path / "still"
     shutil.copytree(whole / "features", still / "features")
     same = train_proposals(replace(settings, steps=1, learning_rate=0), still, weights=path)
-    kept = load_proposal_head(same).state_dict()
-    for name, value in load_proposal_head(path).state_dict().items():
+    before, after = load_proposal_head(path), load_proposal_head(same)
+    assert before is not None
+    assert after is not None
+    kept = after.state_dict()
+    for name, value in before.state_dict().items():
         assert torch.equal(kept[name], value), f"the head given is changed: {name}"
