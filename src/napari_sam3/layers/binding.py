@@ -349,7 +349,7 @@ class Binding:
         self._closed = True
         self.journal.close(discard=discard_journal)
         finding = self.propagation, self.candidates, self.divisions
-        for part in (self._classes, *finding, self.gestures, self.sync):
+        for part in (self._classes, *finding, self.viewing, self.gestures, self.sync):
             part.close()
         self.layers.remove_tools()
         if self._own_session:

@@ -110,6 +110,15 @@ class Viewing:
         self._clicking.resume()
         return True
 
+    def close(self) -> None:
+        """Give up the brush, and what it changed in the labels."""
+        labels, preserved = self._layers.labels, self._preserved
+        if preserved is not None:
+            painting, self._preserved = self.painting, None
+            labels.preserve_labels = preserved
+            if painting:
+                labels.mode = "pan_zoom"
+
     def _take_brush(self) -> None:
         labels = self._layers.labels
         if labels.multiscale:

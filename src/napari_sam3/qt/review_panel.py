@@ -18,6 +18,7 @@ from superqt import QLabeledDoubleRangeSlider, QLabeledRangeSlider
 from superqt.utils import signals_blocked
 
 from .controls import add_row, form, worded
+from .focus import KeysPass
 from .review_model import ReviewModel
 from .text import review as text
 
@@ -74,6 +75,7 @@ class ReviewPanel(QWidget):
         self.score.valueChanged.connect(lambda _value: self._soon.start())
         self.area.valueChanged.connect(lambda _value: self._soon.start())
         self._lay_out()
+        self._keys_pass = KeysPass(self)
 
     def sizeHint(self) -> QSize:
         """Ask for little height: the image is above."""

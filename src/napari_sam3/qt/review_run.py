@@ -70,9 +70,11 @@ class ReviewRun:
 
             self.panel = ReviewPanel()
             self._connect(self.panel)
+            self.panel.destroyed.connect(self._on_destroyed)
+        if self.panel.parentWidget() is None:  # new, or its dock was closed
             window: Any = binding.viewer.window
             window.add_dock_widget(self.panel, name=review_text.TITLE, area="bottom")
-            self.panel.destroyed.connect(self._on_destroyed)
+            self.panel.show()
         dock = self.panel.parentWidget()
         if dock is not None:
             dock.show()
@@ -88,7 +90,9 @@ class ReviewRun:
         for signal in self._signals():
             signal.disconnect(self._soon)
         dock = panel.parentWidget()
-        if dock is not None:  # which takes the area with it
+        if dock is None:
+            panel.deleteLater()
+        else:  # which takes the area with it
             dock.close()
             dock.deleteLater()
 

@@ -141,4 +141,4 @@ def _worst_first(parts: Iterable[_Part]) -> tuple[_Part, ...]:
 
 def _order(row: ReviewRow) -> tuple[float, str]:
     """Return the sort key of a row, independent of other rows."""
-    return row.score, f"{row.plane} {row.bbox}"
+    return row.score, f"{row.plane} {row.bbox} {row.identity}"

@@ -163,3 +163,30 @@ def test_the_area_goes_with_the_widget(open_desk: OpenDesk, with_viewer: bool) -
     desk.widget.shut_down()
     QApplication.processEvents()
     assert desk.widget.finding.review.panel is None
+
+
+def test_a_closed_area_opens_again_and_its_table_leaves_keys_to_napari(open_desk: OpenDesk) -> None:
+    desk = open_desk(np.zeros((100, 100), np.uint8))
+    target = desk.widget.binding.labels_on(PlaneIndex((0, 1), ()))
+    twins = square(10, 10, 10, 0.4), square(10, 10, 10, 0.4)
+    desk.session.candidates.put(CandidatePlane(target.key, target), twins, 0.0)
+    panel = open_review(desk)
+    panel.parentWidget().destroyOnClose()  # the cross of the dock
+    assert not panel.isVisible()
+    panel = open_review(desk)
+    assert panel.isVisible()
+    seen: list[Any] = []
+    for _ in twins:  # equal rows are shown one after the other, too
+        QTest.keyClick(panel.table, Qt.Key.Key_W, Qt.KeyboardModifier.ShiftModifier)
+        QApplication.processEvents()
+        seen.append(desk.session.candidates.current)
+    assert set(seen) == set(desk.session.candidates.all)
+
+
+def test_the_brush_is_given_up_with_the_image(open_desk: OpenDesk) -> None:
+    desk = open_desk(np.zeros((100, 100), np.uint8))
+    labels = desk.widget.binding.labels
+    desk.hand.type("Shift-B")
+    assert labels.preserve_labels
+    desk.widget.set_image(None)
+    assert (str(labels.mode), labels.preserve_labels) == ("pan_zoom", False)
