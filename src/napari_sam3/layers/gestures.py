@@ -52,7 +52,7 @@ KEYS: Mapping[str, str] = MappingProxyType(
     }
 )
 
-#: Keys that a second command has, whatever the others are: as in other programs.
+#: Keys that a second command has, in addition to its own, as in other programs.
 ALSO: Mapping[str, str] = MappingProxyType(
     {"accept": "Enter", "cancel": "Escape", "delete": "Delete"}
 )

@@ -283,7 +283,7 @@ def test_progress_shows_the_time_left(qtbot: Any) -> None:
 
 
 def test_deleted_layers_are_told_in_words_that_fit_their_number() -> None:
-    rest = 'Press "Restore layers" to bring {} back with all objects and clicks.'
+    rest = 'Press "Restore layers" to restore {} with all objects and clicks.'
     assert deleted_layers(["a"]) == f"'a' was deleted. {rest.format('it')}"
     assert deleted_layers(["a", "b"]) == f"'a', 'b' were deleted. {rest.format('them')}"
 

@@ -114,7 +114,7 @@ def test_a_series_is_labelled_by_clicks_and_one_key_an_image(
     assert len(np.unique(first)) == 3, "two objects and the background"
     assert (folder / "cells0.labels.csv").exists()
     assert series.states() == ["done", "todo", "todo"]
-    assert len([one for one in desk.viewer.layers if one.name.startswith("cells")]) == 1
+    assert len([one for one in desk.viewer.layers if one.name == "cells1.tif"]) == 1
     assert not series.labels.any()
     # By button, with nothing on the image: it was passed over.
     before = series.run.shown

@@ -76,7 +76,7 @@ STATUS_NAME = "Status"
 PROGRESS_NAME = "Progress"
 STOP_WORK = Wording("Stop", "Stop the prediction; clicks and boxes stay")
 RESTORE_LAYERS = Wording(
-    "Restore layers", "Bring back the deleted layers, with their objects and clicks"
+    "Restore layers", "Restore the deleted layers, with their objects and clicks"
 )
 CLICK = Wording("Click", "Segment the object under each click")
 RESUME = Wording("Resume clicking", "Select the points layer, so that clicks segment again")

@@ -61,7 +61,7 @@ def deleted_layers(names: Sequence[str]) -> str:
     were, them = ("was", "it") if len(names) == 1 else ("were", "them")
     return (
         f"{', '.join(map(repr, names))} {were} deleted. "
-        f'Press "{RESTORE_LAYERS.title}" to bring {them} back with all objects and clicks.'
+        f'Press "{RESTORE_LAYERS.title}" to restore {them} with all objects and clicks.'
     )
 
 
@@ -185,7 +185,7 @@ def crash_found(when: datetime, objects: int) -> str:
 def labels_restored(
     objects: int, partly: Sequence[int], left_out: Sequence[int], *, renumbered: bool
 ) -> str:
-    """Say what a journal brought back, and which of its labels it did not, or only in part."""
+    """Say what a journal restored, and which of its labels it did not, or only in part."""
     text = f"{_objects(objects)} restored"
     if renumbered:
         text += ", under free ids where theirs were in use"
