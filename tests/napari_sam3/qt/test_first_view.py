@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[3]
 LEAST = 4.5
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("scale", ["1", "1.5"])
 def test_the_first_view_is_whole_and_readable(scale: str) -> None:
     """In a process of its own, because a scale holds for a process."""
@@ -30,7 +31,7 @@ def test_the_first_view_is_whole_and_readable(scale: str) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    views = [json.loads(line) for line in done.stdout.splitlines() if line[0] == "{"]
+    views = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     assert len(views) == 4
     measured = [len(view["contrasts"]) for view in views]
     assert scale != "1" or (measured[0] > 30 and measured[3] > 30)
