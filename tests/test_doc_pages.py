@@ -19,7 +19,7 @@ Names = dict[str, Any]
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 WITH_BLOCKS = [page for page in pages() if any(blocks_of(page))]
 #: Blocks that are not run, of all pages together. More need a better reason than that it is easy.
-NOT_RUN = 27
+NOT_RUN = 35
 
 
 @pytest.mark.parametrize("page", pages())

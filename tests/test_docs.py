@@ -15,7 +15,7 @@ from napari_sam3.cli.common import BAD_INPUT, DONE, INTERRUPTED, SOME_FAILED
 from napari_sam3.cli.main import _parser
 from napari_sam3.labels.formats.choice import FORMATS
 from napari_sam3.layers.features import COLUMNS
-from napari_sam3.layers.gestures import KEYS
+from napari_sam3.layers.gestures import ALSO, KEYS
 from napari_sam3.qt.text.panel import CHOICES
 from scripts.formats_table import with_table
 from tests.doc_blocks import pages
@@ -61,8 +61,10 @@ def test_links_lead_somewhere(page: str) -> None:
 
 def test_every_key_is_named_and_no_other() -> None:
     rows = re.findall(r"^\| (`.+?) \| .+ \|$", GUIDE, flags=re.MULTILINE)
-    named = [key for row in rows for key in re.findall(r"`(.+?)`", row)]
-    assert sorted(named) == sorted(key.replace("Control", "Ctrl") for key in KEYS.values())
+    named = {key for row in rows for key in re.findall(r"`(.+?)`", row)}
+    also = {key.replace("Escape", "Esc") for key in ALSO.values()}
+    keys = {key.replace("Control", "Ctrl") for key in KEYS.values()}
+    assert named == keys | also | {"Alt-1", "Alt-9"}
 
 
 def test_the_guide_names_the_columns_and_policies_there_are() -> None:

@@ -8,13 +8,16 @@ from qtpy.QtCore import QEvent, QObject, Qt, QTimer
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QAbstractSpinBox,
+    QApplication,
     QComboBox,
+    QLineEdit,
     QMainWindow,
     QWidget,
 )
 
 __all__ = ["KeysPass", "canvas_of", "main_window"]
 
+ENTER = {Qt.Key.Key_Return, Qt.Key.Key_Enter}
 OPENING = {
     *(Qt.Key.Key_Up, Qt.Key.Key_Down, Qt.Key.Key_PageUp, Qt.Key.Key_PageDown),
     *(Qt.Key.Key_Home, Qt.Key.Key_End),
@@ -38,6 +41,7 @@ class KeysPass(QObject):
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
         self._widget = parent
+        parent.installEventFilter(self)
         for combo in parent.findChildren(QComboBox):
             combo.installEventFilter(self)
             combo.activated.connect(self._to_canvas_soon)
@@ -57,6 +61,8 @@ class KeysPass(QObject):
 
     def eventFilter(self, control: Any, event: Any) -> bool:
         """Pass on what is not for the control."""
+        if control is self._widget:
+            return _ends_typing(event)
         if isinstance(control, QAbstractItemView):
             typed = event.type() == QEvent.Type.KeyPress and _is_typed(event)
             return _pass_on(event, typed)
@@ -93,6 +99,13 @@ def canvas_of(widget: QWidget) -> QWidget | None:
     parts = central.findChildren(QWidget)
     canvas = (one for one in parts if type(one).__name__.startswith("CanvasBackend"))
     return next(canvas, central)
+
+
+def _ends_typing(event: Any) -> bool:
+    """Return whether a key is an Enter that a field has had, which shall not accept a mask."""
+    if event.type() != QEvent.Type.KeyPress or event.key() not in ENTER:
+        return False
+    return isinstance(QApplication.focusWidget(), QLineEdit | QAbstractSpinBox)
 
 
 def _is_typed(event: Any) -> bool:

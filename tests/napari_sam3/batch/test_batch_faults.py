@@ -122,7 +122,7 @@ def test_a_full_disk_ends_a_batch_with_a_message_and_it_goes_on_later(
     told = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     count, _, message = told.partition(" ")
     assert 1 <= int(count) < PLANES
-    assert "cannot be written (File too large)" in message
+    assert "cannot be written: File too large" in message
     assert "run the same command again to resume" in message
     assert not list(folder_beside(output).rglob("*.partial"))
     results = list(segment(stack(), question("repeated"), predictor, output=output))

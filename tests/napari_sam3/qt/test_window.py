@@ -249,7 +249,7 @@ def test_the_panel_asks_before_labels_are_aligned(open_desk: OpenDesk, blobs: Im
 
     choose()
     assert panel.question.isVisible()
-    assert "lies elsewhere" in panel.question.text.text()
+    assert "is displaced from the image" in panel.question.text.text()
     panel.question.no.click()
     assert desk.widget.binding.labels.unique_id == own
     assert np.allclose(labels.scale, 2)
@@ -273,7 +273,7 @@ def test_looking_and_missing_are_said_without_a_message(open_desk: OpenDesk, blo
     misses: list[tuple[Callable[[], Any], str]] = [
         (lambda: binding.points.add([0, -30, 20]), "lies outside the image"),
         (lambda: binding.draw_box((0, 5, 5), (0, 5.2, 5.2), done=True), "too small"),
-        (lambda: desk.viewer.dims.set_point(0, 7), "move the slider into the image"),
+        (lambda: desk.viewer.dims.set_point(0, 7), "Move the slider into the image"),
     ]
     for miss, words in misses:
         miss()

@@ -205,7 +205,7 @@ def test_what_is_no_journal_is_refused_by_name(tmp_path: Path, content: bytes) -
     path.write_bytes(content)
     with pytest.raises(JournalError, match=r"some\.journal"):
         read_journal(path)
-    with pytest.raises(JournalError, match="check that it exists"):
+    with pytest.raises(JournalError, match="Check that it exists"):
         read_journal(tmp_path / "none.journal")
 
 

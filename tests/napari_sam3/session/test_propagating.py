@@ -344,7 +344,7 @@ def smaller(z: int, plane: PlaneImage) -> PlaneImage:
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [(unreadable, "the file is damaged"), (smaller, "plane 3 has 20 x 20 px")],
+    [(unreadable, "the file is damaged"), (smaller, "plane 3 has a different size: 20 x 20 px")],
 )
 def test_planes_that_cannot_be_used_are_passed_over_and_named(
     change: Any, message: str, table: Table
