@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
+from weakref import ref
 
 from qtpy.QtCore import QObject, Qt, QTimer
 from qtpy.QtWidgets import QDockWidget, QScrollArea, QWidget
@@ -36,15 +38,16 @@ class OwnColumn(QObject):
     def __init__(self, widget: QWidget, view: QScrollArea, needed: Any) -> None:
         super().__init__(widget)
         self._widget, self._view, self._needed = widget, view, needed
-        self._dock: QDockWidget | None = None
+        # Not held: the dock holds the window, which would outlive its end.
+        self._dock: Callable[[], QDockWidget | None] = lambda: None
 
     def watch(self) -> None:
         """Follow the dock that the widget is in now."""
         dock: Any = self._widget.parentWidget()
         while dock is not None and not isinstance(dock, QDockWidget):
             dock = dock.parentWidget()
-        if dock is not None and dock is not self._dock:
-            self._dock = dock
+        if dock is not None and dock is not self._dock():
+            self._dock = ref(dock)
             dock.dockLocationChanged.connect(self._on_moved)
         self._on_moved()
 
@@ -53,7 +56,7 @@ class OwnColumn(QObject):
         QTimer.singleShot(0, self._make_room)
 
     def _make_room(self) -> None:
-        dock, window = self._dock, main_window(self._widget)
+        dock, window = self._dock(), main_window(self._widget)
         if dock is None or window is None or dock.isFloating() or not dock.isVisible():
             return
         area = window.dockWidgetArea(dock)
