@@ -68,12 +68,15 @@ class OwnColumn(QObject):
             width = dock.width()
             window.addDockWidget(area, dock, Qt.Orientation.Horizontal)
             window.resizeDocks([dock], [width], Qt.Orientation.Horizontal)
-            # The window grew for what was stacked, maybe beyond the screen.
-            screen = window.screen()
-            if screen is not None and window.height() > screen.availableSize().height():
-                QTimer.singleShot(
-                    0, lambda: window.resize(window.width(), screen.availableSize().height())
-                )
+            QTimer.singleShot(0, self._shrink)
+
+    def _shrink(self) -> None:
+        """Make the window no higher than the screen: it grew for what was stacked."""
+        window = main_window(self._widget)
+        screen = None if window is None else window.screen()
+        if window is not None and screen is not None:
+            height = min(window.height(), screen.availableSize().height())
+            window.resize(window.width(), height)
 
     def _stacked(self, dock: QDockWidget, window: Any) -> bool:
         """Whether docks lie above or below."""
