@@ -177,7 +177,7 @@ def test_a_closed_area_opens_again_and_its_table_leaves_keys_to_napari(open_desk
     assert panel.isVisible()
     seen: list[Any] = []
     for _ in twins:  # equal rows are shown one after the other, too
-        QTest.keyClick(panel.table, Qt.Key.Key_W, Qt.KeyboardModifier.ShiftModifier)
+        QTest.keyClick(panel.table, Qt.Key.Key_W, Qt.KeyboardModifier.ShiftModifier)  # type: ignore[call-overload]
         QApplication.processEvents()
         seen.append(desk.session.candidates.current)
     assert set(seen) == set(desk.session.candidates.all)
