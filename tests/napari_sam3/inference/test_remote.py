@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.metadata
 import os
 import subprocess
@@ -41,7 +42,7 @@ from napari_sam3.inference.similar.search import find_similar
 from napari_sam3.inference.tracking.followers import FoundMask, MemoryFollower, Shown, follower_of
 from napari_sam3.inference.tracking.memories import has_memory, memory_of
 from sam3.concepts.detector import load_detector
-from sam3.errors import ImageError
+from sam3.errors import ImageError, Sam3Error
 from sam3.predictor import Predictor
 from tests.napari_sam3.batch_samples import pixels, question, stack
 from tests.napari_sam3.serving import Server, save_weights, serving
@@ -263,6 +264,38 @@ def test_an_image_that_cannot_be_read_is_said_as_here(there: RemotePredictor) ->
     click(there, PLANES[2])
 
 
+def test_a_file_that_cannot_be_read_is_not_taken_for_a_lost_server(there: RemotePredictor) -> None:
+    class Gone(ArrayPlane):
+        def region(self, rows: slice, columns: slice, step: int = 1) -> Any:
+            raise FileNotFoundError("the drive is gone")
+
+    with pytest.raises(FileNotFoundError, match="the drive is gone"):
+        find_objects(Gone(image()), there, EmbeddingCache(1 << 26), Control(), ANYTHING)
+    click(there, PLANES[2])
+
+
+def test_nothing_is_left_of_connections_that_fail(
+    server: Server, there: RemotePredictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[connection.Connection] = []
+    monkeypatch.setattr(connection, "_SECONDS_TO_CONNECT", 1.0)
+
+    def connect(address: RemoteAddress) -> connection.Connection:
+        made.append(connection.Connection(address))
+        return made[-1]
+
+    monkeypatch.setattr("napari_sam3.inference.remote.predictor.Connection", connect)
+    with pytest.raises(Sam3Error):
+        RemotePredictor(RemoteAddress.parse(server.name), "no device")
+    gc.collect()
+    assert made[0]._client is None
+    before = threading.active_count()
+    for _ in range(2):
+        with pytest.raises(RemoteError, match="no answer"):
+            connection.Connection(RemoteAddress("127.0.0.1", 1, server.key)).ask(tasks.fetch_parts)
+    assert threading.active_count() <= before
+
+
 def test_a_killed_server_is_said_and_found_again(
     server: Server, there: RemotePredictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -358,7 +391,8 @@ def test_a_port_that_is_taken_is_named_in_one_line(server: Server) -> None:
 @pytest.mark.parametrize(
     "name",
     ["tcp://127.0.0.1:8786", "tls://", "tls://host:0", "tls://host:port", "tls://host:70000",
-     "http://host", "tls://host:8786?key=", "tls://ho st:1", "tls://user@host:1"],
+     "http://host", "tls://host:8786?key=", "tls://ho st:1", "tls://user@host:1",
+     "tls://::1:8786", "tls://fe80::1", "tls://[gpu]:1", "tls://gpu..lab", f"tls://{'x' * 64}.lab"],
 )  # fmt: skip
 def test_other_addresses_are_refused(name: str) -> None:
     with pytest.raises(RemoteError, match="address"):
@@ -375,6 +409,10 @@ def test_addresses_are_read(name: str, host: str, port: int) -> None:
     address = RemoteAddress.parse(name)
     assert (address.host, address.port) == (host, port)
     assert RemoteAddress.parse(address.name) == address
+
+
+def test_an_ipv6_address_to_listen_on_is_one_to_connect_to() -> None:
+    assert RemoteAddress.parse(RemoteAddress("::1", 7).url).url == "tls://[::1]:7"
 
 
 # ------------------------------------------------------------------------------------- the key

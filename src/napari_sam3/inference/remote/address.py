@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from ipaddress import IPv6Address
 from pathlib import Path
 
 from .errors import RemoteError
@@ -65,7 +66,7 @@ class RemoteAddress:
         if not colon or port.endswith("]"):  # no port, or the end of an IPv6 address
             host, port = place.removeprefix(_SCHEME).rstrip("/"), str(DEFAULT_PORT)
         valid = port.isascii() and port.isdecimal() and 0 < int(port) < 1 << 16
-        if not text.startswith(_SCHEME) or not valid or not host or set(host) & set("/?#@ "):
+        if not text.startswith(_SCHEME) or not valid or not _is_host(host):
             raise RemoteError(
                 f"not the address of a server: {text!r}. Expected one such as "
                 f"tls://gpu.lab:{DEFAULT_PORT}, since only TLS is spoken. Use the one that "
@@ -81,7 +82,8 @@ class RemoteAddress:
     @property
     def url(self) -> str:
         """Address for Dask."""
-        return f"{_SCHEME}{self.host}:{self.port}"
+        host = f"[{self.host}]" if _is_ipv6(self.host) else self.host
+        return f"{_SCHEME}{host}:{self.port}"
 
     @property
     def name(self) -> str:
@@ -95,3 +97,22 @@ class RemoteAddress:
 
     def __str__(self) -> str:
         return self.url
+
+
+def _is_host(text: str) -> bool:
+    """Tell whether a text is a name, an IPv4 address, or an IPv6 address in brackets."""
+    if text.startswith("[") and text.endswith("]"):
+        return _is_ipv6(text[1:-1])
+    try:
+        text.encode("idna")
+    except UnicodeError:  # as "gpu..lab"
+        return False
+    return bool(text) and not set(text) & set("/?#@ :[]")
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        IPv6Address(text)
+    except ValueError:
+        return False
+    return True

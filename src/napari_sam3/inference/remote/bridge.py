@@ -114,5 +114,6 @@ class RemotePlane:
 
 def deliver(wanted: str, pixels: npt.NDArray[np.uint8]) -> None:
     """Take pixels that a task waits for; runs beside the task."""
-    if wanted in _waiting:
-        _waiting[wanted].put(pixels)
+    arrived = _waiting.get(wanted)
+    if arrived is not None:  # the task may have been cancelled
+        arrived.put(pixels)

@@ -8,6 +8,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import cache
 from typing import Any
 
 from napari_sam3.core.rendering import PlaneImage
@@ -90,6 +91,8 @@ class Connection:
             client = self._connected()
             try:
                 return self._ask(client, function, arguments, report, plane, priority)
+            except _UnreadError as unread:
+                raise unread.error from None
             except Exception as error:
                 if not _is_lost(client, error):
                     raise
@@ -149,7 +152,10 @@ class Connection:
                 return
             if "wanted" in event and plane is not None:
                 rows, columns = (slice(*span) for span in event["spans"])
-                pixels = plane(event["plane"]).region(rows, columns, event["step"])
+                try:
+                    pixels = plane(event["plane"]).region(rows, columns, event["step"])
+                except Exception as error:
+                    raise _UnreadError(error) from error
                 client.run(deliver, event["wanted"], pixels)
             if "stage" in event:
                 last = event["stage"], event["fraction"]
@@ -173,6 +179,7 @@ class Connection:
                 security=security,
                 timeout=_SECONDS_TO_CONNECT,
                 set_as_default=False,
+                loop=_loop(),
             )
         except (OSError, TimeoutError, RuntimeError) as error:
             raise self._unreachable(error) from error
@@ -229,6 +236,27 @@ class Connection:
             "serve` to run there. Start it or check the connection, then try again; clicks and "
             "labels are kept."
         )
+
+
+class _UnreadError(Exception):
+    """A plane of this computer could not be read, which says nothing about the connection."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+@cache
+def _loop() -> Any:
+    """Return the event loop of all connections.
+
+    A client that fails to connect never ends the thread of a loop of its own.
+    """
+    from distributed.utils import LoopRunner
+
+    runner = LoopRunner()
+    runner.start()  # type: ignore[no-untyped-call]
+    return runner.loop
 
 
 def _reason(error: BaseException) -> str:

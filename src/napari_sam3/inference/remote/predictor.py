@@ -66,6 +66,8 @@ class RemotePredictor(Predictor):
 
     def __init__(self, address: RemoteAddress, device: str | torch.device = "auto") -> None:
         connection = Connection(address)
+        # Its thread would keep it alive, also where what follows fails.
+        weakref.finalize(self, connection.close)
         about = connection.about
         model, head = _networks(
             ModelConfig.from_json(about["config"]), connection.ask(tasks.fetch_parts)
@@ -80,8 +82,6 @@ class RemotePredictor(Predictor):
         place = f"{address}: {about['device']}"
         self.elsewhere = _Server(connection, place, DETECTOR if names else None)
         self.address, self.connection = address, connection
-        # The connection has threads of its own, which would keep it alive.
-        weakref.finalize(self, connection.close)
 
     def encode(
         self,
