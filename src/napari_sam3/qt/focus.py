@@ -8,7 +8,6 @@ from qtpy.QtCore import QEvent, QObject, Qt, QTimer
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QAbstractSpinBox,
-    QApplication,
     QComboBox,
     QLineEdit,
     QMainWindow,
@@ -62,7 +61,7 @@ class KeysPass(QObject):
     def eventFilter(self, control: Any, event: Any) -> bool:
         """Pass on what is not for the control."""
         if control is self._widget:
-            return _ends_typing(event)
+            return _ends_typing(control, event)
         if isinstance(control, QAbstractItemView):
             typed = event.type() == QEvent.Type.KeyPress and _is_typed(event)
             return _pass_on(event, typed)
@@ -101,11 +100,11 @@ def canvas_of(widget: QWidget) -> QWidget | None:
     return next(canvas, central)
 
 
-def _ends_typing(event: Any) -> bool:
+def _ends_typing(widget: QWidget, event: Any) -> bool:
     """Return whether a key is an Enter that a field has had, which shall not accept a mask."""
     if event.type() != QEvent.Type.KeyPress or event.key() not in ENTER:
         return False
-    return isinstance(QApplication.focusWidget(), QLineEdit | QAbstractSpinBox)
+    return isinstance(widget.focusWidget(), QLineEdit | QAbstractSpinBox)
 
 
 def _is_typed(event: Any) -> bool:

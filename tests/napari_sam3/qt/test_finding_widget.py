@@ -59,6 +59,7 @@ def push(button: Any) -> None:
 
 
 def enter(field: Any, text: str) -> None:
+    field.setFocus()
     field.clear()
     QTest.keyClicks(field, text)  # type: ignore[call-arg, arg-type]
     QTest.keyClick(field, Qt.Key.Key_Return)  # type: ignore[call-overload]

@@ -181,7 +181,7 @@ def test_mixed_images_an_unreadable_one_and_labels_that_do_not_fit(
     series.label((20, 20))
     series.go(".")
     assert series.key == "d3.tif"
-    assert any("d2.tif was skipped" in text for text in told)
+    assert any("Skipped d2.tif" in text for text in told)
     assert series.states()[1] == "skipped"
     row = series.panel.model.index(1)
     tip = series.panel.model.data(row, Qt.ItemDataRole.ToolTipRole)
