@@ -20,6 +20,7 @@ from superqt import QFlowLayout
 from napari_sam3.core.classes import ClassError, LabelClass, next_color
 
 from .controls import worded
+from .focus import canvas_of
 from .text import panel as panel_text
 from .theming import class_style
 
@@ -73,6 +74,7 @@ class ClassBar(QWidget):
             layout.setSpacing(4)
         column.addLayout(self._row)
         column.addWidget(self.name)
+        self._group.buttonClicked.connect(self._on_clicked)
         self.add_button.clicked.connect(self._on_add)
         self.name.returnPressed.connect(self._on_typed)
 
@@ -159,12 +161,17 @@ class ClassBar(QWidget):
         button.setIcon(_swatch(one.color))
         button.setStyleSheet(class_style(one.color))
         button.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
-        button.customContextMenuRequested.connect(partial(self._on_menu, one.name))
-        button.clicked.connect(lambda _checked=False: self.chosen.emit(one.name))
+        button.customContextMenuRequested.connect(self._on_menu)
         return button
 
-    def _on_menu(self, name: str, _place: object) -> None:
-        menu = QMenu(self)
+    def _on_clicked(self, button: QPushButton) -> None:
+        self.chosen.emit(self._name_of(button))
+
+    def _name_of(self, button: object) -> str:
+        return next(name for name, one in self.buttons.items() if one is button)
+
+    def _on_menu(self, _place: object) -> None:
+        name, menu = self._name_of(self.sender()), QMenu(self)
         for title, run in (
             (panel_text.CHANGE_COLOR, self._on_color),
             (panel_text.REMOVE_CLASS, self.remove),
@@ -192,6 +199,8 @@ class ClassBar(QWidget):
             self.name.selectAll()  # to be typed again
         else:
             self.name.hide()
+            if (canvas := canvas_of(self)) is not None:
+                canvas.setFocus()  # for the keys of commands
 
 
 def _swatch(color: str) -> QIcon:
