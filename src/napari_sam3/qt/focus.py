@@ -16,7 +16,7 @@ from qtpy.QtWidgets import (
 
 __all__ = ["KeysPass", "canvas_of", "main_window"]
 
-ENTER = {Qt.Key.Key_Return, Qt.Key.Key_Enter}
+ENDING = {Qt.Key.Key_Return, Qt.Key.Key_Enter, Qt.Key.Key_Escape}
 OPENING = {
     *(Qt.Key.Key_Up, Qt.Key.Key_Down, Qt.Key.Key_PageUp, Qt.Key.Key_PageDown),
     *(Qt.Key.Key_Home, Qt.Key.Key_End),
@@ -61,7 +61,7 @@ class KeysPass(QObject):
     def eventFilter(self, control: Any, event: Any) -> bool:
         """Pass on what is not for the control."""
         if control is self._widget:
-            return _ends_typing(control, event)
+            return self._ends_typing(event)
         if isinstance(control, QAbstractItemView):
             typed = event.type() == QEvent.Type.KeyPress and _is_typed(event)
             return _pass_on(event, typed)
@@ -78,6 +78,16 @@ class KeysPass(QObject):
             return _pass_on(event, _is_typed(event))
         alt = bool(event.modifiers() & Qt.KeyboardModifier.AltModifier)
         return _pass_on(event, alt or event.text().isalpha())
+
+    def _ends_typing(self, event: Any) -> bool:
+        """Return whether a key is an Enter or Esc that a field has had, no command for a mask."""
+        if event.type() != QEvent.Type.KeyPress or event.key() not in ENDING:
+            return False
+        if not isinstance(self._widget.focusWidget(), QLineEdit | QAbstractSpinBox):
+            return False
+        if event.key() == Qt.Key.Key_Escape:
+            self._to_canvas_soon()
+        return True
 
     def _to_canvas_soon(self, *_: Any) -> None:
         # Not within the signal: Qt gives the focus back to the combo box when its list closes.
@@ -98,13 +108,6 @@ def canvas_of(widget: QWidget) -> QWidget | None:
     parts = central.findChildren(QWidget)
     canvas = (one for one in parts if type(one).__name__.startswith("CanvasBackend"))
     return next(canvas, central)
-
-
-def _ends_typing(widget: QWidget, event: Any) -> bool:
-    """Return whether a key is an Enter that a field has had, which shall not accept a mask."""
-    if event.type() != QEvent.Type.KeyPress or event.key() not in ENTER:
-        return False
-    return isinstance(widget.focusWidget(), QLineEdit | QAbstractSpinBox)
 
 
 def _is_typed(event: Any) -> bool:

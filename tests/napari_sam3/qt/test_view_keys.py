@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
 
 from napari_sam3.session.session import LabelingSession
 from sam3.errors import Sam3Error
@@ -133,6 +135,27 @@ def test_a_class_key_over_a_label_changes_its_class(open_desk: OpenDesk, blobs: 
     again.batch_again(kinds[0], None)
     assert [one.category for one in again.objects] == ["debris"]
     again.close()
+
+
+def test_enter_in_a_field_is_no_command(open_desk: OpenDesk, blobs: Image) -> None:
+    desk = open_desk(blobs)
+    panel = desk.widget.panel
+    desk.hand.click((20, 20))
+    desk.settle()
+    panel.classes.add_button.click()
+    typist: Any = QTest
+    for key in (Qt.Key.Key_Escape, Qt.Key.Key_Return):
+        panel.classes.name.setFocus()
+        typist.keyClicks(panel.classes.name, "cell")
+        typist.keyClick(panel.classes.name, key)
+        desk.hand.rest()
+        assert not desk.session.objects
+        assert not desk.session.prompts.is_empty
+    assert desk.session.category == "cellcell"
+    panel.batch.fold.expand()
+    typist.keyClick(panel.batch.min_area, Qt.Key.Key_Return)
+    desk.hand.rest()
+    assert not desk.session.objects
 
 
 def test_points_are_small_and_hollow_and_labels_named_after_the_image(
