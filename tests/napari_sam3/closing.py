@@ -18,6 +18,20 @@ from sam3.predictor import Predictor
 from tests.napari_sam3.batch_samples import small_predictor
 
 
+def close_by(how: str, viewer: napari.Viewer, widget: SegmentWidget) -> None:
+    """Close the viewer, its window or the widget alone, and have Qt delete what it should."""
+    if how == "viewer":
+        viewer.close()
+    elif how == "window":
+        viewer.window._qt_window.close()
+    else:
+        widget.deleteLater()
+    for _ in range(5):
+        QApplication.processEvents()
+        QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete.value)
+    assert widget._closed
+
+
 def main(how: str) -> None:
     """Do it."""
     gate, started = threading.Event(), threading.Event()
@@ -38,16 +52,7 @@ def main(how: str) -> None:
     binding: Any = widget.binding
     hand.click((20, 20))
     assert started.wait(30)
-    if how == "viewer":
-        viewer.close()
-    elif how == "window":
-        viewer.window._qt_window.close()
-    else:
-        widget.deleteLater()
-    for _ in range(5):
-        QApplication.processEvents()
-        QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete.value)
-    assert widget._closed
+    close_by(how, viewer, widget)
     assert widget.binding is None
     gate.set()
     assert widget.wait(30)

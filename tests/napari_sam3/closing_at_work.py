@@ -9,7 +9,7 @@ import threading
 from typing import Any
 
 import napari
-from qtpy.QtCore import QEvent, Qt
+from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
@@ -17,6 +17,7 @@ from napari_sam3 import SegmentWidget
 from napari_sam3.cli.robot import Robot
 from napari_sam3.inference.tracking.ending import EndRules
 from tests.napari_sam3.batch_samples import ANYTHING, small_predictor, stack
+from tests.napari_sam3.closing import close_by
 
 WORK = ("encode", "find", "propagate", "batch")
 
@@ -73,16 +74,7 @@ def close_at(what: str, how: str, predictor: Any) -> None:
     image.gate.clear()
     begin(what, widget, hand)
     hand.wait_until(image.waiting.is_set, f"the work: {what}")
-    if how == "viewer":
-        viewer.close()
-    elif how == "window":
-        viewer.window._qt_window.close()
-    else:
-        widget.deleteLater()
-    for _ in range(5):
-        QApplication.processEvents()
-        QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete.value)
-    assert widget._closed
+    close_by(how, viewer, widget)
     image.gate.set()
     assert widget.wait(60)
     QApplication.processEvents()

@@ -154,7 +154,6 @@ def train(
     data : Path, optional
         Real images, see the README of this package; scenes only by default.
     init : Path, optional
-        Initial weights.
         Weights to start from.
     device : str
         Torch device.
