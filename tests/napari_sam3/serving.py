@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import socket
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from napari_sam3.inference import models
 from sam3.config import MemoryConfig
 from sam3.model.memory import Memory
 from sam3.model_builder import build_click_model, build_detector_model
@@ -57,7 +61,9 @@ class Server:
         """Start it, and wait until it is ready; returns what it printed."""
         command = [sys.executable, "-m", "napari_sam3.cli", "serve", "--model", self.weights]
         command += ["--port", str(self.port), "--key", str(self.key), "--device", "cpu"]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        # Masks are equal to the bit only where as many threads share the work as here.
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
         assert self.process.stdout is not None
         said = ""
         for line in self.process.stdout:
@@ -83,4 +89,16 @@ def serving(weights: str, folder: Path) -> Iterator[Server]:
     try:
         yield server
     finally:
+        leave()
         server.kill()
+
+
+def leave() -> None:
+    """Close the connections of models known by name, and the sockets that Dask left open.
+
+    A client would try for minutes to reach a server that is gone, in the tests that follow.
+    """
+    models._named.cache_clear()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
