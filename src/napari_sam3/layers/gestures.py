@@ -24,7 +24,8 @@ LEFT, RIGHT = 1, 2
 # Minimum drag in screen px that draws a box; napari's own threshold.
 DRAG_DISTANCE = 5
 
-#: Keys of the commands, unused by napari on Points, Shapes and Labels layers; "" for none.
+#: Keys of the commands; "" for none. Of these, napari uses undo and redo alone on the Points,
+#: Shapes and Labels layers to which they are bound, and C, O and Y on Image layers.
 KEYS: Mapping[str, str] = MappingProxyType(
     {
         "accept": "N",
@@ -35,7 +36,7 @@ KEYS: Mapping[str, str] = MappingProxyType(
         "find_similar": "Y",
         "accept_candidates": "Shift-N",
         "next_worst": "Shift-W",
-        "accept_one": "Shift-A",
+        "accept_one": "Shift-Y",
         "drop_one": "Shift-K",
         "propagate": "O",
         "refine": "G",

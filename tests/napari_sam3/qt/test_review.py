@@ -88,7 +88,7 @@ def test_review_in_the_window(open_desk: OpenDesk, tmp_path: Any) -> None:
     desk.hand.type("Shift-K")
     assert candidates.current.score == 0.4
     assert binding.viewer.dims.current_step[0] == 0
-    desk.hand.type("Shift-A")
+    desk.hand.type("Shift-Y")
     assert candidates.current.score == 0.9
     assert np.count_nonzero(binding.labels.data) == 100
     push(panel.accept_all)

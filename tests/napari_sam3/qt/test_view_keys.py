@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from napari.components import ViewerModel
+from napari.layers import Surface, Tracks, Vectors
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
@@ -204,3 +206,37 @@ def test_the_status_names_the_next_step(open_desk: OpenDesk, blobs: Image) -> No
     desk.hand.type("Enter")
     desk.hand.type("Shift-B")
     assert "brush" in desk.status
+
+
+def test_our_keys_are_none_of_napari(open_desk: OpenDesk, blobs: Image) -> None:
+    desk = open_desk(blobs)
+    binding = desk.widget.binding
+    shared = {
+        layer.__class__.__name__: {str(key) for key in layer.keymap if key in layer.class_keymap}
+        for layer in (binding.points, binding.boxes, binding.labels)
+    }
+    # Delete, Enter and Escape do what napari does with them where it applies, and one undo stack
+    # holds the strokes of the brush as well.
+    assert shared == {
+        "Points": {"Delete"},
+        "Shapes": {"Delete", "Enter", "Escape"},
+        "Labels": {"Enter", "Escape", "Ctrl+Z", "Ctrl+Shift+Z"},
+    }
+    ours = {str(key) for key in (*binding.points.keymap, *binding.boxes.keymap)}
+    of_viewer = {str(key) for key in ViewerModel.class_keymap}
+    assert "Ctrl+Y" in of_viewer, "napari has bound its keys"
+    assert ours & of_viewer == set()
+    # No layer of ours is an image, which alone is oriented and contrasted by these.
+    of_images = {str(key) for key in binding.image.class_keymap}
+    assert ours & of_images == {"C", "O", "Y"}
+    for kind in (Surface, Tracks, Vectors):
+        assert ours & {str(key) for key in kind.class_keymap} == set()
+
+
+def test_shift_a_selects_points_as_everywhere_in_napari(open_desk: OpenDesk, blobs: Image) -> None:
+    desk = open_desk(blobs)
+    desk.hand.click((20, 20))
+    desk.settle()
+    desk.widget.binding.points.selected_data = set()
+    desk.hand.type("Shift-A")
+    assert desk.widget.binding.points.selected_data == {0}
