@@ -180,8 +180,8 @@ class BatchFolder:
                 self._write_manifest(question)
         except OSError as error:
             raise BatchError(
-                f"{str(self.path)!r} cannot be written: {error.strerror or error}. Free some "
-                "space or choose another output."
+                f"{str(self.path)!r} cannot be written: {error.strerror or error}. Expected "
+                "a writable folder with free space. Free some space, or choose another output."
             ) from error
         if not self.resumed or not self.output.exists():
             self.records.clear("painted")

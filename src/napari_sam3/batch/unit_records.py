@@ -259,8 +259,9 @@ class Records:
             write_whole(path, encode_line(body, 0)[0])
         except OSError as error:
             raise BatchError(
-                f"{str(path)!r} cannot be written: {error.strerror or error}. Free some space, "
-                "then run the same command again to resume."
+                f"{str(path)!r} cannot be written: {error.strerror or error}. Expected a "
+                "writable folder with free space. Free some space, then run the same command again "
+                "to resume."
             ) from error
 
     def _file(self, kind: str, name: str) -> Path:

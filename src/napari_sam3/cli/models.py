@@ -132,7 +132,7 @@ def _verify(arguments: argparse.Namespace) -> int:
 
 
 def _verdict(expected: str) -> str:
-    return "as expected" if expected else "not compared; give --sha256"
+    return "as expected" if expected else "not compared (give --sha256)"
 
 
 def _sha256(path: Path) -> str:
@@ -146,7 +146,8 @@ def _sha256(path: Path) -> str:
                 counter.show(done, total)
     except OSError as error:
         raise CheckpointError(
-            f"{str(path)!r} cannot be read: {error.strerror or error}. Check the disk."
+            f"{str(path)!r} cannot be read: {error.strerror or error}. Expected a "
+            "readable file. Check its permissions and the disk."
         ) from error
     finally:
         counter.end()

@@ -37,8 +37,8 @@ def already_exists(path: Path) -> ExportError:
 def cannot_write(path: Path, error: OSError) -> ExportError:
     """Return the error about a path at which writing failed."""
     return ExportError(
-        f"{str(path)!r} cannot be written: {error.strerror or error}. Free some space, or choose "
-        "another folder."
+        f"{str(path)!r} cannot be written: {error.strerror or error}. Expected a writable "
+        "folder with free space. Free some space, or choose another folder."
     )
 
 

@@ -348,8 +348,8 @@ class Options:
 
 def _refuse_channels(missing: list[str], there: tuple[str, ...]) -> None:
     raise LayerError(
-        f"the fields stored were made with {', '.join(missing)}, which this image does not have "
-        f"as a channel; it has {', '.join(there) or 'no other channels'}"
+        f"the image lacks channels that the stored fields were made with: {', '.join(missing)}. "
+        f"Expected one of {', '.join(there) or 'no channels'}. Choose other stored fields."
     )
 
 

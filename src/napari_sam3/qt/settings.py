@@ -124,7 +124,7 @@ def write_setting(name: str, value: Any) -> None:
         If there is no such setting, or it cannot take the value.
     """
     if name not in FIELDS or name == "keys":
-        raise SettingsError(f"there is no setting {name!r}; there are {', '.join(FIELDS)}")
+        raise SettingsError(f"not a setting: {name!r}. Expected one of {', '.join(FIELDS)}.")
     plain = _encode(name, value)
     _decode(name, plain)  # says what is wrong with it
     store = _store()
@@ -177,11 +177,13 @@ def _decode(name: str, plain: Any) -> Any:
         return tuple(part.strip() for part in plain.split(SEPARATOR) if part.strip())
     if type(plain) is not type(default):
         kind = type(default).__name__
-        raise SettingsError(f"expected {kind}, got {plain!r}")
+        raise SettingsError(f"not a valid value: {plain!r}. Expected {kind}.")
     if rules["choices"] and plain not in rules["choices"]:
-        raise SettingsError(f"expected one of {', '.join(rules['choices'])}, got {plain!r}")
+        choices = ", ".join(rules["choices"])
+        raise SettingsError(f"not a valid value: {plain!r}. Expected one of {choices}.")
     if rules["high"] and not rules["low"] <= plain <= rules["high"]:
-        raise SettingsError(f"expected {rules['low']} to {rules['high']}, got {plain!r}")
+        expected = f"{rules['low']} to {rules['high']}"
+        raise SettingsError(f"not a valid value: {plain!r}. Expected {expected}.")
     return plain
 
 
@@ -209,10 +211,10 @@ def _check_key(text: str, taken: dict[str, str]) -> None:
     except (KeyError, ValueError, IndexError):
         known = False
     if not known:
-        raise SettingsError(f'there is no key {text!r}; expected one such as "N" or "Control-Z"')
+        raise SettingsError(f'not a key: {text!r}. Expected one such as "N" or "Control-Z".')
     twin = next((name for name, key in taken.items() if key == text), None)
     if twin is not None:
-        raise SettingsError(f"{text!r} is the key for {twin!r} already")
+        raise SettingsError(f"the key of {twin!r} is taken: {text!r}. Expected another one.")
 
 
 def _complain(name: str, reason: object) -> None:

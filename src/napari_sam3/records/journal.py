@@ -184,7 +184,9 @@ class Journal:
 def _change_to_record(change: LabelChange) -> dict[str, object]:
     """Convert a change for JSON. Undo and redo need no operation, since it follows from history."""
     if change.direction not in ("do", "undo", "redo"):
-        raise RecordError(f"the direction {change.direction!r} is not one of do, undo and redo")
+        raise RecordError.unstorable(
+            f"the direction is invalid: {change.direction!r}", "do, undo or redo"
+        )
     operation = change.operation if change.direction == "do" else None
     # The pixels of a stroke are part of the operation, so they are not written twice.
     shared = operation is not None and (

@@ -63,9 +63,8 @@ class JournalHeader:
     def read(cls, value: Any, place: str) -> JournalHeader:
         """Read the first line; raises RecordError for another version."""
         if not isinstance(value, dict) or value.get("format") != FORMAT:
-            raise RecordError(
-                f"{place} is {reprlib.repr(value)}; expected the first line of a {FORMAT}"
-            )
+            what = f"{place} is {reprlib.repr(value)}"
+            raise RecordError.unreadable(what, f"the first line of a {FORMAT}")
         check_version(value.get("version"), f"{place}.version")
         return _HEADER.read(value, place=place)
 
@@ -171,7 +170,9 @@ class LineReader:
         body = line[_BODY_AT : -len(_END)]
         expected, total = encode_line(body, self._total)
         if expected != line:
-            raise RecordError(f"{self.place} does not match its checksum")
+            raise RecordError.unreadable(
+                f"{self.place} does not match its checksum", "an unchanged line"
+            )
         self._total = total
         return parse(body, self.place)
 

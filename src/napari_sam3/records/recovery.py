@@ -124,7 +124,7 @@ class _History:
         elif self.undone:
             self.done.append(self.undone.pop())
         else:
-            raise RecordError("a redo without an undo")
+            raise RecordError.unreadable("a redo has nothing to redo", "an undo before it")
 
 
 def find_journals(
@@ -197,7 +197,10 @@ def read_journal(path: str | os.PathLike[str], make_key: MakeKey = as_it_is) -> 
                     closed = line == {"closed": True}
                     unpacked += _unpacked(line)
                     if unpacked > MAX_UNPACKED_BYTES:
-                        raise RecordError(f"masks up to there take {unpacked} bytes of memory")
+                        raise RecordError.unreadable(
+                            f"the masks so far take {unpacked} bytes of memory",
+                            f"at most {MAX_UNPACKED_BYTES}",
+                        )
                     if not closed:
                         stored += _apply_line(line, lines.place, history, make_key)
                 except RecordError as error:
@@ -267,7 +270,9 @@ def _apply_line(
     change = _CHANGE.read(line, make_key, place)
     direction, operation, writes = change["direction"], change["operation"], change["writes"]
     if (direction == "do") != (operation is not None):
-        raise RecordError(f"{place} is {direction!r}; expected an operation with 'do' alone")
+        raise RecordError.unreadable(
+            f"{place} is {direction!r}", "an operation with 'do', and none with 'undo' or 'redo'"
+        )
     if writes is None:
         written = line["operation"]["writes"] if operation is not None else None
         writes = _WRITES.read(written, make_key, f"{place}.operation.writes")

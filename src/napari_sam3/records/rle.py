@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+import reprlib
 import zlib
 from typing import Any
 
@@ -64,17 +65,17 @@ def runs_to_mask(runs: list[int], shape: tuple[int, int]) -> npt.NDArray[np.bool
     """
     height, width = shape
     if height < 0 or width < 0 or height * width > MAX_MASK_PIXELS:
-        raise RecordError(
-            f"a mask of {height} x {width} px is too large for an object; expected at most "
-            f"{MAX_MASK_PIXELS} px. The record is damaged"
+        raise RecordError.unreadable(
+            f"a mask is too large for an object: {height} x {width} px",
+            f"at most {MAX_MASK_PIXELS} px",
         )
     # Each length is checked separately, since a sum could hide a negative one.
     if any(type(run) is not int or run < (i > 0) for i, run in enumerate(runs)) or (
         sum(runs) != height * width
     ):
-        raise RecordError(
-            f"the {len(runs)} run lengths of a mask are not positive integers that add up to its "
-            f"{height} x {width} px. The record is damaged"
+        raise RecordError.unreadable(
+            f"the {len(runs)} run lengths of a mask are invalid: {reprlib.repr(runs)}",
+            f"positive integers that add up to its {height} x {width} px",
         )
     is_set = np.arange(len(runs)) % 2 == 1
     return np.repeat(is_set, np.asarray(runs, np.int64)).reshape(height, width)
@@ -93,9 +94,9 @@ def labels_to_text(values: npt.NDArray[Any]) -> str:
         If it is not a 2-D array of integers, or is too large.
     """
     if values.ndim != 2 or values.dtype.name not in _INTEGERS or values.nbytes > MAX_CROP_BYTES:
-        raise RecordError(
-            f"labels of dtype {values.dtype} and shape {values.shape} cannot be stored; expected "
-            f"2-D integers of at most {MAX_CROP_BYTES} bytes"
+        raise RecordError.unstorable(
+            f"labels cannot be stored: dtype {values.dtype} and shape {values.shape}",
+            f"2-D integers of at most {MAX_CROP_BYTES} bytes",
         )
     little = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
     # Level 1: for runs of equal labels, higher levels are slow and save little.
@@ -134,11 +135,13 @@ def labels_from_text(text: str) -> npt.NDArray[Any]:
     try:
         content = unpack.decompress(base64.b64decode(packed, validate=True), size + 1)
     except (binascii.Error, zlib.error) as error:
-        raise RecordError(f"the labels cannot be unpacked ({error}); they are damaged") from error
+        raise RecordError.unreadable(
+            f"the labels cannot be unpacked: {error}", "base64 of deflated pixels"
+        ) from error
     if len(content) != size or not unpack.eof or unpack.unused_data:
-        raise RecordError(
-            f"the labels unpack to something else than the {size} bytes of {dtype.name} "
-            f"{shape[0]} x {shape[1]} that they announce; they are damaged"
+        raise RecordError.unreadable(
+            f"the labels unpack to another size: {len(content)} bytes or more",
+            f"the {size} bytes of {dtype.name} {shape[0]} x {shape[1]} that they announce",
         )
     values = np.frombuffer(content, dtype.newbyteorder("<")).reshape(shape)
     return values.astype(dtype)
@@ -147,15 +150,15 @@ def labels_from_text(text: str) -> npt.NDArray[Any]:
 def _announced(text: str) -> tuple[np.dtype[Any], tuple[int, int], str]:
     match = _TEXT.fullmatch(text)
     if match is None or match[1] not in _INTEGERS:
-        raise RecordError(
-            f"{text[:40]!r} is not a text of labels; expected 'dtype heightxwidth base64' with an "
-            "integer dtype"
+        raise RecordError.unreadable(
+            f"not a text of labels: {text[:40]!r}",
+            "'dtype heightxwidth base64' with an integer dtype",
         )
     dtype, height, width = np.dtype(match[1]), int(match[2]), int(match[3])
     size = height * width * dtype.itemsize
     if size > MAX_CROP_BYTES or size > _MAX_RATIO * len(match[4]):
-        raise RecordError(
-            f"labels of {dtype.name} {height} x {width} are announced by {len(match[4])} "
-            "characters, which cannot hold them; they are damaged"
+        raise RecordError.unreadable(
+            f"the labels are announced as {dtype.name} {height} x {width}",
+            f"no more than their {len(match[4])} characters can hold",
         )
     return dtype, (height, width), match[4]

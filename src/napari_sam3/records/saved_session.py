@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import reprlib
 import zlib
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
@@ -330,14 +331,13 @@ def read_saved_session(path: str | os.PathLike[str]) -> SavedSession:
     try:
         found = parse(content, "the saved session")
         if not isinstance(found, dict) or found.get("format") != FORMAT:
-            raise RecordError(f"it does not hold a {FORMAT}")
+            raise RecordError.unreadable(f"it is {reprlib.repr(found)}", f"a {FORMAT}")
         check_version(found.get("version"), "its version")
         saved = _SAVED.read(found)
         _check(saved)
     except RecordError as error:
         raise SessionFileError(
-            f"{str(path)!r} is not a saved session of this version: {error}. Expected a file of "
-            '"Save session". Choose another file.'
+            f"{str(path)!r} is not a saved session of this version: {error}"
         ) from error
     return saved
 
@@ -356,15 +356,18 @@ def _content(path: Path) -> bytes:
 def _check(saved: SavedSession) -> None:
     """Raise RecordError for invalid indices of objects, too many pixels or planes outside."""
     count = len(saved.objects)
+    beyond = f"one of the {count} objects of the session"
     for step in saved.steps:
         if any(at >= count for at in (*step.added, *step.removed, *step.objects)):
-            raise RecordError(f"a step names an object beyond the {count} objects of the session")
+            raise RecordError.unreadable("a step names an object that is missing", beyond)
     if any(at >= count for at in saved.present):
-        raise RecordError(f"it names an object beyond the {count} objects of the session")
+        raise RecordError.unreadable("it names an object that is missing", beyond)
     size = sum(labels_text_bytes(w.text) for w in _writes(saved) if isinstance(w, PackedWrite))
     size += sum(one.draft.seed.crop.size for one in saved.objects if one.draft.seed is not None)
     if size > MAX_UNPACKED_BYTES:
-        raise RecordError(f"its labels take {size} bytes; expected at most {MAX_UNPACKED_BYTES}")
+        raise RecordError.unreadable(
+            f"its labels take {size} bytes", f"at most {MAX_UNPACKED_BYTES}"
+        )
     for write in saved.labels:
         plane, shape = write.plane, saved.shape
         if isinstance(plane, PlaneIndex):
@@ -372,7 +375,9 @@ def _check(saved: SavedSession) -> None:
         if len(shape) != 2 or any(
             part.stop > length for part, length in zip(write.region, shape, strict=True)
         ):
-            raise RecordError(f"labels of {plane} lie outside the shape {saved.shape}")
+            raise RecordError.unreadable(
+                f"labels of {plane} lie outside", f"planes of the shape {saved.shape}"
+            )
 
 
 def _writes(saved: SavedSession) -> Iterator[LabelWrite]:

@@ -246,9 +246,9 @@ class _ObjectRecord(TypedDict):
 def _object(parts: _ObjectRecord, _: ValidationInfo) -> AcceptedObject:
     y0, x0, y1, x1 = parts["bbox"]
     if parts["area"] > (y1 - y0) * (x1 - x0):
-        raise RecordError(
-            f"the area is {parts['area']} px; expected at most the {(y1 - y0) * (x1 - x0)} px of "
-            "the bounding box. The record is damaged"
+        raise RecordError.unreadable(
+            f"the area is {parts['area']} px",
+            f"at most the {(y1 - y0) * (x1 - x0)} px of the bounding box",
         )
     return AcceptedObject(**parts)
 
@@ -270,9 +270,9 @@ def _write(parts: _WriteRecord, _: ValidationInfo) -> PackedWrite:
     rows, columns = parts["rows"], parts["columns"]
     shape = labels_text_shape(parts["labels"])
     if shape != (rows[1] - rows[0], columns[1] - columns[0]):
-        raise RecordError(
-            f"the labels are {shape[0]} x {shape[1]} px; expected those of rows {rows} and "
-            f"columns {columns}. The record is damaged"
+        raise RecordError.unreadable(
+            f"the labels are {shape[0]} x {shape[1]} px",
+            f"those of rows {rows} and columns {columns}",
         )
     return PackedWrite(parts["plane"], (slice(*rows), slice(*columns)), parts["labels"])
 
@@ -357,17 +357,17 @@ def check_version(
     if type(version) is not int or not oldest <= version <= newest:
         read = f"version {newest} only" if oldest == newest else f"versions {oldest} to {newest}"
         raise RecordError(
-            f"{place} is {version!r:.40}; this napari-sam3 reads {read}. Use the "
-            "napari-sam3 that wrote it, or a newer one"
+            f"{place} cannot be read: {version!r:.40}. Expected {read}. Use the napari-sam3 that "
+            "wrote it, or a newer one."
         )
 
 
 def _mask_record(mask: PlaneMask) -> dict[str, Any]:
     height, width = mask.crop.shape
     if mask.crop.size > MAX_MASK_PIXELS:
-        raise RecordError(
-            f"a mask of {height} x {width} px cannot be stored; expected at most "
-            f"{MAX_MASK_PIXELS} px"
+        raise RecordError.unstorable(
+            f"a mask is too large to be stored: {height} x {width} px",
+            f"at most {MAX_MASK_PIXELS} px",
         )
     return {
         "row": int(mask.row),

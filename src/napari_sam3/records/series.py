@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -118,13 +119,13 @@ def read_series_record(path: Path) -> SeriesRecord:
     try:
         found = parse(content, "the series")
         if not isinstance(found, dict) or found.get("format") != FORMAT:
-            raise RecordError(f"it does not hold a {FORMAT}")
+            raise RecordError.unreadable(f"it is {reprlib.repr(found)}", f"a {FORMAT}")
         check_version(found.get("version"), "the series' version")
         return _SERIES.read(found)
     except RecordError as error:
         raise SeriesError(
-            f"the record {str(path)!r} is damaged: {error}. Move it away to start a new one. The "
-            "labels are kept."
+            f"the record {str(path)!r} is damaged: {error} Or move it away to start a new one; "
+            "the labels are kept."
         ) from error
 
 

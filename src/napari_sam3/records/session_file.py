@@ -193,13 +193,13 @@ def read_session(path: str | os.PathLike[str], make_key: MakeKey = as_it_is) -> 
     try:
         session = parse(content, "the session")
         if not isinstance(session, dict) or session.get("format") != FORMAT:
-            raise RecordError(f"it is {reprlib.repr(session)}; expected a {FORMAT}")
+            raise RecordError.unreadable(f"it is {reprlib.repr(session)}", f"a {FORMAT}")
         version = session.get("version")
         check_version(version, "the session's version", oldest=OLDEST_VERSION, newest=VERSION)
         if (size := _unpacked(session.get("operations"))) > MAX_UNPACKED_BYTES:
-            raise RecordError(
-                f"its masks and labels would take {size} bytes of memory; expected at most "
-                f"{MAX_UNPACKED_BYTES}"
+            raise RecordError.unreadable(
+                f"its masks and labels would take {size} bytes of memory",
+                f"at most {MAX_UNPACKED_BYTES}",
             )
         return _SESSION.read(session, make_key)
     except RecordError as error:

@@ -9,6 +9,7 @@ formats floats as earlier versions did, so that checksums do not change.
 from __future__ import annotations
 
 import json
+import re
 import reprlib
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, fields
@@ -55,11 +56,22 @@ MakeKey = Callable[[PlaneIndex], Hashable]
 MAX_ITEMS = 1 << 24
 MAX_TEXT = 1 << 12
 _INT64, _UINT64 = -(1 << 63), (1 << 64) - 1
-_DAMAGED = "The record is damaged, or was made by another version of napari-sam3"
+_READ = "Use an undamaged copy, or the napari-sam3 that wrote it."
+_STORE = "Change the value."
 
 
 class RecordError(Sam3Error, ValueError):
     """A record that cannot be stored, or that is invalid for this version."""
+
+    @classmethod
+    def unreadable(cls, what: str, expected: str) -> RecordError:
+        """Return the error for a record that is damaged, or of another version."""
+        return cls(f"{what}. Expected {expected}. {_READ}")
+
+    @classmethod
+    def unstorable(cls, what: str, expected: str) -> RecordError:
+        """Return the error for a value that has no record."""
+        return cls(f"{what}. Expected {expected}. {_STORE}")
 
 
 def _text(value: Any) -> str:
@@ -188,15 +200,18 @@ class Schema(Generic[T]):
         except RecordError:
             raise
         except (AttributeError, OverflowError, TypeError, ValueError) as error:
-            raise RecordError(f"{self.place} cannot be stored: {error}") from error
+            raise RecordError.unstorable(
+                f"{self.place} cannot be stored: {error}", "values of the declared types"
+            ) from error
         # The value read back has the declared types, such as float for an integer.
-        return self.plain(self._checked(plain, Reading(as_it_is, unpack=False), self.place))
+        options = Reading(as_it_is, unpack=False)
+        return self.plain(self._checked(plain, options, self.place, _STORE))
 
-    def _checked(self, value: Any, reading: Reading, place: str) -> T:
+    def _checked(self, value: Any, reading: Reading, place: str, remedy: str = _READ) -> T:
         try:
             return self._adapter.validate_python(value, context=reading)
         except ValidationError as error:
-            raise _complaint(error.errors(include_url=False), place) from error
+            raise _complaint(error.errors(include_url=False), place, remedy) from error
 
 
 def dump(value: Any, place: str) -> bytes:
@@ -210,7 +225,9 @@ def dump(value: Any, place: str) -> bytes:
     try:
         return json.dumps(value, allow_nan=False, separators=(",", ":")).encode("ascii")
     except (TypeError, ValueError) as error:
-        raise RecordError(f"{place} cannot be stored: {error}") from error
+        raise RecordError.unstorable(
+            f"{place} cannot be stored: {error}", "values that JSON can hold"
+        ) from error
 
 
 def parse(content: bytes, place: str) -> Any:
@@ -225,12 +242,12 @@ def parse(content: bytes, place: str) -> Any:
         return json.loads(content)
     # A ValueError for a number of ten thousand digits, a RecursionError for endless brackets.
     except (ValueError, RecursionError) as error:
-        raise RecordError(
-            f"{place} is not valid JSON ({error}); expected a file written by napari-sam3"
+        raise RecordError.unreadable(
+            f"{place} is not valid JSON: {error}", "a file written by napari-sam3"
         ) from error
 
 
-def _complaint(errors: list[ErrorDetails], place: str) -> RecordError:
+def _complaint(errors: list[ErrorDetails], place: str, remedy: str) -> RecordError:
     """Convert pydantic's first error to an error of the project."""
     first = errors[0]
     inner = first["loc"]
@@ -243,14 +260,17 @@ def _complaint(errors: list[ErrorDetails], place: str) -> RecordError:
             if e["type"] == "extra_forbidden"
         ]
         what = " and ".join([*lacking, *unknown[:3]])
-        return RecordError(f"{place}{_steps(inner[:-1])} {what}. {_DAMAGED}")
+        where = place + _steps(inner[:-1])
+        return RecordError(f"{where} {what}. Expected the parts of this version. {remedy}")
     where, reason = place + _steps(inner), first.get("ctx", {}).get("error")
-    if isinstance(reason, Sam3Error):
+    if isinstance(reason, RecordError):
         return RecordError(f"{where}: {reason}")
-    expected = str(reason or first["msg"].removeprefix("Input should be "))
-    return RecordError(
-        f"{where} is {reprlib.repr(first['input'])}; expected {expected}. {_DAMAGED}"
-    )
+    if isinstance(reason, Sam3Error):  # of a value: what is wrong, and what was expected
+        return RecordError(f"{where}: {reason} {remedy}")
+    # As in "Input should be a valid integer", "Tuple should have at most 64 items ...".
+    expected = str(reason or re.sub("^.*? should (be|have) ", "", first["msg"]))
+    value = reprlib.repr(first["input"])
+    return RecordError(f"{where} is invalid: {value}. Expected {expected}. {remedy}")
 
 
 def _steps(inner: tuple[int | str, ...]) -> str:

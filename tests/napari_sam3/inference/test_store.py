@@ -288,7 +288,7 @@ def test_a_store_that_may_only_be_read_is_read(
     assert encode(predictor, cache, plane, FieldOfView(0, (0, 30), (0, 30)))[1], "not stored: made"
     assert cache.take_problem() is None
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
-    with pytest.raises(StoreError, match="read only"):
+    with pytest.raises(StoreError, match="is read-only"):
         put(store, 1)
 
 

@@ -113,7 +113,7 @@ def test_a_damaged_file_costs_only_the_damaged_values(
     assert "cache_limit_mb" in caplog.text
     assert [text.split("'")[1] for text in warnings] == ["classes", "keys.accept", "keys.undo"]
     assert "two classes have the name 'a'. Expected unique names. See" in warnings[0]
-    assert "no key 'Florp-7'" in warnings[1]
+    assert "not a key: 'Florp-7'. Expected" in warnings[1]
 
 
 def test_a_file_that_is_no_yaml_is_replaced_by_the_defaults(store: Any) -> None:
@@ -125,10 +125,10 @@ def test_a_file_that_is_no_yaml_is_replaced_by_the_defaults(store: Any) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("device", "tpu", "expected one of auto, cpu, cuda, mps, got 'tpu'"),
-        ("journal", 1, "expected bool, got 1"),
-        ("cache_limit_mb", 3, "expected 64 to 1048576, got 3"),
-        ("colour", "red", "there is no setting 'colour'"),
+        ("device", "tpu", "'tpu'. Expected one of auto, cpu, cuda, mps."),
+        ("journal", 1, "1. Expected bool."),
+        ("cache_limit_mb", 3, "3. Expected 64 to 1048576."),
+        ("colour", "red", "not a setting: 'colour'"),
     ],
 )
 def test_values_that_cannot_be_are_refused(name: str, value: object, message: str) -> None:

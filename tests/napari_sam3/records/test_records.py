@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -210,7 +211,7 @@ def test_a_complaint_names_the_place_and_what_was_expected() -> None:
     record["objects"][0]["draft"]["turns"][0]["prompts"]["points"][0][1] = "low"
     with pytest.raises(
         RecordError,
-        match=r"op\.objects\[0\]\.draft\.turns\[0\]\.prompts\.points\[0\]\[1\] is 'low'",
+        match=r"op\.objects\[0\]\.draft\.turns\[0\]\.prompts\.points\[0\]\[1\] is invalid: 'low'",
     ):
         OPERATION.read(record, place="op")
 
@@ -226,6 +227,7 @@ def test_a_complaint_names_the_place_and_what_was_expected() -> None:
         (lambda r: r["objects"][0]["draft"]["turns"][0]["prompts"].update(labels=[2]), "prompts"),
         (lambda r: r["objects"][0]["draft"]["turns"][0]["prompts"].update(labels=[]), "prompts"),
         (lambda r: r["objects"][0]["draft"]["turns"][0]["prompts"].update(box=[1] * 4), "prompts"),
+        (lambda r: r["objects"][0].update(bbox=[1] * 5), "bbox is invalid.* Expected at most 4"),
         (lambda r: r.update(kind="explode"), "kind"),
         (lambda r: r.update(policy="hope"), "policy"),
         (lambda r: r.update(plane={"axes": [2, 1], "index": [7]}), "plane"),
@@ -239,8 +241,9 @@ def test_values_that_contradict_each_other_are_refused(
 ) -> None:
     record = OPERATION.write(ACCEPT)
     change(record)
-    with pytest.raises(RecordError, match=match):
+    with pytest.raises(RecordError, match=match) as raised:
         OPERATION.read(record, place="operation")
+    assert re.fullmatch(r"operation.*: [^;]+\. Expected [^;]+\. [A-Z][^;]+\.", str(raised.value))
 
 
 def test_labels_must_have_the_shape_of_their_region() -> None:
@@ -297,7 +300,7 @@ def test_operations_of_no_kind_are_not_stored() -> None:
         replace(ACCEPT, labels=("a",)),  # type: ignore[arg-type]
         replace(ACCEPT, labels=(1 << 70,)),
     ):
-        with pytest.raises(RecordError):
+        with pytest.raises(RecordError, match=r"Expected [^;]+\. Change the value\.$"):
             OPERATION.write(bad)
 
 

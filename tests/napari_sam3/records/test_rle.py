@@ -143,7 +143,7 @@ def test_labels_that_are_not_what_they_announce_are_refused_without_taking_memor
     text: str,
 ) -> None:
     tracemalloc.start()
-    with pytest.raises(RecordError, match=r"damaged|not a text of labels"):
+    with pytest.raises(RecordError, match=r"undamaged copy"):
         labels_from_text(text)
     assert tracemalloc.get_traced_memory()[1] < 1 << 21
     tracemalloc.stop()
@@ -151,7 +151,7 @@ def test_labels_that_are_not_what_they_announce_are_refused_without_taking_memor
 
 def test_text_after_the_labels_is_refused() -> None:
     content = zlib.compress(bytes(4)) + b"more"
-    with pytest.raises(RecordError, match="something else"):
+    with pytest.raises(RecordError, match="another size"):
         labels_from_text(f"uint8 2x2 {base64.b64encode(content).decode()}")
 
 

@@ -187,5 +187,8 @@ def test_a_damaged_operation_is_named(tmp_path: Path) -> None:
     record: dict[str, Any] = json.loads(path.read_text())
     record["operations"][1]["labels"] = ["one"]
     path.write_text(json.dumps(record))
-    with pytest.raises(SessionFileError, match=r"operations\[1\]\.labels\[0\] is 'one'"):
+    with pytest.raises(
+        SessionFileError,
+        match=r"operations\[1\]\.labels\[0\] is invalid: 'one'",
+    ):
         read_session(path)

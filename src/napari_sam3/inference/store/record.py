@@ -74,7 +74,7 @@ def field_from_json(content: str) -> StoredField:
     """Read the text of `field_to_json`. Raises RecordError for any other text."""
     checksum, _, text = content.partition(" ")
     if checksum != _checksum(text):
-        raise RecordError("the record does not fit its checksum; it is damaged")
+        raise RecordError.unreadable("the record does not match its checksum", "an unchanged text")
     return _validated(text)
 
 
@@ -82,7 +82,9 @@ def _validated(text: str) -> StoredField:
     try:
         return _ADAPTER.validate_json(text)
     except ValidationError as error:
-        raise RecordError(f"the record of a stored field is not valid: {error}") from error
+        raise RecordError.unreadable(
+            f"the record of a stored field is invalid: {error}", "the parts of this version"
+        ) from error
 
 
 def tensors_digest(encoded: EncodedImage) -> str:

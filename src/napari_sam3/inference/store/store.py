@@ -173,7 +173,10 @@ class EmbeddingStore:
             If the features cannot be written, for example to a full disk.
         """
         if self.read_only:
-            raise StoreError(f"the embedding store {str(self.path)!r} is read only")
+            raise StoreError(
+                f"the embedding store is read-only: {str(self.path)!r}. Expected a writable one. "
+                "Choose another one."
+            )
         if key in self:
             return
         try:
@@ -182,8 +185,9 @@ class EmbeddingStore:
             raise StoreError(f"a field cannot be stored: {error}") from error
         except OSError as error:
             raise StoreError(
-                f"the embedding store {str(self.path)!r} cannot be written: {reason(error)}. It is "
-                "read-only from now on. Free some space and open it again, or choose another one."
+                f"the embedding store {str(self.path)!r} cannot be written: {reason(error)}. "
+                "Expected a writable folder with free space. It is read-only from now on: free "
+                "some space and open it again, or choose another one."
             ) from error
 
     def about(self, key: str) -> StoredField | None:
