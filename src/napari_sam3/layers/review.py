@@ -81,27 +81,36 @@ class Review:
         self._guard(run)
 
     def drop_one(self) -> None:
-        """Drop the current candidate, or delete the current object, and show the next row."""
+        """Drop the candidate, or delete the object, of the current row on all its planes.
+
+        The next row is shown.
+        """
 
         def run() -> None:
             row = self._need()
             if row.candidate is not None:
                 self._session.candidates.drop(row.candidate)
             else:
-                self._plane.ensure()
-                self._session.delete(row.label)
+                keys = (part.plane for part in row.parts)
+                planes = [key.plane for key in keys if isinstance(key, PlaneKey)]
+                self._session.delete(row.label, [self._plane.target_on(one) for one in planes])
             self._next()
 
         self._guard(run)
 
     def show(self, row: ReviewRow) -> None:
         """Go to the plane of a row, centre the camera on it, and select its label."""
-        self._session.reviewing.select(row)
-        self._row = row
         if row.label:
             self._layers.labels.selected_label = row.label
+        self.choose(row)  # after the listeners of the label
         if isinstance(row.plane, PlaneKey) and self._plane.go_to(row.plane):
             self._centre(row)
+
+    def choose(self, row: ReviewRow | None) -> None:
+        """Make a row the current one, or none, without going there."""
+        self._row = row
+        if row is not None:
+            self._session.reviewing.select(row)
 
     def _next(self, seen: Container[int] = ()) -> None:
         """Show the next row, skipping labels that were just written."""
@@ -111,8 +120,8 @@ class Review:
         self.show(reviewing.next_worst(source) if row.label in seen else row)
 
     def _need(self) -> ReviewRow:
-        row = self._row
-        if row is None or row.identity not in {one.identity for one in self.rows()}:
+        row = next((one for one in self.rows() if one.identity == self.identity), None)
+        if row is None:
             raise NothingThereError(
                 "no object or candidate is selected. Expected one in the list. Press 'Next worst' "
                 "first."

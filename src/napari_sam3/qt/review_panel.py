@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import QSize, Qt, QTimer, Signal  # type: ignore[attr-defined]
+from qtpy.QtCore import QModelIndex, QSize, Qt, QTimer, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QFormLayout,
@@ -122,7 +122,15 @@ class ReviewPanel(QWidget):
         rows.setDefaultSectionSize(22)
         # Fitting columns to 10,000 rows would look at all of them.
         header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
-        table.clicked.connect(lambda index: self.row_chosen.emit(index.row()))
+        selection = table.selectionModel()
+        assert selection is not None
+        # The current row changes by arrows as well; a click on it goes there once more.
+        for chosen in (selection.currentRowChanged, table.clicked):
+            chosen.connect(self._on_chosen)
+
+    def _on_chosen(self, index: QModelIndex, _before: object = None) -> None:
+        if index.isValid():
+            self.row_chosen.emit(index.row())
 
     def _lay_out(self) -> None:
         sliders: QFormLayout = form()

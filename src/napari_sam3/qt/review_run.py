@@ -184,7 +184,7 @@ class ReviewRun:
             self._failed(error)
 
     def _watch(self, labels: Any) -> None:
-        """Follow which label is selected in a layer."""
+        """Make the object of the label that is selected in a layer the current one."""
         if labels is self._labels:
             return
         if self._labels is not None:
@@ -196,7 +196,10 @@ class ReviewRun:
     def _on_selected(self, _event: Any = None) -> None:
         binding = self._binding()
         if self.panel is not None and binding is not None:
-            self.panel.select(self.panel.model.place(("object", binding.labels.selected_label)))
+            model = self.panel.model
+            at = model.place(("object", binding.labels.selected_label))
+            binding.review.choose(None if at is None else model.rows[at])
+            self.panel.select(at)
 
     def _select(self) -> None:
         binding, panel = self._binding(), self.panel

@@ -11,11 +11,11 @@ from napari_sam3.core.drafts import DraftSet
 from napari_sam3.core.objects import AcceptedObject
 from napari_sam3.core.operations import LabelChange, Operation
 from napari_sam3.labels.edits import Edit
+from napari_sam3.labels.targets import LabelTarget
 
 from .drafts import DraftsByPlane
 from .events import SessionEvents
 from .history import History, Ours, Step, last_step
-from .jobs import Plane
 from .options import SessionOptions
 from .predictions import Predictions
 
@@ -69,15 +69,19 @@ class Changes:
         )
 
     def begin_edit(
-        self, plane: Plane, operation: Operation, edits: Iterable[Edit], gone: Iterable[int] = ()
+        self,
+        labels: LabelTarget,
+        operation: Operation,
+        edits: Iterable[Edit],
+        gone: Iterable[int] = (),
     ) -> Step:
         """Begin a step by writing edits; drafts of labels that are `gone` are dropped."""
-        after = self._drafts.on(plane.key)
+        after = self._drafts.on(operation.plane)
         for draft in after.drafts:
             if draft.label in set(gone):
                 after = after.without(draft.number)
-        step = self.begin(plane.key, after)
-        step.operation, step.source = operation, plane.labels.source
+        step = self.begin(operation.plane, after)
+        step.operation, step.source = operation, labels.source
         for edit in edits:
             step.apply(edit)
         return step

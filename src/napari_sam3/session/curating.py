@@ -12,7 +12,8 @@ from napari_sam3.core.objects import AcceptedObject
 from napari_sam3.core.operations import LabelWrite, Operation
 from napari_sam3.inference.questions import ObjectPrediction
 from napari_sam3.labels.curation import delete_label, merge_labels, split_label
-from napari_sam3.labels.edits import Edit, LabelEdit, mask_of_label
+from napari_sam3.labels.edits import Edit, LabelEdit, find_mask_of_label, mask_of_label
+from napari_sam3.labels.targets import LabelTarget
 
 from .accepting import Accepting
 from .changes import Changes
@@ -81,19 +82,35 @@ class Curating:
         self._changes.change_drafts(drafts.here.with_draft(draft))
         drafts.emit_masks()
 
-    def delete(self, label: int) -> None:
-        """Make a label of the plane background. Can be undone.
+    def delete(self, label: int, planes: Sequence[LabelTarget] = ()) -> None:
+        """Make a label background. One step for undo.
+
+        Parameters
+        ----------
+        label : int
+            Its id.
+        planes : sequence of LabelTarget
+            Planes of one label image on which it may be; by default the current plane.
 
         Raises
         ------
         LabelError
-            If the label is not on the plane.
+            If the label is on none of the planes; nothing has changed then, as with other errors.
         """
-        plane = self._drafts.need_plane()
-        edit = delete_label(plane.labels, label)
-        operation = Operation("delete", plane.key, labels=(label,))
-        step = self._changes.begin_edit(plane, operation, [edit], gone=[label])
-        self._history.exchange(step, self._objects.find_all(plane.labels, [label]), [])
+        if not planes:
+            plane = self._drafts.need_plane()
+            self._delete(plane.key, plane.labels, label)
+            return
+        found = [one for one in planes if find_mask_of_label(one, label) is not None]
+        with self._changes.all_or_nothing():
+            for target in found or planes[:1]:
+                self._delete(target.key, target, label)
+
+    def _delete(self, key: Hashable, labels: LabelTarget, label: int) -> None:
+        edit = delete_label(labels, label)
+        operation = Operation("delete", key, labels=(label,))
+        step = self._changes.begin_edit(labels, operation, [edit], gone=[label])
+        self._history.exchange(step, self._objects.find_all(labels, [label]), [])
         self._changes.finish(step)
 
     def merge(self, labels: Sequence[int]) -> None:
@@ -107,7 +124,7 @@ class Curating:
         plane = self._drafts.need_plane()
         edits = merge_labels(plane.labels, labels)
         operation = Operation("merge", plane.key, labels=tuple(dict.fromkeys(labels)))
-        step = self._changes.begin_edit(plane, operation, edits, gone=labels[1:])
+        step = self._changes.begin_edit(plane.labels, operation, edits, gone=labels[1:])
         known = self._objects.find_all(plane.labels, labels)
         mask = mask_of_label(plane.labels, labels[0])
         added = [self._remade(known[0], labels[0], mask)] if known else []
@@ -140,7 +157,7 @@ class Curating:
         ids = tuple(number for _, _, number in parts)
         edits = [edit for _, edit, _ in parts if edit is not None]
         operation = Operation("split", plane.key, labels=ids)
-        step = self._changes.begin_edit(plane, operation, edits, gone=[label])
+        step = self._changes.begin_edit(plane.labels, operation, edits, gone=[label])
         step.fresh |= set(ids[1:])
         self._objects.use_up(plane.labels, max(ids))
         known = self._objects.find_all(plane.labels, [label])

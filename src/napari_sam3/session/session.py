@@ -363,9 +363,9 @@ batch_ended, busy_changed, progress_changed, failed : Signal
         """Reopen a label as a draft, with its recorded prompts; see `Curating.reopen`."""
         self._parts.curating.reopen(label)
 
-    def delete(self, label: int) -> None:
-        """Make a label of the plane background. Can be undone."""
-        self._parts.curating.delete(label)
+    def delete(self, label: int, planes: Sequence[LabelTarget] = ()) -> None:
+        """Make a label of the plane, or of several, background. Can be undone."""
+        self._parts.curating.delete(label, planes)
 
     def merge(self, labels: Sequence[int]) -> None:
         """Merge labels of the plane; the first id is kept. Can be undone."""

@@ -190,3 +190,44 @@ def test_the_brush_is_given_up_with_the_image(open_desk: OpenDesk) -> None:
     assert labels.preserve_labels
     desk.widget.set_image(None)
     assert (str(labels.mode), labels.preserve_labels) == ("pan_zoom", False)
+
+
+def test_a_row_is_dropped_whatever_plane_is_shown(open_desk: OpenDesk) -> None:
+    desk = open_desk(np.zeros((4, 60, 60), np.uint8))
+    binding = desk.widget.binding
+    put(desk, 0, square(10, 10, 10, 0.4, number=7), square(40, 40, 8, 0.9))
+    put(desk, 1, square(12, 10, 10, 0.5, number=7))
+    put(desk, 2, square(10, 10, 5, 0.8))
+    panel = open_review(desk)
+    push(panel.accept_all)
+    desk.hand.wait_until(lambda: column(panel, 4) == ["0 (+1)", "2", "0"], "accepted rows")
+    drawn = np.array(binding.labels.data)
+    row, other, last = (int(name) for name in column(panel, 0))
+
+    # The object of the row, on the planes that it is on, though another plane is shown.
+    choose(panel, 0)
+    binding.viewer.dims.set_current_step(0, 2)
+    desk.hand.type("Shift-K")
+    assert set(np.unique(binding.labels.data)) == {0, other, last}
+    desk.press("undo")
+    np.testing.assert_array_equal(binding.labels.data, drawn)
+    desk.hand.wait_until(lambda: panel.model.rowCount() == 3, "undo")
+
+    # The row that is highlighted, however it became so: by a label, or by arrows.
+    choose(panel, 0)
+    binding.labels.selected_label = last
+    desk.hand.type("Shift-K")
+    assert set(np.unique(binding.labels.data)) == {0, row, other}
+    desk.press("undo")
+    desk.hand.wait_until(lambda: panel.model.rowCount() == 3, "undo")
+    choose(panel, 0)
+    QTest.keyClick(panel.table, Qt.Key.Key_Down)  # type: ignore[call-overload]
+    QApplication.processEvents()
+    desk.hand.type("Shift-K")
+    assert set(np.unique(binding.labels.data)) == {0, row, last}
+    # A label without a row is not the object shown before.
+    choose(panel, 0)
+    binding.labels.selected_label = 99
+    desk.hand.type("Shift-K")
+    assert set(np.unique(binding.labels.data)) == {0, row, last}
+    assert "no object or candidate is selected" in desk.status.lower()
