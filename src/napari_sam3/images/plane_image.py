@@ -22,7 +22,7 @@ from napari_sam3.core.planes import (
     read_plane,
     to_8_bits,
 )
-from napari_sam3.core.rendering import Rendering
+from napari_sam3.core.rendering import PlaneImage, Rendering
 from sam3.errors import ImageError
 
 from .contrast import ImageContrast
@@ -37,7 +37,7 @@ from .reading import (
     to_level,
 )
 
-__all__ = ["ArrayPlane", "Channel", "RenderedPlane", "load_if_small"]
+__all__ = ["ArrayPlane", "Channel", "RenderedPlane", "check_values", "load_if_small"]
 
 # Larger regions of lazy data are read in strips if they are requested at a lower resolution.
 STRIP_BYTES = 64_000_000
@@ -124,7 +124,8 @@ class Channel:
         return self.data if self.multiscale else (self.data,)
 
     @property
-    def _described(self) -> str:
+    def described(self) -> str:
+        """Plane and image, for messages."""
         image = describe_image(self._finest.shape, self.name)
         return f"{self.plane} of {image}" if self.plane.index else image
 
@@ -151,12 +152,39 @@ class Channel:
             return self.contrast
         if not self.is_lazy:
             values = read_plane(self._finest, self.plane, rgb=self.rgb)
-            return find_limits(values, rgb=self.rgb, what=self._described)
+            return find_limits(values, rgb=self.rgb, what=self.described)
         dtype = np.dtype(self._finest.dtype)
         if dtype == np.bool_ or (self.rgb and dtype == np.uint8):
             return None  # no pixels read
         sample = sample_plane(self.levels, self.plane, rgb=self.rgb, name=self.name)
-        return find_limits(sample, rgb=self.rgb, what=self._described)
+        return find_limits(sample, rgb=self.rgb, what=self.described)
+
+    @property
+    def may_lack_values(self) -> bool:
+        """Whether pixels may be NaN or infinite."""
+        return np.issubdtype(self._finest.dtype, np.floating)
+
+    def has_values(self) -> bool:
+        """Tell whether any pixel is finite; the whole plane is read only if a sample has none."""
+        if not self.may_lack_values:
+            return True
+        if self.is_lazy and _any_finite(
+            sample_plane(self.levels, self.plane, rgb=self.rgb, name=self.name), self.rgb
+        ):
+            return True
+        (height, width), chunk = self.shape, chunk_rows(self._finest, self.plane)
+        chunk_bytes = chunk * width * np.dtype(self._finest.dtype).itemsize
+        rows = chunk * max(1, STRIP_BYTES // chunk_bytes)
+        spans = ((top, min(top + rows, height)) for top in range(0, height, rows))
+        return any(
+            _any_finite(
+                read_pixels(
+                    self._finest, self.plane, span, (0, width), rgb=self.rgb, name=self.name
+                ),
+                self.rgb,
+            )
+            for span in spans
+        )
 
     def level_for(self, step: int) -> int:
         """Return the level to read if one value for every `step` px is enough."""
@@ -243,6 +271,7 @@ class RenderedPlane:
         self._channels, self._used = channels, used
         self._lock = threading.Lock()
         self._limits: tuple[ContrastLimits | None, ...] | None = None
+        self._has_values = not all(channel.may_lack_values for channel in used)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -306,6 +335,10 @@ class RenderedPlane:
             channel.region(rows, columns, pair, step, next(chosen)) if channel is not None else None
             for channel, pair in zip(self._channels, limits, strict=True)
         ]
+        # NaN and infinity become black and white, so any grey pixel shows a finite value.
+        self._has_values = self._has_values or any(
+            bool(((part > 0) & (part < 255)).any()) for part in regions if part is not None
+        )
         black = np.zeros_like(next(part for part in regions if part is not None))
         parts = [black if part is None else part for part in regions]
         if len(parts) == 1:
@@ -315,6 +348,17 @@ class RenderedPlane:
         parts += [black] * (3 - len(parts))
         return np.stack(parts, axis=-1)
 
+    def check_values(self) -> None:
+        """Raise ImageError if no pixel of the plane is finite. Quick if a region shows one."""
+        self._has_values = self._has_values or any(channel.has_values() for channel in self._used)
+        if not self._has_values:
+            height, width = self.shape
+            described = " and ".join(channel.described for channel in self._used)
+            raise ImageError(
+                f"{described} holds no finite value: all {height * width} pixels are NaN or "
+                "infinite. Expected numbers. Check how it was made, or choose another plane."
+            )
+
     def _find_limits(self) -> tuple[ContrastLimits | None, ...]:
         with self._lock:
             if self._limits is None:
@@ -323,8 +367,27 @@ class RenderedPlane:
 
 
 def load_if_small(plane: RenderedPlane) -> RenderedPlane | ArrayPlane:
-    """Return the plane in memory, or unchanged if it is large or a pyramid. Raises ImageError."""
+    """Return the plane in memory, or unchanged if it is large or a pyramid.
+
+    Raises
+    ------
+    sam3.errors.ImageError
+        If it cannot be read, or has no finite value.
+    """
     height, width = plane.shape
     if plane.has_levels or height * width * plane.pixel_bytes > STRIP_BYTES:
+        plane.check_values()
         return plane
-    return ArrayPlane(plane.region(slice(0, height), slice(0, width)), plane.rendering)
+    pixels = plane.region(slice(0, height), slice(0, width))
+    plane.check_values()
+    return ArrayPlane(pixels, plane.rendering)
+
+
+def check_values(plane: PlaneImage) -> None:
+    """Raise ImageError if a plane that is read on demand has no finite value."""
+    if isinstance(plane, RenderedPlane):
+        plane.check_values()
+
+
+def _any_finite(values: npt.NDArray[Any], rgb: bool) -> bool:
+    return bool(np.isfinite(values[..., :3] if rgb else values).any())

@@ -15,7 +15,7 @@ from napari_sam3.core.errors import LabelError
 from napari_sam3.core.fields import FieldOfView
 from napari_sam3.core.planes import PlaneIndex
 from napari_sam3.core.rendering import PlaneImage
-from napari_sam3.images.plane_image import ArrayPlane
+from napari_sam3.images.plane_image import ArrayPlane, check_values
 from napari_sam3.inference.answers import answer
 from napari_sam3.inference.cache import EmbeddingCache, EncodingStopped
 from napari_sam3.inference.models import ModelHandle
@@ -203,6 +203,7 @@ def work(job: Job, model: ModelHandle, cache: EmbeddingCache, report: Report) ->
         predictions = None
         if job.question is not None and not job.cancelled:
             predictions = answer(job.question, predictor, cache, control)
+            check_values(job.question.plane)
         elif job.ahead is not None and job.plane is not None:
             cache.encode_field(job.ahead, job.plane.image, predictor, control)
         return Outcome(predictor, predictions)

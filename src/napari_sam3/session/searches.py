@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from napari_sam3.images.plane_image import check_values
 from napari_sam3.inference.automatic.settings import AutomaticSettings
 from napari_sam3.inference.automatic.suppression import Found
 from napari_sam3.inference.cache import EmbeddingCache, EncodingStopped
@@ -90,6 +91,7 @@ class Search:
         try:
             predictor = model()
             self._find(predictor, cache, detector_of)
+            check_values(self.plane.image)
         except EncodingStopped:
             pass
         except BaseException as error:
