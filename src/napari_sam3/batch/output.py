@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from napari_sam3.core.axes import ImageAxes
+from napari_sam3.images.identity import join_blocks
 from napari_sam3.labels.ome_zarr import LabelImage, create_labels, open_labels
 from napari_sam3.labels.output_files import check_place
 from napari_sam3.records.locks import try_hold
@@ -236,6 +237,7 @@ class BatchFolder:
             )
         # Converted to JSON and back, since tuples become lists.
         requested = json.loads(json.dumps(question))
+        repaired = _join_images(stored, requested)
         names = sorted({*stored, *requested})
         different = [name for name in names if stored.get(name) != requested.get(name)]
         if different:
@@ -244,6 +246,23 @@ class BatchFolder:
                 f"{str(self.output)!r} was started with {differences}. "
                 "Give the same options to resume, change the output or overwrite it (--overwrite)."
             )
+        if repaired is not None:
+            self._write_manifest({**stored, "image": repaired})
+
+
+def _join_images(stored: dict[str, Any], requested: dict[str, Any]) -> Any:
+    """Make two images equal that differ only by what could not be read in one of them.
+
+    Returns what is known of the image by now if that is more than before, otherwise None.
+    """
+    old, new = dict(stored.get("image") or {}), dict(requested.get("image") or {})
+    before, now = old.pop("blocks", None), new.pop("blocks", None)
+    stored["image"], requested["image"] = old, new
+    blocks = join_blocks(before, now) if before and now else None
+    if blocks is None or {**old, "digest": ""} != {**new, "digest": ""}:
+        return None
+    stored["image"] = new
+    return {**new, "blocks": blocks} if blocks != before else None
 
 
 def _differences(

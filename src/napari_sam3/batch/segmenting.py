@@ -186,7 +186,7 @@ def _question(
     if (seen := image.open().seen) is not None:
         settings["seen"] = dict(seen)
     return {
-        "image": identity,
+        "image": {**identity, "blocks": image.blocks()},
         "model": dict(model),
         "mode": mode.to_json(),
         "planes": [list(position) for position in positions],

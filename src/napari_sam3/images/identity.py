@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from sam3.errors import ImageError
 
-__all__ = ["ImageIdentity", "identify"]
+__all__ = ["ImageIdentity", "identify", "identify_blocks", "join_blocks"]
 
 MAX_NAME = 255
 # At most four planes of sixteen blocks, or one of sixty-four; with 16 KiB each, one megabyte.
@@ -43,6 +43,10 @@ class ImageIdentity:
     shape: tuple[int, ...]
     dtype: str
     digest: str
+
+
+#: Digest of each sampled block in their order, None for those that cannot be read or used.
+Blocks = Sequence[str | None]
 
 
 def identify(data: Any, name: str, *, rgb: bool = False, multiscale: bool = False) -> ImageIdentity:
@@ -85,6 +89,42 @@ def identify(data: Any, name: str, *, rgb: bool = False, multiscale: bool = Fals
         else:
             digest.update(np.ascontiguousarray(block, dtype.newbyteorder("<")).tobytes())
     return ImageIdentity(name[:MAX_NAME], shape, dtype.name, digest.hexdigest())
+
+
+def identify_blocks(
+    data: Any, name: str, *, rgb: bool = False, multiscale: bool = False
+) -> list[str | None]:
+    """Return the digests of the blocks that `identify` reads, to know a repaired image again.
+
+    Blocks of another size, and those without any finite value, count as damaged as well. Takes
+    and raises the same as `identify`.
+    """
+    sampled = data[-1] if multiscale else data
+    dtype = np.dtype(sampled.dtype)
+    indices = _blocks(sampled.shape, dtype.itemsize, rgb)
+    digests: list[str | None] = []
+    for index, block in zip(indices, _read(sampled, indices, name), strict=True):
+        sides = tuple(part.stop - part.start for part in index if isinstance(part, slice))
+        if block is None or block.shape[:2] != sides or not _has_value(block):
+            digests.append(None)
+        else:
+            values = np.ascontiguousarray(block, dtype.newbyteorder("<")).tobytes()
+            digests.append(hashlib.blake2b(values, digest_size=8).hexdigest())
+    return digests
+
+
+def join_blocks(old: Blocks, new: Blocks) -> list[str | None] | None:
+    """Return what is known of an image before and after a repair; None for two images."""
+    if len(old) != len(new):
+        return None
+    known = [(a, b) for a, b in zip(old, new, strict=True) if a is not None and b is not None]
+    if not known or any(a != b for a, b in known):
+        return None
+    return [a if b is None else b for a, b in zip(old, new, strict=True)]
+
+
+def _has_value(block: npt.NDArray[Any]) -> bool:
+    return block.dtype.kind not in "fc" or bool(np.isfinite(block).any())
 
 
 def _blocks(shape: Sequence[int], itemsize: int, rgb: bool) -> list[tuple[int | slice, ...]]:

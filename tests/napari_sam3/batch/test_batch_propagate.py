@@ -12,7 +12,15 @@ import torch
 
 from benchmarks.batch import follow
 from benchmarks.volumes import KINDS, Kind, make_volume
-from napari_sam3.batch import BatchPrompts, EndLimits, EndRules, Instance, Propagate, segment
+from napari_sam3.batch import (
+    BatchError,
+    BatchPrompts,
+    EndLimits,
+    EndRules,
+    Instance,
+    Propagate,
+    segment,
+)
 from napari_sam3.batch.chains import meet
 from napari_sam3.batch.output import folder_beside
 from napari_sam3.core.masks import PlaneMask, overlap
@@ -29,7 +37,7 @@ from sam3.model.memory import Memory
 from sam3.model_builder import build_click_model
 from sam3.predictor import Predictor
 from sam3.weights.load import save
-from tests.napari_sam3.batch_samples import LOOSE, pixels, stack
+from tests.napari_sam3.batch_samples import LOOSE, PLANES, pixels, question, stack
 
 
 @pytest.fixture(scope="module")
@@ -272,6 +280,8 @@ class Damaged:
             raise OSError("a bad disk")
         if what == "smaller":
             return found[:20, :20]
+        if what == "empty":
+            return np.full_like(found, np.nan)
         return found.astype(np.uint8) if what == "8 bits" else found
 
 
@@ -304,6 +314,32 @@ def test_a_plane_that_tells_images_apart_may_be_damaged(
         results = list(segment(damaged, mode, predictor, output=output))
         assert [r.position[0] for r in results if r.error is not None] == [plane]
         assert any(r.skipped for r in results) == skipped, "it is known again"
+
+
+@pytest.mark.parametrize("what", ["unreadable", "empty"])
+def test_a_batch_is_resumed_once_a_sampled_plane_is_repaired(
+    what: str, predictor: Predictor, tmp_path: Path
+) -> None:
+    mode, output = question("repeated"), tmp_path / "labels.zarr"
+    good = stack().astype(np.float32)
+    damaged = Damaged(good, {0: what})
+
+    def run(image: Any) -> list[tuple[int, bool, bool]]:
+        results = list(segment(image, mode, predictor, output=output))
+        return [(r.position[0], r.skipped, r.error is not None) for r in results]
+
+    assert run(damaged) == [(z, False, z == 0) for z in range(PLANES)]
+    done = pixels(output)[1:]
+    assert run(good) == [(z, z > 0, False) for z in range(PLANES)], "the rest is kept"
+    np.testing.assert_array_equal(pixels(output)[1:], done)
+    assert pixels(output)[0].any()
+    # Damaged once more, all is kept; another image is refused, now also by its first plane.
+    assert all(skipped for _, skipped, _ in run(damaged))
+    for plane in (0, PLANES - 1):
+        other = good.copy()
+        other[plane] += 1
+        with pytest.raises(BatchError, match="started with image digest"):
+            run(other)
 
 
 def test_planes_of_another_data_type_are_planes_like_any_other(predictor: Predictor) -> None:
