@@ -88,8 +88,8 @@ def find_objects(
             )
             if answers is None:
                 return None
-            for seed, one in zip(seeds, answers, strict=True):
-                found += usable(seed, one, plane.shape, settings)
+            for seed, prediction in zip(seeds, answers, strict=True):
+                found += usable(seed, prediction, plane.shape, settings)
     return None if control.cancelled else suppress(found, settings)
 
 
@@ -195,23 +195,23 @@ def seed_batches(
 
 
 def usable(
-    seed: Seed, found: ObjectPrediction, shape: tuple[int, int], settings: AutomaticSettings
+    seed: Seed, prediction: ObjectPrediction, shape: tuple[int, int], settings: AutomaticSettings
 ) -> Iterator[Found]:
     """Yield the candidates of a prediction that pass the filters."""
-    height, width = found.field.shape
+    height, width = prediction.field.shape
     largest = settings.max_share * height * width
     if settings.max_area is not None:
         largest = min(largest, settings.max_area)
-    for candidate in found.candidates:
+    for candidate in prediction.candidates:
         if candidate.score < settings.min_score:
             continue
         if not settings.min_area <= candidate.mask.area <= largest:
             continue
-        if touches_inner_border(candidate.mask, found.field, shape):
+        if touches_inner_border(candidate.mask, prediction.field, shape):
             continue
-        stable = stability(candidate, found.field, settings.stability_offset)
+        stable = stability(candidate, prediction.field, settings.stability_offset)
         if stable >= settings.min_stability:
-            yield Found(candidate.mask, candidate.score, stable, seed, found.field.level)
+            yield Found(candidate.mask, candidate.score, stable, seed, prediction.field.level)
 
 
 def _around_mask(candidate: Candidate, field: FieldOfView) -> npt.NDArray[np.float32]:

@@ -29,8 +29,8 @@ LARGEST, SMALLEST = 0.5, 0.2
 #: Coarser levels are skipped if no proposal is as large as this. It is smaller than twice SMALLEST,
 #: which the next level would accept, since boxes are inexact.
 EXPECTED = 0.3
-#: Objects smaller than this are searched again on a finer level, where there are any: there they
-#: are found, and outlined, better.
+#: Objects smaller than this are searched again on the next finer level, if there is one, where
+#: they are found and outlined better.
 TINY = 0.05
 #: So are faint proposals, with this part of the least score or more, of up to twice that size: of
 #: tiny objects the first level is not sure.
@@ -154,28 +154,36 @@ def proposed_seeds(
         finest, coarsest = level == search.first, level == search.levels[-1]
         finer = search.grid(search.first - 1) if finest and search.looks_closer else None
         # Which fields of the finer level are searched must not depend on where a tile ends.
-        seen = region if finer is None else finer.reach(region)
-        for part, field, proposed in search.propose(grid.over(seen)):
-            own = [one for one in proposed if grid.is_near(field, one.seed.y, one.seed.x)]
-            tiny = [one for one in own if finer and one.is_tiny]
-            closer |= dict.fromkeys(finer.field_at(one.seed.y, one.seed.x) for one in tiny if finer)
-            sure = [one for one in proposed if one.is_sure]
-            largest = max((largest, *(one.share for one in sure)))
-            left = [
-                one.seed
-                for one in own
-                if one.is_sure and search.holds(one.seed) and one not in tiny
-                if _suits(one.share, finest, coarsest)
+        searched = region if finer is None else finer.reach(region)
+        for part, field, proposed in search.propose(grid.over(searched)):
+            own = [
+                proposal
+                for proposal in proposed
+                if grid.is_near(field, proposal.seed.y, proposal.seed.x)
             ]
-            yield from _batches(part, field, left)
+            tiny = [proposal for proposal in own if finer and proposal.is_tiny]
+            closer |= dict.fromkeys(
+                finer.field_at(proposal.seed.y, proposal.seed.x) for proposal in tiny if finer
+            )
+            sure = [proposal for proposal in proposed if proposal.is_sure]
+            largest = max((largest, *(proposal.share for proposal in sure)))
+            seeds = [
+                proposal.seed
+                for proposal in own
+                if proposal.is_sure and search.holds(proposal.seed) and proposal not in tiny
+                if _suits(proposal.share, finest, coarsest)
+            ]
+            yield from _batches(part, field, seeds)
         if finer is not None:
             fields = [field for field in finer.over(region) if field in closer]
             for part, field, proposed in search.propose(fields):
                 seeds = [
-                    one.seed
-                    for one in proposed
-                    if one.is_sure and search.holds(one.seed) and one.share < TINY_IN_FINER
-                    if finer.is_near(field, one.seed.y, one.seed.x)
+                    proposal.seed
+                    for proposal in proposed
+                    if proposal.is_sure
+                    and search.holds(proposal.seed)
+                    and proposal.share < TINY_IN_FINER
+                    if finer.is_near(field, proposal.seed.y, proposal.seed.x)
                 ]
                 yield from _batches(part, field, seeds)
         if control.cancelled or largest < EXPECTED:
@@ -194,10 +202,10 @@ def _proposed(
 ) -> Iterator[_Proposed]:
     from sam3.proposals import propose  # imports torch
 
-    found = propose(predictor, features, FAINT * least)
+    proposals = propose(predictor, features, FAINT * least)
     row, column = field.origin
     for (x0, y0, x1, y1), (x, y), score in zip(
-        found.boxes.tolist(), found.points.tolist(), found.scores.tolist(), strict=True
+        proposals.boxes.tolist(), proposals.points.tolist(), proposals.scores.tolist(), strict=True
     ):
         size = 1 + max(x1 - x0, y1 - y0)
         seed = Seed(row + y, column + x, size)

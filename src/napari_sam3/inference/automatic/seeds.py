@@ -57,12 +57,12 @@ def find_seeds(
     region : tuple of slice
         Rows and columns, with start and stop.
     """
-    found: list[Seed] = []
+    seeds: list[Seed] = []
     if settings.seeds in ("auto", "blobs", "both"):
-        found += blob_seeds(plane, settings, region)
+        seeds += blob_seeds(plane, settings, region)
     if settings.seeds in ("grid", "both"):
-        found += grid_seeds(plane.shape, config, settings, region)
-    return tuple(found)
+        seeds += grid_seeds(plane.shape, config, settings, region)
+    return tuple(seeds)
 
 
 def grid_seeds(
@@ -114,11 +114,11 @@ def _blobs(
     small, large = (radius / math.sqrt(2) for radius in settings.blob_radii)
     margin = math.ceil(REACH * large) + 2
     height, width = plane.shape
-    seen = (
+    window = (
         slice(max(0, rows.start - margin), min(height, rows.stop + margin)),
         slice(max(0, columns.start - margin), min(width, columns.stop + margin)),
     )
-    grey = _grey(plane, seen)
+    grey = _grey(plane, window)
     for image in (grey, 1 - grey):
         # Keep overlapping blobs: the model decides which of them are objects.
         blobs = blob_log(
@@ -132,7 +132,7 @@ def _blobs(
             exclude_border=False,
         )
         for y, x, sigma in blobs:
-            row, column = int(y) + seen[0].start, int(x) + seen[1].start
+            row, column = int(y) + window[0].start, int(x) + window[1].start
             if rows.start <= row < rows.stop and columns.start <= column < columns.stop:
                 yield Seed(float(row), float(column), float(sigma) * 2 * math.sqrt(2))
 

@@ -138,10 +138,10 @@ class AutomaticSettings:
             raise PromptError(
                 f"unknown setting: {', '.join(map(repr, unknown))}. Expected {', '.join(names)}."
             )
-        given = dict(values)
-        if "blob_radii" in given:
-            given["blob_radii"] = tuple(given["blob_radii"])  # type: ignore[arg-type]
+        parts = dict(values)
+        if "blob_radii" in parts:
+            parts["blob_radii"] = tuple(parts["blob_radii"])  # type: ignore[arg-type]
         try:
-            return cls(**given)  # type: ignore[arg-type]
+            return cls(**parts)  # type: ignore[arg-type]
         except (TypeError, ValueError) as error:
             raise PromptError(f"the settings {values} cannot be used: {error}") from error

@@ -80,15 +80,15 @@ def suppress(found: Iterable[Found], settings: AutomaticSettings) -> tuple[Found
         Masks without duplicates, the best first.
     """
     index: _Index = _Index()
-    for one in sorted(found, key=lambda one: one.rank):
-        area = one.mask.area
+    for candidate in sorted(found, key=lambda candidate: candidate.rank):
+        area = candidate.mask.area
         if area and not any(
             _same(area, other_area, shared, settings)
-            for other, other_area in index.near(one.mask)
-            if (shared := overlap(one.mask, other.mask))
+            for other, other_area in index.near(candidate.mask)
+            if (shared := overlap(candidate.mask, other.mask))
         ):
-            index.add(one, area)
-    return tuple(one for one, _ in index)
+            index.add(candidate, area)
+    return tuple(candidate for candidate, _ in index)
 
 
 def merge_found(
@@ -108,8 +108,8 @@ def merge_found(
     tuple of Found
         Objects without duplicates, the best first, independent of the order of the tiles.
     """
-    together = (one for part in parts for one in part)
-    return suppress(together, settings or AutomaticSettings())
+    candidates = (candidate for part in parts for candidate in part)
+    return suppress(candidates, settings or AutomaticSettings())
 
 
 def paint_order(
@@ -134,15 +134,17 @@ def paint_order(
     """
     settings = settings or AutomaticSettings()
     index: _Index = _Index()
-    for one in sorted(found, key=lambda one: one.rank):
-        left = one.mask.crop.copy()
-        for other, _ in index.near(one.mask):
-            left &= ~other.mask.within(one.mask.region)
-        mask = PlaneMask.from_array(left, one.mask.row, one.mask.column).without_islands(())
+    for candidate in sorted(found, key=lambda candidate: candidate.rank):
+        free = candidate.mask.crop.copy()
+        for other, _ in index.near(candidate.mask):
+            free &= ~other.mask.within(candidate.mask.region)
+        mask = PlaneMask.from_array(
+            free, candidate.mask.row, candidate.mask.column
+        ).without_islands(())
         area = mask.area
         if area >= settings.min_area:
-            index.add(replace(one, mask=mask), area)
-    return tuple(sorted((one for one, _ in index), key=lambda one: _first_pixel(one.mask)))
+            index.add(replace(candidate, mask=mask), area)
+    return tuple(sorted((kept for kept, _ in index), key=lambda kept: _first_pixel(kept.mask)))
 
 
 def _same(area: int, other: int, shared: int, settings: AutomaticSettings) -> bool:
@@ -165,10 +167,10 @@ class _Index:
     def __iter__(self) -> Iterator[tuple[Found, int]]:
         return iter(self._all)
 
-    def add(self, one: Found, area: int) -> None:
-        for cell in self._touched(one.mask):
+    def add(self, candidate: Found, area: int) -> None:
+        for cell in self._touched(candidate.mask):
             self._cells[cell].append(len(self._all))
-        self._all.append((one, area))
+        self._all.append((candidate, area))
 
     def near(self, mask: PlaneMask) -> Iterator[tuple[Found, int]]:
         """Yield the masks whose bounding boxes may overlap that of a mask, with their areas."""

@@ -119,12 +119,12 @@ def _describe(
     ring = ndimage.maximum_filter(inside, size=2 * width + 1) & ~inside
     top, left = field.rows[0], field.columns[0]
     step = pixels.shape[0] / field.shape[0], pixels.shape[1] / field.shape[1]
-    seen = pixels[
+    colours = pixels[
         _scaled(rows, top, step[0], inside.shape[0])[:, None],
         _scaled(columns, left, step[1], inside.shape[1])[None],
     ].astype(np.float32) / np.float32(255)
-    body = seen[inside]
-    around = seen[ring] if ring.any() else body
+    body = colours[inside]
+    around = colours[ring] if ring.any() else body
     return Appearance(
         features=pooled,
         area=float(area),

@@ -57,8 +57,8 @@ def find_by_detector(
         if control.cancelled:
             return None
         part.report("predicting")
-        answered = detector.find(features, concept.text, examples=concept.tokens)
-        instances = answered.above(least_score)
+        prediction = detector.find(features, concept.text, examples=concept.tokens)
+        instances = prediction.above(least_score)
         for crop, score in zip(instances.crops(), instances.scores, strict=True):
             mask = field.paste(crop.pixels, crop.row, crop.column)
             if mask.is_empty or touches_inner_border(mask, field, plane.shape):
@@ -81,12 +81,12 @@ def _fields(
         level += 1
     rows, columns = region
     return [
-        one
-        for one in fields_of_level(shape, config.resolution, min(level, top))
-        if one.rows[0] < rows.stop
-        and rows.start < one.rows[1]
-        and one.columns[0] < columns.stop
-        and columns.start < one.columns[1]
+        field
+        for field in fields_of_level(shape, config.resolution, min(level, top))
+        if field.rows[0] < rows.stop
+        and rows.start < field.rows[1]
+        and field.columns[0] < columns.stop
+        and columns.start < field.columns[1]
     ]
 
 

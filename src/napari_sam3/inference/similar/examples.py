@@ -120,9 +120,9 @@ class Concept:
         """Return a hash of the examples that is reproducible across machines."""
         digest = hashlib.blake2b(digest_size=16)
         for sign, side in ((b"+", self.wanted), (b"-", self.unwanted)):
-            for one in side:
-                digest.update(sign + f"{one.area} {one.extent} {one.solidity:.6f}".encode())
-                for values in (*one.features, one.colour, one.ring, one.texture):
+            for look in side:
+                digest.update(sign + f"{look.area} {look.extent} {look.solidity:.6f}".encode())
+                for values in (*look.features, look.colour, look.ring, look.texture):
                     digest.update(np.round(values, 3).astype("<f4").tobytes())
         digest.update(repr(self.text).encode())
         return digest.hexdigest()
@@ -141,7 +141,7 @@ class Concept:
 
 
 def checked_text(text: str) -> str:
-    """Return a name to search by, without blanks around it.
+    """Return a name to search by, stripped of surrounding whitespace.
 
     Raises
     ------
@@ -210,8 +210,8 @@ def learn_concept(
         if control.cancelled:
             return None
         control.report("predicting")
-        looks = describe([one.mask for one in group], plane, place, features)
-        pairs = list(zip(group, looks, strict=True))
+        appearances = describe([one.mask for one in group], plane, place, features)
+        pairs = list(zip(group, appearances, strict=True))
         tokens: tuple[Tensor, ...] = ()
         if detector is not None:
             boxes = [_box_in(place, one) for one in group]
@@ -220,8 +220,8 @@ def learn_concept(
             tokens = (detector.encode_examples(features, boxes, labels).cpu(),)
         parts.append(
             Concept(
-                tuple(look for one, look in pairs if one.wanted),
-                tuple(look for one, look in pairs if not one.wanted),
+                tuple(look for example, look in pairs if example.wanted),
+                tuple(look for example, look in pairs if not example.wanted),
                 tokens,
             )
         )
@@ -245,15 +245,17 @@ def _outlined(
     """Segment the object in each box. None once the control is cancelled."""
     prompts = [PromptSet(box=one.bounds) if one.boxed else None for one in examples]
     drafts = tuple(
-        Draft(number, (Turn(one),)) for number, one in enumerate(prompts) if one is not None
+        Draft(number, (Turn(prompt),))
+        for number, prompt in enumerate(prompts)
+        if prompt is not None
     )
     answers = answer(Question(plane, drafts), predictor, cache, control) if drafts else ()
     if answers is None:
         return None
     masks = {one.draft.number: one.mask for one in answers if not one.mask.is_empty}
     return [
-        replace(one, mask=masks.get(number, one.mask), boxed=False)
-        for number, one in enumerate(examples)
+        replace(example, mask=masks.get(number, example.mask), boxed=False)
+        for number, example in enumerate(examples)
     ]
 
 

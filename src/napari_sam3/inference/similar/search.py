@@ -35,7 +35,7 @@ __all__ = [
     "shown",
 ]
 
-#: Error for a name where the weights cannot find by it.
+#: Error for a text prompt to weights without a text encoder.
 NO_TEXT = (
     "the weights have no text encoder to find objects by name. Expected the released SAM 3. Choose "
     "it as the model, or find similar objects by examples."
@@ -106,22 +106,22 @@ def find_similar(
         seed_batches(seeds, plane.shape, predictor, None, typical_size=concept.typical_size)
     )
     found: list[Found] = []
-    for part, (place, batch) in in_parts(control, batches):
-        answers = click(batch, plane, place, predictor, cache, part, settings.levels_up)
+    for part, (batch_field, batch) in in_parts(control, batches):
+        answers = click(batch, plane, batch_field, predictor, cache, part, settings.levels_up)
         if answers is None:
             return None
-        offers: dict[FieldOfView, list[Found]] = {}
-        for seed, answered in zip(batch, answers, strict=True):
-            for one in usable(seed, answered, plane.shape, settings):
-                offers.setdefault(answered.field, []).append(one)
-        for seen, group in offers.items():
-            features = cache.encode_field(seen, plane, predictor, part)
-            looks = describe([one.mask for one in group], plane, seen, features)
+        candidates: dict[FieldOfView, list[Found]] = {}
+        for seed, prediction in zip(batch, answers, strict=True):
+            for candidate in usable(seed, prediction, plane.shape, settings):
+                candidates.setdefault(prediction.field, []).append(candidate)
+        for field, group in candidates.items():
+            features = cache.encode_field(field, plane, predictor, part)
+            appearances = describe([one.mask for one in group], plane, field, features)
             qualities = [Quality(one.score, one.stability) for one in group]
-            scores = likelihood(looks, qualities, concept.wanted, concept.unwanted)
+            scores = likelihood(appearances, qualities, concept.wanted, concept.unwanted)
             found += [
-                Found(one.mask, float(score), 1.0, one.seed, one.level)
-                for one, score in zip(group, scores, strict=True)
+                Found(candidate.mask, float(score), 1.0, candidate.seed, candidate.level)
+                for candidate, score in zip(group, scores, strict=True)
                 if score >= LEAST_SCORE
             ]
     return suppress(found, settings)

@@ -117,7 +117,7 @@ def propagate(
     PassedOverError
         At the end, with all other planes that could not be read.
     """
-    found = propagate_planes(
+    results = propagate_planes(
         planes,
         prompts,
         predictor,
@@ -128,7 +128,7 @@ def propagate(
         cache=cache,
         control=control,
     )
-    return (one for plane in found for one in plane.masks)
+    return (mask for result in results for mask in result.masks)
 
 
 def propagate_planes(
@@ -157,7 +157,7 @@ def propagate_planes(
     PlaneMasks
         One per plane; without masks for planes that could not be read.
     """
-    given = _by_object(prompts, len(planes))
+    prompts_by_object = _by_object(prompts, len(planes))
     if direction not in ("forward", "backward", "both"):
         raise PromptError(
             f"unknown direction: {direction!r}. Expected 'forward', 'backward' or 'both'."
@@ -170,9 +170,9 @@ def propagate_planes(
         cache if cache is not None else EmbeddingCache(_CACHE_BYTES),
         control if control is not None else _Uncontrolled(),
     )
-    return run.run(
-        given, direction, dict.fromkeys(given, only) if isinstance(only, range) else only
-    )
+    if isinstance(only, range):
+        only = dict.fromkeys(prompts_by_object, only)
+    return run.run(prompts_by_object, direction, only)
 
 
 class _Uncontrolled:
@@ -220,19 +220,22 @@ class _Propagation:
         self._load = loader(self.planes)
 
     def run(
-        self, given: Mapping[int, Mapping[int, ObjectPrompt]], direction: Direction, only: Only
+        self,
+        prompts: Mapping[int, Mapping[int, ObjectPrompt]],
+        direction: Direction,
+        only: Only,
     ) -> Iterator[PlaneMasks]:
-        shown: dict[int, dict[int, PlaneMask]] = {number: {} for number in given}
-        prompted = sorted({index for one in given.values() for index in one})
-        _check_inside(given, self._load(prompted[0]).shape)
+        shown: dict[int, dict[int, PlaneMask]] = {number: {} for number in prompts}
+        prompted = sorted({index for by_plane in prompts.values() for index in by_plane})
+        _check_inside(prompts, self._load(prompted[0]).shape)
         for index in prompted:
-            asked = [one[index] for one in given.values() if index in one]
-            found = self._prompted(index, asked)
-            if found is None:
+            here = [by_plane[index] for by_plane in prompts.values() if index in by_plane]
+            masks = self._prompted(index, here)
+            if masks is None:
                 return
-            for one in found:
-                shown[one.object_id][index] = one.mask
-            yield PlaneMasks(index, _wanted(found, only))
+            for mask in masks:
+                shown[mask.object_id][index] = mask.mask
+            yield PlaneMasks(index, _wanted(masks, only))
         sweeps = [
             self._sweep_of(shown, reverse, direction, only)
             for reverse in (False, True)
@@ -247,25 +250,27 @@ class _Propagation:
         if self.failures and not self.control.cancelled:
             raise _unreadable(self.failures)
 
-    def _prompted(self, index: int, asked: Sequence[ObjectPrompt]) -> list[PropagatedMask] | None:
+    def _prompted(self, index: int, prompts: Sequence[ObjectPrompt]) -> list[PropagatedMask] | None:
         """Return the masks of objects on a plane with prompts; None if cancelled."""
-        found = {one.object_id: (one.mask, 1.0) for one in asked if one.mask is not None}
+        masks = {
+            prompt.object_id: (prompt.mask, 1.0) for prompt in prompts if prompt.mask is not None
+        }
         drafts = tuple(
-            Draft(one.object_id, (Turn(one.prompts),))
-            for one in asked
-            if one.mask is None and one.prompts is not None
+            Draft(prompt.object_id, (Turn(prompt.prompts),))
+            for prompt in prompts
+            if prompt.mask is None and prompt.prompts is not None
         )
         if drafts:
             question = Question(self._load(index), drafts)
             answers = answer(question, self.predictor, self.cache, self.control)
             if answers is None:
                 return None
-            found |= {one.draft.number: (one.mask, one.score) for one in answers}
+            masks |= {one.draft.number: (one.mask, one.score) for one in answers}
         if self.control.cancelled:
             return None
         return [
             PropagatedMask(index, number, mask, score, "" if mask.area else _NOTHING, True)
-            for number, (mask, score) in found.items()
+            for number, (mask, score) in masks.items()
         ]
 
     def _sweep_of(
@@ -291,7 +296,7 @@ class _Propagation:
     def _follow(self, sweep: Sweep) -> Iterator[tuple[int, list[PropagatedMask]]]:
         """Follow all objects in one direction, plane by plane."""
         for index in sweep.order:
-            found: list[PropagatedMask] = []
+            masks: list[PropagatedMask] = []
             if sweep.active(index):
                 try:
                     results = sweep.step(index)
@@ -299,9 +304,9 @@ class _Propagation:
                     self.failures[index], results = error, []
                 if results is None or self.control.cancelled:
                     return
-                found = results
+                masks = results
             if index in sweep.planned:
-                yield index, found
+                yield index, masks
             sweep.begin(index)
             if self.control.cancelled:
                 return
@@ -311,9 +316,11 @@ def _wanted(masks: Iterable[PropagatedMask], only: Only) -> tuple[PropagatedMask
     return tuple(one for one in masks if only is None or one.plane in only.get(one.object_id, ()))
 
 
-def _check_inside(given: Mapping[int, Mapping[int, ObjectPrompt]], shape: tuple[int, int]) -> None:
+def _check_inside(
+    prompts: Mapping[int, Mapping[int, ObjectPrompt]], shape: tuple[int, int]
+) -> None:
     """Raise PromptError for masks outside the planes."""
-    for prompt in (prompt for prompts in given.values() for prompt in prompts.values()):
+    for prompt in (prompt for by_plane in prompts.values() for prompt in by_plane.values()):
         top, left, bottom, right = prompt.mask.bbox if prompt.mask is not None else (0, 0, 0, 0)
         if top < 0 or left < 0 or bottom > shape[0] or right > shape[1]:
             raise PromptError(
@@ -324,7 +331,7 @@ def _check_inside(given: Mapping[int, Mapping[int, ObjectPrompt]], shape: tuple[
 
 
 def _by_object(prompts: Iterable[ObjectPrompt], length: int) -> dict[int, dict[int, ObjectPrompt]]:
-    given: dict[int, dict[int, ObjectPrompt]] = {}
+    by_object: dict[int, dict[int, ObjectPrompt]] = {}
     for prompt in prompts:
         where = f"the prompt of object {prompt.object_id} on plane {prompt.plane}"
         if not 0 <= prompt.plane < length:
@@ -338,13 +345,13 @@ def _by_object(prompts: Iterable[ObjectPrompt], length: int) -> dict[int, dict[i
             raise PromptError(
                 f"{where} is empty. Expected a foreground click, a box or a mask. Add one."
             )
-        planes = given.setdefault(prompt.object_id, {})
+        planes = by_object.setdefault(prompt.object_id, {})
         if prompt.plane in planes:
             raise PromptError(f"{where} is given twice. Expected one. Join its prompts.")
         planes[prompt.plane] = prompt
-    if not given:
+    if not by_object:
         raise PromptError("no prompt: 0 given. Expected at least 1. Click on an object first.")
-    return given
+    return by_object
 
 
 class PassedOverError(ImageError):
