@@ -1,11 +1,11 @@
-"""Functions that run where the model is, which may be on another machine.
+"""Functions that run on the machine of the model, which may be a remote server.
 
 ::
 
     find_objects(plane, predictor, cache, control, ...)
-        predictor of this process  ->  runs here
-        predictor with `elsewhere` ->  runs there, with the predictor and the cache of that machine;
-                                       it reads the plane and reports to the control across the
+        local predictor            ->  runs in this process
+        predictor with `elsewhere` ->  runs on the server, with its predictor and its cache; it
+                                       reads the plane and reports to the control through the
                                        connection
 """
 
@@ -26,27 +26,27 @@ T = TypeVar("T")
 
 
 class Elsewhere(Protocol):
-    """A machine with a model, seen from another one."""
+    """Remote server with a model, as its client uses it."""
 
     @property
     def place(self) -> str:
-        """The machine and its device, in words."""
+        """The server and its device, in words."""
 
     @property
     def detector(self) -> Any:
-        """Stand-in for the concept detector of that machine, as an argument of functions."""
+        """Placeholder for the concept detector of the server in arguments of functions."""
 
     def call(self, function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
-        """Call a function there; `plane`, `predictor`, `cache` and `control` are bridged."""
+        """Call a function on the server; plane, predictor, cache and control are bridged."""
 
     def follower(self, control: Any, load: Callable[[int], Any], length: int) -> Any:
-        """Return a `Follower` that uses the memory of that machine's model."""
+        """Return a `Follower` that uses the memory of the server's model."""
 
 
 def elsewhere(predictor: Predictor) -> Elsewhere | None:
-    """Return the machine that a predictor stands for; None if it is of this process."""
-    there: Elsewhere | None = getattr(predictor, "elsewhere", None)
-    return there
+    """Return the server of a remote predictor; None for a local one."""
+    server: Elsewhere | None = getattr(predictor, "elsewhere", None)
+    return server
 
 
 def where_the_model_is(function: Callable[P, T]) -> Callable[P, T]:
@@ -60,10 +60,10 @@ def where_the_model_is(function: Callable[P, T]) -> Callable[P, T]:
     @wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> T:
         arguments = signature.bind(*args, **kwargs).arguments
-        there = elsewhere(arguments["predictor"])
-        if there is None:
+        server = elsewhere(arguments["predictor"])
+        if server is None:
             return function(*args, **kwargs)
-        found: T = there.call(run, arguments)
-        return found
+        result: T = server.call(run, arguments)
+        return result
 
     return run

@@ -96,8 +96,8 @@ def _load_detector(predictor: Predictor) -> Detector | None:
     from sam3.concepts.detector import Detector
     from sam3.weights.detector import holds_detector, load_detector_model
 
-    if (there := elsewhere(predictor)) is not None:
-        return cast("Detector | None", there.detector)  # a stand-in, for functions that run there
+    if (server := elsewhere(predictor)) is not None:
+        return cast("Detector | None", server.detector)  # a placeholder for calls on the server
     path = predictor.weights
     if path is None or not holds_detector(path):
         return None
@@ -130,8 +130,8 @@ def describe_predictor(model: Predictor | Loader) -> str:
     predictor = ModelHandle.of(model).predictor
     if predictor is None:
         return ""
-    if (there := elsewhere(predictor)) is not None:
-        return there.place
+    if (server := elsewhere(predictor)) is not None:
+        return server.place
     from sam3.runtime.devices import describe_device
 
     return describe_device(predictor.device)

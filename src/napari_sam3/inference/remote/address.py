@@ -1,4 +1,4 @@
-"""Names of servers, such as ``tls://gpu.lab:8786?key=/home/me/gpu.key``. Imports nothing slow."""
+"""Addresses of servers, such as ``tls://gpu.lab:8786?key=/home/me/gpu.key``."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def is_remote(name: str | os.PathLike[str]) -> bool:
 
 
 def is_own_server(address: str) -> bool:
-    """Tell whether an address names its key, as those of other schedulers of Dask do not."""
+    """Tell whether an address names its key, unlike those of other Dask schedulers."""
     return address.startswith(_SCHEME) and _KEY in address
 
 
 def default_key() -> Path:
-    """Return the file in which keys are kept if no other is named."""
+    """Return the default file of the key."""
     from platformdirs import user_config_path
 
     return user_config_path("napari-sam3") / "remote.key"
@@ -42,7 +42,7 @@ class RemoteAddress:
     host : str
         Name or IP address.
     port : int
-        Port of TCP.
+        TCP port.
     key : Path, optional
         File of the key, by default `default_key`.
     """
@@ -61,10 +61,10 @@ class RemoteAddress:
             If it is not such an address.
         """
         text = os.fspath(name)
-        place, asked, key = text.partition(_KEY)
-        host, colon, port = place.removeprefix(_SCHEME).rstrip("/").rpartition(":")
+        location, separator, key = text.partition(_KEY)
+        host, colon, port = location.removeprefix(_SCHEME).rstrip("/").rpartition(":")
         if not colon or port.endswith("]"):  # no port, or the end of an IPv6 address
-            host, port = place.removeprefix(_SCHEME).rstrip("/"), str(DEFAULT_PORT)
+            host, port = location.removeprefix(_SCHEME).rstrip("/"), str(DEFAULT_PORT)
         valid = port.isascii() and port.isdecimal() and 0 < int(port) < 1 << 16
         if not text.startswith(_SCHEME) or not valid or not _is_host(host):
             raise RemoteError(
@@ -72,7 +72,7 @@ class RemoteAddress:
                 f"tls://gpu.lab:{DEFAULT_PORT}, since only TLS is spoken. Use the one that "
                 "`napari-sam3 serve` prints."
             )
-        if asked and not key:
+        if separator and not key:
             raise RemoteError(
                 f"the address names no key: {text!r}. Expected a file after {_KEY!r}. Add it, or "
                 "leave that part out."

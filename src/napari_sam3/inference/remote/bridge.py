@@ -1,11 +1,11 @@
-"""Planes and controls of a client, as functions on the server see them.
+"""Server-side proxies of the planes and controls of a client.
 
 ::
 
     client                              server
                         <-- event --    control.report("encoding", 0.5)
-                        <-- event --    plane.region(rows, columns) waits for
-    deliver(pixels)     -- run -->      these pixels
+                        <-- event --    plane.region(rows, columns) requests pixels
+    deliver(pixels)     -- run -->      and waits for them
     future.cancel()     -- task -->     control.cancelled
 """
 
@@ -45,16 +45,16 @@ class TaskControl:
         self.resume(call)
 
     def resume(self, call: Call) -> None:
-        """Serve another task, the one that runs now."""
+        """Switch to the task that runs now."""
         from distributed import get_worker
 
         self._call, self._worker = call, get_worker()
         self._key = self._worker.get_current_task()
-        self._stage, self._told = "", 0.0
+        self._stage, self._reported_at = "", 0.0
 
     @property
     def cancelled(self) -> bool:
-        """Whether the client cancelled the task, or is gone."""
+        """Whether the client cancelled the task or disconnected."""
         task = self._worker.state.tasks.get(self._key)
         return task is None or task.state == "cancelled"
 
@@ -64,10 +64,10 @@ class TaskControl:
         return self.cancelled
 
     def report(self, stage: str, fraction: float | None = None) -> None:
-        """Send the stage and its fraction to the client, but not too often."""
+        """Send the stage and its fraction to the client, at a limited rate."""
         now = time.monotonic()
-        if stage != self._stage or now - self._told >= _SECONDS_BETWEEN_REPORTS:
-            self._stage, self._told = stage, now
+        if stage != self._stage or now - self._reported_at >= _SECONDS_BETWEEN_REPORTS:
+            self._stage, self._reported_at = stage, now
             self.send(stage=stage, fraction=None if fraction is None else float(fraction))
 
     def send(self, **event: Any) -> None:
@@ -94,26 +94,26 @@ class RemotePlane:
 
     def region(self, rows: slice, columns: slice, step: int = 1) -> UInt8Plane:
         """Read the pixels (h x w x 3) of a region; raises EncodingStopped once cancelled."""
-        wanted = uuid.uuid4().hex
-        arrived = _waiting[wanted] = queue.SimpleQueue()
+        request = uuid.uuid4().hex
+        received = _waiting[request] = queue.SimpleQueue()
         spans = [
-            [None if one is None else int(one) for one in (part.start, part.stop, part.step)]
+            [None if at is None else int(at) for at in (part.start, part.stop, part.step)]
             for part in (rows, columns)
         ]
         try:
-            self._control.send(wanted=wanted, plane=self._number, spans=spans, step=int(step))
+            self._control.send(request=request, plane=self._number, spans=spans, step=int(step))
             while not self._control.cancelled:
                 try:
-                    return arrived.get(timeout=_SECONDS_BETWEEN_LOOKS)
+                    return received.get(timeout=_SECONDS_BETWEEN_LOOKS)
                 except queue.Empty:
                     continue
             raise EncodingStopped
         finally:
-            del _waiting[wanted]
+            del _waiting[request]
 
 
-def deliver(wanted: str, pixels: npt.NDArray[np.uint8]) -> None:
-    """Take pixels that a task waits for; runs beside the task."""
-    arrived = _waiting.get(wanted)
-    if arrived is not None:  # the task may have been cancelled
-        arrived.put(pixels)
+def deliver(request: str, pixels: npt.NDArray[np.uint8]) -> None:
+    """Pass on the pixels that a task requested; runs concurrently with it."""
+    received = _waiting.get(request)
+    if received is not None:  # the task may have been cancelled
+        received.put(pixels)

@@ -1,4 +1,4 @@
-"""The connection of a client: made when it is needed, and made again when it was lost."""
+"""Connection of a client to a server: opened lazily, and reopened after it was lost."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Connection:
 
     @property
     def about(self) -> Mapping[str, Any]:
-        """Description of the model that is served; the connection is made for it if need be."""
+        """Description of the served model. Connects to the server if necessary."""
         self._connected()
         assert self._about is not None
         return self._about
@@ -105,7 +105,7 @@ class Connection:
             )
 
     def close(self) -> None:
-        """Leave the server."""
+        """Close the connection."""
         self._drop()
 
     # ------------------------------------------------------------------ inside
@@ -140,8 +140,8 @@ class Connection:
         report: Report | None,
         plane: Callable[[int], PlaneImage] | None,
     ) -> None:
-        """Answer what a task asks for, and hand on its progress, until it is done."""
-        # Callers cancel by what they are told, so they are told something from the beginning.
+        """Answer the requests of a task and report its progress until it is done."""
+        # Callers can only cancel from within `report`, so it is called from the beginning.
         last: tuple[str, float | None] = "encoding", 0.0
         while True:
             try:
@@ -150,13 +150,13 @@ class Connection:
                 event = {}
             if "done" in event:
                 return
-            if "wanted" in event and plane is not None:
+            if "request" in event and plane is not None:
                 rows, columns = (slice(*span) for span in event["spans"])
                 try:
                     pixels = plane(event["plane"]).region(rows, columns, event["step"])
                 except Exception as error:
                     raise _UnreadError(error) from error
-                client.run(deliver, event["wanted"], pixels)
+                client.run(deliver, event["request"], pixels)
             if "stage" in event:
                 last = event["stage"], event["fraction"]
             if report is not None:
@@ -210,7 +210,7 @@ class Connection:
             )
 
     def _hear(self, event: tuple[float, dict[str, Any]]) -> None:
-        """Take an event, on the thread of the connection."""
+        """Queue an event; called on the thread of the connection."""
         news = self._news.get(event[1]["call"])
         if news is not None:
             news.put(event[1])
@@ -219,27 +219,27 @@ class Connection:
         with self._lock:
             client, self._client = self._client, None
         if client is not None:
-            with _without_messages(), suppress(Exception):  # nothing is left to be lost
+            with _without_messages(), suppress(Exception):  # it may be lost already
                 client.close(timeout=1)
 
     def _unreachable(self, error: BaseException) -> RemoteError:
         if "certificate" in str(error).lower() or "ssl" in str(error).lower():
             return RemoteError(
                 f"the server at {self.address} refuses the key: {self.address.key_file}. Expected "
-                "the key that `napari-sam3 serve` wrote there. Copy it again."
+                "the key that `napari-sam3 serve` wrote on the server. Copy it again."
             )
         return self._lost(error)
 
     def _lost(self, error: BaseException) -> RemoteError:
         return RemoteError(
             f"no answer from the server: {self.address} ({_reason(error)}). Expected `napari-sam3 "
-            "serve` to run there. Start it or check the connection, then try again; clicks and "
+            "serve` to run on it. Start it or check the connection, then try again; clicks and "
             "labels are kept."
         )
 
 
 class _UnreadError(Exception):
-    """A plane of this computer could not be read, which says nothing about the connection."""
+    """A plane of the client could not be read; the connection is intact."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__(error)
@@ -250,7 +250,7 @@ class _UnreadError(Exception):
 def _loop() -> Any:
     """Return the event loop of all connections.
 
-    A client that fails to connect never ends the thread of a loop of its own.
+    If each client had its own loop, one that fails to connect would leak its thread.
     """
     from distributed.utils import LoopRunner
 
@@ -260,7 +260,7 @@ def _loop() -> Any:
 
 
 def _reason(error: BaseException) -> str:
-    """Return what the system said, such as "Connection refused"."""
+    """Return the message of the system, such as "Connection refused"."""
     while error.__cause__ is not None:
         error = error.__cause__
     text = str(error).partition("\n")[0].rpartition("Error: ")[2]
@@ -269,7 +269,7 @@ def _reason(error: BaseException) -> str:
 
 @contextmanager
 def _without_messages() -> Iterator[None]:
-    """Keep Dask from printing how it fails to connect again, which is said in our own words."""
+    """Keep Dask from logging failures to reconnect, which raise an error of ours."""
     messages = logging.getLogger("distributed.client")
     before = messages.disabled
     messages.disabled = True
@@ -280,7 +280,7 @@ def _without_messages() -> Iterator[None]:
 
 
 def _is_lost(client: Any, error: Exception) -> bool:
-    """Tell whether an error means that the connection is gone, rather than that a task failed."""
+    """Tell whether an error means a lost connection rather than a failed task."""
     if isinstance(error, Sam3Error):
         return False
     return client.status != "running" or isinstance(error, OSError | TimeoutError)

@@ -1,4 +1,4 @@
-"""The key of a server: a certificate with its private key, in one file, the same on both sides."""
+"""Key of a server: a certificate and its private key in one file, shared with the clients."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ __all__ = ["check_installed", "make_key", "read_key"]
 _YEARS = 2
 _MOST_BYTES = 1 << 16
 _NOTE = """\
-Key of a `napari-sam3 serve`. Who has this file can run programs on that machine as its user.
-Copy it to the computers that may use the server, readable by you alone.
+Key of a `napari-sam3 serve`. Anyone with this file can run programs on the server as its user.
+Copy it to the computers that may use the server, readable only by you.
 """
 
 
@@ -33,12 +33,12 @@ def check_installed() -> None:
 
 
 def make_key(path: Path) -> None:
-    """Write a new key, readable by its owner alone.
+    """Write a new key, readable only by its owner.
 
     Raises
     ------
     RemoteError
-        If there is such a file, or it cannot be written.
+        If the file exists already, or cannot be written.
     """
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
@@ -68,13 +68,13 @@ def make_key(path: Path) -> None:
     )
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # The mode is given on creation, so that the file is never open to others.
+        # Set the mode on creation, so that the file is never readable by others.
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(content)
     except OSError as error:
         raise RemoteError(
             f"the key cannot be written: {path} ({error.strerror or error}). Expected a new file "
-            "in a folder of yours. Choose another place with --key."
+            "in a writable folder. Choose another one with --key."
         ) from error
 
 
@@ -89,7 +89,7 @@ def read_key(path: Path) -> Any:
     Raises
     ------
     RemoteError
-        If the file does not exist, is no key, has expired, or can be read by other users.
+        If the file does not exist, is not a key, has expired, or is readable by other users.
     """
     check_installed()
     from distributed import Security
@@ -102,7 +102,7 @@ def read_key(path: Path) -> Any:
     except OSError as error:
         raise RemoteError(
             f"the key cannot be read: {path} ({error.strerror or error}). Expected the file that "
-            "`napari-sam3 serve` wrote. Copy it from the server, and name its place."
+            "`napari-sam3 serve` wrote. Copy it from the server, and give its path."
         ) from error
     if os.name == "posix" and mode & 0o077:
         raise RemoteError(

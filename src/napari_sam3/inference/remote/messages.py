@@ -1,4 +1,4 @@
-"""What a client and a server send to each other, besides arrays and arguments of functions."""
+"""Messages between client and server, apart from arrays and arguments of functions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["DETECTOR", "METADATA", "Answer", "Call", "SentPlane", "own_version",
 
 #: Stands for the detector of the server in the arguments of a call.
 DETECTOR = "the detector of the server"
-#: Under this key the scheduler holds the description of the model, as plain values.
+#: Key of the scheduler's metadata with the description of the model, as plain values.
 METADATA = "napari-sam3"
 
 
@@ -61,7 +61,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class SentPlane:
-    """A plane whose pixels stay with the client until they are needed.
+    """A plane whose pixels the server requests when needed.
 
     Parameters
     ----------

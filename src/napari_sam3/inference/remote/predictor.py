@@ -1,4 +1,4 @@
-"""A predictor whose images are encoded on a server, and whose clicks are decoded here."""
+"""A predictor that encodes images on a server and decodes clicks on the client."""
 
 from __future__ import annotations
 
@@ -35,21 +35,21 @@ if TYPE_CHECKING:
 
 __all__ = ["RemoteFollower", "RemotePredictor"]
 
-#: Somebody waits for a click, nobody for a single plane of a batch.
-_FIRST = 10
+#: Encoding for a click comes before batches, since the user waits for it.
+_CLICK_PRIORITY = 10
 
 
 class RemotePredictor(Predictor):
     """The model of a server.
 
-    The networks that decode prompts are fetched once; the others stay there.
+    The networks that decode prompts are downloaded once; the others stay on the server.
 
     Parameters
     ----------
     address : RemoteAddress
         The server.
     device : str or torch.device
-        Device of this machine, for prompts.
+        Device of the client, for decoding prompts.
 
     Attributes
     ----------
@@ -61,21 +61,21 @@ class RemotePredictor(Predictor):
     Raises
     ------
     RemoteError
-        If the server cannot be reached, or refuses.
+        If the server cannot be reached, or refuses the connection.
     """
 
     def __init__(self, address: RemoteAddress, device: str | torch.device = "auto") -> None:
         connection = Connection(address)
-        # Its thread would keep it alive, also where what follows fails.
+        # Its thread would keep it alive, even if an error follows.
         weakref.finalize(self, connection.close)
         about = connection.about
         model, head = _networks(
             ModelConfig.from_json(about["config"]), connection.ask(tasks.fetch_parts)
         )
         fingerprint = str(about["fingerprint"])
-        ours = str(choose_precision("auto", choose_device(device))).removeprefix("torch.")
-        if ours != about["precision"]:
-            # Features are rounded otherwise than those that this machine would compute.
+        precision = str(choose_precision("auto", choose_device(device))).removeprefix("torch.")
+        if precision != about["precision"]:
+            # The features are rounded differently from those that the client would compute.
             fingerprint += f"-{about['precision']}"
         super().__init__(model, device, fingerprint=fingerprint, proposal_head=head)
         names = model.config.detector is not None
@@ -104,9 +104,9 @@ class RemotePredictor(Predictor):
 
         pixels = rgb_image(image)
         content = self.connection.ask(
-            tasks.encode, pixels, keep_trunk, report=report, priority=_FIRST
+            tasks.encode, pixels, keep_trunk, report=report, priority=_CLICK_PRIORITY
         )
-        tensors = {name: one.to(self.device, self.dtype) for name, one in load(content).items()}
+        tensors = {name: t.to(self.device, self.dtype) for name, t in load(content).items()}
         encoded = EncodedImage(*(tensors[name] for name in EncodedImage._fields))
         size, side = pixels.shape[:2], self.config.resolution
         return ImageFeatures(encoded, size, self.fingerprint, side, tensors.get("trunk"))
@@ -124,7 +124,7 @@ def _networks(
 ) -> tuple[ClickModel, ProposalHead | None]:
     """Build the networks that decode prompts and propose objects."""
     model = unfilled_model(config)
-    # What encodes images stays on the server.
+    # The image encoder stays on the server.
     model.trunk = nn.Identity()  # type: ignore[assignment]
     model.neck = nn.Identity()  # type: ignore[assignment]
     model.load_state_dict(load(parts["model"]), strict=True, assign=True)
@@ -138,13 +138,13 @@ def _networks(
 
 
 class _Server:
-    """The machine of a connection, as `Elsewhere`."""
+    """Server at the other end of a connection, as `Elsewhere`."""
 
     def __init__(self, connection: Connection, place: str, detector: str | None) -> None:
         self._connection, self.place, self.detector = connection, place, detector
 
     def call(self, function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
-        """Call a function there; None once its control is cancelled."""
+        """Call a function on the server; None once its control is cancelled."""
         plane, control = arguments["plane"], arguments["control"]
         sent = {**arguments, "plane": SentPlane.of(plane)}
         for name in ("predictor", "cache", "control"):
@@ -159,7 +159,7 @@ class _Server:
     def follower(
         self, control: Control, load: Callable[[int], PlaneImage], length: int
     ) -> RemoteFollower:
-        """Return a follower that remembers there."""
+        """Return a follower whose memories are on the server."""
         return RemoteFollower(self._connection, control, load, length)
 
 
@@ -201,13 +201,13 @@ class RemoteFollower:
         *,
         reverse: bool,
     ) -> dict[int, FoundMask] | None:
-        """Find objects on a plane; None once the control is cancelled."""
-        given = {"index": index, "before": dict(before), "reverse": reverse}
-        found: dict[int, FoundMask] | None = self._ask("step", {index: plane}, given)
-        return found
+        """Predict objects on a plane; see `Follower`."""
+        arguments = {"index": index, "before": dict(before), "reverse": reverse}
+        masks: dict[int, FoundMask] | None = self._ask("step", {index: plane}, arguments)
+        return masks
 
     def end(self, object_id: int) -> None:
-        """Forget an object."""
+        """Stop following an object."""
         self._ask("end", {}, {"object_id": object_id})
 
     def _ask(

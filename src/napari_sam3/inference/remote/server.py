@@ -1,4 +1,4 @@
-"""A server: a scheduler and a worker of Dask in this process, and the model that they serve."""
+"""Server of a model: a Dask scheduler and a worker in this process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .tasks import Served, serve_model
 __all__ = ["run_server"]
 
 _ANY = "0.0.0.0", "::", "[::]", ""
-# Neither of them answers HTTP, which knows no key.
+# No HTTP, which is not protected by the key.
 _SETTINGS: dict[str, list[str]] = {
     "distributed.scheduler.http.routes": [],
     "distributed.worker.http.routes": [],
@@ -34,8 +34,8 @@ def run_server(
     served : Served
         The model.
     address : RemoteAddress
-        Interface and port to listen on, and the key, which is made if there is none. Nobody
-        without the key connects, and nothing is sent unencrypted.
+        Interface and port to listen on, and the key, which is created if it is missing. Clients
+        without the key are refused, and all traffic is encrypted.
     ready : callable, optional
         Called with the address once clients can connect.
 
@@ -66,7 +66,7 @@ async def _run(
     scheduler: Any = Scheduler(host=address.host, port=address.port, dashboard=False, **common)
     try:
         await scheduler
-    except (OSError, RuntimeError) as error:  # Dask's own error is caused by that of the system
+    except (OSError, RuntimeError) as error:  # the cause of Dask's own error is that of the system
         reason = getattr(error.__cause__, "strerror", None) or error
         raise RemoteError(
             f"cannot listen on {address} ({reason}). Expected an address of this "
@@ -76,7 +76,7 @@ async def _run(
         scheduler.http_server.stop()
         scheduler.set_metadata(keys=[METADATA], value=about)
         here = f"tls://127.0.0.1:{address.port}" if address.host in _ANY else scheduler.address
-        # One thread: the model answers one question after the other.
+        # One thread, since the model runs one task at a time.
         async with Worker(here, nthreads=1, host="127.0.0.1", memory_limit=0, **common) as worker:
             worker.http_server.stop()
             if ready is not None:
@@ -85,7 +85,7 @@ async def _run(
 
 
 def _describe(served: Served) -> dict[str, Any]:
-    """Return all that a client must know before it sends anything, as plain values."""
+    """Return the description of the model that clients check first, as plain values."""
     from sam3.runtime.devices import describe_device
 
     predictor = served.predictor

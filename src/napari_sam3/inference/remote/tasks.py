@@ -1,4 +1,4 @@
-"""Functions that a server runs for its clients, each in one task of Dask."""
+"""Functions that a server runs for its clients, each as a Dask task."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = ["Method", "Served", "encode", "fetch_parts", "follow", "perform", "se
 __all__ += ["served_predictor"]
 
 Method = Literal["begin", "step", "end"]
-#: Sweeps kept at most; those of clients that are gone are never ended.
+#: Maximum number of sweeps kept, since disconnected clients never end theirs.
 _MOST_FOLLOWERS = 16
 
 
@@ -44,7 +44,7 @@ class Served:
     memory_of : callable
         Called with the predictor, returns its memory, or None if it has none.
     cache : EmbeddingCache
-        Features computed last, for all clients.
+        Cache of features, shared by all clients.
     """
 
     predictor: Predictor
@@ -56,7 +56,7 @@ class Served:
 
 @dataclass(eq=False)
 class _Following:
-    """A sweep of a client: its follower with the control, and the planes with prompts."""
+    """Sweep of a client: its follower with the control, and the planes with prompts."""
 
     follower: MemoryFollower
     control: TaskControl
@@ -119,7 +119,7 @@ def encode(call: Call, pixels: npt.NDArray[np.uint8], keep_trunk: bool) -> Answe
 def perform(call: Call, function: Callable[..., Any], arguments: Mapping[str, Any]) -> Answer:
     """Call a function of `napari_sam3.inference.elsewhere` with the model of this process."""
     with _working(call) as (served, control):
-        given = {
+        all_arguments = {
             **arguments,
             "plane": RemotePlane(arguments["plane"], control),
             "predictor": served.predictor,
@@ -127,8 +127,8 @@ def perform(call: Call, function: Callable[..., Any], arguments: Mapping[str, An
             "control": control,
         }
         if arguments.get("detector") == DETECTOR:
-            given["detector"] = served.detector_of(served.predictor)
-        return Answer(function(**given))
+            all_arguments["detector"] = served.detector_of(served.predictor)
+        return Answer(function(**all_arguments))
 
 
 def follow(
@@ -151,18 +151,18 @@ def follow(
     planes : mapping of int to SentPlane
         Planes by index that the method reads.
     arguments : mapping
-        Arguments of the method but for the plane.
+        Arguments of the method, except for the plane.
     """
     with _working(call) as (served, control):
-        one = _following(served, control, *sweep, begins=method == "begin")
-        one.control.resume(call)
-        there = {index: RemotePlane(sent, one.control) for index, sent in planes.items()}
-        given = dict(arguments)
+        following = _following(served, control, *sweep, begins=method == "begin")
+        following.control.resume(call)
+        proxies = {i: RemotePlane(sent, following.control) for i, sent in planes.items()}
+        all_arguments = dict(arguments)
         if method == "begin":
-            one.planes |= there
+            following.planes |= proxies
         elif method == "step":
-            given["plane"] = there[given["index"]]
-        return Answer(getattr(one.follower, method)(**given))
+            all_arguments["plane"] = proxies[arguments["index"]]
+        return Answer(getattr(following.follower, method)(**all_arguments))
 
 
 def _following(
@@ -170,12 +170,12 @@ def _following(
 ) -> _Following:
     from napari_sam3.inference.tracking.followers import MemoryFollower
 
-    known = served.followings
-    if name not in known:
+    followings = served.followings
+    if name not in followings:
         if not begins:
             raise RemoteError(
                 f"the server does not know the objects that are propagated: sweep {name[:8]}. "
-                "Expected one that it began; it was restarted since. Propagate again."
+                "Expected one that it began, but it was restarted. Propagate again."
             )
         memory = served.memory_of(served.predictor)
         assert memory is not None, "the client knows the configuration"
@@ -183,8 +183,8 @@ def _following(
         follower = MemoryFollower(
             served.predictor, served.cache, control, memory, planes.__getitem__, length
         )
-        known[name] = _Following(follower, control, planes)
-        while len(known) > _MOST_FOLLOWERS:
-            known.popitem(last=False)
-    known.move_to_end(name)
-    return known[name]
+        followings[name] = _Following(follower, control, planes)
+        while len(followings) > _MOST_FOLLOWERS:
+            followings.popitem(last=False)
+    followings.move_to_end(name)
+    return followings[name]

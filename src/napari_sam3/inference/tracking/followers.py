@@ -270,10 +270,10 @@ def follower_of(
     load: Callable[[int], PlaneImage],
     length: int,
 ) -> Follower:
-    """Return a follower that uses the memory, where there is one; see :class:`MemoryFollower`."""
-    there = elsewhere(predictor)
-    if there is not None and predictor.config.memory is not None:
-        follower: Follower = there.follower(control, load, length)
+    """Return a follower that uses the memory if there is one; see :class:`MemoryFollower`."""
+    server = elsewhere(predictor)
+    if server is not None and predictor.config.memory is not None:
+        follower: Follower = server.follower(control, load, length)
         return follower
     if memory is None:
         return MaskFollower(predictor, cache, control)

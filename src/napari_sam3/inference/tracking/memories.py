@@ -20,8 +20,8 @@ _lock = threading.Lock()
 
 def has_memory(predictor: Predictor) -> bool:
     """Whether objects are propagated with memory, of this process or of a server."""
-    there = predictor.weights is not None or elsewhere(predictor) is not None
-    return predictor.config.memory is not None and there
+    has_weights = predictor.weights is not None or elsewhere(predictor) is not None
+    return predictor.config.memory is not None and has_weights
 
 
 def memory_of(predictor: Predictor) -> Memory | None:
