@@ -1,4 +1,4 @@
-"""The dock widget and what it is wired to.
+"""The dock widget and its parts.
 
 Imports Qt.
 """

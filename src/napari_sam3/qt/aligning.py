@@ -1,4 +1,4 @@
-"""The question whether labels that lie elsewhere than the image are to be moved onto it."""
+"""Question whether to align labels that do not lie on the image."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["choose_labels"]
 def choose_labels(
     question: Offer, image: Image, labels: Labels | None, use: Callable[..., Any]
 ) -> None:
-    """Use labels for an image; those that lie elsewhere only when the user has them aligned.
+    """Use labels for an image, after alignment by the user if they do not lie on it.
 
     Parameters
     ----------

@@ -13,14 +13,14 @@ __all__ = ["Background"]
 
 
 class Background(QObject):
-    """Runs one function after another beside the model's thread.
+    """Queue of functions on a thread other than the model's.
 
-    Made on the GUI thread, where the answers arrive.
+    Created on the GUI thread, on which the results arrive.
 
     Parameters
     ----------
     newest_first : bool
-        Run what was asked for last before what waits longer, and keep at most `LONGEST` waiting.
+        Run the newest function first, and keep at most `LONGEST` in the queue.
     """
 
     LONGEST = 64

@@ -1,4 +1,4 @@
-"""The fold of batches: what, over which planes, where to, and how far it is. Plain values."""
+"""Fold of batches: method, planes, output and progress, as plain values."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ class BatchAsked:
     first, last : int
         Along the axis; both are among them.
     output : str
-        OME-Zarr to write besides; "" for none.
+        OME-Zarr to write as well; "" for none.
     begin_anew : bool
-        What stands in the output is replaced, whatever was asked for it.
+        Replace the content of the output, even if it is of another batch.
     limits : tuple of (float, int), optional
         Least score of a mask and least area in px, where the user set them.
     """
@@ -65,12 +65,12 @@ class BatchAsked:
 
 
 class BatchPanel(QWidget):
-    """A fold to ask for a batch, and below it, as long as there is one, how far it is.
+    """Fold to start a batch and, while one runs, its progress below the fold.
 
     Attributes
     ----------
     run, stop : Signal
-        The user wants a batch, or no more of it.
+        The user starts or stops a batch.
     fold : Fold
     method, axis : QComboBox
     first, last : QSpinBox
@@ -79,11 +79,11 @@ class BatchPanel(QWidget):
     min_score : QDoubleSpinBox
     min_area : QSpinBox
     default_limits : callable
-        Gives for a method the least score and area that it begins with, or None if it has none.
+        Returns the initial minimum score and area of a method, or None if it has none.
     run_button, stop_button, browse : QPushButton
     bar : QProgressBar
     progress, result : QLabel
-        How far it is, and what came of the last one.
+        Progress, and the result of the last batch.
     """
 
     run = Signal()
@@ -145,7 +145,7 @@ class BatchPanel(QWidget):
         )
 
     def offer_axes(self, image: object, axes: dict[int, tuple[str, int]]) -> None:
-        """Offer axes of an image; what was chosen stays as long as image and axes are the same.
+        """Offer the axes of an image; the choice is kept while image and axes stay the same.
 
         Parameters
         ----------
@@ -162,16 +162,16 @@ class BatchPanel(QWidget):
             *((panel_text.axis_choice(*named), axis) for axis, named in axes.items()),
             panel_text.THIS_PLANE_ONLY,
         ]
-        # Of several the last: of a time series of stacks the planes of a stack.
+        # The last of several axes: for a time series of stacks, the planes of a stack.
         put_items(self.axis, items, max(lengths, default=None))
         self._show_range()
 
     def show_ready(self, ready: bool) -> None:
-        """Tell whether there is an image to work on, and no batch yet."""
+        """Enable the start button if there is an image and no batch runs."""
         self.run_button.setEnabled(ready)
 
     def show_running(self, running: bool) -> None:
-        """Show or hide how far it is."""
+        """Show or hide the progress."""
         for part in (self.progress, self.bar, self.stop_button):
             part.setVisible(running)
         self.stop_button.setEnabled(running)
@@ -190,7 +190,7 @@ class BatchPanel(QWidget):
             self.bar.setValue(round(STEPS * fraction))
 
     def show_result(self, text: str, *, failed: bool = False) -> None:
-        """Say what came of it; "" for nothing to say."""
+        """Show a result; hidden if empty."""
         self.result.setText(text)
         self.result.setStyleSheet(ERROR_STYLE if failed else "")
         self.result.setVisible(bool(text))

@@ -1,4 +1,4 @@
-"""A batch in the viewer: asked by the panel, worked on by the thread, written plane by plane."""
+"""Batches in the viewer: started in the panel, run on the worker thread, written by plane."""
 
 from __future__ import annotations
 
@@ -42,28 +42,28 @@ SHOWN_EVERY_MS = 150
 
 
 class BatchRun:
-    """Runs batches, one at a time, beside whatever else is done in the viewer.
+    """Batches in the background, one at a time, while the viewer stays usable.
 
-    The worker's thread makes one result after the other, each a piece of work of its own: what is
-    clicked meanwhile is answered between two of them, and the model is never used twice at once.
+    The worker thread computes each result as a job of its own. Clicks in the meantime are predicted
+    between two results, so the model is never used twice at once.
 
     Parameters
     ----------
     panel : Panel
-        Its fold asks, and shows how far it is.
+        Its fold starts batches, and shows their progress.
     session : LabelingSession
-        Takes in what is found.
+        Receives the results.
     binding : callable
-        Returns the binding there is now, or None.
+        Returns the current binding, or None.
     runner : ThreadRunner
-        Works.
+        Worker thread of the model.
     failed : callable
-        Told what went wrong.
+        Called with errors.
 
     Attributes
     ----------
     automatic : AutomaticSettings or None
-        How everything is looked for; the default if None.
+        Settings of the search for all objects; the default if None.
     rules : EndRules or None
         How objects are followed; the default if None.
     """
@@ -96,11 +96,11 @@ class BatchRun:
 
     @property
     def running(self) -> bool:
-        """Whether there is a batch."""
+        """Whether a batch runs."""
         return self._run is not None
 
     def start(self) -> None:
-        """Begin what the panel asks for; errors a user can cause are reported."""
+        """Start the batch chosen in the panel, and report errors that a user can cause."""
         if self.running:
             return
         try:
@@ -116,7 +116,7 @@ class BatchRun:
         self._go_on(run)
 
     def stop(self) -> None:
-        """End the batch soon; what is done is kept."""
+        """Stop the batch soon, and keep its results."""
         if self._run is not None:
             self._run.stopped = True
             self._run.control.cancel()
@@ -287,7 +287,7 @@ class BatchRun:
 
 @dataclass(eq=False)
 class _Run:
-    """One batch, and what came of it so far."""
+    """A batch and its results so far."""
 
     binding: Binding
     seen: ViewerImage
@@ -316,7 +316,7 @@ class _Run:
         return " ".join(filter(None, (text, left))), share
 
     def describe(self) -> str:
-        """Say what came of it."""
+        """Show the result of the batch."""
         text = status_text.batch_result(len(self.objects), self.planes, stopped=self.stopped)
         if not self.failures:
             return text
@@ -326,7 +326,7 @@ class _Run:
 
 @dataclass(frozen=True, eq=False)
 class _Piece:
-    """One plane, with what the session notes about it."""
+    """A plane with its record in the session."""
 
     result: PlaneResult
     predictor: Predictor

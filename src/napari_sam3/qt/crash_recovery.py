@@ -28,23 +28,23 @@ MEGABYTE = 1_000_000
 
 
 class Safety:
-    """Keeps a journal of what is accepted, and offers to restore what a crash left behind.
+    """Journal of accepted objects, and the offer to restore it after a crash.
 
-    Who an image is, and which journals there are of it, is found out on the worker's thread.
+    Images are identified, and their journals found, on the worker thread.
 
     Parameters
     ----------
     panel : Panel
-        Asks.
+        Shows the questions.
     runner : ThreadRunner
-        Works.
+        Worker thread.
 
     Attributes
     ----------
     folder : str, optional
-        Where journals are; the user's cache folder if None.
+        Folder of the journals; the user's cache folder if None.
     restores_unasked : callable
-        Called with a binding; whether what a crash left of its image comes back without asking.
+        Called with a binding; returns whether its journal is restored without a question.
     """
 
     folder: str | None = None

@@ -71,7 +71,7 @@ class OwnColumn(QObject):
             QTimer.singleShot(0, self._shrink)
 
     def _shrink(self) -> None:
-        """Make the window no higher than the screen: it grew for what was stacked."""
+        """Limit the window to the height of the screen, since stacked docks enlarged it."""
         window = main_window(self._widget)
         screen = None if window is None else window.screen()
         if window is not None and screen is not None:

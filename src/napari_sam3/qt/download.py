@@ -90,7 +90,7 @@ class DownloadJob(QObject):
             raise _StoppedError("the download was stopped")
         now = time.monotonic()
         if self._told == 0.0:
-            # What was there already came in no time.
+            # Exclude parts downloaded before from the speed.
             self._first, self._started = done, now
         elif now - self._told < PAUSE:
             return

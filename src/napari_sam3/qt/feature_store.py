@@ -39,13 +39,13 @@ class Storing:
     Parameters
     ----------
     panel : Panel
-        Has the switch, the choice of a folder, and a line that says what is stored.
+        Has the switch, the choice of a folder, and a line with the size of the store.
     cache : EmbeddingCache
-        Gets the store.
+        Cache that uses the store.
     runner : ThreadRunner
         Works.
     failed : callable
-        Told why a store cannot be opened.
+        Called with errors.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Storing:
         self._info: StoreInfo | None = None
         self._advanced.store.toggled.connect(self._on_store)
         self._advanced.store_folder.clicked.connect(self._on_folder)
-        # What is stored is counted when somebody looks.
+        # The size of the store is only determined while the line is visible.
         self._advanced.toggled.connect(self._on_toggled)
         self._stop_watching = watch(self._follow)
         self._follow()

@@ -34,9 +34,9 @@ class FilesRun:
     binding : callable
         Returns the session's connection to an image, or None.
     runner : ThreadRunner
-        Reads and writes.
+        Thread that reads and writes.
     failed : callable
-        Called with what went wrong.
+        Called with errors.
     viewer : napari.viewer.Viewer
         Has the layers.
     use : callable
@@ -67,7 +67,7 @@ class FilesRun:
         prefer_own_writers()
 
     def ask(self) -> None:
-        """Open the dialog; the labels in use come first, whatever is selected."""
+        """Open the dialog, with the labels in use first, even if others are selected."""
         layers = self._layers()
         if not layers:
             self._panel.show_status(text.NO_LABELS)
@@ -177,7 +177,7 @@ class FilesRun:
 
 
 def _frozen(layer: Labels) -> Labels:
-    """Return the layer as it is now: what is labelled meanwhile is not half in the file."""
+    """Return a snapshot of the layer, so that later edits are not written in part."""
     from napari.layers import Labels
 
     data, about, _ = layer.as_layer_data_tuple()

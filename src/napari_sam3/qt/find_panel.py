@@ -24,7 +24,7 @@ STEPS = 100
 
 
 class FindPanel(QWidget):
-    """Buttons that start a search, its progress, and what to do with the candidates.
+    """Buttons that start a search, its progress, and buttons for the candidates.
 
     The buttons that start one are laid out by the panel; the rest hides while it is not needed.
 
@@ -33,7 +33,7 @@ class FindPanel(QWidget):
     similar, everything, accept, clear, stop, review : QPushButton
         Start a search; accept all candidates shown, or drop all; end a search; open the table.
     name : QLineEdit
-        What is to be found by name; there only where the weights have a text encoder.
+        Text prompt; hidden if the weights have no text encoder.
     slider : QSlider
         Least score in hundredths.
     threshold_chosen : Signal
@@ -101,7 +101,7 @@ class FindPanel(QWidget):
         self.progress.setValue(round(STEPS * share))
 
     def show_candidates(self, shown: int, kept: int, threshold: float) -> None:
-        """Show how many candidates there are; nothing where none is kept."""
+        """Show the number of candidates, or nothing if there are none."""
         for part in (self.slider, self.count, self.accept, self.clear):
             part.setVisible(kept > 0)
         self.accept.setEnabled(shown > 0)
@@ -111,7 +111,7 @@ class FindPanel(QWidget):
         self._show_or_hide()
 
     def _show_or_hide(self) -> None:
-        """Take no room while there is nothing to show."""
+        """Hide the panel while it has nothing to show."""
         parts = (self.name, self.progress, self.slider)
         self.setVisible(not all(part.isHidden() for part in parts))
 

@@ -36,7 +36,7 @@ class FindRun:
     runner : ThreadRunner
         Looks into weights files.
     failed : callable
-        Called with what went wrong.
+        Called with errors.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class FindRun:
         self._runner.call(partial(names_objects, name), offer)
 
     def close(self) -> None:
-        """End what runs."""
+        """Stop the search that runs."""
         self._closed = True
         self.review.close()
         self._finding.cancel()

@@ -59,7 +59,7 @@ class KeysPass(QObject):
             view.activated.connect(self._to_canvas_soon)
 
     def eventFilter(self, control: Any, event: Any) -> bool:
-        """Pass on what is not for the control."""
+        """Pass on events that are not for the control."""
         if control is self._widget:
             return self._ends_typing(event)
         if isinstance(control, QAbstractItemView):
@@ -111,7 +111,7 @@ def canvas_of(widget: QWidget) -> QWidget | None:
 
 
 def _is_typed(event: Any) -> bool:
-    """Return whether a key writes something that is seen."""
+    """Return whether a key types a visible character."""
     return bool(event.text().isprintable() and event.text().strip())
 
 

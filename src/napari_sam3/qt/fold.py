@@ -32,7 +32,7 @@ class Fold(QCollapsible):
     Parameters
     ----------
     title : str
-        Stands beside its arrow.
+        Title next to the arrow.
     tooltip : str
         What is inside.
     """

@@ -34,7 +34,7 @@ class Host(Protocol):
         """Work on an image, and write into labels."""
 
     def report(self, error: BaseException) -> None:
-        """Say what went wrong."""
+        """Show an error."""
 
     def guard(self, command: Callable[[], Any]) -> Any:
         """Run something, and report errors of any kind."""

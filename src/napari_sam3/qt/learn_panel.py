@@ -23,7 +23,7 @@ class LearnPanel(Fold):
     minutes : QSpinBox
         Longest time.
     result : QLabel
-        How far it is, or what came of it.
+        Progress or result.
     """
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -57,7 +57,7 @@ class LearnPanel(Fold):
         self.progress.setValue(round(STEPS * share))
 
     def show_result(self, said: str) -> None:
-        """Say how far it is, or what came of it; "" for nothing to say."""
+        """Show progress or a result; hidden if empty."""
         self.result.setText(said)
         self.result.setVisible(bool(said))
 

@@ -67,7 +67,7 @@ class LearnRun(QObject):
 
     @property
     def running(self) -> bool:
-        """Whether it learns, or reads what it will learn from."""
+        """Whether it learns, or reads its training data."""
         return self._folder is not None
 
     def start(self, out: Path, lessons: list[Lesson], seen: ViewerImage) -> None:
@@ -171,7 +171,7 @@ class LearnRun(QObject):
             self._finish()  # it never finishes
 
     def _finish(self) -> None:
-        """Say what came of it, and offer it."""
+        """Show the result, and offer the adapter."""
         self._on_output()
         said, trouble = self._said, ""
         if self.process is not None:
@@ -214,7 +214,7 @@ class LearnRun(QObject):
 
 
 def _write(job: dict[str, Any], lessons: list[Lesson], seen: ViewerImage, folder: Path) -> None:
-    """Write what the process needs. Raises OSError and Sam3Error."""
+    """Write the inputs of the process. Raises OSError and Sam3Error."""
     by_plane = {lesson.plane: _image(seen, lesson.plane) for lesson in lessons}
     try:
         write_lessons(lessons, by_plane.__getitem__, folder)

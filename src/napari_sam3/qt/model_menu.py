@@ -31,21 +31,21 @@ KEPT = 8
 
 
 class ModelMenu(QObject):
-    """Fills the model's combo box and does what its entries say.
+    """Entries of the model's combo box, and their commands.
 
     Parameters
     ----------
     panel : Panel
-        Whose combo box, status and Stop button it uses.
+        Has the combo box, status and "Stop" button.
     parent : QWidget
         Parent of dialogs.
     settings : Settings
-        Where the model used last and the files known are from.
+        Has the last model and the known files.
 
     Attributes
     ----------
     current : str
-        The model in use; at first the one used last, if it is still there.
+        The model in use; initially the last one, if it still exists.
     chosen : Signal
         (str) The user chose a model: a name, a path or the address of a server.
     failed : Signal
@@ -102,7 +102,7 @@ class ModelMenu(QObject):
             self.job = None
 
     def ask_consent(self) -> bool:
-        """Say what a download means, and ask for it."""
+        """Explain the download, and ask for consent."""
         box = QMessageBox(self._parent)
         box.setWindowTitle(panel_text.CONSENT_DIALOG)
         box.setTextFormat(Qt.TextFormat.RichText)
@@ -126,7 +126,7 @@ class ModelMenu(QObject):
 
     def _on_activated(self, index: int) -> None:
         chosen = self._panel.model.itemData(index)
-        # Commands are no models: what is in use stays shown.
+        # Commands are not models: the model in use stays shown.
         self.show_model(self.current)
         if chosen == BROWSE:
             chosen, _ = QFileDialog.getOpenFileName(
@@ -170,7 +170,7 @@ class ModelMenu(QObject):
 
 
 def model_choices(files: Sequence[str], current: str) -> list[tuple[str, str]]:
-    """Return (text, name or path or command) of what can be chosen as a model.
+    """Return the entries of the model menu as (text, name or path or command).
 
     Parameters
     ----------

@@ -75,7 +75,7 @@ class News(QObject):
         session.plane_changed.connect(self.act)
 
     def watch(self, canvas: QWidget | None) -> None:
-        """Note what the user does in the canvas."""
+        """Watch the user's actions in the canvas."""
         if canvas is not None:
             canvas.installEventFilter(self)
 
@@ -86,17 +86,17 @@ class News(QObject):
         return False
 
     def act(self, *_: object) -> None:
-        """Note that the user did something, so that an error was read."""
+        """Allow errors to be replaced, since the user acted after they were shown."""
         self._panel.holds_error = False
 
     def show(self, binding: Binding | None) -> None:
-        """Say what is going on and what to do next, unless an error is to be read."""
+        """Show the state and the next step, unless an error is to be read."""
         text, error = describe_state(binding, self._session)
         if error or not self._panel.holds_error:
             self._panel.show_status(text, error=error)
 
     def tell(self, error: BaseException) -> None:
-        """Say what went wrong on the panel, and in a message unless it is only a miss."""
+        """Show an error on the panel and, unless it is only a miss, in a notification."""
         self._panel.holds_error = True
         if isinstance(error, NothingThereError | MissedError):
             # A miss is said where it is looked for, without a message over the window.

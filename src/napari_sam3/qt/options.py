@@ -48,7 +48,7 @@ class Options:
     session : LabelingSession
         Gets policy, level, mode and category.
     binding : callable
-        Returns the binding there is now, or None.
+        Returns the current binding, or None.
     guard : callable
         Runs a function, and reports errors a user can cause.
     settings : Settings
@@ -333,7 +333,7 @@ class Options:
         now = time.monotonic()
         if fraction is None:
             self._waiting_since = now
-        # Painting progress takes time from the work; what is over soon shows none.
+        # Painting progress slows down the work, so short work shows none.
         if now - self._waiting_since < WORTH_SHOWING or now - self._shown_at < SHOWN_EVERY:
             return
         self._shown_at = now

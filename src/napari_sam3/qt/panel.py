@@ -63,7 +63,7 @@ class Panel(QScrollArea):
     way_back, stop, stop_work : QPushButton
         Shown only where they apply: restore layers, stop a download, stop a prediction.
     offer, question : Offer
-        Questions with two answers, hidden until they are asked: about what a crash left, and about
+        Questions with two answers, hidden until they are asked: about a crash, and about
         the labels chosen.
     classes : ClassBar
         The classes.
@@ -76,7 +76,7 @@ class Panel(QScrollArea):
     finding : FindPanel
         Searches of the plane, and their candidates.
     review : QWidget
-        Room in the first view for what is done with candidates; empty by itself.
+        Place in the first view for the buttons of candidates; empty by itself.
     propagation : PropagatePanel
         Objects followed to other planes.
     batch : BatchPanel
@@ -84,7 +84,7 @@ class Panel(QScrollArea):
     learning : LearnPanel
         The fold that learns from labels.
     advanced : Advanced
-        The fold of what is seldom needed.
+        Fold of rarely used options.
     mode_chosen : Signal
         (str) The user chose "one" or "many".
     back : Signal
@@ -157,7 +157,7 @@ class Panel(QScrollArea):
         return QSize(max(220, width + (0 if bar is None else bar.sizeHint().width())), 120)
 
     def showEvent(self, event: Any) -> None:
-        """Keep room for two lines, so that what lies below stays put when texts change."""
+        """Reserve two lines, so that a change of text does not move the controls below."""
         for label in (self.status, self.object):
             # Only now is the font known that the viewer's style sheet asks for.
             label.ensurePolished()
@@ -183,8 +183,8 @@ class Panel(QScrollArea):
             self.setStyleSheet(panel_style(event.value))
 
     def show_status(self, text: str, *, error: bool = False) -> None:
-        """Show what is going on, or what went wrong."""
-        # Qt lays out and paints anew whatever it is told, be it the same as before.
+        """Show the state or an error."""
+        # Qt lays out and repaints even if the text is the same.
         if text != self.status.text():
             self.status.setText(text)
         style = ERROR_STYLE if error else ""
@@ -192,9 +192,9 @@ class Panel(QScrollArea):
             self.status.setStyleSheet(style)
 
     def show_busy(self, busy: bool, *, stoppable: bool = False) -> None:
-        """Show or hide the running bar; what takes no longer than a blink shows none.
+        """Show or hide the busy bar, which only appears for work that is not instant.
 
-        What can be stopped is offered to be so when it takes long, such as reading from far away.
+        For long stoppable work, such as reading from a network, "Stop" is shown as well.
         """
         if stoppable and not self._stop_soon.isActive():
             self._stop_soon.start(STOPPABLE_MS)
@@ -210,14 +210,14 @@ class Panel(QScrollArea):
             self.show_stop(False)
 
     def show_stop(self, offered: bool) -> None:
-        """Offer to stop what the model does."""
+        """Show or hide the button that stops the model."""
         self._stop_soon.stop()
         self.stop_work.setVisible(offered)
 
     def show_progress(
         self, text: str, fraction: float | None = None, seconds_left: float | None = None
     ) -> None:
-        """Show how far something is, and how long it will still take.
+        """Show the progress and the remaining time.
 
         Parameters
         ----------
@@ -270,7 +270,7 @@ class Panel(QScrollArea):
             bar.setValue(0)
 
     def show_keys(self, keys: Mapping[str, str]) -> None:
-        """Name the keys of commands, as napari names them; what has none is not mentioned."""
+        """Show the keys of commands in napari's notation; commands without one are left out."""
         shown = describe_keys(keys)
         for name, button in self.buttons.items():
             button.setText(title_with_key(BUTTONS[name].title, shown.get(name)))
@@ -355,7 +355,7 @@ def _bar() -> QProgressBar:
 
 
 def _keep_room(part: QWidget) -> None:
-    """Have what lies below stay put when a part is hidden."""
+    """Keep the controls below in place when a part is hidden."""
     policy = part.sizePolicy()
     policy.setRetainSizeWhenHidden(True)
     part.setSizePolicy(policy)

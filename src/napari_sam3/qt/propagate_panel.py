@@ -33,7 +33,7 @@ class PropagatePanel(QWidget):
     direction, axis : QComboBox
     gap : QSpinBox
     result : QLabel
-        What is done, or what came of the last run.
+        Progress, or the result of the last run.
     chosen : Signal
         The user chose a direction, an axis, or a gap.
     """

@@ -30,7 +30,7 @@ class PropagateRun:
     binding : callable
         Returns the session's connection to an image, or None.
     failed : callable
-        Called with what went wrong.
+        Called with errors.
     """
 
     def __init__(

@@ -45,7 +45,7 @@ class RemoteDialog(QDialog):
     address, key : QLineEdit
     browse : QPushButton
     problem : QLabel
-        What is wrong with what was typed; empty otherwise.
+        Error in the entries, or empty.
     buttons : QDialogButtonBox
     """
 

@@ -19,10 +19,9 @@ _RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
 
 
 class ReviewModel(QAbstractTableModel):
-    """Objects and candidates of a table view, which asks for what is on the screen only.
+    """Table model of objects and candidates, of which the view only reads visible cells.
 
-    napari's own table of features takes the number of a row for the label, and knows neither
-    planes nor candidates.
+    napari's table of features uses row numbers as labels, and has neither planes nor candidates.
 
     Attributes
     ----------
@@ -43,7 +42,7 @@ class ReviewModel(QAbstractTableModel):
         self.endResetModel()
 
     def place(self, identity: Hashable) -> int | None:
-        """Return the row of an object or candidate; None if it is not there."""
+        """Return the row of an object or candidate, or None."""
         return self._places.get(identity)
 
     def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
@@ -58,7 +57,7 @@ class ReviewModel(QAbstractTableModel):
     def _key(self, row: ReviewRow) -> Any:
         return (row.label, row.score, row.area, row.category, _plane(row))[self._column]
 
-    # ------------------------------------------------------------- asked by Qt
+    # ---------------------------------------------------- overrides of Qt
 
     def rowCount(self, parent: Any = _NO_PARENT) -> int:
         """Return the number of rows."""

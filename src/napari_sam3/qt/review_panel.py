@@ -1,4 +1,4 @@
-"""The review area: a table of objects and candidates, and what is done about them."""
+"""Review area: a table of objects and candidates, with buttons for them."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ class ReviewRun:
     binding : callable
         Returns the session's connection to an image, or None.
     failed : callable
-        Called with what went wrong.
+        Called with errors.
     say : callable
         Called with news for the panel.
 

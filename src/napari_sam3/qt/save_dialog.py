@@ -1,4 +1,4 @@
-"""The dialog that saves labels: a layer, a format with what it keeps, and a file."""
+"""Dialog for saving labels: a layer, a format with its contents, and a file."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ class SaveDialog(QDialog):
     def _on_browse(self, _checked: bool = False) -> None:
         one = self._format()
         kinds = f"{one.title} ({' '.join(f'*{end}' for end in one.suffixes)});;{text.ALL_FILES}"
-        # What exists is asked about here, in the same way for files and folders.
+        # Ask here before overwriting, in the same way for files and folders.
         option = QFileDialog.Option.DontConfirmOverwrite
         path = str(self._path())
         chosen, _ = QFileDialog.getSaveFileName(self, text.SAVE_TITLE, path, kinds, options=option)
@@ -171,7 +171,7 @@ class SaveDialog(QDialog):
 
 
 def _table(formats: Sequence[LabelFormat]) -> QTableWidget:
-    """Return a table with what each format keeps."""
+    """Return a table of the contents of each format."""
     from napari_sam3.labels.formats.keeps import COLUMNS, MARKS
 
     titles = [text.FORMAT_COLUMN, text.FOR_COLUMN, *COLUMNS.values()]

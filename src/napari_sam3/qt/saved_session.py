@@ -33,18 +33,18 @@ class SessionMenu:
         panel.open_chosen.connect(lambda path: widget.guard(partial(self.open, path)))
 
     def save(self, path: str) -> None:
-        """Save the session; what is in the file is replaced.
+        """Save the session, and replace the content of the file.
 
         Raises
         ------
         SessionFileError
-            If it cannot be written.
+            If the file cannot be written.
         sam3.errors.Sam3Error
             If there is no image.
         """
         widget = self._widget
         if widget.binding is None:
-            raise Sam3Error("there is no session to save. Expected an open image. Open one first")
+            raise Sam3Error("there is no session to save. Expected an open image. Open one first.")
         save_session(widget.binding, path, widget.panel.classes.classes)
         widget.panel.show_status(series_text.session_saved(Path(path).name))
 
@@ -54,14 +54,14 @@ class SessionMenu:
         Raises
         ------
         SessionFileError, LayerError
-            If it cannot be read, or its image is not there.
+            If the file cannot be read, or its image is missing.
         """
         widget = self._widget
         if _holds_operations(path):
             if widget.binding is None:
                 raise Sam3Error(
-                    f"{Path(path).name!r} holds steps to be done again, without their image. "
-                    "Expected it to be open. Open the image, then the session"
+                    f"no image is open to replay the steps on: {Path(path).name!r}. Expected the "
+                    "image of the steps. Open it, then the session."
                 )
             widget.binding.replay(path)
             return
@@ -74,7 +74,7 @@ class SessionMenu:
 
 
 def _holds_operations(path: str) -> bool:
-    """Whether a file is one of operations; what is damaged is reported when it is read."""
+    """Whether a file holds operations; damage is reported when it is read."""
     from napari_sam3.records.session_file import read_session
 
     try:

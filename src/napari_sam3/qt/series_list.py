@@ -81,7 +81,7 @@ class SeriesModel(QAbstractListModel):
         """Read no more pictures."""
         self._reader.close()
 
-    # ------------------------------------------------------------- asked by Qt
+    # ---------------------------------------------------- overrides of Qt
 
     def rowCount(self, parent: QModelIndex = _NO_PARENT) -> int:
         """Count the rows."""

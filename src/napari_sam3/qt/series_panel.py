@@ -80,7 +80,7 @@ class SeriesPanel(QObject):
             self.previous.setEnabled(False)
 
     def show_position(self, text: str, *, first: bool, last: bool) -> None:
-        """Show which image is open, and whether there are others before and after it."""
+        """Show the position in the series, and enable the buttons for its neighbours."""
         self.fold.rename(text)
         self.previous.setEnabled(not first)
         self.next.setEnabled(not last)

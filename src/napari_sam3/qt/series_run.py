@@ -87,7 +87,7 @@ class SeriesRun(QObject):
         self._leave_for(partial(self._open, source, labels))
 
     def step(self, step: int) -> None:
-        """Go to the next image, or to the one before, accepting what is in hand."""
+        """Go to the next image, or the previous one, and accept the drafts."""
         if self.series is None or self.shown is None:
             return
         item = self.shown.opened.item
@@ -104,7 +104,7 @@ class SeriesRun(QObject):
             self._leave_for(partial(self._load, item, 0))
 
     def set_states(self, items: list[SeriesItem], state: ImageState) -> None:
-        """Note what became of images."""
+        """Record the state of images."""
         if self.series is not None:
             for item in items:
                 self.series.set_state(item, state, note="", flush=False)
@@ -113,7 +113,7 @@ class SeriesRun(QObject):
             self._show_position()
 
     def close(self) -> None:
-        """Save, and let go of the series; for the end of the widget."""
+        """Save and close the series when the widget is closed."""
         self._closed, self._going = True, None
         self.saving.stop()
         self.files.close()
@@ -136,18 +136,18 @@ class SeriesRun(QObject):
         self._keys = WidgetKeys(binding, read_settings().keys, commands)
 
     def leave(self) -> bool:
-        """Save what is not saved, at once; whether all there is of the image is on the disk."""
+        """Save unsaved data at once; return whether all of the image is saved."""
         self._release_keys()
         return self.saving.write_now()
 
     def restores(self, binding: Binding) -> bool:
-        """Whether what a crash left of an image comes back without asking: that of a series."""
+        """Whether a journal is restored without a question, as for images of the series."""
         return self.saving.bound() is binding
 
     # -------------------------------------------------------------- leave an image
 
     def _leave_for(self, go: Callable[[], None], *, forward: bool = False) -> None:
-        """Save, and then do what is asked for; `forward` accepts what is in hand first."""
+        """Save, then call `go`; with `forward`, accept the drafts first."""
         binding = self.saving.bound()
         if self._going is not None or self._busy or self._closed:
             return
@@ -162,7 +162,7 @@ class SeriesRun(QObject):
             QTimer.singleShot(0, self._go_when_idle)
 
     def _go_when_idle(self) -> None:
-        """Go on once masks that were accepted are there, and nothing is being written."""
+        """Continue once all accepted masks are predicted and nothing is being written."""
         if self._going is None:
             return
         if self.saving.writing:
@@ -178,7 +178,7 @@ class SeriesRun(QObject):
             self._busy = True
             left = partial(self._on_left, go, forward)
             self.saving.write(self.saving.work(), left, self._on_not_left, whole=True)
-        # Otherwise what is in hand could not be accepted, which was said.
+        # Otherwise the drafts could not be accepted, and the error was shown.
 
     def _on_not_left(self) -> None:
         self._busy = False
@@ -300,7 +300,7 @@ class SeriesRun(QObject):
     # -------------------------------------------------------------- the next one
 
     def _look_ahead(self) -> None:
-        """Read the next image, and have the model encode it while there is nothing to do."""
+        """Read the next image, and encode it while the model is idle."""
         series, shown = self.series, self.shown
         if series is None or shown is None or self._closed:
             return
@@ -359,5 +359,5 @@ class SeriesRun(QObject):
 
 
 def _view_of(shown: ShownImage | None) -> Any:
-    """Return what decides whether the view of the image before fits."""
+    """Return the shape and scale, which must be equal for the view to be kept."""
     return None if shown is None else (shown.identity.shape, tuple(shown.image.scale))

@@ -85,7 +85,7 @@ class SeriesSaving(QObject):
         return binding if self._shown is not None and self._shown.is_bound(binding) else None
 
     def work(self) -> Work:
-        """Copy what there is to be saved of the image, which is bound."""
+        """Return a snapshot of the data to save; the image must be bound."""
         binding = self.bound()
         assert binding is not None
         assert self._shown is not None
@@ -99,18 +99,18 @@ class SeriesSaving(QObject):
         *,
         whole: bool,
     ) -> None:
-        """Write on the thread of files; what is called then runs on this one.
+        """Write on the file thread; callbacks run on the calling thread.
 
         Parameters
         ----------
         work : Work
-            What is written; nothing is, if it is empty and there is no file.
+            Data to write. If it is empty and there is no file, nothing is written.
         done : callable
-            Called with the work once it is on the disk.
+            Called with the work once it is written.
         failed : callable
-            Called if it could not be written, after that was said.
+            Called if writing failed, after the error was shown.
         whole : bool
-            With the table of objects.
+            Write the table of objects, too.
         """
         series, item = self._series, work.opened.item
         assert series is not None
@@ -136,7 +136,7 @@ class SeriesSaving(QObject):
         self._files.call(partial(work.write, series, whole=whole), on_written)
 
     def write_now(self) -> bool:
-        """Write what is not written, on this thread; whether all of the image is on the disk."""
+        """Write unsaved data on this thread; return whether all of the image is saved."""
         series, binding = self._series, self.bound()
         if series is None or binding is None:
             return False
@@ -156,7 +156,7 @@ class SeriesSaving(QObject):
         return True
 
     def note(self, work: Work, state: ImageState | None = None) -> None:
-        """Note what became of an image; without a state, that it is in work if it has objects."""
+        """Record the state of an image; by default in work once it has objects."""
         assert self._series is not None
         item, objects = work.opened.item, work.objects
         before = self._series.entry(item).state

@@ -160,7 +160,7 @@ def _store() -> Any:
 
 
 def _encode(name: str, value: Any) -> Any:
-    """Turn a value into what the settings file holds."""
+    """Convert a value for the settings file."""
     if name == "classes":
         return format_classes(value)
     if name == "weights_files":
@@ -169,7 +169,7 @@ def _encode(name: str, value: Any) -> Any:
 
 
 def _decode(name: str, plain: Any) -> Any:
-    """Turn what the settings file holds into a value, or raise."""
+    """Convert a value of the settings file, or raise SettingsError."""
     default, rules = FIELDS[name].default, FIELDS[name].metadata
     if name == "classes":
         return parse_classes(plain)

@@ -1,4 +1,4 @@
-"""The dock widget: chooses layers and model, shows what is going on, drives a session."""
+"""Dock widget: chooses layers and model, shows the state, and drives a session."""
 
 from __future__ import annotations
 
@@ -195,7 +195,7 @@ class SegmentWidget(QWidget):
     # ---------------------------------------------------------------- Qt events
 
     def showEvent(self, event: Any) -> None:
-        """Load the model in the background once there is something to see."""
+        """Load the model in the background once the widget is visible."""
         super().showEvent(event)
         self._column.watch()
         self.news.watch(canvas_of(self))
@@ -251,7 +251,7 @@ class SegmentWidget(QWidget):
             self.guard(lambda: self._go_on_with(find_image(self.viewer)))
 
     def _go_on_with(self, image: Image | None) -> None:
-        """Work on an image, in the labels that were made for it before if they are there."""
+        """Work on an image, with its existing labels if the viewer has them."""
         self.set_image(image, None if image is None else find_labels(self.viewer, image))
 
     def _unbind(self) -> None:
@@ -281,7 +281,7 @@ class SegmentWidget(QWidget):
             self.refresh()
 
     def _tell_device(self, text: str) -> None:
-        """Hand on news from the thread that loads the model; the window may be gone by then."""
+        """Emit the device from the thread that loads the model; the window may be closed."""
         with suppress(RuntimeError):
             self._device_described.emit(text)
 
@@ -325,14 +325,14 @@ class SegmentWidget(QWidget):
             self.report(error)
             return None
 
-    # ------------------------------------------------------- what others tell us
+    # ------------------------------------------------------- events of napari
 
     def _on_layers(self, event: Any) -> None:
         binding = self.binding
         if self._binding_now:
             return
         # What follows is done later: within the event napari is still at work on its layers,
-        # and selects a new one only when everybody was told about it.
+        # and selects a new one only after all callbacks.
         lost = binding is not None and "image" in binding.layers.missing
         if lost:
             QTimer.singleShot(0, self._leave_lost_image)
@@ -358,7 +358,7 @@ class SegmentWidget(QWidget):
         self.refresh()
 
     def report(self, error: BaseException) -> None:
-        """Say what went wrong: on the panel, and if it matters in a message."""
+        """Show an error on the panel and, if it matters, in a notification."""
         if not self._closed:
             self.news.tell(error)
             self.refresh()

@@ -42,7 +42,7 @@ def spare_a_core() -> Iterator[None]:
 
 
 def give_back_memory() -> None:
-    """Have the C library return what was freed to the system, where it would keep it.
+    """Make the C library return freed memory to the system.
 
     Encoding a field takes and frees some 50 MB, compiling and reading more; glibc keeps most of
     it between what is still in use. Other systems return it by themselves.
@@ -117,7 +117,7 @@ class ThreadRunner(QObject):
         return partial(self._wait_for, call)
 
     def call(self, function: Callable[[], Any], done: Callable[[Any], None]) -> None:
-        """Run a function on the thread; its result, or what it raised, comes to `done`."""
+        """Run a function on the thread; call `done` with its result or its error."""
 
         def work(_report: Report) -> Outcome:
             try:
@@ -156,13 +156,13 @@ class ThreadRunner(QObject):
         # The window may be gone by now, and the Qt object with it.
         with suppress(RuntimeError):
             self._finished.emit(call)
-        # Now, while the viewer draws the answer and nobody waits for this thread. What a click
+        # Now, while the viewer draws the answer and this thread is idle. What a click
         # took is needed again by the next one.
         if long:
             give_back_memory()
 
     def _tell(self, call: _Call, stage: str, fraction: float | None) -> None:
-        """Hand on how far work is; whatever can tell its share is not done within a blink."""
+        """Report progress; work that knows its fraction takes long enough to show it."""
         if fraction is not None:
             call.over.set()
         self._reported.emit(call, stage, fraction)
@@ -172,7 +172,7 @@ class ThreadRunner(QObject):
         if not self._quick:
             return
         call.over.wait(BLINK)
-        # What went wrong comes as an event in any case, and is told once.
+        # Errors arrive as an event in any case, and are shown once.
         if call.outcome is not None and call.outcome.error is None:
             self._on_finished(call)
 

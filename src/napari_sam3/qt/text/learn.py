@@ -45,7 +45,7 @@ def learning(steps: int, before: float, best: float) -> str:
 
 
 def learnt(name: str, before: float, after: float, held_out: int) -> str:
-    """Say what came of it."""
+    """Describe the result."""
     return (
         f"{clicks(before, after)} ({held_out} of them). Choose {name} in the model menu to use it."
     )

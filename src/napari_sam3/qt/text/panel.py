@@ -298,6 +298,6 @@ def class_tooltip(name: str, key: str) -> str:
 
 
 def stored_contrast(limits: Sequence[tuple[float, float]], channels: Sequence[str]) -> str:
-    """Name a contrast by its (low, high) seen as black and white, and by its channels."""
+    """Name a contrast by its limits (low, high) and its channels."""
     text = f"As stored: {', '.join(f'{low:g} to {high:g}' for low, high in limits)}"
     return f"{text} ({', '.join(name or NO_CHANNEL for name in channels)})" if channels else text

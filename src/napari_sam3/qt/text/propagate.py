@@ -29,7 +29,7 @@ NO_MEMORY = "This model has no memory: each mask is predicted from the mask on t
 
 
 def bridged(count: int) -> str:
-    """Return what stands behind a number of planes that are bridged."""
+    """Return the suffix of the number of bridged planes."""
     return " plane bridged" if count == 1 else " planes bridged"
 
 
@@ -44,7 +44,7 @@ def at_plane(index: int) -> str:
 
 
 def found(objects: int, planes: int, *, stopped: bool = False) -> str:
-    """Say what was found on other planes, and with `stopped` that the user ended it."""
+    """Describe the result on other planes; `stopped` if the user ended it."""
     if not objects:
         return "Stopped. No object found." if stopped else "No object found on the next planes."
     what = "1 object" if objects == 1 else f"{objects} objects"

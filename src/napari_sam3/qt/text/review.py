@@ -25,10 +25,10 @@ CANDIDATE = "candidate"
 
 
 def count(shown: int, kept: int, objects: int) -> str:
-    """Say how many candidates are shown, of how many, and how many objects there are."""
+    """Give the numbers of shown candidates, all candidates and objects."""
     return f"{shown} of {kept} candidates, {objects} objects"
 
 
 def linked(labels: int, objects: int, removed: int) -> str:
-    """Say what linking came to."""
+    """Describe the result of linking."""
     return f"{labels} labels are {objects} objects now; {removed} on too few planes were removed."

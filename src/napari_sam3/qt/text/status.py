@@ -1,6 +1,6 @@
 """What the panel says while it works: status, progress, results and questions. Plain texts, no Qt.
 
-Whole sentences for a translator; which of them is said when is decided elsewhere.
+Whole sentences for translators; callers decide which one to show.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def unexpected(error: BaseException) -> str:
 
 
 def setting_not_used(name: str, plugin: str, reason: object) -> str:
-    """Say that the value of a setting is none, and where to change it."""
+    """Say that the value of a setting is invalid, and where to change it."""
     said = str(reason).rstrip(".")
     return f"Setting {name!r} of {plugin} ignored: {said}. See Preferences > SAM 3."
 
@@ -122,7 +122,7 @@ MOST_NAMED = 6
 
 
 def batch_result(objects: int, planes: int, *, stopped: bool = False) -> str:
-    """Say what a batch found, and with `stopped` that the user ended it."""
+    """Describe the result of a batch; `stopped` if the user ended it."""
     found = f"{_objects(objects)} on {_planes(planes)}"
     return f"Stopped after {found}. Undo removes them." if stopped else f"{found}."
 
@@ -185,7 +185,7 @@ def crash_found(when: datetime, objects: int) -> str:
 def labels_restored(
     objects: int, partly: Sequence[int], left_out: Sequence[int], *, renumbered: bool
 ) -> str:
-    """Say what a journal restored, and which of its labels it did not, or only in part."""
+    """Describe what a journal restored, and which labels only in part or not at all."""
     text = f"{_objects(objects)} restored"
     if renumbered:
         text += ", under free ids where theirs were in use"
