@@ -159,15 +159,20 @@ def run(arguments: argparse.Namespace) -> int:
     from napari_sam3.batch import BatchControl, read_objects
     from napari_sam3.images.lazy import open_image
     from napari_sam3.labels.formats.choice import check_target
-    from napari_sam3.labels.output_files import check_output
+    from napari_sam3.labels.linking import check_axis
+    from napari_sam3.labels.output_files import check_apart, check_output
     from napari_sam3.labels.table import write_table
 
+    outputs = ("output", "table", "link"), ("image", "prompts", "examples")
+    check_apart(*({_option(one): getattr(arguments, one) for one in names} for names in outputs))
     if arguments.table is not None:
         check_output(arguments.table, overwrite=True)
     if arguments.link is not None:
         check_target(arguments.link, overwrite=arguments.overwrite)
     image = open_image(arguments.image, rgb=arguments.rgb)
     try:
+        if arguments.link is not None:
+            check_axis(image.shape)
         positions = _positions(image, arguments.planes)
         mode = _mode(image, arguments, positions)
     finally:
@@ -190,6 +195,10 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.link is not None and not interrupted:
         link_file(arguments.output, arguments.link, overwrite=arguments.overwrite)
     return _report(arguments, control, planes, failures, interrupted)
+
+
+def _option(name: str) -> str:
+    return name.upper() if name == "image" else f"--{name}"
 
 
 def _results(

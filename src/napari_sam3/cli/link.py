@@ -91,7 +91,9 @@ def link_file(
     from napari_sam3.labels.formats.choice import check_target, export_labels
     from napari_sam3.labels.formats.reading import read_labels
     from napari_sam3.labels.linking import link_labels
+    from napari_sam3.labels.output_files import check_apart
 
+    check_apart({"the output": Path(output)}, {"the labels": Path(path)})
     check_target(output, overwrite=overwrite)
     labels = read_labels(path)
     try:

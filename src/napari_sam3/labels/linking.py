@@ -13,7 +13,7 @@ assignment, as in Jaqaman et al., Nature Methods 2008, who close gaps in a secon
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,10 +22,11 @@ import numpy.typing as npt
 
 from napari_sam3.core.errors import LabelError
 
-__all__ = ["LinkSettings", "Linked", "link_labels", "link_planes", "relabel"]
+__all__ = ["LinkSettings", "Linked", "check_axis", "link_labels", "link_planes", "relabel"]
 
 Labels = npt.NDArray[Any]
 _Ids = npt.NDArray[np.int64]
+_LARGEST = int(np.iinfo(np.int64).max)
 
 
 @dataclass(frozen=True)
@@ -162,15 +163,10 @@ def link_labels(data: Any, settings: LinkSettings | None = None, axis: int = -1)
     Raises
     ------
     LabelError
-        If there is no such axis.
+        If there is no such axis, or a label is negative.
     """
+    axis = check_axis(data.shape, axis)
     leading = tuple(int(n) for n in data.shape[:-2])
-    if not -len(leading) <= axis < len(leading):
-        raise LabelError(
-            f"labels of shape {tuple(data.shape)} cannot be linked along axis {axis}. Expected one "
-            "of the axes before rows and columns. Choose another axis, or give a stack."
-        )
-    axis %= len(leading)
     linked = np.zeros(data.shape, np.int64)
     used: set[int] = set()
     for place in np.ndindex(*(1 if at == axis else n for at, n in enumerate(leading))):
@@ -180,6 +176,17 @@ def link_labels(data: Any, settings: LinkSettings | None = None, axis: int = -1)
             linked[index] = relabel(np.asarray(data[index]).astype(np.int64), ids)
     dtype = np.promote_types(data.dtype, np.min_scalar_type(int(linked.max(initial=0))))
     return linked.astype(dtype)
+
+
+def check_axis(shape: Sequence[int], axis: int = -1) -> int:
+    """Return the number of an axis to link along; raises LabelError if there is no such one."""
+    count = len(shape) - 2
+    if not -count <= axis < count:
+        raise LabelError(
+            f"labels of shape {tuple(shape)} cannot be linked along axis {axis}. Expected one "
+            "of the axes before rows and columns. Choose another axis, or give a stack."
+        )
+    return axis % count
 
 
 def relabel(labels: Labels, ids: Mapping[int, int]) -> Labels:
@@ -223,8 +230,14 @@ class _Stack:
         return np.concatenate([np.zeros(0, np.int64), *self._labels])
 
     def add(self, plane: Labels) -> None:
-        """Add the next plane."""
+        """Add the next plane; raises LabelError for a label that cannot be linked."""
         present, places, areas = np.unique(plane, return_inverse=True, return_counts=True)
+        for label in map(int, present[[0, -1]] if len(present) else ()):
+            if not 0 <= label <= _LARGEST:
+                raise LabelError(
+                    f"the label cannot be linked: {label}. Expected 0 for the background and "
+                    f"labels from 1 to {_LARGEST}. Give the object another label."
+                )
         # Numbers of the labels among those of all planes; the background is -1.
         shift = int(present[:1].tolist() == [0])
         numbers = places.reshape(plane.shape) - shift

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,6 +16,7 @@ __all__ = [
     "ExportError",
     "already_exists",
     "cannot_write",
+    "check_apart",
     "check_output",
     "check_place",
     "missing_package",
@@ -64,6 +65,31 @@ def check_place(path: Path) -> None:
                 f"{str(path)!r} lies in the SpatialData store {str(folder)!r}, which could not be "
                 "read with files of this kind. Choose a folder outside of it, and add labels in "
                 "Python by `sdata.labels[name] = Labels2DModel.parse(...)`."
+            )
+
+
+def check_apart(outputs: Mapping[str, Path | None], inputs: Mapping[str, Path | None]) -> None:
+    """Refuse two outputs of one place, and an output in the place of an input.
+
+    Parameters
+    ----------
+    outputs, inputs : mapping of str to Path or None
+        Places by the names of their options; None for those that were left out.
+
+    Raises
+    ------
+    ExportError
+        Naming both options and the place.
+    """
+    seen = {path.resolve(): name for name, path in inputs.items() if path is not None}
+    for name, path in outputs.items():
+        if path is None:
+            continue
+        other = seen.setdefault(path.resolve(), name)
+        if other != name:
+            raise ExportError(
+                f"{name} and {other} are one place: {str(path)!r}. Expected two. Choose another "
+                f"name for {name}."
             )
 
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pytest
 import tifffile
 
+from napari_sam3.batch.output import folder_beside
 from napari_sam3.cli.main import main
 from napari_sam3.core.axes import ImageAxes
 from napari_sam3.images.lazy import open_image
@@ -62,3 +63,37 @@ def test_a_batch_links_what_it_found(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert np.unique(tifffile.imread(linked)).tolist() == [0, 1]
     assert main([*command, "--mode", "automatic", "--link", str(linked)]) == 2  # it is there
     assert "exist" in capsys.readouterr().err
+
+
+def test_a_batch_that_cannot_link_is_refused_before_it_begins(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, stacked, output = tmp_path / "one.tif", tmp_path / "stack.tif", tmp_path / "out.zarr"
+    tifffile.imwrite(one, np.ones((8, 8), np.uint8))
+    tifffile.imwrite(stacked, np.ones((3, 8, 8), np.uint8), photometric="minisblack")
+    linked, around = tmp_path / "linked.zarr", tmp_path / "gone" / ".." / "out.zarr"
+    for image, told, options in (
+        (one, "shape (8, 8) cannot be linked", ["--link", str(linked)]),
+        (stacked, "--link and --output are one place", ["--link", str(output)]),
+        (stacked, "--link and --output are one place", ["--link", str(around)]),
+        (stacked, "--table and --output are one place", ["--table", str(output)]),
+        (stacked, "--link and IMAGE are one place", ["--link", str(stacked), "--overwrite"]),
+    ):
+        before = image.read_bytes()
+        command = ["batch", str(image), "-o", str(output), "--mode", "automatic", *options]
+        assert main([*command, "--device", "cpu"]) == 2
+        assert told in capsys.readouterr().err
+        assert not output.exists()
+        assert not folder_beside(output).exists()
+        assert image.read_bytes() == before
+
+
+def test_labels_are_not_linked_over_themselves(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = tmp_path / "labels.tif"
+    tifffile.imwrite(labels, stack({1: (2, 2)}, {2: (2, 2)}), photometric="minisblack")
+    before = labels.read_bytes()
+    assert main(["link", str(labels), "-o", str(labels), "--overwrite"]) == 2
+    assert "one place" in capsys.readouterr().err
+    assert labels.read_bytes() == before

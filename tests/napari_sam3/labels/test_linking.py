@@ -120,3 +120,12 @@ def test_wrong_settings_are_refused(wrong: dict[str, Any], message: str) -> None
 def test_a_missing_axis_is_refused(labels: Labels) -> None:
     with pytest.raises(LabelError, match="cannot be linked along axis 1"):
         link_labels(labels, axis=1)
+
+
+@pytest.mark.parametrize("label", [-1, -300, 2**63])
+def test_a_label_that_cannot_be_linked_is_refused(label: int) -> None:
+    dtype = np.int16 if label < 0 else np.uint64
+    labels = stack({1: (2, 2)}, {1: (2, 2)}).astype(dtype)
+    labels[1, 30:, 30:] = label
+    with pytest.raises(LabelError, match=f"cannot be linked: {label}"):
+        link_labels(labels)
