@@ -34,7 +34,6 @@ __all__ = [
     "field_of_spans",
     "field_side",
     "field_spans",
-    "fields_of_level",
     "mask_logits",
     "most_central_field",
     "resample_logits",
@@ -172,26 +171,6 @@ def top_level(shape: Shape, resolution: int) -> int:
     while field_side(resolution, level) < max(shape):
         level += 1
     return level
-
-
-def fields_of_level(shape: Shape, resolution: int, level: int) -> tuple[FieldOfView, ...]:
-    """Return all fields of a level in row-major order; together they cover the plane.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        (height, width) of the plane in px.
-    resolution : int
-        Side of the model's input in px.
-    level : int
-        Pyramid level.
-    """
-    side = field_side(resolution, level)
-    return tuple(
-        field_of_spans(level, rows, columns)
-        for rows in field_spans(shape[0], side)
-        for columns in field_spans(shape[1], side)
-    )
 
 
 def choose_field(

@@ -37,7 +37,7 @@ from .schema import (
     check_version,
     plain,
 )
-from .session_file import MAX_SESSION_BYTES, SessionFileError
+from .session_file import MAX_SESSION_BYTES, SessionFileError, read_session_bytes
 from .strict import LIST, Count, Int, Parts, RecordError, Schema, Text, dump, parse, record
 
 __all__ = [
@@ -52,7 +52,6 @@ __all__ = [
 
 FORMAT = "napari-sam3 saved session"
 VERSION = 1
-_PIECE = 1 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -343,14 +342,11 @@ def read_saved_session(path: str | os.PathLike[str]) -> SavedSession:
 
 
 def _content(path: Path) -> bytes:
-    """Decompress the file, and stop soon after the largest size allowed."""
-    content = bytearray()
     with gzip.open(path, "rb") as file:
-        while len(content) <= MAX_SESSION_BYTES and (piece := file.read(_PIECE)):
-            content += piece
+        content = read_session_bytes(file)
     if len(content) > MAX_SESSION_BYTES:
         raise OSError(f"it holds more than {MAX_SESSION_BYTES} bytes")
-    return bytes(content)
+    return content
 
 
 def _check(saved: SavedSession) -> None:

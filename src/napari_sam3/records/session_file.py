@@ -213,17 +213,17 @@ def _unpacked(operations: Any) -> int:
 
 
 def _content(path: Path) -> bytes:
-    """Read slightly more than the maximum size at most."""
     with path.open("rb") as file:
         start = file.read(len(_GZIP))
         file.seek(0)
         if start != _GZIP:
-            return _bounded(file)
+            return read_session_bytes(file)
         with gzip.GzipFile(fileobj=file) as unpacked:
-            return _bounded(unpacked)
+            return read_session_bytes(unpacked)
 
 
-def _bounded(file: BufferedIOBase) -> bytes:
+def read_session_bytes(file: BufferedIOBase) -> bytes:
+    """Read slightly more than the maximum size at most."""
     content = bytearray()
     # In chunks: reading up to the limit at once would allocate that much for any file.
     while len(content) <= MAX_SESSION_BYTES and (piece := file.read(_PIECE)):

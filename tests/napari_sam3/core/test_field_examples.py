@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from napari_sam3.core.field_grid import fields_over
 from napari_sam3.core.fields import (
     FieldOfView,
     central_span,
@@ -17,7 +18,6 @@ from napari_sam3.core.fields import (
     field_of_spans,
     field_side,
     field_spans,
-    fields_of_level,
     mask_logits,
     resample_logits,
     top_level,
@@ -55,7 +55,7 @@ def test_spans_overlap_by_half_and_the_last_ends_at_the_edge() -> None:
 
 def test_fields_of_a_level_go_row_by_row() -> None:
     spans = [((0, 100), (0, 100)), ((0, 100), (50, 150)), ((50, 150), (0, 100))]
-    found = fields_of_level((150, 150), 100, 0)
+    found = tuple(fields_over((150, 150), 100, 0))
     assert [(field.rows, field.columns) for field in found][:3] == spans
     assert {field.level for field in found} == {0}
     assert len(found) == 4

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from napari_sam3.core.field_grid import fields_over
 from napari_sam3.core.fields import (
     FINEST_LEVEL,
     FieldOfView,
     choose_field,
     field_holds,
     field_side,
-    fields_of_level,
     resample_logits,
     top_level,
     touches_inner_border,
@@ -39,7 +39,7 @@ def test_fields_cover_the_plane_and_stay_inside(
     shape: tuple[int, int], resolution: int, level: int
 ) -> None:
     covered = [np.zeros(n, bool) for n in shape]
-    for field in fields_of_level(shape, resolution, level):
+    for field in fields_over(shape, resolution, level):
         for axis, (start, stop) in enumerate((field.rows, field.columns)):
             assert 0 <= start < stop <= shape[axis]
             assert stop - start == min(shape[axis], field_side(resolution, level))
@@ -65,7 +65,7 @@ def test_every_object_of_half_a_field_lies_whole_in_one(
         and box[0][1] <= field.rows[1]
         and field.columns[0] <= box[1][0]
         and box[1][1] <= field.columns[1]
-        for field in fields_of_level(shape, 112, level)
+        for field in fields_over(shape, 112, level)
     )
 
 
@@ -103,7 +103,7 @@ def test_a_box_gets_the_finest_field_it_fills_to_less_than_half(
     finer = field.level - 1
     if finer >= FINEST_LEVEL:
         fills = max(height, width) > 0.45 * field_side(Sizes().resolution, finer)
-        fields = fields_of_level(shape, Sizes().resolution, finer)
+        fields = tuple(fields_over(shape, Sizes().resolution, finer))
         assert fills or not any(field_holds(one, prompts, shape) for one in fields)
     assert field.rows[0] <= y
     assert x + width <= field.columns[1]

@@ -17,7 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_sam3.core.drafts import Draft
-from napari_sam3.core.fields import FieldOfView, choose_field, fields_of_level
+from napari_sam3.core.field_grid import fields_over
+from napari_sam3.core.fields import FieldOfView, choose_field
 from napari_sam3.core.planes import PlaneIndex, find_limits, plane_from_array
 from napari_sam3.core.prompts import PromptSet
 from napari_sam3.core.rendering import PlaneImage
@@ -146,7 +147,7 @@ def test_a_mask_of_a_coarse_field_is_the_same_from_a_pyramid_and_from_all_pixels
     contrast = (0.0, 255.0)
     whole = RenderedPlane(Channel(fine, PlaneIndex(), contrast=contrast))
     pyramid = RenderedPlane(Channel(levels, PlaneIndex(), multiscale=True, contrast=contrast))
-    (field,) = fields_of_level((896, 896), 112, 3)
+    (field,) = fields_over((896, 896), 112, 3)
     assert field.extract(pyramid).shape == (112, 112, 3)
     masks = []
     for plane in (whole, pyramid):
@@ -180,7 +181,7 @@ def test_regions_of_pyramids_of_odd_lengths_lie_where_they_should(
 def test_padding_of_a_coarse_field_shrinks_with_it() -> None:
     long = da.zeros((40, 4_000), chunks=(40, 100), dtype=np.uint8)
     plane = drawn([long, long[::2, ::2], long[::4, ::4]])
-    (field,) = fields_of_level((40, 4_000), 1008, 2)
+    (field,) = fields_over((40, 4_000), 1008, 2)
     assert field.encoded_shape == (3_000, 4_000)
     assert field.extract(plane).shape == (750, 1_000, 3)
 

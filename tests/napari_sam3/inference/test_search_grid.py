@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_sam3.core.fields import fields_of_level
+from napari_sam3.core.field_grid import fields_over
 from napari_sam3.inference.automatic.search_grid import OVERLAP, SearchGrid
 
 SIDE = 448
@@ -21,7 +21,7 @@ def test_fields_cover_the_plane_and_overlap(shape: tuple[int, int], level: int) 
         covered[slice(*field.rows), slice(*field.columns)] += 1
     assert covered.min() == 1 or max(shape) > 3 * SIDE
     assert covered.all()
-    assert len(fields) <= len(fields_of_level(shape, SIDE, level))
+    assert len(fields) <= len(tuple(fields_over(shape, SIDE, level)))
     side = SIDE * 2.0**level
     for field in fields:
         for other in fields:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from napari_sam3.core.fields import fields_of_level
+from napari_sam3.core.field_grid import fields_over
 from napari_sam3.core.masks import PlaneMask
 from napari_sam3.core.planes import plane_from_array
 from napari_sam3.images.plane_image import ArrayPlane
@@ -230,7 +230,7 @@ def test_the_detector_is_asked_where_there_is_one(detector: Detector) -> None:
 
 def test_features_for_clicks_are_made_again_with_the_trunk(detector: Detector) -> None:
     plane, _, _ = scene(0)
-    field = fields_of_level(plane.shape, detector.predictor.config.resolution, 0)[0]
+    field = next(iter(fields_over(plane.shape, detector.predictor.config.resolution, 0)))
     cache = EmbeddingCache(limit_bytes=500_000_000)
     clicks = cache.encode_field(field, plane, detector.predictor, Control())
     assert clicks.trunk is None

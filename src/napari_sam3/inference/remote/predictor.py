@@ -194,12 +194,7 @@ class RemoteFollower:
         self._ask("begin", planes, {"shown": shown})
 
     def step(
-        self,
-        index: int,
-        plane: PlaneImage,
-        before: Mapping[int, PlaneMask],
-        *,
-        reverse: bool,
+        self, index: int, plane: PlaneImage, before: Mapping[int, PlaneMask], *, reverse: bool
     ) -> dict[int, FoundMask] | None:
         """Predict objects on a plane; see `Follower`."""
         arguments = {"index": index, "before": dict(before), "reverse": reverse}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_sam3.core.fields import FieldOfView, fields_of_level, top_level, touches_inner_border
+from napari_sam3.core.field_grid import fields_over
+from napari_sam3.core.fields import FieldOfView, top_level, touches_inner_border
 from napari_sam3.core.masks import Region
 from napari_sam3.core.rendering import PlaneImage
 from napari_sam3.inference.automatic.parts import in_parts
@@ -82,7 +83,7 @@ def _fields(
     rows, columns = region
     return [
         field
-        for field in fields_of_level(shape, config.resolution, min(level, top))
+        for field in fields_over(shape, config.resolution, level)
         if field.rows[0] < rows.stop
         and rows.start < field.rows[1]
         and field.columns[0] < columns.stop

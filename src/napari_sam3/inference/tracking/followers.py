@@ -70,12 +70,7 @@ class Follower(Protocol):
         """Start to follow an object."""
 
     def step(
-        self,
-        index: int,
-        plane: PlaneImage,
-        before: Mapping[int, PlaneMask],
-        *,
-        reverse: bool,
+        self, index: int, plane: PlaneImage, before: Mapping[int, PlaneMask], *, reverse: bool
     ) -> dict[int, FoundMask] | None:
         """Predict objects on a plane from their last masks; None if the control is cancelled."""
 
@@ -99,12 +94,7 @@ class MaskFollower:
         """Start to follow an object; does nothing."""
 
     def step(
-        self,
-        index: int,
-        plane: PlaneImage,
-        before: Mapping[int, PlaneMask],
-        *,
-        reverse: bool,
+        self, index: int, plane: PlaneImage, before: Mapping[int, PlaneMask], *, reverse: bool
     ) -> dict[int, FoundMask] | None:
         """Predict objects on a plane; see :class:`Follower`."""
         drafts = tuple(mask_draft(number, mask) for number, mask in before.items())
@@ -171,12 +161,7 @@ class MemoryFollower:
         self._objects[shown.object_id] = _Followed(shown.masks, region, session)
 
     def step(
-        self,
-        index: int,
-        plane: PlaneImage,
-        before: Mapping[int, PlaneMask],
-        *,
-        reverse: bool,
+        self, index: int, plane: PlaneImage, before: Mapping[int, PlaneMask], *, reverse: bool
     ) -> dict[int, FoundMask] | None:
         """Predict objects on a plane; see :class:`Follower`."""
         from sam3.runtime.cores import on_all_cores
