@@ -22,8 +22,11 @@ from .describing import describe_written
 if TYPE_CHECKING:
     from .changes import Changes
     from .drafts import DraftsByPlane
-    from .history import History
+    from .history import History, Step
     from .predictions import Predictions
+
+    #: A step, the objects that it removes, and those that it adds, with their pixels.
+    _Prepared = tuple[Step, list[AcceptedObject], list[tuple[AcceptedObject, PlaneMask | None]]]
 
 __all__ = ["Classifying"]
 
@@ -69,26 +72,28 @@ class Classifying:
         Raises
         ------
         LabelError
-            If an object from elsewhere is to get a class before there is a model.
+            If an object from elsewhere is to get a class before there is a model; nothing has
+            changed then, as with other errors.
         """
-        batch, changed = object(), False
-        for target in planes:
-            mask = find_mask_of_label(target, label)
-            known = self._history.objects.find(target, label)
-            if mask is None or (known is not None and known.category == category):
-                continue
-            self._change(target, mask, self._changed(target, label, mask, category, known), batch)
-            changed = True
-        return changed
+        # All planes are read before the first is changed, so that an error leaves no trace.
+        targets = {target.key: target for target in planes}.values()
+        steps = [one for target in targets if (one := self._prepared(target, label, category))]
+        with self._changes.all_or_nothing():
+            for step, gone, added in steps:
+                self._history.exchange(step, gone, added)
+                self._changes.finish(step)
+        return bool(steps)
 
-    def _change(
-        self, target: LabelTarget, mask: PlaneMask, changed: AcceptedObject, batch: object
-    ) -> None:
+    def _prepared(self, target: LabelTarget, label: int, category: str) -> _Prepared | None:
+        """Return the step of a plane, with the objects to replace; None if it changes nothing."""
         objects = self._history.objects
-        known = objects.find(target, changed.id)
-        as_written = known is None or objects.is_as_written(target, changed.id, mask)
+        mask, known = find_mask_of_label(target, label), objects.find(target, label)
+        if mask is None or (known is not None and known.category == category):
+            return None
+        changed = self._changed(target, label, mask, category, known)
+        as_written = known is None or objects.is_as_written(target, label, mask)
         step = self._changes.begin(target.key)
-        step.source, step.policy, step.batch = target.source, "overwrite", batch
+        step.source, step.policy = target.source, "overwrite"
         as_is = LabelWrite(target.key, mask.region, target.read(mask.region))
         step.operation = Operation(
             "batch",
@@ -97,9 +102,7 @@ class Classifying:
             policy="overwrite",
             writes=(PackedWrite.of(as_is),),
         )
-        gone = [] if known is None else [known]
-        self._history.exchange(step, gone, [(changed, mask if as_written else None)])
-        self._changes.finish(step)
+        return step, [] if known is None else [known], [(changed, mask if as_written else None)]
 
     def _changed(
         self,

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import zarr
 from napari.components import ViewerModel
 from napari.layers import Surface, Tracks, Vectors
+from pytestqt.exceptions import capture_exceptions
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
+from napari_sam3.core.masks import PlaneMask
+from napari_sam3.core.objects import Instance
+from napari_sam3.core.planes import PlaneIndex
+from napari_sam3.session.candidates import CandidatePlane
 from napari_sam3.session.session import LabelingSession
 from sam3.errors import Sam3Error
 
@@ -137,6 +144,40 @@ def test_a_class_key_over_a_label_changes_its_class(open_desk: OpenDesk, blobs: 
     again.batch_again(kinds[0], None)
     assert [one.category for one in again.objects] == ["debris"]
     again.close()
+
+
+def test_a_class_is_changed_on_all_planes_or_none(open_desk: OpenDesk, tmp_path: Path) -> None:
+    desk = open_desk(np.zeros((3, 60, 60), np.uint8))
+    session = desk.session
+    path, shape = tmp_path / "l.zarr", (3, 60, 60)
+    stored = zarr.create_array(path, shape=shape, chunks=(1, 60, 60), dtype="u2")
+    desk.widget.set_image(desk.widget.binding.image, desk.viewer.add_labels(stored))
+    desk.widget.panel.classes.add("debris")
+    desk.widget.panel.classes.add("cell")
+    for z in range(3):
+        target = desk.widget.binding.labels_on(PlaneIndex((1, 2), (z,)))
+        mask = PlaneMask(10, 10, np.ones((20, 20), bool))
+        found = Instance(1, mask, 0.5)
+        session.candidates.put(CandidatePlane(target.key, target), [found], 0.0)
+    session.candidates.accept()
+    desk.viewer.dims.set_current_step(0, 0)
+    desk.hand.rest()
+    steps, objects = len(session.operations), session.objects
+    last = path / "c" / "2" / "0" / "0"
+    whole = last.read_bytes()
+    last.write_bytes(b"broken")
+    desk.hand.move((20, 20))
+    with capture_exceptions() as errors:
+        desk.hand.type("Alt-2")
+    assert len(errors) == 1
+    assert session.objects == objects
+    assert {one.category for one in session.objects} == {"cell"}
+    assert len(session.operations) == steps
+    last.write_bytes(whole)
+    desk.hand.type("Alt-2")
+    assert {one.category for one in session.objects} == {"debris"}
+    desk.hand.type("Control-Z")
+    assert [one.category for one in session.objects] == ["cell"] * 3
 
 
 def test_enter_in_a_field_is_no_command(open_desk: OpenDesk, blobs: Image) -> None:
