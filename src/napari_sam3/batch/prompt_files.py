@@ -133,14 +133,19 @@ def _csv_rows(text: str, name: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
             values = zip(header, (field.strip() for field in fields), strict=True)
             yield place, {column: value for column, value in values if value != ""}
     except csv.Error as error:
-        raise PromptError(f"{name}, line {reader.line_num} is not valid CSV ({error})") from error
+        raise PromptError(
+            f"{name}, line {reader.line_num} is not valid CSV: {error}. Expected a table. "
+            "Mend the line."
+        ) from error
 
 
 def _json_rows(text: str, name: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     try:
         rows = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise PromptError(f"{name} is not valid JSON ({error})") from error
+        raise PromptError(
+            f"{name} is not valid JSON: {error}. Expected a list of prompts. Mend the file."
+        ) from error
     if not isinstance(rows, list):
         raise PromptError(f"{name} holds {type(rows).__name__}. Expected a list of prompts.")
     for i, row in enumerate(rows, start=1):

@@ -239,9 +239,9 @@ class EmbeddingStore:
         about = self._about(key)
         made_with = (features.size, features.fingerprint, features.resolution)
         if made_with != (about.size, about.fingerprint, about.resolution):
-            raise RecordError("its two descriptions contradict each other")
+            raise RecordError.unreadable("its two descriptions differ", "equal ones")
         if tensors_digest(features.encoded) != about.digest:
-            raise RecordError("its tensors are not what was written")
+            raise RecordError.unreadable("its tensors were changed", "those that were written")
         return features
 
     def _write(
