@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import importlib.metadata
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -35,7 +36,7 @@ from napari_sam3.inference.remote import connection, tasks
 from napari_sam3.inference.remote.address import RemoteAddress
 from napari_sam3.inference.remote.errors import RemoteError
 from napari_sam3.inference.remote.key import make_key, read_key
-from napari_sam3.inference.remote.messages import DETECTOR, Call, own_version
+from napari_sam3.inference.remote.messages import DETECTOR, Call, SentPlane, own_version
 from napari_sam3.inference.remote.predictor import RemoteFollower, RemotePredictor
 from napari_sam3.inference.similar.examples import Example, learn_concept
 from napari_sam3.inference.similar.search import find_similar
@@ -274,6 +275,15 @@ def test_a_file_that_cannot_be_read_is_not_taken_for_a_lost_server(there: Remote
     click(there, PLANES[2])
 
 
+def test_an_error_of_the_server_is_not_taken_for_a_lost_connection(there: RemotePredictor) -> None:
+    before = there.connection._client
+    sent = {"plane": SentPlane.of(ArrayPlane(image()))}
+    with pytest.raises(RemoteError, match=r"the server failed: .*/no/such/file") as told:
+        there.connection.ask(tasks.perform, lambda **_given: os.stat("/no/such/file"), sent)
+    assert "no answer" not in str(told.value)
+    assert there.connection._client is before, "it stays connected"
+
+
 def test_nothing_is_left_of_connections_that_fail(
     server: Server, there: RemotePredictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -415,6 +425,15 @@ def test_an_ipv6_address_to_listen_on_is_one_to_connect_to() -> None:
     assert RemoteAddress.parse(RemoteAddress("::1", 7).url).url == "tls://[::1]:7"
 
 
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "[::]", "::0", ""])
+def test_the_address_of_all_interfaces_is_not_one_to_connect_to(host: str) -> None:
+    address = RemoteAddress(host, 7)
+    assert address.is_any
+    assert address.reachable.url == f"tls://{socket.gethostname()}:7"
+    for own in ("127.0.0.1", "::1", "gpu.lab"):
+        assert RemoteAddress(own, 7).reachable == RemoteAddress(own, 7)
+
+
 # ------------------------------------------------------------------------------------- the key
 
 
@@ -444,7 +463,11 @@ def test_what_is_no_key_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     make_key(tmp_path / "b.key")
     other = (tmp_path / "b.key").read_bytes()
     private = content.find(b"-----BEGIN PRIVATE")
+    unknown = (
+        b"-----BEGIN PRIVATE KEY-----\nMBECAQAwBQYDKgMEBAUBAgMEBQ==\n-----END PRIVATE KEY-----\n"
+    )
     for wrong in (
+        content[:private] + unknown,
         b"", b"x" * 100, content[:private], content[private:], content + b"x" * (1 << 16),
         content[:private] + other[other.find(b"-----BEGIN PRIVATE") :],
     ):  # fmt: skip

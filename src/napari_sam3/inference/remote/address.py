@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from ipaddress import IPv6Address
+import socket
+from dataclasses import dataclass, replace
+from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 
 from .errors import RemoteError
@@ -94,6 +95,19 @@ class RemoteAddress:
     def key_file(self) -> Path:
         """File of the key."""
         return default_key() if self.key is None else self.key
+
+    @property
+    def is_any(self) -> bool:
+        """Whether it stands for all interfaces, to listen on but not to connect to."""
+        try:
+            return not self.host or ip_address(self.host.strip("[]")).is_unspecified
+        except ValueError:
+            return False
+
+    @property
+    def reachable(self) -> RemoteAddress:
+        """Address for other computers: with the name of this one instead of all interfaces."""
+        return replace(self, host=socket.gethostname()) if self.is_any else self
 
     def __str__(self) -> str:
         return self.url

@@ -120,13 +120,14 @@ _ROLES = "scheduler", "worker", "client"
 
 def _check(path: Path, content: bytes) -> None:
     from cryptography import x509
+    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives import serialization
 
     try:
         certificate = x509.load_pem_x509_certificate(content)
         private = serialization.load_pem_private_key(_last_block(content), None)
         matches = certificate.public_key() == private.public_key()
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise _no_key(path) from error
     if not matches:
         raise _no_key(path)

@@ -14,7 +14,6 @@ from .tasks import Served, serve_model
 
 __all__ = ["run_server"]
 
-_ANY = "0.0.0.0", "::", "[::]", ""
 # No HTTP, which is not protected by the key.
 _SETTINGS: dict[str, list[str]] = {
     "distributed.scheduler.http.routes": [],
@@ -75,12 +74,12 @@ async def _run(
     async with scheduler:
         scheduler.http_server.stop()
         scheduler.set_metadata(keys=[METADATA], value=about)
-        here = f"tls://127.0.0.1:{address.port}" if address.host in _ANY else scheduler.address
+        here = f"tls://127.0.0.1:{address.port}" if address.is_any else scheduler.address
         # One thread, since the model runs one task at a time.
         async with Worker(here, nthreads=1, host="127.0.0.1", memory_limit=0, **common) as worker:
             worker.http_server.stop()
             if ready is not None:
-                ready(address.url)
+                ready(address.reachable.url)
             await scheduler.finished()
 
 

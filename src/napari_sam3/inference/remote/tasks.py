@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_sam3.inference.cache import EmbeddingCache, EncodingStopped, embedding_key
+from sam3.errors import Sam3Error
 
 from .bridge import RemotePlane, TaskControl
 from .errors import RemoteError
@@ -80,7 +81,15 @@ def served_predictor() -> Predictor | None:
 def _working(call: Call) -> Iterator[tuple[Served, TaskControl]]:
     if call.version != own_version():
         raise version_error(own_version(), call.version)
-    yield _model[0], TaskControl(call)
+    try:
+        yield _model[0], TaskControl(call)
+    except Sam3Error:
+        raise
+    except OSError as error:  # which the client would take for a lost connection
+        raise RemoteError(
+            f"the server failed: {error}. Expected it to have the files and the space that it "
+            "needs. See what is wrong there, and try again."
+        ) from error
 
 
 def fetch_parts(call: Call) -> Answer:
