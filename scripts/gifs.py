@@ -143,7 +143,7 @@ def click(stage: Stage) -> Film:
 
 
 def z_stack(stage: Stage) -> Film:
-    """Show three nuclei on one plane, have them followed, and go through the planes."""
+    """Show three nuclei on one plane, propagate them, and go through the planes."""
     film, hand = Film(stage), stage.hand
     stage.viewer.window.resize(*TALL)
     stage.open_sample("stack")
@@ -156,7 +156,7 @@ def z_stack(stage: Stage) -> Film:
     for place in ((61, 189), (111, 52), (70, 125)):
         hand.click(place)
         stage.settle()
-        film.shoot("one click an object", place, 900)
+        film.shoot("one click per object", place, 900)
     hand.rest()
     film.shoot("press Propagate")
     stage.widget.panel.propagation.start.click()
