@@ -213,6 +213,35 @@ def review(stage: Stage) -> None:
     stage.settle()
 
 
+def find_similar(stage: Stage) -> None:
+    """Accept two coins, find similar ones, and set a threshold."""
+    stage.open_sample("coins")
+    for coin in COINS[:2]:
+        stage.person.label(coin)
+    finding = stage.widget.session.finding
+    stage.widget.panel.finding.similar.click()
+    stage.hand.wait_until(lambda: not finding.running and bool(finding.candidates), "candidates")
+    stage.widget.panel.finding.slider.setValue(50)
+    stage.settle()
+
+
+def propagation(stage: Stage) -> None:
+    """Propagate three nuclei through a stack, and show another plane than the first."""
+    stage.open_sample("stack")
+    stage.hand.wait_until(lambda: stage.widget.binding.plane is not None, "a plane")
+    stage.viewer.dims.set_current_step(0, 12)
+    stage.widget.panel.modes["many"].click()
+    stage.settle()
+    for place in ((61, 189), (111, 52), (70, 125)):
+        stage.hand.click(place)
+        stage.settle()
+    stage.widget.panel.propagation.start.click()
+    propagating = stage.widget.session.propagating
+    stage.hand.wait_until(lambda: not propagating.running, "the other planes", 300)
+    stage.viewer.dims.set_current_step(0, 10)
+    stage.settle()
+
+
 def save_labels(stage: Stage) -> None:
     """Open the dialog for the labels of a time series, which has the formats of tracks as well."""
     image, labels = dividing_cells()
@@ -240,6 +269,8 @@ STATES: dict[str, Callable[[Stage], None]] = {
     "tracks": tracks,
     "save-labels": save_labels,
     "review": review,
+    "find-similar": find_similar,
+    "propagation": propagation,
 }
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .candidate_drawing import OutlineDrawing, candidate_colors
+from .candidate_scores import CandidateScores
 from .gestures import Place
 from .label_layer import image_shape, placement
 from .preview import TOOL, Preview
@@ -49,6 +50,7 @@ class CandidateLayer:
         self._guard = reporting.guard
         self._preview: Preview | None = None
         self._drawing: OutlineDrawing | None = None
+        self._scores = CandidateScores(layers)
         session.finding.changed.connect(self.show)
         layers.viewer.dims.events.current_step.connect(self._on_step)
 
@@ -108,12 +110,14 @@ class CandidateLayer:
         assert preview is not None
         if plane is None or not shown:
             preview.show((), None)
+            self._scores.hide()
             return
         if self._drawing is None or self._drawing.candidates is not kept:
             self._drawing = OutlineDrawing(kept, plane.shape_of(image_shape(self._layers.image)))
         current = candidates.current
         group = () if current is None else candidates.group_of(current)
         preview.show_values(self._drawing.draw(shown, group), plane, self._drawing.corner)
+        self._scores.show(shown, group, plane, preview.layer)
 
     def _key(self) -> Hashable:
         plane = self._plane.index
@@ -132,6 +136,7 @@ class CandidateLayer:
         layer = self.layer
         if layer is not None:
             self._layers.tools.put_away("candidates", layer)
+        self._scores.close()
         self._preview = None
 
     def _on_plane(self, command: Callable[[], Any]) -> None:
