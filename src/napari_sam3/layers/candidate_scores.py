@@ -87,7 +87,7 @@ class CandidateScores:
             self._outlines = outlines
             outlines.events.visible.connect(self._follow)
         self._shown, self._plane = shown, plane
-        # The right end of the upper edge: beside what is round, and rarely on a neighbour.
+        # The upper right corner: outside round objects, and rarely on a neighbour.
         boxes = np.array([one.mask.bbox for one in shown], np.float64).reshape(-1, 4)
         self._corners = boxes[:, [0, 3]] - 0.5
         ids = {id(one) for one in current}
@@ -135,7 +135,7 @@ class CandidateScores:
         in_view = self._in_view(self._plane)
         scored = in_view if np.count_nonzero(in_view) <= MOST else self._reviewed
         rows = np.flatnonzero(scored)
-        drawn = layer, [self._shown[row] for row in rows], self._plane
+        drawn = layer, [self._shown[int(row)] for row in rows], self._plane
         if drawn == self._drawn:
             return
         places = np.zeros((len(rows), layer.ndim))
