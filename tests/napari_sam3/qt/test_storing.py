@@ -169,7 +169,7 @@ def test_channels_of_a_store_that_the_image_has_not_are_refused(
         [("As stored: DAPI", Rendering(("DAPI",), ((0.0, 9.0),)))]
     )
     pick(desk.widget.panel.advanced.combos["contrast"], "As stored: DAPI")
-    assert "DAPI, which this image does not have" in desk.status
+    assert "the stored fields were made with: DAPI. Expected" in desk.status
     assert desk.widget.binding.session.plane_shape == blobs.shape
 
 
