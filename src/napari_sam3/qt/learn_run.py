@@ -34,6 +34,8 @@ __all__ = ["LearnRun"]
 
 PATIENCE_MS = 10_000  # for a process that was killed
 MODULE = "sam3.training.learn_process"
+# What the process says on its way and at the end; other lines are not its own.
+_PROGRESS, _ENDS = {"share", "steps", "before", "best"}, {"outcome", "error"}
 
 
 class LearnRun(QObject):
@@ -159,12 +161,14 @@ class LearnRun(QObject):
             return
         *lines, self._rest = (self._rest + self.process.readAllStandardOutput().data()).split(b"\n")
         for line in lines:
-            said = json.loads(line)
-            if "share" not in said:
+            said = _read(line)
+            if said.keys() >= _PROGRESS:
+                if not self._stopping:
+                    self._panel.show_progress(said["share"])
+                    learning = text.learning(said["steps"], said["before"], said["best"])
+                    self._panel.show_result(learning)
+            elif _ENDS & said.keys():
                 self._said = said
-            elif not self._stopping:
-                self._panel.show_progress(said["share"])
-                self._panel.show_result(text.learning(said["steps"], said["before"], said["best"]))
 
     def _on_error(self, error: QProcess.ProcessError) -> None:
         if error == QProcess.ProcessError.FailedToStart:
@@ -211,6 +215,15 @@ class LearnRun(QObject):
             process.deleteLater()
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _read(line: bytes) -> dict[str, Any]:
+    """Return what the process said in a line; nothing for what a library printed."""
+    try:
+        said = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    return said if isinstance(said, dict) else {}
 
 
 def _write(job: dict[str, Any], lessons: list[Lesson], seen: ViewerImage, folder: Path) -> None:

@@ -191,3 +191,28 @@ def test_a_program_that_is_missing_is_said(desk: Desk, monkeypatch: pytest.Monke
     push(desk.widget.panel.learning.start)
     desk.hand.wait_until(lambda: not desk.widget.learning.running, "the end", 60)
     assert "ended unexpectedly" in desk.status
+
+
+def test_lines_that_are_not_of_the_process_are_passed_over(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    program = tmp_path / "python"
+    lines = [
+        "Downloading: 3 of 4",
+        "\\377\\376",
+        "",
+        "[1, 2]",
+        "7",
+        "[" * 100_000,
+        '{"share": 1}',
+        '{"error": "no room"}',
+        '{"note": 1}',
+        "bye",
+    ]
+    said = "".join(f"{line}\\n" for line in lines)
+    program.write_text(f"#!/bin/sh\nprintf '{said}'\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", os.fspath(program))
+    push(desk.widget.panel.learning.start)
+    desk.hand.wait_until(lambda: not desk.widget.learning.running, "the end", 60)
+    assert desk.status == "No room"
