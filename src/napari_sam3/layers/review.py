@@ -44,6 +44,7 @@ class Review:
         self._layers, self._session, self._plane = layers, session, plane
         self._guard = reporting.guard
         self._row: ReviewRow | None = None
+        session.reviewing.select(None)  # the walk on another image begins with its worst
 
     @property
     def commands(self) -> Mapping[str, Callable[[], object]]:

@@ -231,3 +231,14 @@ def test_a_row_is_dropped_whatever_plane_is_shown(open_desk: OpenDesk) -> None:
     desk.hand.type("Shift-K")
     assert set(np.unique(binding.labels.data)) == {0, row, last}
     assert "no object or candidate is selected" in desk.status.lower()
+
+
+def test_the_walk_begins_anew_with_another_image(open_desk: OpenDesk) -> None:
+    desk = open_desk(np.zeros((1, 60, 60), np.uint8))
+    for scores in ((0.2, 0.9), (0.3, 0.8)):
+        put(desk, 0, square(10, 10, 10, scores[0]), square(40, 40, 10, scores[1]))
+        desk.session.candidates.accept()
+        for label in (1, 2, 1, 2):
+            desk.hand.type("Shift-W")
+            assert desk.widget.binding.labels.selected_label == label
+        desk.widget.set_image(desk.add_image(np.zeros((1, 60, 60), np.uint8)))
