@@ -212,6 +212,25 @@ def test_objects_are_followed_there_by_memory(here: Predictor, there: RemotePred
     assert found[1] == found[0]
 
 
+def test_the_memories_of_a_cancelled_sweep_are_dropped_there(there: RemotePredictor) -> None:
+    def kept() -> int:
+        client = there.connection._connected()
+        return sum(client.run(lambda: len(tasks._model[0].followings)).values())
+
+    before = kept()
+    control = Control()
+    follower = follower_of(
+        there, EmbeddingCache(1 << 26), control, memory_of(there), PLANES.__getitem__, len(PLANES)
+    )
+    mask = PlaneMask(20, 20, np.ones((40, 40), bool))
+    follower.begin(Shown(1, {0: mask}))
+    assert kept() == before + 1
+    control._stop_after = 0
+    assert follower.step(1, PLANES[1], {1: mask}, reverse=False) is None
+    follower.end(1)
+    assert kept() == before
+
+
 @pytest.mark.parametrize("on_workers", [False, True])
 def test_batches_use_the_same_worker(
     on_workers: bool, server: Server, weights: str, tmp_path: Path

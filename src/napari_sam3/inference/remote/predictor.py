@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -26,6 +27,7 @@ from sam3.runtime.torch_state import own_defaults
 from . import tasks
 from .address import RemoteAddress
 from .connection import Connection
+from .errors import RemoteError
 from .messages import DETECTOR, SentPlane
 
 if TYPE_CHECKING:
@@ -187,6 +189,7 @@ class RemoteFollower:
     ) -> None:
         self._connection, self._control, self._load = connection, control, load
         self._sweep = uuid.uuid4().hex, length
+        self._forgotten = False
 
     def begin(self, shown: Shown) -> None:
         """Start to follow an object."""
@@ -203,7 +206,8 @@ class RemoteFollower:
 
     def end(self, object_id: int) -> None:
         """Stop following an object."""
-        self._ask("end", {}, {"object_id": object_id})
+        if not self._forgotten:
+            self._ask("end", {}, {"object_id": object_id})
 
     def _ask(
         self, method: tasks.Method, planes: Mapping[int, PlaneImage], arguments: Mapping[str, Any]
@@ -222,6 +226,9 @@ class RemoteFollower:
                 again=False,
             )
         except _CancelledError:
+            self._forgotten = True
+            with suppress(RemoteError):  # a server that is gone has forgotten all
+                self._connection.ask(tasks.forget, self._sweep[0], again=False)
             if method == "begin":
                 raise EncodingStopped from None
             return None

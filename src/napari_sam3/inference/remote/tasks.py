@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from sam3.model.memory import Memory
     from sam3.predictor import Predictor
 
-__all__ = ["Method", "Served", "encode", "fetch_parts", "follow", "perform", "serve_model"]
-__all__ += ["served_predictor"]
+__all__ = ["Method", "Served", "encode", "fetch_parts", "follow", "forget", "perform"]
+__all__ += ["serve_model", "served_predictor"]
 
 Method = Literal["begin", "step", "end"]
 #: Maximum number of sweeps kept, since disconnected clients never end theirs.
@@ -172,6 +172,12 @@ def follow(
         elif method == "step":
             all_arguments["plane"] = proxies[arguments["index"]]
         return Answer(getattr(following.follower, method)(**all_arguments))
+
+
+def forget(call: Call, name: str) -> Answer:
+    """Drop the memories of a sweep that was cancelled."""
+    with _working(call) as (served, _):
+        return Answer(served.followings.pop(name, None) is not None)
 
 
 def _following(
