@@ -48,10 +48,13 @@ class ClassBar(QWidget):
         (str) The user chose a class.
     edited : Signal
         (tuple of LabelClass) The user added or removed a class, or changed a colour.
+    refused : Signal
+        (ClassError) The user typed what is not a name for a class.
     """
 
     chosen = Signal(str)
     edited = Signal(tuple)
+    refused = Signal(object)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -105,7 +108,8 @@ class ClassBar(QWidget):
         name = name.strip()
         if not name or ";" in name or "#" in name:
             raise ClassError(
-                f"not a name for a class: {name!r}. Expected text without ';' and '#'. Type another"
+                f"not a name for a class: {name!r}. Expected text without ';' and '#'. Type "
+                "another name."
             )
         if name not in self.buttons:
             classes = (*self.classes, LabelClass(name, next_color(self.classes)))
@@ -195,8 +199,9 @@ class ClassBar(QWidget):
     def _on_typed(self) -> None:
         try:
             self.add(self.name.text())
-        except ClassError:
+        except ClassError as error:
             self.name.selectAll()  # to be typed again
+            self.refused.emit(error)
         else:
             self.name.hide()
             if (canvas := canvas_of(self)) is not None:

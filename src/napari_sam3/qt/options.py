@@ -210,6 +210,7 @@ class Options:
         advanced.level_chosen.connect(self._on_level)
         self._panel.classes.chosen.connect(self._on_category)
         self._panel.classes.edited.connect(self._on_classes)
+        self._panel.classes.refused.connect(self._on_refused)
         advanced.class_colors.toggled.connect(self._on_class_colors)
         advanced.device_chosen.connect(self._on_device)
         advanced.points_chosen.connect(partial(self._on_layer, "points"))
@@ -256,6 +257,12 @@ class Options:
 
     def _on_category(self, name: str) -> None:
         self._session.options.category = name
+
+    def _on_refused(self, error: Exception) -> None:
+        def fail() -> None:
+            raise error
+
+        self._guard(fail)
 
     def _on_classes(self, classes: tuple[LabelClass, ...]) -> None:
         write_setting("classes", classes)
