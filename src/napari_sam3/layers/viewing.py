@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from napari_sam3.core.errors import LayerError, NothingThereError
 
@@ -102,11 +102,9 @@ class Viewing:
 
     def leave_brush(self) -> bool:
         """Make clicks prompts again, if the brush was taken; whether it was."""
-        labels, preserved = self._layers.labels, self._preserved
-        if preserved is None:
+        if self._preserved is None:
             return False
-        labels.preserve_labels, self._preserved = preserved, None
-        labels.mode = "pan_zoom"
+        self.close()
         self._clicking.resume()
         return True
 
@@ -115,9 +113,22 @@ class Viewing:
         labels, preserved = self._layers.labels, self._preserved
         if preserved is not None:
             painting, self._preserved = self.painting, None
+            for emitter in self._leaving():
+                emitter.disconnect(self._on_napari)
             labels.preserve_labels = preserved
             if painting:
                 labels.mode = "pan_zoom"
+
+    def _leaving(self) -> tuple[Any, ...]:
+        """Return the events by which the brush may be left by napari's own means."""
+        layers = self._layers
+        return layers.labels.events.mode, layers.viewer.layers.selection.events.active
+
+    def _on_napari(self, _event: Any = None) -> None:
+        active = self._layers.viewer.layers.selection.active
+        chosen = active is not None and active.unique_id == self._layers.labels.unique_id
+        if not (chosen and self.painting):
+            self.close()
 
     def _take_brush(self) -> None:
         labels = self._layers.labels
@@ -133,6 +144,8 @@ class Viewing:
         labels.preserve_labels = True
         labels.mode = PAINT  # before listeners hear that clicks go elsewhere
         self._layers.viewer.layers.selection.active = labels
+        for emitter in self._leaving():
+            emitter.connect(self._on_napari)
 
     def _object(self) -> int | None:
         """Return the label under the mouse, or that of the object accepted last on the plane."""

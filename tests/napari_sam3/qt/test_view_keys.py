@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 import zarr
 from napari.components import ViewerModel
 from napari.layers import Surface, Tracks, Vectors
@@ -281,3 +282,38 @@ def test_shift_a_selects_points_as_everywhere_in_napari(open_desk: OpenDesk, blo
     desk.widget.binding.points.selected_data = set()
     desk.hand.type("Shift-A")
     assert desk.widget.binding.points.selected_data == {0}
+
+
+@pytest.mark.parametrize("by", ["6", "Z", "1", "button", "layer list"])
+def test_the_brush_is_left_by_means_of_napari(open_desk: OpenDesk, blobs: Image, by: str) -> None:
+    desk = open_desk(blobs)
+    binding, labels = desk.widget.binding, desk.widget.binding.labels
+    desk.hand.click((20, 20))
+    desk.settle()
+    desk.hand.type("Shift-B")
+    assert (labels.preserve_labels, binding.viewing.painting) == (True, True)
+    if by == "button":
+        labels.mode = "pan_zoom"
+    elif by == "layer list":
+        desk.viewer.layers.selection.active = binding.points
+    else:
+        desk.hand.type(by)
+    assert not labels.preserve_labels
+    assert not binding.viewing.painting
+    desk.hand.type("Escape")
+    assert desk.session.prompts.is_empty
+
+
+@pytest.mark.parametrize("name", ["a;b", "#1", " "])
+def test_why_a_name_of_a_class_is_refused_is_shown(
+    open_desk: OpenDesk, blobs: Image, name: str
+) -> None:
+    desk = open_desk(blobs)
+    classes = desk.widget.panel.classes
+    typist: Any = QTest
+    typist.mouseClick(classes.add_button, Qt.MouseButton.LeftButton)
+    typist.keyClicks(classes.name, name)
+    typist.keyClick(classes.name, Qt.Key.Key_Return)
+    assert f"ot a name for a class: {name.strip()!r}" in desk.status
+    assert classes.name.isVisible()
+    assert len(classes.classes) == 1
