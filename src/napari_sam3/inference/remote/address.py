@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import socket
+import platform
 from dataclasses import dataclass, replace
 from ipaddress import IPv6Address, ip_address
 from pathlib import Path
@@ -107,7 +107,7 @@ class RemoteAddress:
     @property
     def reachable(self) -> RemoteAddress:
         """Address for other computers: with the name of this one instead of all interfaces."""
-        return replace(self, host=socket.gethostname()) if self.is_any else self
+        return replace(self, host=platform.node()) if self.is_any else self
 
     def __str__(self) -> str:
         return self.url
