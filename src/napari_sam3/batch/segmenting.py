@@ -180,13 +180,14 @@ def _question(
     level: int | None,
 ) -> dict[str, Any]:
     """Return all that results depend on, as JSON values."""
-    identity = IDENTITY.write(image.identity())
+    known, blocks = image.identity()
+    identity = IDENTITY.write(known)
     del identity["name"]
     settings: dict[str, Any] = {"contrast": contrast, "level": level}
     if (seen := image.open().seen) is not None:
         settings["seen"] = dict(seen)
     return {
-        "image": {**identity, "blocks": image.blocks()},
+        "image": {**identity, "blocks": blocks},
         "model": dict(model),
         "mode": mode.to_json(),
         "planes": [list(position) for position in positions],

@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from napari_sam3.images.identity import ImageIdentity, identify, identify_blocks
+from napari_sam3.images.identity import ImageIdentity, identify_blocks
 from napari_sam3.images.lazy import LazyImage, open_image
 
 from .results import BatchError
@@ -72,13 +72,8 @@ class ImageSource:
                 self._image.close()
                 self._image = None
 
-    def identity(self) -> ImageIdentity:
-        """Identify the image; raises ImageError."""
+    def identity(self) -> tuple[ImageIdentity, list[str | None]]:
+        """Identify the image and its blocks, see `identify_blocks`; raises ImageError."""
         image = self.open()
         name = Path(self.path).name if self.path else "image"
-        return identify(image.data, name, rgb=image.rgb, multiscale=image.multiscale)
-
-    def blocks(self) -> list[str | None]:
-        """Return digests of its blocks, see `identify_blocks`; raises ImageError."""
-        image = self.open()
-        return identify_blocks(image.data, "image", rgb=image.rgb, multiscale=image.multiscale)
+        return identify_blocks(image.data, name, rgb=image.rgb, multiscale=image.multiscale)

@@ -74,6 +74,17 @@ def identify(data: Any, name: str, *, rgb: bool = False, multiscale: bool = Fals
     sam3.errors.ImageError
         If the image has no planes, or none of its pixels can be read.
     """
+    return identify_blocks(data, name, rgb=rgb, multiscale=multiscale)[0]
+
+
+def identify_blocks(
+    data: Any, name: str, *, rgb: bool = False, multiscale: bool = False
+) -> tuple[ImageIdentity, list[str | None]]:
+    """Identify an image and each of its sampled blocks, to know a repaired image again.
+
+    The digest of a block is None if it cannot be read, has another size, or has no finite value.
+    Takes and raises the same as `identify`.
+    """
     finest, sampled = (data[0], data[-1]) if multiscale else (data, data)
     shape = tuple(int(n) for n in finest.shape)
     if len(shape) < 2 + rgb:
@@ -83,34 +94,20 @@ def identify(data: Any, name: str, *, rgb: bool = False, multiscale: bool = Fals
         raise ImageError(f"{name!r} is of dtype {dtype}. Expected numbers.")
     digest = hashlib.blake2b(digest_size=16)
     digest.update(repr((shape, dtype.name, tuple(int(n) for n in sampled.shape))).encode())
-    for block in _read(sampled, _blocks(sampled.shape, dtype.itemsize, rgb), name):
+    indices = _blocks(sampled.shape, dtype.itemsize, rgb)
+    blocks: list[str | None] = []
+    for index, block in zip(indices, _read(sampled, indices, name), strict=True):
+        known = None
         if block is None:
             digest.update(_UNREADABLE)
         else:
-            digest.update(np.ascontiguousarray(block, dtype.newbyteorder("<")).tobytes())
-    return ImageIdentity(name[:MAX_NAME], shape, dtype.name, digest.hexdigest())
-
-
-def identify_blocks(
-    data: Any, name: str, *, rgb: bool = False, multiscale: bool = False
-) -> list[str | None]:
-    """Return the digests of the blocks that `identify` reads, to know a repaired image again.
-
-    Blocks of another size, and those without any finite value, count as damaged as well. Takes
-    and raises the same as `identify`.
-    """
-    sampled = data[-1] if multiscale else data
-    dtype = np.dtype(sampled.dtype)
-    indices = _blocks(sampled.shape, dtype.itemsize, rgb)
-    digests: list[str | None] = []
-    for index, block in zip(indices, _read(sampled, indices, name), strict=True):
-        sides = tuple(part.stop - part.start for part in index if isinstance(part, slice))
-        if block is None or block.shape[:2] != sides or not _has_value(block):
-            digests.append(None)
-        else:
             values = np.ascontiguousarray(block, dtype.newbyteorder("<")).tobytes()
-            digests.append(hashlib.blake2b(values, digest_size=8).hexdigest())
-    return digests
+            digest.update(values)
+            sides = tuple(part.stop - part.start for part in index if isinstance(part, slice))
+            if block.shape[:2] == sides and _has_value(block):
+                known = hashlib.blake2b(values, digest_size=8).hexdigest()
+        blocks.append(known)
+    return ImageIdentity(name[:MAX_NAME], shape, dtype.name, digest.hexdigest()), blocks
 
 
 def join_blocks(old: Blocks, new: Blocks) -> list[str | None] | None:
