@@ -21,6 +21,8 @@ __all__ = ["Robot"]
 Place = tuple[float, float]
 LEFT, RIGHT = Qt.MouseButton.LeftButton, Qt.MouseButton.RightButton
 DRAG_STEPS = 8
+# Minimum time between two moves in seconds: vispy drops a move within 0.01 s of another.
+MOVE_TIME = 0.012
 
 
 class Robot:
@@ -37,6 +39,7 @@ class Robot:
 
     def __init__(self, viewer: napari.Viewer) -> None:
         self._viewer = viewer
+        self._moved = 0.0
 
     @property
     def canvas(self) -> QWidget:
@@ -67,12 +70,12 @@ class Robot:
         self._mouse(QEvent.Type.MouseButtonPress, place, button, True, keys)
         self._mouse(QEvent.Type.MouseButtonRelease, place, button, False, keys)
 
-    def drag(self, start: Place, stop: Place) -> None:
-        """Press the left button, move in small steps, and release it."""
+    def drag(self, start: Place, stop: Place, *, steps: int = DRAG_STEPS) -> None:
+        """Press the left button, move in steps, and release it."""
         self._mouse(QEvent.Type.MouseMove, start, Qt.MouseButton.NoButton, False)
         self._mouse(QEvent.Type.MouseButtonPress, start, LEFT, True)
-        for step in range(1, DRAG_STEPS + 1):
-            fraction = step / DRAG_STEPS
+        for step in range(1, steps + 1):
+            fraction = step / steps
             place = tuple(a + fraction * (b - a) for a, b in zip(start, stop, strict=True))
             self._mouse(QEvent.Type.MouseMove, place, LEFT, True)
         self._mouse(QEvent.Type.MouseButtonRelease, stop, LEFT, False)
@@ -110,6 +113,8 @@ class Robot:
         held: bool,
         keys: Any = Qt.KeyboardModifier.NoModifier,
     ) -> None:
+        if kind == QEvent.Type.MouseMove:
+            time.sleep(max(0.0, self._moved + MOVE_TIME - time.monotonic()))
         where, canvas = self.place_on_canvas(place), self.canvas
         outside = canvas.mapToGlobal(QPoint(round(where.x()), round(where.y())))
         event = QMouseEvent(
@@ -122,3 +127,5 @@ class Robot:
         )
         QApplication.sendEvent(canvas, event)
         QApplication.processEvents()
+        if kind == QEvent.Type.MouseMove:
+            self._moved = time.monotonic()

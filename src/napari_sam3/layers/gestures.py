@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 if TYPE_CHECKING:
     from napari.layers import Layer, Points
@@ -178,13 +179,14 @@ class Gestures:
         dragged = False
         yield
         while event.type == "mouse_move":
-            if np.linalg.norm(np.array(event.pos) - start_place) >= DRAG_DISTANCE:
+            if _distance(event, start_place) >= DRAG_DISTANCE:
                 if foreground:
                     dragged = True
                     self._target.draw_box(start, tuple(event.position), done=False)
                 event.handled = True
             yield
-        if dragged:
+        # vispy drops moves within 10 ms of another: of a quick drag, only the release may arrive.
+        if dragged or (foreground and _distance(event, start_place) >= DRAG_DISTANCE):
             self._target.draw_box(start, tuple(event.position), done=True)
 
     def _swallow(self) -> Iterator[None]:
@@ -232,6 +234,11 @@ class LayerCommand:
         self._layer.bind_key(self._key, None)
         if bound is not None:
             self._layer.bind_key(self._key, bound, overwrite=True)
+
+
+def _distance(event: Any, place: npt.NDArray[Any]) -> float:
+    """Return the distance of a mouse event from a place on the canvas, in px of the screen."""
+    return float(np.linalg.norm(np.array(event.pos) - place))
 
 
 def _remove_selected(layer: Any) -> bool:

@@ -125,6 +125,15 @@ def test_a_drag_draws_a_box_and_does_not_pan_but_space_does(
     assert not points.mouse_pan
 
 
+def test_a_drag_too_quick_for_moves_draws_its_box(open_desk: OpenDesk, blobs: Image) -> None:
+    desk = open_desk(blobs)
+    desk.hand.drag((10, 10), (40, 30), steps=0)  # vispy drops moves within 10 ms of another
+    desk.settle()
+    assert np.allclose(desk.session.prompts.box, (10, 10, 30, 40), atol=0.5)
+    assert not desk.session.prompts.points
+    assert len(desk.widget.binding.boxes.data) == 1
+
+
 def test_quick_clicks_are_all_taken_and_the_last_answer_is_shown(
     open_desk: OpenDesk, blobs: Image
 ) -> None:
