@@ -159,11 +159,11 @@ def _label_coins(folder: Path, model: str, device: str) -> list[ObjectRow]:
 
     viewer, widget = _open(model, device)
     try:
-        hand = Robot(viewer)
+        robot = Robot(viewer)
         viewer.window.resize(*WINDOW)
-        hand.wait_until(lambda: widget.binding is not None, "the layers")
+        robot.wait_until(lambda: widget.binding is not None, "the layers")
         viewer.fit_to_view()
-        person = Person(hand, widget.session)
+        person = Person(robot, widget.session)
         for take in COINS:
             person.label(take)
         person.show(LAST_COIN)
@@ -184,20 +184,20 @@ def _label_coins(folder: Path, model: str, device: str) -> list[ObjectRow]:
 class Person:
     """A simulated user: clicks, waits for the mask, accepts it by key."""
 
-    def __init__(self, hand: Robot, session: LabelingSession) -> None:
-        self._hand, self._session = hand, session
+    def __init__(self, robot: Robot, session: LabelingSession) -> None:
+        self._robot, self._session = robot, session
         self._failures: list[BaseException] = []
         session.failed.connect(self._failures.append)
 
     def show(self, take: Take) -> None:
         """Add all prompts of an object, and wait for its mask."""
         if take.box is not None:
-            self._hand.drag(*take.box)
+            self._robot.drag(*take.box)
         for place in take.clicks:
-            self._hand.click(place)
+            self._robot.click(place)
         for place in take.away:
-            self._hand.click(place, right=True)
-        self._hand.wait_until(lambda: not self._session.busy, f"the mask of {take}")
+            self._robot.click(place, right=True)
+        self._robot.wait_until(lambda: not self._session.busy, f"the mask of {take}")
         if self._failures:
             raise self._failures[0]
         if self._session.prediction is None:
@@ -207,6 +207,6 @@ class Person:
         """Prompt an object and accept its mask."""
         before = len(self._session.objects)
         self.show(take)
-        self._hand.type(KEYS["accept"])
+        self._robot.type(KEYS["accept"])
         if len(self._session.objects) != before + 1:
             raise DemoError(f"the mask of {take} was not accepted, since no pixel of it is free")

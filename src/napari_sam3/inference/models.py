@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from sam3.errors import ConfigError
 
-from .elsewhere import elsewhere
+from .model_server import server_of
 from .remote.address import is_remote
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def _load_detector(predictor: Predictor) -> Detector | None:
     from sam3.concepts.detector import Detector
     from sam3.weights.detector import holds_detector, load_detector_model
 
-    if (server := elsewhere(predictor)) is not None:
+    if (server := server_of(predictor)) is not None:
         return cast("Detector | None", server.detector)  # a placeholder for calls on the server
     path = predictor.weights
     if path is None or not holds_detector(path):
@@ -130,7 +130,7 @@ def describe_predictor(model: Predictor | Loader) -> str:
     predictor = ModelHandle.of(model).predictor
     if predictor is None:
         return ""
-    if (server := elsewhere(predictor)) is not None:
+    if (server := server_of(predictor)) is not None:
         return server.place
     from sam3.runtime.devices import describe_device
 

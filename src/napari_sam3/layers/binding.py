@@ -285,7 +285,7 @@ class Binding:
         self._guard(lambda: self._plane.set_rendering(contrast, channels))
 
     def thumbnail(self, side: int = 128) -> npt.NDArray[np.uint8] | None:
-        """Return a small picture (h x w x 3) of the plane as the model gets it, if it is known."""
+        """Return a thumbnail (h x w x 3) of the plane as the model gets it, if it is known."""
         return self._plane.thumbnail(side)
 
     def show_field(self, shown: bool) -> None:

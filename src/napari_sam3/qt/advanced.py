@@ -45,7 +45,7 @@ ComboName = Literal["policy", "level", "contrast", "device"]
 
 
 class Advanced(Fold):
-    """Controls that are seldom needed.
+    """Rarely used controls.
 
     Attributes
     ----------

@@ -49,7 +49,7 @@ class BatchAsked:
         Along the axis; both are among them.
     output : str
         OME-Zarr to write as well; "" for none.
-    begin_anew : bool
+    overwrite : bool
         Replace the content of the output, even if it is of another batch.
     limits : tuple of (float, int), optional
         Least score of a mask and least area in px, where the user set them.
@@ -60,7 +60,7 @@ class BatchAsked:
     first: int
     last: int
     output: str
-    begin_anew: bool = False
+    overwrite: bool = False
     limits: tuple[float, int] | None = None
 
 
@@ -75,7 +75,7 @@ class BatchPanel(QWidget):
     method, axis : QComboBox
     first, last : QSpinBox
     output : QLineEdit
-    begin_anew : QCheckBox
+    overwrite : QCheckBox
     min_score : QDoubleSpinBox
     min_area : QSpinBox
     default_limits : callable
@@ -102,7 +102,7 @@ class BatchPanel(QWidget):
         self.output = QLineEdit()
         self.output.setPlaceholderText(panel_text.NO_OUTPUT)
         self.output.setToolTip(panel_text.BATCH_OUTPUT.tooltip)
-        self.begin_anew = worded(QCheckBox(), panel_text.BEGIN_ANEW)
+        self.overwrite = worded(QCheckBox(), panel_text.OVERWRITE)
         self.min_score = QDoubleSpinBox()
         self.min_score.setRange(0, 1)
         self.min_score.setSingleStep(0.05)
@@ -140,7 +140,7 @@ class BatchPanel(QWidget):
             self.first.value(),
             self.last.value(),
             self.output.text().strip(),
-            self.begin_anew.isEnabled() and self.begin_anew.isChecked(),
+            self.overwrite.isEnabled() and self.overwrite.isChecked(),
             self._limits.get(cast(Method, self.method.currentData())),
         )
 
@@ -212,7 +212,7 @@ class BatchPanel(QWidget):
         label.setBuddy(self.output)  # type: ignore[attr-defined]
         self.output.setAccessibleName(panel_text.BATCH_OUTPUT.name)
         self.output.setMinimumWidth(60)
-        layout.addRow("", self.begin_anew)
+        layout.addRow("", self.overwrite)
         self.limits = _row(self.min_score, self.min_area)
         add_row(layout, panel_text.BATCH_LIMITS, self.limits)
         self.min_score.setAccessibleName(panel_text.MIN_SCORE.name)
@@ -242,9 +242,9 @@ class BatchPanel(QWidget):
             spin.valueChanged.connect(lambda _value: self._keep_limits())
 
     def _show_output(self, text: str) -> None:
-        self.begin_anew.setEnabled(bool(text.strip()))
+        self.overwrite.setEnabled(bool(text.strip()))
         # Asked for one output, it is not meant for the next.
-        self.begin_anew.setChecked(False)
+        self.overwrite.setChecked(False)
 
     def _show_limits(self) -> None:
         """Show the limits of the method chosen, as they were when it was left."""

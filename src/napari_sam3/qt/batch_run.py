@@ -90,7 +90,7 @@ class BatchRun:
         self._panel.run.connect(self.start)
         self._panel.stop.connect(self.stop)
         self._session.labels_changed.connect(self._on_change)
-        # Qt may delete the panel without anybody closing it.
+        # Qt may delete the panel before it is closed.
         panel.destroyed.connect(self._let_go)
         self.refresh()
 
@@ -129,13 +129,13 @@ class BatchRun:
             self._end()
 
     def close(self) -> None:
-        """End the batch; the thread lets go of it on its own."""
+        """End the batch; its thread closes the results."""
         self.leave()
         self._timer.stop()
         self._session.labels_changed.disconnect(self._on_change)
 
     def refresh(self) -> None:
-        """Offer the axes of the image in hand."""
+        """Offer the axes of the current image."""
         binding = self._binding()
         plane = binding.plane if binding is not None else None
         self._panel.show_ready(plane is not None and not self.running)
@@ -170,7 +170,7 @@ class BatchRun:
             model,
             planes=positions,
             output=asked.output or None,
-            overwrite=asked.begin_anew,
+            overwrite=asked.overwrite,
             level=self._session.level,
             cache=self._session.cache,
             control=control,
@@ -250,7 +250,7 @@ class BatchRun:
         run.objects.update(one.id for one in written)
 
     def _on_change(self, change: LabelChange) -> None:
-        # Whoever takes a batch back does not want the rest of it.
+        # A user who undoes a batch does not want the rest of it.
         if change.direction == "undo" and change.operation.kind == "batch":
             run = self._run
             ids = {one.id for one in change.operation.objects}
@@ -334,7 +334,7 @@ class _Piece:
 
 
 class _Pieces:
-    """The results of a batch, one at a time; closed by whichever thread has them in hand."""
+    """Iterator over the results of a batch; the thread that uses it closes it."""
 
     def __init__(
         self,

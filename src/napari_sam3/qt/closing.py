@@ -75,7 +75,7 @@ class Closing(QObject):
 def _on_destroyed(
     shut_down: WeakMethod[Callable[[bool], None]], release: Callable[[], None], *_: Any
 ) -> None:
-    """Let go of everything; the widget's parts are still there, but it is not."""
+    """Release everything; the parts of the widget outlive it."""
     method = shut_down()
     if method is not None:
         with suppress(RuntimeError):  # about what Qt has deleted already

@@ -40,9 +40,9 @@ _Button = TypeVar("_Button", bound=QAbstractButton)
 
 
 class LayerChoice:
-    """A choice of layers of one type, made by magicgui from the type napari registered for it.
+    """Combo box of layers of one type, which magicgui makes from the type that napari registered.
 
-    Layers are told apart by `unique_id`: proxies of one layer are never identical.
+    Layers are compared by `unique_id`: proxies of one layer are never identical.
 
     Parameters
     ----------
@@ -51,12 +51,12 @@ class LayerChoice:
     tooltip : str
         What the layer is for.
     extra : sequence of (text, data)
-        Choices that are no layers, such as ("New layer", "new"); they come last.
+        Choices other than layers, such as ("New layer", "new"); they come last.
 
     Attributes
     ----------
     native : QComboBox
-        Qt's combo box; its `activated` tells what the user chose, and nothing else.
+        Qt's combo box; it emits `activated` for choices of the user only.
     """
 
     def __init__(self, annotation: Any, tooltip: str, extra: Items = ()) -> None:
@@ -77,7 +77,7 @@ class LayerChoice:
         self.widget.reset_choices()
 
     def show(self, current: Any, fits: Callable[[Any], bool] | None = None) -> None:
-        """Offer the layers there are now, and choose one without telling anybody.
+        """Offer the current layers and choose one, without a signal.
 
         Parameters
         ----------
@@ -167,7 +167,7 @@ class Offer(QFrame):
 
 
 def put_items(combo: QComboBox, items: Items, current: Any) -> None:
-    """Fill a combo box with (text, data) and choose by data, without telling anybody."""
+    """Fill a combo box with (text, data) and choose by data, without a signal."""
     with signals_blocked(combo):
         combo.clear()
         for text, data in items:
@@ -176,7 +176,7 @@ def put_items(combo: QComboBox, items: Items, current: Any) -> None:
 
 
 def choose(combo: QComboBox, current: Any) -> None:
-    """Choose by data, without telling anybody; nothing is chosen if it is not offered."""
+    """Choose by data, without a signal; nothing is chosen if it is not offered."""
     with signals_blocked(combo):
         # findData compares Python objects by identity; ids are compared by value here.
         found = (i for i in range(combo.count()) if combo.itemData(i) == current)

@@ -15,7 +15,7 @@ from sam3.errors import Sam3Error
 
 __all__ = ["DownloadJob"]
 
-# Qt is told of progress no more often than this, in seconds.
+# Minimum interval between reports of progress, in seconds.
 PAUSE = 0.1
 Download = Callable[..., Path]
 News = Literal["progressed", "succeeded", "failed"]

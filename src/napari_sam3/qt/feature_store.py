@@ -68,7 +68,7 @@ class Storing:
         self._follow()
 
     def close(self) -> None:
-        """Let go of the store; what it holds stays on the disk."""
+        """Release the store; its features stay on disk."""
         self._stop_watching()
         self._wanted = None
         self._leave()

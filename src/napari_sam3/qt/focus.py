@@ -24,12 +24,12 @@ OPENING = {
 
 
 class KeysPass(QObject):
-    """Has the controls of a widget leave the keys of commands to napari.
+    """Event filter that leaves the keys of commands to napari in the controls of a widget.
 
     A closed combo box would choose by letters, arrows and the wheel, at once and unseen; a spin
     box swallows letters, and a list searches its rows for them. Here letters and Alt with a digit
-    go on to napari, arrows open the list of a combo box, the wheel scrolls the panel, and after a
-    choice the canvas has the focus again.
+    pass through to napari, arrows open the list of a combo box, the wheel scrolls the panel, and
+    after a choice the canvas has the focus again.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
-"""Learning from labels in the window: collects, starts a process, listens to it, offers the result.
+"""Learning from labels in the window: collects, runs a process, and offers the result.
 
-The process is another one because the viewer has to go on, and because optimisers load compilers
-that crash a process in which Mesa draws. It ends by itself when the viewer is gone.
+It is a process of its own because the viewer must stay responsive, and because optimisers load
+compilers that crash a process in which Mesa draws. It ends by itself when the viewer is gone.
 """
 
 from __future__ import annotations

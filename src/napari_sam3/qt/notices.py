@@ -108,6 +108,6 @@ class News(QObject):
 
 
 def _on_view() -> list[Any]:
-    """Return the messages that are on view, of whomever."""
+    """Return all notifications on view, also those of other plugins."""
     widgets: list[Any] = QApplication.allWidgets()
     return [one for one in widgets if type(one).__name__ == "NapariQtNotification"]

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["Options", "channel_items"]
 
 MEGABYTE = 1_000_000
-# Fields encoded ahead; more would keep a laptop busy that nobody uses.
+# Fields encoded ahead; more would keep an idle laptop busy.
 LOOK_AHEAD = 12
 LONGEST_CHANNEL_AXIS = 8
 # Seconds.
@@ -123,7 +123,7 @@ class Options:
         self._advanced.offer("reason", bool(text))
 
     def show_channels(self, items: Items, current: tuple[Any, ...] = ()) -> None:
-        """Offer the channels of the image in hand as (text, data); none hides the rows."""
+        """Offer the channels of the current image as (text, data); none hides the rows."""
         self._advanced.show_channels(items, current)
 
     def bound(self, binding: Binding) -> None:
@@ -191,15 +191,15 @@ class Options:
             binding.set_classes(colors, show=self._advanced.class_colors.isChecked())
 
     def _show_numbers(self) -> None:
-        """Memory and thumbnail: not worth the time while nobody sees them."""
+        """Show memory and thumbnail, but only while the fold is open."""
         if not self._advanced.isExpanded():
             return
         cache = self._session.cache
         self._advanced.show_memory(cache.nbytes, cache.limit_bytes, len(cache))
         binding = self._binding()
-        picture = binding.thumbnail() if binding is not None else None
-        self._advanced.show_thumbnail(picture)
-        self._advanced.offer("thumbnail", picture is not None)
+        thumbnail = binding.thumbnail() if binding is not None else None
+        self._advanced.show_thumbnail(thumbnail)
+        self._advanced.offer("thumbnail", thumbnail is not None)
 
     # ------------------------------------------------------------- user's choices
 
@@ -223,7 +223,7 @@ class Options:
         self._panel.mode_chosen.connect(self._on_mode)
 
     def _shown_options(self) -> tuple[tuple[SignalInstance, Callable[[Any], None]], ...]:
-        """Return the options of the session and what shows each, whoever set it."""
+        """Return the signal of each option of the session, and what shows the option."""
         events = self._session.options.events
         return (
             (events.mode, self._show_mode),

@@ -89,7 +89,7 @@ class ReviewPanel(QWidget):
             self.area.setValue((int(area[0]), int(min(area[1], max(most, 1)))))
 
     def select(self, row: int | None) -> None:
-        """Select a row, or none, without telling anybody."""
+        """Select a row, or none, without a signal."""
         selection = self.table.selectionModel()
         assert selection is not None
         with signals_blocked(selection):
@@ -120,7 +120,7 @@ class ReviewPanel(QWidget):
         assert rows is not None
         rows.hide()
         rows.setDefaultSectionSize(22)
-        # Fitting columns to 10,000 rows would look at all of them.
+        # Fitting columns to their contents would measure all 10,000 rows.
         header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
         selection = table.selectionModel()
         assert selection is not None

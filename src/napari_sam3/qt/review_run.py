@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ReviewRun"]
 
-# Rows are made anew at most this often, in ms.
+# Minimum interval between updates of the rows, in ms.
 _REFRESH_MS = 60
 
 
@@ -97,7 +97,7 @@ class ReviewRun:
             dock.deleteLater()
 
     def refresh(self) -> None:
-        """Show the rows there are now, and the one that is looked at."""
+        """Show the current rows, and select that of the object under review."""
         panel, binding = self.panel, self._binding()
         if panel is None:
             return

@@ -40,7 +40,7 @@ class SessionMenu:
         SessionFileError
             If the file cannot be written.
         sam3.errors.Sam3Error
-            If there is no image.
+            If no image is open.
         """
         widget = self._widget
         if widget.binding is None:

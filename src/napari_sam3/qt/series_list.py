@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["THUMBNAIL", "SeriesModel"]
 
-#: Side of a picture in px.
+#: Side of a thumbnail in px.
 THUMBNAIL = 40
 KEPT_PICTURES = 600
 _COLORS = {"work": "#e5a50a", "done": "#26a269", "skipped": "#9a9996"}

@@ -1,4 +1,4 @@
-"""A series of images in the window: open, go on, save as you go, resume."""
+"""A series of images in the window: open, step to the next image, save, resume."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class SeriesRun(QObject):
         panel.item_chosen.connect(self.go_to)
         panel.state_chosen.connect(self.set_states)
         panel.only_open.toggled.connect(lambda _on: self._look_ahead())
-        self.saving.told.connect(self._tell)
+        self.saving.reported.connect(self._tell)
         self.saving.noted.connect(self._on_noted)
         session.busy_changed.connect(self._on_stage)
         session.ahead.to_come = self._to_come

@@ -48,13 +48,13 @@ class SeriesSaving(QObject):
         Whether they are being written.
     settled : bool
         Whether nothing changed since they were written to leave the image.
-    told : Signal
-        (str) what the user is to know.
+    reported : Signal
+        (str) message for the user.
     noted : Signal
         (object) after the state of an image changed.
     """
 
-    told = Signal(str)
+    reported = Signal(str)
     noted = Signal(object)
 
     def __init__(self, host: Host, files: Background, parent: QObject) -> None:
@@ -104,7 +104,7 @@ class SeriesSaving(QObject):
         Parameters
         ----------
         work : Work
-            Data to write. If it is empty and there is no file, nothing is written.
+            Data to write. If it is empty and no file exists, nothing is written.
         done : callable
             Called with the work once it is written.
         failed : callable
@@ -129,7 +129,7 @@ class SeriesSaving(QObject):
                 failed()
                 return
             if found != before:
-                self.told.emit(series_text.moved(before.name, found.name))
+                self.reported.emit(series_text.moved(before.name, found.name))
             series.note_labels(item, found)
             done(work)
 

@@ -10,7 +10,7 @@ __all__ = ["ERROR_STYLE", "class_style", "contrast", "panel_style", "text_color_
 
 #: The least contrast of WCAG 2.2 for texts.
 LEAST = 4.5
-#: White on this red is readable whatever lies around it.
+#: White on this red is readable in every theme.
 ERROR_STYLE = (
     "color: #ffffff; background: #b3261e; font-weight: bold; border-radius: 3px; padding: 3px;"
 )

@@ -169,7 +169,7 @@ class SegmentWidget(QWidget):
         return self.runner.wait(seconds)
 
     def shut_down(self, with_viewer: bool = False) -> None:
-        """Let go of viewer, layers, thread and model. Labels stay.
+        """Release viewer, layers, thread and model. Labels stay.
 
         Parameters
         ----------

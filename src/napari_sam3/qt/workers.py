@@ -25,8 +25,8 @@ logger = logging.getLogger(__name__)
 
 Work = Callable[[Report], Outcome]
 
-#: Seconds for which the GUI thread may wait for an answer: nobody sees a window stand still for so
-#: short a time, and nothing else draws, or holds Python's lock, meanwhile.
+#: Seconds for which the GUI thread may wait for an answer: too short to be noticed, and nothing
+#: else draws, or holds Python's lock, meanwhile.
 BLINK = 0.1
 
 
@@ -66,7 +66,7 @@ class _Call:
     outcome : Outcome, optional
         The answer, once it is there.
     taken : bool
-        Whether the answer was handed on.
+        Whether the answer was passed to `done`.
     """
 
     work: Work

@@ -171,7 +171,7 @@ def test_similar_objects_are_found_there_by_the_detector(
 ) -> None:
     detector, mask = load_detector(weights, "cpu"), PlaneMask(20, 20, np.ones((40, 40), bool))
     found = []
-    pairs: Any = ((detector.predictor, detector), (there, there.elsewhere.detector))
+    pairs: Any = ((detector.predictor, detector), (there, there.server.detector))
     for predictor, one in pairs:
         cache, control = EmbeddingCache(1 << 26), Control()
         concept = learn_concept([Example(mask)], PLANES[0], predictor, cache, control, one)
@@ -179,7 +179,7 @@ def test_similar_objects_are_found_there_by_the_detector(
         found.append(find_similar(PLANES[1], predictor, cache, control, concept, detector=one))
         assert len(concept.tokens) == 1
     assert masks_of(found[1]) == masks_of(found[0])
-    assert there.elsewhere.detector == DETECTOR
+    assert there.server.detector == DETECTOR
 
 
 def follow(predictor: Predictor, stop_after: int = 1 << 30) -> list[dict[int, FoundMask] | None]:

@@ -280,7 +280,7 @@ def test_an_output_is_written_besides_and_gone_on_with(
     bench.desk.press("undo")
     assert not bench.do("automatic").any()
     assert "Give the same options to resume" in bench.desk.status
-    bench.panel.begin_anew.setChecked(True)
+    bench.panel.overwrite.setChecked(True)
     anew = bench.do("automatic")
     assert not anew[0].any()
     assert anew[1:].any()

@@ -15,7 +15,7 @@ from napari_sam3.core.prompts import PromptSet
 from napari_sam3.core.rendering import PlaneImage
 from napari_sam3.inference.answers import LARGEST_BATCH, answer
 from napari_sam3.inference.cache import Control, EmbeddingCache
-from napari_sam3.inference.elsewhere import where_the_model_is
+from napari_sam3.inference.model_server import run_on_server
 from napari_sam3.inference.questions import Candidate, ObjectPrediction, Question
 
 from .parts import Part, in_parts
@@ -36,7 +36,7 @@ __all__ += ["stability", "usable"]
 SMALL = 0.5
 
 
-@where_the_model_is
+@run_on_server
 def find_objects(
     plane: PlaneImage,
     predictor: Predictor,

@@ -57,7 +57,7 @@ class RemotePredictor(Predictor):
     ----------
     address : RemoteAddress
     connection : Connection
-    elsewhere : Elsewhere
+    server : ModelServer
         Runs functions on the server.
 
     Raises
@@ -82,7 +82,7 @@ class RemotePredictor(Predictor):
         super().__init__(model, device, fingerprint=fingerprint, proposal_head=head)
         names = model.config.detector is not None
         place = f"{address}: {about['device']}"
-        self.elsewhere = _Server(connection, place, DETECTOR if names else None)
+        self.server = _Server(connection, place, DETECTOR if names else None)
         self.address, self.connection = address, connection
 
     def encode(
@@ -140,7 +140,7 @@ def _networks(
 
 
 class _Server:
-    """Server at the other end of a connection, as `Elsewhere`."""
+    """Server at the other end of a connection, as `ModelServer`."""
 
     def __init__(self, connection: Connection, place: str, detector: str | None) -> None:
         self._connection, self.place, self.detector = connection, place, detector

@@ -126,7 +126,7 @@ def encode(call: Call, pixels: npt.NDArray[np.uint8], keep_trunk: bool) -> Answe
 
 
 def perform(call: Call, function: Callable[..., Any], arguments: Mapping[str, Any]) -> Answer:
-    """Call a function of `napari_sam3.inference.elsewhere` with the model of this process."""
+    """Call a function of `napari_sam3.inference.model_server` with the model of this process."""
     with _working(call) as (served, control):
         all_arguments = {
             **arguments,

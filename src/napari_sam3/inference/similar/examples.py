@@ -16,7 +16,7 @@ from napari_sam3.core.prompts import Box, PromptSet
 from napari_sam3.core.rendering import PlaneImage
 from napari_sam3.inference.answers import answer
 from napari_sam3.inference.cache import Control, EmbeddingCache
-from napari_sam3.inference.elsewhere import where_the_model_is
+from napari_sam3.inference.model_server import run_on_server
 from napari_sam3.inference.questions import Question
 from sam3.errors import PromptError
 
@@ -156,7 +156,7 @@ def checked_text(text: str) -> str:
     return text.strip()
 
 
-@where_the_model_is
+@run_on_server
 def learn_concept(
     examples: Sequence[Example],
     plane: PlaneImage,

@@ -14,7 +14,7 @@ from napari_sam3.inference.automatic.seeds import find_seeds
 from napari_sam3.inference.automatic.settings import AutomaticSettings
 from napari_sam3.inference.automatic.suppression import Found, suppress
 from napari_sam3.inference.cache import Control, EmbeddingCache
-from napari_sam3.inference.elsewhere import where_the_model_is
+from napari_sam3.inference.model_server import run_on_server
 from sam3.errors import PromptError, UnsupportedError
 
 from .appearance import describe
@@ -52,7 +52,7 @@ _STABILITY_OFFSET = 4.0
 _AREA_FACTOR = 6.0
 
 
-@where_the_model_is
+@run_on_server
 def find_similar(
     plane: PlaneImage,
     predictor: Predictor,

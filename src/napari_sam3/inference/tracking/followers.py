@@ -11,7 +11,7 @@ import numpy as np
 from napari_sam3.core.fields import FieldOfView, choose_field, field_holds
 from napari_sam3.core.masks import PlaneMask
 from napari_sam3.inference.answers import answer
-from napari_sam3.inference.elsewhere import elsewhere
+from napari_sam3.inference.model_server import server_of
 from napari_sam3.inference.questions import Question
 
 from .limits import mask_draft
@@ -256,7 +256,7 @@ def follower_of(
     length: int,
 ) -> Follower:
     """Return a follower that uses the memory if there is one; see :class:`MemoryFollower`."""
-    server = elsewhere(predictor)
+    server = server_of(predictor)
     if server is not None and predictor.config.memory is not None:
         follower: Follower = server.follower(control, load, length)
         return follower

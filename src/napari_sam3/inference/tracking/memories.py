@@ -6,7 +6,7 @@ import threading
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-from napari_sam3.inference.elsewhere import elsewhere
+from napari_sam3.inference.model_server import server_of
 
 if TYPE_CHECKING:
     from sam3.model.memory import Memory
@@ -20,7 +20,7 @@ _lock = threading.Lock()
 
 def has_memory(predictor: Predictor) -> bool:
     """Whether objects are propagated with memory, of this process or of a server."""
-    has_weights = predictor.weights is not None or elsewhere(predictor) is not None
+    has_weights = predictor.weights is not None or server_of(predictor) is not None
     return predictor.config.memory is not None and has_weights
 
 

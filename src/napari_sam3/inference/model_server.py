@@ -3,10 +3,9 @@
 ::
 
     find_objects(plane, predictor, cache, control, ...)
-        local predictor            ->  runs in this process
-        predictor with `elsewhere` ->  runs on the server, with its predictor and its cache; it
-                                       reads the plane and reports to the control through the
-                                       connection
+        local predictor   ->  runs in this process
+        RemotePredictor   ->  runs on its server, with the server's predictor and cache; it reads
+                              the plane and reports to the control through the connection
 """
 
 from __future__ import annotations
@@ -19,13 +18,13 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 if TYPE_CHECKING:
     from sam3.predictor import Predictor
 
-__all__ = ["Elsewhere", "elsewhere", "where_the_model_is"]
+__all__ = ["ModelServer", "run_on_server", "server_of"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Elsewhere(Protocol):
+class ModelServer(Protocol):
     """Remote server with a model, as its client uses it."""
 
     @property
@@ -43,13 +42,13 @@ class Elsewhere(Protocol):
         """Return a `Follower` that uses the memory of the server's model."""
 
 
-def elsewhere(predictor: Predictor) -> Elsewhere | None:
+def server_of(predictor: Predictor) -> ModelServer | None:
     """Return the server of a remote predictor; None for a local one."""
-    server: Elsewhere | None = getattr(predictor, "elsewhere", None)
+    server: ModelServer | None = getattr(predictor, "server", None)
     return server
 
 
-def where_the_model_is(function: Callable[P, T]) -> Callable[P, T]:
+def run_on_server(function: Callable[P, T]) -> Callable[P, T]:
     """Make a function run on the machine of its argument `predictor`.
 
     It must have the parameters `plane`, `predictor`, `cache` and `control`, and may have
@@ -60,7 +59,7 @@ def where_the_model_is(function: Callable[P, T]) -> Callable[P, T]:
     @wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> T:
         arguments = signature.bind(*args, **kwargs).arguments
-        server = elsewhere(arguments["predictor"])
+        server = server_of(arguments["predictor"])
         if server is None:
             return function(*args, **kwargs)
         result: T = server.call(run, arguments)
