@@ -11,6 +11,7 @@ from .candidate_drawing import OutlineDrawing, candidate_colors
 from .candidate_scores import CandidateScores
 from .gestures import Place
 from .label_layer import image_shape, placement
+from .pointed_candidate import PointedCandidate
 from .preview import TOOL, Preview
 
 if TYPE_CHECKING:
@@ -41,6 +42,11 @@ class CandidateLayer:
         The current plane.
     reporting : Reporting
         Reports errors.
+
+    Attributes
+    ----------
+    pointed : PointedCandidate
+        The candidate under the mouse.
     """
 
     def __init__(
@@ -51,6 +57,7 @@ class CandidateLayer:
         self._preview: Preview | None = None
         self._drawing: OutlineDrawing | None = None
         self._scores = CandidateScores(layers)
+        self.pointed = PointedCandidate(layers, plane)
         session.finding.changed.connect(self.show)
         layers.viewer.dims.events.current_step.connect(self._on_step)
 
@@ -111,6 +118,7 @@ class CandidateLayer:
         if plane is None or not shown:
             preview.show((), None)
             self._scores.hide()
+            self.pointed.show(())
             return
         if self._drawing is None or self._drawing.candidates is not kept:
             self._drawing = OutlineDrawing(kept, plane.shape_of(image_shape(self._layers.image)))
@@ -118,6 +126,7 @@ class CandidateLayer:
         group = () if current is None else candidates.group_of(current)
         preview.show_values(self._drawing.draw(shown, group), plane, self._drawing.corner)
         self._scores.show(shown, group, plane, preview.layer)
+        self.pointed.show(shown, preview.layer)
 
     def _key(self) -> Hashable:
         plane = self._plane.index
@@ -137,6 +146,7 @@ class CandidateLayer:
         if layer is not None:
             self._layers.tools.put_away("candidates", layer)
         self._scores.close()
+        self.pointed.close()
         self._preview = None
 
     def _on_plane(self, command: Callable[[], Any]) -> None:

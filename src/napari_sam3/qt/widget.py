@@ -136,6 +136,7 @@ class SegmentWidget(QWidget):
                 self.binding.layers_lost.connect(self._on_progress)
                 self.binding.listening_changed.connect(self._on_listening)
                 self.binding.merging_changed.connect(self._on_progress)
+                self.binding.candidates.pointed.changed.connect(self._show_news)
                 self.options.bound(self.binding)
                 self.safety.watch(self.binding)
                 self.series.bound(self.binding)

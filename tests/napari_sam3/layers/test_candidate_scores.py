@@ -13,6 +13,7 @@ from napari_sam3.core.objects import Instance
 from napari_sam3.core.planes import PlaneIndex
 from napari_sam3.layers.candidate_scores import MOST, SCORES_NAME
 from napari_sam3.layers.candidates import CANDIDATES_NAME
+from napari_sam3.qt.text import status as status_text
 from napari_sam3.session.candidates import CandidateFilter, CandidatePlane
 from tests.napari_sam3.conftest import Desk, OpenDesk
 
@@ -124,3 +125,53 @@ def test_the_threshold_redraws_scores_within_50_ms(open_desk: OpenDesk) -> None:
         assert len(scores(desk)) == sum(one.score >= value / 100 for one in found)
     # Time of this process, whatever else the machine does; single ones may be slow.
     assert min(times) < 0.05, times
+
+
+def test_the_status_line_scores_the_candidate_under_the_mouse(open_desk: OpenDesk) -> None:
+    desk = open_desk(np.zeros((3, 100, 90), np.uint8), scale=(2, 0.5, 0.5), translate=(0, 7, -3))
+    first, image = PlaneIndex((1, 2), (0,)), desk.widget.binding.image
+    desk.viewer.dims.set_current_step(0, 0)
+    put(desk, first, square(10, 10, 0.875, side=30), square(18, 18, 0.4), square(60, 30, 0.5))
+
+    def point(row: float, column: float) -> str:
+        desk.hand.move(image.data_to_world((0, row, column))[1:])
+        QApplication.processEvents()
+        return desk.status
+
+    others = status_text.candidates(3)
+    assert point(50, 70) == others
+    assert point(12, 12) == "Candidate, score 0.88: click to drop it."
+    assert point(20, 20) == "Candidate, score 0.40: click to drop it.", "the smallest of several"
+    assert point(59.6, 41.4) == "Candidate, score 0.50: click to drop it."
+    assert point(59.4, 41.4) == others
+    # What changes under a mouse at rest is said as well.
+    assert point(20, 20).startswith("Candidate, score 0.40")
+    desk.session.candidates.filter = CandidateFilter(0.45)
+    assert desk.status.startswith("Candidate, score 0.88")
+    layer(desk, CANDIDATES_NAME).visible = False
+    assert point(20.5, 20) == status_text.candidates(2)
+    layer(desk, CANDIDATES_NAME).visible = True
+    assert point(20, 20.5).startswith("Candidate, score 0.88")
+    desk.viewer.dims.set_current_step(0, 1)
+    assert not desk.status.startswith("Candidate,")
+    desk.viewer.dims.set_current_step(0, 0)
+    assert point(20, 20).startswith("Candidate, score 0.88")
+    desk.session.candidates.clear()
+    assert desk.status == status_text.READY
+
+
+def test_a_move_of_the_mouse_over_10_000_candidates_costs_less_than_a_millisecond(
+    open_desk: OpenDesk,
+) -> None:
+    desk = open_desk(np.zeros((1000, 1000), np.uint8))
+    found = [square(10 * (n // 100), 10 * (n % 100), 0.5, side=9) for n in range(10_000)]
+    put(desk, PlaneIndex((0, 1), ()), *found)
+    pointed, cursor, times = desk.widget.binding.candidates.pointed, desk.viewer.cursor, []
+    for n in range(20):
+        with cursor.events.blocker():
+            cursor.position = (500 + n / 4, 500 + n / 4)
+        start = time.process_time()
+        pointed.point()
+        times.append(time.process_time() - start)
+    assert pointed.candidate is not None
+    assert min(times) < 0.001, times

@@ -69,6 +69,9 @@ def describe_state(binding: Binding | None, session: LabelingSession) -> tuple[s
         return status_text.PAINTING, False
     if not (binding.listening or session.busy):
         return status_text.ELSEWHERE, False
+    pointed = binding.candidates.pointed.candidate
+    if pointed is not None and not session.busy:
+        return status_text.pointed_candidate(pointed.score), False
     return describe_stage(session), False
 
 

@@ -139,6 +139,11 @@ def candidates(shown: int) -> str:
     return f"{shown} {which}: accept all, or click one to drop it."
 
 
+def pointed_candidate(score: float) -> str:
+    """Give the score of the candidate under the mouse."""
+    return f"Candidate, score {score:.2f}: click to drop it."
+
+
 def failed_planes(indices: Sequence[Sequence[int]], reason: object) -> str:
     """Name the planes that failed by their places on the sliders, and the reason of the first."""
     names = [", ".join(map(str, index)) or "this one" for index in indices]
