@@ -22,6 +22,7 @@ from sam3.errors import Sam3Error
 
 from .changes import Changes
 from .drafts import DraftsByPlane
+from .ended import EndedObject, continued_by
 from .events import SessionEvents
 from .history import History, Step
 from .jobs import Outcome, Plane
@@ -60,11 +61,16 @@ class Accepting:
         self._changes, self._events = changes, events
         self._drafts, self._history, self._predictions = drafts, history, predictions
 
-    def accept(self) -> AcceptedObject | None:
+    def accept(self, ended: Iterable[EndedObject] = ()) -> AcceptedObject | None:
         """Write the masks of all drafts into the labels and start the next object.
 
         Masks that are still being predicted are written when they arrive. A draft that cannot be
         written stays, while the others are accepted.
+
+        Parameters
+        ----------
+        ended : iterable of EndedObject
+            Propagated objects; a mask like the last one of one of these is written under its id.
 
         Returns
         -------
@@ -84,6 +90,7 @@ class Accepting:
         if drafts.without_mask(draft_set) and self._predictions.awaited(draft_set) is None:
             self._predictions.predict()
         step, job = self._changes.begin(plane.key, DraftSet()), self._predictions.awaited(draft_set)
+        step.ended = tuple(ended)
         results: list[AcceptedObject] = []
         errors: list[Sam3Error] = []
         if not drafts.without_mask(draft_set):
@@ -239,6 +246,9 @@ class Accepting:
         reopened = prediction.draft.label
         earlier = None if reopened is None else objects.find(labels, reopened)
         draft, replaced = self._as_labels_are(labels, prediction.draft, again=label is not None)
+        goes_on = continued_by(prediction.mask, draft.label, step.ended)
+        if goes_on is not None:
+            draft = replace(draft, label=goes_on.label)
         prediction = replace(prediction, draft=draft)
         fresh = label is None and draft.label is None
         if label is None:
@@ -256,6 +266,9 @@ class Accepting:
         step.note(written)
         objects.use_up(labels, label)
         category = step.category or (earlier.category if earlier else "")
+        if goes_on is not None:
+            category = goes_on.category
+            step.ended = tuple(one for one in step.ended if one is not goes_on)
         accepted = replace(
             self._describe(step, prediction, rendering, written.mask), id=label, category=category
         )

@@ -16,7 +16,7 @@ from napari_sam3.labels.targets import LabelTarget
 from .objects import ObjectRegistry
 from .stacks import PlaneStack
 
-__all__ = ["FollowedObject", "follow_label", "mask_now"]
+__all__ = ["FollowedObject", "follow_label", "mask_now", "was_shown"]
 
 
 @dataclass(eq=False)
@@ -107,7 +107,7 @@ def follow_label(
         if mask is None:
             continue
         as_written = objects.is_as_written(target, label, mask)
-        if accepted is None or not as_written or _was_shown(accepted):
+        if accepted is None or not as_written or was_shown(accepted):
             followed.shown[place] = mask
             if accepted is not None and as_written:
                 followed.since[place] = accepted.time
@@ -132,5 +132,6 @@ def mask_now(target: LabelTarget, label: int, known: AcceptedObject | None) -> P
     return None if mask.is_empty else mask
 
 
-def _was_shown(accepted: AcceptedObject) -> bool:
+def was_shown(accepted: AcceptedObject) -> bool:
+    """Whether a user made it by prompts, as opposed to propagation."""
     return bool(accepted.draft.turns) or accepted.draft.seed is not None

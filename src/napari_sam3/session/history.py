@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from napari_sam3.core.drafts import DraftSet
 from napari_sam3.core.errors import LabelError
@@ -16,6 +17,9 @@ from napari_sam3.labels.edits import Edit, LabelEdit, WrittenObject, find_mask_o
 from .jobs import Job
 from .links import Links
 from .objects import ObjectRegistry
+
+if TYPE_CHECKING:
+    from .ended import EndedObject
 
 __all__ = ["History", "Ours", "Step", "last_step"]
 
@@ -58,6 +62,8 @@ class Step:
         Consecutive steps with the same value, other than None, are undone and redone together.
     origin : hashable
         Key of the plane on which the user acted, if it is another one.
+    ended : tuple of EndedObject
+        Propagated objects that go on where the step writes a mask like theirs.
     """
 
     key: Hashable
@@ -75,6 +81,7 @@ class Step:
     source: Hashable = None
     batch: Hashable = None
     origin: Hashable = None
+    ended: tuple[EndedObject, ...] = ()
     _known: list[LabelWrite] = field(default_factory=list, init=False, repr=False)
 
     def joins(self, other: Step) -> bool:

@@ -75,6 +75,12 @@ class PropagatedWrites:
         """Insert the steps of the run behind the last step."""
         self._last = self.history.done[-1] if self.history.done else None
 
+    def follow(self, step: Step) -> None:
+        """Make the steps of the run one undo step with an earlier one, behind which they go."""
+        step.batch, self._last = self, step
+        if step.operation is not None:
+            self._operations.append(step.operation)
+
     def holds(self, operation: Operation) -> bool:
         """Whether an operation belongs to this run."""
         return any(known is operation for known in self._operations)

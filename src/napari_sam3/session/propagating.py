@@ -140,13 +140,15 @@ class Propagating:
         An object keeps its label. Planes with a mask made by the user do not change. The others are
         predicted from the nearest of these; of objects that were propagated before, only planes
         that depend on a new or corrected mask. Masks are written plane by plane, under the write
-        policy, as one undo step.
+        policy, as one undo step, together with the accept of the drafts where an object goes on.
 
         Parameters
         ----------
         labels : iterable of int, optional
-            By default the drafts of the plane, which are accepted first; otherwise the objects
-            accepted on the plane; otherwise all labels on the plane.
+            By default the drafts of the plane, which are accepted first, under the id of an object
+            that ended before the plane if a mask is like its last one; otherwise the objects
+            accepted on the plane; otherwise those that ended before it, which go on from their
+            last masks; otherwise all labels on the plane.
         stack : PlaneStack, optional
             The planes, including the current one; by default those of the viewer along `axis`.
         axis : int, optional
@@ -183,13 +185,21 @@ class Propagating:
         if labels is not None:
             return self._start(request, list(dict.fromkeys(int(label) for label in labels)))
         wanted = [draft for draft in self._drafts.here.drafts if draft.has_target]
-        if not wanted:
-            return self._start(request, request.labels_here())
+        shown = [] if wanted else request.shown_here()
+        if not shown:
+            request = request.with_ended()
+        if not wanted and request.ended:
+            draft_set = self._drafts.here
+            for ended in request.ended:
+                draft_set = draft_set.with_draft(ended.draft(self._drafts.new_number()))
+            self._drafts.put(request.plane.key, draft_set)
+        elif not wanted:
+            return self._start(request, shown or request.labels_here())
         # They are accepted and propagated as soon as their masks are predicted.
         reopened = tuple(draft.label for draft in wanted if draft.label is not None)
         self._request = replace(request, reopened=reopened)
         try:
-            self._accepting.accept()
+            self._accepting.accept(request.ended)
         except BaseException:
             self._request = None
             raise
@@ -254,6 +264,10 @@ class Propagating:
             self._options.policy,
             request.plane.key,
         )
+        continued = {one.label for one in request.ended} & set(labels)
+        for step in self._history.done if continued else ():
+            if any(one in self._accepted and one.id in continued for one in step.added):
+                writes.follow(step)  # how an object goes on is one undo step
         self._run = run = PropagationRun(
             request.stack,
             plan.prompts,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from napari_sam3.inference.tracking.propagate import Direction, ObjectPrompt
 from napari_sam3.labels.edits import mask_of_label
 from sam3.errors import PromptError
 
+from .ended import EndedObject, ended_objects
 from .followed import FollowedObject, follow_label
 from .history import History
 from .jobs import Plane
@@ -69,6 +70,8 @@ class PropagationRequest:
         Operations on the labels.
     reopened : tuple of int
         Reopened labels among the drafts of the plane.
+    ended : tuple of EndedObject
+        Propagated objects that may go on from the plane.
 
     Raises
     ------
@@ -82,6 +85,7 @@ class PropagationRequest:
     rules: EndRules
     history: History
     reopened: tuple[int, ...] = ()
+    ended: tuple[EndedObject, ...] = ()
 
     def __post_init__(self) -> None:
         """Validate the direction and the plane."""
@@ -103,27 +107,29 @@ class PropagationRequest:
         assert place is not None
         return place
 
+    def with_ended(self) -> PropagationRequest:
+        """Return the request with the objects that ended before the plane."""
+        return replace(self, ended=ended_objects(self.stack, self.here, self.history.objects))
+
+    def shown_here(self) -> list[int]:
+        """Return the labels accepted on the plane since they were propagated; otherwise all."""
+        shown = [one for one in self._accepted_here() if self.here in one.shown]
+        news = [one for one in shown if one.outdated(len(self.stack))]
+        return [one.label for one in news or shown]
+
     def labels_here(self) -> Sequence[int]:
         """Return the labels of the plane that are propagated by default.
 
-        These are objects accepted on it since they were propagated; otherwise all accepted on it;
-        otherwise those propagated to it; otherwise all labels on it.
+        These are `shown_here`; otherwise the objects propagated to it; otherwise all labels on it.
 
         Raises
         ------
         NothingThereError
             If there is none.
         """
+        found = self.shown_here()
         target = self.plane.labels
-        accepted = dict.fromkeys(
-            accepted.id
-            for accepted in self.history.objects.within(target.source)
-            if accepted.plane == self.plane.key
-        )
-        followed = [accepted for accepted in map(self._follow, accepted) if accepted.shown]
-        shown = [accepted for accepted in followed if self.here in accepted.shown]
-        news = [accepted for accepted in shown if accepted.outdated(len(self.stack))]
-        found = [accepted.label for accepted in news or shown or followed]
+        found = found or [one.label for one in self._accepted_here()]
         if not found:
             height, width = target.shape
             values = np.unique(target.read((slice(0, height), slice(0, width))))
@@ -155,7 +161,19 @@ class PropagationRequest:
             label: followed_object.outdated(length) & reach[label]
             for label, followed_object in followed.items()
         }
+        for ended in self.ended:
+            if ended.label in labels:
+                news[ended.label] = reach[ended.label] = ended.planes(length)
         return PropagationPlan(followed, news if any(news.values()) else reach)
+
+    def _accepted_here(self) -> list[FollowedObject]:
+        """Return the objects accepted on the plane or propagated to it."""
+        accepted = dict.fromkeys(
+            accepted.id
+            for accepted in self.history.objects.within(self.plane.labels.source)
+            if accepted.plane == self.plane.key
+        )
+        return [followed for followed in map(self._follow, accepted) if followed.shown]
 
     def _follow(self, label: int) -> FollowedObject:
         history = self.history

@@ -134,6 +134,64 @@ def _identity(binding: Any) -> Any:
     return identify_layer(binding.image)
 
 
+def test_an_object_that_ended_too_early_goes_on_by_a_click_or_the_key(
+    open_desk: OpenDesk, embedded: Any
+) -> None:
+    image = picture()
+    image[1:6] = image[2]
+    image[4] = np.random.default_rng(1).integers(30, 50, image[4].shape)  # a bad plane
+    desk = open_desk(image, model=embedded)
+    labels, panel = desk.widget.binding.labels, desk.widget.panel.propagation
+    show_plane(desk, 0, 2)
+    desk.session.category = "cell"
+    desk.hand.click((30, 30))
+    desk.hand.type("O")
+    wait(desk)
+    assert planes(desk, 1) == [1, 2, 3]
+    before = np.array(labels.data)
+
+    desk.session.category = "nucleus"
+    # By a click; what is there stays, and the plane between is asked about again.
+    show_plane(desk, 0, 5)
+    desk.hand.click((33, 29))
+    desk.hand.type("O")
+    wait(desk)
+    assert planes(desk, 1) == [1, 2, 3, 5]
+    assert labels.data.max() == 1
+    np.testing.assert_array_equal(np.asarray(labels.data)[:5], before[:5])
+    assert {one.category for one in desk.session.objects} == {"cell"}
+    desk.press("undo")
+    np.testing.assert_array_equal(labels.data, before)
+    desk.settle()
+    assert len(desk.session.draft_set.drafts) == 1, "the click is there again"
+    desk.press("redo")
+    assert planes(desk, 1) == [1, 2, 3, 5]
+    desk.press("undo")
+    desk.settle()
+    desk.press("reject")
+
+    # By the button alone, where it was last.
+    push(panel.start)
+    wait(desk)
+    assert planes(desk, 1) == [1, 2, 3, 5]
+    np.testing.assert_array_equal(np.asarray(labels.data)[:5], before[:5])
+    desk.press("undo")
+    np.testing.assert_array_equal(labels.data, before)
+    desk.settle()
+    desk.press("reject")
+
+    # Elsewhere a click is another object, and so is one that was accepted first.
+    desk.hand.click((70, 66))
+    desk.hand.type("O")
+    wait(desk)
+    assert planes(desk, 1) == [1, 2, 3]
+    assert planes(desk, 2) == [5]
+    desk.hand.click((30, 30))
+    desk.settle()
+    desk.press("accept")
+    assert planes(desk, 3) == [5]
+
+
 def test_stopped_it_keeps_what_is_done_as_one_step(open_desk: OpenDesk, predictor: Any) -> None:
     from napari_sam3.inference.tracking.ending import EndRules
 
