@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import tifffile
 
 from napari_sam3.batch import (
     Automatic,
@@ -60,6 +63,25 @@ def question(name: str) -> Mode:
         return Automatic(ANYTHING, tile=48)
     prompts = BatchPrompts({(2,): {1: first, 4: second}, (5,): {1: first.with_point(25, 20)}})
     return Propagate(prompts, rules=LOOSE) if name == "propagate" else Placed(prompts)
+
+
+def write_ome_files(folder: Path, planes: Sequence[npt.NDArray[Any]]) -> Path:
+    """Write a stack of 60 x 80 px as OME-TIFF with a file for each plane; return the first file."""
+    ids = [f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_URL, str(z))}" for z in range(len(planes))]
+    parts = "".join(
+        f'<TiffData FirstZ="{z}" IFD="0" PlaneCount="1">'
+        f'<UUID FileName="{z}.ome.tif">{name}</UUID></TiffData>'
+        for z, name in enumerate(ids)
+    )
+    for z, plane in enumerate(planes):
+        about = (
+            f'<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="{ids[z]}">'
+            '<Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="uint16" '
+            f'SizeX="80" SizeY="60" SizeZ="{len(planes)}" SizeC="1" SizeT="1">'
+            f'<Channel ID="Channel:0:0" SamplesPerPixel="1"/>{parts}</Pixels></Image></OME>'
+        )
+        tifffile.imwrite(folder / f"{z}.ome.tif", plane, description=about, metadata=None)
+    return folder / "0.ome.tif"
 
 
 def pixels(path: Path) -> npt.NDArray[Any]:

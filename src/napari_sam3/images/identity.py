@@ -98,7 +98,7 @@ def identify_blocks(
     blocks: list[str | None] = []
     for index, block in zip(indices, _read(sampled, indices, name), strict=True):
         known = None
-        if block is None:
+        if block is None or (block.dtype.kind not in "biuf" and block.dtype.kind != dtype.kind):
             digest.update(_UNREADABLE)
         else:
             values = np.ascontiguousarray(block, dtype.newbyteorder("<")).tobytes()

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_sam3.core.planes import PlaneIndex, read_plane
+from napari_sam3.core.planes import PlaneIndex, describe_image, read_plane
 from sam3.errors import ImageError
 
 __all__ = ["Span", "chunk_rows", "is_in_memory", "level_for", "read_pixels", "sample_plane"]
@@ -66,10 +66,12 @@ def read_pixels(
     Raises
     ------
     sam3.errors.ImageError
-        If the region cannot be read. The message names it and the reason.
+        If the region cannot be read, or the plane has another size than the image states or holds
+        no real numbers. The message names it and the reason.
     """
     try:
-        return read_plane(data, plane, rgb=rgb, rows=slice(*rows), columns=slice(*columns))
+        pixels = read_plane(data, plane, rgb=rgb, rows=slice(*rows), columns=slice(*columns))
+        return _checked(pixels, data, plane, (rows, columns), rgb, name)
     except (ImageError, MemoryError):
         raise
     except Exception as error:  # each storage raises exceptions of its own
@@ -307,12 +309,45 @@ def _read_blocks(
     colours = (slice(None),) if rgb else ()
     blocks = [data[plane.slices(slice(*r), slice(*c)) + colours] for r, c in places]
     try:
-        return [np.asarray(block) for block in compute(*blocks)]  # all at once: in parallel
-    except MemoryError:
+        read = [np.asarray(block) for block in compute(*blocks)]  # all at once: in parallel
+        return [
+            _checked(block, data, plane, place, rgb, name)
+            for block, place in zip(read, places, strict=True)
+        ]
+    except (ImageError, MemoryError):
         raise
     except Exception as error:
         where = f"a sample of {len(places)} blocks of {plane}"
         raise unreadable(where, data, name, error) from error
+
+
+def _checked(
+    pixels: Pixels, data: Any, plane: PlaneIndex, place: tuple[Span, Span], rgb: bool, name: str
+) -> Pixels:
+    """Return pixels read from a region; raise ImageError if they are not what the image states.
+
+    A stack that states one shape and data type for all its files reads each file as it is.
+    """
+    expected = tuple(stop - start for start, stop in place)
+    colours = (int(data.shape[-1]),) if rgb else ()
+    whole = expected == plane.shape_of(data.shape)
+    (top, bottom), (left, right) = place
+    region = "" if whole else f"rows {top} to {bottom - 1}, columns {left} to {right - 1} of "
+    where = f"{region}{plane} of {describe_image(data.shape, name)}"
+    if pixels.shape != (*expected, *colours):
+        raise ImageError(
+            f"{where} has a different size: {_lengths(pixels.shape)}. Expected "
+            f"{_lengths((*expected, *colours))}, as the image states. Pad or crop the plane."
+        )
+    if pixels.dtype.kind not in "biuf":
+        raise ImageError(
+            f"{where} has the data type {pixels.dtype}. Expected real numbers. Convert the plane."
+        )
+    return pixels
+
+
+def _lengths(shape: Sequence[int]) -> str:
+    return f"{' x '.join(map(str, shape))} px" if shape else "a single value"
 
 
 def origin_of(data: Any) -> str:

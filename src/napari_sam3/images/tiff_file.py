@@ -177,9 +177,22 @@ def _check_complete(file: Any, series: Any, path: Path) -> None:
     if series.dataoffset is not None and not series.is_multifile:
         _check_end(file, series.dataoffset + series.nbytes, path)
         return
-    for page in series:
+    for number, page in enumerate(series):
+        _check_alike(series.keyframe, page, number, path)
         ends = (at + n for at, n in zip(page.dataoffsets, page.databytecounts, strict=False))
         _check_end(page.parent, max(ends, default=0), path)
+
+
+def _check_alike(first: Any, page: Any, number: int, path: Path) -> None:
+    """Raise ImageError for a page of other shape or type that tifffile would read as the first."""
+    (size, kind), (other, other_kind) = ((one.shape, one.dtype) for one in (first, page))
+    same = (size, kind) == (other, other_kind)
+    # Pages of another number of bytes are errors when they are read, and the others are not.
+    if not same and math.prod(size) * kind.itemsize == math.prod(other) * other_kind.itemsize:
+        raise ImageError(
+            f"page {number} of {str(path)!r} is {other_kind} of shape {other}. Expected {kind} of "
+            f"shape {size}, as its first page. Write the files of the image again."
+        )
 
 
 def _check_end(file: Any, end: int, path: Path) -> None:

@@ -36,7 +36,15 @@ from napari_sam3.batch import (
 from napari_sam3.batch.output import folder_beside
 from napari_sam3.batch.unit_records import Records, name_of
 from napari_sam3.core.prompts import PromptSet
-from tests.napari_sam3.batch_samples import ANYTHING, LOOSE, PLANES, pixels, question, stack
+from tests.napari_sam3.batch_samples import (
+    ANYTHING,
+    LOOSE,
+    PLANES,
+    pixels,
+    question,
+    stack,
+    write_ome_files,
+)
 
 Labels = npt.NDArray[Any]
 #: `make faults` kills a hundred.
@@ -307,6 +315,29 @@ def test_a_plane_that_workers_cannot_read_is_told(
     }
     assert control.progress.failed >= 1
     assert control.progress.done == control.progress.total
+
+
+@pytest.mark.parametrize("name", ["repeated", "propagate"])
+def test_a_plane_of_another_size_on_workers_is_told_and_done_after_a_repair(
+    name: str, tmp_path: Path, scheduler: str
+) -> None:
+    planes, chosen = stack(8), [(2,), (4,), (5,), (6,)]
+    source = write_ome_files(
+        tmp_path, [plane[:20] if z == 5 else plane for z, plane in enumerate(planes)]
+    )
+    output = tmp_path / "labels.zarr"
+
+    def run() -> dict[tuple[int, ...], bool]:
+        results = segment(
+            source, asked(name), "tiny", device="cpu", planes=chosen, output=output, dask=scheduler
+        )
+        return {r.position: r.error is not None for r in results}
+
+    assert run() == {position: position == (5,) for position in chosen}
+    assert not pixels(output)[5].any()
+    write_ome_files(tmp_path, planes)
+    assert not any(run().values())
+    assert pixels(output)[5].any()
 
 
 def test_what_cannot_be_done_on_dask_is_refused(image: Path, tmp_path: Path) -> None:

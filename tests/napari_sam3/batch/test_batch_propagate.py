@@ -297,7 +297,8 @@ def test_planes_that_cannot_be_used_are_gone_around_and_done_once_they_can(
     errors = {result.position[0]: str(result.error) for result in results if result.error}
     assert sorted(errors) == [3, 5]
     assert "a bad disk" in errors[3]
-    assert "plane 5 has a different size: 20 x 20 px" in errors[5]
+    assert "plane axis 0 = 5" in errors[5]
+    assert "has a different size: 20 x 20 px" in errors[5]
     assert {result.position[0] for result in results if result.objects} >= {2, 4, 6}
     # Mended, they are done, and with them what was found across them.
     list(segment(stack(), mode, model, output=output))

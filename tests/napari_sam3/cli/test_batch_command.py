@@ -23,7 +23,7 @@ from napari_sam3.cli.batch import _Counter
 from napari_sam3.cli.main import main
 from napari_sam3.core.prompts import PromptSet
 from napari_sam3.core.text import duration
-from tests.napari_sam3.batch_samples import PLANES, pixels, question, stack
+from tests.napari_sam3.batch_samples import PLANES, pixels, question, stack, write_ome_files
 
 
 @pytest.fixture
@@ -170,6 +170,29 @@ def test_a_plane_that_cannot_be_read_is_reported_at_the_end(
     chunk.write_bytes(good)
     assert main(arguments) == 0
     assert "(3 planes, 2 of 3 units already done)" in capsys.readouterr().out
+    assert [bool(one.any()) for one in pixels(output)[4:7]] == [True] * 3
+
+
+@pytest.mark.parametrize("mode", ["placed", "repeated", "propagate", "automatic"])
+def test_a_plane_of_another_size_is_reported_at_the_end_and_done_after_a_repair(
+    mode: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    planes, output = list(stack(8)), tmp_path / "labels.zarr"
+    source = write_ome_files(tmp_path, [*planes[:5], planes[5][:40, :40], *planes[6:]])
+    box = {1: PromptSet(box=(8, 8, 50, 55))}
+    where = {(z,): box for z in (4, 5, 6)} if mode != "repeated" else {(): box}
+    write_prompts(tmp_path / "boxes.csv", BatchPrompts(where))
+    arguments = ["batch", str(source), "-o", str(output), "--mode", mode, "--planes", "4-6"]
+    arguments += ["--device", "cpu", "--json"]
+    arguments += ["--prompts", str(tmp_path / "boxes.csv")] if mode != "automatic" else []
+    assert main(arguments) == 1
+    out, err = capsys.readouterr()
+    assert err.splitlines()[-1].startswith("napari-sam3 batch: plane axis 0 = 5")
+    told = json.loads(out)
+    assert [failure["plane"] for failure in told["failed"]] == [[5]]
+    assert [bool(one.any()) for one in pixels(output)[4:7]] == [True, False, True]
+    write_ome_files(tmp_path, planes)
+    assert main(arguments) == 0
     assert [bool(one.any()) for one in pixels(output)[4:7]] == [True] * 3
 
 

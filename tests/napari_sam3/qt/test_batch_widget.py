@@ -212,30 +212,42 @@ def test_policy_and_ids_respect_what_was_accepted_before(open_bench: OpenBench) 
 
 
 class Broken:
-    """An image of which one plane cannot be read."""
+    """An image of which one plane cannot be read, or has another size."""
 
-    def __init__(self, image: Labels, bad: int) -> None:
-        self.image, self.bad = image, bad
+    def __init__(self, image: Labels, bad: int, size: int | None = None) -> None:
+        self.image, self.bad, self.size = image, bad, size
         self.shape, self.dtype, self.ndim = image.shape, image.dtype, image.ndim
 
     def __getitem__(self, index: Any) -> Any:
-        first = index[0]
+        first, found = index[0], self.image[index]
         if first == self.bad or (isinstance(first, slice) and self.bad in range(PLANES)[first]):
-            raise OSError(5, "Input/output error")
-        return self.image[index]
+            if self.size is None:
+                raise OSError(5, "Input/output error")
+            return found[..., : self.size, : self.size]
+        return found
 
 
+@pytest.mark.parametrize(
+    ("method", "size", "reason"),
+    [
+        ("automatic", None, "Input/output error"),
+        ("repeated", 20, "has a different size: 20 x 20"),
+        ("automatic", 20, "has a different size: 20 x 20"),
+    ],
+)
 def test_a_plane_that_cannot_be_read_is_named_and_the_rest_done(
-    open_bench: OpenBench, predictor: Predictor
+    open_bench: OpenBench, method: str, size: int | None, reason: str
 ) -> None:
-    image = stack(PLANES)
-    lazy = dask.array.from_array(Broken(image, 3), chunks=(1, 60, 80), asarray=False)
-    bench = open_bench(lazy)
-    found = bench.do("automatic")
+    image = Broken(stack(PLANES), 3, size)
+    bench = open_bench(dask.array.from_array(image, chunks=(1, 60, 80), asarray=False))
+    if method == "repeated":
+        bench.place(*PLACED[:2])
+        bench.look_at(1)
+    found = bench.do(method)
     assert [z for z in range(PLANES) if found[z].any()] == [0, 1, 2, 4]
     text = bench.panel.result.text()
     assert " on 4 planes. 1 plane failed: 3 (" in text
-    assert "Input/output error" in text
+    assert reason in text
 
 
 def test_what_cannot_be_asked_is_said(open_bench: OpenBench) -> None:
