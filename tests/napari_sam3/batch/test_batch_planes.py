@@ -88,5 +88,5 @@ def test_an_image_is_known_without_a_plane_that_is_nothing() -> None:
 def test_a_file_of_as_many_bytes_is_not_read_as_the_first(change: Any, tmp_path: Path) -> None:
     planes = list(stack())
     first = write_ome_files(tmp_path, [*planes[:BAD], change(planes[BAD]), *planes[BAD + 1 :]])
-    with pytest.raises(ImageError, match="page 2 of .* Expected uint16 of shape"):
+    with pytest.raises(ImageError, match=r"page 2 of .* Expected uint16 of shape"):
         open_image(first)
