@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +65,9 @@ def question(name: str) -> Mode:
     return Propagate(prompts, rules=LOOSE) if name == "propagate" else Placed(prompts)
 
 
-def write_ome_files(folder: Path, planes: Sequence[npt.NDArray[Any]]) -> Path:
+def write_ome_files(folder: Path, planes: Iterable[npt.NDArray[Any]]) -> Path:
     """Write a stack of 60 x 80 px as OME-TIFF with a file for each plane; return the first file."""
+    planes = list(planes)
     ids = [f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_URL, str(z))}" for z in range(len(planes))]
     parts = "".join(
         f'<TiffData FirstZ="{z}" IFD="0" PlaneCount="1">'

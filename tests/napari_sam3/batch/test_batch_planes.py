@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import dask
 import dask.array
 import numpy as np
 import pytest
+from dask.delayed import delayed
 
 from napari_sam3.batch import segment
 from napari_sam3.images.identity import identify_blocks
@@ -34,7 +34,7 @@ KINDS: dict[str, tuple[Callable[[Any], Any], str]] = {
 def lazy(change: Callable[[Any], Any]) -> Any:
     """A stack as napari makes it from a folder: it states the size of the first file for all."""
     files = [change(plane) if z == BAD else plane for z, plane in enumerate(stack())]
-    read = [dask.array.from_delayed(dask.delayed(one), (60, 80), np.uint16) for one in files]
+    read = [dask.array.from_delayed(delayed(one), (60, 80), np.uint16) for one in files]
     return dask.array.stack(read)
 
 

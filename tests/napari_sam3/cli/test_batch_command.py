@@ -180,7 +180,8 @@ def test_a_plane_of_another_size_is_reported_at_the_end_and_done_after_a_repair(
     planes, output = list(stack(8)), tmp_path / "labels.zarr"
     source = write_ome_files(tmp_path, [*planes[:5], planes[5][:40, :40], *planes[6:]])
     box = {1: PromptSet(box=(8, 8, 50, 55))}
-    where = {(z,): box for z in (4, 5, 6)} if mode != "repeated" else {(): box}
+    where: dict[tuple[int, ...], Any] = {(z,): box for z in (4, 5, 6)}
+    where = {(): box} if mode == "repeated" else where
     write_prompts(tmp_path / "boxes.csv", BatchPrompts(where))
     arguments = ["batch", str(source), "-o", str(output), "--mode", mode, "--planes", "4-6"]
     arguments += ["--device", "cpu", "--json"]
