@@ -194,8 +194,9 @@ def apply_adapter(model: ClickModel, fingerprint: str, adapter: Adapter) -> None
     """
     if fingerprint != adapter.fingerprint:
         raise CheckpointError(
-            f"the adapter was learnt on the weights {adapter.fingerprint} ({adapter.base}). These "
-            f"are {fingerprint} ({model.config.name}). Load it with its own, or learn it again."
+            f"the adapter was learnt on the weights {adapter.fingerprint} ({adapter.base}). "
+            f"Expected these, not {fingerprint} ({model.config.name}). Load it with its own, or "
+            "learn it again."
         )
     parameters = dict(model.named_parameters())
     changed: dict[str, Tensor] = dict(adapter.whole)
@@ -205,8 +206,9 @@ def apply_adapter(model: ClickModel, fingerprint: str, adapter: Adapter) -> None
     for name, value in changed.items():
         if name not in parameters or parameters[name].shape != value.shape:
             raise CheckpointError(
-                f"the adapter changes {name} of shape {tuple(value.shape)}, which the model "
-                f"{model.config.name!r} does not have. Learn it again with this version."
+                f"the adapter changes an unknown parameter: {name} of shape {tuple(value.shape)}. "
+                f"Expected those of the model {model.config.name!r}. Learn it again with this "
+                "version."
             )
         owner, _, last = name.rpartition(".")
         parameter = nn.Parameter(value.to(parameters[name]).clone(), requires_grad=False)

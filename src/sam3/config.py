@@ -64,14 +64,20 @@ class TrunkConfig:
     def __post_init__(self) -> None:
         if self.width % self.heads or (self.width // self.heads) % 4:
             raise ConfigError(
-                f"trunk width {self.width} over {self.heads} heads gives a head width of "
-                f"{self.width / self.heads:g}; it must be a multiple of 4."
+                f"invalid width of a head: {self.width / self.heads:g} (trunk width {self.width}, "
+                f"{self.heads} heads). Expected a multiple of 4. Choose another width or number "
+                "of heads."
             )
         if self.width % 4:
-            raise ConfigError(f"trunk width {self.width} must be a multiple of 4.")
+            raise ConfigError(
+                f"invalid trunk width: {self.width}. Expected a multiple of 4. Choose one."
+            )
         outside = [b for b in self.global_blocks if not 0 <= b < self.depth]
         if outside:
-            raise ConfigError(f"global_blocks {outside} lie outside 0..{self.depth - 1}.")
+            raise ConfigError(
+                f"invalid global_blocks: {outside}. Expected 0 to {self.depth - 1}. Choose blocks "
+                "of the trunk."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +153,10 @@ class MemoryConfig:
 
     def __post_init__(self) -> None:
         if self.channels <= 0 or self.channels % 4:
-            raise ConfigError(f"memory channels {self.channels} must be a multiple of 4.")
+            raise ConfigError(
+                f"invalid channels of the memory: {self.channels}. Expected a multiple of 4. "
+                "Choose one."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -244,13 +253,13 @@ class ModelConfig:
     def __post_init__(self) -> None:
         if self.resolution <= 0 or self.resolution % self.trunk.patch_size:
             raise ConfigError(
-                f"resolution {self.resolution} is not a positive multiple of the patch size "
-                f"{self.trunk.patch_size}."
+                f"invalid resolution: {self.resolution}. Expected a positive multiple of the "
+                f"patch size {self.trunk.patch_size}. Choose one."
             )
         if self.memory is not None and self.channels % self.memory.channels:
             raise ConfigError(
                 f"{self.channels} channels cannot be split into memory tokens of "
-                f"{self.memory.channels}. Expected a divisor."
+                f"{self.memory.channels}. Expected a divisor. Choose one."
             )
 
     @property
@@ -285,7 +294,7 @@ class ModelConfig:
         if resolution % self.patch_size or not low <= resolution <= high:
             raise ConfigError(
                 f"the resolution is not supported: {resolution}. Expected a multiple of "
-                f"{self.patch_size} from {low} to {high}, such as {self.resolution}."
+                f"{self.patch_size} from {low} to {high}, such as {self.resolution}. Choose one."
             )
         area = round(self.fill_hole_area * (resolution / self.resolution) ** 2)
         return replace(self, resolution=resolution, fill_hole_area=area)
@@ -314,8 +323,8 @@ class ModelConfig:
             return cls(**data)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ConfigError(
-                f"the stored model configuration cannot be read ({error}). The file was written "
-                "by another version or is damaged."
+                f"the stored model configuration cannot be read ({error}). Expected one of this "
+                "version. Get the file again, or the version that wrote it."
             ) from error
 
 
@@ -330,7 +339,7 @@ def _build(cls: type[_T], data: Mapping[str, Any]) -> _T:
     names = {f.name for f in fields(cls)}  # type: ignore[arg-type]
     unknown = sorted(set(data) - names)
     if unknown:
-        raise ConfigError(f"unknown entries for {cls.__name__}: {unknown}.")
+        raise ValueError(f"unknown entries for {cls.__name__}: {unknown}")
     return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})
 
 
@@ -380,5 +389,5 @@ def get_preset(name: str) -> ModelConfig:
         return PRESETS[name]
     except KeyError:
         raise ConfigError(
-            f"unknown preset: {name!r}. Expected one of {', '.join(sorted(PRESETS))}."
+            f"unknown preset: {name!r}. Expected one of {', '.join(sorted(PRESETS))}. Choose one."
         ) from None

@@ -241,7 +241,8 @@ class Predictor:
         if crop and return_logits:
             raise PromptError(
                 "crop=True and return_logits=True exclude each other, because crops are bool. "
-                "Use one of them: `logits` of the prediction holds low-resolution logits anyway."
+                "Expected at most one. Use one of them: `logits` of the prediction holds "
+                "low-resolution logits anyway."
             )
         self.check_features(features)
         prompts = check_prompts(
@@ -382,9 +383,10 @@ def load_predictor(
     choose_precision(precision, chosen)
     if name_or_path == "sam3":
         raise CheckpointNotFoundError(
-            "the released SAM 3 weights are not part of this package. Request access at "
-            "huggingface.co/facebook/sam3, download sam3.pt or model.safetensors, and give the "
-            'path of that file; or use the embedded model "tiny".'
+            "the released SAM 3 weights are not part of this package. Expected the path of a "
+            "downloaded file. Request access at huggingface.co/facebook/sam3, download sam3.pt or "
+            "model.safetensors, and give the path of that file; or use the embedded model "
+            '"tiny".'
         )
     path = checkpoint.embedded_weights() if name_or_path == "tiny" else name_or_path
     adapter = read_adapter(path) if is_adapter(path) else None

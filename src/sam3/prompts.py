@@ -90,7 +90,9 @@ def check_prompts(
         if value is not None
     }
     if not counts:
-        raise PromptError("no prompt was given. Pass point_coords, box or mask_input.")
+        raise PromptError(
+            "no prompt was given. Expected at least one. Pass point_coords, box or mask_input."
+        )
     if len(set(counts.values())) > 1:
         listing = ", ".join(f"{name} {count}" for name, count in counts.items())
         raise PromptError(
@@ -127,9 +129,13 @@ def _array(value: npt.ArrayLike, name: str) -> npt.NDArray[np.float64]:
     try:
         array = np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise PromptError(f"{name} is not an array of numbers: {value!r}.") from error
+        raise PromptError(
+            f"{name} is not an array of numbers: {value!r}. Expected numbers. Correct it."
+        ) from error
     if not np.isfinite(array).all():
-        raise PromptError(f"{name} holds NaN or infinity: {value!r}. Expected finite numbers.")
+        raise PromptError(
+            f"{name} holds NaN or infinity: {value!r}. Expected finite numbers. Correct them."
+        )
     return array
 
 
@@ -140,19 +146,19 @@ def _points(
         given = "point_coords" if point_labels is None else "point_labels"
         raise PromptError(
             f"only {given} was given. Expected both point_coords and point_labels, with one label "
-            "(1 foreground, 0 background) per point."
+            "(1 foreground, 0 background) per point. Pass both."
         )
     coords = _array(point_coords, "point_coords")
     labels = _array(point_labels, "point_labels")
     if coords.ndim not in (2, 3) or coords.shape[-1] != 2:
         raise PromptError(
-            f"point_coords has the shape {coords.shape}. Expected (N, 2) for one object or "
-            "(B, N, 2) for B objects, with (x, y) in each row."
+            f"point_coords has the shape {coords.shape}. Expected (N, 2) for one object or (B, N, "
+            "2) for B objects, with (x, y) in each row. Reshape it."
         )
     if labels.shape != coords.shape[:-1]:
         raise PromptError(
             f"point_labels has the shape {labels.shape} for point_coords of {coords.shape}. "
-            f"Expected one label per point: {coords.shape[:-1]}."
+            f"Expected one label per point: {coords.shape[:-1]}. Reshape them."
         )
     if coords.shape[-2] == 0 or coords.shape[0] == 0:
         raise PromptError(
@@ -162,7 +168,8 @@ def _points(
     bad = sorted(set(labels.ravel().tolist()) - {-1.0, 0.0, 1.0})
     if bad:
         raise PromptError(
-            f"point_labels holds {bad}. Expected 1 (foreground), 0 (background) or -1 (padding)."
+            f"point_labels holds {bad}. Expected 1 (foreground), 0 (background) or -1 (padding). "
+            "Correct them."
         )
     coords, labels = coords.reshape(-1, *coords.shape[-2:]), labels.reshape(-1, labels.shape[-1])
     _check_inside(coords[labels >= 0], size)
@@ -177,7 +184,7 @@ def _check_inside(points: npt.NDArray[np.float64], size: tuple[int, int]) -> Non
         x, y = points[outside][0]
         raise PromptError(
             f"the point (x={x:g}, y={y:g}) lies outside the image of width {width} and height "
-            f"{height}. Expected (x, y) in pixels, not (row, column)."
+            f"{height}. Expected (x, y) in pixels, not (row, column). Correct the point."
         )
 
 
@@ -193,7 +200,7 @@ def check_boxes(box: npt.ArrayLike, size: tuple[int, int]) -> npt.NDArray[np.flo
     if boxes.ndim not in (1, 2) or boxes.shape[-1] != 4 or boxes.size == 0:
         raise PromptError(
             f"box has the shape {boxes.shape}. Expected (4,) or (B, 4), with x0, y0, x1, y1 in "
-            "each row."
+            "each row. Reshape it."
         )
     corners = boxes.reshape(-1, 2, 2)
     ordered = np.sort(corners, axis=1)
@@ -202,15 +209,15 @@ def check_boxes(box: npt.ArrayLike, size: tuple[int, int]) -> npt.NDArray[np.flo
     flat = (ordered[:, 0] == ordered[:, 1]).any(1)
     if flat.any():
         raise PromptError(
-            f"the box {corners[flat][0].ravel().tolist()} has no area. Expected x0 < x1 and "
-            "y0 < y1."
+            f"the box {corners[flat][0].ravel().tolist()} has no area. Expected x0 < x1 and y0 < "
+            "y1. Correct its corners."
         )
     limit = np.array([size[1], size[0]])
     outside = (ordered[:, 1] < 0).any(1) | (ordered[:, 0] > limit).any(1)
     if outside.any():
         raise PromptError(
             f"the box {corners[outside][0].ravel().tolist()} lies outside the image of width "
-            f"{size[1]} and height {size[0]}. Expected x0, y0, x1, y1 in pixels."
+            f"{size[1]} and height {size[0]}. Expected x0, y0, x1, y1 in pixels. Correct the box."
         )
     return ordered.reshape(-1, 4)
 
@@ -224,5 +231,5 @@ def _mask(mask_input: Any, mask_size: int) -> npt.NDArray[np.float32]:
         return mask
     raise PromptError(
         f"mask_input has the shape {mask.shape}. Expected {expected} or B x {expected}: the "
-        "low-resolution logits of an earlier prediction, one mask per object."
+        "low-resolution logits of an earlier prediction, one mask per object. Pass such logits."
     )

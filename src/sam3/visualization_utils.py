@@ -28,7 +28,7 @@ def normalize_bbox(bbox: Tensor | Sequence[float], img_w: float, img_h: float) -
     if boxes.shape[-1:] != (4,) or img_w <= 0 or img_h <= 0:
         raise PromptError(
             f"boxes of shape {tuple(boxes.shape)} on an image of {img_w} x {img_h} px cannot be "
-            "normalised. Expected four numbers per box and an image with an area."
+            "normalised. Expected four numbers per box and an image with an area. Correct them."
         )
     return boxes / boxes.new_tensor([img_w, img_h, img_w, img_h])
 

@@ -154,8 +154,9 @@ def test_missing_tensors_are_counted_and_named(
     torch.save({k: v for k, v in official.items() if k not in lost}, path)
     assert refused(path, config=SMALL) == (
         f"{path} does not fit the model {SMALL.name!r} (official naming): 17 tensors missing "
-        f"({', '.join(lost[:5])}, ...); 0 tensors unknown. The file seems to lack the tracker, as "
-        "detector-only fine-tunes do. Clicks need it."
+        f"({', '.join(lost[:5])}, ...); 0 tensors unknown. Expected all parameters of the model "
+        "and no others. The file seems to lack the tracker, as detector-only fine-tunes do. Choose "
+        "another."
     )
 
 
@@ -165,8 +166,8 @@ def test_unknown_tensors_are_named(official: dict[str, torch.Tensor], tmp_path: 
     torch.save({**official, **dict.fromkeys(new, torch.zeros(1))}, path)
     assert refused(path, config=SMALL) == (
         f"{path} does not fit the model {SMALL.name!r} (official naming): 0 tensors missing; 5 "
-        f"tensors unknown ({', '.join(new)}). Its sizes may differ from the preset {SMALL.name!r}. "
-        "Pass its configuration."
+        f"tensors unknown ({', '.join(new)}). Expected all parameters of the model and no others. "
+        f"Its sizes may differ from the preset {SMALL.name!r}. Pass its configuration."
     )
 
 
@@ -180,7 +181,7 @@ def test_misshapen_tensors_are_named(tiny: ClickModel, tmp_path: Path) -> None:
     assert message.startswith(f"{path} does not fit the model 'tiny': 2 tensors misshapen (")
     assert "trunk.ln_pre.weight is 7, expected 192" in message
     assert "trunk.blocks.0.attn.qkv.weight is 3x192, expected 576x192" in message
-    assert message.endswith(").")
+    assert ", expected 576x192). Expected the shapes of the model." in message
 
 
 def test_misshapen_parts_of_a_tensor_are_named(tmp_path: Path) -> None:
@@ -192,7 +193,7 @@ def test_misshapen_parts_of_a_tensor_are_named(tmp_path: Path) -> None:
     assert "tensors misshapen" in message
     assert "expected 999x" in message
     assert message.count(", expected") == 5
-    assert message.endswith(", ...).")
+    assert ", ...). Expected the shapes of the model." in message
 
 
 def test_file_for_another_model(tmp_path: Path) -> None:
@@ -200,8 +201,9 @@ def test_file_for_another_model(tmp_path: Path) -> None:
     save_file({f"image_encoder.{n}": torch.zeros(1) for n in "dbca"}, path)
     assert refused(path) == (
         f"{path} is not a SAM 3 weights file: none of its 4 tensors has a name from sam3.pt or "
-        "model.safetensors (the first are image_encoder.a, image_encoder.b, image_encoder.c). SAM "
-        "1 and SAM 2 files do not fit. Get sam3.pt from huggingface.co/facebook/sam3."
+        "model.safetensors (the first are image_encoder.a, image_encoder.b, image_encoder.c). "
+        "Expected such names; SAM 1 and SAM 2 files do not fit. Get sam3.pt from "
+        "huggingface.co/facebook/sam3."
     )
     save_file({}, path)
     assert "none of its 0 tensors has a name" in refused(path)
@@ -214,10 +216,12 @@ def test_missing_file_and_folder(tmp_path: Path) -> None:
         checkpoint.load(path)
     assert isinstance(caught.value, FileNotFoundError)
     assert str(caught.value) == (
-        f"the weights file does not exist: {path}. Check the path, or use the embedded model (name "
-        '"tiny").'
+        f"the weights file does not exist: {path}. Expected a downloaded file. Check the path, "
+        'or use the embedded model (name "tiny").'
     )
-    assert refused(tmp_path) == f"{tmp_path} is a folder. Give the weights file inside it."
+    assert refused(tmp_path) == (
+        f"{tmp_path} is a folder. Expected a file. Give the weights file inside it."
+    )
     with pytest.raises(CheckpointNotFoundError):
         checkpoint.inspect(path)
 

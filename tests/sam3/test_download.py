@@ -92,7 +92,7 @@ def test_a_file_of_the_announced_hash_is_kept_and_another_one_deleted(
     path = download_released_weights(endpoint=hub.url, cache_dir=tmp_path / "right")
     assert path.read_bytes() == hub.content
     hub.content = b"weighty" * 1000
-    with pytest.raises(DownloadError, match=r"is not sam3\.pt \(SHA-256 .* and was deleted"):
+    with pytest.raises(DownloadError, match=r"was deleted: its SHA-256 is .* for sam3\.pt"):
         download_released_weights(endpoint=hub.url, cache_dir=tmp_path / "wrong")
     assert not [one for one in (tmp_path / "wrong").rglob("*") if one.name in ("sam3.pt", hub.etag)]
 
@@ -109,7 +109,7 @@ def test_nothing_is_told_of_this_computer(hub: Hub, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("status", "code", "message"),
     [
-        (401, "GatedRepo", "gated and you are not logged in"),
+        (401, "GatedRepo", "are gated. Expected a login"),
         (403, "GatedRepo", "your account has no access"),
         (401, "RepoNotFound", "does not show facebook/sam3 to you"),
         (501, "", "not on this computer|answered with an error"),
@@ -174,7 +174,7 @@ def test_a_full_disk(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     (blobs / f"{ETAG}.{known.hex[:8]}.incomplete").symlink_to("/dev/full")
     with pytest.raises(DownloadError, match="the disk is full") as caught:
         download_released_weights(endpoint=hub.url, cache_dir=tmp_path)
-    assert "make room or set HF_HOME" in str(caught.value)
+    assert "Make room, or set HF_HOME" in str(caught.value)
     assert not list(tmp_path.rglob("sam3.pt"))
 
 

@@ -252,7 +252,7 @@ def test_wrong_prompts(tracker: Tracker, prompts: list[FramePrompt], message: st
 def test_wrong_directions(tracker: Tracker) -> None:
     with pytest.raises(PromptError, match="unknown direction: 'up'"):
         tracker.track(SERIES, [mask_at(0)], direction="up")  # type: ignore[arg-type]
-    with pytest.raises(PromptError, match="needs frames that can be indexed"):
+    with pytest.raises(PromptError, match="Expected frames that can be indexed"):
         tracker.track(iter(SERIES), [mask_at(0)], direction="both")
     with pytest.raises(PromptError, match=r"the frame does not exist: 9. Expected 0 to 2"):
         list(tracker.track(iter(SERIES[:3]), [mask_at(0), mask_at(9)]))

@@ -86,8 +86,12 @@ SHAPES = (
     "cannot be encoded. Expected height x width, or height x width x 1, 3 or 4 channels (torch "
     "tensors: channels first). Choose up to three channels."
 )
-KINDS = "cannot be encoded. Convert it to uint8, uint16, bool or floating point."
-NO_NUMBER = "values that are NaN or infinite. Replace them, for example with numpy.nan_to_num."
+KINDS = "cannot be encoded. Expected uint8, uint16, bool or floating point. Convert it."
+NO_NUMBER = (
+    "values that are NaN or infinite. Expected finite values. Replace them, for example with "
+    "numpy.nan_to_num."
+)
+EMPTY = "Expected at least one pixel. Choose another image."
 RANGE = (
     "Expected values in [0, 1]. Rescale it, for example with skimage.exposure.rescale_intensity."
 )
@@ -96,10 +100,10 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "five channels": (np.zeros((4, 4, 5), np.uint8), f"an image of shape (4, 4, 5) {SHAPES}"),
     "a line": (np.zeros(4, np.uint8), f"an image of shape (4,) {SHAPES}"),
     "a stack": (np.zeros((2, 4, 4, 3), np.uint8), f"an image of shape (2, 4, 4, 3) {SHAPES}"),
-    "no rows": (np.zeros((0, 4)), "the image is empty: shape (0, 4). Expected at least one pixel."),
+    "no rows": (np.zeros((0, 4)), f"the image is empty: shape (0, 4). {EMPTY}"),
     "no columns": (
         np.zeros((4, 0)),
-        "the image is empty: shape (4, 0). Expected at least one pixel.",
+        f"the image is empty: shape (4, 0). {EMPTY}",
     ),
     "NaN": (np.array([[0.5, np.nan, np.inf]]), f"the image holds 2 {NO_NUMBER}"),
     "too bright": (
@@ -123,7 +127,8 @@ def test_images_are_refused(image: Any, message: str) -> None:
 
 def test_what_is_no_array_is_refused() -> None:
     with pytest.raises(
-        ImageError, match=r"^a list is not an image \(.*\)\. Expected an array of numbers\.$"
+        ImageError,
+        match=r"^a list is not an image \(.*\)\. Expected an array of numbers\. Convert it\.$",
     ):
         rgb_image([[1, 2], [3]])
 
@@ -201,8 +206,8 @@ def test_masks_too_large_for_memory_are_refused() -> None:
     with pytest.raises(ImageError) as caught:
         crop_mask(logits, (100_000, 90_000))
     assert str(caught.value) == (
-        "the mask is too large: about 100000 x 90000 px. Zoom in on a smaller part of the image, "
-        "or segment a copy of lower resolution."
+        "the mask is too large: about 100000 x 90000 px. Expected one that fits into memory. "
+        "Zoom in on a smaller part of the image, or segment a copy of lower resolution."
     )
     logits[:] = -1
     logits[10, 20] = 1

@@ -95,7 +95,8 @@ class Propagate:
             object.__setattr__(self, "rules", EndRules.from_json(asdict(self.rules)))
         if self.direction not in get_args(Direction):
             raise PromptError(
-                f"unknown direction: {self.direction!r}. Expected 'forward', 'backward' or 'both'."
+                f"unknown direction: {self.direction!r}. Expected 'forward', 'backward' or "
+                "'both'. Choose one."
             )
 
     @property
@@ -115,7 +116,8 @@ class Propagate:
         if not -leading <= self.axis < leading:
             raise PromptError(
                 f"objects cannot be propagated along axis {self.axis} of an image with {leading} "
-                "axes before rows and columns. Choose one of these."
+                "axes before rows and columns. Expected one of these axes. Choose another one, or "
+                "give a stack."
             )
         axis = self.axis % leading
         stacks: dict[Position, list[Position]] = {}
@@ -156,7 +158,9 @@ class Automatic:
     def __post_init__(self) -> None:
         """Check the tile size."""
         if self.tile < 1:
-            raise PromptError(f"invalid tile size: {self.tile} px. Expected at least 1.")
+            raise PromptError(
+                f"invalid tile size: {self.tile} px. Expected at least 1. Choose a larger one."
+            )
 
     def to_json(self) -> dict[str, Any]:
         """Return the mode as JSON values."""
@@ -188,8 +192,8 @@ class Similar(Automatic):
             )
         if not 0 <= self.threshold <= 1:
             raise PromptError(
-                f"invalid minimum score: {self.threshold!r}. Expected a number from 0 to 1, "
-                "such as 0.5."
+                f"invalid minimum score: {self.threshold!r}. Expected a number from 0 to 1, such "
+                "as 0.5. Choose one."
             )
 
     def to_json(self) -> dict[str, Any]:

@@ -172,8 +172,8 @@ class BatchFolder:
                 self.resumed = True
             elif self.output.exists() and not overwrite:
                 raise BatchError(
-                    f"{str(self.output)!r} exists already, and was not made by a batch. Choose "
-                    "another output or overwrite it (--overwrite)."
+                    f"{str(self.output)!r} was not made by a batch. Expected the output of one, or "
+                    "a new name. Choose another output or overwrite it (--overwrite)."
                 )
             else:
                 self.path.mkdir(parents=True, exist_ok=True)
@@ -204,8 +204,8 @@ class BatchFolder:
         if not held:
             os.close(descriptor)
             raise BatchError(
-                f"{str(self.output)!r} is being written by another process. Wait for it to end, "
-                "or choose another output."
+                f"{str(self.output)!r} is being written by another process. Expected one at a "
+                "time. Wait for it to end, or choose another output."
             )
         self._lock = descriptor
 
@@ -228,12 +228,13 @@ class BatchFolder:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise BatchError(
                 f"{str(self.manifest)!r} is damaged, so that the batch cannot be resumed. "
-                "Choose another output or overwrite it (--overwrite)."
+                "Expected the record of a batch. Choose another output or overwrite it "
+                "(--overwrite)."
             ) from error
         if content.get("format") != FORMAT or version != VERSION:
             raise BatchError(
-                f"{str(self.manifest)!r} was made by another version (version {version!r}, this "
-                f"is {VERSION}). Choose another output or overwrite it (--overwrite)."
+                f"{str(self.manifest)!r} has version {version!r}. Expected version {VERSION}. "
+                "Choose another output or overwrite it (--overwrite)."
             )
         # Converted to JSON and back, since tuples become lists.
         requested = json.loads(json.dumps(question))
@@ -243,7 +244,7 @@ class BatchFolder:
         if different:
             differences = _differences(different, stored, requested)
             raise BatchError(
-                f"{str(self.output)!r} was started with {differences}. "
+                f"{str(self.output)!r} was started with {differences}. Expected the same options. "
                 "Give the same options to resume, change the output or overwrite it (--overwrite)."
             )
         if repaired is not None:

@@ -61,18 +61,22 @@ def read_prompts(path: str | os.PathLike[str], leading: Sequence[str] | int = 0)
     reader = {".csv": _csv_rows, ".json": _json_rows}.get(path.suffix.lower())
     if reader is None:
         raise PromptError(
-            f"prompts in {path.name!r} cannot be read. Expected a .csv or .json file."
+            f"prompts in {path.name!r} cannot be read. Expected a .csv or .json file. Save the "
+            "prompts as one of these."
         )
     try:
         text = read_bounded(path, MAX_TABLE_BYTES).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or error
         raise PromptError(
-            f"the prompts {str(path)!r} cannot be read: {why}. Check the path."
+            f"the prompts {str(path)!r} cannot be read: {why}. Expected a table of prompts. Check "
+            "the path."
         ) from (error)
     rows = [_row(values, names, place) for place, values in reader(text, path.name)]
     if not rows:
-        raise PromptError(f"{path.name} holds no prompt. Give at least one click or box.")
+        raise PromptError(
+            f"{path.name} holds no prompt. Expected at least one click or box. Add one."
+        )
     return BatchPrompts.from_rows(rows)
 
 
@@ -102,17 +106,22 @@ def write_prompts(
         text = json.dumps(rows, indent=1) + "\n"
     elif path.suffix.lower() == ".csv":
         if any("outline" in row for row in rows):
-            raise PromptError(f"a CSV such as {path.name!r} holds no outlines. Write a .json file.")
+            raise PromptError(
+                f"a CSV such as {path.name!r} holds no outlines. Expected points and boxes. Write "
+                "a .json file."
+            )
         text = _csv_text(rows, leading)
     else:
         raise PromptError(
-            f"{path.name!r} is not a table of prompts. Expected a name that ends in .csv or .json."
+            f"{path.name!r} is not a table of prompts. Expected a name that ends in .csv or "
+            ".json. Choose such a name."
         )
     try:
         write_whole(path, text.encode())
     except OSError as error:
         raise PromptError(
-            f"{str(path)!r} cannot be written: {error.strerror or error}. Choose another folder."
+            f"{str(path)!r} cannot be written: {error.strerror or error}. Expected a writable "
+            "folder. Choose another folder."
         ) from error
 
 
@@ -121,14 +130,18 @@ def _csv_rows(text: str, name: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     try:
         header = [column.strip() for column in next(reader, [])]
         if len(set(header)) < len(header):
-            raise PromptError(f"{name}, line 1: a column comes twice: {', '.join(header)}")
+            raise PromptError(
+                f"{name}, line 1: a column comes twice: {', '.join(header)}. Expected each column "
+                "once. Remove one."
+            )
         for fields in reader:
             place = f"{name}, line {reader.line_num}"
             if not any(field.strip() for field in fields):
                 continue
             if len(fields) != len(header):
                 raise PromptError(
-                    f"{place} has {len(fields)} values. Expected {len(header)}: {', '.join(header)}"
+                    f"{place} has {len(fields)} values. Expected {len(header)}: "
+                    f"{', '.join(header)}. Correct the row."
                 )
             values = zip(header, (field.strip() for field in fields), strict=True)
             yield place, {column: value for column, value in values if value != ""}
@@ -147,15 +160,22 @@ def _json_rows(text: str, name: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
             f"{name} is not valid JSON: {error}. Expected a list of prompts. Mend the file."
         ) from error
     if not isinstance(rows, list):
-        raise PromptError(f"{name} holds {type(rows).__name__}. Expected a list of prompts.")
+        raise PromptError(
+            f"{name} holds {type(rows).__name__}. Expected a list of prompts. Put the prompts "
+            "into a list."
+        )
     for i, row in enumerate(rows, start=1):
         if not isinstance(row, dict):
-            raise PromptError(f"{name}, prompt {i} is {row!r}. Expected names and values.")
+            raise PromptError(
+                f"{name}, prompt {i} is {row!r}. Expected names and values. Correct it."
+            )
         values = {str(key): value for key, value in row.items() if value is not None}
         if isinstance(values.get("box"), list):
             box = values.pop("box")
             if len(box) != 4 or any(corner in values for corner in BOX):
-                raise PromptError(f"{name}, prompt {i}: box is {box!r}. Expected [x0, y0, x1, y1].")
+                raise PromptError(
+                    f"{name}, prompt {i}: box is {box!r}. Expected [x0, y0, x1, y1]. Correct it."
+                )
             values |= dict(zip(BOX, box, strict=True))
         yield f"{name}, prompt {i}", values
 
@@ -169,13 +189,17 @@ def _row(values: Mapping[str, Any], leading: tuple[str, ...], place: str) -> Pro
     if unknown:
         raise PromptError(
             f"{place} has the unknown column {unknown[0]!r}. Expected plane (or "
-            f"{', '.join(leading) or 'none'}), object, x, y, polarity, {', '.join(BOX)}"
+            f"{', '.join(leading) or 'none'}), object, x, y, polarity, {', '.join(BOX)}. Rename "
+            "or remove it."
         )
     number = None
     if "object" in values:
         number = _whole(values["object"], "object", place)
         if not 1 <= number <= MAX_ID:
-            raise PromptError(f"{place}: object is {number}. Expected a number from 1 to {MAX_ID}")
+            raise PromptError(
+                f"{place}: object is {number}. Expected a number from 1 to {MAX_ID}. Give it "
+                "another number."
+            )
     return PromptEntry(
         _position(values, leading, numbered, place), _prompt(values, place), number, place
     )
@@ -203,7 +227,7 @@ def _position(
     if missing:
         raise PromptError(
             f"{place} has no {missing[0]!r}. Expected the plane as {' '.join(leading)}, each in a "
-            f"column, or together in a column {_PLANE!r}"
+            f"column, or together in a column {_PLANE!r}. Add it."
         )
     return tuple(_whole(values[name], name, place) for name in given[0])
 
@@ -223,19 +247,20 @@ def _prompt(values: Mapping[str, Any], place: str) -> PromptSet:
     except PromptError as error:
         raise PromptError(_once(place, str(error))) from error
     except (TypeError, ValueError) as error:
-        raise PromptError(f"{place}: outline is not a list of (x, y): {error}") from error
+        raise PromptError(
+            f"{place}: outline cannot be read: {error}. Expected a list of (x, y). Correct it."
+        ) from error
     values_given = ", ".join(f"{name} {values[name]}" for name in (*click, *box)) or "neither"
     raise PromptError(
-        f"{place} has {values_given}. Expected a click (x, y, and polarity if it is background) or "
-        "a box "
-        f"({', '.join(BOX)}, no polarity)."
+        f"{place} has {values_given}. Expected a click (x, y, and polarity if it is background) "
+        f"or a box ({', '.join(BOX)}, no polarity). Correct the row."
     )
 
 
 def _whole(value: Any, name: str, place: str) -> int:
     text = str(value).strip()
     if isinstance(value, bool) or not _WHOLE.fullmatch(text):
-        raise PromptError(f"{place}: {name} is {value!r}. Expected a whole number.")
+        raise PromptError(f"{place}: {name} is {value!r}. Expected a whole number. Correct it.")
     return int(text.partition(".")[0])
 
 
@@ -245,7 +270,7 @@ def _number(value: Any, name: str, place: str) -> float:
     except (TypeError, ValueError):
         number = math.nan
     if not math.isfinite(number):
-        raise PromptError(f"{place}: {name} is {value!r}. Expected a number.")
+        raise PromptError(f"{place}: {name} is {value!r}. Expected a number. Correct it.")
     return number
 
 

@@ -69,13 +69,13 @@ class BatchPrompts:
                 if not 1 <= number <= MAX_ID:
                     raise PromptError(
                         f"object {number} on {_plane(position)} cannot be a label. Expected a "
-                        f"whole number from 1 to {MAX_ID}"
+                        f"whole number from 1 to {MAX_ID}. Give it another number."
                     )
                 if not prompts.has_target:
                     raise PromptError(
                         f"object {number} on {_plane(position)} has background clicks only "
-                        f"({len(prompts.points)}). Add a foreground click or a box that says "
-                        "where it is."
+                        f"({len(prompts.points)}). Expected a foreground click or a box that "
+                        "shows where it is. Add one."
                     )
         ordered = {
             position: dict(sorted(objects.items()))
@@ -107,8 +107,9 @@ class BatchPrompts:
                 number = next(free)
             if number is None:
                 raise PromptError(
-                    f"{row.place}: a background click comes before any object of its plane. Put "
-                    "it after the foreground click or box it belongs to, or give it an object."
+                    f"{row.place}: a background click comes before any object of its plane. "
+                    "Expected a click or box of the object first. Put it after the foreground "
+                    "click or box it belongs to, or give it an object."
                 )
             last[row.position] = number
             objects = planes.setdefault(row.position, {})
@@ -116,7 +117,7 @@ class BatchPrompts:
             if before.box is not None and row.prompts.box is not None:
                 raise PromptError(
                     f"{row.place}: object {number} has a second box on {_plane(row.position)}. "
-                    "Give it one."
+                    "Expected one box per object and plane. Remove one."
                 )
             objects[number] = before.joined(row.prompts)
         return cls(planes)
@@ -170,7 +171,8 @@ class BatchPrompts:
                 ranges = ", ".join(f"0 to {length - 1}" for length in leading)
                 raise PromptError(
                     f"there are prompts on {_plane(position)}, which the image of shape "
-                    f"{tuple(shape)} does not have. Expected {ranges or 'no plane number'}"
+                    f"{tuple(shape)} does not have. Expected {ranges or 'no plane number'}. "
+                    "Correct the planes, or choose the image of these prompts."
                 )
             for number, prompts in objects.items():
                 try:
@@ -228,7 +230,8 @@ def prompts_from_layers(
     labels = ["foreground"] * len(clicks) if polarity is None else list(polarity)
     if len(labels) != len(clicks):
         raise PromptError(
-            f"{len(clicks)} points came with {len(labels)} polarities. Give one each."
+            f"{len(clicks)} points came with {len(labels)} polarities. Expected one polarity per "
+            "point. Pass as many polarities as points."
         )
     for i, (at, label) in enumerate(zip(clicks, labels, strict=True)):
         click = PromptSet(((float(at[-1]), float(at[-2])),), (parse_polarity(label),))
@@ -242,8 +245,8 @@ def _positions(values: npt.ArrayLike, ndim: int, name: str) -> npt.NDArray[np.fl
         return np.zeros((0, ndim))
     if array.ndim != 2 or array.shape[1] != ndim or not np.isfinite(array).all():
         raise PromptError(
-            f"{name} of shape {array.shape} are not positions in an image of {ndim} axes. Expected "
-            f"finite numbers, N x {ndim}"
+            f"{name} of shape {array.shape} are not positions in an image of {ndim} axes. "
+            f"Expected finite numbers, N x {ndim}. Pass one row per point."
         )
     return array.round(DECIMALS)
 

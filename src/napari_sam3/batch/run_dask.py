@@ -36,8 +36,8 @@ def check_dask(address: str, image: ImageSource, model: ModelHandle, output: Any
         import distributed  # noqa: F401
     except ImportError as error:
         raise BatchError(
-            "dask.distributed is not installed, which --dask needs. Install it with "
-            'pip install "napari-sam3[dask]"'
+            "dask.distributed is not installed, which --dask needs. Expected it for batches on "
+            'several processes. Install it with pip install "napari-sam3[dask]"'
         ) from error
     if address.startswith("local:"):
         count = address.removeprefix("local:")
@@ -46,16 +46,23 @@ def check_dask(address: str, image: ImageSource, model: ModelHandle, output: Any
     elif "://" not in address:
         raise BatchError(
             f"{address!r} is not a Dask scheduler. Expected local:N for N processes on this host "
-            "or an address such as tcp://host:8786."
+            "or an address such as tcp://host:8786. Correct the address."
         )
     if image.path is None:
-        raise BatchError("other processes open the image themselves. Give its path, not an array.")
+        raise BatchError(
+            "an array cannot be segmented by other processes. Expected a path, from which they "
+            "open the image. Give the path of the image."
+        )
     if not model.is_portable:
         raise BatchError(
-            "other processes load the model themselves. Give its name or weights file."
+            "a loaded model cannot be used by other processes. Expected a name or a weights file, "
+            "from which they load it. Give one of them."
         )
     if output is None:
-        raise BatchError("other processes write what they find. Give an output that all can reach.")
+        raise BatchError(
+            "no output was given. Expected an OME-Zarr to which all processes write. Give one "
+            "that all can reach."
+        )
 
 
 @contextmanager
@@ -90,8 +97,8 @@ def connect(address: str) -> Iterator[Any]:
             stack.enter_context(client)
         except (OSError, TimeoutError) as error:
             raise BatchError(
-                f"no Dask scheduler at {address!r} ({error}). Check the address, or use "
-                "local:N for N processes on this machine."
+                f"no Dask scheduler at {address!r} ({error}). Expected a running scheduler. Check "
+                "the address, or use local:N for N processes on this machine."
             ) from error
         yield client
 
@@ -277,8 +284,10 @@ def _failed(error: Exception) -> BatchError:
     if isinstance(error, KilledWorker):
         return BatchError(
             f"the worker processes died at a task on Dask, {error.last_worker.address} the last. "
-            "They have too little memory, or were killed: look into their log, give each of them "
-            f"more memory or fewer threads, and {remedy}"
+            "Expected processes that stay alive. They have too little memory, or were killed: "
+            f"look into their log, give each of them more memory or fewer threads, and {remedy}"
         )
     reason = (str(error) or type(error).__name__)[:300]
-    return BatchError(f"a task on Dask failed ({reason}); {remedy}")
+    return BatchError(
+        f"a task on Dask failed ({reason}). Expected it to finish. To continue, {remedy}"
+    )

@@ -161,8 +161,8 @@ def _positions(
         mode.prompts.check_inside(shape)
         if mode.prompts.at(chosen).is_empty:
             raise BatchError(
-                f"no prompt on the chosen planes ({len(chosen)}). Give a click or a box "
-                "on one of them."
+                f"no prompt on the chosen planes ({len(chosen)}). Expected at least one click or "
+                "box on them. Add one, or choose other planes."
             )
     if isinstance(mode, Placed):
         return mode, mode.positions(chosen)

@@ -47,13 +47,14 @@ class ImageSource:
         if isinstance(image, LazyImage):
             if rgb is not None and rgb != image.rgb:
                 raise BatchError(
-                    f"rgb={rgb} does not fit a LazyImage with rgb={image.rgb}. Leave it out here."
+                    f"rgb={rgb} does not fit a LazyImage. Expected rgb={image.rgb}, as the image "
+                    "has. Leave it out here."
                 )
             return cls(image=image)
         if not hasattr(image, "shape") or not hasattr(image, "dtype") or len(image.shape) < 2:
             raise BatchError(
                 f"{type(image).__name__} is not an image. Expected a path, an array of at least 2 "
-                "axes, or a LazyImage."
+                "axes, or a LazyImage. Pass one of these."
             )
         return cls(image=LazyImage.of(image, rgb=rgb))
 

@@ -37,7 +37,7 @@ def read_objects(output: str | os.PathLike[str]) -> Iterator[ObjectRow]:
     if not (folder / "manifest.json").exists():
         raise BatchError(
             f"no records in {str(folder)!r}. Expected the output of a batch with its folder of "
-            "records."
+            "records. Check the path."
         )
     records = Records(folder)
     positions = sorted(map(position_of, records.names("painted")))

@@ -143,7 +143,10 @@ class UnitRunner:
             raise
         except Exception as error:  # readers of files raise errors of any type
             reason = (str(error) or type(error).__name__).splitlines()[0]
-            raise ImageError(f"{plane_index(position)} cannot be read ({reason})") from error
+            raise ImageError(
+                f"{plane_index(position)} cannot be read ({reason}). Expected pixels. Repair the "
+                "file, or leave the plane out."
+            ) from error
 
     def find(self, position: Position, plane: PlaneImage) -> tuple[Instance, ...]:
         """Segment the objects with prompts on a plane."""
@@ -188,7 +191,10 @@ class UnitRunner:
         for _, name in self.tiles(position):
             found = self.records.found(name)
             if found is None:
-                raise BatchError(f"the tile {name} is missing. Run the same command again.")
+                raise BatchError(
+                    f"the tile {name} is missing. Expected it from an earlier step. Run the same "
+                    "command again."
+                )
             parts.append(found)
         found_once = merge_found(parts, mode.settings)
         if isinstance(mode, Similar):
@@ -218,8 +224,8 @@ class UnitRunner:
             extents = paint_plane(objects, self.shape, chunk, write)
         except OSError as error:
             raise BatchError(
-                f"{str(self.job.output)!r} cannot be written: {error.strerror or error}. Free "
-                "some space, then run the same command again to resume."
+                f"{str(self.job.output)!r} cannot be written: {error.strerror or error}. Expected "
+                "a writable output. Free some space, then run the same command again to resume."
             ) from error
         self.records.put_painted(name, Painted.of(objects, extents, made_from))
         return True

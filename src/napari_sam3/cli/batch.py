@@ -280,18 +280,23 @@ def _mode(image: LazyImage, arguments: argparse.Namespace, positions: Any) -> Mo
 
     if arguments.mode == "automatic":
         if arguments.prompts is not None:
-            raise PromptError("the mode automatic takes no prompts. Leave out --prompts.")
+            raise PromptError(
+                "the mode automatic takes no prompts. Expected none. Leave out --prompts."
+            )
         settings = AutomaticSettings.from_json(arguments.settings)
         return Automatic(settings, **({} if arguments.tile is None else {"tile": arguments.tile}))
     if arguments.mode == "similar":
         return similar_mode(image, arguments)
     if arguments.prompts is None:
         raise PromptError(
-            f"the mode {arguments.mode} needs --prompts, a table of clicks and boxes. Pass one, or "
-            "use --mode automatic."
+            f"the mode {arguments.mode} has no prompts. Expected --prompts, a table of clicks and "
+            "boxes. Pass one, or use --mode automatic."
         )
     if arguments.settings and arguments.mode != "propagate":
-        raise PromptError(f"the mode {arguments.mode} has no --settings. Leave them out.")
+        raise PromptError(
+            f"the mode {arguments.mode} has no --settings. Expected them with --mode automatic "
+            "only. Leave them out."
+        )
     leading = image.axes.names[:-2]
     if arguments.mode == "repeated":
         return Repeated(_one_plane(arguments.prompts, leading))
@@ -317,7 +322,8 @@ def _one_plane(path: Path, leading: Any) -> Any:
             raise (error if "plane" in str(unnamed) else unnamed) from None
     if len(planes) != 1:
         raise PromptError(
-            f"{path.name} has prompts on {len(planes)} planes. The mode repeated expects one plane."
+            f"{path.name} has prompts on {len(planes)} planes. Expected those of one plane, which "
+            "the mode repeated repeats on all. Choose another mode, or remove the others."
         )
     return next(iter(planes.values()))
 
@@ -332,8 +338,8 @@ def _positions(image: LazyImage, ranges: list[range] | None) -> Any:
     leading = image.shape[:-2]
     if len(ranges) != len(leading):
         raise ImageError(
-            f"--planes gives {len(ranges)} range(s), but the image of shape {image.shape} has "
-            f"{len(leading)} axes before rows and columns. Give one for each."
+            f"--planes gives {len(ranges)} range(s) for an image of shape {image.shape}. Expected "
+            f"one per axis before rows and columns, {len(leading)} in all. Give one for each."
         )
     return itertools.product(*ranges)
 

@@ -53,11 +53,14 @@ def similar_mode(image: LazyImage, arguments: argparse.Namespace) -> Mode:
     name = None if arguments.text is None else checked_text(arguments.text)
     if arguments.examples is None and name is None:
         raise PromptError(
-            "the mode similar needs --examples, a label image with at least one object, or --text, "
-            "a name. Pass one, or use --mode automatic."
+            "the mode similar has no example. Expected --examples, a label image with at least "
+            "one object, or --text, a name. Pass one, or use --mode automatic."
         )
     if arguments.prompts is not None or arguments.settings:
-        raise PromptError("the mode similar takes no --prompts and no --settings. Leave them out.")
+        raise PromptError(
+            "the mode similar takes no --prompts and no --settings. Expected --examples or "
+            "--text. Leave them out."
+        )
     model = arguments.model
     if name is not None and not is_remote(model) and not names_objects(model):
         raise UnsupportedError(NO_TEXT)

@@ -25,7 +25,8 @@ def plane_ranges(text: str) -> list[range]:
             start, stop = 0, -1
         if not 0 <= start <= stop:
             raise argparse.ArgumentTypeError(
-                f"{text!r} cannot be read. Expected a range for each axis, such as 0-9 or 7,0-23."
+                f"{text!r} cannot be read. Expected a range for each axis, such as 0-9 or 7,0-23. "
+                "Correct it."
             )
         ranges.append(range(start, stop + 1))
     return ranges
@@ -39,6 +40,6 @@ def json_settings(text: str) -> dict[str, Any]:
         values = None
     if not isinstance(values, dict):
         raise argparse.ArgumentTypeError(
-            f"""{text!r} cannot be read. Expected JSON such as '{{"min_score": 0.8}}'."""
+            f"{text!r} cannot be read. Expected JSON such as '{{\"min_score\": 0.8}}'. Correct it."
         )
     return values

@@ -92,7 +92,10 @@ def agreed(question: str) -> bool:
         If there is no terminal.
     """
     if not sys.stdin.isatty():
-        raise Sam3Error("confirmation needs a terminal, and there is none. Add --yes to agree.")
+        raise Sam3Error(
+            "confirmation is not possible: there is no terminal. Expected one, or --yes. Add "
+            "--yes to agree."
+        )
     return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
 
 
@@ -113,7 +116,8 @@ def contrast_limits(text: str) -> tuple[float, float]:
         low = high = 0.0
     if not low < high:
         raise argparse.ArgumentTypeError(
-            f"{text!r} cannot be read. Expected two increasing numbers such as 100,4000."
+            f"{text!r} cannot be read. Expected two increasing numbers such as 100,4000. Correct "
+            "them."
         )
     return low, high
 

@@ -201,7 +201,10 @@ class Person:
         if self._failures:
             raise self._failures[0]
         if self._session.prediction is None:
-            raise DemoError(f"the viewer received no prompt from {take}. Is the canvas covered?")
+            raise DemoError(
+                f"the viewer received no prompt from {take}. Expected a click on its canvas. "
+                "Uncover the window, and try again."
+            )
 
     def label(self, take: Take) -> None:
         """Prompt an object and accept its mask."""
@@ -209,4 +212,7 @@ class Person:
         self.show(take)
         self._robot.type(KEYS["accept"])
         if len(self._session.objects) != before + 1:
-            raise DemoError(f"the mask of {take} was not accepted, since no pixel of it is free")
+            raise DemoError(
+                f"the mask of {take} was not accepted: no pixel of it is free. Expected "
+                "background under it. Start the demo with its own image."
+            )

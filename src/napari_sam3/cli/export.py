@@ -166,7 +166,10 @@ def _options(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
             continue
         if option not in ALL_FORMATS[name].options:
             fitting = ", ".join(one.name for one in ALL_FORMATS.values() if option in one.options)
-            raise ExportError(f"{spelled} is for the format {fitting}, not {name}. Leave it out.")
+            raise ExportError(
+                f"{spelled} does not fit the format {name}. Expected it with {fitting} only. "
+                "Leave it out."
+            )
         options[option] = value
     image_name = arguments.image_name or (arguments.image.name if arguments.image else None)
     if image_name and "image_name" in ALL_FORMATS[name].options:

@@ -82,14 +82,17 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.output.suffix != ".safetensors":
         raise Sam3Error(
             f"invalid name of the adapter: {arguments.output}. Expected one that ends in "
-            ".safetensors."
+            ".safetensors. Choose such a name."
         )
     if arguments.output.exists() and not arguments.overwrite:
-        raise Sam3Error(f"{arguments.output} exists already. Add --overwrite to replace it.")
+        raise Sam3Error(
+            f"{arguments.output} exists already. Expected a new file. Add --overwrite to replace "
+            "it."
+        )
     if not (arguments.minutes > 0 and arguments.rank > 0):
         raise Sam3Error(
             f"--minutes is {arguments.minutes:g} and --rank is {arguments.rank}. Expected numbers "
-            "above 0."
+            "above 0. Choose larger ones."
         )
     samples = [
         sample

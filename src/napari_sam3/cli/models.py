@@ -112,7 +112,9 @@ def _verify(arguments: argparse.Namespace) -> int:
 
     path = checkpoint.embedded_weights() if arguments.file == "tiny" else Path(arguments.file)
     if not path.is_file():
-        raise CheckpointNotFoundError(f"the weights file does not exist: {path}. Check the path.")
+        raise CheckpointNotFoundError(
+            f"the weights file does not exist: {path}. Expected a downloaded file. Check the path."
+        )
     digest = _sha256(path)
     expected = (arguments.sha256 or "").strip().lower()
     if expected and expected != digest:

@@ -191,5 +191,7 @@ def _integers(text: str, count: int | None, expected: str) -> tuple[int, ...]:
     except ValueError:
         numbers = ()
     if not numbers or count not in (None, len(numbers)):
-        raise argparse.ArgumentTypeError(f"{text!r} cannot be read. Expected {expected}")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} cannot be read. Expected {expected}. Correct it."
+        )
     return numbers

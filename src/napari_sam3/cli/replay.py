@@ -120,7 +120,7 @@ class _Planes:
         ):
             raise ImageError(
                 f"the session has {key}, and the image of shape {shape} does not. Expected the "
-                "image of the session."
+                "image of the session. Choose that image."
             )
         if key not in self._rendered:
             self._rendered[key] = RenderedPlane(self._image.channel(key))
@@ -144,6 +144,6 @@ def _labels(image: LazyImage, path: Path | None) -> npt.NDArray[np.integer[Any]]
     if labels.shape != tuple(image.shape):
         raise ImageError(
             f"{path.name} has the shape {labels.shape}, and the image {tuple(image.shape)}. "
-            "Expected labels of the image's shape."
+            "Expected labels of the image's shape. Choose labels made for this image."
         )
     return labels

@@ -101,7 +101,10 @@ class Robot:
         end = time.monotonic() + seconds
         while not done():
             if time.monotonic() > end:
-                raise Sam3Error(f"timeout after {seconds:g} s while waiting for {what}")
+                raise Sam3Error(
+                    f"timeout after {seconds:g} s while waiting for {what}. Expected it by then. "
+                    "Try again on an idle computer."
+                )
             QApplication.processEvents()
             time.sleep(0.005)
 

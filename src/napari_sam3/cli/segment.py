@@ -62,7 +62,9 @@ class _AddPrompt(argparse.Action):
                 "box": "X0,Y0,X1,Y1, for example 40,30,120,110",
                 "point": "X,Y or X,Y,1 (foreground) or X,Y,0 (background), for example 120,80",
             }[kind]
-            parser.error(f"{option_string} {values!r} cannot be read. Expected {expected}.")
+            parser.error(
+                f"{option_string} {values!r} cannot be read. Expected {expected}. Correct it."
+            )
         namespace.points_and_boxes = [*(namespace.points_and_boxes or []), prompt]
 
 
@@ -172,7 +174,8 @@ def _from_table(
 
     if arguments.points_and_boxes or arguments.one_object:
         raise PromptError(
-            "--prompts cannot be combined with --point, --box or --one-object. Use either of them."
+            "--prompts cannot be combined with --point, --box or --one-object. Expected either a "
+            "table or single prompts. Leave one of them out."
         )
     leading = image.axes.names[:-2]
     if arguments.plane is not None:
@@ -236,7 +239,8 @@ def _plane(text: str) -> tuple[int, ...]:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is not a plane. Expected whole numbers such as 7 or 0,7."
+            f"{text!r} is not a plane. Expected whole numbers such as 7 or 0,7. Give one per axis "
+            "before rows and columns."
         ) from None
 
 

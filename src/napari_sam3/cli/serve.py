@@ -98,5 +98,7 @@ def _load(model: str, device: str) -> Served:
 
 def _port(text: str) -> int:
     if not (text.isdecimal() and 0 < int(text) < 1 << 16):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a port. Expected 1 to 65535.")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a port. Expected 1 to 65535. Choose another one."
+        )
     return int(text)

@@ -59,8 +59,8 @@ def virtual_display(width: int = 1600, height: int = 1000) -> Iterator[None]:
     program = shutil.which("Xvfb")
     if program is None:
         raise DisplayError(
-            "there is no display, and Xvfb, a virtual one, is not installed. "
-            "Install it (Debian, Ubuntu: apt-get install xvfb; or run 'make system-libs')."
+            "there is no display, and Xvfb, a virtual one, is not installed. Expected one of "
+            "them. Install it (Debian, Ubuntu: apt-get install xvfb; or run 'make system-libs')."
         )
     outside = {name: os.environ.get(name) for name in OUTSIDE}
     with _xvfb(program, f"{width}x{height}x24") as number:
@@ -108,8 +108,8 @@ def _display_number(reading: int, log: IO[bytes]) -> int:
             log.seek(0)
             lines = log.read().decode(errors="replace").strip().splitlines()
             raise DisplayError(
-                f"Xvfb did not start ({lines[-1] if lines else 'without any message'}). Try it by "
-                "hand: Xvfb :99."
+                f"Xvfb did not start ({lines[-1] if lines else 'without any message'}). Expected "
+                "a virtual display. Try it by hand: Xvfb :99."
             )
         number += chunk
     return int(number)

@@ -75,15 +75,18 @@ class ImageAxes:
         if {len(self.units), len(self.scale), len(self.translate)} != {count}:
             raise ImageError(
                 f"{count} axes have {len(self.units)} units, {len(self.scale)} scales and "
-                f"{len(self.translate)} translations. Expected one of each per axis."
+                f"{len(self.translate)} translations. Expected one of each per axis. Pass as many "
+                "of each."
             )
         if len(set(self.names)) < count or "" in self.names:
-            raise ImageError(f"invalid names of axes: {self.names}. Expected a unique name each.")
+            raise ImageError(
+                f"invalid names of axes: {self.names}. Expected a unique name each. Rename them."
+            )
         numbers = (*self.scale, *self.translate)
         if not all(map(math.isfinite, numbers)) or 0 in self.scale:
             raise ImageError(
-                f"invalid scale {self.scale} or translation {self.translate} of axes. "
-                "Expected finite numbers, and no scale of 0."
+                f"invalid scale {self.scale} or translation {self.translate} of axes. Expected "
+                "finite numbers, and no scale of 0. Correct them."
             )
 
     @classmethod

@@ -51,10 +51,13 @@ def parse_classes(text: str) -> tuple[LabelClass, ...]:
         if not parsed.name or not _COLOR.fullmatch(parsed.color):
             raise ClassError(
                 f"the class {part!r} cannot be read. Expected a name and a colour such as "
-                '"nucleus #26a269", and ";" between classes.'
+                '"nucleus #26a269", and ";" between classes. Correct it.'
             )
         if parsed.name in [other.name for other in classes]:
-            raise ClassError(f"two classes have the name {parsed.name!r}. Expected unique names.")
+            raise ClassError(
+                f"two classes have the name {parsed.name!r}. Expected unique names. Rename one of "
+                "them."
+            )
         classes.append(parsed)
     return tuple(classes)
 

@@ -283,10 +283,16 @@ def check_pixels(shape: Sequence[int], dtype: np.dtype[Any], rgb: bool) -> None:
     """
     shape = tuple(shape)
     if 0 in shape:
-        raise ImageError(f"the image plane is empty: shape {shape}. Choose another image.")
+        raise ImageError(
+            f"the image plane is empty: shape {shape}. Expected at least one pixel. Choose "
+            "another image."
+        )
     if len(shape) != (3 if rgb else 2) or (rgb and shape[-1] not in (3, 4)):
         expected = "H x W x 3 or H x W x 4" if rgb else "H x W"
-        raise ImageError(f"the image plane has the shape {shape}. Expected {expected}.")
+        raise ImageError(
+            f"the image plane has the shape {shape}. Expected {expected}. Choose another image, "
+            "or say whether its last axis holds colours (rgb)."
+        )
     if dtype != np.bool_ and not (
         np.issubdtype(dtype, np.integer) or np.issubdtype(dtype, np.floating)
     ):

@@ -62,14 +62,19 @@ class PromptSet:
         if len(self.points) != len(self.labels):
             raise PromptError(
                 f"{len(self.points)} points have {len(self.labels)} labels. Expected one label "
-                "per point: 1 for foreground, 0 for background."
+                "per point: 1 for foreground, 0 for background. Correct the labels."
             )
         if not set(self.labels) <= {0, 1}:
-            raise PromptError(f"invalid labels of points: {self.labels}. Expected 1 or 0.")
+            raise PromptError(
+                f"invalid labels of points: {self.labels}. Expected 1 or 0. Correct them."
+            )
         if self.box is not None:
             x0, y0, x1, y1 = self.box
             if not (x0 < x1 and y0 < y1):
-                raise PromptError(f"the box {self.box} has no area. Expected x0 < x1 and y0 < y1.")
+                raise PromptError(
+                    f"the box {self.box} has no area. Expected x0 < x1 and y0 < y1. Correct its "
+                    "corners."
+                )
 
     @classmethod
     def from_arrays(
@@ -104,7 +109,10 @@ class PromptSet:
         if box is not None:
             flat = _rows(box, 4, "box")
             if len(flat) != 1:
-                raise PromptError(f"{len(flat)} boxes for one object. Expected (x0, y0, x1, y1).")
+                raise PromptError(
+                    f"{len(flat)} boxes for one object. Expected (x0, y0, x1, y1). Pass one box "
+                    "per object."
+                )
             corners = _checked_box(*(float(value) for value in flat[0]))
         return cls(tuple((float(x), float(y)) for x, y in xy), polarity, corners)
 
@@ -140,7 +148,10 @@ class PromptSet:
         if self.box is not None:
             corners += [(self.box[0], self.box[1]), (self.box[2], self.box[3])]
         if not corners:
-            raise PromptError("there is no prompt. Click on an object or draw a box around it.")
+            raise PromptError(
+                "there is no prompt. Expected at least one click or box. Click on an object or "
+                "draw a box around it."
+            )
         array = np.asarray(corners, np.float64)
         return array[:, 0], array[:, 1]
 
@@ -160,7 +171,9 @@ class PromptSet:
         """Return these prompts with a polygon (V x 2, (x, y) in px) and its box."""
         xy = _rows(corners, 2, "outline")
         if len(xy) < 3:
-            raise PromptError(f"the outline has {len(xy)} corners. Expected at least 3.")
+            raise PromptError(
+                f"the outline has {len(xy)} corners. Expected at least 3. Add corners."
+            )
         box = _checked_box(*xy.min(axis=0).tolist(), *xy.max(axis=0).tolist())
         return replace(self, box=box, outline=tuple((float(x), float(y)) for x, y in xy))
 
@@ -204,15 +217,16 @@ class PromptSet:
         for x, y in self.points:
             if not (-0.5 <= x <= width - 0.5 and -0.5 <= y <= height - 0.5):
                 raise MissedError(
-                    f"the click at row {y:.1f}, column {x:.1f} lies outside {extent}. "
-                    "Remove it, or click inside."
+                    f"the click at row {y:.1f}, column {x:.1f} lies outside {extent}. Expected a "
+                    "click on the plane. Remove it, or click inside."
                 )
         if self.box is not None:
             x0, y0, x1, y1 = self.box
             if x1 <= -0.5 or y1 <= -0.5 or x0 >= width - 0.5 or y0 >= height - 0.5:
                 raise MissedError(
-                    f"the box from row {y0:.1f}, column {x0:.1f} to row {y1:.1f}, column "
-                    f"{x1:.1f} lies outside {extent}. Draw it around an object."
+                    f"the box from row {y0:.1f}, column {x0:.1f} to row {y1:.1f}, column {x1:.1f} "
+                    f"lies outside {extent}. Expected a box that overlaps the plane. Draw it "
+                    "around an object."
                 )
 
 
@@ -237,7 +251,7 @@ def parse_polarity(value: Any) -> int:
         return int(value)
     raise PromptError(
         f"invalid polarity: {value!r}. Expected 'foreground' or 'background', True or False, 1 or "
-        "0."
+        "0. Choose one."
     )
 
 
@@ -374,12 +388,18 @@ def _rows(values: npt.ArrayLike | None, columns: int, name: str) -> FloatArray:
     try:
         array = np.asarray(values, np.float64)
     except (TypeError, ValueError) as error:
-        raise PromptError(f"invalid {name}: {values!r}. Expected N x {columns} numbers.") from error
+        raise PromptError(
+            f"invalid {name}: {values!r}. Expected N x {columns} numbers. Pass such an array."
+        ) from error
     if array.size == 0:
         return np.zeros((0, columns))
     array = np.atleast_2d(array)
     if array.ndim != 2 or array.shape[1] != columns:
-        raise PromptError(f"invalid {name}: shape {array.shape}. Expected N x {columns}.")
+        raise PromptError(
+            f"invalid {name}: shape {array.shape}. Expected N x {columns}. Reshape the array."
+        )
     if not np.isfinite(array).all():
-        raise PromptError(f"invalid {name}: {array.tolist()}. Expected finite numbers.")
+        raise PromptError(
+            f"invalid {name}: {array.tolist()}. Expected finite numbers. Remove the others."
+        )
     return array

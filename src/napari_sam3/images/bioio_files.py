@@ -72,7 +72,9 @@ def _opened(path: Path) -> Iterator[Any]:
             f"{reader.replace('_', '-')}. Install it: pip install 'napari-sam3[bioio]'."
         ) from error
     if not path.is_file():
-        raise ImageError(f"image file {str(path)!r} does not exist. Check the path.")
+        raise ImageError(
+            f"image file {str(path)!r} does not exist. Expected a file. Check the path."
+        )
     try:
         yield bioio.BioImage(path, reader=plugin.Reader)
     except ImageError:
@@ -88,7 +90,9 @@ def _opened(path: Path) -> Iterator[Any]:
 def _choose_scene(image: Any, scene: str, path: Path) -> None:
     count = len(image.scenes)
     if not scene.isdecimal() or int(scene) >= count:
-        raise ImageError(f"no scene {scene!r} in {str(path)!r}. Expected 0 to {count - 1}.")
+        raise ImageError(
+            f"no scene {scene!r} in {str(path)!r}. Expected 0 to {count - 1}. Choose one of these."
+        )
     image.set_scene(int(scene))
 
 

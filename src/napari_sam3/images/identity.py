@@ -88,10 +88,12 @@ def identify_blocks(
     finest, sampled = (data[0], data[-1]) if multiscale else (data, data)
     shape = tuple(int(n) for n in finest.shape)
     if len(shape) < 2 + rgb:
-        raise ImageError(f"{name!r} has shape {shape}. Expected at least rows and columns.")
+        raise ImageError(
+            f"{name!r} has shape {shape}. Expected at least rows and columns. Choose another image."
+        )
     dtype = np.dtype(sampled.dtype)
     if dtype.hasobject:
-        raise ImageError(f"{name!r} is of dtype {dtype}. Expected numbers.")
+        raise ImageError(f"{name!r} is of dtype {dtype}. Expected numbers. Convert it.")
     digest = hashlib.blake2b(digest_size=16)
     digest.update(repr((shape, dtype.name, tuple(int(n) for n in sampled.shape))).encode())
     indices = _blocks(sampled.shape, dtype.itemsize, rgb)
@@ -175,6 +177,7 @@ def _read(
             found, failure = [*found, None], error
     if failure is not None and all(block is None for block in found):
         raise ImageError(
-            f"the pixels of {name!r} cannot be read: {failure}. Open the image again."
+            f"the pixels of {name!r} cannot be read: {failure}. Expected an array that is read "
+            "without errors. Open the image again."
         ) from failure
     return found

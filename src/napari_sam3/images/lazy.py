@@ -157,7 +157,9 @@ def open_image(path: str | os.PathLike[str], *, rgb: bool | None = None) -> Lazy
     """
     path = Path(path)
     if not path.exists() and tiff_of(path) is None:
-        raise ImageError(f"image {str(path)!r} does not exist. Check the path.")
+        raise ImageError(
+            f"image {str(path)!r} does not exist. Expected a file or folder. Check the path."
+        )
     try:
         image = _open(path, rgb)
         return _in_colour(image, path) if rgb and not image.rgb else image
@@ -167,7 +169,8 @@ def open_image(path: str | os.PathLike[str], *, rgb: bool | None = None) -> Lazy
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ImageError(
             f"{str(path)!r} cannot be opened as an image: {reason}. Expected a zarr array, an "
-            "OME-Zarr, a TIFF, a .npy file or another format that skimage reads."
+            "OME-Zarr, a TIFF, a .npy file or another format that skimage reads. Check the file, "
+            "or save it as one of these."
         ) from error
 
 
@@ -210,7 +213,7 @@ def _open_npy(path: Path, rgb: bool | None) -> LazyImage:
     if data.ndim < 2 or not data.size or data.dtype.kind not in "buif":
         raise ImageError(
             f"{str(path)!r} holds {data.dtype} of shape {data.shape}. Expected numbers in rows "
-            "and columns."
+            "and columns. Choose another file."
         )
     return LazyImage(data, has_colours(data.shape, rgb, what=repr(str(path))), loaded_whole=True)
 
@@ -260,16 +263,19 @@ def _levels(node: Any, name: str) -> tuple[Any, bool]:
                     repr(f"{name.rstrip('/')}/{path}") for path in inside[:MOST_NAMED]
                 )
                 raise ImageError(
-                    f"{name!r} is a zarr group of several images. Give the path of one of them: "
-                    f"{paths}{more}"
+                    f"{name!r} is a zarr group of several images. Expected one image. Give the "
+                    f"path of one of them: {paths}{more}"
                 )
             if len(levels) != 1:
                 raise ImageError(
-                    f"{name!r} is a zarr group of {len(levels)} arrays without OME metadata. Give "
-                    "the path of one array."
+                    f"{name!r} is a zarr group of {len(levels)} arrays without OME metadata. "
+                    "Expected one array, or an OME-Zarr. Give the path of one array."
                 )
     if levels[0].ndim < 2:
-        raise ImageError(f"{name!r} has shape {levels[0].shape}. Expected rows and columns.")
+        raise ImageError(
+            f"{name!r} has shape {levels[0].shape}. Expected rows and columns. Choose another "
+            "array."
+        )
     pyramid = len(levels) > 1
     return (levels if pyramid else levels[0]), pyramid
 

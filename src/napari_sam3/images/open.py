@@ -108,9 +108,9 @@ def has_colours(
         return False
     remedy = "pass rgb=True (--rgb)" if colours else "take one of them: image[..., 0]"
     raise ImageError(
-        f"the last axis of {what} may hold columns or colours: it has shape {shape}. Pass "
-        f"rgb=False (--no-rgb) for planes of {shape[-2]} x {shape[-1]} px. For {shape[-1]} values "
-        f"a pixel, {remedy}."
+        f"the last axis of {what} may hold columns or colours: it has shape {shape}. Expected rgb "
+        f"to be given. Pass rgb=False (--no-rgb) for planes of {shape[-2]} x {shape[-1]} px. For "
+        f"{shape[-1]} values a pixel, {remedy}."
     )
 
 
@@ -139,7 +139,9 @@ def read_image(path: str | os.PathLike[str], *, rgb: bool | None = None) -> Load
     path = Path(path)
     tiff = tiff_of(path)
     if tiff is None and not path.is_file():
-        raise ImageError(f"image file {str(path)!r} does not exist. Check the path.")
+        raise ImageError(
+            f"image file {str(path)!r} does not exist. Expected a file. Check the path."
+        )
     try:
         image = _read_other(path, rgb) if tiff is None else _read_tiff(*tiff, rgb)
         if rgb and not image.rgb:
@@ -152,12 +154,12 @@ def read_image(path: str | os.PathLike[str], *, rgb: bool | None = None) -> Load
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ImageError(
             f"{str(path)!r} cannot be read as an image: {reason}. Expected a TIFF, PNG, JPEG or "
-            "another format that skimage reads."
+            "another format that skimage reads. Check the file, or save it as one of these."
         ) from error
     if image.data.ndim < 2 + image.rgb or image.data.size == 0:
         raise ImageError(
             f"{str(path)!r} holds data of shape {image.data.shape}. Expected an image with at "
-            "least two axes, none of them empty."
+            "least two axes, none of them empty. Choose another file."
         )
     return image
 
@@ -191,13 +193,18 @@ def plane_of(image: Shaped, position: Sequence[int] | None = None) -> PlaneIndex
     example = ",".join("0" for _ in leading)
     if len(chosen) != len(leading):
         if not leading:
-            raise ImageError(f"a 2-D image has a single plane. Leave out the position {chosen}.")
+            raise ImageError(
+                f"a 2-D image has no plane {chosen}. Expected no position, since it has a single "
+                "plane. Leave it out."
+            )
         raise ImageError(
-            f"the image of shape {image.shape} has several planes. Choose one by its position "
-            f"along each leading axis ({ranges}), for example --plane {example}."
+            f"the image of shape {image.shape} has several planes. Expected the position of one "
+            f"along each leading axis: {ranges}. Choose it, for example by --plane {example}."
         )
     if any(not 0 <= at < length for at, length in zip(chosen, leading, strict=True)):
-        raise ImageError(f"plane {chosen} lies outside the image. Expected {ranges}.")
+        raise ImageError(
+            f"plane {chosen} lies outside the image. Expected {ranges}. Choose one of these."
+        )
     return PlaneIndex((len(leading), len(leading) + 1), chosen)
 
 
@@ -219,7 +226,10 @@ def _read_other(path: Path, rgb: bool | None) -> LoadedImage:
         warnings.simplefilter("ignore")  # readers warn of details of the format
         data = np.asarray(skimage.io.imread(path))
     if data.dtype == object or data.dtype.kind not in "buif":
-        raise ImageError(f"{str(path)!r} holds values of type {data.dtype}. Expected numbers.")
+        raise ImageError(
+            f"{str(path)!r} holds values of type {data.dtype}. Expected numbers. Choose another "
+            "file."
+        )
     if data.ndim >= 3 and data.shape[-1] == 2:  # grey and alpha
         data = data[..., 0]
     # These formats hold one 2-D image or a sequence of them, so a last axis of 3 or 4 is colours.

@@ -256,7 +256,10 @@ class RenderedPlane:
     def __init__(self, *channels: Channel | None) -> None:
         used = [channel for channel in channels if channel is not None]
         if not used or len(channels) > 3:
-            raise ImageError(f"{len(used)} channels were chosen. Choose one to three.")
+            raise ImageError(
+                f"{len(used)} channels were chosen. Expected one to three. Choose fewer, or at "
+                "least one."
+            )
         for channel in used:
             channel.check()
         self._shape = used[0].shape
@@ -265,8 +268,8 @@ class RenderedPlane:
             if len(shapes) > 1 or any(channel.rgb for channel in used):
                 listing = ", ".join(f"{c.name or 'a channel'} {c.shape}" for c in used)
                 raise ImageError(
-                    f"the channels do not fit together: {listing}. Choose channels of one shape, "
-                    "none of them in colour."
+                    f"the channels do not fit together: {listing}. Expected one shape, and no "
+                    "colours. Choose other channels."
                 )
         self._channels, self._used = channels, used
         self._lock = threading.Lock()

@@ -380,4 +380,6 @@ def unreadable(where: str, data: Any, name: str, error: Exception) -> ImageError
     elif file and os.path.exists(file):
         remedy = "The file is damaged or incomplete. Copy or write it again."
     called = " ".join(filter(None, (name, repr(file) if file else ""))) or "the image"
-    return ImageError(f"{where} of {called} (shape {shape}) cannot be read: {reason}. {remedy}")
+    return ImageError(
+        f"{where} of {called} (shape {shape}) cannot be read: {reason}. Expected pixels. {remedy}"
+    )

@@ -42,7 +42,9 @@ def read_thumbnail(path: Path, scene: str = "", side: int = 48) -> npt.NDArray[n
     except ImageError:
         raise
     except Exception as error:  # each reader raises exceptions of its own
-        raise ImageError(f"{path.name!r} cannot be read: {error}. Expected an image.") from error
+        raise ImageError(
+            f"{path.name!r} cannot be read: {error}. Expected an image. Check the file."
+        ) from error
     finally:
         image.close()
     values = np.nan_to_num(plane.astype(np.float32), posinf=0, neginf=0)

@@ -113,8 +113,8 @@ def _image(file: Any, path: Path, number: int | None) -> TiffImage:
     if number is not None:
         if number >= len(found):
             raise ImageError(
-                f"no image {number} in {str(path)!r}: it holds {_listed(path, range(len(found)))}. "
-                "Give the path of one of them."
+                f"no image {number} in {str(path)!r}. Expected one of those that it holds: "
+                f"{_listed(path, range(len(found)))}. Give the path of one of them."
             )
         return TiffImage(file, found[number], number)
     # Other series may be coarser levels, masks or, in slides, thumbnails.
@@ -252,8 +252,8 @@ def _check_codec(page: Any, path: Path) -> None:
             import imagecodecs  # noqa: F401
         except ImportError:
             raise ImageError(
-                f"{str(path)!r} is compressed by {name}, which needs imagecodecs. Install it: pip "
-                "install imagecodecs."
+                f"{str(path)!r} cannot be read: it is compressed by {name}. Expected imagecodecs, "
+                "which reads it. Install it: pip install imagecodecs."
             ) from error
         raise ImageError(
             f"{str(path)!r} is compressed by {name}, which cannot be read. Expected no "

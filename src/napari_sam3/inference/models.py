@@ -186,7 +186,10 @@ class ModelHandle:
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle only the name; each process loads the model itself."""
         if self._source is None:
-            raise TypeError("a model without a name cannot be sent to another process")
+            raise TypeError(
+                "a model without a name cannot be sent to another process. Expected a name or a "
+                "weights file. Give one of them."
+            )
         return _named, self._source
 
     @property

@@ -147,12 +147,15 @@ def plan_fields(
         if not (0 <= top < bottom <= height and 0 <= left < right <= width):
             raise ImageError(
                 f"the region is outside the plane: {','.join(map(str, region))}. Expected "
-                f"row,column,row,column within 0,0,{height},{width}, with exclusive ends."
+                f"row,column,row,column within 0,0,{height},{width}, with exclusive ends. Correct "
+                "it."
             )
         rows, columns = (top, bottom), (left, right)
     level = config.default_level if level is None else level
     if level < FINEST_LEVEL:
-        raise ImageError(f"level {level} does not exist. Expected {FINEST_LEVEL} or more.")
+        raise ImageError(
+            f"level {level} does not exist. Expected {FINEST_LEVEL} or more. Choose one of these."
+        )
     grid = fields_over((height, width), config.resolution, level, rows, columns)
     return Plan(image, tuple(planes), grid, contrast)
 

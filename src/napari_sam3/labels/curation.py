@@ -37,7 +37,8 @@ def merge_labels(target: LabelTarget, labels: Sequence[int]) -> list[LabelEdit]:
     kept, *others = dict.fromkeys(labels)
     if not others or 0 in labels:
         raise LabelError(
-            f"{list(labels)} cannot be merged. Give two different labels, none of them 0."
+            f"{list(labels)} cannot be merged. Expected at least two different labels, none of "
+            "them 0. Choose others."
         )
     mask_of_label(target, kept)
     edits = [_relabel(target, mask_of_label(target, other), kept) for other in others]
@@ -75,8 +76,9 @@ def split_label(
     parts = _separate_parts(mask) or _halves(mask)
     if len(parts) < 2:
         raise LabelError(
-            f"label {label} is one piece without a constriction, so it cannot be split. Refine it "
-            "with background clicks on the part that does not belong to it."
+            f"label {label} is one piece without a constriction, so it cannot be split. Expected "
+            "two pieces, or a constriction between them. Refine it with background clicks on the "
+            "part that does not belong to it."
         )
     parts.sort(key=lambda part: -part.area)
     ids = [label] + [next_id() for _ in parts[1:]]

@@ -213,8 +213,8 @@ def write_object(
     """
     if mask.is_empty:
         raise NothingThereError(
-            "the current mask is empty, so there is nothing to accept. Add a foreground click or "
-            "draw a box around the object."
+            "the current mask is empty, so there is nothing to accept. Expected a mask of at "
+            "least one pixel. Add a foreground click or draw a box around the object."
         )
     check_id_fits(label, target.dtype)
     parts = [mask] if replaced is None or replaced.is_empty else [mask, replaced]
@@ -229,14 +229,16 @@ def write_object(
     if policy == "inside":
         if allowed is None:
             raise LabelError(
-                'the policy "inside" writes only inside a drawn region, and this object has none; '
-                "draw a box or an outline around it, or choose another policy"
+                'the object has no drawn region, inside which the policy "inside" writes. '
+                "Expected a box or an outline. Draw one around the object, or choose another "
+                "policy."
             )
         free &= allowed.within(region)
     if not free.any():
         raise LabelError(
             f"all {mask.area} px of the mask already belong to accepted labels or lie outside the "
-            'drawn region. Undo those first, or choose the policy "overwrite"'
+            "drawn region. Expected background. Undo those first, or choose the policy "
+            '"overwrite".'
         )
     values[free] = label
     edit = LabelEdit.between(target, region, values, before)
@@ -257,10 +259,14 @@ def mask_of_label(target: LabelTarget, label: int) -> PlaneMask:
         If the label is not on the plane, or is the background.
     """
     if label == 0:
-        raise LabelError("0 is the background, not a label. Choose a label on this plane.")
+        raise LabelError(
+            "0 is not a label but the background. Expected a label on this plane. Choose one."
+        )
     mask = find_mask_of_label(target, label)
     if mask is None:
-        raise LabelError(f"label {label} is not on this plane. Click on one that is.")
+        raise LabelError(
+            f"label {label} is not on this plane. Expected one that is. Click on another one."
+        )
     return mask
 
 

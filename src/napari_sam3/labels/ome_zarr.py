@@ -203,11 +203,14 @@ def making_labels(
     path, shape = Path(path), tuple(int(length) for length in shape)
     axes = ImageAxes.default(len(shape)) if axes is None else axes
     if axes.ndim != len(shape):
-        raise ImageError(f"labels of shape {shape} cannot have the axes {axes.names}: one each")
+        raise ImageError(
+            f"labels of shape {shape} cannot have the axes {axes.names}. Expected one name per "
+            "axis. Correct the names."
+        )
     check_axes(axes)
     if np.dtype(dtype).kind not in "iu":
         raise ExportError(
-            f"labels of dtype {np.dtype(dtype)} cannot be written. Expected integers."
+            f"labels of dtype {np.dtype(dtype)} cannot be written. Expected integers. Convert them."
         )
     image = image_around(path)
     chosen = choose_version(version, image)
@@ -259,10 +262,14 @@ def open_labels(path: str | os.PathLike[str], *, read_only: bool = False) -> Lab
     except Exception as error:  # zarr raises errors of many types for other files
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ImageError(
-            f"{str(path)!r} is not an OME-Zarr label image ({reason}). Check the path."
+            f"{str(path)!r} cannot be opened ({reason}). Expected an OME-Zarr label image. Check "
+            "the path."
         ) from error
     if array.dtype.kind not in "iu":
-        raise ImageError(f"{str(path)!r} holds {array.dtype}. Expected labels, which are integers.")
+        raise ImageError(
+            f"{str(path)!r} holds {array.dtype}. Expected labels, which are integers. Choose "
+            "another file."
+        )
     return LabelImage(path, axes, version_of(attributes), array)
 
 

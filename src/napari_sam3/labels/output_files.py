@@ -31,7 +31,8 @@ class ExportError(Sam3Error, OSError):
 def already_exists(path: Path) -> ExportError:
     """Return the error about a path that may not be replaced."""
     return ExportError(
-        f"{str(path)!r} exists already. Choose another name, or overwrite it (--overwrite)."
+        f"{str(path)!r} exists already. Expected a new name. Choose another name, or overwrite it "
+        "(--overwrite)."
     )
 
 
@@ -46,8 +47,8 @@ def cannot_write(path: Path, error: OSError) -> ExportError:
 def missing_package(package: str, purpose: str, extra: str, instead: str = "") -> ExportError:
     """Return the error about an optional package, and how to install it."""
     return ExportError(
-        f"{package} is not installed, which {purpose} needs. "
-        f"Install it: pip install 'napari-sam3[{extra}]'{instead}."
+        f"{package} is not installed. Expected it for {purpose}. Install it: pip install "
+        f"'napari-sam3[{extra}]'{instead}."
     )
 
 
@@ -63,8 +64,8 @@ def check_place(path: Path) -> None:
         if "spatialdata_attrs" in attributes_of(folder):
             raise ExportError(
                 f"{str(path)!r} lies in the SpatialData store {str(folder)!r}, which could not be "
-                "read with files of this kind. Choose a folder outside of it, and add labels in "
-                "Python by `sdata.labels[name] = Labels2DModel.parse(...)`."
+                "read with files of this kind. Expected a folder outside of the store. Choose "
+                "one, and add labels in Python by `sdata.labels[name] = Labels2DModel.parse(...)`."
             )
 
 
@@ -111,7 +112,9 @@ def check_output(path: str | os.PathLike[str], *, overwrite: bool = False) -> Pa
     path = Path(path)
     check_place(path)
     if path.is_dir():
-        raise ExportError(f"{str(path)!r} is a folder. Give the name of a file in it.")
+        raise ExportError(
+            f"{str(path)!r} is a folder. Expected the name of a file. Give one in it."
+        )
     if path.exists() and not overwrite:
         raise already_exists(path)
     try:
@@ -121,8 +124,8 @@ def check_output(path: str | os.PathLike[str], *, overwrite: bool = False) -> Pa
             pass
     except OSError as error:
         raise ExportError(
-            f"the folder {str(path.parent)!r} cannot be written to "
-            f"({error.strerror or error}). Choose another one."
+            f"the folder {str(path.parent)!r} cannot be written to ({error.strerror or error}). "
+            "Expected a writable folder. Choose another one."
         ) from error
     return path
 

@@ -56,12 +56,13 @@ def choose_version(version: str | None, image: Mapping[str, Any] | None) -> OmeV
         chosen = known_version(version or around or "0.5")
     except ValueError:
         raise ExportError(
-            f"OME-Zarr {version!r} cannot be written. Expected '0.5' or '0.4'."
+            f"OME-Zarr {version!r} cannot be written. Expected '0.5' or '0.4'. Choose one of these."
         ) from None
     if around is not None and chosen != around:
         raise ExportError(
-            f"labels in OME-Zarr {chosen} cannot lie in an image in OME-Zarr {around}. Leave the "
-            "version out, or choose a folder outside of the image."
+            f"labels in OME-Zarr {chosen} cannot lie in an image in OME-Zarr {around}. Expected "
+            "the version of the image. Leave the version out, or choose a folder outside of the "
+            "image."
         )
     return chosen
 
@@ -77,8 +78,8 @@ def check_free(path: Path, overwrite: bool) -> None:
     check_place(path)
     if path.is_symlink():
         raise ExportError(
-            f"{str(path)!r} is a symbolic link. Give the path that it leads to, "
-            f"{str(path.resolve())!r}, or choose another name."
+            f"{str(path)!r} is a symbolic link. Expected a file, a folder or a new name. Give the "
+            f"path that it leads to, {str(path.resolve())!r}, or choose another name."
         )
     if not path.exists():
         return
@@ -90,6 +91,6 @@ def check_free(path: Path, overwrite: bool) -> None:
         replaceable = False
     if not replaceable:  # possibly the image itself
         raise ExportError(
-            f"{str(path)!r} is not an OME-Zarr label image, so it is not overwritten. Choose "
-            "another name."
+            f"{str(path)!r} exists already. Expected an OME-Zarr label image, which may be "
+            "overwritten, or a new name. Choose another name."
         )

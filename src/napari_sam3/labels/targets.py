@@ -71,16 +71,18 @@ class ArrayTarget:
         plane = PlaneIndex() if plane is None else plane
         if not isinstance(array, np.ndarray):
             raise LabelError(
-                f"labels must be a numpy array, got {type(array).__name__}. Pass "
-                "np.asarray of it, or put it into a Labels layer of a viewer."
+                f"labels cannot be written to a {type(array).__name__}. Expected a numpy array. "
+                "Pass np.asarray of it, or put it into a Labels layer of a viewer."
             )
         if array.ndim != plane.ndim or not np.issubdtype(array.dtype, np.integer):
             raise LabelError(
-                f"labels must be a {plane.ndim}-D integer array, got {array.dtype} of shape "
-                f"{array.shape}"
+                f"labels cannot be written to an array of {array.dtype} of shape {array.shape}. "
+                f"Expected {plane.ndim}-D integers. Convert it, or choose another one."
             )
         if not array.flags.writeable:
-            raise LabelError("the label array is read-only. Pass a copy.")
+            raise LabelError(
+                "the label array is read-only. Expected one that can be written to. Pass a copy."
+            )
         self.array = array
         self.key = key
         self._plane = plane
@@ -128,6 +130,6 @@ def check_id_fits(label: int, dtype: np.dtype[Any]) -> None:
     limit = int(np.iinfo(dtype).max)
     if label > limit:
         raise LabelError(
-            f"the next label would be {label}, but labels of dtype {dtype} end at {limit}. "
+            f"the next label does not fit dtype {dtype}: {label}. Expected at most {limit}. "
             "Convert the labels to a wider dtype (napari: right click on the layer)."
         )

@@ -231,7 +231,8 @@ def _open_image(viewer: ViewerModel, saved: SavedSession, file: Path) -> Image:
     except ImageError as error:
         reason = str(error).rstrip(".")
         raise LayerError(
-            f"the image of the session cannot be opened: {reason}. {remedy}"
+            f"the image of the session cannot be opened: {reason}. Expected an intact file. "
+            f"{remedy}"
         ) from error
     name = saved.image.name or place.name
     layer = add_image(viewer, found, name=name, path=str(place), scene=saved.scene)

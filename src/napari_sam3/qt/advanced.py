@@ -105,11 +105,6 @@ class Advanced(Fold):
         for part in self._rows[name]:
             part.setVisible(offered)
 
-    def offer_items(self, name: ComboName, values: tuple[Any, ...]) -> None:
-        """Leave out the items of a combo box that are not among values."""
-        items = [item for item in CHOICES[name][2] if item[1] in values]
-        put_items(self.combos[name], items, self.combos[name].currentData())
-
     def show_value(self, name: ComboName | Literal["journal"], value: Any) -> None:
         """Show a value of "policy", "level", "contrast", "device" or "journal"."""
         if name == "journal":

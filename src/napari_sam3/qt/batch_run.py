@@ -157,9 +157,12 @@ class BatchRun:
         binding, model = self._binding(), self._session.model
         plane = binding.plane if binding is not None else None
         if binding is None or plane is None:
-            raise LayerError("no plane of an image is shown. Choose an image and view it in 2-D.")
+            raise LayerError(
+                "no plane of an image is shown. Expected one in 2-D display. Choose an image and "
+                "view it in 2-D."
+            )
         if model is None:
-            raise Sam3Error("no model is set. Choose one.")
+            raise Sam3Error('no model is set. Expected one of the menu "Model". Choose one.')
         seen = binding.snapshot()
         positions = positions_along(plane, asked.axis, asked.first, asked.last)
         mode = self._mode(asked, binding, plane, positions)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, Literal
 
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
@@ -17,7 +15,6 @@ __all__ = ["DownloadJob"]
 
 # Minimum interval between reports of progress, in seconds.
 PAUSE = 0.1
-Download = Callable[..., Path]
 News = Literal["progressed", "succeeded", "failed"]
 
 

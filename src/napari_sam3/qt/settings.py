@@ -124,7 +124,9 @@ def write_setting(name: str, value: Any) -> None:
         If there is no such setting, or it cannot take the value.
     """
     if name not in FIELDS or name == "keys":
-        raise SettingsError(f"not a setting: {name!r}. Expected one of {', '.join(FIELDS)}.")
+        raise SettingsError(
+            f"not a setting: {name!r}. Expected one of {', '.join(FIELDS)}. Choose one."
+        )
     plain = _encode(name, value)
     _decode(name, plain)  # says what is wrong with it
     store = _store()
@@ -177,13 +179,13 @@ def _decode(name: str, plain: Any) -> Any:
         return tuple(part.strip() for part in plain.split(SEPARATOR) if part.strip())
     if type(plain) is not type(default):
         kind = type(default).__name__
-        raise SettingsError(f"not a valid value: {plain!r}. Expected {kind}.")
+        raise SettingsError(f"not a valid value: {plain!r}. Expected {kind}. Choose one.")
     if rules["choices"] and plain not in rules["choices"]:
         choices = ", ".join(rules["choices"])
-        raise SettingsError(f"not a valid value: {plain!r}. Expected one of {choices}.")
+        raise SettingsError(f"not a valid value: {plain!r}. Expected one of {choices}. Choose one.")
     if rules["high"] and not rules["low"] <= plain <= rules["high"]:
         expected = f"{rules['low']} to {rules['high']}"
-        raise SettingsError(f"not a valid value: {plain!r}. Expected {expected}.")
+        raise SettingsError(f"not a valid value: {plain!r}. Expected {expected}. Choose one.")
     return plain
 
 
@@ -211,10 +213,15 @@ def _check_key(text: str, taken: dict[str, str]) -> None:
     except (KeyError, ValueError, IndexError):
         known = False
     if not known:
-        raise SettingsError(f'not a key: {text!r}. Expected one such as "N" or "Control-Z".')
+        raise SettingsError(
+            f'not a key: {text!r}. Expected one such as "N" or "Control-Z". Choose one.'
+        )
     twin = next((name for name, key in taken.items() if key == text), None)
     if twin is not None:
-        raise SettingsError(f"the key of {twin!r} is taken: {text!r}. Expected another one.")
+        raise SettingsError(
+            f"the key of {twin!r} is taken: {text!r}. Expected a key of its own. Choose another "
+            "one."
+        )
 
 
 def _complain(name: str, reason: object) -> None:

@@ -115,6 +115,6 @@ def check_threshold(threshold: float) -> float:
     if not 0 <= value <= 1:
         raise PromptError(
             f"invalid confidence threshold: {threshold!r}. Expected a number from 0 to 1, such as "
-            "0.5."
+            "0.5. Choose one."
         )
     return value

@@ -227,7 +227,10 @@ class Detector:
         if boxes is not None:
             corners, signs = _check_examples(boxes, labels, features.size)
         elif labels is not None:
-            raise PromptError(f"labels were given without boxes: {labels!r}. Pass both or none.")
+            raise PromptError(
+                f"labels were given without boxes: {labels!r}. Expected both or none. Pass the "
+                "boxes, too."
+            )
         image, device = self.image(features), self.predictor.device
         with self.predictor.running("encode examples"):
             xyxy = torch.tensor(corners, dtype=torch.float32, device=device)
@@ -271,7 +274,7 @@ def _check_examples(
     if signs.shape != (len(checked),) or not np.isin(signs, (0, 1)).all():
         raise PromptError(
             f"invalid labels of the examples: {signs.tolist()}. Expected True (positive) or False "
-            f"(negative) for each of {len(checked)} boxes."
+            f"(negative) for each of {len(checked)} boxes. Correct them."
         )
     height, width = size
     return checked / np.array([width, height, width, height]), signs.astype(np.int64)

@@ -78,7 +78,7 @@ class ConceptTokenizer:
         if not isinstance(text, str):
             raise PromptError(
                 f"the text is a {type(text).__name__}: {text!r}. Expected a string such as "
-                '"nucleus".'
+                '"nucleus". Pass one.'
             )
         ids = [self._start, *self._tokenizer.encode(clean(text)).ids, self._end]
         if len(ids) > self.context:

@@ -86,7 +86,7 @@ class DetectorModel(nn.Module):
         if sizes is None:
             raise ConfigError(
                 f"the model {config.name!r} has no detector. Expected a configuration with "
-                'detector sizes, such as the preset "sam3".'
+                'detector sizes, such as the preset "sam3". Use one.'
             )
         self.config = config
         self.neck = Neck(config.trunk.width, channels)

@@ -35,7 +35,7 @@ class Memory(nn.Module):
         if config.memory is None:
             raise ConfigError(
                 f"the model {config.name!r} has no memory: its configuration holds memory=None. "
-                "Use a model with one, or propagate from mask to mask."
+                "Expected sizes of a memory. Use a model with one, or propagate from mask to mask."
             )
         self.config: MemoryConfig = config.memory
         channels = config.channels

@@ -75,7 +75,8 @@ class ProposalHead(nn.Module):
         if config.proposals is None:
             raise ConfigError(
                 f"the model {config.name!r} has no proposal head: its configuration holds "
-                "proposals=None. Use a model with one, or click on a grid."
+                "proposals=None. Expected sizes of the head. Use a model with one, or click on a "
+                "grid."
             )
         self.config: ProposalConfig = config.proposals
         coarse, middle, fine = self.config.coarse, self.config.middle, self.config.fine

@@ -96,7 +96,7 @@ def build_sam3_image_model(
     if not (enable_segmentation or enable_inst_interactivity):
         raise UnsupportedError(
             "enable_segmentation and enable_inst_interactivity are both False. Expected at least "
-            "one: True for text prompts and example boxes, or for clicks."
+            "one: True for text prompts and example boxes, or for clicks. Enable one."
         )
     chosen = choose_device(device or "auto")
     path = find_weights(checkpoint_path, preset, load_from_HF)
@@ -105,8 +105,9 @@ def build_sam3_image_model(
         detector = load_detector_model(path, resolution=resolution)
     elif not enable_inst_interactivity:
         raise UnsupportedError(
-            f"the weights have no concept detector: {os.fspath(path)}. Use the released sam3.pt "
-            "or model.safetensors, or pass enable_inst_interactivity=True for clicks and boxes."
+            f"the weights have no concept detector: {os.fspath(path)}. Expected a detector for "
+            "text prompts and example boxes. Use the released sam3.pt or model.safetensors, or "
+            "pass enable_inst_interactivity=True for clicks and boxes."
         )
     vocabulary = bpe_path
     if bpe_path is not None and not Path(bpe_path).exists():
@@ -138,9 +139,10 @@ def find_weights(
     if may_download:
         return download_released_weights()
     raise CheckpointNotFoundError(
-        "no weights were given and load_from_HF is False. Request access at\n"
-        "huggingface.co/facebook/sam3 and log in with `hf auth login`, or point checkpoint_path\n"
-        f'or {_ENVIRONMENT} to a weights file, or use preset="tiny" for the embedded model.'
+        "no weights were given and load_from_HF is False. Expected a weights file.\nRequest access "
+        "at huggingface.co/facebook/sam3 and log in with `hf auth login`, or point\n"
+        f'checkpoint_path or {_ENVIRONMENT} to a weights file, or use preset="tiny" for '
+        "the embedded model."
     )
 
 
@@ -296,7 +298,8 @@ class Sam3ImageModel(nn.Module):
         if not self.interactive:
             raise UnsupportedError(
                 "the model was built for concepts only: enable_inst_interactivity is False. "
-                "Build it with enable_inst_interactivity=True for clicks and boxes."
+                "Expected a model for clicks. Build it with enable_inst_interactivity=True for "
+                "clicks and boxes."
             )
         if not normalize_coords:
             height, width = features.size
@@ -317,6 +320,6 @@ def _per_image(
     if len(prompts) != images:
         raise PromptError(
             f"{name} has {len(prompts)} entries for {images} images. Expected one per image, None "
-            "for an image without prompts."
+            "for an image without prompts. Correct the list."
         )
     return prompts

@@ -51,8 +51,8 @@ class Sam3Processor:
         own = model.predictor.config.resolution
         if resolution not in (None, own):
             raise ConfigError(
-                f"the resolution of the processor is {resolution}, that of the model {own}. Pass "
-                "resolution to build_sam3_image_model instead."
+                f"the resolution does not fit the model: {resolution}. Expected {own}. Pass "
+                "another one to build_sam3_image_model instead."
             )
         self.model = model
         self.confidence_threshold = check_threshold(confidence_threshold)
@@ -179,8 +179,8 @@ class Sam3Processor:
         if self.model.detector is None:
             raise UnsupportedError(
                 "the model has no concept detector, which text prompts and example boxes need. "
-                "Build it from the released sam3.pt with enable_segmentation=True, or use points "
-                "and boxes with model.predict_inst."
+                "Expected one. Build it from the released sam3.pt with enable_segmentation=True, "
+                "or use points and boxes with model.predict_inst."
             )
         return self.model.detector
 

@@ -75,5 +75,5 @@ class ImageState:
         except KeyError:
             raise KeyError(
                 f'the state has no {name!r}. Expected "masks", "boxes" or "scores", after '
-                "set_text_prompt or add_geometric_prompt."
+                "set_text_prompt or add_geometric_prompt. Call one of these first."
             ) from None

@@ -259,8 +259,8 @@ class Sam3VideoPredictor:
         prompted = state.session.prompted_frames()
         if not prompted:
             raise PromptError(
-                "nothing to track: no object has been prompted. Call add_new_points_or_box or "
-                "add_new_mask first."
+                "nothing to track: no object has been prompted. Expected at least one prompt. "
+                "Call add_new_points_or_box or add_new_mask first."
             )
         start = min(prompted) if start_frame_idx is None else start_frame_idx
         self._check_frame(state, start)
@@ -318,7 +318,8 @@ class Sam3VideoPredictor:
         if obj_id not in state.session.objects:
             if strict:
                 raise PromptError(
-                    f"unknown object: {obj_id}. Expected one of {list(state.session.objects)}."
+                    f"unknown object: {obj_id}. Expected one of {list(state.session.objects)}. "
+                    "Choose one."
                 )
             return list(state.session.objects), []
         frames = [frame for frame, prompted in (*state.clicks, *state.masks) if prompted == obj_id]
@@ -333,7 +334,8 @@ class Sam3VideoPredictor:
     def _check_frame(self, state: VideoState, frame: int) -> None:
         if not 0 <= frame < state.num_frames:
             raise PromptError(
-                f"the frame does not exist: {frame}. Expected 0 to {state.num_frames - 1}."
+                f"the frame does not exist: {frame}. Expected 0 to {state.num_frames - 1}. Choose "
+                "one of these."
             )
 
     def _preview(self, state: VideoState, frame: int) -> Preview:

@@ -44,8 +44,8 @@ def percentile_limits(values: npt.NDArray[np.generic], what: str = "") -> tuple[
     if not finite.size:
         raise ImageError(
             f"{what or f'the image of shape {np.shape(values)}'} holds no finite value: all "
-            f"{flat.size} values read are NaN or infinite. Check how it was made, or choose "
-            "another image."
+            f"{flat.size} values read are NaN or infinite. Expected finite values. Check how it "
+            "was made, or choose another image."
         )
     low, high = np.percentile(finite, _PERCENTILES)
     if low == high:  # sparse signal on a uniform background

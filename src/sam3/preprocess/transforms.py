@@ -66,7 +66,8 @@ def rgb_image(image: Any) -> npt.NDArray[np.uint8]:
         array = np.asarray(image)
     except (TypeError, ValueError) as error:
         raise ImageError(
-            f"a {type(image).__name__} is not an image ({error}). Expected an array of numbers."
+            f"a {type(image).__name__} is not an image ({error}). Expected an array of numbers. "
+            "Convert it."
         ) from error
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
         raise ImageError(
@@ -75,7 +76,10 @@ def rgb_image(image: Any) -> npt.NDArray[np.uint8]:
             "three channels."
         )
     if 0 in array.shape:
-        raise ImageError(f"the image is empty: shape {array.shape}. Expected at least one pixel.")
+        raise ImageError(
+            f"the image is empty: shape {array.shape}. Expected at least one pixel. Choose "
+            "another image."
+        )
     if array.ndim == 2:
         array = array[..., None]
     array = _to_8_bits(array[..., :3])
@@ -99,14 +103,14 @@ def _to_8_bits(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
         return to_uint8(array, percentile_limits(array))
     if not np.issubdtype(array.dtype, np.floating):
         raise ImageError(
-            f"an image of data type {array.dtype} cannot be encoded. Convert it to uint8, uint16, "
-            "bool or floating point."
+            f"an image of data type {array.dtype} cannot be encoded. Expected uint8, uint16, bool "
+            "or floating point. Convert it."
         )
     invalid = int(np.size(array) - np.count_nonzero(np.isfinite(array)))
     if invalid:
         raise ImageError(
-            f"the image holds {invalid} values that are NaN or infinite. Replace them, for example "
-            "with numpy.nan_to_num."
+            f"the image holds {invalid} values that are NaN or infinite. Expected finite values. "
+            "Replace them, for example with numpy.nan_to_num."
         )
     low, high = float(array.min()), float(array.max())
     if low < 0 or high > 1:
@@ -305,8 +309,9 @@ def crop_mask(logits: Tensor, size: tuple[int, int]) -> MaskCrop:
     height, width = rows.stop - rows.start, columns.stop - columns.start
     if height * width > _LARGEST_MASK:
         raise ImageError(
-            f"the mask is too large: about {height} x {width} px. Zoom in on a smaller part of the "
-            "image, or segment a copy of lower resolution."
+            f"the mask is too large: about {height} x {width} px. Expected one that fits into "
+            "memory. Zoom in on a smaller part of the image, or segment a copy of lower "
+            "resolution."
         )
     mask = np.empty((height, width), np.bool_)
     _write_above_zero(mask, logits, size, region)

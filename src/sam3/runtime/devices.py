@@ -50,7 +50,7 @@ def choose_device(device: str | torch.device = "auto") -> torch.device:
             return chosen
     raise DeviceError(
         f"the device does not exist: {str(device)!r}. Expected one of {', '.join(available)}, or "
-        '"auto".'
+        '"auto". Choose one.'
     )
 
 
@@ -87,7 +87,8 @@ def choose_precision(precision: Precision, device: torch.device) -> torch.dtype:
     dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.float32}
     if precision not in dtypes:
         raise ConfigError(
-            f'unknown precision: {precision!r}. Expected "auto", "float32", "bfloat16" or "int8".'
+            f'unknown precision: {precision!r}. Expected "auto", "float32", "bfloat16" or '
+            '"int8". Choose one.'
         )
     return dtypes[precision]
 

@@ -182,12 +182,13 @@ def _check_products() -> None:
         )
     except (AttributeError, RuntimeError) as error:
         raise UnsupportedError(
-            f'precision="int8" needs the oneDNN operators of PyTorch for x86 processors. PyTorch '
-            f"{torch.__version__} lacks them here ({str(error).splitlines()[0]}). {remedy}"
+            'precision="int8" needs the oneDNN operators of PyTorch for x86 processors. '
+            f"Expected them in PyTorch {torch.__version__} ({str(error).splitlines()[0]}). "
+            f"{remedy}"
         ) from error
     if not bool((products == expected).all()):
         raise UnsupportedError(
-            f'precision="int8" needs a processor that adds 8-bit products without overflow '
-            f"(AVX-512 VNNI or AVX-VNNI). This one gave {products[0, 0]:g} for {expected:g}. "
-            f"{remedy}"
+            'precision="int8" needs a processor that adds 8-bit products without overflow '
+            f"(AVX-512 VNNI or AVX-VNNI). Expected {expected:g} as a product, not "
+            f"{products[0, 0]:g}. {remedy}"
         )

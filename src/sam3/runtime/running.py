@@ -37,8 +37,8 @@ def running(what: str, device: torch.device, *, half: bool) -> Iterator[None]:
         if not _lacks_memory(error):
             raise
         raise DeviceMemoryError(
-            f"{device} ran out of memory while trying to {what}. Request fewer objects at once, "
-            'close other programs, or use device="cpu".'
+            f"{device} ran out of memory while trying to {what}. Expected enough memory. Request "
+            'fewer objects at once, close other programs, or use device="cpu".'
         ) from error
 
 

@@ -50,7 +50,7 @@ def open_frames(video_path: Any) -> Any:
         if not (hasattr(frames, "__len__") and hasattr(frames, "__getitem__")):
             raise ImageError(
                 f"the frames are a {type(frames).__name__}. Expected a path, a list of images or "
-                "an array T x H x W (x 3)."
+                "an array T x H x W (x 3). Pass one of these."
             )
         if getattr(frames, "ndim", 4) not in (3, 4):
             raise ImageError(
@@ -60,11 +60,14 @@ def open_frames(video_path: Any) -> Any:
     else:
         path = Path(video_path)
         if not path.exists():
-            raise ImageError(f"the frames do not exist: {path}. Check the path.")
+            raise ImageError(
+                f"the frames do not exist: {path}. Expected a folder or a file. Check the path."
+            )
         frames = _Folder(path) if path.is_dir() else _Video(path)
     if len(frames) == 0:
         raise ImageError(
-            f"the series is empty: {_described(video_path)}. Expected at least one frame."
+            f"the series is empty: {_described(video_path)}. Expected at least one frame. Check "
+            "the path."
         )
     return frames
 
@@ -98,8 +101,8 @@ class _Video:
     def __init__(self, path: Path) -> None:
         if find_spec("av") is None:
             raise UnsupportedError(
-                f"no decoder for the video {path} is installed. Install one with `pip install av`, "
-                "or save the frames as a folder of images."
+                f"no decoder for the video {path} is installed. Expected PyAV. Install it with "
+                "`pip install av`, or save the frames as a folder of images."
             )
         import imageio.v3 as iio
 
@@ -107,7 +110,10 @@ class _Video:
             self._file = iio.imopen(path, "r", plugin="pyav")
             self._length = sum(1 for _ in self._file.iter())
         except (OSError, ValueError, RuntimeError) as error:
-            raise ImageError(f"the video {path} cannot be read: {error}. Convert it.") from error
+            raise ImageError(
+                f"the video {path} cannot be read: {error}. Expected a video that the decoder "
+                "reads. Convert it."
+            ) from error
 
     def __len__(self) -> int:
         return self._length
@@ -154,7 +160,8 @@ class FrameReader:
             item = self.frames[frame]
         except Exception as error:  # readers raise errors of any type
             raise ImageError(
-                f"frame {frame} cannot be read: {error}. Check its file, or leave the frame out."
+                f"frame {frame} cannot be read: {error}. Expected an image. Check its file, or "
+                "leave the frame out."
             ) from error
         return self.check(frame, item)
 
@@ -169,7 +176,8 @@ class FrameReader:
             raise
         except Exception as error:  # lazy arrays are read here
             raise ImageError(
-                f"frame {frame} cannot be read: {error}. Check its file, or leave the frame out."
+                f"frame {frame} cannot be read: {error}. Expected an image. Check its file, or "
+                "leave the frame out."
             ) from error
         self._check_size(frame, (pixels.shape[0], pixels.shape[1]))
         return pixels

@@ -178,12 +178,13 @@ class Tracker:
         by_frame = _by_frame(prompts, reader.length)
         if direction not in ("forward", "backward", "both"):
             raise PromptError(
-                f"unknown direction: {direction!r}. Expected 'forward', 'backward' or 'both'."
+                f"unknown direction: {direction!r}. Expected 'forward', 'backward' or 'both'. "
+                "Choose one."
             )
         if reader.length is None and direction != "forward":
             raise PromptError(
-                f"direction {direction!r} needs frames that can be indexed, not an iterator. "
-                "Use 'forward', or make a list of them."
+                f"frames cannot be tracked in the direction {direction!r}: they are an iterator. "
+                "Expected frames that can be indexed. Use 'forward', or make a list of them."
             )
         encoded = EncodedFrames(self.predictor, reader, _KEPT_FEATURES, progress)
         if reader.length is None:
@@ -286,10 +287,13 @@ def check_mask(mask: Any, size: tuple[int, int]) -> torch.Tensor:
     array = np.asarray(mask)
     if array.shape != size:
         raise PromptError(
-            f"the mask has the shape {array.shape}. Expected {size}, the size of the frame."
+            f"the mask has the shape {array.shape}. Expected {size}, the size of the frame. "
+            "Resize it."
         )
     if array.dtype.kind not in "biuf" or not np.isfinite(array).all():
-        raise PromptError(f"the mask has the data type {array.dtype}. Expected bool or numbers.")
+        raise PromptError(
+            f"the mask has the data type {array.dtype}. Expected bool or numbers. Convert it."
+        )
     return torch.from_numpy(array.astype(np.float32)).clamp(0, 1)
 
 
@@ -318,7 +322,7 @@ def _by_frame(prompts: Iterable[FramePrompt], length: int | None) -> dict[int, l
             state = "both a mask and clicks or a box" if any(others) else "empty"
             raise PromptError(
                 f"the prompt of object {prompt.object_id} on frame {prompt.frame} is {state}. "
-                "Expected clicks, a box or both, or a mask."
+                "Expected clicks, a box or both, or a mask. Pass one of these."
             )
         keys.add(key)
         by_frame.setdefault(prompt.frame, []).append(prompt)
@@ -327,7 +331,9 @@ def _by_frame(prompts: Iterable[FramePrompt], length: int | None) -> dict[int, l
 
 def _outside(frame: int, length: int | None) -> PromptError:
     frames = "0 or more" if length is None else f"0 to {length - 1}"
-    return PromptError(f"the frame does not exist: {frame}. Expected {frames}.")
+    return PromptError(
+        f"the frame does not exist: {frame}. Expected {frames}. Choose one of these."
+    )
 
 
 def _tracked(frame: int, encoded: EncodedFrames, objects: dict[int, ObjectOnFrame]) -> TrackedFrame:
@@ -352,8 +358,8 @@ def _raise_failures(failures: Sequence[ImageError]) -> None:
         listing = "; ".join(str(error).split(". ")[0] for error in failures[:5])
         more = f"; and {len(failures) - 5} more" if len(failures) > 5 else ""
         raise ImageError(
-            f"{len(failures)} frames were skipped: {listing}{more}. All others were tracked. "
-            "Repair these frames, or fill the gaps by hand."
+            f"{len(failures)} frames were skipped: {listing}{more}. Expected images. All others "
+            "were tracked; repair these frames, or fill the gaps by hand."
         ) from failures[0]
 
 

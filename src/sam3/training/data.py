@@ -178,7 +178,7 @@ class CropSampler:
         if not self._real and not self._scenes:
             raise ValueError(
                 f"no labelled object in {len(real)} real images and {len(scenes)} scenes. "
-                "Expected at least one image with objects."
+                "Expected at least one image with objects. Add one."
             )
         self._seed = seed
         self._real_fraction = real_fraction if self._scenes else 1.0
@@ -204,7 +204,9 @@ class CropSampler:
             If `crop` is not such a multiple.
         """
         if crop % 14 or not 112 <= crop <= 448:
-            raise ValueError(f"invalid crop: {crop}. Expected a multiple of 14 from 112 to 448.")
+            raise ValueError(
+                f"invalid crop: {crop}. Expected a multiple of 14 from 112 to 448. Choose one."
+            )
         pixels = np.empty((images, 3, crop, crop), np.uint8)
         labels = np.empty((images, crop, crop), np.int32)
         objects = np.empty((images, prompts), np.int64)
@@ -354,7 +356,10 @@ class CropDataset(Dataset[Batch]):
     def __getitem__(self, index: int) -> Batch:
         """Return the batch of the step `first + index`."""
         if not 0 <= index < len(self):
-            raise IndexError(f"step {index} is outside 0..{len(self) - 1}")
+            raise IndexError(
+                f"the step does not exist: {index}. Expected 0 to {len(self) - 1}. Choose one of "
+                "these."
+            )
         step = self._first + index
         images, prompts, crop = self._schedule(step)
         return self._sampler.batch(step, images=images, prompts=prompts, crop=crop)

@@ -78,7 +78,7 @@ def tight_box(mask: Mask) -> NDArray[np.float32]:
     """
     rows = np.flatnonzero(mask.any(1))
     if len(rows) == 0:
-        raise ValueError("the mask is empty. Expected at least one true pixel.")
+        raise ValueError("the mask is empty. Expected at least one true pixel. Leave it out.")
     columns = np.flatnonzero(mask.any(0))
     return np.array([columns[0], rows[0], columns[-1], rows[-1]], np.float32)
 
@@ -311,7 +311,9 @@ def sample_prompt(
     if kind is None:
         kind = str(rng.choice(list(PROMPT_KINDS), p=list(PROMPT_KINDS.values())))
     if kind not in PROMPT_KINDS:
-        raise ValueError(f"unknown prompt kind: {kind!r}. Expected {', '.join(PROMPT_KINDS)}.")
+        raise ValueError(
+            f"unknown prompt kind: {kind!r}. Expected {', '.join(PROMPT_KINDS)}. Choose one."
+        )
     points: list[Point] = []
     signs: list[int] = []
     if kind == "centre":

@@ -125,7 +125,9 @@ def make_scene(
         weights = np.array([weight for _, weight in KINDS.values()])
         kind = str(rng.choice(list(KINDS), p=weights / weights.sum()))
     if kind not in KINDS:
-        raise ValueError(f"unknown scene kind: {kind!r}. Expected one of {', '.join(KINDS)}.")
+        raise ValueError(
+            f"unknown scene kind: {kind!r}. Expected one of {', '.join(KINDS)}. Choose one."
+        )
     field, labels = KINDS[kind][0](rng, size)
     if kind not in _PACKED and field.ndim == 2 and rng.random() < 0.4:
         add_debris(rng, field, labels, 0.3)

@@ -307,8 +307,8 @@ class _Run:
         if self.skipped == _MOST_SKIPPED:
             raise TrainingError(
                 f"the gradients of the last {self.skipped} steps, up to step {self.step}, are not "
-                f"finite. Resume from the state saved in {self.out}, with a lower learning rate or "
-                "without bfloat16."
+                f"finite. Expected finite ones. Resume from the state saved in {self.out}, with a "
+                "lower learning rate or without bfloat16."
             )
 
     def _share_gradients(self) -> None:

@@ -120,7 +120,7 @@ def _sizes(config: ModelConfig) -> DetectorConfig:
     if config.detector is None:
         raise ConfigError(
             f"the model {config.name!r} has no detector. Expected a configuration with detector "
-            'sizes, such as the preset "sam3".'
+            'sizes, such as the preset "sam3". Use one.'
         )
     return config.detector
 

@@ -93,33 +93,36 @@ def _explain(error: Exception) -> str:
     if isinstance(error, GatedRepoError):
         if error.response is not None and error.response.status_code == 401:
             return (
-                f"the weights of {_REPOSITORY} are gated and you are not logged in.\n"
+                f"the weights of {_REPOSITORY} are gated. Expected a login.\n"
                 f"Request access at huggingface.co/{_REPOSITORY}, then log in: hf auth login."
             )
         return (
-            f"your account has no access to the gated weights of {_REPOSITORY} yet.\n"
-            f"Request it at huggingface.co/{_REPOSITORY} and wait until it is granted."
+            f"your account has no access to the gated weights of {_REPOSITORY} yet. Expected a "
+            f"granted request.\nRequest access at huggingface.co/{_REPOSITORY}, and wait until it "
+            "is granted."
         )
     if isinstance(error, RepositoryNotFoundError):
         return (
-            f"huggingface.co does not show {_REPOSITORY} to you. You are not logged in, or your "
-            "token is not valid.\nLog in again: hf auth login."
+            f"huggingface.co does not show {_REPOSITORY} to you. Expected a login with a valid "
+            "token.\nLog in again: hf auth login."
         )
     if isinstance(error, LocalEntryNotFoundError | ConnectionError):
         return (
             f"the weights of {_REPOSITORY} are not on this computer and huggingface.co cannot be "
-            "reached.\nCheck the connection (and HF_HUB_OFFLINE), then try again."
+            "reached. Expected one of both.\nCheck the connection (and HF_HUB_OFFLINE), then try "
+            "again."
         )
     if isinstance(error, HfHubHTTPError):
-        return f"huggingface.co answered with an error: {error}.\nTry again later."
+        return f"huggingface.co answered with an error: {error}. Expected a file.\nTry again later."
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return (
-            f"the disk is full: {error}.\nThe weights take 3.5 GB; make room or set HF_HOME to "
-            "another disk."
+            f"the disk is full: {error}. Expected 3.5 GB for the weights.\nMake room, or set "
+            "HF_HOME to another disk."
         )
     return (
-        f"the weights of {_REPOSITORY} could not be downloaded: {error}.\nCheck the connection "
-        "and the folder named by HF_HOME, then try again."
+        f"the weights of {_REPOSITORY} could not be downloaded: {error}. Expected a "
+        "connection and a writable folder.\nCheck the connection and the folder named by HF_HOME, "
+        "then try again."
     )
 
 
@@ -134,8 +137,8 @@ def _check_hash(path: Path) -> None:
         path.unlink(missing_ok=True)
         content.unlink(missing_ok=True)
         raise DownloadError(
-            f"the downloaded file is not {_FILE} (SHA-256 {digest[:16]}..., expected "
-            f"{content.name[:16]}...) and was deleted.\nTry again, or use another connection."
+            f"the downloaded file was deleted: its SHA-256 is {digest[:16]}.... Expected "
+            f"{content.name[:16]}... for {_FILE}.\nTry again, or use another connection."
         )
 
 

@@ -116,11 +116,12 @@ def open_weights(path: Path, stack: ExitStack) -> WeightsFile:
     except (OSError, SafetensorError, RuntimeError, EOFError, ValueError, KeyError) as error:
         raise CheckpointError(
             f"the weights file {path} ({path.stat().st_size} bytes) cannot be read: {error}. "
-            "It is probably truncated; download or copy it again."
+            "Expected a complete file. It is probably truncated; download or copy it again."
         ) from error
     raise CheckpointError(
         f"{path} is neither a safetensors file nor a PyTorch archive (it begins with {head!r}). "
-        "Expected sam3.pt, model.safetensors or a file written by this project."
+        "Expected sam3.pt, model.safetensors or a file written by this project. Choose another "
+        "file."
     )
 
 
@@ -195,12 +196,13 @@ class _SharedFile:
             except OSError as error:
                 raise CheckpointError(
                     f"the weights file {self._path} cannot be read at byte {offset}: {error}. "
-                    "Copy it again from an intact file."
+                    "Expected a readable file. Copy it again from an intact file."
                 ) from error
             if count == 0:
                 raise CheckpointError(
-                    f"the weights file {self._path} ends at byte {offset}, before its last tensor: "
-                    "it was truncated while it was read. Download or copy it again."
+                    f"the weights file {self._path} ends at byte {offset}, before its last "
+                    "tensor. Expected a complete file, but it was truncated while it was read. "
+                    "Download or copy it again."
                 )
             on_bytes(buffer[:count])
             buffer, offset = buffer[count:], offset + count
@@ -258,12 +260,14 @@ def _open_torch(path: Path) -> WeightsFile:
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{path} holds objects other than tensors, which could run code when loaded "
-            f"({str(error).splitlines()[0]}). Use a file with weights only."
+            f"({str(error).splitlines()[0]}). Expected tensors only. Use a file with weights only."
         ) from error
     if isinstance(content, dict) and isinstance(content.get("model"), dict):
         content = content["model"]
     if not isinstance(content, dict):
-        raise CheckpointError(f"{path} holds a {type(content).__name__}, not named tensors.")
+        raise CheckpointError(
+            f"{path} holds a {type(content).__name__}. Expected named tensors. Choose another file."
+        )
     tensors = {
         name.removeprefix("module."): StoredTensor(tuple(tensor.shape), partial(_copy, tensor))
         for name, tensor in content.items()

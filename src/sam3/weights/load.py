@@ -249,11 +249,13 @@ def _combine(state: Mapping[str, Tensor], hashes: Mapping[str, bytes]) -> str:
 def _existing_file(path: str | os.PathLike[str]) -> Path:
     file = Path(path)
     if file.is_dir():
-        raise CheckpointError(f"{file} is a folder. Give the weights file inside it.")
+        raise CheckpointError(
+            f"{file} is a folder. Expected a file. Give the weights file inside it."
+        )
     if not file.exists():
         raise CheckpointNotFoundError(
-            f"the weights file does not exist: {file}. Check the path, or use the embedded model "
-            '(name "tiny").'
+            f"the weights file does not exist: {file}. Expected a downloaded file. Check the "
+            'path, or use the embedded model (name "tiny").'
         )
     return file
 
@@ -273,8 +275,9 @@ def _identify(path: Path, file: WeightsFile, config: ModelConfig | None) -> Chec
         return CheckpointInfo(path, "transformers", released, len(names))
     raise CheckpointError(
         f"{path} is not a SAM 3 weights file: none of its {len(names)} tensors has a name from "
-        f"sam3.pt or model.safetensors (the first are {', '.join(sorted(names)[:3]) or 'absent'}). "
-        "SAM 1 and SAM 2 files do not fit. Get sam3.pt from huggingface.co/facebook/sam3."
+        "sam3.pt or model.safetensors (the first are "
+        f"{', '.join(sorted(names)[:3]) or 'absent'}). Expected such names; SAM 1 and SAM 2 files "
+        "do not fit. Get sam3.pt from huggingface.co/facebook/sam3."
     )
 
 
@@ -311,7 +314,7 @@ def read_state(
         raise CheckpointError(
             f"{info.path} does not fit the model {info.config.name!r} ({info.format} naming): "
             f"{_listing(missing, 'missing')}; {_listing(unknown, 'unknown')}. "
-            + _hint(info, missing)
+            f"Expected all parameters of the model and no others. {_hint(info, missing)}"
         )
     stored = {name: [file.tensors[key] for key in source.keys] for name, source in table.items()}
     misshapen = [
@@ -322,7 +325,8 @@ def read_state(
     if misshapen:
         raise CheckpointError(
             f"{info.path} does not fit the model {info.config.name!r}: "
-            f"{_listing(misshapen, 'misshapen')}."
+            f"{_listing(misshapen, 'misshapen')}. Expected the shapes of the model. Choose the "
+            "file of this model."
         )
     state = {name: empty_parameter(tensor.shape) for name, tensor in parameters.items()}
     as_stored = [name for name in state if table[name].as_stored]
@@ -366,5 +370,5 @@ def _hint(info: CheckpointInfo, missing: list[str]) -> str:
     if any(name.startswith(MEMORY_PREFIXES[info.format]) for name in missing):
         return "The file seems to lack the tracker's memory. Propagate from mask to mask."
     if any(name.startswith("tracker") for name in missing):
-        return "The file seems to lack the tracker, as detector-only fine-tunes do. Clicks need it."
+        return "The file seems to lack the tracker, as detector-only fine-tunes do. Choose another."
     return f"Its sizes may differ from the preset {info.config.name!r}. Pass its configuration."

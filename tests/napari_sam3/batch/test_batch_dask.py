@@ -344,11 +344,11 @@ def test_what_cannot_be_done_on_dask_is_refused(image: Path, tmp_path: Path) -> 
     output = tmp_path / "labels.zarr"
     mode = asked("placed")
     cases: list[tuple[Any, Any, dict[str, Any], str]] = [
-        (stack(), "tiny", {"dask": "local:2", "output": output}, "Give its path, not an array"),
-        (image, "tiny", {"dask": "local:2"}, "Give an output that all can reach"),
+        (stack(), "tiny", {"dask": "local:2", "output": output}, "Expected a path"),
+        (image, "tiny", {"dask": "local:2"}, "Give one that all can reach"),
         (image, "tiny", {"dask": "local:no", "output": output}, "'local:no' is not a number"),
         (image, "tiny", {"dask": "host", "output": output}, "'host' is not a Dask scheduler"),
-        (image, lambda: None, {"dask": "local:2", "output": output}, "Give its name"),
+        (image, lambda: None, {"dask": "local:2", "output": output}, "Expected a name"),
     ]
     for data, model, options, message in cases:
         with pytest.raises(BatchError, match=message):

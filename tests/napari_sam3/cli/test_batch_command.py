@@ -108,7 +108,7 @@ def test_propagate_and_automatic_take_settings(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ([], "needs --prompts"),
+        ([], "Expected --prompts"),
         (["--mode", "automatic", "--prompts", "placed.csv"], "takes no prompts"),
         (["--prompts", "nowhere.csv"], "cannot be read"),
         (["--prompts", "placed.csv", "--planes", "1,2"], "--planes gives 2 range(s)"),

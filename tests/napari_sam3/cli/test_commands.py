@@ -224,7 +224,7 @@ def test_export(labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ("options", "complaint"),
     [
         (["-o", "l.bmp"], "has an unknown extension"),
-        (["-o", "l.zip", "--ome-version", "0.4"], "--ome-version is for the format ome-zarr"),
+        (["-o", "l.zip", "--ome-version", "0.4"], "Expected it with ome-zarr only"),
         (["-o", "l.zip", "--table", "nothing.csv"], "'nothing.csv' is not a table of objects"),
         (["-o", "l.zip", "--format", "bmp"], "invalid choice"),
         (["-o", "there.zip"], "exists already"),

@@ -68,7 +68,7 @@ def test_planes_are_asked_for_with_their_ranges() -> None:
     stack = LoadedImage(np.zeros((4, 6, 20, 30)))
     assert plane_of(stack, (3, 5)).slices()[:2] == (3, 5)
     with pytest.raises(
-        ImageError, match=r"Choose one by its position.*0 to 3, 0 to 5.*--plane 0,0"
+        ImageError, match=r"Expected the position of one.*0 to 3, 0 to 5.*--plane 0,0"
     ):
         plane_of(stack)
     with pytest.raises(ImageError, match=r"\(3, 6\) lies outside"):

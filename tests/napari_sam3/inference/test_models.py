@@ -102,7 +102,7 @@ def test_with_consent_the_weights_are_fetched_and_chosen(
 @pytest.mark.parametrize(
     ("status", "code", "message"),
     [
-        (401, "GatedRepo", "gated and you are not logged in"),
+        (401, "GatedRepo", "are gated. Expected a login"),
         (403, "GatedRepo", "your account has no access"),
         (401, "RepoNotFound", "does not show facebook/sam3 to you"),
     ],

@@ -329,7 +329,7 @@ def test_yolo_beside_images_that_are_there(tmp_path: Path) -> None:
     assert [one.name for one in (path / "labels").iterdir()] == ["b.txt"]
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "me.png").write_bytes(b"mine")
-    with pytest.raises(Exception, match="is not a YOLO dataset"):
+    with pytest.raises(Exception, match="Expected a YOLO dataset"):
         export_labels(square(0, 0, 3, 3), tmp_path / "photos", "yolo", overwrite=True)
     assert (tmp_path / "photos" / "me.png").read_bytes() == b"mine"
 

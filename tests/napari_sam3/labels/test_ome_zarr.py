@@ -167,7 +167,7 @@ def test_only_label_images_are_replaced(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     for name in ("image.zarr", "file.zarr", "folder"):
         with pytest.raises(
-            ExportError, match=r"not an OME-Zarr label image, so it is not overwritten"
+            ExportError, match=r"Expected an OME-Zarr label image, which may be overwritten"
         ):
             create_labels(tmp_path / name, (30, 30), np.uint8, overwrite=True)
     assert not [one for one in tmp_path.iterdir() if one.name.startswith(".")]
@@ -198,12 +198,12 @@ def test_what_cannot_be_written_is_refused_before_anything_is(tmp_path: Path) ->
         create_labels(tmp_path / "a", (9, 9), np.float32)
     with pytest.raises(ExportError, match=r"'0\.3' cannot be written"):
         create_labels(tmp_path / "a", (9, 9), np.uint8, version="0.3")
-    with pytest.raises(ImageError, match="one each"):
+    with pytest.raises(ImageError, match="one name per axis"):
         create_labels(tmp_path / "a", (9, 9), np.uint8, AXES)
     (tmp_path / "file").write_text("")
     with pytest.raises(ExportError, match="cannot be written"):
         create_labels(tmp_path / "file" / "a", (9, 9), np.uint8)
-    with pytest.raises(ImageError, match="not an OME-Zarr label image"):
+    with pytest.raises(ImageError, match="Expected an OME-Zarr label image"):
         open_labels(tmp_path)
     assert [one.name for one in tmp_path.iterdir()] == ["file"]
 

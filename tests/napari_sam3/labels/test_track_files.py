@@ -131,7 +131,7 @@ def test_folders_of_others_are_left_alone(name: str, tmp_path: Path) -> None:
     path = tmp_path / FILES[name]
     path.mkdir()
     (path / "thesis.txt").write_text("mine")
-    with pytest.raises(ExportError, match="is not overwritten"):
+    with pytest.raises(ExportError, match="overwritten"):
         export_labels(dividing(), path, overwrite=True)
     assert (path / "thesis.txt").read_text() == "mine"
 

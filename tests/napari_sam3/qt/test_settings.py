@@ -112,7 +112,10 @@ def test_a_damaged_file_costs_only_the_damaged_values(
     assert "policy" in caplog.text
     assert "cache_limit_mb" in caplog.text
     assert [text.split("'")[1] for text in warnings] == ["classes", "keys.accept", "keys.undo"]
-    assert "two classes have the name 'a'. Expected unique names. See" in warnings[0]
+    assert (
+        "two classes have the name 'a'. Expected unique names. Rename one of them. See"
+        in warnings[0]
+    )
     assert "not a key: 'Florp-7'. Expected" in warnings[1]
 
 

@@ -113,7 +113,7 @@ def test_ids_that_do_not_fit_are_refused_before_anything_is_written(predictor: P
     labels = np.zeros((1, 20, 20), np.uint8)
     labels[0, 0, 0] = 250
     run = Run(predictor, labels)
-    with pytest.raises(LabelError, match="the next label would be 256"):
+    with pytest.raises(LabelError, match="the next label does not fit dtype uint8: 256"):
         run.write(0, box(1, 2, 2), box(6, 9, 9))
     assert np.count_nonzero(labels) == 1
     assert not run.session.can_undo

@@ -272,7 +272,7 @@ def test_the_policy_inside_writes_only_background_in_the_drawn_box(
     session, labels = start(tiny, big_blobs, policy="inside")
     session.set_prompts(clicks()[0])
     session.predict()
-    with pytest.raises(LabelError, match="draw a box"):
+    with pytest.raises(LabelError, match="Draw one around"):
         session.accept()
     session.set_prompts(PromptSet(((40, 40),), (1,), (24, 24, 40, 56)))
     session.predict()

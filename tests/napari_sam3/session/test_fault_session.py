@@ -287,6 +287,6 @@ def test_the_background_is_no_label() -> None:
     session = LabelingSession(model())
     session.set_plane(pixels(0), PlaneIndex((1, 2), (0,)), labels)
     for command in (session.delete, session.split, session.take_up):
-        with pytest.raises(LabelError, match="0 is the background"):
+        with pytest.raises(LabelError, match="0 is not a label"):
             command(0)
     session.close()

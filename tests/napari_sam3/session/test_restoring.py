@@ -257,7 +257,7 @@ def test_no_room_for_the_ids(predictor: Predictor, tmp_path: Path) -> None:
     data = np.zeros(SHAPE, np.uint8)
     data[2, 0, 0] = 254
     desk = Desk(predictor, data.copy())
-    with pytest.raises(LabelError, match="would be 256"):
+    with pytest.raises(LabelError, match="does not fit dtype uint8: 256"):
         desk.binding.restore_labels(path)
     np.testing.assert_array_equal(desk.data, data)
     assert path.exists()

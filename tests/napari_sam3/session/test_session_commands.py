@@ -69,7 +69,7 @@ def test_labels_must_have_the_shape_of_the_plane(predictor: Predictor, blobs: Im
     )
     with pytest.raises(LabelError, match=f"^{re.escape(message)}$"):
         session.set_plane(plane, "x", np.zeros((5, 5), int))
-    with pytest.raises(LabelError, match=r"2-D integer array, got int64 of shape \(3, 100, 90\)"):
+    with pytest.raises(LabelError, match=r"int64 of shape \(3, 100, 90\). Expected 2-D integers"):
         session.set_plane(plane, "x", stack)
     assert session.plane_key == "plane"
     session.set_plane(plane, PlaneIndex((0, 1)), labels)

@@ -90,29 +90,34 @@ class AutomaticSettings:
         """Check the values."""
         if self.seeds not in get_args(SeedKind):
             raise PromptError(
-                f"seeds is {self.seeds!r}. Expected one of {', '.join(get_args(SeedKind))}."
+                f"seeds is {self.seeds!r}. Expected one of {', '.join(get_args(SeedKind))}. "
+                "Choose one."
             )
         for name in _SHARES:
             value = getattr(self, name)
             if not 0 <= value <= 1:
-                raise PromptError(f"{name} is {value}. Expected a number from 0 to 1.")
+                raise PromptError(f"{name} is {value}. Expected a number from 0 to 1. Choose one.")
         for name, least in (("grid", 1), ("min_area", 1), ("levels_up", 0)):
             if getattr(self, name) < least:
-                raise PromptError(f"{name} is {getattr(self, name)}. Expected at least {least}.")
+                raise PromptError(
+                    f"{name} is {getattr(self, name)}. Expected at least {least}. Choose a larger "
+                    "one."
+                )
         if self.blob_contrast <= 0 or self.stability_offset <= 0:
             raise PromptError(
                 f"blob_contrast is {self.blob_contrast} and stability_offset is "
-                f"{self.stability_offset}. Expected numbers greater than 0."
+                f"{self.stability_offset}. Expected numbers greater than 0. Choose larger ones."
             )
         small, large = self.blob_radii
         if not 1 <= small <= large:
             raise PromptError(
                 f"blob_radii are {small:g} and {large:g} px. Expected the smallest, at least 1, "
-                "and the largest."
+                "and the largest. Correct them."
             )
         if self.max_area is not None and self.max_area < self.min_area:
             raise PromptError(
-                f"max_area is {self.max_area} px. Expected at least min_area, {self.min_area} px."
+                f"max_area is {self.max_area} px. Expected at least min_area, {self.min_area} px. "
+                "Choose a larger one."
             )
 
     def to_json(self) -> dict[str, object]:
@@ -136,12 +141,18 @@ class AutomaticSettings:
         unknown = sorted(set(values) - set(names))
         if unknown:
             raise PromptError(
-                f"unknown setting: {', '.join(map(repr, unknown))}. Expected {', '.join(names)}."
+                f"unknown setting: {', '.join(map(repr, unknown))}. Expected {', '.join(names)}. "
+                "Choose one of these."
             )
         parts = dict(values)
         if "blob_radii" in parts:
             parts["blob_radii"] = tuple(parts["blob_radii"])  # type: ignore[arg-type]
         try:
             return cls(**parts)  # type: ignore[arg-type]
+        except PromptError:
+            raise
         except (TypeError, ValueError) as error:
-            raise PromptError(f"the settings {values} cannot be used: {error}") from error
+            raise PromptError(
+                f"the settings {values} cannot be used: {error}. Expected a value of the right "
+                "type for each. Correct them."
+            ) from error

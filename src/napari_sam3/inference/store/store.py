@@ -229,7 +229,10 @@ class EmbeddingStore:
             content = (file.metadata() or {}).get(_METADATA_KEY, "")
         about = field_from_json(content)
         if about.key != key:
-            raise RecordError(f"the file {key} holds the field {about.key}")
+            raise RecordError(
+                f"the file {key} holds the field {about.key}. Expected that of its name. It is "
+                "encoded again."
+            )
         return about
 
     def _read(self, key: str) -> ImageFeatures:

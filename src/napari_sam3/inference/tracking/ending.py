@@ -103,7 +103,7 @@ class EndRules:
         if unknown:
             raise PromptError(
                 f"unknown rule {', '.join(map(repr, unknown))}. Expected "
-                f"{', '.join(sorted(limits | own))}."
+                f"{', '.join(sorted(limits | own))}. Choose one of these."
             )
         flat = EndLimits(**{name: values[name] for name in limits & values.keys()})
         given = {name: values[name] for name in own & values.keys()}

@@ -54,7 +54,9 @@ def check_ranges(rules: object, ranges: tuple[tuple[str, float, float], ...]) ->
         except TypeError:
             inside = False
         if not inside:
-            raise PromptError(f"{name} is {value!r}. Expected {low:g} to {high:g}.")
+            raise PromptError(
+                f"{name} is {value!r}. Expected {low:g} to {high:g}. Choose a number in this range."
+            )
 
 
 def mask_draft(number: int, mask: PlaneMask) -> Draft:

@@ -160,7 +160,8 @@ def propagate_planes(
     prompts_by_object = _by_object(prompts, len(planes))
     if direction not in ("forward", "backward", "both"):
         raise PromptError(
-            f"unknown direction: {direction!r}. Expected 'forward', 'backward' or 'both'."
+            f"unknown direction: {direction!r}. Expected 'forward', 'backward' or 'both'. Choose "
+            "one."
         )
     run = _Propagation(
         planes,

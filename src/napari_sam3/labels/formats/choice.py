@@ -339,7 +339,9 @@ def export_labels(
         If there is no time axis, or the parents contradict the labels.
     """
     if format is not None and format not in ALL_FORMATS:
-        raise ExportError(f"unknown format: {format!r}. Expected one of {', '.join(ALL_FORMATS)}")
+        raise ExportError(
+            f"unknown format: {format!r}. Expected one of {', '.join(ALL_FORMATS)}. Choose one."
+        )
     chosen = ALL_FORMATS[format] if format is not None else format_of(path)
     check_place(Path(path))
     table = None if table is None else replace(table, seen=set())

@@ -102,7 +102,8 @@ def _stored_values(path: Path, rgb: bool | None) -> npt.NDArray[Any]:
     except Exception as error:  # Pillow raises many kinds for damaged files
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ImageError(
-            f"{str(path)!r} cannot be read as a label image: {reason}. Check the file."
+            f"{str(path)!r} cannot be read as a label image: {reason}. Expected an image of "
+            "integers. Check the file."
         ) from error
 
 

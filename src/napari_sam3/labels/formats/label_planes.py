@@ -43,11 +43,13 @@ def check_labels(labels: Any) -> None:
     shape = tuple(labels.shape)
     if len(shape) < 2 or not math.prod(shape):
         raise ImageError(
-            f"labels of shape {shape} have no pixels. Expected at least rows and columns."
+            f"labels of shape {shape} have no pixels. Expected at least rows and columns. Choose "
+            "other labels."
         )
     if np.dtype(labels.dtype).kind not in "iub":
         raise ImageError(
-            f"labels of type {labels.dtype} cannot be exported. Expected integers, one per object."
+            f"labels of type {labels.dtype} cannot be exported. Expected integers, one per "
+            "object. Convert them."
         )
 
 

@@ -261,9 +261,9 @@ def _check_planes(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
     if wrong:
         listed = ", ".join(f"{value!r} in row {number}" for number, value in wrong[:MOST_NAMED])
         raise ExportError(
-            f"{len(wrong)} of {len(lines)} rows of {str(path)!r} have an invalid plane: "
-            f"{listed}. Expected one index per axis before rows and columns, such as 3 or '0 3', "
-            "or nothing for every plane."
+            f"{len(wrong)} of {len(lines)} rows of {str(path)!r} have an invalid plane: {listed}. "
+            "Expected one index per axis before rows and columns, such as 3 or '0 3', or nothing "
+            "for every plane. Correct these rows."
         )
 
 

@@ -108,11 +108,14 @@ def read_labels(
     """
     path = Path(path)
     if not path.exists() and tiff_of(path) is None:
-        raise ImageError(f"label file {str(path)!r} does not exist. Check the path.")
+        raise ImageError(
+            f"label file {str(path)!r} does not exist. Expected a file or folder. Check the path."
+        )
     name = input_format(path) if format is None else format
     if name != LABEL_IMAGE and name not in INPUTS:
         raise ImageError(
-            f"unknown input format: {name!r}. Expected one of {', '.join((LABEL_IMAGE, *INPUTS))}."
+            f"unknown input format: {name!r}. Expected one of "
+            f"{', '.join((LABEL_IMAGE, *INPUTS))}. Choose one."
         )
     if image is not None:
         shape, axes = _of_image(image, shape, axes)
@@ -222,8 +225,9 @@ def _painted(
     size = drawing.shape or shape or drawing.plane_shape
     if size is None:
         raise ImageError(
-            f"{str(path)!r} does not state the size of its image. Open the image in napari first, "
-            "or pass the image (--image) or its size (--shape)."
+            f"{str(path)!r} does not state the size of its image. Expected the size from an "
+            "image. Open the image in napari first, or pass the image (--image) or its size "
+            "(--shape)."
         )
     known = next((one for one in (drawing.axes, axes) if one and one.ndim == len(size)), None)
     labels, table = paint(drawing, size, known or ImageAxes.default(len(size)))

@@ -26,7 +26,8 @@ def no_table(path: Path, why: str) -> ExportError:
     """Return the error for a file that is not a table of objects."""
     return ExportError(
         f"{str(path)!r} is not a table of objects ({why}). Expected a CSV or Parquet file with a "
-        "column 'id' (or 'label', 'label_value') of labels."
+        "column 'id' (or 'label', 'label_value') of labels. Choose such a file, or rename the "
+        "column."
     )
 
 

@@ -118,7 +118,7 @@ def _dtype(labels: Any) -> np.dtype[Any]:
     if lowest < 0 or highest > np.iinfo(np.uint32).max:
         raise ExportError(
             f"label ids from {lowest} to {highest} do not fit a label TIFF. Expected 0 to "
-            f"{np.iinfo(np.uint32).max}"
+            f"{np.iinfo(np.uint32).max}. Renumber the labels, or choose OME-Zarr."
         )
     return np.dtype(np.uint16 if highest <= np.iinfo(np.uint16).max else np.uint32)
 

@@ -184,7 +184,8 @@ def check_free_dataset(path: Path, overwrite: bool) -> None:
         raise already_exists(path)
     if not path.is_dir() or (any(path.iterdir()) and not (path / _DATA).is_file()):
         raise ExportError(
-            f"{str(path)!r} is not a YOLO dataset, so it is not overwritten. Choose another name."
+            f"{str(path)!r} exists already. Expected a YOLO dataset, which may be overwritten, or "
+            "a new name. Choose another name."
         )
 
 

@@ -23,7 +23,6 @@ LAYER = Wording("&Layer", "Choose the layer to save")
 FILE = Wording("&File", "Choose the file or folder to write", "File")
 BROWSE = Wording("Browse …", "Choose where to save")
 REPLACE = Wording("&Replace the existing file", "Overwrite the file")
-SAVE_BUTTON = "Save"
 FORMATS_NAME = "Formats"
 LEGEND = (
     "yes: kept for all programs · (yes): kept in the file for napari-sam3, which reads it back · "

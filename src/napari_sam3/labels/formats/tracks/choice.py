@@ -135,7 +135,9 @@ def check_folder(path: str | os.PathLike[str], *, overwrite: bool) -> None:
     """Raise ExportError if a folder cannot be written, before any work is done."""
     path = Path(path)
     if path.is_file():
-        raise ExportError(f"{str(path)!r} is a file. Give the name of a folder.")
+        raise ExportError(
+            f"{str(path)!r} is a file. Expected a folder or a new name. Choose another one."
+        )
     if path.is_dir() and any(path.iterdir()) and not overwrite:
         raise already_exists(path)
     check_output(path.with_name(f".{path.name}.partial.txt"), overwrite=True)

@@ -218,14 +218,16 @@ def _replacing(folder: Path, overwrite: bool) -> Iterator[Path]:
     """Yield a temporary folder that replaces an empty folder or one of this format."""
     inside = [one for one in folder.rglob("*") if not one.is_dir()] if folder.is_dir() else []
     if folder.exists() and not folder.is_dir():
-        raise ExportError(f"{str(folder)!r} is a file. Give the name of a folder.")
+        raise ExportError(
+            f"{str(folder)!r} is a file. Expected a folder or a new name. Choose another one."
+        )
     if inside and not overwrite:
         raise already_exists(folder)
     other = next((one for one in inside if not _OURS.fullmatch(one.name)), None)
     if other is not None:
         raise ExportError(
-            f"{str(folder)!r} holds {other.name!r}, which is not a track file. The folder "
-            "is not overwritten. Choose another one."
+            f"{str(folder)!r} holds {other.name!r}, which is not a track file. Expected track "
+            "files only, since they are overwritten. Choose another folder."
         )
     partial = folder.with_name(f".{folder.name}.partial")
     try:
@@ -256,7 +258,8 @@ def _text_of(path: Path) -> Path:
             return found[0]
     raise ImageError(
         f"{str(path)!r} is not a sequence of the Cell Tracking Challenge: it has no "
-        f"{' or '.join(names)}. Expected a folder such as 01_RES or 01_GT/TRA."
+        f"{' or '.join(names)}. Expected a folder such as 01_RES or 01_GT/TRA. Choose another "
+        "folder."
     )
 
 
@@ -298,7 +301,8 @@ def _read_masks(folder: Path, prefix: str) -> npt.NDArray[Any]:
         masks = [tifffile.imread(found[at]) for at in range(len(found))]
     except Exception as error:  # tifffile raises many kinds for damaged files
         raise ImageError(
-            f"a mask in {str(folder)!r} cannot be read: {error}. Check the files."
+            f"a mask in {str(folder)!r} cannot be read: {error}. Expected TIFF files. Check the "
+            "files."
         ) from error
     shapes = {mask.shape for mask in masks}
     if len(shapes) > 1:

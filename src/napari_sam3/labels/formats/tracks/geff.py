@@ -204,7 +204,8 @@ def _check_free(path: Path, overwrite: bool) -> None:
             ours = False
         if not ours:
             raise ExportError(
-                f"{str(path)!r} is not a GEFF graph, so it is not overwritten. Choose another name."
+                f"{str(path)!r} exists already. Expected a GEFF graph, which may be overwritten, "
+                "or a new name. Choose another name."
             )
 
 

@@ -104,7 +104,9 @@ def read_track_table(path: str | os.PathLike[str]) -> Tracks:
                 for line in csv.DictReader(file)
             ]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise TrackError(f"{str(path)!r} cannot be read: {error}. Check the file.") from error
+        raise TrackError(
+            f"{str(path)!r} cannot be read: {error}. Expected a CSV file. Check the file."
+        ) from error
     columns = {
         wanted: next((name for name in names if lines and name in lines[0]), None)
         for wanted, names in _NAMES.items()
