@@ -56,7 +56,7 @@ class PointedCandidate:
         self.point()
 
     def close(self) -> None:
-        """Let go of the viewer."""
+        """Disconnect from the viewer."""
         self._layers.viewer.cursor.events.position.disconnect(self.point)
 
     def point(self, _event: object = None) -> None:

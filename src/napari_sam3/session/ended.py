@@ -1,4 +1,4 @@
-"""Propagated objects that ended before a plane, and how they go on there."""
+"""Propagated objects that ended before a plane, and how they continue there."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .stacks import PlaneStack
 
 __all__ = ["EndedObject", "continued_by", "ended_objects"]
 
-#: Maximum distance in planes from the last mask of an object to the plane where it goes on.
+#: Maximum distance in planes from the last mask of an object to the plane where it continues.
 REACH = 3
 _LIMITS = EndLimits(min_score=0)
 
@@ -79,7 +79,7 @@ def ended_objects(stack: PlaneStack, here: int, objects: ObjectRegistry) -> tupl
 def continued_by(
     mask: PlaneMask, label: int | None, ended: Iterable[EndedObject]
 ) -> EndedObject | None:
-    """Return the object that goes on in a mask: the one of a label, or the most similar in place.
+    """Return the object that continues in a mask: the one of a label, or the most similar in place.
 
     None if there is none whose last mask is about there and about as large.
     """

@@ -63,7 +63,7 @@ class Step:
     origin : hashable
         Key of the plane on which the user acted, if it is another one.
     ended : tuple of EndedObject
-        Propagated objects that go on where the step writes a mask like theirs.
+        Propagated objects that continue where the step writes a mask like theirs.
     """
 
     key: Hashable

@@ -140,14 +140,14 @@ class Propagating:
         An object keeps its label. Planes with a mask made by the user do not change. The others are
         predicted from the nearest of these; of objects that were propagated before, only planes
         that depend on a new or corrected mask. Masks are written plane by plane, under the write
-        policy, as one undo step, together with the accept of the drafts where an object goes on.
+        policy, as one undo step, together with the accept of the drafts where an object continues.
 
         Parameters
         ----------
         labels : iterable of int, optional
             By default the drafts of the plane, which are accepted first, under the id of an object
             that ended before the plane if a mask is like its last one; otherwise the objects
-            accepted on the plane; otherwise those that ended before it, which go on from their
+            accepted on the plane; otherwise those that ended before it, which continue from their
             last masks; otherwise all labels on the plane.
         stack : PlaneStack, optional
             The planes, including the current one; by default those of the viewer along `axis`.
@@ -267,7 +267,7 @@ class Propagating:
         continued = {one.label for one in request.ended} & set(labels)
         for step in self._history.done if continued else ():
             if any(one in self._accepted and one.id in continued for one in step.added):
-                writes.follow(step)  # how an object goes on is one undo step
+                writes.follow(step)  # how an object continues is one undo step
         self._run = run = PropagationRun(
             request.stack,
             plan.prompts,

@@ -71,7 +71,7 @@ class PropagationRequest:
     reopened : tuple of int
         Reopened labels among the drafts of the plane.
     ended : tuple of EndedObject
-        Propagated objects that may go on from the plane.
+        Propagated objects that may continue from the plane.
 
     Raises
     ------
