@@ -37,6 +37,7 @@ class Bench:
         self.panel, self.run = desk.widget.panel.batch, desk.widget.batch
         self.run.automatic, self.run.rules = ANYTHING, LOOSE
         self.panel.fold.unfold(True)
+        self.panel.review.setChecked(False)
         desk.session.mode = "many"
         QApplication.processEvents()
 

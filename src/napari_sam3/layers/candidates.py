@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from napari.layers import Labels, Layer
 
     from napari_sam3.session.candidates import CandidateObject
+    from napari_sam3.session.searches import Search
     from napari_sam3.session.session import LabelingSession
 
     from .layer_set import LayerSet
@@ -75,6 +76,11 @@ class CandidateLayer:
     def find_similar(self, text: str | None = None) -> None:
         """Search the current plane by the objects accepted on it, or by a name."""
         self._on_plane(lambda: self._session.finding.find_similar(text=text))
+
+    def search(self) -> Search:
+        """Return the search of `find_similar` on the current plane, which is not run."""
+        self._plane.ensure()
+        return self._session.finding.similar_search()
 
     def find_all(self) -> None:
         """Find all objects on the current plane."""

@@ -31,7 +31,11 @@ from .theming import ERROR_STYLE
 
 __all__ = ["BatchAsked", "BatchPanel", "Method"]
 
-Method = Literal["placed", "repeated", "propagate", "automatic"]
+Method = Literal["placed", "repeated", "propagate", "automatic", "similar"]
+#: Methods without prompts, whose results can be reviewed first.
+FINDING = "automatic", "similar"
+#: Minimum score and area of a method.
+Limits = Callable[[Method], tuple[float, int | None] | None]
 STEPS = 1000
 
 
@@ -41,7 +45,7 @@ class BatchAsked:
 
     Parameters
     ----------
-    method : {"placed", "repeated", "propagate", "automatic"}
+    method : {"placed", "repeated", "propagate", "automatic", "similar"}
         How objects are shown to the model.
     axis : int, optional
         Axis of the image along which planes lie; None for the plane shown alone.
@@ -53,6 +57,8 @@ class BatchAsked:
         Replace the content of the output, even if it is of another batch.
     limits : tuple of (float, int), optional
         Least score of a mask and least area in px, where the user set them.
+    review : bool
+        Show what is found as candidates, and write nothing into the layer.
     """
 
     method: Method
@@ -62,6 +68,7 @@ class BatchAsked:
     output: str
     overwrite: bool = False
     limits: tuple[float, int] | None = None
+    review: bool = False
 
 
 class BatchPanel(QWidget):
@@ -75,11 +82,12 @@ class BatchPanel(QWidget):
     method, axis : QComboBox
     first, last : QSpinBox
     output : QLineEdit
-    overwrite : QCheckBox
+    overwrite, review : QCheckBox
     min_score : QDoubleSpinBox
     min_area : QSpinBox
     default_limits : callable
-        Returns the initial minimum score and area of a method, or None if it has none.
+        Returns the initial minimum score and area of a method, or None if it has none; the area
+        is None for a method without.
     run_button, stop_button, browse : QPushButton
     bar : QProgressBar
     progress, result : QLabel
@@ -103,6 +111,8 @@ class BatchPanel(QWidget):
         self.output.setPlaceholderText(panel_text.NO_OUTPUT)
         self.output.setToolTip(panel_text.BATCH_OUTPUT.tooltip)
         self.overwrite = worded(QCheckBox(), panel_text.OVERWRITE)
+        self.review = worded(QCheckBox(), panel_text.BATCH_REVIEW)
+        self.review.setChecked(True)
         self.min_score = QDoubleSpinBox()
         self.min_score.setRange(0, 1)
         self.min_score.setSingleStep(0.05)
@@ -110,7 +120,9 @@ class BatchPanel(QWidget):
         self.min_area = _spin(panel_text.MIN_AREA.tooltip)
         self.min_area.setRange(1, 10**9)
         self.min_area.setSuffix(panel_text.IN_PIXELS)
-        self.default_limits: Callable[[Method], tuple[float, int] | None] = lambda _method: None
+        self.default_limits: Callable[[Method], tuple[float, int | None] | None] = lambda _method: (
+            None
+        )
         self._limits: dict[Method, tuple[float, int]] = {}
         self.browse = worded(QPushButton(), panel_text.BATCH_BROWSE)
         self.run_button = worded(QPushButton(), panel_text.BATCH_RUN)
@@ -142,6 +154,7 @@ class BatchPanel(QWidget):
             self.output.text().strip(),
             self.overwrite.isEnabled() and self.overwrite.isChecked(),
             self._limits.get(cast(Method, self.method.currentData())),
+            self.method.currentData() in FINDING and self.review.isChecked(),
         )
 
     def offer_axes(self, image: object, axes: dict[int, tuple[str, int]]) -> None:
@@ -217,6 +230,7 @@ class BatchPanel(QWidget):
         add_row(layout, panel_text.BATCH_LIMITS, self.limits)
         self.min_score.setAccessibleName(panel_text.MIN_SCORE.name)
         self.min_area.setAccessibleName(panel_text.MIN_AREA.name)
+        layout.addRow("", self.review)
         self.form: QFormLayout = layout
         inner = QWidget()
         column = QVBoxLayout(inner)
@@ -251,11 +265,13 @@ class BatchPanel(QWidget):
         method = cast(Method, self.method.currentData())
         limits = self._limits.get(method) or self.default_limits(method)
         self.form.setRowVisible(self.limits, limits is not None)
+        self.form.setRowVisible(self.review, method in FINDING)
         if limits is None:
             return
         with signals_blocked(self.min_score), signals_blocked(self.min_area):
             self.min_score.setValue(limits[0])
-            self.min_area.setValue(limits[1])
+            self.min_area.setValue(limits[1] or 1)
+        self.min_area.setVisible(limits[1] is not None)
 
     def _keep_limits(self) -> None:
         method = cast(Method, self.method.currentData())

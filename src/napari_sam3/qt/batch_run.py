@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Generator
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +12,15 @@ from qtpy.QtCore import QTimer
 from napari_sam3.core.errors import LayerError
 from napari_sam3.core.operations import LabelChange
 from napari_sam3.core.planes import PlaneIndex
-from napari_sam3.core.rendering import Rendering
 from napari_sam3.layers.batch_prompts import positions_along, prompts_here, prompts_in_layers
 from napari_sam3.layers.label_layer import image_shape
+from napari_sam3.session.candidates import CandidateFilter, CandidatePlane
+from napari_sam3.session.describing import Maker
 from sam3.errors import Sam3Error
 
 from .axes import name_of_axis
 from .batch_panel import BatchAsked, BatchPanel, Method
+from .batch_pieces import BatchPiece, BatchPieces
 from .panel import Panel
 from .text import status as status_text
 from .text.panel import WHOLE_IMAGE
@@ -30,11 +30,9 @@ if TYPE_CHECKING:
     from napari_sam3.batch import BatchControl, EndRules, Mode, PlaneResult
     from napari_sam3.images.viewer_image import ViewerImage
     from napari_sam3.inference.automatic.settings import AutomaticSettings
-    from napari_sam3.inference.models import ModelHandle
     from napari_sam3.layers.binding import Binding
     from napari_sam3.session.batch_results import BatchWriting
     from napari_sam3.session.session import LabelingSession
-    from sam3.predictor import Predictor
 
 __all__ = ["BatchRun"]
 
@@ -80,6 +78,7 @@ class BatchRun:
         failed: Callable[[BaseException], None],
     ) -> None:
         self._panel: BatchPanel = panel.batch
+        self._review = panel.finding.review
         self._session, self._binding, self._runner = session, binding, runner
         self._failed = failed
         self._run: _Run | None = None
@@ -152,7 +151,7 @@ class BatchRun:
     # ------------------------------------------------------------------ inside
 
     def _begin(self, asked: BatchAsked) -> _Run:
-        from napari_sam3.batch import BatchControl, segment
+        from napari_sam3.batch import BatchControl
 
         binding, model = self._binding(), self._session.model
         plane = binding.plane if binding is not None else None
@@ -167,9 +166,9 @@ class BatchRun:
         positions = positions_along(plane, asked.axis, asked.first, asked.last)
         mode = self._mode(asked, binding, plane, positions)
         control = BatchControl()
-        results = segment(
-            seen,
+        results = _segment(
             mode,
+            seen,
             model,
             planes=positions,
             output=asked.output or None,
@@ -178,14 +177,23 @@ class BatchRun:
             cache=self._session.cache,
             control=control,
         )
-        pieces = _Pieces(results, seen, model, control)
-        writing = self._session.begin_batch(binding.labels_on(plane))
+        pieces = BatchPieces(results, seen, model, control)
+        writing = None
+        if asked.review:
+            self._session.candidates.filter = CandidateFilter()
+        else:
+            writing = self._session.begin_batch(binding.labels_on(plane))
         return _Run(binding, seen, pieces, control, writing, len(positions), time.monotonic())
 
-    def _mode(self, asked: BatchAsked, binding: Binding, plane: PlaneIndex, positions: Any) -> Mode:
+    def _mode(
+        self, asked: BatchAsked, binding: Binding, plane: PlaneIndex, positions: Any
+    ) -> Mode | Callable[[], Mode]:
+        """Return the mode, or a function for the worker thread that makes it."""
         from napari_sam3.batch import Automatic, Placed, Propagate, Repeated
 
         session = self._session
+        if asked.method == "similar":
+            return self._similar(asked, binding)
         if asked.method == "automatic":
             settings = _limited(self._settings(), asked)
             if session.level is not None and session.level < WHOLE_IMAGE:
@@ -204,6 +212,23 @@ class BatchRun:
             rules = rules.limited(*asked.limits)
         return Propagate(prompts, along, rules)
 
+    def _similar(self, asked: BatchAsked, binding: Binding) -> Callable[[], Mode]:
+        from napari_sam3.batch import Similar
+        from napari_sam3.inference.models import detector_loader
+        from napari_sam3.inference.similar.search import DEFAULT_THRESHOLD
+
+        search, model, cache = binding.candidates.search(), self._session.model, self._session.cache
+        assert model is not None
+        threshold = DEFAULT_THRESHOLD if asked.limits is None else asked.limits[0]
+
+        def learn() -> Mode:
+            predictor = model()
+            concept = search.learn(predictor, cache, detector_loader()(predictor))
+            assert concept is not None  # a search that is not started is never cancelled
+            return Similar(concept=concept, threshold=threshold)
+
+        return learn
+
     def _settings(self) -> AutomaticSettings:
         from napari_sam3.inference.automatic.settings import AutomaticSettings
 
@@ -214,7 +239,11 @@ class BatchRun:
 
         return self.rules or EndRules.calibrated()
 
-    def _default_limits(self, method: Method) -> tuple[float, int] | None:
+    def _default_limits(self, method: Method) -> tuple[float, int | None] | None:
+        if method == "similar":
+            from napari_sam3.inference.similar.search import DEFAULT_THRESHOLD
+
+            return DEFAULT_THRESHOLD, None
         if method not in ("automatic", "propagate"):
             return None
         limits = self._settings() if method == "automatic" else self._rules()
@@ -230,6 +259,8 @@ class BatchRun:
             self._end(found)
         elif found is None:
             self._end()
+            if run.writing is None and run.candidates:
+                self._review.click()
         else:
             try:
                 self._write(run, found)
@@ -239,7 +270,7 @@ class BatchRun:
                 return
             self._go_on(run)
 
-    def _write(self, run: _Run, piece: _Piece) -> None:
+    def _write(self, run: _Run, piece: BatchPiece) -> None:
         result = piece.result
         plane = run.seen.in_data(result.plane)
         if result.error is not None:
@@ -247,6 +278,13 @@ class BatchRun:
             return
         run.planes += 1
         labels = run.binding.labels_on(plane)
+        if run.writing is None:
+            maker = Maker.of(piece.predictor)
+            place = CandidatePlane(labels.key, labels, maker, piece.rendering)
+            # An object found lies on one plane, and shares its number with those of other batches.
+            found = [replace(one, id=0) for one in result.objects]
+            run.candidates += len(self._session.finding.offer(place, found))
+            return
         written = self._session.write_batch(
             run.writing, labels.key, labels, result.objects, piece.predictor, piece.rendering
         )
@@ -257,7 +295,7 @@ class BatchRun:
         if change.direction == "undo" and change.operation.kind == "batch":
             run = self._run
             ids = {one.id for one in change.operation.objects}
-            if run is not None and not ids.isdisjoint(run.writing.ids.values()):
+            if run is not None and run.writing and not ids.isdisjoint(run.writing.ids.values()):
                 run.undone = True
                 self.stop()
 
@@ -290,18 +328,19 @@ class BatchRun:
 
 @dataclass(eq=False)
 class _Run:
-    """A batch and its results so far."""
+    """A batch and its results so far; candidates if it is not `writing` into labels."""
 
     binding: Binding
     seen: ViewerImage
-    pieces: _Pieces
+    pieces: BatchPieces
     control: BatchControl
-    writing: BatchWriting
+    writing: BatchWriting | None
     wanted: int
     began: float
     planes: int = 0
     stopped: bool = False
     undone: bool = False
+    candidates: int = 0
     objects: set[int] = field(default_factory=set)
     failures: list[tuple[PlaneIndex, Sam3Error]] = field(default_factory=list)
 
@@ -320,64 +359,23 @@ class _Run:
 
     def describe(self) -> str:
         """Show the result of the batch."""
-        text = status_text.batch_result(len(self.objects), self.planes, stopped=self.stopped)
+        if self.writing is None:
+            text = status_text.batch_candidates(self.candidates, self.planes, stopped=self.stopped)
+        else:
+            text = status_text.batch_result(len(self.objects), self.planes, stopped=self.stopped)
         if not self.failures:
             return text
         places = [plane.index for plane, _ in self.failures]
         return f"{text} {status_text.failed_planes(places, self.failures[0][1])}"
 
 
-@dataclass(frozen=True, eq=False)
-class _Piece:
-    """A plane with its record in the session."""
+def _segment(
+    mode: Mode | Callable[[], Mode], seen: ViewerImage, model: Any, **options: Any
+) -> Generator[PlaneResult, None, None]:
+    """Segment with a mode that is made where the model is asked."""
+    from napari_sam3.batch import segment
 
-    result: PlaneResult
-    predictor: Predictor
-    rendering: Rendering
-
-
-class _Pieces:
-    """Iterator over the results of a batch; the thread that uses it closes it."""
-
-    def __init__(
-        self,
-        results: Generator[PlaneResult, None, None],
-        seen: ViewerImage,
-        model: ModelHandle,
-        control: BatchControl,
-    ) -> None:
-        self._results, self._seen, self._model = results, seen, model
-        self._control = control
-        self._lock = threading.Lock()
-        self._closed = False
-
-    def next(self) -> _Piece | None:
-        """Make the next result; None after the last one."""
-        with self._lock:
-            try:
-                result = None if self._closed else next(self._results, None)
-                if result is None:
-                    return None
-                # Loaded by now, in any case: the batch describes the model it asks.
-                predictor = self._model()
-                rendering = Rendering()
-                if result.error is None:
-                    with suppress(Sam3Error):
-                        rendering = self._seen.take_rendering(result.plane)
-                return _Piece(result, predictor, rendering)
-            finally:
-                if self._closed:
-                    self._results.close()
-
-    def close(self) -> None:
-        """Make no more; at once, or by the thread that makes one."""
-        self._closed = True
-        self._control.cancel()
-        if self._lock.acquire(blocking=False):
-            try:
-                self._results.close()
-            finally:
-                self._lock.release()
+    yield from segment(seen, mode() if callable(mode) else mode, model, **options)
 
 
 def _limited(rules: AutomaticSettings, asked: BatchAsked) -> AutomaticSettings:

@@ -100,14 +100,14 @@ class FindPanel(QWidget):
         """Show which share of a search is done, 0 to 1."""
         self.progress.setValue(round(STEPS * share))
 
-    def show_candidates(self, shown: int, kept: int, threshold: float) -> None:
-        """Show the number of candidates, or nothing if there are none."""
+    def show_candidates(self, shown: int, kept: int, threshold: float, elsewhere: int = 0) -> None:
+        """Show the number of candidates here and on other planes, or nothing without any."""
         for part in (self.slider, self.count, self.accept, self.clear):
-            part.setVisible(kept > 0)
-        self.accept.setEnabled(shown > 0)
+            part.setVisible(kept + elsewhere > 0)
+        self.accept.setEnabled(shown + elsewhere > 0)
         with signals_blocked(self.slider):
             self.slider.setValue(round(STEPS * threshold))
-        self.count.setText(find_text.count(shown, kept, threshold))
+        self.count.setText(find_text.count(shown, kept, threshold, elsewhere))
         self._show_or_hide()
 
     def _show_or_hide(self) -> None:

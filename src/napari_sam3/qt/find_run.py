@@ -48,6 +48,7 @@ class FindRun:
         failed: Callable[[BaseException], None],
     ) -> None:
         self._panel, self._finding, self._binding = panel, session.finding, binding
+        self._candidates = session.candidates
         self._runner, self._model = runner, ""
         self._closed = False
         self.review = ReviewRun(session, binding, failed, panel.show_status)
@@ -105,4 +106,6 @@ class FindRun:
         finding, part = self._finding, self._panel.finding
         if finding.running == part.stop.isHidden():
             part.show_running(finding.running)
-        part.show_candidates(len(finding.shown), len(finding.candidates), finding.threshold)
+        shown = len(finding.shown)
+        elsewhere = self._candidates.count_shown - shown
+        part.show_candidates(shown, len(finding.candidates), finding.threshold, elsewhere)

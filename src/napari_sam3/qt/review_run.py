@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ReviewRun"]
 
-# Minimum interval between updates of the rows, in ms.
+# Minimum interval between updates of the rows, in ms; longer if an update takes longer.
 _REFRESH_MS = 60
 
 
@@ -58,7 +59,7 @@ class ReviewRun:
         self._timer = QTimer()
         self._timer.setSingleShot(True)
         self._timer.setInterval(_REFRESH_MS)
-        self._timer.timeout.connect(self.refresh)
+        self._timer.timeout.connect(self._refresh_at_leisure)
 
     def open(self) -> None:
         """Show the area below the image."""
@@ -137,6 +138,12 @@ class ReviewRun:
         panel.row_chosen.connect(self._on_row)
         for signal in self._signals():
             signal.connect(self._soon)
+
+    def _refresh_at_leisure(self) -> None:
+        begun = time.perf_counter()
+        self.refresh()
+        taken = 1000 * (time.perf_counter() - begun)
+        self._timer.setInterval(max(_REFRESH_MS, round(taken)))
 
     def _soon(self, *_: Any) -> None:
         if not self._timer.isActive():

@@ -163,6 +163,11 @@ class Candidates:
         """Return the number of candidates, including those filtered out."""
         return sum(map(len, self._planes.values()))
 
+    @property
+    def count_shown(self) -> int:
+        """Number of candidates that pass the filter, on all planes."""
+        return sum(map(len, self._shown.values()))
+
     def on(self, key: Hashable) -> tuple[CandidateObject, ...]:
         """Return all candidates of a plane, best first."""
         return self._planes.get(key, ())
@@ -251,9 +256,11 @@ class Candidates:
         self._planes.pop(plane.key, None)
         if made:
             self._planes[plane.key] = tuple(made)
-        if min_score is not None:
+        if min_score is None or self._filter == CandidateFilter(min_score):
+            self._refresh([plane.key])
+        else:
             self._filter = CandidateFilter(min_score)
-        self._refresh()
+            self._refresh()
         return self.on(plane.key)
 
     def drop(self, candidate: CandidateObject) -> None:
@@ -337,10 +344,13 @@ class Candidates:
                 del self._planes[key]
         return removed
 
-    def _refresh(self) -> None:
-        """Apply the filter again, and emit the change."""
-        self._shown = {}
-        for key, some in self._planes.items():
+    def _refresh(self, keys: Iterable[Hashable] | None = None) -> None:
+        """Apply the filter again, to all planes or to some, and emit the change."""
+        if keys is None:
+            self._shown, keys = {}, self._planes
+        for key in keys:
+            some = self.on(key)
+            self._shown.pop(key, None)
             scores = np.array([one.score for one in some], np.float64)
             areas = np.array([one.area for one in some], np.float64)
             passed = np.flatnonzero(self._filter.passes(scores, areas)).tolist()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -11,7 +11,7 @@ from psygnal import Signal
 
 from napari_sam3.core.errors import NothingThereError
 from napari_sam3.core.masks import PlaneMask
-from napari_sam3.core.objects import AcceptedObject
+from napari_sam3.core.objects import AcceptedObject, Instance
 from napari_sam3.inference.automatic.settings import AutomaticSettings
 from napari_sam3.inference.automatic.suppression import Found
 from napari_sam3.inference.cache import EmbeddingCache
@@ -159,6 +159,15 @@ class Finding:
         sam3.errors.Sam3Error
             Without a plane or model; with the default `submit`, any error of the search.
         """
+        return self._start(self.similar_search(examples, text, concept))
+
+    def similar_search(
+        self,
+        examples: Sequence[Example] | None = None,
+        text: str | None = None,
+        concept: Concept | None = None,
+    ) -> Search:
+        """Return the search of `find_similar`, which is not run."""
         plane = self._need_plane()
         chosen = list(self.examples()) if examples is None else list(examples)
         known = concept if concept is not None else self._concept
@@ -171,7 +180,7 @@ class Finding:
                 "no example to search by. Expected an accepted object, a mask or a box. Click on "
                 "an object first."
             )
-        return self._start(Search(plane, tuple(chosen), known, text))
+        return Search(plane, tuple(chosen), known, text)
 
     def find_all(self, settings: AutomaticSettings | None = None) -> tuple[CandidateObject, ...]:
         """Find all objects of the plane, without examples; otherwise like `find_similar`."""
@@ -189,6 +198,19 @@ class Finding:
         found += [Example(one.mask) for one in self._drafts.shown if not one.mask.is_empty]
         dropped = self._kept.dropped_on(plane.key)
         return (*found, *(Example(one.mask, wanted=False) for one in dropped))
+
+    def offer(
+        self,
+        plane: CandidatePlane,
+        found: Iterable[Found | Instance],
+        min_score: float | None = None,
+    ) -> tuple[CandidateObject, ...]:
+        """Replace the candidates of any plane, without those that are labelled already.
+
+        The parameters are those of `Candidates.put`, and so is the result.
+        """
+        news = [one for one in found if not _is_labelled(one, plane.labels)]
+        return self._kept.put(plane, news, min_score)
 
     def at(self, row: float, column: float) -> CandidateObject | None:
         """Return the candidate shown at a pixel of the plane, the smallest of several."""
@@ -255,12 +277,10 @@ class Finding:
             return
         if search.concept is not None:
             self._concept = search.concept
-        labels = search.plane.labels
-        news = tuple(one for one in search.found or () if not _is_labelled(one, labels))
-        similar = search.settings is None
+        similar, labels = search.settings is None, search.plane.labels
         maker = Maker() if outcome.predictor is None else Maker.of(outcome.predictor)
         place = CandidatePlane(search.plane.key, labels, maker, search.plane.image.rendering)
-        self._kept.put(place, news, _SIMILAR if similar else _EVERYTHING)
+        self.offer(place, search.found or (), _SIMILAR if similar else _EVERYTHING)
         self.ended.emit(len(self.shown))
 
     def _on_plane(self, _key: Hashable) -> None:
@@ -281,6 +301,6 @@ def _pixels(labels: LabelTarget, accepted: _HasBox) -> PlaneMask:
     return PlaneMask.from_array(labels.read((slice(y0, y1), slice(x0, x1))) == accepted.id, y0, x0)
 
 
-def _is_labelled(candidate: Found, labels: LabelTarget) -> bool:
+def _is_labelled(candidate: Found | Instance, labels: LabelTarget) -> bool:
     there = np.count_nonzero(labels.read(candidate.mask.region)[candidate.mask.crop])
     return bool(there > _LABELLED * candidate.mask.area)

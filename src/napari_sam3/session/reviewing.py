@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TypeVar
 
 from napari_sam3.core.errors import NothingThereError
@@ -108,7 +109,11 @@ class Reviewing:
             found.setdefault(group, []).append(candidate)
         rows = [ReviewRow(label, _worst_first(parts)) for label, parts in accepted.items()]
         rows += [ReviewRow(0, _worst_first(parts)) for parts in found.values()]
-        return tuple(sorted(rows, key=_order))
+        return tuple(
+            row
+            for _, ties in groupby(sorted(rows, key=_score), key=_score)
+            for row in _in_order(tuple(ties))
+        )
 
     def next_worst(self, source: Hashable = None) -> ReviewRow:
         """Select and return the row after the current one; after the last, the first.
@@ -137,6 +142,15 @@ class Reviewing:
 
 def _worst_first(parts: Iterable[_Part]) -> tuple[_Part, ...]:
     return tuple(sorted(parts, key=lambda one: one.score))
+
+
+def _score(row: ReviewRow) -> float:
+    return row.score
+
+
+def _in_order(ties: tuple[ReviewRow, ...]) -> Iterable[ReviewRow]:
+    """Sort rows of equal score; the key is slow, and scores are seldom equal."""
+    return ties if len(ties) == 1 else sorted(ties, key=_order)
 
 
 def _order(row: ReviewRow) -> tuple[float, str]:

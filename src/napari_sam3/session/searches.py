@@ -112,10 +112,19 @@ class Search:
         detector = detector_of(predictor) if detector_of is not None else None
         if self.text is not None and detector is None:
             raise UnsupportedError(NO_TEXT)
-        learnt = learn_concept(self.examples, image, predictor, cache, self, detector)
-        if learnt is None:
+        concept = self.learn(predictor, cache, detector)
+        if concept is None:
             return
-        parts = [learnt] if self.concept is None else [self.concept, learnt]
-        concept = Concept.joined([*parts, Concept(text=self.text)])
         self.found = find_similar(image, predictor, cache, self, concept, detector=detector)
         self.concept = concept
+
+    def learn(
+        self, predictor: Predictor, cache: EmbeddingCache, detector: Detector | None
+    ) -> Concept | None:
+        """Return the concept of all examples and the text; None if cancelled."""
+        examples, image = self.examples, self.plane.image
+        learnt = learn_concept(examples, image, predictor, cache, self, detector)
+        if learnt is None:
+            return None
+        parts = [learnt] if self.concept is None else [self.concept, learnt]
+        return Concept.joined([*parts, Concept(text=self.text)])

@@ -8,7 +8,7 @@ from .panel import Wording
 
 SIMILAR = Wording("Find similar", "Find objects that resemble those accepted on this plane")
 EVERYTHING = Wording("Find all", "Find all objects on this plane, without examples")
-ACCEPT = Wording("Accept all", "Write the candidates shown into the labels, as one step")
+ACCEPT = Wording("Accept all", "Write the candidates of all planes into the labels, as one step")
 CLEAR = Wording("Drop all", "Drop all candidates; click a candidate to drop only that one")
 STOP = Wording("Stop", "Stop the search; earlier candidates stay")
 NAME = Wording("Find by name", "Type a noun, such as nucleus, and press Enter", "Find by name")
@@ -17,6 +17,7 @@ PROGRESS_NAME = "Progress of the search"
 NONE_FOUND = "No similar object found. Lower the minimum score, or accept another example."
 
 
-def count(shown: int, kept: int, threshold: float) -> str:
-    """Say how many candidates are shown, of how many, and above which score."""
-    return f"{shown} of {kept} shown, score ≥ {threshold:.2f}"
+def count(shown: int, kept: int, threshold: float, elsewhere: int = 0) -> str:
+    """Say how many candidates are shown, of how many, above which score, and on other planes."""
+    here = f"{shown} of {kept} shown, score ≥ {threshold:.2f}"
+    return f"{here}; {elsewhere} on other planes" if elsewhere else here

@@ -173,6 +173,11 @@ BATCH_METHODS = (
         "Follow each object from its prompts to where it ends",
     ),
     ("Find all objects", "automatic", "Find all objects, without prompts"),
+    (
+        "Find similar objects",
+        "similar",
+        "Find objects that resemble those accepted on this plane",
+    ),
 )
 BATCH_AXIS = Wording("Alon&g", "Choose the axis of the planes, or this plane only")
 THIS_PLANE_ONLY = ("This plane only", None)
@@ -192,10 +197,10 @@ BATCH_LIMITS = "Minimum"
 MIN_SCORE = Wording("", "Drop masks with a lower score, 0 to 1", "Minimum score")
 MIN_AREA = Wording("", "Drop smaller objects, in px", "Minimum area")
 IN_PIXELS = " px"
-BATCH_RUN = Wording(
-    "R&un",
-    "Segment these planes into the Labels layer, as one step for undo",
+BATCH_REVIEW = Wording(
+    "Review first", "Show the objects as candidates to filter and accept; off: write labels"
 )
+BATCH_RUN = Wording("R&un", "Segment these planes, as one step for undo")
 BATCH_STOP = Wording(
     "Stop batch", "Stop the batch; finished planes are kept, and undo removes them"
 )

@@ -127,6 +127,13 @@ def batch_result(objects: int, planes: int, *, stopped: bool = False) -> str:
     return f"Stopped after {found}. Undo removes them." if stopped else f"{found}."
 
 
+def batch_candidates(candidates: int, planes: int, *, stopped: bool = False) -> str:
+    """Describe the result of a batch that is reviewed first; `stopped` if the user ended it."""
+    which = "1 candidate" if candidates == 1 else f"{candidates} candidates"
+    found = f"{which} on {_planes(planes)}"
+    return f"Stopped after {found}." if stopped else f"{found}."
+
+
 def plane_progress(plane: int, planes: int, share: float, failed: int = 0) -> str:
     """Say which plane is being segmented, from 1, and which share of it is done, 0 to 1."""
     text = f"Plane {plane} of {planes}, {100 * share:.0f} %"
