@@ -30,6 +30,7 @@ from napari_sam3.images.ome_metadata import (
 from sam3.errors import ImageError
 
 from .consolidated import changing
+from .exact_arrays import check_exact
 from .output_files import ExportError, cannot_write
 from .places import check_free, choose_version, image_around, open_group
 from .pyramid import add_level, coarser, refill
@@ -250,7 +251,7 @@ def open_labels(path: str | os.PathLike[str], *, read_only: bool = False) -> Lab
     Raises
     ------
     sam3.errors.ImageError
-        If it is not a label image.
+        If it is not a label image, or its compression changes label ids.
     """
     path = Path(path)
     try:
@@ -270,6 +271,7 @@ def open_labels(path: str | os.PathLike[str], *, read_only: bool = False) -> Lab
             f"{str(path)!r} holds {array.dtype}. Expected labels, which are integers. Choose "
             "another file."
         )
+    check_exact(array, repr(str(path)))
     return LabelImage(path, axes, version_of(attributes), array)
 
 

@@ -12,7 +12,9 @@ import numpy.typing as npt
 from napari_sam3.core.errors import LabelError, LayerError, MisplacedError
 from napari_sam3.core.masks import Region
 from napari_sam3.core.planes import PlaneIndex, whole_lengths
+from napari_sam3.labels.exact_arrays import check_exact
 from napari_sam3.labels.largest_label import LargestLabel
+from sam3.errors import ImageError
 
 from .coordinates import displacement
 from .label_levels import finest, holds, write_levels
@@ -107,9 +109,12 @@ def _check_writable(data: Any, name: str, make_new: str) -> None:
     try:
         np.iinfo(data.dtype)
         if type(data).__module__.startswith("zarr"):
+            check_exact(data, repr(name))
             return  # checked above; reading a chunk may be slow
         first = (slice(0, 1),) * len(data.shape)
         data[first] = np.asarray(data[first])
+    except ImageError as error:
+        raise LayerError(f"{error} {make_new}") from error
     except Exception as error:  # error types of many libraries
         kind = f"{type(data).__module__.partition('.')[0]} {type(data).__name__}"
         raise LayerError(

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from napari_sam3.images.lazy import LazyImage, open_image
 from napari_sam3.images.tiff_axes import tiff_layout
 from napari_sam3.images.tiff_file import open_tiff, tiff_of
+from napari_sam3.labels.exact_arrays import check_exact
 from sam3.errors import ImageError
 
 from .lossy import is_lossy, is_lossy_tiff
@@ -56,6 +57,8 @@ def open_label_file(path: str | os.PathLike[str], *, rgb: bool | None = None) ->
     if image.rgb:
         image.close()
         raise _in_colour(path, "colours")
+    if path.is_dir():
+        check_exact(image.data[0] if image.multiscale else image.data, repr(str(path)))
     return image
 
 
