@@ -8,6 +8,8 @@ __all__ = ["jpeg_frame", "jpeg_xl_is_lossy", "jpeg_xr_is_lossy", "lerc_is_lossy"
 
 JPEG_XL_CONTAINER = b"\0\0\0\x0cJXL \r\n\x87\n"
 _PHOTO = b"WMPHOTO\0"
+# Colour spaces of JPEG XL, and the value of what is given by numbers instead of a name.
+_GREY, _XYB, _CUSTOM = 1, 2, 2
 
 
 class _Bits:
@@ -32,6 +34,10 @@ class _Bits:
         self._at += count
         return int((part[::-1] if self._little else part) or "0", 2)
 
+    def align(self) -> None:
+        """Go on at the next byte."""
+        self._at = -(-self._at // 8) * 8
+
 
 def jpeg_frame(head: bytes) -> int | None:
     """Return the marker of the frame of a JPEG, going from segment to segment."""
@@ -50,10 +56,10 @@ def jpeg_frame(head: bytes) -> int | None:
 
 
 def jpeg_xl_is_lossy(head: bytes) -> bool:
-    """Return whether a JPEG XL stream (ISO/IEC 18181-1) was made from colours of its own (XYB).
+    """Return whether a JPEG XL stream (ISO/IEC 18181-1) is not exact.
 
-    Encoders use these for everything that is not exact. A JPEG that was repacked says so in
-    its container.
+    It is not if its colours are its own (XYB), or its first frame is made of cosines (VarDCT), as
+    in a JPEG that was repacked. Behind a colour profile (ICC) no frame is looked for.
     """
     if head.startswith(JPEG_XL_CONTAINER):
         if b"jbrd" in head:
@@ -62,11 +68,12 @@ def jpeg_xl_is_lossy(head: bytes) -> bool:
         if whole < 0 and part < 0:
             return False
         head = head[whole + 4 :] if whole >= 0 else head[part + 8 :]
-    bits = _Bits(head[2:66], "little")
+    bits = _Bits(head[2:258], "little")
     _skip_size(bits)
     if bits.take(1):  # all metadata are the default
         return True
-    if bits.take(1):  # extra fields
+    extra = bits.take(1)
+    if extra:
         bits.take(3)
         if bits.take(1):
             _skip_size(bits)
@@ -75,9 +82,18 @@ def jpeg_xl_is_lossy(head: bytes) -> bool:
     _skip_depth(bits)
     bits.take(1)
     for _ in range(_choice(bits, (0, 0), (0, 1), (4, 2), (12, 1))):  # alpha and the like
-        if not bits.take(1):
+        if not bits.take(1) and not _skip_channel(bits):
             return False
-    return bits.take(1) == 1
+    if bits.take(1):
+        return True
+    profile = _skip_colours(bits)
+    if extra and not bits.take(1):  # how bright the screen is
+        bits.take(16 + 16 + 1 + 16)
+    if profile or bits.take(2) or not bits.take(1):  # a profile, an extension, or own weights
+        return False
+    bits.align()
+    # A frame that is the default is made of cosines; otherwise its kind comes first.
+    return bool(bits.take(1)) or not bits.take(3) >> 2
 
 
 def jpeg_xr_is_lossy(head: bytes) -> bool:
@@ -129,6 +145,48 @@ def _skip_size(bits: _Bits) -> None:
             bits.take(5)
         else:
             _choice(bits, (9, 1), (13, 1), (18, 1), (30, 1))
+
+
+def _skip_channel(bits: _Bits) -> bool:
+    """Skip the description of a further channel; return whether it was understood."""
+    kind = _enum(bits)
+    _skip_depth(bits)
+    _choice(bits, (0, 0), (0, 3), (0, 4), (3, 1))
+    bits.take(8 * _choice(bits, (0, 0), (4, 0), (5, 16), (10, 48)))  # its name
+    if kind == 0:  # alpha, which may be in the colours already
+        bits.take(1)
+    return kind not in (2, 5)  # inks and sensors, which say more
+
+
+def _skip_colours(bits: _Bits) -> bool:
+    """Skip the description of colours; return whether a profile stands for it."""
+    if bits.take(1):
+        return False
+    if bits.take(1):
+        _enum(bits)
+        return True
+    space = _enum(bits)
+    if space == _XYB:
+        return False
+    if _enum(bits) == _CUSTOM:  # the white point
+        _skip_places(bits, 1)
+    if space != _GREY and _enum(bits) == _CUSTOM:  # the primaries
+        _skip_places(bits, 3)
+    if bits.take(1):  # gamma, or the name of a curve
+        bits.take(24)
+    else:
+        _enum(bits)
+    _enum(bits)  # the rendering intent
+    return False
+
+
+def _enum(bits: _Bits) -> int:
+    return _choice(bits, (0, 0), (0, 1), (4, 2), (6, 18))
+
+
+def _skip_places(bits: _Bits, count: int) -> None:
+    for _ in range(2 * count):
+        _choice(bits, (19, 0), (19, 1 << 19), (20, 1 << 20), (21, 1 << 21))
 
 
 def _skip_depth(bits: _Bits) -> None:
