@@ -14,6 +14,7 @@ from .text.find import NONE_FOUND
 
 if TYPE_CHECKING:
     from napari_sam3.layers.binding import Binding
+    from napari_sam3.layers.candidates import CandidateLayer
     from napari_sam3.session.session import LabelingSession
 
     from .panel import Panel
@@ -54,10 +55,12 @@ class FindRun:
         self.review = ReviewRun(session, binding, failed, panel.show_status)
         part = panel.finding
         part.review.clicked.connect(lambda: self.review.open())
-        part.similar.clicked.connect(lambda: self._call("find_similar"))
-        part.everything.clicked.connect(lambda: self._call("find_all"))
-        part.name.returnPressed.connect(lambda: self._call("find_similar", part.name.text()))
-        part.accept.clicked.connect(lambda: self._call("accept"))
+        part.similar.clicked.connect(lambda: self._run(lambda shown: shown.find_similar()))
+        part.everything.clicked.connect(lambda: self._run(lambda shown: shown.find_all()))
+        part.name.returnPressed.connect(
+            lambda: self._run(lambda shown: shown.find_similar(part.name.text()))
+        )
+        part.accept.clicked.connect(lambda: self._run(lambda shown: shown.accept()))
         part.clear.clicked.connect(lambda: self._finding.clear())
         part.stop.clicked.connect(lambda: self._finding.cancel())
         part.threshold_chosen.connect(self._on_threshold)
@@ -88,10 +91,10 @@ class FindRun:
         self.review.close()
         self._finding.cancel()
 
-    def _call(self, name: str, *values: Any) -> None:
+    def _run(self, command: Callable[[CandidateLayer], object]) -> None:
         binding = self._binding()
         if binding is not None:
-            getattr(binding.candidates, name)(*values)
+            command(binding.candidates)
 
     def _on_threshold(self, threshold: float) -> None:
         self._finding.threshold = threshold

@@ -232,7 +232,7 @@ class Finding:
     def cancel(self) -> None:
         """Cancel the running search; candidates stay."""
         if self._search is not None:
-            self._search.cancel()
+            self._search.control.cancel()
             self._search = None
             self.changed.emit()
 

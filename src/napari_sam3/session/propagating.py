@@ -329,7 +329,7 @@ class Propagating:
     def _finish(self, *, stopped: bool = False, undone: bool = False) -> None:
         run, self._run = self._run, None
         assert run is not None
-        run.cancel()
+        run.control.cancel()
         writes = run.writes
         run.result = PropagationResult(
             tuple(sorted(writes.labels)), len(writes.planes), stopped, undone, run.problem

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -21,6 +20,7 @@ from napari_sam3.inference.tracking.propagate import (
 from .jobs import Outcome, Report
 from .propagated_writes import PropagatedWrites
 from .stacks import PlaneStack
+from .work_control import WorkControl
 
 if TYPE_CHECKING:
     from sam3.predictor import Predictor
@@ -86,6 +86,8 @@ class PropagationRun:
         The error, if the run failed.
     result : PropagationResult, optional
         Set at the end.
+    control : WorkControl
+        Cancels the run.
     """
 
     stack: PlaneStack
@@ -100,42 +102,18 @@ class PropagationRun:
     problem: PassedOverError | None = None
     error: BaseException | None = None
     result: PropagationResult | None = None
+    control: WorkControl = field(default_factory=WorkControl)
     _predictor: Predictor | None = None
     _rendering: Rendering = field(default_factory=Rendering)
     _results: Iterator[PlaneMasks] | None = None
-    _cancelled: threading.Event = field(default_factory=threading.Event)
-    _report: Report | None = None
     _passed: float = 0.0
     _shown: float = 0.0
     _each: float = 0.0
     _plane: int = 0
 
-    # -------------------------------------------------- as the model's control
-
-    @property
-    def cancelled(self) -> bool:
-        """Whether the run is cancelled."""
-        return self._cancelled.is_set()
-
-    @property
-    def abandoned(self) -> bool:
-        """Whether encoding is cancelled as well."""
-        return self.cancelled
-
-    def report(self, stage: str, fraction: float | None = None) -> None:
-        """Report progress within a plane."""
-        if self._report is not None:
-            self._report(stage, fraction)
-
-    def cancel(self) -> None:
-        """Cancel at the next field."""
-        self._cancelled.set()
-
-    # ------------------------------------------------------------- both threads
-
     def find_next(self, report: Report) -> Outcome:
         """Predict the next plane; never raises."""
-        self._report = report
+        self.control.report_to(report)
         self.found = None
         try:
             if self._results is None:
@@ -143,7 +121,7 @@ class PropagationRun:
                     report("loading model", None)
                 self._predictor = self.model()
                 self._results = self._begin(self._predictor)
-            if not self.cancelled:
+            if not self.control.cancelled:
                 found = next(self._results, None)
                 if found is not None and any(not one.mask.is_empty for one in found.masks):
                     self._rendering = self.stack.images[found.plane].rendering
@@ -191,5 +169,5 @@ class PropagationRun:
             rules=self.rules,
             only=self.only,
             cache=self.cache,
-            control=self,
+            control=self.control,
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from napari_sam3.inference.similar.examples import Concept, Example, learn_conce
 from sam3.errors import UnsupportedError
 
 from .jobs import Outcome, Plane, Report
+from .work_control import WorkControl
 
 if TYPE_CHECKING:
     from sam3.concepts.detector import Detector
@@ -47,6 +47,8 @@ class Search:
         Candidates; None before the end, or if cancelled.
     error : BaseException, optional
         The error, if the search failed.
+    control : WorkControl
+        Cancels the search.
     """
 
     plane: Plane
@@ -56,27 +58,7 @@ class Search:
     settings: AutomaticSettings | None = None
     found: tuple[Found, ...] | None = None
     error: BaseException | None = None
-    _cancelled: threading.Event = field(default_factory=threading.Event)
-    _report: Report | None = None
-
-    @property
-    def cancelled(self) -> bool:
-        """Whether the search is cancelled."""
-        return self._cancelled.is_set()
-
-    @property
-    def abandoned(self) -> bool:
-        """Whether encoding is cancelled as well."""
-        return self.cancelled
-
-    def cancel(self) -> None:
-        """Cancel at the next field."""
-        self._cancelled.set()
-
-    def report(self, stage: str, fraction: float | None = None) -> None:
-        """Report progress."""
-        if self._report is not None:
-            self._report(stage, fraction)
+    control: WorkControl = field(default_factory=WorkControl)
 
     def run(
         self,
@@ -86,7 +68,7 @@ class Search:
         report: Report,
     ) -> Outcome:
         """Search; never raises."""
-        self._report = report
+        self.control.report_to(report)
         predictor: Predictor | None = None
         try:
             predictor = model()
@@ -107,7 +89,7 @@ class Search:
 
         image = self.plane.image
         if self.settings is not None:
-            self.found = find_objects(image, predictor, cache, self, self.settings)
+            self.found = find_objects(image, predictor, cache, self.control, self.settings)
             return
         detector = detector_of(predictor) if detector_of is not None else None
         if self.text is not None and detector is None:
@@ -115,7 +97,7 @@ class Search:
         concept = self.learn(predictor, cache, detector)
         if concept is None:
             return
-        self.found = find_similar(image, predictor, cache, self, concept, detector=detector)
+        self.found = find_similar(image, predictor, cache, self.control, concept, detector=detector)
         self.concept = concept
 
     def learn(
@@ -123,7 +105,7 @@ class Search:
     ) -> Concept | None:
         """Return the concept of all examples and the text; None if cancelled."""
         examples, image = self.examples, self.plane.image
-        learnt = learn_concept(examples, image, predictor, cache, self, detector)
+        learnt = learn_concept(examples, image, predictor, cache, self.control, detector)
         if learnt is None:
             return None
         parts = [learnt] if self.concept is None else [self.concept, learnt]

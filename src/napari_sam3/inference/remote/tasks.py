@@ -171,7 +171,13 @@ def follow(
             following.planes |= proxies
         elif method == "step":
             all_arguments["plane"] = proxies[arguments["index"]]
-        return Answer(getattr(following.follower, method)(**all_arguments))
+        follower = following.follower
+        methods: dict[Method, Callable[..., object]] = {
+            "begin": follower.begin,
+            "step": follower.step,
+            "end": follower.end,
+        }
+        return Answer(methods[method](**all_arguments))
 
 
 def forget(call: Call, name: str) -> Answer:
