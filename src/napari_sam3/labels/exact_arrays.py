@@ -46,7 +46,7 @@ def check_exact(data: Any, what: str) -> None:
 def is_exact(data: Any) -> bool:
     """Return whether label ids survive the codecs of an array.
 
-    Codecs that are not known to be exact, of whichever package, are tried on ids in memory.
+    Codecs that are not known to be exact, of any package, are tried on ids in memory.
     One that cannot be tried, because it only reads, counts as exact.
     """
     metadata = getattr(data, "metadata", None)

@@ -149,7 +149,7 @@ def _score(row: ReviewRow) -> float:
 
 
 def _in_order(ties: tuple[ReviewRow, ...]) -> Iterable[ReviewRow]:
-    """Sort rows of equal score; the key is slow, and scores are seldom equal."""
+    """Sort rows of equal score; the key is slow, and scores are rarely equal."""
     return ties if len(ties) == 1 else sorted(ties, key=_order)
 
 
