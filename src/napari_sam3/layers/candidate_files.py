@@ -1,9 +1,10 @@
-"""Results of batches and other labels read back as candidates."""
+"""Results of batches, and labels of any file or folder, read as candidates."""
 
 from __future__ import annotations
 
 import os
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,10 +14,15 @@ from napari_sam3.core.errors import LabelError
 from napari_sam3.core.masks import PlaneMask
 from napari_sam3.core.objects import Instance
 from napari_sam3.core.planes import PlaneIndex
+from napari_sam3.labels.formats.loaded import LoadedLabels
 from napari_sam3.labels.formats.reading import read_labels
+from napari_sam3.records.saved_session import read_saved_session
+from napari_sam3.records.session_file import SessionFileError
 from napari_sam3.session.candidates import CandidatePlane
 
 from .label_layer import image_shape
+from .opened_labels import facts_of
+from .saved_sessions import labels_of, objects_table
 
 if TYPE_CHECKING:
     from .binding import Binding
@@ -25,7 +31,7 @@ __all__ = ["open_candidates"]
 
 
 def open_candidates(binding: Binding, path: str | os.PathLike[str]) -> int:
-    """Show what a batch found, or the labels of a file, as candidates of the image of a binding.
+    """Show what a batch found, or any labels, as candidates of the image of a binding.
 
     Scores are those of the batch, or of the table that comes with the labels; others are 1. A label
     on several planes is one object.
@@ -35,7 +41,8 @@ def open_candidates(binding: Binding, path: str | os.PathLike[str]) -> int:
     binding : Binding
         Connects session and image.
     path : str or path-like
-        Labels of a batch, or of any program.
+        Labels of a batch or the folder of its records, a saved session, or what `read_labels`
+        takes.
 
     Returns
     -------
@@ -49,8 +56,10 @@ def open_candidates(binding: Binding, path: str | os.PathLike[str]) -> int:
     sam3.errors.Sam3Error
         If they cannot be read.
     """
-    session = binding.session
-    with closing(read_labels(path)) as labels:
+    session, path = binding.session, Path(path)
+    if path.suffix == ".batch" and path.is_dir():
+        path = path.with_suffix("")
+    with closing(_read(path, binding)) as labels:
         shape = tuple(int(n) for n in labels.data.shape)
         if shape != image_shape(binding.image):
             raise LabelError(
@@ -66,6 +75,18 @@ def open_candidates(binding: Binding, path: str | os.PathLike[str]) -> int:
             session.candidates.put(CandidatePlane(target.key, target), found, 0.0)
             objects |= {one.id for one in found}
     return len(objects)
+
+
+def _read(path: Path, binding: Binding) -> LoadedLabels:
+    if path.name.lower().endswith((".json", ".json.gz")):
+        try:
+            saved = read_saved_session(path)
+        except SessionFileError:
+            if path.suffix.lower() == ".gz":
+                raise
+        else:
+            return LoadedLabels(labels_of(saved), table=objects_table(saved))
+    return read_labels(path, **facts_of(binding.image))
 
 
 def _instances(

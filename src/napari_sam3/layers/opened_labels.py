@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from napari_sam3.core.axes import ImageAxes
 
-__all__ = ["LayerData", "get_outlines_reader", "layer_data", "read_outlines"]
+__all__ = ["LayerData", "facts_of", "get_outlines_reader", "layer_data", "read_outlines"]
 
 LayerData = tuple[Any, dict[str, Any], str]
 #: Suffixes that Cellpose appends to the name of an image.
@@ -68,12 +68,7 @@ def layer_data(path: str | os.PathLike[str], image: Image | None = None) -> Laye
     """
     from napari_sam3.labels.formats.reading import read_labels
 
-    options: dict[str, Any] = {}
-    if image is not None:
-        shape = image_shape(image)
-        options["shape"] = shape
-        options["axes"] = layer_axes(image.as_layer_data_tuple()[1], len(shape))
-        options["image_name"] = Path(image.source.path or image.name).name
+    options = {} if image is None else facts_of(image)
     loaded = read_labels(path, **options)
     try:
         # In memory and with a sufficient dtype, so that objects can be added.
@@ -96,6 +91,16 @@ def layer_data(path: str | os.PathLike[str], image: Image | None = None) -> Laye
     if table.rows:
         about["features"] = features_of(table)
     return data, about, "labels"
+
+
+def facts_of(image: Image) -> dict[str, Any]:
+    """Return what `read_labels` takes from the image of the labels: shape, axes and name."""
+    shape = image_shape(image)
+    return {
+        "shape": shape,
+        "axes": layer_axes(image.as_layer_data_tuple()[1], len(shape)),
+        "image_name": Path(image.source.path or image.name).name,
+    }
 
 
 def _lies_on(axes: ImageAxes, image: ImageAxes) -> bool:

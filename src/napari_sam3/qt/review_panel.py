@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from qtpy.QtCore import QModelIndex, QSize, Qt, QTimer, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import (
     QAbstractItemView,
@@ -10,6 +12,7 @@ from qtpy.QtWidgets import (
     QHBoxLayout,
     QHeaderView,
     QLabel,
+    QMenu,
     QPushButton,
     QTableView,
     QWidget,
@@ -30,6 +33,8 @@ class ReviewPanel(QWidget):
 
     Attributes
     ----------
+    read_actions : dict of str to QAction
+        Entries of the menu of `read`, by name.
     model : ReviewModel
         The rows.
     next, accept, drop, accept_all, drop_all, link, read : QPushButton
@@ -53,6 +58,11 @@ class ReviewPanel(QWidget):
         self.accept_all = worded(QPushButton(), text.ACCEPT_ALL)
         self.drop_all = worded(QPushButton(), text.DROP_ALL)
         self.link, self.read = worded(QPushButton(), text.LINK), worded(QPushButton(), text.READ)
+        self.read_actions: dict[str, Any] = {}
+        menu = QMenu(self.read)
+        for title, what in text.READ_CHOICES:
+            self.read_actions[what] = menu.addAction(title)
+        self.read.setMenu(menu)
         self.score = QLabeledDoubleRangeSlider(Qt.Orientation.Horizontal)
         self.score.setRange(0, 1)
         self.score.setDecimals(2)

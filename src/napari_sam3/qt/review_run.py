@@ -133,7 +133,8 @@ class ReviewRun:
             button.clicked.connect(lambda _checked=False, name=name: self._call(name))
         panel.drop_all.clicked.connect(lambda: self._session.candidates.clear())
         panel.link.clicked.connect(lambda: self._guard(self._link))
-        panel.read.clicked.connect(self._ask_file)
+        panel.read_actions["file"].triggered.connect(self._ask_file)
+        panel.read_actions["folder"].triggered.connect(self._ask_folder)
         panel.filtered.connect(self._on_filter)
         panel.row_chosen.connect(self._on_row)
         for signal in self._signals():
@@ -172,6 +173,12 @@ class ReviewRun:
         self._say(review_text.linked(linked.labels, linked.objects, linked.removed))
 
     def _ask_file(self, _checked: bool = False) -> None:
+        title, names = review_text.READ.title, review_text.READ_FILTER
+        path, _ = QFileDialog.getOpenFileName(self.panel, title, "", names)
+        if path:
+            self.read(path)
+
+    def _ask_folder(self, _checked: bool = False) -> None:
         path = QFileDialog.getExistingDirectory(self.panel, review_text.READ.title)
         if path:
             self.read(path)

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from napari.layers import Labels
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import QApplication, QFileDialog
 
+from napari_sam3.batch import Repeated, segment
 from napari_sam3.core.axes import ImageAxes
 from napari_sam3.core.masks import PlaneMask
 from napari_sam3.core.objects import Instance
 from napari_sam3.core.planes import PlaneIndex
+from napari_sam3.core.prompts import PromptSet
 from napari_sam3.labels.ome_zarr import create_labels
+from napari_sam3.layers.saved_sessions import save_session
+from napari_sam3.layers.writers import save_labels
 from napari_sam3.session.candidates import CandidatePlane
 from tests.napari_sam3.conftest import Desk, OpenDesk
 
@@ -131,7 +137,7 @@ def test_results_on_disk_come_as_candidates_and_are_linked(
     other = create_labels(tmp_path / "other.zarr", (2, 9, 9), np.uint16, ImageAxes.of("zyx"))
     other.finish()
     desk.widget.finding.review.read(str(tmp_path / "other.zarr"))
-    assert "have shape (2, 9, 9)" in desk.status
+    assert "labels of 2 x 9 x 9" in desk.status
     assert not candidates.all
 
 
@@ -248,3 +254,68 @@ def test_the_walk_begins_anew_with_another_image(open_desk: OpenDesk) -> None:
         desk.hand.type("Shift-W")
         assert desk.widget.binding.labels.selected_label == rows[scores[0]]
         desk.widget.set_image(desk.add_image(np.zeros((1, 60, 60), np.uint8)))
+
+
+FILES = {
+    "ome-tiff": "found.labels.ome.tif",
+    "tiff": "found.tif",
+    "ome-zarr": "found.zarr",
+    "imagej-roi": "found.zip",
+    "geojson": "found.geojson",
+    "coco": "found.json",
+    "labelme": "found.labelme.json",
+    "via": "found.via.json",
+    "cellpose": "found_seg.npy",
+}
+
+
+def test_results_of_files_and_folders_of_all_kinds_are_opened(
+    open_desk: OpenDesk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = np.zeros((40, 50), np.uint8)
+    desk = open_desk(image)
+    candidates, binding = desk.session.candidates, desk.widget.binding
+    pixels = np.zeros((40, 50), np.uint32)
+    pixels[5:15, 5:20], pixels[20:33, 30:44] = 3, 7
+    panel = open_review(desk)
+
+    def read(what: str, path: Path) -> list[PlaneMask]:
+        monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (str(path), ""))
+        monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(path))
+        candidates.clear()
+        panel.read_actions[what].trigger()
+        QApplication.processEvents()
+        return [one.mask for one in candidates.all]
+
+    for name, file in FILES.items():
+        path = save_labels(Labels(pixels), tmp_path / file, name)
+        masks = read("folder" if path.is_dir() else "file", path)
+        drawn = np.zeros((40, 50), bool)
+        for mask in masks:
+            drawn[mask.region] |= mask.crop
+        assert len(masks) == 2, (name, desk.status)
+        np.testing.assert_array_equal(drawn, pixels > 0, err_msg=name)
+        assert not np.any(binding.labels.data)
+    # A batch, by its labels and by the folder of its records.
+    for _ in segment(
+        image, Repeated({2: PromptSet(box=(5, 5, 20, 15))}), output=tmp_path / "b.zarr"
+    ):
+        pass
+    by_labels = read("folder", tmp_path / "b.zarr")
+    by_records = read("folder", tmp_path / "b.zarr.batch")
+    assert len(by_labels) == len(by_records) == 1
+    np.testing.assert_array_equal(by_labels[0].crop, by_records[0].crop)
+    assert candidates.all[0].score < 1
+    # A session, with the scores that its objects had.
+    candidates.accept()
+    score = desk.session.objects[0].score
+    path = save_session(binding, tmp_path / "day.session.json.gz")
+    assert len(read("file", path)) == 1
+    assert candidates.all[0].score == pytest.approx(score, abs=1e-4)
+    # What holds no labels of this image is said by name.
+    (tmp_path / "other.json").write_text("{}")
+    assert not read("file", tmp_path / "other.json")
+    assert "other.json" in desk.status
+    small = save_labels(Labels(pixels[:, :20]), tmp_path / "small.tif", "tiff")
+    assert not read("file", small)
+    assert "40 x 20" in desk.status

@@ -14,7 +14,15 @@ DROP = Wording("Drop", "Drop the candidate or delete the object shown, and go to
 ACCEPT_ALL = Wording("Accept all", "Accept all candidates shown, on all planes, as one step")
 DROP_ALL = Wording("Drop all", "Drop all candidates, on all planes")
 LINK = Wording("Link through z", "Link the labels of all planes into objects of the stack")
-READ = Wording("Open results…", "Open labels of a batch, or of a file, as candidates")
+READ = Wording("Open results…", "Open results of a batch, or labels of any program, as candidates")
+#: Entries of its menu: a title and a name.
+READ_CHOICES = (
+    ("File (TIFF, session, Cellpose, ImageJ, GeoJSON, COCO …) …", "file"),
+    ("Folder (OME-Zarr, batch) …", "folder"),
+)
+READ_FILTER = (
+    "Labels (*.tif *.tiff *.png *.npy *.zip *.roi *.geojson *.json *.json.gz *.txt);;All files (*)"
+)
 SCORE = Wording("Score", "Hide candidates whose score is outside this range", "Range of the score")
 AREA = Wording(
     "Area", "Hide candidates whose area in px is outside this range", "Range of the area"
