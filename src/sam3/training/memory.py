@@ -6,8 +6,6 @@ The features of each clip are computed once and cached in the folder of the run.
 from __future__ import annotations
 
 import argparse
-import copy
-import csv
 import logging
 import time
 from collections.abc import Sequence
@@ -23,13 +21,14 @@ from sam3.model.click_model import ClickModel, EncodedImage
 from sam3.training.clips import Clip, ClipMaker
 from sam3.training.losses import soft_targets
 from sam3.training.memory_model import ClipBatch, MemoryTraining, fresh_memory
+from sam3.training.run_state import RunState, append_row
 from sam3.weights import load as checkpoint
 
 __all__ = ["MEMORY", "ClipStore", "MemorySettings", "train_memory"]
 
 _LOG = logging.getLogger(__name__)
 _SEED_STRIDE = 1_000_003
-_STATE_FILE, _WEIGHTS_FILE = "state.pt", "weights.safetensors"
+_WEIGHTS_FILE = "weights.safetensors"
 MEMORY = MemoryConfig(
     channels=64, layers=2, mlp_hidden=256, fuser_layers=1, frames=3, pointers=4, conditioning=4
 )
@@ -181,22 +180,19 @@ class _MemoryRun:
         self.settings, self.out = settings, out
         model = checkpoint.load(init)
         memory = fresh_memory(replace(model.config, memory=MEMORY), settings.seed)
-        self.network = MemoryTraining(model, memory)
+        network = MemoryTraining(model, memory)
         maker = ClipMaker(data, seed=settings.seed, frames=settings.frames, crop=settings.crop)
         self.store = ClipStore(maker, model, out / "cache", settings.objects)
-        _fit_norm(self.network, self.store.batch(range(min(8, settings.first_pool))))
-        self.trained = [p for p in self.network.parameters() if p.requires_grad]
-        self.average = copy.deepcopy(self.network).requires_grad_(False)
-        self.optimizer = torch.optim.AdamW(self.trained, weight_decay=0.01)
-        self.step, self.figures = 0, list[dict[str, float]]()
-        if (out / _STATE_FILE).exists():
-            state = torch.load(out / _STATE_FILE, weights_only=True)
-            self.network.load_state_dict(state["network"])
-            self.average.load_state_dict(state["average"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.step = int(state["step"])
-            _LOG.info("resumed at step %d", self.step)
+        _fit_norm(network, self.store.batch(range(min(8, settings.first_pool))))
+        trained = [p for p in network.parameters() if p.requires_grad]
+        self.state = RunState(network, torch.optim.AdamW(trained, weight_decay=0.01), out)
+        self.figures = list[dict[str, float]]()
         self.clock = time.perf_counter()
+
+    @property
+    def step(self) -> int:
+        """Number of steps taken."""
+        return self.state.step
 
     def advance(self) -> None:
         """Take one optimiser step."""
@@ -205,24 +201,10 @@ class _MemoryRun:
         rng = np.random.default_rng((settings.seed, step))
         batch = self.store.batch(rng.choice(available, settings.clips, replace=False).tolist())
         generator = torch.Generator().manual_seed(settings.seed * _SEED_STRIDE + step)
-        for group in self.optimizer.param_groups:
-            group["lr"] = settings.rate(step)
         with torch.autocast("cpu", torch.bfloat16, enabled=settings.bfloat16):
-            loss, step_figures = self.network(batch, generator)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.trained, 1.0)
-        self.step += 1
-        if not norm.isfinite():
-            _LOG.warning("step %d: infinite gradients, skipped", self.step)
+            loss, step_figures = self.state.network(batch, generator)
+        if not self.state.descend(loss, settings.rate(step), settings.ema):
             return
-        self.optimizer.step()
-        decay = min(settings.ema, (self.step + 1) / (self.step + 10))
-        pairs = zip(self.average.parameters(), self.network.parameters(), strict=True)
-        with torch.no_grad():
-            for ours, theirs in pairs:
-                if theirs.requires_grad:
-                    ours.lerp_(theirs, 1 - decay)
         figures = {name: float(value) for name, value in step_figures.items()}
         self.figures.append({"loss": float(loss.detach())} | figures)
 
@@ -231,19 +213,11 @@ class _MemoryRun:
         seconds = (time.perf_counter() - self.clock) / max(1, len(self.figures))
         _log(self.out / "log.csv", self.step, self.figures, seconds)
         self.figures, self.clock = [], time.perf_counter()
-        state = {
-            "network": self.network.state_dict(),
-            "average": self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "step": self.step,
-        }
-        part = self.out / f"{_STATE_FILE}.part"
-        torch.save(state, part)
-        part.replace(self.out / _STATE_FILE)
+        self.state.save()
         checkpoint.save(
-            self.average.model,
+            self.state.average.model,
             self.out / _WEIGHTS_FILE,
-            memory=self.average.memory,
+            memory=self.state.average.memory,
             dtype=torch.float16,
             metadata={"licence": "BSD-3-Clause", "training_step": str(self.step)},
         )
@@ -274,13 +248,7 @@ def _log(path: Path, step: int, figures: list[dict[str, float]], seconds: float)
     row = {"step": step, "seconds_per_step": round(seconds, 3)} | {
         name: round(mean.get(name, np.nan), 4) for name in series
     }
-    new = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, list(row))
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
-    _LOG.info("%s", " ".join(f"{name}={value}" for name, value in row.items()))
+    append_row(path, row)
 
 
 def main(argv: list[str] | None = None) -> int:

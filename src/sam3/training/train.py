@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import copy
-import csv
 import json
 import logging
-import math
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,12 +21,13 @@ from sam3.model_builder import build_click_model
 from sam3.training.curve import draw_curve
 from sam3.training.data import Batch, CropDataset, CropSampler, load_real, scene_pool
 from sam3.training.model import TrainingModel
+from sam3.training.run_state import RunState, append_row
 from sam3.weights import load as checkpoint
 
 __all__ = ["Phase", "Settings", "train"]
 
 _LOG = logging.getLogger(__name__)
-_STATE_FILE, _WEIGHTS_FILE, _LOG_FILE = "state.pt", "weights.safetensors", "log.csv"
+_WEIGHTS_FILE, _LOG_FILE = "weights.safetensors", "log.csv"
 _RENDEZVOUS = "rendezvous"
 _SEED_STRIDE = 1_000_003
 _HELD_OUT_SCENES = 24
@@ -257,27 +255,20 @@ class _Run:
 
     def __init__(self, settings: Settings, model: ClickModel, out: Path, device: str) -> None:
         self.settings, self.out, self.device = settings, out, device
-        self.network = TrainingModel(model, seed=settings.seed).to(device).train()
-        self.average = copy.deepcopy(self.network).requires_grad_(False)
-        self.optimizer = torch.optim.AdamW(
-            _parameter_groups(self.network, settings.weight_decay), betas=(0.9, 0.98)
-        )
-        self.step = self.skipped = 0
+        network = TrainingModel(model, seed=settings.seed).to(device).train()
+        groups = _parameter_groups(network, settings.weight_decay)
+        self.state = RunState(network, torch.optim.AdamW(groups, betas=(0.9, 0.98)), out, device)
+        self.skipped, self.logged = 0, self.step
         self.clock, self.figures = time.perf_counter(), dict[str, list[Tensor]]()
-        state_file = out / _STATE_FILE
-        if state_file.exists():
-            state = torch.load(state_file, map_location=device, weights_only=True)
-            self.network.load_state_dict(state["network"])
-            self.average.load_state_dict(state["average"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.step = state["step"]
-            _LOG.info("resumed at step %d", self.step)
-        self.logged = self.step
+
+    @property
+    def step(self) -> int:
+        """Number of steps taken."""
+        return self.state.step
 
     def advance(self, batch: Batch) -> None:
         """Take one optimiser step."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.settings.rate(self.step)
+        rate = self.settings.rate(self.step)
         generator = torch.Generator(self.device)
         generator.manual_seed(self.settings.seed * _SEED_STRIDE + self.step)
         warm = self.step > 2 * self.settings.warmup
@@ -285,25 +276,18 @@ class _Run:
         corrections = _CORRECTIONS[self.step // 2 % len(_CORRECTIONS)]
         corrections = corrections if warm and self.step % 2 == 1 else 0
         with torch.autocast(self.device, torch.bfloat16, enabled=self.settings.bfloat16):
-            loss, figures = self.network(batch, generator, corrections=corrections, show=show)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self._share_gradients()
-        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        self.step += 1
-        if not norm.isfinite():
+            loss, figures = self.state.network(batch, generator, corrections=corrections, show=show)
+        share = self._share_gradients if self.settings.processes > 1 else None
+        if not self.state.descend(loss, rate, self.settings.ema, share):
             self._skip()
             return
         self.skipped = 0
-        self.optimizer.step()
-        self._update_average()
         for name, value in {"loss": loss.detach(), **figures}.items():
             self.figures.setdefault(name, []).append(value)  # converting to float would sync a GPU
 
     def _skip(self) -> None:
-        """Skip a step without finite gradients; give up after too many in a row."""
+        """Give up after too many steps in a row without finite gradients."""
         self.skipped += 1
-        _LOG.warning("step %d: infinite gradients, skipped", self.step)
         if self.skipped == _MOST_SKIPPED:
             raise TrainingError(
                 f"the gradients of the last {self.skipped} steps, up to step {self.step}, are not "
@@ -313,22 +297,13 @@ class _Run:
 
     def _share_gradients(self) -> None:
         """Average the gradients over the processes."""
-        if self.settings.processes == 1:
-            return
-        gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
+        gradients = [p.grad for p in self.state.network.parameters() if p.grad is not None]
         flat = torch.cat([g.flatten() for g in gradients])
         distributed.all_reduce(flat)
         flat /= self.settings.processes
         parts = flat.split([g.numel() for g in gradients])
         for gradient, part in zip(gradients, parts, strict=True):
             gradient.copy_(part.view_as(gradient))
-
-    def _update_average(self) -> None:
-        decay = min(self.settings.ema, (self.step + 1) / (self.step + 10))
-        ours: list[Tensor] = [*self.average.parameters()]
-        theirs: list[Tensor] = [*self.network.parameters()]
-        with torch.no_grad():
-            torch._foreach_lerp_(ours, theirs, 1 - decay)
 
     def validate(self, batches: list[Batch]) -> None:
         """Log the mean figures since the last time, and those of the average on held-out crops."""
@@ -337,18 +312,17 @@ class _Run:
         row |= {name: float(torch.stack(v).mean()) for name, v in self.figures.items()}
         row |= {f"held_out_{name}": value for name, value in self._held_out(batches).items()}
         row = {k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}
-        _append_row(self.out / _LOG_FILE, row)
-        _LOG.info("%s", " ".join(f"{k}={v}" for k, v in row.items()))
+        append_row(self.out / _LOG_FILE, row)
         draw_curve(self.out / _LOG_FILE, self.out / "curve.png")
         self.clock, self.logged, self.figures = time.perf_counter(), self.step, {}
 
     def _held_out(self, batches: list[Batch]) -> dict[str, float]:
         sums: dict[str, float] = {}
-        self.average.eval()
+        self.state.average.eval()
         with torch.no_grad():
             for i, batch in enumerate(batches):
                 generator = torch.Generator(self.device).manual_seed(i)
-                loss, figures = self.average(
+                loss, figures = self.state.average(
                     batch.to(self.device), generator, corrections=1, show=True
                 )
                 for name, value in {"loss": loss, **figures}.items():
@@ -357,17 +331,9 @@ class _Run:
 
     def save(self) -> None:
         """Write the state for resuming, and the averaged weights."""
-        state = {
-            "network": self.network.state_dict(),
-            "average": self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "step": self.step,
-        }
-        partial = self.out / f"{_STATE_FILE}.partial"
-        torch.save(state, partial)
-        partial.replace(self.out / _STATE_FILE)
+        self.state.save()
         checkpoint.save(
-            self.average.model,
+            self.state.average.model,
             self.out / _WEIGHTS_FILE,
             metadata={"training_step": str(self.step), "licence": "BSD-3-Clause"},
         )
@@ -384,16 +350,3 @@ def _parameter_groups(network: torch.nn.Module, weight_decay: float) -> list[dic
         {"params": decayed, "weight_decay": weight_decay},
         {"params": free, "weight_decay": 0.0},
     ]
-
-
-def _append_row(path: Path, row: dict[str, Any]) -> None:
-    rows: list[dict[str, Any]] = []
-    if path.exists():
-        with path.open(newline="") as file:
-            rows = [r for r in csv.DictReader(file) if int(r["step"]) < row["step"]]
-    rows.append(row)
-    names = list(dict.fromkeys(name for r in rows for name in r))
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, names, restval=math.nan)
-        writer.writeheader()
-        writer.writerows(rows)

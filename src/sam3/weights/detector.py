@@ -19,7 +19,7 @@ from sam3.weights.detector_keys import (
 )
 from sam3.weights.file import WeightsFile
 from sam3.weights.keys import OWN_DETECTOR_PREFIX, Source
-from sam3.weights.load import CheckpointInfo, is_dropped, opened, read_state
+from sam3.weights.load import CheckpointInfo, is_dropped, load_into, opened
 
 __all__ = ["holds_detector", "load_detector_model"]
 
@@ -84,10 +84,8 @@ def load_detector_model(
         expected = [name for name in file.tensors if not is_dropped(name, dropped)]
         if info.format == "napari-sam3":
             expected = [name for name in expected if name.startswith(OWN_DETECTOR_PREFIX)]
-        state, _ = read_state(info, model, table, expected, file)
-    model.load_state_dict(state, strict=True, assign=True)
-    model.requires_grad_(False)
-    return model.eval()
+        load_into(model, info, table, expected, file)
+    return model
 
 
 def _holds_detector(info: CheckpointInfo, file: WeightsFile) -> bool:

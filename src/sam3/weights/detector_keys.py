@@ -79,40 +79,33 @@ class _Part(NamedTuple):
 
 def official_detector_table(config: ModelConfig) -> dict[str, Source]:
     """Return the table of the detector in ``sam3.pt`` and ``sam3.1_multiplex.pt``."""
-    table: dict[str, Source] = {}
-    for part in _parts(_sizes(config)):
-        key = f"detector.{part.official}"
-        if part.kind == "tensor":
-            table[part.ours] = Source((key,))
-        elif part.kind == "layer":
-            table |= weight_and_bias(part.ours, key)
-        elif part.kind == "mlp":
-            for i in range(part.layers):
-                table |= weight_and_bias(f"{part.ours}.layers.{i}", f"{key}.layers.{i}")
-        else:
-            for leaf in ("weight", "bias"):
-                table[f"{part.ours}.in_proj.{leaf}"] = Source((f"{key}.in_proj_{leaf}",))
-            table |= weight_and_bias(f"{part.ours}.out_proj", f"{key}.out_proj")
-    return table
+    return _table(config, official=True)
 
 
 def transformers_detector_table(config: ModelConfig) -> dict[str, Source]:
     """Return the table of the detector in the naming of Hugging Face transformers."""
+    return _table(config, official=False)
+
+
+def _table(config: ModelConfig, *, official: bool) -> dict[str, Source]:
     table: dict[str, Source] = {}
     for part in _parts(_sizes(config)):
-        key = f"detector_model.{part.transformers}"
+        key = f"detector.{part.official}" if official else f"detector_model.{part.transformers}"
         if part.kind == "tensor":
             table[part.ours] = Source((key,))
         elif part.kind == "layer":
             table |= weight_and_bias(part.ours, key)
         elif part.kind == "mlp":
             for i in range(part.layers):
-                table |= weight_and_bias(f"{part.ours}.layers.{i}", f"{key}.layer{i + 1}")
+                layer = f"layers.{i}" if official else f"layer{i + 1}"
+                table |= weight_and_bias(f"{part.ours}.layers.{i}", f"{key}.{layer}")
         else:
             for leaf in ("weight", "bias"):
-                keys = tuple(f"{key}.{x}_proj.{leaf}" for x in "qkv")
-                table[f"{part.ours}.in_proj.{leaf}"] = Source(keys, concatenate)
-            table |= weight_and_bias(f"{part.ours}.out_proj", f"{key}.{part.out}")
+                packed = Source((f"{key}.in_proj_{leaf}",))
+                split = Source(tuple(f"{key}.{x}_proj.{leaf}" for x in "qkv"), concatenate)
+                table[f"{part.ours}.in_proj.{leaf}"] = packed if official else split
+            out = "out_proj" if official else part.out
+            table |= weight_and_bias(f"{part.ours}.out_proj", f"{key}.{out}")
     return table
 
 

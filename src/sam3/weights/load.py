@@ -55,9 +55,9 @@ __all__ = [
     "inspect",
     "is_dropped",
     "load",
+    "load_into",
     "load_with_fingerprint",
     "opened",
-    "read_state",
     "save",
 ]
 
@@ -146,10 +146,8 @@ def load_with_fingerprint(
         model = unfilled_model(info.config)
         table, dropped = _click_table(info, model)
         expected = [n for n in file.tensors if not is_dropped(n, dropped)]
-        state, hashes = read_state(info, model, table, expected, file)
-        model.load_state_dict(state, strict=True, assign=True)
-        model.requires_grad_(False)
-    return model.eval(), _combine(state, hashes)
+        hashes = load_into(model, info, table, expected, file)
+    return model, _combine(model.state_dict(), hashes)
 
 
 @contextmanager
@@ -294,16 +292,16 @@ def _click_table(
     return {n: Source((n,)) for n in model.state_dict()}, _OWN_DROPPED
 
 
-def read_state(
-    info: CheckpointInfo,
+def load_into(
     model: nn.Module,
+    info: CheckpointInfo,
     table: Mapping[str, Source],
     expected: Sequence[str],
     file: WeightsFile,
-) -> tuple[dict[str, Tensor], dict[str, bytes]]:
-    """Read all parameters of `model` and their hashes, or raise an error that lists all faults.
+) -> dict[str, bytes]:
+    """Load all parameters of a model and return their hashes; an error lists all faults.
 
-    Each tensor that is `expected` must be used.
+    Each tensor that is `expected` must be used. The model is then in evaluation mode and frozen.
     """
     parameters = model.state_dict()
     names = set(file.tensors)
@@ -336,7 +334,9 @@ def read_state(
         state[name].copy_(table[name].build(*map(_read, stored[name])))
         hashes[name] = hash_of(state[name])
     _LOG.info("loaded %s (%s naming, %d tensors)", info.path, info.format, len(state))
-    return state, hashes
+    model.load_state_dict(state, strict=True, assign=True)
+    model.requires_grad_(False).eval()
+    return hashes
 
 
 def _read(stored: StoredTensor) -> Tensor:

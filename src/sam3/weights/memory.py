@@ -11,7 +11,7 @@ from sam3.model.memory import Memory
 from sam3.model.unfilled import unfilled
 from sam3.runtime.torch_state import own_defaults
 from sam3.weights.keys import Source
-from sam3.weights.load import CheckpointInfo, opened, read_state
+from sam3.weights.load import CheckpointInfo, load_into, opened
 from sam3.weights.memory_keys import (
     MEMORY_PREFIXES,
     OWN_MEMORY_PREFIX,
@@ -57,10 +57,8 @@ def load_memory(
         memory = unfilled(Memory, info.config)
         parts = MEMORY_PREFIXES[info.format]
         expected = [name for name in file.tensors if name.startswith(parts)]
-        state, _ = read_state(info, memory, _memory_table(info, memory), expected, file)
-    memory.load_state_dict(state, strict=True, assign=True)
-    memory.requires_grad_(False)
-    return memory.eval()
+        load_into(memory, info, _memory_table(info, memory), expected, file)
+    return memory
 
 
 def _memory_table(info: CheckpointInfo, memory: Memory) -> Mapping[str, Source]:

@@ -8,7 +8,7 @@ from sam3.model.proposal_head import ProposalHead
 from sam3.model.unfilled import unfilled
 from sam3.runtime.torch_state import own_defaults
 from sam3.weights.keys import OWN_PROPOSAL_PREFIX, Source
-from sam3.weights.load import opened, read_state
+from sam3.weights.load import load_into, opened
 
 __all__ = ["load_proposal_head"]
 
@@ -38,7 +38,5 @@ def load_proposal_head(path: str | os.PathLike[str]) -> ProposalHead | None:
         head = unfilled(ProposalHead, info.config)
         table = {n: Source((OWN_PROPOSAL_PREFIX + n,)) for n in head.state_dict()}
         expected = [name for name in file.tensors if name.startswith(OWN_PROPOSAL_PREFIX)]
-        state, _ = read_state(info, head, table, expected, file)
-    head.load_state_dict(state, strict=True, assign=True)
-    head.requires_grad_(False)
-    return head.eval()
+        load_into(head, info, table, expected, file)
+    return head
