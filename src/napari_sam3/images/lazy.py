@@ -254,7 +254,7 @@ def _levels(node: Any, name: str) -> tuple[Any, bool]:
         about = node.attrs.get("ome", node.attrs)
         scales: Any = about.get("multiscales", [])
         if scales:
-            levels = [node[level["path"]] for level in scales[0]["datasets"]]
+            levels = _listed_levels(node, scales[0], name)
         else:
             levels = [array for _, array in node.arrays()]
             if inside := list(islice(_images_inside(node), MOST_NAMED + 1)):
@@ -278,6 +278,19 @@ def _levels(node: Any, name: str) -> tuple[Any, bool]:
         )
     pyramid = len(levels) > 1
     return (levels if pyramid else levels[0]), pyramid
+
+
+def _listed_levels(group: Any, entry: Mapping[str, Any], name: str) -> list[Any]:
+    """Return the levels that the metadata list; raises ImageError if one is missing."""
+    paths = [level["path"] for level in entry.get("datasets", ())]
+    missing = [path for path in paths if path not in group]
+    if missing or not paths:
+        what = "levels" if not paths else f"the level {missing[0]!r}, which its metadata list"
+        raise ImageError(
+            f"{name!r} is incomplete: it lacks {what}. Expected all levels of the image. Copy or "
+            "download it again."
+        )
+    return [group[path] for path in paths]
 
 
 def _images_inside(group: Any, depth: int = 3) -> Iterator[str]:

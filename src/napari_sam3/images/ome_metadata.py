@@ -22,6 +22,7 @@ __all__ = [
     "known_version",
     "multiscale",
     "ome_part",
+    "only_entry",
     "version_of",
 ]
 
@@ -37,6 +38,18 @@ def ome_part(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
     return part if isinstance(part, Mapping) else {}
 
 
+def only_entry(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the pyramid of a group; raises ValueError unless there is one, with levels."""
+    entries = ome_part(attributes).get("multiscales")
+    if not isinstance(entries, Sequence) or len(entries) != 1:
+        count = len(entries) if isinstance(entries, Sequence) else 0
+        raise ValueError(f"{count} pyramids in its metadata")
+    if not entries[0].get("datasets"):
+        raise ValueError("no levels in its metadata")
+    entry: Mapping[str, Any] = entries[0]
+    return entry
+
+
 def version_of(attributes: Mapping[str, Any]) -> str:
     """Return the version for new groups next to one with these attributes.
 
@@ -45,7 +58,8 @@ def version_of(attributes: Mapping[str, Any]) -> str:
     if "ome" not in attributes:
         return "0.4"  # what is written does not differ in earlier versions
     version = str(ome_part(attributes).get("version", "0.5"))
-    return "0.5" if version.startswith("0.5") else version  # such as "0.5-dev-spatialdata"
+    # Such as "0.5-dev-spatialdata", or what an earlier version was converted from.
+    return "0.5" if version.startswith(("0.5", "0.4")) else version
 
 
 def check_axes(axes: ImageAxes) -> None:
@@ -148,13 +162,13 @@ def axes_from_ome(attributes: Mapping[str, Any], ndim: int) -> ImageAxes | None:
         described = [axis if isinstance(axis, Mapping) else {"name": axis} for axis in axis_list]
         if len(described) != ndim:
             return None
-        scale, translate = [1.0] * ndim, [0.0] * ndim
+        ones, zeros = [1.0] * ndim, [0.0] * ndim
+        scale, translate = list(ones), list(zeros)
         for step in steps:
-            for at, value in enumerate(step.get("scale", [1.0] * ndim)):
-                scale[at] *= float(value)
-                translate[at] *= float(value)
-            for at, value in enumerate(step.get("translation", [0.0] * ndim)):
-                translate[at] += float(value)
+            factors, offsets = step.get("scale", ones), step.get("translation", zeros)
+            for at, (factor, offset) in enumerate(zip(factors, offsets, strict=True)):
+                scale[at] *= float(factor)
+                translate[at] = translate[at] * float(factor) + float(offset)
         return ImageAxes(
             tuple(str(axis["name"]) for axis in described),
             tuple(unit_name(axis.get("unit")) for axis in described),

@@ -25,6 +25,7 @@ from napari_sam3.images.ome_metadata import (
     extended,
     multiscale,
     ome_part,
+    only_entry,
     version_of,
 )
 from sam3.errors import ImageError
@@ -74,7 +75,7 @@ class LabelImage:
     def levels(self) -> list[zarr.Array[Any]]:
         """The arrays of all levels, finest first."""
         group: Any = open_group(self.path, "r")
-        (entry,) = ome_part(dict(group.attrs))["multiscales"]
+        entry = only_entry(dict(group.attrs))
         return [group[dataset["path"]] for dataset in entry["datasets"]]
 
     @property
@@ -112,17 +113,20 @@ class LabelImage:
         try:
             group: Any = open_group(self.path, "r+")
             attributes = dict(group.attrs)
-            (entry,) = ome_part(attributes)["multiscales"]
+            entry = only_entry(attributes)
             if can_extend(attributes):
                 # Only the finest level is listed until all levels exist.
                 finest = extended(entry, [])
                 with changing(self.path):
                     _describe(group, {"multiscales": [finest]}, self.version, properties, colors)
                 for old in entry["datasets"][1:]:
-                    del group[old["path"]]
+                    if old["path"] in group:
+                        del group[old["path"]]
                 entry = extended(entry, self._make_levels(group))
             else:
-                levels = [group[dataset["path"]] for dataset in entry["datasets"]]
+                # Some may be missing, in a partial copy.
+                paths = [dataset["path"] for dataset in entry["datasets"]]
+                levels = [group[path] for path in paths if path in group]
                 for fine, coarse in itertools.pairwise(levels):
                     refill(coarse, fine)
             with changing(self.path):
@@ -257,8 +261,7 @@ def open_labels(path: str | os.PathLike[str], *, read_only: bool = False) -> Lab
     try:
         group: Any = open_group(path, "r" if read_only else "r+")
         attributes = dict(group.attrs)
-        (entry,) = ome_part(attributes)["multiscales"]
-        array = group[entry["datasets"][0]["path"]]
+        array = group[only_entry(attributes)["datasets"][0]["path"]]
         axes = axes_from_ome(attributes, array.ndim) or ImageAxes.default(array.ndim)
     except Exception as error:  # zarr raises errors of many types for other files
         reason = (str(error) or type(error).__name__).splitlines()[0]

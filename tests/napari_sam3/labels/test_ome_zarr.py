@@ -17,6 +17,7 @@ from ome_zarr.io import parse_url
 from ome_zarr.reader import Reader
 
 from napari_sam3.core.axes import ImageAxes
+from napari_sam3.images.lazy import open_image
 from napari_sam3.labels.ome_zarr import create_labels, making_labels, open_labels
 from napari_sam3.labels.output_files import ExportError
 from napari_sam3.labels.pyramid import halved
@@ -218,3 +219,71 @@ def test_axes_that_do_not_hold_together_are_refused() -> None:
     assert ImageAxes.of("yx", scale=(0, float("nan")), units=("pixel", "\\u00B5m")) == ImageAxes(
         ("y", "x"), (None, None), (1.0, 1.0), (0.0, 0.0)
     )
+
+
+def foreign(path: Path, version: str = "0.5") -> Any:
+    """Write labels with two levels as another program does; return the group."""
+    image = create_labels(path, (64, 80), np.uint32, version=version)
+    image.array[8:40, 8:40] = 5
+    group = zarr.open_group(path, mode="r+")
+    group.create_array("half", shape=(32, 40), dtype=np.uint32)[...] = image.array[::2, ::2]
+    return group
+
+
+def change(group: Any, edit: Any) -> None:
+    """Edit the entry of the pyramid, and list the level "half"."""
+    attributes = dict(group.attrs)
+    entry = attributes.get("ome", attributes)["multiscales"][0]
+    step = [{"type": "scale", "scale": [2.0, 2.0]}]
+    entry["datasets"].append({"path": "half", "coordinateTransformations": step})
+    edit(attributes.get("ome", attributes), entry)
+    group.attrs.put(attributes)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_labels_of_which_a_level_is_missing_are_completed_without_it(
+    version: str, tmp_path: Path
+) -> None:
+    group = foreign(tmp_path / "labels.zarr", version)
+    change(group, lambda part, entry: entry["datasets"].append({"path": "quarter"}))
+    labels = open_labels(tmp_path / "labels.zarr")
+    labels.array[50:60, 50:60] = 7
+    labels.finish({7: {"area": 100}})
+    assert np.asarray(group["half"])[27, 27] == 7
+    assert open_labels(tmp_path / "labels.zarr").properties == [{"area": 100, "label-value": 7}]
+    with pytest.raises(ImageError, match=r"incomplete: it lacks the level 'quarter'"):
+        open_image(tmp_path / "labels.zarr")
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda part, entry: part["multiscales"].append(entry), "2 pyramids"),
+        (lambda part, entry: entry["datasets"].clear(), "no levels"),
+        (lambda part, entry: part.pop("multiscales"), "0 pyramids"),
+    ],
+)
+def test_metadata_without_one_pyramid_are_named(edit: Any, message: str, tmp_path: Path) -> None:
+    change(foreign(tmp_path / "labels.zarr"), edit)
+    with pytest.raises(ImageError, match=message):
+        open_labels(tmp_path / "labels.zarr")
+
+
+def test_properties_stand_where_readers_look_whatever_version_is_stated(tmp_path: Path) -> None:
+    group = foreign(tmp_path / "labels.zarr")
+    change(group, lambda part, entry: part.update(version="0.4"))
+    open_labels(tmp_path / "labels.zarr").finish({5: {"area": 1024}})
+    attributes: Any = dict(zarr.open_group(tmp_path / "labels.zarr", mode="r").attrs)
+    assert list(attributes) == ["ome"]
+    assert attributes["ome"]["image-label"]["properties"] == [{"area": 1024, "label-value": 5}]
+
+
+def test_a_scale_for_other_axes_is_not_used(tmp_path: Path) -> None:
+    path = tmp_path / "labels.zarr"
+    create_labels(path, (3, 64, 80), np.uint32, AXES)
+    group = zarr.open_group(path, mode="r+")
+    attributes: Any = dict(group.attrs)
+    steps = attributes["ome"]["multiscales"][0]["datasets"][0]["coordinateTransformations"]
+    steps[0]["scale"] = [0.5, 0.25]  # of rows and columns, without planes
+    group.attrs.put(attributes)
+    assert open_labels(path).axes == ImageAxes.default(3)
