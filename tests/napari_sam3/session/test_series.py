@@ -132,27 +132,6 @@ def _image(group: Any, side: int) -> None:
     group.attrs["multiscales"] = [{"version": "0.4", "axes": axes, "datasets": [level]}]
 
 
-def test_a_file_of_a_microscope_is_read_through_bioio(tmp_path: Path) -> None:
-    pytest.importorskip("bioio_czi")
-    pylib = pytest.importorskip("pylibCZIrw.czi")
-    planes = np.random.default_rng(0).integers(0, 4000, (2, 3, 20, 30), np.uint16)
-    with pylib.create_czi(str(tmp_path / "cells.czi")) as file:
-        for channel in range(2):
-            for depth in range(3):
-                file.write(
-                    planes[channel, depth][..., None], plane={"C": channel, "Z": depth, "T": 0}
-                )
-        file.write_metadata(scale_x=0.2e-6, scale_y=0.2e-6, scale_z=1e-6)
-    image = open_scene(tmp_path / "cells.czi")
-    assert image.axes.names == ("c", "z", "y", "x")
-    np.testing.assert_array_equal(image.data, planes)
-    assert image.axes.scale[1:] == pytest.approx((1.0, 0.2, 0.2))
-    assert image.axes.units[1:] == ("micrometer",) * 3
-    (tmp_path / "broken.lif").write_bytes(b"nothing")
-    with pytest.raises(ImageError, match=r"broken\.lif.*Expected"):
-        open_scene(tmp_path / "broken.lif")
-
-
 # ------------------------------------------------------------------------- labels, states
 
 
