@@ -19,7 +19,7 @@ class Prediction:
     ----------
     masks : ndarray of bool, shape (C, H, W)
         At the image's size; float32 logits or an array (C,) of
-        :class:`sam3.preprocess.transforms.MaskCrop`, on request. C is 3 or 1.
+        :class:`sam3.preprocess.masks.MaskCrop`, on request. C is 3 or 1.
     scores : ndarray of float32, shape (C,)
         Predicted intersection over union.
     logits : ndarray of float32, shape (C, L, L)

@@ -222,7 +222,7 @@ class Predictor:
         crop : bool or "later"
             Return each mask as its bounding box and the pixels in it, without any array of the
             image's size. "later" defers even that: the masks are
-            :class:`sam3.preprocess.transforms.UndrawnMask`.
+            :class:`sam3.preprocess.masks.UndrawnMask`.
 
         Returns
         -------
@@ -384,9 +384,8 @@ def load_predictor(
     if name_or_path == "sam3":
         raise CheckpointNotFoundError(
             "the released SAM 3 weights are not part of this package. Expected the path of a "
-            "downloaded file. Request access at huggingface.co/facebook/sam3, download sam3.pt or "
-            "model.safetensors, and give the path of that file; or use the embedded model "
-            '"tiny".'
+            "downloaded file. Request access at huggingface.co/facebook/sam3 and download sam3.pt "
+            'or model.safetensors, or use the embedded model "tiny".'
         )
     path = checkpoint.embedded_weights() if name_or_path == "tiny" else name_or_path
     adapter = read_adapter(path) if is_adapter(path) else None

@@ -15,7 +15,7 @@ from sam3.features import ImageFeatures
 from sam3.model.click_model import ClickModel
 from sam3.model.memory import Memory
 from sam3.predictor import Predictor
-from sam3.preprocess.transforms import upsample
+from sam3.preprocess.masks import upsample
 from sam3.prompts import check_prompts
 from sam3.tracking.session import TrackingSession
 from sam3.tracking.steps import ObjectOnFrame, TrackingSteps

@@ -17,7 +17,7 @@ from sam3 import ImageFeatures, Predictor
 from sam3.config import get_preset
 from sam3.model.mask_decoder import MaskDecoder, RawMasks, select_masks
 from sam3.model_builder import build_click_model
-from sam3.preprocess.transforms import UndrawnMask, crop_mask, fill_holes, upsample
+from sam3.preprocess.masks import UndrawnMask, crop_mask, fill_holes, upsample
 
 SMALL = replace(
     get_preset("sam3").with_resolution(336),
@@ -238,7 +238,7 @@ def test_clamped_logits_do_not_move_the_edge_of_a_mask_drawn_later() -> None:
 
 @pytest.mark.parametrize("size", [(400, 600), (37, 41), (1200, 90), (96, 96)])
 def test_full_masks_are_the_upsampled_logits_above_zero(size: tuple[int, int]) -> None:
-    from sam3.preprocess.transforms import write_mask
+    from sam3.preprocess.masks import write_mask
 
     rng = np.random.default_rng(0)
     smooth = ndimage.gaussian_filter(rng.normal(size=(5, 96, 96)), (0, 6, 6)) - 0.03

@@ -10,7 +10,7 @@ from sam3.concepts.detections import Detections
 from sam3.concepts.detector import Detector
 from sam3.config import ModelConfig
 from sam3.features import ImageFeatures
-from sam3.preprocess.transforms import upsample
+from sam3.preprocess.masks import upsample
 from tests.sam3.golden_detector import CASES, DETECTOR_FULL, DETECTOR_SMALL, golden_detector
 from tests.sam3.golden_model import GOLDEN, IMAGES, relative_difference
 

@@ -16,7 +16,7 @@ from sam3 import ImageFeatures, Predictor, load_predictor
 from sam3.config import get_preset
 from sam3.errors import ConfigError, FeaturesError, PromptError
 from sam3.model_builder import build_click_model, random_predictor
-from sam3.preprocess.transforms import crop_mask, upsample
+from sam3.preprocess.masks import crop_mask, upsample
 from sam3.weights import load as checkpoint
 
 PROMPTS: dict[str, Any] = {"point_coords": [[150, 90]], "point_labels": [1]}

@@ -8,16 +8,8 @@ import torch
 from PIL import Image
 
 from sam3.errors import ImageError
-from sam3.preprocess.transforms import (
-    UndrawnMask,
-    crop_mask,
-    fill_holes,
-    image_to_model,
-    rgb_image,
-    to_model_frame,
-    upsample,
-    write_mask,
-)
+from sam3.preprocess.masks import UndrawnMask, crop_mask, fill_holes, upsample, write_mask
+from sam3.preprocess.transforms import image_to_model, rgb_image, to_model_frame
 
 RAMP = np.arange(12).reshape(3, 4)
 GREY = np.rint(RAMP * 255 / 11).astype(np.uint8)

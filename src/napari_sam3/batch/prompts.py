@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_sam3.core.planes import PlaneIndex, nearest
-from napari_sam3.core.prompt_rows import object_of
-from napari_sam3.core.prompts import DECIMALS, PromptSet, parse_polarity, read_shape
+from napari_sam3.core.prompt_rows import DECIMALS, object_of, read_shape
+from napari_sam3.core.prompts import PromptSet, parse_polarity
 from sam3.errors import PromptError
 
 __all__ = ["MAX_ID", "BatchPrompts", "Position", "PromptEntry", "prompts_from_layers"]

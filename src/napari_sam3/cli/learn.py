@@ -69,31 +69,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Learn an adapter and report the improvement; return the exit code."""
-    from napari_sam3.labels.output_files import check_place
-
+    _check(arguments)
     files = arguments.files
-    if len(files) % 2:
-        raise Sam3Error(
-            f"{len(files)} files were given. Expected pairs: an image, then its labels. Add the "
-            f"labels of {files[-1]}."
-        )
-    check_model_is_here(arguments.model)
-    check_place(arguments.output)
-    if arguments.output.suffix != ".safetensors":
-        raise Sam3Error(
-            f"invalid name of the adapter: {arguments.output}. Expected one that ends in "
-            ".safetensors. Choose such a name."
-        )
-    if arguments.output.exists() and not arguments.overwrite:
-        raise Sam3Error(
-            f"{arguments.output} exists already. Expected a new file. Add --overwrite to replace "
-            "it."
-        )
-    if not (arguments.minutes > 0 and arguments.rank > 0):
-        raise Sam3Error(
-            f"--minutes is {arguments.minutes:g} and --rank is {arguments.rank}. Expected numbers "
-            "above 0. Choose larger ones."
-        )
     samples = [
         sample
         for image, labels in zip(files[::2], files[1::2], strict=True)
@@ -120,6 +97,35 @@ def run(arguments: argparse.Namespace) -> int:
         finally:
             line.end()
     return _report(outcome, as_json=arguments.json)
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    """Refuse arguments that do not fit before anything slow is done."""
+    from napari_sam3.labels.output_files import check_place
+
+    files = arguments.files
+    if len(files) % 2:
+        raise Sam3Error(
+            f"{len(files)} files were given. Expected pairs: an image, then its labels. Add the "
+            f"labels of {files[-1]}."
+        )
+    check_model_is_here(arguments.model)
+    check_place(arguments.output)
+    if arguments.output.suffix != ".safetensors":
+        raise Sam3Error(
+            f"invalid name of the adapter: {arguments.output}. Expected one that ends in "
+            ".safetensors. Choose such a name."
+        )
+    if arguments.output.exists() and not arguments.overwrite:
+        raise Sam3Error(
+            f"{arguments.output} exists already. Expected a new file. Add --overwrite to replace "
+            "it."
+        )
+    if not (arguments.minutes > 0 and arguments.rank > 0):
+        raise Sam3Error(
+            f"--minutes is {arguments.minutes:g} and --rank is {arguments.rank}. Expected numbers "
+            "above 0. Choose larger ones."
+        )
 
 
 @contextmanager

@@ -1,8 +1,7 @@
-"""Prompts of one object: immutable, in SAM's (x, y) order. No other module swaps axes."""
+"""Prompts of one object: immutable, in SAM's (x, y) order."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,28 +11,14 @@ import numpy.typing as npt
 from sam3.errors import PromptError
 
 from .errors import MissedError
-from .planes import PlaneIndex, nearest
 
-__all__ = [
-    "MIN_BOX_SIDE",
-    "Box",
-    "PromptSet",
-    "box_from_vertices",
-    "on_plane",
-    "parse_polarity",
-    "read_points",
-    "read_shape",
-]
+__all__ = ["MIN_BOX_SIDE", "Box", "PromptSet", "checked_box", "parse_polarity"]
 
 Box = tuple[float, float, float, float]
 FloatArray = npt.NDArray[np.float64]
 
-# Layers return positions with the rounding errors of their transforms. Rounding makes prompts equal
-# that were written to a layer and read back.
-DECIMALS = 4
 # A single click with napari's rectangle tool leaves a rectangle of about two pixels.
 MIN_BOX_SIDE = 2.5
-ELLIPSE_CORNERS = 64
 
 
 @dataclass(frozen=True)
@@ -113,7 +98,7 @@ class PromptSet:
                     f"{len(flat)} boxes for one object. Expected (x0, y0, x1, y1). Pass one box "
                     "per object."
                 )
-            corners = _checked_box(*(float(value) for value in flat[0]))
+            corners = checked_box(*(float(value) for value in flat[0]))
         return cls(tuple((float(x), float(y)) for x, y in xy), polarity, corners)
 
     @property
@@ -174,7 +159,7 @@ class PromptSet:
             raise PromptError(
                 f"the outline has {len(xy)} corners. Expected at least 3. Add corners."
             )
-        box = _checked_box(*xy.min(axis=0).tolist(), *xy.max(axis=0).tolist())
+        box = checked_box(*xy.min(axis=0).tolist(), *xy.max(axis=0).tolist())
         return replace(self, box=box, outline=tuple((float(x), float(y)) for x, y in xy))
 
     def joined(self, other: PromptSet) -> PromptSet:
@@ -255,123 +240,12 @@ def parse_polarity(value: Any) -> int:
     )
 
 
-def on_plane(rows: FloatArray, plane: PlaneIndex) -> npt.NDArray[np.bool_]:
-    """Select the rows that lie on a plane.
-
-    Parameters
-    ----------
-    rows : ndarray, N x D
-        Positions in px of the image data, with all D axes in the order of the data.
-    plane : PlaneIndex
-        A plane of data with D axes.
-
-    Returns
-    -------
-    ndarray of bool, N
-    """
-    if not plane.index:
-        return np.ones(len(rows), bool)
-    # The rounding errors of layers must not decide about halves.
-    positions = nearest(rows[:, list(plane.other_axes)].round(DECIMALS))
-    return np.asarray((positions == np.asarray(plane.index)).all(axis=1))
-
-
-def read_points(
-    points: npt.ArrayLike, polarity: Sequence[Any] | npt.NDArray[Any], plane: PlaneIndex
-) -> dict[int, PromptSet]:
-    """Read the clicks that lie on one plane from rows of layer data.
-
-    Parameters
-    ----------
-    points : array-like, N x D
-        Rows of a Points layer in px of the image data, in napari's order of axes.
-    polarity : sequence of N
-        One polarity per row.
-    plane : PlaneIndex
-        The displayed plane; prompts on other planes are ignored.
-
-    Returns
-    -------
-    dict from int to PromptSet
-        One click per row on the plane, by the index of the row.
-
-    Raises
-    ------
-    sam3.errors.PromptError
-        If a polarity is invalid.
-    """
-    rows = np.asarray(points, np.float64).reshape(-1, plane.ndim).round(DECIMALS)
-    row_axis, column_axis = plane.axes
-    return {
-        i: PromptSet(
-            ((float(rows[i, column_axis]), float(rows[i, row_axis])),),
-            (parse_polarity(polarity[i]),),
-        )
-        for i in np.flatnonzero(on_plane(rows, plane)).tolist()
-    }
-
-
-def read_shape(vertices: npt.ArrayLike, kind: str, plane: PlaneIndex) -> PromptSet | None:
-    """Read a drawn shape as a prompt.
-
-    Parameters
-    ----------
-    vertices : array-like, V x D
-        Corners as stored by napari, in px of the image data.
-    kind : str
-        A rectangle becomes a box; ellipses, polygons and rotated rectangles an outline and its box.
-    plane : PlaneIndex
-        The displayed plane.
-
-    Returns
-    -------
-    PromptSet or None
-        None for a shape on another plane, the trace of a single click, or a line.
-
-    Raises
-    ------
-    sam3.errors.PromptError
-        If a side is shorter than `MIN_BOX_SIDE` px.
-    """
-    rows = np.asarray(vertices, np.float64).reshape(-1, plane.ndim).round(DECIMALS)
-    if kind not in ("rectangle", "ellipse", "polygon") or not on_plane(rows, plane).all():
-        return None
-    if _left_by_a_click(rows, plane):
-        return None
-    xy = rows[:, [plane.axes[1], plane.axes[0]]]
-    # A rectangle is upright if consecutive corners share a coordinate.
-    if kind == "rectangle" and (np.isclose(np.roll(xy, -1, 0), xy).any(axis=1)).all():
-        return PromptSet(box=box_from_vertices(rows, plane))
-    # napari stores the corners of an ellipse's bounding rectangle.
-    if kind == "ellipse":
-        turn = np.linspace(0, 2 * np.pi, ELLIPSE_CORNERS, endpoint=False)[:, None]
-        middle, u, v = (xy[0] + xy[2]) / 2, (xy[1] - xy[0]) / 2, (xy[3] - xy[0]) / 2
-        xy = (middle + u * np.cos(turn) + v * np.sin(turn)).round(DECIMALS)
-    return PromptSet().with_outline(xy)
-
-
-def box_from_vertices(vertices: FloatArray, plane: PlaneIndex) -> Box:
-    """Return the box (x0, y0, x1, y1) around a rectangle's V x D corners.
-
-    Raises
-    ------
-    sam3.errors.PromptError
-        If a side is shorter than `MIN_BOX_SIDE` px.
-    """
-    y, x = vertices[:, plane.axes[0]], vertices[:, plane.axes[1]]
-    return _checked_box(float(x.min()), float(y.min()), float(x.max()), float(y.max()))
-
-
 def _longer_side(box: Box) -> float:
     return max(box[2] - box[0], box[3] - box[1])
 
 
-def _left_by_a_click(vertices: FloatArray, plane: PlaneIndex) -> bool:
-    sides = np.ptp(vertices[:, list(plane.axes)], axis=0)
-    return bool((sides < MIN_BOX_SIDE).all())
-
-
-def _checked_box(x0: float, y0: float, x1: float, y1: float) -> Box:
+def checked_box(x0: float, y0: float, x1: float, y1: float) -> Box:
+    """Return a box with its corners in order; raise MissedError for one that is too small."""
     x0, x1 = sorted((x0, x1))
     y0, y1 = sorted((y0, y1))
     if x1 - x0 < MIN_BOX_SIDE or y1 - y0 < MIN_BOX_SIDE:

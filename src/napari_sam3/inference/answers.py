@@ -28,7 +28,7 @@ from .questions import Candidate, ObjectPrediction, Question
 
 if TYPE_CHECKING:
     from sam3.predictor import ImageFeatures, Prediction, Predictor
-    from sam3.preprocess.transforms import UndrawnMask
+    from sam3.preprocess.masks import UndrawnMask
 
 __all__ = ["answer"]
 

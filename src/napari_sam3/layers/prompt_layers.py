@@ -12,14 +12,8 @@ import numpy.typing as npt
 
 from napari_sam3.core.drafts import DraftSet
 from napari_sam3.core.planes import PlaneIndex, nearest
-from napari_sam3.core.prompts import (
-    DECIMALS,
-    Box,
-    PromptSet,
-    on_plane,
-    read_points,
-    read_shape,
-)
+from napari_sam3.core.prompt_rows import DECIMALS, on_plane, read_points, read_shape
+from napari_sam3.core.prompts import Box, PromptSet
 from napari_sam3.session.grouping import PromptRow
 from sam3.errors import PromptError
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sam3.errors import PromptError
-from sam3.preprocess.transforms import MaskCrop, crop_mask, write_mask
+from sam3.preprocess.masks import MaskCrop, crop_mask, write_mask
 from sam3.runtime.cores import on_all_cores
 
 __all__ = ["Candidates", "Detections", "check_threshold"]

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sam3.errors import ImageError, PromptError
 from sam3.model.click_model import ClickModel
-from sam3.preprocess.transforms import upsample
+from sam3.preprocess.masks import upsample
 from sam3.prompts import check_prompts
 from sam3.tracking.frames import EncodedFrames, FrameReader, open_frames
 from sam3.tracking.session import TrackingSession

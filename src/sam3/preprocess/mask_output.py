@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from sam3.preprocess.transforms import UndrawnMask, crop_mask, fill_holes, upsample, write_mask
+from sam3.preprocess.masks import UndrawnMask, crop_mask, fill_holes, upsample, write_mask
 from sam3.runtime.cores import on_all_cores
 
 __all__ = ["MaskKind", "empty_masks", "write_masks"]

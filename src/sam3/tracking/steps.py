@@ -22,7 +22,8 @@ from sam3.model.memory import Memory
 from sam3.model.memory_attention import Remembered
 from sam3.model.prompt_encoder import PADDING
 from sam3.predictor import Predictor
-from sam3.preprocess.transforms import to_model_frame, upsample
+from sam3.preprocess.masks import upsample
+from sam3.preprocess.transforms import to_model_frame
 from sam3.prompts import Prompts
 
 __all__ = ["ABSENT_LOGIT", "ObjectOnFrame", "TrackingSteps"]

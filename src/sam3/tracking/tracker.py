@@ -92,7 +92,7 @@ class TrackedFrame:
 
     @cached_property
     def crops(self) -> tuple[Any, ...]:
-        """N masks as :class:`sam3.preprocess.transforms.MaskCrop`, drawn on first use."""
+        """N masks as :class:`sam3.preprocess.masks.MaskCrop`, drawn on first use."""
         return tuple(self._drawn("crops"))
 
     def _drawn(self, kind: MaskKind) -> npt.NDArray[Any]:

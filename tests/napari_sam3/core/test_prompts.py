@@ -9,14 +9,8 @@ import numpy as np
 import pytest
 
 from napari_sam3.core.planes import PlaneIndex
-from napari_sam3.core.prompts import (
-    Box,
-    PromptSet,
-    on_plane,
-    parse_polarity,
-    read_points,
-    read_shape,
-)
+from napari_sam3.core.prompt_rows import on_plane, read_points, read_shape
+from napari_sam3.core.prompts import Box, PromptSet, parse_polarity
 from sam3.errors import PromptError
 
 PLANE = PlaneIndex((1, 2), (4,))

@@ -35,7 +35,7 @@ class _Bits:
         return int((part[::-1] if self._little else part) or "0", 2)
 
     def align(self) -> None:
-        """Go on at the next byte."""
+        """Advance to the next byte."""
         self._at = -(-self._at // 8) * 8
 
 
