@@ -138,7 +138,8 @@ def test_a_table_by_position_and_rows_given_twice() -> None:
     texts = pd.DataFrame({"label": ["cell", "debris"], "size": [3, 4]})
     assert ObjectTable.from_features(texts).known(1, ()) == {"label": "debris", "size": 4}
     twice = pd.DataFrame({"index": [1, 1], "class": ["a", None], "score": [0.5, 0.75]})
-    assert ObjectTable.from_features(twice).known(1, ()) == {"class": "a", "score": 0.75}
+    with pytest.warns(UserWarning, match=r"1 of 2 rows .* such as 1. The last value counts"):
+        assert ObjectTable.from_features(twice).known(1, ()) == {"class": "a", "score": 0.75}
     nested = pd.DataFrame({"label": [1, 1], "area": [2, 4]}).groupby("label").agg({"area": ["max"]})
     assert ObjectTable.from_features(nested).known(1, ()) == {"area max": 4}
 
@@ -328,3 +329,34 @@ def test_a_table_for_a_format_without_one_is_refused(
     assert main(list(map(str, argv))) == 2
     assert "--table" in capsys.readouterr().err
     assert not (tmp_path / "o.tif").exists()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'id;"class, kind";score\n1;a;0,5\n',
+        "id;class, kind;score\n1;a;0,5\n",
+        "id\tclass, kind\tscore\n1\ta\t0.5\n",
+        "sep=;\r\nid;class, kind;score\r\n1;a;0,5\r\n",
+        'sep=,\nid,"class, kind",score\n1,a,0.5\n',
+        '\n \n\nid,"class, kind",score\n\n1,a,0.5\n',
+        "score;class, kind;Label\n0,5;a;1\n",
+    ],
+)
+def test_columns_are_found_whatever_separates_them(text: str, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes(text.encode())
+    assert ObjectTable.read(tmp_path / "t.csv").rows == {
+        (1, ""): {"class, kind": "a", "score": 0.5}
+    }
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_rows_that_contradict_each_other_are_told(kind: str, tmp_path: Path) -> None:
+    table = pd.DataFrame({"label": [1, 1, 2, 2], "frame": [0, 1, 0, 0], "class": list("abcc")})
+    file = tmp_path / f"t.{kind}"
+    table.to_csv(file, index=False) if kind == "csv" else table.to_parquet(file)
+    with pytest.warns(UserWarning, match=r"1 of 4 rows .* such as 1\. The last value counts"):
+        ObjectTable.read(file)
+    named = table.iloc[:3].rename(columns={"frame": "plane"})
+    named.to_csv(file, index=False) if kind == "csv" else named.to_parquet(file)
+    assert ObjectTable.read(file).rows[1, "1"] == {"class": "b"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import warnings
@@ -224,14 +225,9 @@ class ObjectTable:
         unused = [row for row in self.rows if row not in self.seen]
         if not (self.strict and self.seen and unused):
             return
-        named = ", ".join(
-            f"{label} on plane {plane}" if plane else str(label)
-            for label, plane in unused[:MOST_NAMED]
-        )
-        more = ", ..." if len(unused) > MOST_NAMED else ""
         warnings.warn(
             f"{len(unused)} of {len(self.rows)} rows of {self.name} are dropped, since the labels "
-            f"have no such object: {named}{more}",
+            f"have no such object: {_named(unused)}",
             stacklevel=3,
         )
 
@@ -280,14 +276,40 @@ def _places(text: str, order: Sequence[int]) -> tuple[int, ...]:
 
 
 def _gather(lines: Iterable[tuple[Any, Mapping[str, Any]]], label_name: str | None) -> ObjectTable:
-    """Return the table of labelled rows; the last of several values counts."""
+    """Return the table of labelled rows; of several values the last counts, with a warning."""
     rows: dict[Row, dict[str, Any]] = {}
+    twice: list[Row] = []
+    lines = list(lines)
     for label, line in lines:
         number = label_of(label)
         if number is not None:  # skip rows without a label
-            known = rows.setdefault((number, plane_of(line.get("plane"))), {})
-            known.update(_values(line, label_name))
+            row = number, plane_of(line.get("plane"))
+            known, values = rows.setdefault(row, {}), _values(line, label_name)
+            if any(name in known and not _same(known[name], values[name]) for name in values):
+                twice.append(row)
+            known.update(values)
+    if twice:
+        warnings.warn(
+            f"{len(twice)} of {len(lines)} rows have other values than earlier rows for the same "
+            f"object and plane, such as {_named(twice)}. The last value counts. Give the planes in "
+            "a column 'plane', or remove rows.",
+            stacklevel=4,
+        )
     return ObjectTable(rows)
+
+
+def _same(one: Any, other: Any) -> bool:
+    with contextlib.suppress(TypeError, ValueError):  # arrays and the like
+        return bool(one == other)
+    return False
+
+
+def _named(rows: Sequence[Row]) -> str:
+    """Return the objects and planes of rows, for messages."""
+    named = ", ".join(
+        f"{label} on plane {plane}" if plane else str(label) for label, plane in rows[:MOST_NAMED]
+    )
+    return named + (", ..." if len(rows) > MOST_NAMED else "")
 
 
 def _fit(

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from napari_sam3.core.plain_values import label_of, plain
+from napari_sam3.core.plain_values import label_column, label_of, plain
 from napari_sam3.labels.output_files import ExportError, missing_package
 
 __all__ = ["axis_columns", "no_table", "read_lines"]
@@ -104,16 +104,27 @@ def _read_csv(path: Path) -> list[dict[str, Any]]:
     raw = path.read_bytes()
     # Excel writes a byte-order mark.
     encoding = "utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-    text = raw.decode(encoding)
-    first = text.partition("\n")[0]
-    # Where the comma is the decimal mark, Excel separates by semicolons.
-    mark = "," if "," in first else next((one for one in ";\t" if one in first), ",")
+    text = re.sub(r"\A(\s*[\r\n])+", "", raw.decode(encoding))
+    told = re.match(r"sep=(.)\s*[\r\n]+", text, re.IGNORECASE)  # by Excel
+    text = text[told.end() :] if told else text
+    mark = told[1] if told else _mark(text)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=mark, skipinitialspace=True)
     header = [name.strip() for name in next(reader, [])]
     twice = [name for name, count in Counter(header).items() if name and count > 1]
     if twice:
         raise no_table(path, f"its column {twice[0]!r} is duplicated")
     return list(_rows(reader, header, path, decimal_comma=mark == ";"))
+
+
+def _mark(text: str) -> str:
+    """Return what separates the columns: that which shows a column of labels, or the comma."""
+    for mark in ",;\t":
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=mark, skipinitialspace=True)
+        if label_column({name.strip(): [1] for name in next(reader, [])}, "id") is not None:
+            return mark
+    # Where the comma is the decimal mark, Excel separates by semicolons.
+    first = text.partition("\n")[0]
+    return "," if "," in first else next((one for one in ";\t" if one in first), ",")
 
 
 def _rows(
