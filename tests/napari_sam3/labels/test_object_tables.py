@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime
+import decimal
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest
 import tifffile
 from pyarrow import parquet
 
+from napari_sam3 import read_labels
 from napari_sam3.cli.main import main
 from napari_sam3.core.axes import ImageAxes
 from napari_sam3.labels.formats.choice import export_labels
@@ -360,3 +363,44 @@ def test_rows_that_contradict_each_other_are_told(kind: str, tmp_path: Path) -> 
     named = table.iloc[:3].rename(columns={"frame": "plane"})
     named.to_csv(file, index=False) if kind == "csv" else named.to_parquet(file)
     assert ObjectTable.read(file).rows[1, "1"] == {"class": "b"}
+
+
+VALUES: dict[str, Any] = {
+    "text": 'ä, "q"\n',
+    "true": True,
+    "words": "true",  # as text
+    "digits": "007",
+    "date": datetime.date(2024, 5, 1),
+    "price": decimal.Decimal("1.5"),
+    "half": np.float16(0.5),
+    "big": 2**63,
+    "list": [1, "a"],
+    "nested": {"x": 1.5, "y": None},
+    "infinite": float("inf"),
+    "score": 0.25,
+}
+
+
+@pytest.mark.parametrize("name", ["l.geojson", "l.json", "l_seg.npy"])
+def test_values_of_any_type_come_back_with_the_labels(name: str, tmp_path: Path) -> None:
+    table = ObjectTable({(1, ""): {"class": "cell", **VALUES}})
+    path = export_labels(STACK, tmp_path / name, table=table)
+    with closing(read_labels(path)) as read:
+        known = dict(read.table.known(1, (1,)))
+    assert known == {"class": "cell", **VALUES, "date": "2024-05-01", "infinite": "inf"}
+
+
+def test_values_for_qupath_are_numbers_and_texts(tmp_path: Path) -> None:
+    table = ObjectTable({(1, ""): VALUES})
+    content = json.loads(export_labels(STACK, tmp_path / "l.geojson", table=table).read_text())
+    properties = content["features"][0]["properties"]
+    assert all(isinstance(value, int | float) for value in properties["measurements"].values())
+    assert all(isinstance(value, str) for value in properties["metadata"].values())
+    assert properties["metadata"]["date"] == "2024-05-01"
+    # As another program writes them.
+    properties["metadata"] = {"note": "x", "n": "3", "bad": None, "also": "NaN"}
+    (tmp_path / "l.geojson").write_text(json.dumps(content))
+    with closing(read_labels(tmp_path / "l.geojson")) as read:
+        known = read.table.known(1, (0,))
+    assert (known["note"], known["n"], known["also"]) == ("x", 3, "NaN")
+    assert "bad" not in known

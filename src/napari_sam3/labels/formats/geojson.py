@@ -21,7 +21,7 @@ from .object_table import class_name
 from .outlines import Ring, outlines
 from .output import LabelOutput
 from .polygons import Points, check_ring, fill_edges, joined
-from .stated import NAME, bad_file, load_json, read_stated, stated
+from .stated import NAME, bad_file, known_values, load_json, read_stated, stated
 
 __all__ = ["read_geojson", "write_geojson"]
 
@@ -38,8 +38,8 @@ def write_geojson(
     Parameters
     ----------
     output : LabelOutput
-        A GeoJSON file. The column "class" of the table becomes the classification, and numbers
-        become measurements.
+        A GeoJSON file. The column "class" of the table becomes the classification, numbers
+        become measurements, and other values metadata.
     object_type : {"annotation", "detection"}
         QuPath handles many objects faster as detections, which cannot be edited.
 
@@ -70,7 +70,7 @@ def write_geojson(
                         "objectType": object_type,
                         "name": str(label),
                         **_classification(known, colors),
-                        "measurements": _measurements(label, mask, known),
+                        **_values(label, mask, known),
                     },
                 }
                 file.write(between + json.dumps(feature, ensure_ascii=False))
@@ -115,16 +115,37 @@ def _classification(known: Mapping[str, Any], colors: dict[str, list[int]]) -> d
     return {"classification": {"name": name, "color": colors[name]}}
 
 
-def _measurements(label: int, mask: PlaneMask, known: Mapping[str, Any]) -> dict[str, float]:
-    numbers = {name: value for name, value in known.items() if is_number(value)}
-    return {**numbers, "label": label, "area": mask.area}
+def _values(label: int, mask: PlaneMask, known: Mapping[str, Any]) -> dict[str, Any]:
+    """Return numbers as measurements, and other values as metadata, which are texts in QuPath."""
+    values = known_values(known)
+    numbers = {name: value for name, value in values.items() if is_number(value)}
+    texts = {
+        name: value if isinstance(value, str) and _parsed(value) is value else _json(value)
+        for name, value in values.items()
+        if name not in numbers and name != "class"
+    }
+    measured = {"measurements": {**numbers, "label": label, "area": mask.area}}
+    return {**measured, "metadata": texts} if texts else measured
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _parsed(text: Any) -> Any:
+    """Return the value of a text in JSON, such as "true" or "[1, 2]"; other texts unchanged."""
+    try:
+        return json.loads(text, parse_constant=int)  # which raises for NaN
+    except (TypeError, ValueError, RecursionError):
+        return text
 
 
 def read_geojson(path: Path) -> Drawing:
     """Read the objects of a GeoJSON file by QuPath or another program.
 
     Polygons, with their holes, follow the edges of pixels. The label is the measurement "label", or
-    else a numeric name. The classification becomes "class", and measurements keep their names.
+    else a numeric name. The classification becomes "class"; measurements and metadata keep
+    their names.
     Points and lines are skipped, with a warning.
 
     Raises
@@ -168,7 +189,7 @@ def _read_feature(feature: Mapping[str, Any]) -> DrawnObject | None:
         lambda shape: joined([fill_edges(rings, shape) for rings in polygons]),
         place,
         label,
-        {**({"class": kind} if kind else {}), **known},
+        {**({"class": kind} if kind else {}), **_read_metadata(properties), **known},
     )
 
 
@@ -192,6 +213,13 @@ def _read_class(classification: Any) -> str:
         names = classification.get("names")
         classification = ": ".join(map(str, names)) if names else classification.get("name")
     return str(classification) if classification else ""
+
+
+def _read_metadata(properties: Mapping[str, Any]) -> dict[str, Any]:
+    values = properties.get("metadata")
+    if not isinstance(values, Mapping):
+        return {}
+    return known_values({name: _parsed(text) for name, text in values.items()})
 
 
 def _read_measurements(values: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_sam3.core.axes import ImageAxes
-from napari_sam3.core.plain_values import is_number, json_value
+from napari_sam3.core.plain_values import json_value
 from sam3.errors import ImageError
 
 __all__ = [
@@ -95,12 +95,9 @@ def bad_file(path: Path, expected: str, reason: object) -> ImageError:
 
 
 def known_values(known: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values of an object that JSON can store: strings, numbers, booleans."""
-    values = {name: json_value(value) for name, value in known.items()}
-    return {
-        name: value for name, value in values.items()
-        if isinstance(value, str | bool) or is_number(value)
-    }  # fmt: skip
+    """Return the values of an object as JSON stores them; those it has no type for as text."""
+    values = {str(name): json_value(value) for name, value in known.items()}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def number_or_text(value: Any) -> Any:
