@@ -132,6 +132,43 @@ def test_objects_come_and_go_after_tracking_has_begun(predictor: Sam3VideoPredic
     assert all(ids == [9] for _, ids, *_ in predictor.propagate_in_video(state))
 
 
+def test_a_video_is_read_like_a_list_of_its_frames(
+    predictor: Sam3VideoPredictor, tmp_path: Path
+) -> None:
+    pytest.importorskip("av", reason="no decoder of videos is installed")
+    import imageio.v3 as iio
+
+    rows, columns = np.mgrid[:96, :128]
+    frames = [
+        np.where((rows - 48) ** 2 + (columns - 20 - 8 * n) ** 2 < 144, 220, 40).astype(np.uint8)
+        for n in range(12)
+    ]
+    colours = [np.repeat(frame[..., None], 3, axis=2) for frame in frames]
+    path = tmp_path / "film.mp4"
+    iio.imwrite(path, np.stack(colours), plugin="pyav", codec="libx264", fps=10)
+    film = open_frames(path)
+    assert len(film) == len(frames)
+    for n in (11, 0, 5, 5, 6, 3, 10):  # in any order
+        assert film[n].shape == colours[n].shape
+        assert np.abs(film[n].astype(int) - colours[n]).mean() < 3, n
+
+    def follow(source: Any) -> list[tuple[int, Any]]:
+        state = predictor.init_state(video_path=source)
+        predictor.add_new_mask(state, 2, 1, frames[2] > 128)
+        found = [
+            (frame, masks[0, 0] > 0)
+            for reverse in (False, True)
+            for frame, _, _, masks, _ in predictor.propagate_in_video(state, reverse=reverse)
+        ]
+        assert {frame for frame, _ in found} == set(range(12))
+        return found
+
+    read = [film[n] for n in range(12)]
+    for (n, one), (m, other) in zip(follow(str(path)), follow(read), strict=True):
+        assert n == m
+        assert torch.equal(torch.as_tensor(one), torch.as_tensor(other))
+
+
 def test_bad_input(predictor: Sam3VideoPredictor, tmp_path: Path) -> None:
     state = predictor.init_state(FRAMES)
     calls: dict[str, Callable[[], object]] = {
