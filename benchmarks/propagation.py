@@ -67,8 +67,9 @@ def propagated(memory: Memory | None, rules: EndRules | None = None) -> Way:
 
     def way(stack: Stack, predictor: Predictor) -> Mapping[int, Volume]:
         found = {label: np.zeros(stack.labels.shape, bool) for label in stack.objects}
+        ends = rules or EndRules.calibrated(in_time=stack.in_time)
         for one in propagate(
-            planes_of(stack), prompts_of(stack), predictor, memory=memory, rules=rules
+            planes_of(stack), prompts_of(stack), predictor, memory=memory, rules=ends
         ):
             found[one.object_id][one.plane] = one.mask.to_array(stack.labels.shape[1:])
         return found

@@ -24,6 +24,7 @@ from benchmarks.measure import Fact, Skipped
 from benchmarks.propagation import planes_of
 from benchmarks.stacks import Stack, read_stacks
 from napari_sam3.core.prompts import PromptSet
+from napari_sam3.inference.tracking.ending import EndRules
 from napari_sam3.inference.tracking.propagate import ObjectPrompt, propagate
 from napari_sam3.labels.formats.tracks.ctc import write_ctc
 from sam3 import Predictor, load_predictor
@@ -82,7 +83,14 @@ def track(stack: Stack, predictor: Predictor, memory: Memory | None) -> npt.NDAr
     """Return the labels of a series, frames x rows x columns; the first of two keeps its pixels."""
     found = np.zeros(stack.labels.shape, np.uint16)
     prompts = list(first_boxes(stack.labels))
-    masks = propagate(planes_of(stack), prompts, predictor, memory=memory, direction="forward")
+    masks = propagate(
+        planes_of(stack),
+        prompts,
+        predictor,
+        memory=memory,
+        direction="forward",
+        rules=EndRules.calibrated(in_time=True),
+    )
     for one in masks:
         frame = found[one.plane]
         mask = one.mask.to_array(frame.shape)

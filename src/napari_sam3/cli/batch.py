@@ -304,8 +304,17 @@ def _mode(image: LazyImage, arguments: argparse.Namespace, positions: Any) -> Mo
     if arguments.mode == "placed":
         return Placed(prompts)
     gap = {} if arguments.gap is None else {"gap": arguments.gap}
-    rules = EndRules.from_json({**arguments.settings, **gap})
+    in_time = {"in_time": _is_time(image, arguments.axis)}
+    rules = EndRules.from_json({**in_time, **arguments.settings, **gap})
     return Propagate(prompts, arguments.axis, rules, arguments.direction)
+
+
+def _is_time(image: LazyImage, axis: int) -> bool:
+    """Whether a leading axis is time; one that does not exist is refused later."""
+    from napari_sam3.core.axes import is_time
+
+    leading = list(zip(image.axes.names, image.axes.units, strict=True))[:-2]
+    return -len(leading) <= axis < len(leading) and is_time(*leading[axis])
 
 
 def _one_plane(path: Path, leading: Any) -> Any:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from sam3.errors import ImageError
 
-__all__ = ["TIMES", "ImageAxes", "axis_letter", "unit_name"]
+__all__ = ["TIMES", "ImageAxes", "axis_letter", "is_time", "unit_name"]
 
 #: Default names of axes, by their number; rows and columns come last.
 _DEFAULT_NAMES = {2: "yx", 3: "zyx", 4: "tzyx", 5: "tczyx"}
@@ -170,6 +170,11 @@ class ImageAxes:
             tuple(self.scale[at] for at in chosen),
             tuple(self.translate[at] for at in chosen),
         )
+
+
+def is_time(name: str, unit: object = None) -> bool:
+    """Whether an axis is time, by its name or unit."""
+    return axis_letter(name) == "t" or unit_name(unit) in TIMES
 
 
 def axis_letter(name: str) -> str:

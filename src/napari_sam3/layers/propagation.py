@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from napari_sam3.core.axes import is_time
 from napari_sam3.core.errors import NothingThereError
 from napari_sam3.core.planes import PlaneIndex
 from napari_sam3.images.plane_image import load_if_small
@@ -83,9 +84,20 @@ class Propagation:
 
         def run() -> None:
             self._plane.ensure()
-            self._session.propagate(axis=self.axis, direction=self.direction, gap=self.gap)
+            self._session.propagate(
+                axis=self.axis, direction=self.direction, gap=self.gap, in_time=self._in_time()
+            )
 
         self._guard(run)
+
+    def _in_time(self) -> bool:
+        """Whether objects are propagated through time."""
+        image, axis = self._layers.image, self._axis()
+        return axis is not None and is_time(str(image.axis_labels[axis]), image.units[axis])
+
+    def _axis(self) -> int | None:
+        """Return the axis chosen, by default the last hidden one of several planes."""
+        return max(self.axes, default=None) if self.axis is None else self.axis
 
     def stack(self, axis: int | None = None) -> PlaneStack:
         """Return the planes along an axis, with the other indices as shown.
@@ -97,7 +109,7 @@ class Propagation:
         """
         plane, shape = self._plane.source.need(), image_shape(self._layers.image)
         if axis is None:
-            axis = max(self.axes, default=None)
+            axis = self._axis()
         if axis is None:
             raise NothingThereError(
                 f"the image has only one plane: shape {shape}. Expected several planes. Open a "

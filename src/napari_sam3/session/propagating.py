@@ -133,6 +133,7 @@ class Propagating:
         axis: int | None = None,
         direction: Direction = "both",
         gap: int = 0,
+        in_time: bool = False,
         rules: EndRules | None = None,
     ) -> PropagationResult | None:
         """Propagate objects of the plane to the other planes of a stack.
@@ -157,8 +158,10 @@ class Propagating:
             Towards the last plane, the first, or both.
         gap : int
             Consecutive planes without the object to bridge, as for blinking in a time series.
+        in_time : bool
+            Whether the planes are points in time.
         rules : EndRules, optional
-            Rules for where objects end, instead of `gap`.
+            Rules for where objects end, instead of `gap` and `in_time`.
 
         Returns
         -------
@@ -180,7 +183,7 @@ class Propagating:
                 "objects are already being propagated. Expected one run at a time. Wait, or stop "
                 "it."
             )
-        request = self._make_request(stack, axis, direction, rules, gap)
+        request = self._make_request(stack, axis, direction, rules, gap, in_time)
         self._accepted = []
         if labels is not None:
             return self._start(request, list(dict.fromkeys(int(label) for label in labels)))
@@ -223,6 +226,7 @@ class Propagating:
         direction: Direction,
         rules: EndRules | None,
         gap: int,
+        in_time: bool,
     ) -> PropagationRequest:
         plane = self._drafts.need_plane()
         self._predictions.need_model()
@@ -238,7 +242,7 @@ class Propagating:
         if stack is None:
             assert self.stack_of is not None
             stack = self.stack_of(axis)
-        rules = rules or EndRules.calibrated(gap)
+        rules = rules or EndRules.calibrated(gap, in_time=in_time)
         return PropagationRequest(stack, plane, direction, rules, self._history)
 
     # -------------------------------------------------------------------- run

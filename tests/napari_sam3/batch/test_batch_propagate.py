@@ -160,7 +160,10 @@ def test_an_object_that_ends_is_on_no_further_plane(predictor: Predictor) -> Non
         ({"min_score": 2}, "min_score is 2. Expected 0 to 1"),
         ({"max_change": 0.5}, "max_change is 0.5. Expected 1 to inf"),
         ({"gap": -1}, "gap is -1. Expected 0 to inf"),
-        ({"min_scor": 0.5}, "unknown rule 'min_scor'. Expected gap, least, least_contrast"),
+        (
+            {"min_scor": 0.5},
+            "unknown rule 'min_scor'. Expected gap, in_time, least, least_contrast",
+        ),
         ({"min_score": "high"}, "min_score is 'high'. Expected 0 to 1"),
     ],
 )

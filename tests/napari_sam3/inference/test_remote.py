@@ -40,7 +40,13 @@ from napari_sam3.inference.remote.messages import DETECTOR, Call, SentPlane, own
 from napari_sam3.inference.remote.predictor import RemoteFollower, RemotePredictor
 from napari_sam3.inference.similar.examples import Example, learn_concept
 from napari_sam3.inference.similar.search import find_similar
-from napari_sam3.inference.tracking.followers import FoundMask, MemoryFollower, Shown, follower_of
+from napari_sam3.inference.tracking.followers import (
+    Before,
+    FoundMask,
+    MemoryFollower,
+    Shown,
+    follower_of,
+)
 from napari_sam3.inference.tracking.memories import has_memory, memory_of
 from sam3.concepts.detector import load_detector
 from sam3.errors import ImageError, Sam3Error
@@ -193,7 +199,7 @@ def follow(predictor: Predictor, stop_after: int = 1 << 30) -> list[dict[int, Fo
     follower.begin(Shown(1, {0: mask}))
     found = []
     for index in (1, 2):
-        found.append(follower.step(index, PLANES[index], {1: mask}, reverse=False))
+        found.append(follower.step(index, PLANES[index], {1: Before(mask, 0)}, reverse=False))
         if found[-1] is None:
             break
     follower.end(1)
@@ -226,7 +232,7 @@ def test_the_memories_of_a_cancelled_sweep_are_dropped_there(there: RemotePredic
     follower.begin(Shown(1, {0: mask}))
     assert kept() == before + 1
     control._stop_after = 0
-    assert follower.step(1, PLANES[1], {1: mask}, reverse=False) is None
+    assert follower.step(1, PLANES[1], {1: Before(mask, 0)}, reverse=False) is None
     follower.end(1)
     assert kept() == before
 

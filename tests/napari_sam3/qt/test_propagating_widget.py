@@ -12,6 +12,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
+from napari_sam3.inference.tracking.ending import EndRules
 from napari_sam3.qt.crash_recovery import Safety
 from napari_sam3.qt.text import propagate as text
 from napari_sam3.records.folder import journals_in
@@ -61,7 +62,11 @@ def test_a_click_a_key_a_correction_and_one_undo(
     open_desk: OpenDesk, embedded: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Safety, "folder", str(tmp_path / "journals"))
-    desk = open_desk(picture(), model=embedded)
+    image = picture()
+    rows, columns = np.ogrid[:100, :100]
+    lobe = (rows - 70) ** 2 + (columns - 47) ** 2 < 9**2
+    image[5][lobe & (image[5] < 100)] = 100  # of the second disc; a correction adds it
+    desk = open_desk(image, model=embedded)
     panel, binding = desk.widget.panel.propagation, desk.widget.binding
     for part in (panel.start, panel.direction, panel.axis, panel.gap):
         assert not part.isHidden()
@@ -101,7 +106,7 @@ def test_a_click_a_key_a_correction_and_one_undo(
     times = {one.plane.plane.index[0]: one.time for one in desk.session.objects if one.id == 2}
     show_plane(desk, 0, 5)
     desk.hand.click((70, 66), control=True)
-    desk.hand.click((70, 60))
+    desk.hand.click((70, 45))
     desk.settle()
     desk.hand.type("O")
     wait(desk)
@@ -193,8 +198,6 @@ def test_an_object_that_ended_too_early_goes_on_by_a_click_or_the_key(
 
 
 def test_stopped_it_keeps_what_is_done_as_one_step(open_desk: OpenDesk, predictor: Any) -> None:
-    from napari_sam3.inference.tracking.ending import EndRules
-
     image = np.random.default_rng(0).integers(0, 255, (40, 60, 60)).astype(np.uint8)
     desk = open_desk(image)
     panel, propagating = desk.widget.panel.propagation, desk.session.propagating
@@ -257,6 +260,7 @@ def test_along_the_axis_that_is_chosen(open_desk: OpenDesk, embedded: Any) -> No
     desk.hand.click((30, 30))
     desk.settle()
     push(panel.start)
+    assert desk.session.propagating._run.rules == EndRules.calibrated(gap=2, in_time=True)
     wait(desk)
     there = np.argwhere((np.asarray(labels.data) == 1).any((2, 3))).tolist()
     assert there == [[1, 1], [2, 1], [3, 1]]

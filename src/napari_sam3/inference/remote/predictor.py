@@ -31,9 +31,8 @@ from .errors import RemoteError
 from .messages import DETECTOR, SentPlane
 
 if TYPE_CHECKING:
-    from napari_sam3.core.masks import PlaneMask
     from napari_sam3.inference.cache import Control
-    from napari_sam3.inference.tracking.followers import FoundMask, Shown
+    from napari_sam3.inference.tracking.followers import Before, FoundMask, Shown
 
 __all__ = ["RemoteFollower", "RemotePredictor"]
 
@@ -197,7 +196,7 @@ class RemoteFollower:
         self._ask("begin", planes, {"shown": shown})
 
     def step(
-        self, index: int, plane: PlaneImage, before: Mapping[int, PlaneMask], *, reverse: bool
+        self, index: int, plane: PlaneImage, before: Mapping[int, Before], *, reverse: bool
     ) -> dict[int, FoundMask] | None:
         """Predict objects on a plane; see `Follower`."""
         arguments = {"index": index, "before": dict(before), "reverse": reverse}

@@ -13,14 +13,13 @@ from napari_sam3.core.masks import PlaneMask
 from sam3.errors import PromptError
 
 from .evidence import FEATURES, Look, evidence, look_at
+from .followers import Before, FoundMask
 from .limits import EndLimits, check_ranges, why_ended
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from napari_sam3.core.rendering import PlaneImage
-
-    from .followers import FoundMask
 
     Load = Callable[[int], PlaneImage]
 
@@ -62,6 +61,9 @@ class EndRules:
         Masks of fewer px are not taken.
     min_score : float
         Masks that the model itself scores lower are not taken.
+    in_time : bool
+        Whether planes are points in time. Objects then move and change, but are not out of focus
+        where they end, so all of them end by `flat`.
     """
 
     weights: tuple[float, ...] = ()
@@ -72,15 +74,17 @@ class EndRules:
     gap: int = 0
     min_area: int = 8
     min_score: float = 0.0
+    in_time: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what makes no sense."""
         check_ranges(self, _RANGES)
 
     @classmethod
-    def calibrated(cls, gap: int = 0) -> EndRules:
-        """Rules calibrated on real stacks; see docs/propagation.md."""
-        return cls(_WEIGHTS, _RECALLED, EndLimits(), gap=gap)
+    def calibrated(cls, gap: int = 0, *, in_time: bool = False) -> EndRules:
+        """Rules calibrated on real stacks, or time series; see docs/propagation.md."""
+        flat = EndLimits(min_score=_SCORE_IN_TIME) if in_time else EndLimits()
+        return cls(_WEIGHTS, _RECALLED, flat, gap=gap, in_time=in_time)
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> EndRules:
@@ -89,8 +93,8 @@ class EndRules:
         Parameters
         ----------
         values : mapping
-            Of ``least``, ``least_contrast``, ``gap``, ``min_area`` and ``min_score``, and of
-            `EndLimits`. ``parts`` and ``slack``, which earlier versions had, are of no effect.
+            Of ``least``, ``least_contrast``, ``gap``, ``min_area``, ``min_score`` and ``in_time``,
+            and of `EndLimits`. ``parts`` and ``slack``, which earlier versions had, have no effect.
 
         Raises
         ------
@@ -98,20 +102,25 @@ class EndRules:
             If a name is unknown, or a value is not valid.
         """
         limits = {one.name for one in fields(EndLimits)}
-        own = {"least", "least_contrast", "gap", "min_area", "min_score"}
+        own = {"least", "least_contrast", "gap", "min_area", "min_score", "in_time"}
         unknown = sorted(set(values) - limits - own - {"parts", "slack"})
         if unknown:
             raise PromptError(
                 f"unknown rule {', '.join(map(repr, unknown))}. Expected "
                 f"{', '.join(sorted(limits | own))}. Choose one of these."
             )
-        flat = EndLimits(**{name: values[name] for name in limits & values.keys()})
+        in_time = bool(values.get("in_time", False))
+        defaults = {"min_score": _SCORE_IN_TIME} if in_time else {}
+        flat = EndLimits(**{**defaults, **{one: values[one] for one in limits & values.keys()}})
         given = {name: values[name] for name in own & values.keys()}
         return cls(_WEIGHTS, _RECALLED, flat, **given)
 
     def to_json(self) -> dict[str, Any]:
         """Return the rules as plain values."""
-        return {**asdict(self), "weights": list(self.weights), "recalled": list(self.recalled)}
+        values = {**asdict(self), "weights": list(self.weights), "recalled": list(self.recalled)}
+        if not self.in_time:  # as in files of earlier versions
+            del values["in_time"]
+        return values
 
     def limited(self, min_score: float, min_area: int) -> EndRules:
         """Return the rules with a least score and area for all objects."""
@@ -127,9 +136,12 @@ class EndRules:
         return 1 / (1 + math.exp(-logit))
 
 
+# The least predicted IoU in time series: on the part of a series of myoblasts that is trained on,
+# cells were lost by a higher one.
+_SCORE_IN_TIME = 0.5
 # In the order of FEATURES; printed by `python -m benchmarks.ending` for sets of nuclei, without a
 # memory and with one.
-_WEIGHTS = (0.806, 0.721, 0.811, 0.166, -1.507, -1.036, 0.791, -0.462, 0.0, -0.598)
+_WEIGHTS = (0.806, 0.721, 0.811, 0.166, -1.507, -1.036, 0.791, -0.462, 0.0, -0.357)
 _RECALLED = (0.314, 0.313, 0.363, -0.118, -1.056, -0.719, 0.275, 0.186, 2.06, -0.497)
 
 
@@ -184,6 +196,10 @@ class Trail:
         """The last mask that was taken."""
         return self.last.mask
 
+    def before(self) -> Before:
+        """Return what the mask on the next plane is predicted from."""
+        return Before(self.mask, self.last.plane, not self._is_flat)
+
     def judge(self, found: FoundMask, index: int, plane: PlaneImage) -> tuple[PlaneMask, str]:
         """Return the mask that is taken on a plane, maybe an empty one, and why it ended if so."""
         look = None if self._is_flat else look_at(found.mask, plane) if found.mask.area else None
@@ -201,21 +217,24 @@ class Trail:
     @property
     def _is_flat(self) -> bool:
         """Whether contrast says nothing of the object."""
-        return self.rules.flat is not None and not self.shown.look(self.load).stands_out
+        rules = self.rules
+        return rules.flat is not None and (
+            rules.in_time or not self.shown.look(self.load).stands_out
+        )
 
     def _doubt(self, found: FoundMask, look: Look | None, plane: PlaneImage) -> str:
         """Say why a mask is not taken; "" if it is."""
-        rules, area = self.rules, found.mask.area
+        rules, area, expected = self.rules, found.mask.area, found.expected or self.mask
         if area < max(1, rules.min_area):
             return f"only {area} px were found"
         if found.score < rules.min_score:
             return f"the score fell to {found.score:.2f}"
         if look is None:
             assert rules.flat is not None
-            return why_ended(self.mask, found.mask, found.score, rules.flat)
+            return why_ended(expected, found.mask, found.score, rules.flat)
         features = evidence(
             (found.mask, look, found.score),
-            look_at(self.mask, plane),
+            look_at(expected, plane),
             self.last.look(self.load),
             (self.shown.mask, self.shown.look(self.load)),
             found.presence,

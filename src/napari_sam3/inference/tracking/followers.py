@@ -15,6 +15,7 @@ from napari_sam3.inference.model_server import server_of
 from napari_sam3.inference.questions import Question
 
 from .limits import mask_draft
+from .motion import moved
 
 if TYPE_CHECKING:
     from napari_sam3.core.rendering import PlaneImage
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from sam3.predictor import ImageFeatures, Predictor
     from sam3.tracking.session import TrackingSession
 
-__all__ = ["Follower", "FoundMask", "MaskFollower", "MemoryFollower", "Shown"]
+__all__ = ["Before", "Follower", "FoundMask", "MaskFollower", "MemoryFollower", "Shown"]
 __all__ += ["follower_of"]
 
 _FIELD_SHARE = 0.33  # maximum initial longer side of an object, as a fraction of the field's side
@@ -41,11 +42,14 @@ class FoundMask:
         Predicted IoU.
     presence : float, optional
         Object score of the tracker, a logit; None without memory.
+    expected : PlaneMask, optional
+        The last mask, moved to where the pixels of the object are on this plane.
     """
 
     mask: PlaneMask
     score: float
     presence: float | None = None
+    expected: PlaneMask | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +67,24 @@ class Shown:
     masks: Mapping[int, PlaneMask]
 
 
+@dataclass(frozen=True, eq=False)
+class Before:
+    """The last mask of an object that is followed.
+
+    Attributes
+    ----------
+    mask : PlaneMask
+    plane : int
+        Index of its plane.
+    stands_out : bool
+        Whether its contrast with its surroundings says where the object is.
+    """
+
+    mask: PlaneMask
+    plane: int
+    stands_out: bool = False
+
+
 class Follower(Protocol):
     """Predicts objects plane by plane."""
 
@@ -70,7 +92,7 @@ class Follower(Protocol):
         """Start to follow an object."""
 
     def step(
-        self, index: int, plane: PlaneImage, before: Mapping[int, PlaneMask], *, reverse: bool
+        self, index: int, plane: PlaneImage, before: Mapping[int, Before], *, reverse: bool
     ) -> dict[int, FoundMask] | None:
         """Predict objects on a plane from their last masks; None if the control is cancelled."""
 
@@ -81,28 +103,49 @@ class Follower(Protocol):
 class MaskFollower:
     """Predict with the mask on the previous plane as the mask prompt.
 
+    The mask is moved to where the pixels of the object went. An object that stands out is prompted
+    by the box of the mask as well, by which masks keep to one of several that touch. Others, such
+    as neurites, grow and bend out of their boxes from plane to plane.
+
     Parameters
     ----------
     predictor, cache, control
         As for :func:`napari_sam3.inference.answers.answer`.
+    load : callable
+        Called with the index of a plane; returns it. Planes of last masks are loaded again.
     """
 
-    def __init__(self, predictor: Predictor, cache: EmbeddingCache, control: Control) -> None:
+    def __init__(
+        self,
+        predictor: Predictor,
+        cache: EmbeddingCache,
+        control: Control,
+        load: Callable[[int], PlaneImage],
+    ) -> None:
         self._predictor, self._cache, self._control = predictor, cache, control
+        self._load = load
 
     def begin(self, shown: Shown) -> None:
         """Start to follow an object; does nothing."""
 
     def step(
-        self, index: int, plane: PlaneImage, before: Mapping[int, PlaneMask], *, reverse: bool
+        self, index: int, plane: PlaneImage, before: Mapping[int, Before], *, reverse: bool
     ) -> dict[int, FoundMask] | None:
         """Predict objects on a plane; see :class:`Follower`."""
-        drafts = tuple(mask_draft(number, mask) for number, mask in before.items())
-        question = Question(plane, drafts)
-        answers = answer(question, self._predictor, self._cache, self._control)
+        expected = {
+            number: moved(last.mask, self._load(last.plane), plane)
+            for number, last in before.items()
+        }
+        drafts = tuple(
+            mask_draft(number, mask, before[number].stands_out) for number, mask in expected.items()
+        )
+        answers = answer(Question(plane, drafts), self._predictor, self._cache, self._control)
         if answers is None:
             return None
-        return {answer.draft.number: FoundMask(answer.mask, answer.score) for answer in answers}
+        return {
+            one.draft.number: FoundMask(one.mask, one.score, expected=expected[one.draft.number])
+            for one in answers
+        }
 
     def end(self, object_id: int) -> None:
         """Stop following an object; does nothing."""
@@ -161,16 +204,16 @@ class MemoryFollower:
         self._objects[shown.object_id] = _Followed(shown.masks, region, session)
 
     def step(
-        self, index: int, plane: PlaneImage, before: Mapping[int, PlaneMask], *, reverse: bool
+        self, index: int, plane: PlaneImage, before: Mapping[int, Before], *, reverse: bool
     ) -> dict[int, FoundMask] | None:
         """Predict objects on a plane; see :class:`Follower`."""
         from sam3.runtime.cores import on_all_cores
 
         features: dict[FieldOfView, ImageFeatures] = {}
-        for number, mask in before.items():
+        for number, last in before.items():
             followed = self._objects[number]
-            if not field_holds(followed.region, _MaskPlace(mask), plane.shape):
-                self._move(number, mask)
+            if not field_holds(followed.region, _MaskPlace(last.mask), plane.shape):
+                self._move(number, last.mask)
             region = self._objects[number].region
             if region not in features:
                 features[region] = self._encode(region, plane)
@@ -261,7 +304,7 @@ def follower_of(
         follower: Follower = server.follower(control, load, length)
         return follower
     if memory is None:
-        return MaskFollower(predictor, cache, control)
+        return MaskFollower(predictor, cache, control, load)
     return MemoryFollower(predictor, cache, control, memory, load, length)
 
 

@@ -59,9 +59,11 @@ def check_ranges(rules: object, ranges: tuple[tuple[str, float, float], ...]) ->
             )
 
 
-def mask_draft(number: int, mask: PlaneMask) -> Draft:
-    """Return a draft with the mask of an object on the previous plane as mask prompt."""
-    return Draft(number, (Turn(PromptSet()),), mask)
+def mask_draft(number: int, mask: PlaneMask, boxed: bool = False) -> Draft:
+    """Return a draft with the mask on the previous plane, and maybe its box, as prompts."""
+    row, column, row_stop, column_stop = mask.bbox
+    corners = column - 0.5, row - 0.5, column_stop - 0.5, row_stop - 0.5
+    return Draft(number, (Turn(PromptSet(box=corners) if boxed else PromptSet()),), mask)
 
 
 def why_ended(before: PlaneMask, now: PlaneMask, score: float, limits: EndLimits) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from napari_sam3.core.drafts import Draft, Turn
@@ -218,7 +219,7 @@ class _Propagation:
     failures: dict[int, ImageError] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._load = loader(self.planes)
+        self._load = lru_cache(2)(loader(self.planes))  # a plane and the one before
 
     def run(
         self,

@@ -141,7 +141,7 @@ class Sweep:
             If the plane cannot be read; objects are then followed to the next one.
         """
         plane = self._load(index)
-        before = {number: trail.mask for number, trail in self._trails.items()}
+        before = {number: trail.before() for number, trail in self._trails.items()}
         _check_shape(index, plane, self._trails)
         found = self._follower.step(index, plane, before, reverse=self._reverse)
         if found is None:
