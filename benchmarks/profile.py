@@ -22,9 +22,9 @@ from sam3.config import ModelConfig, get_preset
 from sam3.errors import UnsupportedError
 from sam3.model.block import Block
 from sam3.model.click_model import ClickModel
+from sam3.model.quantization import quantize_trunk
 from sam3.model.trunk_linears import BlockLinears, packed_linears
 from sam3.model_builder import build_click_model
-from sam3.runtime.quantization import quantize_trunk
 
 __all__ = ["flops", "profile_rows"]
 

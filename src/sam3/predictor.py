@@ -21,13 +21,13 @@ from sam3.model.click_model import ClickModel, EncodedImage
 from sam3.model.image_sides import ImageSides
 from sam3.model.mask_decoder import ImageSide
 from sam3.model.proposal_head import ProposalHead
+from sam3.model.quantization import quantize_trunk
 from sam3.prediction import Prediction
 from sam3.preprocess.mask_output import MaskKind, empty_masks, write_masks
 from sam3.preprocess.transforms import image_to_model, rgb_image, to_model_frame
 from sam3.prompts import Prompts, check_prompts
 from sam3.runtime.cores import on_all_cores
 from sam3.runtime.devices import Precision, choose_device, choose_precision
-from sam3.runtime.quantization import quantize_trunk
 from sam3.runtime.running import running
 from sam3.runtime.torch_state import own_defaults
 from sam3.weights import load as checkpoint
@@ -53,7 +53,7 @@ class Predictor:
         Precision of the network; prompts are always encoded in float32. ``"auto"`` is bfloat16
         on CUDA devices of compute capability 8 and up, float32 elsewhere. A caller's autocast is
         ignored. ``"int8"`` is float32 with the linear layers of the encoder rounded to 8 bits, on
-        the CPU only: see :mod:`sam3.runtime.quantization`.
+        the CPU only: see :mod:`sam3.model.quantization`.
     fingerprint : str, optional
         Fingerprint of the weights, if already computed, as by
         :func:`sam3.weights.load.load_with_fingerprint`.

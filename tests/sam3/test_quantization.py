@@ -16,10 +16,10 @@ from napari_sam3.inference.cache import embedding_key
 from napari_sam3.layers.sample_data import LIMITS, coins, ihc, make_nuclei
 from sam3 import build_sam3_image_model, load_predictor
 from sam3.errors import ConfigError, FeaturesError, UnsupportedError
+from sam3.model import quantization
+from sam3.model.quantization import Int8Linear, quantize_trunk
 from sam3.model_builder import build_click_model
 from sam3.predictor import Predictor
-from sam3.runtime import quantization
-from sam3.runtime.quantization import Int8Linear, quantize_trunk
 from sam3.weights.load import fingerprint
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")

@@ -13,10 +13,11 @@ from torch import Tensor
 
 from benchmarks.full_size import shallow
 from sam3.config import ModelConfig, get_preset
-from sam3.model import trunk, trunk_in_place, trunk_linears
+from sam3.model import head_attention, trunk, trunk_in_place, trunk_linears
 from sam3.model.block import Block
 from sam3.model.trunk import Trunk
 from sam3.model_builder import build_click_model, random_predictor
+from sam3.runtime.cores import torch_threads
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
@@ -44,7 +45,8 @@ def _difference(a: Tensor, b: Tensor) -> float:
 def test_it_is_the_plain_path(
     config: ModelConfig, onednn: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trunk_linears, "_has_onednn", lambda: onednn)
+    for module in (trunk_linears, head_attention):
+        monkeypatch.setattr(module, "has_onednn", lambda: onednn)
     encoder = _trunk(config)
     images = _images(config, 2)
     plain = encoder(images)
@@ -94,6 +96,35 @@ def test_weights_may_change_at_any_time() -> None:
     for copied in (copy.deepcopy(encoder), pickle.loads(pickle.dumps(encoder))):
         with torch.no_grad():
             assert torch.equal(copied(images), second)
+
+
+def test_small_blocks_are_packed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    packed = []
+    pack = trunk_linears._pack
+
+    def noted(block: Block) -> trunk_linears.BlockLinears:
+        packed.append(block)
+        return pack(block)
+
+    monkeypatch.setattr(trunk_linears, "_pack", noted)
+    encoder, images = _trunk(TINY), _images(TINY)
+    with torch.no_grad():
+        for _ in range(2):
+            encoder(images)
+        assert len(packed) == TINY.trunk.depth
+        encoder.blocks[2].get_parameter("attn.qkv.bias").add_(1)
+        encoder(images)
+    assert packed[TINY.trunk.depth :] == [encoder.blocks[2]]
+
+
+@pytest.mark.parametrize("count", [512, 700])
+def test_attention_by_head_is_that_of_torch(count: int) -> None:
+    draw = torch.Generator().manual_seed(0)
+    q, k, v = (torch.randn(3, count, 20, generator=draw) for _ in range(3))
+    plain = torch.nn.functional.scaled_dot_product_attention(q[None], k[None], v[None])[0]
+    with torch_threads(2):
+        found = head_attention.attend_by_head(q, k, v)
+    assert _difference(found, plain.transpose(0, 1).flatten(1)) < 1e-5
 
 
 def test_a_layer_that_was_exchanged_is_asked() -> None:

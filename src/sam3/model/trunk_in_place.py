@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sam3.model.block import Block
+from sam3.model.head_attention import attend_by_head
 from sam3.model.trunk_linears import BlockLinears
 
 __all__ = ["apply_in_place", "can_work_in_place"]
@@ -110,7 +111,7 @@ def _attend_everywhere(
     for part, target in zip(tokens.split(_TOGETHER), qkv[0].split(_TOGETHER), strict=True):
         target.copy_(linears.qkv(block.norm1(part)))
     q, k, v = _rotated(qkv, rotations, block.attn.heads)
-    out = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(count, channels)
+    out = attend_by_head(q[0], k[0], v[0])
     for part, attended in zip(tokens.split(_TOGETHER), out.split(_TOGETHER), strict=True):
         part.add_(linears.proj(attended))
 
