@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -21,8 +22,10 @@ __all__ = [
     "Edit",
     "LabelEdit",
     "WrittenObject",
+    "apply_all",
     "find_mask_of_label",
     "mask_of_label",
+    "revert_all",
     "write_object",
 ]
 
@@ -136,11 +139,11 @@ class LabelEdit:
         return ((both[0], both[1]),)
 
     def _replace(self, old: int | bytes, new: int | bytes) -> None:
-        values = self.target.read(self.region)
-        own = self._changed(values.shape) & (values == self._labels(old))
-        labels = self._labels(new)
+        before = self.target.read(self.region)
+        own = self._changed(before.shape) & (before == self._labels(old))
+        labels, values = self._labels(new), before.copy()
         values[own] = labels[own] if isinstance(labels, np.ndarray) else labels
-        self.target.write(self.region, values)
+        _write(self.target, self.region, before, values)
 
     def _changed(self, shape: Sequence[int]) -> npt.NDArray[np.bool_]:
         bits = np.frombuffer(zlib.decompress(self.changed), np.uint8)
@@ -244,10 +247,46 @@ def write_object(
     edit = LabelEdit.between(target, region, values, before)
     if edit is None:
         return None
-    present = values[_relative(edit.region, region)].copy()
-    target.write(edit.region, present)
+    inner = _relative(edit.region, region)
+    present = values[inner].copy()
+    _write(target, edit.region, before[inner], present)
     whole = PlaneMask.from_array(values == label, region[0].start, region[1].start)
     return WrittenObject(edit, whole, LabelWrite(target.key, edit.region, present))
+
+
+def _write(
+    target: LabelTarget, region: Region, before: npt.NDArray[Any], values: npt.NDArray[Any]
+) -> None:
+    """Replace the labels in a region; if that fails half-way, write what was there again."""
+    try:
+        target.write(region, values)
+    except Exception:
+        with suppress(Exception):  # the same storage
+            target.write(region, before)
+        raise
+
+
+def apply_all(edits: Sequence[Edit]) -> None:
+    """Redo edits in order; if one fails, those before it are undone."""
+    _all_or_none(edits, "apply", "revert")
+
+
+def revert_all(edits: Sequence[Edit]) -> None:
+    """Undo edits, the last first; if one fails, those after it are redone."""
+    _all_or_none(edits[::-1], "revert", "apply")
+
+
+def _all_or_none(edits: Sequence[Edit], forth: str, back: str) -> None:
+    done: list[Edit] = []
+    try:
+        for edit in edits:
+            getattr(edit, forth)()
+            done.append(edit)
+    except Exception:
+        with suppress(Exception):
+            for edit in reversed(done):
+                getattr(edit, back)()
+        raise
 
 
 def mask_of_label(target: LabelTarget, label: int) -> PlaneMask:

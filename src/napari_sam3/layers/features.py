@@ -5,13 +5,15 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from napari_sam3.core.errors import LabelError
 from napari_sam3.core.objects import AcceptedObject
 from napari_sam3.core.operations import LabelChange
 from napari_sam3.core.plain_values import plane_of
 from napari_sam3.records.schema import OBJECT, SCHEMA_VERSION
 
 from .feature_table import find_rows, replace_rows, row_values, with_index
-from .label_levels import finest, holds
+from .label_arrays import labels_of
+from .label_levels import holds
 
 if TYPE_CHECKING:
     from napari.layers import Labels
@@ -134,7 +136,10 @@ class Bookkeeping:
         self._labels.features = replace_rows(table, removed, fresh)
 
     def _holds(self, label: int) -> bool:
-        return holds(finest(self._labels.data, multiscale=self._labels.multiscale), label)
+        try:
+            return holds(labels_of(self._labels), label)
+        except LabelError:  # unreadable: the record stays
+            return True
 
 
 def _key(accepted: AcceptedObject) -> tuple[int, str, str]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .label_levels import finest
+from napari_sam3.core.errors import LabelError
+
+from .label_arrays import labels_of
 
 if TYPE_CHECKING:
     from napari.layers import Labels
@@ -44,7 +46,8 @@ class HiddenLabels:
         self._ours = None
         if labels and plane is not None:
             self._before = self._layer.colormap
-            self._layer.colormap = self._without(labels, plane)
+            with suppress(LabelError):  # an unreadable plane is not shown either
+                self._layer.colormap = self._without(labels, plane)
             self._ours = self._layer.colormap
 
     @contextmanager
@@ -68,8 +71,7 @@ class HiddenLabels:
             colors |= {None: np.array(before.default_color)}
         else:
             # A cyclic colormap covers all labels; a direct one lists those on the plane.
-            data = finest(self._layer.data, multiscale=self._layer.multiscale)
-            present = np.unique(np.asarray(data[plane.slices()]))
+            present = np.unique(labels_of(self._layer)[plane.slices()])
             colors = {int(label): np.array(before.map(int(label))) for label in present}
             # Labels written by others must stay visible.
             colors |= {

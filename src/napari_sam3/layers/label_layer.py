@@ -17,7 +17,8 @@ from napari_sam3.labels.largest_label import LargestLabel
 from sam3.errors import ImageError
 
 from .coordinates import displacement
-from .label_levels import finest, holds, write_levels
+from .label_arrays import StoredLabels, labels_of, levels_of, naming_storage_errors, redraw
+from .label_levels import holds, write_levels
 
 if TYPE_CHECKING:
     from napari.layers import Image, Labels, Layer
@@ -158,12 +159,15 @@ class LabelStore:
 
     @property
     def data(self) -> Any:
-        """The labels, at the finest level."""
-        return finest(self.layer.data, multiscale=self.layer.multiscale)
+        """The labels, at the finest level; errors of their storage are LabelErrors."""
+        return labels_of(self.layer)
 
     def maximum(self) -> int:
         """Return the largest id in the layer."""
-        return self._largest.of(self.data)
+        data = self.data
+        stored = data.stored if isinstance(data, StoredLabels) else data
+        with naming_storage_errors(stored, self.layer.name, "the largest label"):
+            return self._largest.of(stored)
 
     def plane(self, plane: PlaneIndex) -> LayerTarget:
         """Return one plane as a target."""
@@ -252,5 +256,5 @@ class LayerTarget:
         """
         self._store.need_writable()
         layer = self._store.layer
-        write_levels(layer.data if layer.multiscale else (layer.data,), self._plane, region, values)
-        self._store.layer.refresh(extent=False)
+        write_levels(levels_of(layer), self._plane, region, values)
+        redraw(layer)

@@ -12,6 +12,8 @@ import numpy.typing as npt
 from napari_sam3.core.operations import LabelWrite
 from napari_sam3.core.planes import PlaneIndex
 
+from .label_arrays import labels_of, redraw
+
 if TYPE_CHECKING:
     from napari.layers import Labels
 
@@ -65,13 +67,13 @@ class Stroke:
         """Paint again, except pixels that were changed since."""
         for patch in self._patches:
             self._exchange(patch, patch.before, patch.after)
-        self._store.layer.refresh(extent=False)
+        redraw(self._store.layer)
 
     def revert(self) -> None:
         """Revert the stroke, except pixels that were changed since."""
         for patch in reversed(self._patches):
             self._exchange(patch, patch.after, patch.before)
-        self._store.layer.refresh(extent=False)
+        redraw(self._store.layer)
 
     def writes(self) -> tuple[LabelWrite, ...]:
         """Return the current labels in the box of the stroke, for each painted plane."""
@@ -101,7 +103,7 @@ class Stroke:
 
     def _read(self, *, overlay: bool) -> tuple[LabelWrite, ...]:
         box = self._box()
-        values = np.array(self._store.layer.data[box])
+        values = np.array(labels_of(self._store.layer)[box])
         if overlay:
             for patch in self._patches:
                 values[_within(patch.box, box)][patch.mask] = patch.after[patch.mask]
@@ -123,7 +125,7 @@ class Stroke:
 
     def _exchange(self, patch: _Patch, old: Values, new: Values) -> None:
         self._store.need_writable()
-        data = self._store.layer.data
+        data = labels_of(self._store.layer)
         values = np.array(data[patch.box])
         ours = patch.mask & (values == old)
         values[ours] = new[ours]

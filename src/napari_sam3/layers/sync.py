@@ -211,6 +211,9 @@ class LayerSync:
         self.listening_changed.emit()
 
     def _on_stroke(self, atoms: list[Any]) -> None:
+        self._guard(lambda: self._note_stroke(atoms))
+
+    def _note_stroke(self, atoms: list[Any]) -> None:
         plane = self.plane.index
         # In 3-D display, planes of the last two axes are used.
         ndim = self._layers.labels.ndim

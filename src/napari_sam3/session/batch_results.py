@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from napari_sam3.records.recovery import Restored
     from sam3.predictor import Predictor
 
-    from .restoring import RestoreResult, Start
+    from .restoring import RestoredPlane, RestoreResult, Start
 
 __all__ = ["BatchResults", "BatchWriting"]
 
@@ -220,44 +220,44 @@ class BatchResults:
         from .restoring import plan_restore
 
         plan = plan_restore(restored, target_of, self._objects.highest, start)
-        batch, steps = object(), []
-        for plane in plan.planes:
-            labels, key = plane.target, plane.target.key
-            step = self._changes.begin(key)
-            step.source, step.batch, step.policy = labels.source, batch, "keep"
-            step.fresh = set(plan.fresh)
-            if plane.edit is not None:
-                step.apply(plane.edit)
-            # An object that is already registered here keeps its description.
-            news = [
-                pair for pair in plane.objects if self._objects.find(labels, pair[0].id) is None
-            ]
-            self._history.exchange(step, (), news)
-            objects = tuple(one for one, _ in news)
-            if not step.edits and not objects:
-                continue
-            self._objects.use_up(labels, max((one.id for one in objects), default=0))
-            writes = step.writes() or tuple(_pixels_of(labels, one) for one in objects)
-            step.operation = Operation(
-                "batch" if objects else "paint",
-                key,
-                objects=objects,
-                policy="keep",
-                writes=tuple(PackedWrite.of(write) for write in writes),
-            )
-            self._history.push(step)
-            steps.append(step)
-        linked = (self._link(*link, batch) for link in plan.links)
-        steps += [one for one in linked if one is not None]
-        self._changes.emit_all(steps)
+        with self.all_or_nothing():
+            steps = [one for plane in plan.planes if (one := self._put_back(plane, plan.fresh))]
+            linked = (self._link(*link) for link in plan.links)
+            steps += [one for one in linked if one is not None]
+            self._changes.emit_all(steps)
         return plan.result
 
-    def _link(self, labels: LabelTarget, parent: int, child: int, batch: Hashable) -> Step | None:
+    def _put_back(self, plane: RestoredPlane, fresh: Iterable[int]) -> Step | None:
+        """Write the restored labels of a plane, and register its objects."""
+        labels, key = plane.target, plane.target.key
+        step = self._changes.begin(key)
+        step.source, step.policy, step.fresh = labels.source, "keep", set(fresh)
+        if plane.edit is not None:
+            step.apply(plane.edit)
+        # An object that is already registered here keeps its description.
+        news = [pair for pair in plane.objects if self._objects.find(labels, pair[0].id) is None]
+        self._history.exchange(step, (), news)
+        objects = tuple(one for one, _ in news)
+        if not step.edits and not objects:
+            return None
+        self._objects.use_up(labels, max((one.id for one in objects), default=0))
+        writes = step.writes() or tuple(_pixels_of(labels, one) for one in objects)
+        step.operation = Operation(
+            "batch" if objects else "paint",
+            key,
+            objects=objects,
+            policy="keep",
+            writes=tuple(PackedWrite.of(write) for write in writes),
+        )
+        self._history.push(step)
+        return step
+
+    def _link(self, labels: LabelTarget, parent: int, child: int) -> Step | None:
         edit = self._history.links.edit(labels.source, child, (parent,))
         if edit is None:
             return None
         step = self._changes.begin(labels.key)
-        step.source, step.batch = labels.source, batch
+        step.source = labels.source
         step.operation = Operation("link", labels.key, labels=(parent, child))
         step.apply(edit)
         self._history.push(step)

@@ -12,6 +12,7 @@ from napari_sam3.core.objects import AcceptedObject
 from napari_sam3.core.operations import LabelChange, Operation
 from napari_sam3.labels.edits import Edit
 from napari_sam3.labels.targets import LabelTarget
+from sam3.errors import Sam3Error
 
 from .drafts import DraftsByPlane
 from .events import SessionEvents
@@ -185,39 +186,55 @@ class Changes:
         Raises
         ------
         LabelError
-            If its labels were deleted; the step stays.
+            If its labels were deleted, or cannot be read or written; the step stays, whole.
         """
-        keys: list[Hashable] = []
-        while step := self._history.undo(ours):
+        return self._walk("undo", ours)
+
+    def redo(self, ours: Ours | None = None) -> Hashable | None:
+        """Redo the step that was undone last; arguments and errors as for `undo`."""
+        return self._walk("redo", ours)
+
+    def _walk(self, direction: Literal["undo", "redo"], ours: Ours | None) -> Hashable | None:
+        history, keys, walked = self._history, list[Hashable](), list[Step]()
+        while step := self._next(direction, ours, walked):
             if step.job is not None:
                 self._predictions.queue.cancel(step.job)
-            other = last_step(self._history.done, ours)
+            left = history.done if direction == "undo" else history.undone
+            other = last_step(left, ours)
             more = other is not None and other.joins(step)
-            self._show(step, step.before, "undo", more=more)
+            self._show(step, direction, more=more)
+            if direction == "redo":
+                self.emit_accepted(step.added if step.batch is None else ())
             keys += [step.key, *([] if step.origin is None else [step.origin])]
+            walked.append(step)
             if not more:
                 break
         return self._nearest(keys)
 
-    def redo(self, ours: Ours | None = None) -> Hashable | None:
-        """Redo the step that was undone last; arguments and errors as for `undo`."""
-        keys: list[Hashable] = []
-        while step := self._history.redo(ours):
-            other = last_step(self._history.undone, ours)
-            more = other is not None and other.joins(step)
-            self._show(step, step.after, "redo", more=more)
-            self.emit_accepted(step.added if step.batch is None else ())
-            keys += [step.key, *([] if step.origin is None else [step.origin])]
-            if not more:
-                break
-        return self._nearest(keys)
+    def _next(
+        self, direction: Literal["undo", "redo"], ours: Ours | None, walked: Sequence[Step]
+    ) -> Step | None:
+        """Undo or redo the next step; if that fails, go back on those walked already."""
+        forth, back = self._history.undo, self._history.redo
+        if direction == "redo":
+            forth, back = back, forth
+        try:
+            return forth(ours)
+        except Sam3Error:
+            for step in reversed(walked):
+                back(ours)
+                self._show(
+                    step, "redo" if direction == "undo" else "undo", more=step is not walked[0]
+                )
+            raise
 
     def _nearest(self, keys: Sequence[Hashable]) -> Hashable | None:
         """Return the plane to show, out of those that changed."""
         return self._drafts.key if self._drafts.key in keys else (keys or [None])[-1]
 
-    def _show(self, step: Step, draft_set: DraftSet, direction: Direction, *, more: bool) -> None:
+    def _show(self, step: Step, direction: Direction, *, more: bool) -> None:
         """Restore drafts after undo or redo with known masks, and predict the others."""
+        draft_set = step.before if direction == "undo" else step.after
         try:
             self.emit(step, direction, more=more)
         finally:

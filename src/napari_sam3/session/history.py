@@ -12,7 +12,14 @@ from napari_sam3.core.masks import PlaneMask
 from napari_sam3.core.objects import AcceptedObject
 from napari_sam3.core.operations import LabelWrite, Operation, Policy
 from napari_sam3.inference.questions import ObjectPrediction
-from napari_sam3.labels.edits import Edit, LabelEdit, WrittenObject, find_mask_of_label
+from napari_sam3.labels.edits import (
+    Edit,
+    LabelEdit,
+    WrittenObject,
+    apply_all,
+    find_mask_of_label,
+    revert_all,
+)
 
 from .jobs import Job
 from .links import Links
@@ -89,8 +96,13 @@ class Step:
         return self.batch is not None and self.batch == other.batch
 
     def apply(self, edit: Edit) -> None:
-        """Write an edit as a part of the step."""
-        edit.apply()
+        """Write an edit as a part of the step; if that fails, those before it are reverted."""
+        try:
+            edit.apply()
+        except Exception:
+            earlier, self.edits = self.edits, []
+            revert_all(earlier)
+            raise
         self.edits.append(edit)
 
     def note(self, written: WrittenObject) -> None:
@@ -209,8 +221,7 @@ class History:
 
     def revert(self, step: Step) -> None:
         """Revert what a step changed in labels and objects."""
-        for edit in reversed(step.edits):
-            edit.revert()
+        revert_all(step.edits)
         self.objects.swap(step.source, step.added, step.removed)
 
     def undo(self, ours: Ours | None = None) -> Step | None:
@@ -231,8 +242,7 @@ class History:
         if step is None:
             return None
         self._check_still_free(step, "redo")
-        for edit in step.edits:
-            edit.apply()
+        apply_all(step.edits)
         self.undone.remove(step)
         self.done.append(step)
         self.objects.swap(step.source, step.removed, step.added)
