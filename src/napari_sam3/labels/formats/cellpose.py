@@ -17,6 +17,7 @@ from napari_sam3.core.plain_values import label_of
 from napari_sam3.labels.output_files import ExportError, replacing
 from sam3.errors import ImageError
 
+from .drawn import label_type
 from .label_planes import id_range
 from .loaded import LoadedLabels
 from .object_table import ObjectTable
@@ -48,7 +49,7 @@ def write_cellpose(output: LabelOutput, *, image_name: str = "") -> Path:
     path, labels, table = output.path, output.labels, output.table
     _check_axes(output.shape, "_seg.npy")
     pixels = np.asarray(labels[...])
-    ids, numbered = np.unique(np.append(pixels.ravel(), 0), return_inverse=True)
+    ids, numbered = np.unique(np.append(pixels.ravel(), pixels.dtype.type(0)), return_inverse=True)
     if ids[0] < 0:
         raise ExportError(
             f"negative labels do not fit a Cellpose file: {ids[0]}. Expected labels from 0. "
@@ -113,10 +114,11 @@ def read_cellpose(path: Path) -> LoadedLabels:
     if shape is None or int(np.prod(shape)) != masks.size or shape[-2:] != masks.shape[-2:]:
         return LoadedLabels(masks)
     masks, rows = masks.reshape(shape), {}
-    ids = [label_of(label) for label in ours.get("labels", ())]
+    listed = ours.get("labels", ())
+    ids = [label for label in map(label_of, listed) if label is not None]
     # After a save by Cellpose the objects are renumbered, and the labels do not apply.
-    if None not in ids and id_range(masks)[1] == len(ids):
-        masks = np.array([0, *ids], _kind(ids))[masks]
+    if len(ids) == len(listed) and id_range(masks)[1] == len(ids):
+        masks = np.array([0, *ids], label_type(ids))[masks]
         rows = _rows(ours.get("table", ()))
     return LoadedLabels(masks, axes, ObjectTable(rows))
 
@@ -127,11 +129,6 @@ def _rows(listed: Any) -> dict[tuple[int, str], Mapping[str, Any]]:
         for label, plane, known in (listed if isinstance(listed, list) else ())
         if isinstance(known, Mapping) and label_of(label) is not None
     }
-
-
-def _kind(ids: Sequence[Any]) -> Any:
-    largest = max(ids, default=0)
-    return next(t for t in (np.uint16, np.uint32, np.uint64) if largest <= np.iinfo(t).max)
 
 
 def _check_axes(shape: Sequence[int], name: str) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,12 +20,10 @@ from sam3.errors import ImageError
 from .label_planes import Position
 from .object_table import ObjectTable, plane_text
 
-__all__ = ["STACK", "DrawnObject", "Drawing", "paint", "warn_of_no_area"]
+__all__ = ["STACK", "DrawnObject", "Drawing", "label_type", "paint", "warn_of_no_area"]
 
 #: Key of the plane number in a stack.
 STACK = "stack"
-
-_LARGEST = np.iinfo(np.int64).max
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,8 +96,8 @@ def paint(
 
     Returns
     -------
-    labels : ndarray of uint16, uint32 or uint64
-        The smallest of these types that fits all labels.
+    labels : ndarray of integers
+        Of the type from `label_type`.
     table : ObjectTable
         Values of the objects.
 
@@ -113,10 +112,8 @@ def paint(
         for position in _positions(one.place, tuple(shape[:-2]), axes)
     ]
     numbers = _numbers(placed, drawing.in_parts)
-    largest = max(numbers, default=0)
-    kind = next(t for t in (np.uint16, np.uint32, np.uint64) if largest <= np.iinfo(t).max)
     try:
-        labels: npt.NDArray[Any] = np.zeros(tuple(shape), kind)
+        labels: npt.NDArray[Any] = np.zeros(tuple(shape), label_type(numbers))
     except (MemoryError, ValueError) as error:
         raise ImageError(
             f"labels of shape {tuple(shape)} do not fit into memory. Expected the size of the "
@@ -195,18 +192,29 @@ def _by_letter(
     ]
 
 
+def label_type(labels: Collection[int]) -> Any:
+    """Return the smallest of uint16, uint32, uint64, or int64 for negative labels, that fits."""
+    low, high = min(labels, default=0), max(labels, default=0)
+    types = (np.uint16, np.uint32, np.uint64) if low >= 0 else (np.int64,)
+    return next(kind for kind in types if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max)
+
+
 def _numbers(placed: Sequence[tuple[DrawnObject, Position]], in_parts: bool) -> list[int]:
     """Return the label of each object."""
     used: set[tuple[int, Position]] = set()
     stated: list[int | None] = []
+    negative = any(one.label is not None and one.label < 0 for one, _ in placed)
+    limits = np.iinfo(np.int64 if negative else np.uint64)
     for one, position in placed:
-        label = one.label if one.label is not None and 0 < one.label <= _LARGEST else None
+        label = one.label if one.label and limits.min <= one.label <= limits.max else None
         if label is not None and (label, position) in used and not in_parts:
             label = None
         if label is not None:
             used.add((label, position))
         stated.append(label)
-    following = max((label for label in stated if label is not None), default=0) + 1
+    following = max((0, *(label for label in stated if label is not None))) + 1
+    if following + len(placed) > limits.max:  # numbers that no object has
+        following = _gap({label for label in stated if label is not None}, len(placed))
     given: dict[int, int] = {}  # an object on every plane is one object
     numbers = []
     for (one, _), label in zip(placed, stated, strict=True):
@@ -215,6 +223,12 @@ def _numbers(placed: Sequence[tuple[DrawnObject, Position]], in_parts: bool) -> 
             following = max(following, label + 1)
         numbers.append(label)
     return numbers
+
+
+def _gap(labels: set[int], length: int) -> int:
+    """Return the first label of a gap between labels of this length."""
+    ends = sorted(label for label in labels if label >= 0)
+    return next(low + 1 for low, high in pairwise([0, *ends]) if high - low > length)
 
 
 def _warn(overlaps: int, covered: int, outside: int) -> None:
