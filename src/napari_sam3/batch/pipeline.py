@@ -12,6 +12,7 @@ __all__ = ["ReadAhead", "WriteBehind"]
 Key = TypeVar("Key")
 Read = TypeVar("Read")
 Result = TypeVar("Result")
+_QUEUE_LENGTH = 3
 
 
 class ReadAhead(Generic[Key, Read]):
@@ -50,21 +51,17 @@ class ReadAhead(Generic[Key, Read]):
 class WriteBehind(Generic[Result]):
     """Write items in order on a thread, and return the results.
 
-    Parameters
-    ----------
-    depth : int
-        Length of the queue; `put` blocks when it is full, which bounds the memory.
+    `put` blocks when the queue is full, which bounds the memory.
     """
 
-    def __init__(self, depth: int = 3) -> None:
-        self._depth = depth
+    def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(1, "napari-sam3-writer")
         self._waiting: deque[Future[Result]] = deque()
 
     def put(self, write: Callable[[], Result]) -> Iterator[Result]:
         """Queue a write, and yield the results finished by now; raises errors of earlier writes."""
         self._waiting.append(self._pool.submit(write))
-        while self._waiting and (self._waiting[0].done() or len(self._waiting) > self._depth):
+        while self._waiting and (self._waiting[0].done() or len(self._waiting) > _QUEUE_LENGTH):
             yield self._waiting.popleft().result()
 
     def drain(self) -> Iterator[Result]:

@@ -28,15 +28,13 @@ def finest(data: Any, *, multiscale: bool) -> Any:
     return data[0] if multiscale else data
 
 
-def make_levels(shape: Sequence[int], dtype: npt.DTypeLike = np.uint32) -> list[Any]:
-    """Create an empty pyramid of zarr arrays in memory, which grow when written to.
+def make_levels(shape: Sequence[int]) -> list[Any]:
+    """Create an empty pyramid of uint32 zarr arrays in memory, which grow when written to.
 
     Parameters
     ----------
     shape : sequence of int
         Shape of the finest level; rows and columns are the last two axes.
-    dtype : dtype
-        Dtype of the labels.
 
     Returns
     -------
@@ -48,8 +46,8 @@ def make_levels(shape: Sequence[int], dtype: npt.DTypeLike = np.uint32) -> list[
     levels, lengths = [], [int(length) for length in shape]
     while True:
         chunks = (1,) * (len(lengths) - 2) + tuple(min(CHUNK, n) for n in lengths[-2:])
-        store, kind = zarr.storage.MemoryStore(), np.dtype(dtype)
-        levels.append(zarr.create_array(store, shape=lengths, chunks=chunks, dtype=kind))
+        store = zarr.storage.MemoryStore()
+        levels.append(zarr.create_array(store, shape=lengths, chunks=chunks, dtype=np.uint32))
         if max(lengths[-2:]) <= SMALLEST_SIDE:
             return levels
         lengths[-2:] = [-(-length // 2) for length in lengths[-2:]]

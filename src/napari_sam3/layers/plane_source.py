@@ -217,10 +217,10 @@ class PlaneSource:
             known_axes=layer_axes(placed, image.ndim),
             channels=channels or (alone,),
             plane_axes=plane.axes,
-            look=self._look(channels or (alone,), plane),
+            look=self._appearance(channels or (alone,), plane),
         )
 
-    def _look(
+    def _appearance(
         self, channels: tuple[ViewerChannel | None, ...], plane: PlaneIndex
     ) -> dict[str, Any] | None:
         """Describe the view of the image; None if it equals that of its file."""

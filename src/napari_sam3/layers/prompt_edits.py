@@ -42,7 +42,7 @@ class PromptEdits:
         self._layer, self._numbers = layer, numbers
         self._meaning, self._edited = meaning, edited
         self._quiet = self._under_way = self._pending = False
-        self._known = self._look()
+        self._known = self._content()
         for emitter, callback in self._connections():
             emitter.connect(callback)
 
@@ -86,7 +86,7 @@ class PromptEdits:
 
     def _on_features(self, event: Any) -> None:
         settled = not (self._quiet or self._under_way)
-        if settled and (self._pending or self._known != self._look()):
+        if settled and (self._pending or self._known != self._content()):
             self._finish()
 
     def _on_drawn(self, event: Any) -> None:
@@ -100,7 +100,7 @@ class PromptEdits:
 
     def _note(self) -> None:
         self._pending = False
-        self._known = self._look()
+        self._known = self._content()
 
-    def _look(self) -> tuple[int, list[int], Any]:
+    def _content(self) -> tuple[int, list[int], Any]:
         return len(self._layer.data), self._numbers.values(), self._meaning()

@@ -12,6 +12,8 @@ __all__ = ["coins", "ihc", "make_nuclei", "make_series", "nuclei", "series", "st
 UInt16Array = npt.NDArray[np.uint16]
 # napari's default limits would show only the artefact.
 LIMITS = (400, 6000)
+#: Mean displacement of a nucleus per frame in px.
+MEAN_STEP = 3.0
 LayerData = tuple[Any, dict[str, Any], str]
 
 
@@ -59,7 +61,7 @@ def series() -> list[LayerData]:
 
 
 def make_series(
-    shape: tuple[int, int, int], *, count: int, seed: int, step: float = 3.0
+    shape: tuple[int, int, int], *, count: int, seed: int
 ) -> tuple[UInt16Array, UInt16Array]:
     """Generate textured ellipses that move and rotate from frame to frame.
 
@@ -71,8 +73,6 @@ def make_series(
         Number of nuclei; where two overlap, the one with the lower label is in front.
     seed : int
         Seed of the random generator.
-    step : float
-        Mean displacement per frame in px.
 
     Returns
     -------
@@ -84,7 +84,7 @@ def make_series(
     rng = np.random.default_rng(seed)
     frames, size = shape[0], np.array(shape[1:], np.float64)
     places = rng.uniform(0.05, 0.95, (count, 2)) * size
-    speeds = rng.normal(0, step / 1.6, (count, 2))
+    speeds = rng.normal(0, MEAN_STEP / 1.6, (count, 2))
     semi, turns = rng.uniform(9, 19, (count, 2)), rng.uniform(0, np.pi, count)
     spins, brightness = rng.normal(0, 0.08, count), rng.uniform(0.45, 1.0, count)
     labels = np.zeros(shape, np.uint16)
@@ -96,7 +96,7 @@ def make_series(
             there[(distance <= 1) & (there == 0)] = number + 1
             glow = brightness[number] * np.clip(1.6 * (1 - distance**4), 0, 1)
             light[frame][window] = np.maximum(light[frame][window], glow)
-        speeds = 0.9 * speeds + rng.normal(0, step / 5, (count, 2))
+        speeds = 0.9 * speeds + rng.normal(0, MEAN_STEP / 5, (count, 2))
         places, turns = places + speeds, turns + spins
         # Reflected at the borders.
         speeds = np.where((places < 0) | (places > size - 1), -speeds, speeds)

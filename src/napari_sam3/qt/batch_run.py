@@ -90,7 +90,7 @@ class BatchRun:
         self._panel.stop.connect(self.stop)
         self._session.labels_changed.connect(self._on_change)
         # Qt may delete the panel before it is closed.
-        panel.destroyed.connect(self._let_go)
+        panel.destroyed.connect(self._release)
         self.refresh()
 
     @property
@@ -112,7 +112,7 @@ class BatchRun:
         self._panel.show_running(True)
         self.refresh()
         self._timer.start()
-        self._go_on(run)
+        self._advance(run)
 
     def stop(self) -> None:
         """Stop the batch soon, and keep its results."""
@@ -124,7 +124,7 @@ class BatchRun:
         """Have nothing more to do with the binding, which is about to be closed."""
         if self._run is not None:
             self._run.stopped = True
-            self._let_go()
+            self._release()
             self._end()
 
     def close(self) -> None:
@@ -249,10 +249,10 @@ class BatchRun:
         limits = self._settings() if method == "automatic" else self._rules()
         return limits.min_score, limits.min_area
 
-    def _go_on(self, run: _Run) -> None:
-        self._runner.call(run.pieces.next, lambda found: self._take(run, found))
+    def _advance(self, run: _Run) -> None:
+        self._runner.call(run.pieces.next, lambda found: self._on_piece(run, found))
 
-    def _take(self, run: _Run, found: Any) -> None:
+    def _on_piece(self, run: _Run, found: Any) -> None:
         if run is not self._run:
             return
         if isinstance(found, BaseException):
@@ -268,7 +268,7 @@ class BatchRun:
                 run.pieces.close()
                 self._end(error)
                 return
-            self._go_on(run)
+            self._advance(run)
 
     def _write(self, run: _Run, piece: BatchPiece) -> None:
         result = piece.result
@@ -320,7 +320,7 @@ class BatchRun:
             return
         self._panel.show_progress(*run.describe_progress(time.monotonic()))
 
-    def _let_go(self, *_: Any) -> None:
+    def _release(self, *_: Any) -> None:
         """End the batch without touching Qt."""
         if self._run is not None:
             self._run.pieces.close()

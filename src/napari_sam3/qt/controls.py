@@ -191,14 +191,13 @@ def make_combo(tooltip: str, items: Items = ()) -> QComboBox:
     return combo
 
 
-def make_text(name: str, *, selectable: bool = True) -> QLabel:
-    """Make a label that wraps."""
+def make_text(name: str) -> QLabel:
+    """Make a label that wraps and can be selected."""
     label = QLabel()
     label.setObjectName(name)
     label.setWordWrap(True)
     label.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
-    if selectable:
-        label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
     return label
 
 

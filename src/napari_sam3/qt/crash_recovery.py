@@ -59,15 +59,15 @@ class Safety:
         self._binding = binding
         if not read_settings().journal:
             return
-        binding.labels_restored.connect(self._tell)
+        binding.labels_restored.connect(self._show_result)
         image, folder = binding.image, self.folder
 
-        def look() -> Any:
+        def find() -> Any:
             identity = identify_layer(image)
             binding.journal.note_start()
             return identity, find_journals(folder, identity)
 
-        self._runner.call(look, lambda found: self._begin(binding, found))
+        self._runner.call(find, lambda found: self._begin(binding, found))
 
     def leave(self) -> None:
         """Have nothing more to do with the binding, which is about to be closed."""
@@ -98,7 +98,7 @@ class Safety:
         if binding is self._binding:
             binding.restore_labels(crashed.path)
 
-    def _tell(self, result: RestoreResult) -> None:
+    def _show_result(self, result: RestoreResult) -> None:
         text = labels_restored(
             result.objects, result.partly, result.left_out, renumbered=result.renumbered
         )

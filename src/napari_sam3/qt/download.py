@@ -78,9 +78,9 @@ class DownloadJob(QObject):
         try:
             path = download_released_weights(progress=self._on_progress, **self._options)
         except BaseException as error:
-            self._tell("failed", error)
+            self._emit("failed", error)
         else:
-            self._tell("succeeded", path)
+            self._emit("succeeded", path)
 
     def _on_progress(self, done: int, total: int | None) -> None:
         if self._stopped.is_set():
@@ -94,9 +94,9 @@ class DownloadJob(QObject):
         self._told = now
         came, passed = done - self._first, now - self._started
         left = (total - done) * passed / came if total and came > 0 else None
-        self._tell("progressed", done / total if total else None, left)
+        self._emit("progressed", done / total if total else None, left)
 
-    def _tell(self, what: News, *news: object) -> None:
+    def _emit(self, what: News, *news: object) -> None:
         # The window may be gone by now, and the Qt object with it.
         with suppress(RuntimeError):
             self._news.emit(what, news)

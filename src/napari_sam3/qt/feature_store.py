@@ -88,7 +88,7 @@ class Storing:
         """Look through the store again."""
         store = self._cache.store
         if store is not None:
-            self._runner.call(store.info, lambda info: self._take_info(store, info))
+            self._runner.call(store.info, lambda info: self._on_info(store, info))
 
     # ------------------------------------------------------------------ inside
 
@@ -119,13 +119,13 @@ class Storing:
         self._wanted = wanted
         self._leave()
         if wanted is not None:
-            self._runner.call(lambda: _open(*wanted), lambda found: self._take(wanted, found))
+            self._runner.call(lambda: _open(*wanted), lambda found: self._on_opened(wanted, found))
         self.show()
 
     def _leave(self) -> None:
         self._cache.store = self._info = None
 
-    def _take(self, wanted: tuple[Path, int], found: Any) -> None:
+    def _on_opened(self, wanted: tuple[Path, int], found: Any) -> None:
         if isinstance(found, BaseException):
             if wanted == self._wanted:
                 self._wanted = None
@@ -136,9 +136,9 @@ class Storing:
         if wanted != self._wanted:
             return
         self._cache.store = store
-        self._take_info(store, info)
+        self._on_info(store, info)
 
-    def _take_info(self, store: EmbeddingStore, info: Any) -> None:
+    def _on_info(self, store: EmbeddingStore, info: Any) -> None:
         if store is not self._cache.store or isinstance(info, BaseException):
             return
         self._info = info

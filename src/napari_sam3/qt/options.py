@@ -89,7 +89,7 @@ class Options:
         self.show_channels(())
         self._advanced.show_value("device", self.device)
         self._advanced.unfold(settings.advanced_open)
-        self._take(settings)
+        self._apply(settings)
         self._show_level(session.level)
         self._connect_controls()
         for signal, show in self._shown_options():
@@ -97,7 +97,7 @@ class Options:
         panel.next_mask.clicked.connect(self._on_next_mask)
         panel.stop_work.clicked.connect(self._on_stop)
         session.progress_changed.connect(self._on_progress)
-        self._stop_watching = watch(lambda: self._take(read_settings()))
+        self._stop_watching = watch(lambda: self._apply(read_settings()))
 
     def close(self) -> None:
         """Follow the Preferences and the session no longer."""
@@ -130,7 +130,7 @@ class Options:
         """Have a new binding see the image as it was chosen, and offer its channels."""
         self._rendering.pop("channels", None)
         self.show_channels(channel_items(binding))
-        self._hand_on_classes()
+        self._pass_classes()
         if self._rendering.get("contrast", "image") != "image":
             self._guard(lambda: binding.set_rendering(**self._rendering))
         binding.show_field(self._advanced.field_outline.isChecked())
@@ -161,7 +161,7 @@ class Options:
 
     # ------------------------------------------------------------------ inside
 
-    def _take(self, settings: Settings) -> None:
+    def _apply(self, settings: Settings) -> None:
         """Do as the settings say; the device and the model wait for the next time."""
         self._session.cache.limit_bytes = settings.cache_limit_mb * MEGABYTE
         options = self._session.options
@@ -182,9 +182,9 @@ class Options:
     def _show_classes(self, classes: tuple[LabelClass, ...]) -> None:
         self._panel.classes.show_classes(classes)
         self._session.options.category = self._panel.classes.current
-        self._hand_on_classes()
+        self._pass_classes()
 
-    def _hand_on_classes(self) -> None:
+    def _pass_classes(self) -> None:
         binding = self._binding()
         if binding is not None:
             colors = {one.name: one.color for one in self._panel.classes.classes}
@@ -266,10 +266,10 @@ class Options:
 
     def _on_classes(self, classes: tuple[LabelClass, ...]) -> None:
         write_setting("classes", classes)
-        self._hand_on_classes()
+        self._pass_classes()
 
     def _on_class_colors(self, _shown: bool) -> None:
-        self._hand_on_classes()
+        self._pass_classes()
 
     def _on_device(self, value: str) -> None:
         write_setting("device", value)

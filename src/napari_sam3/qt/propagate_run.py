@@ -45,7 +45,7 @@ class PropagateRun:
         self._closed = False
         self._panel.start.clicked.connect(self._on_start)
         self._panel.stop.clicked.connect(lambda: self._propagating.cancel())
-        self._panel.chosen.connect(self._hand_over)
+        self._panel.chosen.connect(self._pass_choice)
         self._propagating.changed.connect(self._on_changed)
         self._propagating.progress.connect(self._on_progress)
         self._propagating.ended.connect(self._on_ended)
@@ -63,7 +63,7 @@ class PropagateRun:
             )
         else:
             self._panel.offer_axes({})
-        self._hand_over()
+        self._pass_choice()
 
     def close(self) -> None:
         """End what runs."""
@@ -72,7 +72,7 @@ class PropagateRun:
 
     # ------------------------------------------------------------------ inside
 
-    def _hand_over(self) -> None:
+    def _pass_choice(self) -> None:
         """Let the binding know what is chosen, for the key too."""
         binding = self._binding()
         if binding is not None:

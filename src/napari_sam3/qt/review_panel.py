@@ -81,7 +81,7 @@ class ReviewPanel(QWidget):
         self._soon = QTimer(self)
         self._soon.setSingleShot(True)
         self._soon.setInterval(0)
-        self._soon.timeout.connect(self._tell_filter)
+        self._soon.timeout.connect(self._emit_filter)
         self.score.valueChanged.connect(lambda _value: self._soon.start())
         self.area.valueChanged.connect(lambda _value: self._soon.start())
         self._lay_out()
@@ -112,7 +112,7 @@ class ReviewPanel(QWidget):
         assert viewport is not None
         viewport.update()
 
-    def _tell_filter(self) -> None:
+    def _emit_filter(self) -> None:
         (low, high), (small, large) = self.score.value(), self.area.value()
         self.filtered.emit(low, high, small, large)
 

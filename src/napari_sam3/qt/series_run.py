@@ -75,7 +75,7 @@ class SeriesRun(QObject):
         panel.item_chosen.connect(self.go_to)
         panel.state_chosen.connect(self.set_states)
         panel.only_open.toggled.connect(lambda _on: self._look_ahead())
-        self.saving.reported.connect(self._tell)
+        self.saving.reported.connect(self._report)
         self.saving.noted.connect(self._on_noted)
         session.busy_changed.connect(self._on_stage)
         session.ahead.to_come = self._to_come
@@ -93,7 +93,7 @@ class SeriesRun(QObject):
         item = self.shown.opened.item
         only = self._panel.only_open.isChecked()
         found = self.series.neighbour(item, step, only_open=only)
-        leave: Callable[[], None] = partial(self._tell_end, step)
+        leave: Callable[[], None] = partial(self._report_end, step)
         if found is not None:
             leave = partial(self._load, found, step)
         self._leave_for(leave, forward=step > 0)
@@ -191,7 +191,7 @@ class SeriesRun(QObject):
             state = "done" if work.objects else "skipped"
         self.saving.note(work, state)
         if self.shown is not None and self.shown.changed_on_disk:
-            self._tell(series_text.image_changed(work.opened.item.key))
+            self._report(series_text.image_changed(work.opened.item.key))
         self.saving.flush()
         go()
 
@@ -215,7 +215,7 @@ class SeriesRun(QObject):
         self._panel.show_open(True)
         item = found.current
         if item is None:
-            self._tell(series_text.ALL_DONE)
+            self._report(series_text.ALL_DONE)
             item = found.items[0]
         self._load(item, 1)
 
@@ -258,7 +258,7 @@ class SeriesRun(QObject):
         assert self.series is not None
         self.series.set_state(item, "skipped", note=str(error)[:1000], flush=False)
         self._panel.model.refresh(item.key)
-        self._tell(series_text.skipped(item.key, str(error)))
+        self._report(series_text.skipped(item.key, str(error)))
         self.saving.flush()
 
     def _show(self, opened: OpenedImage, contrast: ImageContrast | None = None) -> None:
@@ -280,7 +280,7 @@ class SeriesRun(QObject):
         if camera != _view_of(shown):
             viewer.reset_view()
         for note in opened.notes:
-            self._tell(note)
+            self._report(note)
         series.set_current(opened.item, flush=False)
         if series.entry(opened.item).state == "skipped" and series.entry(opened.item).note:
             series.set_state(opened.item, "todo", note="", flush=False)
@@ -341,13 +341,13 @@ class SeriesRun(QObject):
         )
         self._panel.show_position(text, first=number == 0, last=False)
 
-    def _tell_end(self, step: int) -> None:
+    def _report_end(self, step: int) -> None:
         assert self.series is not None
         left = self.series.remaining
         text = series_text.LAST_IMAGE if step > 0 else series_text.FIRST_IMAGE
-        self._tell(text if left else series_text.ALL_DONE, quietly=True)
+        self._report(text if left else series_text.ALL_DONE, quietly=True)
 
-    def _tell(self, text: str, *, quietly: bool = False) -> None:
+    def _report(self, text: str, *, quietly: bool = False) -> None:
         self._widget.panel.show_status(text)
         if not quietly:
             self._notices.show(text, warning=True)

@@ -153,7 +153,7 @@ class SegmentWidget(QWidget):
         """Use a model by name ("tiny") or the path of a weights file."""
         self.options.device = device
         self._model = self.models.show_model(model)
-        self.set_predictor(model_loader(self._model, device, self._tell_device))
+        self.set_predictor(model_loader(self._model, device, self._emit_device))
         self.finding.use(self._model)
 
     def set_predictor(self, predictor: Predictor | Loader) -> None:
@@ -207,7 +207,7 @@ class SegmentWidget(QWidget):
         super().paintEvent(event)
         if not self._painted:
             self._painted = True
-            QTimer.singleShot(0, self._take_first_image)
+            QTimer.singleShot(0, self._use_first_image)
 
     def closeEvent(self, event: Any) -> None:
         """Shut down."""
@@ -247,7 +247,7 @@ class SegmentWidget(QWidget):
         self.panel.show_status(deleted_image(binding.image.name, kept=True), error=True)
         self.refresh()
 
-    def _take_first_image(self) -> None:
+    def _use_first_image(self) -> None:
         if not self._closed and self.binding is None and images_in(self.viewer):
             self.guard(lambda: self._go_on_with(find_image(self.viewer)))
 
@@ -281,7 +281,7 @@ class SegmentWidget(QWidget):
             self.guard(partial(choose_labels, self.panel.question, *chosen, self.set_image))
             self.refresh()
 
-    def _tell_device(self, text: str) -> None:
+    def _emit_device(self, text: str) -> None:
         """Emit the device from the thread that loads the model; the window may be closed."""
         with suppress(RuntimeError):
             self._device_described.emit(text)
@@ -338,7 +338,7 @@ class SegmentWidget(QWidget):
         if lost:
             QTimer.singleShot(0, self._leave_lost_image)
         if event.type == "inserted" and (lost or binding is None) and images_in(self.viewer):
-            QTimer.singleShot(0, self._take_first_image)
+            QTimer.singleShot(0, self._use_first_image)
         take_labels_later(self, event)
         self.refresh()
 

@@ -149,7 +149,7 @@ class Accepting:
     def cancel(self) -> None:
         """Return the prompts of objects that wait for their masks to the drafts."""
         for step in self._history.awaiting:
-            self._take_back(step)
+            self._restore_prompts(step)
 
     # ------------------------------------------------------------ delayed accepts
 
@@ -162,7 +162,7 @@ class Accepting:
             except Sam3Error as refused:
                 error = refused
         if error is not None:
-            self._take_back(step)
+            self._restore_prompts(step)
         return error
 
     def _write_later(
@@ -182,7 +182,7 @@ class Accepting:
         finally:
             self._emit(step, results, errors)
 
-    def _take_back(self, step: Step) -> None:
+    def _restore_prompts(self, step: Step) -> None:
         """Restore the prompts of objects that were not written, unless there are new drafts."""
         self._history.drop(step)
         if not self._drafts.on(step.key).drafts:

@@ -265,7 +265,7 @@ class Candidates:
 
     def drop(self, candidate: CandidateObject) -> None:
         """Drop a candidate on all its planes; it becomes a negative example of the next search."""
-        gone = self._take_out(self.group_of(candidate))
+        gone = self._remove(self.group_of(candidate))
         for dropped in gone:
             kept = self._dropped.get(dropped.plane.key, ())
             self._dropped[dropped.plane.key] = (*kept, dropped)
@@ -313,7 +313,7 @@ class Candidates:
                     plane.rendering,
                 )
         self._events.batch_ended.emit()
-        self._take_out(chosen)
+        self._remove(chosen)
         self._refresh()
         return tuple(written)
 
@@ -330,7 +330,7 @@ class Candidates:
 
     # ----------------------------------------------------------------- inside
 
-    def _take_out(self, gone: Iterable[CandidateObject]) -> list[CandidateObject]:
+    def _remove(self, gone: Iterable[CandidateObject]) -> list[CandidateObject]:
         """Remove candidates, and return those that existed."""
         ids = {id(one) for one in gone}
         removed = []

@@ -255,18 +255,18 @@ class Finding:
         model, cache, detector_of = self._predictions.need_model(), self._cache, self.detector_of
         self._submit(
             lambda report: search.run(model, cache, detector_of, report),
-            lambda outcome: self._take(search, outcome),
-            lambda _stage, share: self._hear(search, share),
+            lambda outcome: self._on_outcome(search, outcome),
+            lambda _stage, share: self._on_progress(search, share),
         )
         if search.error is not None:
             raise search.error
         return self.shown
 
-    def _hear(self, search: Search, share: float | None) -> None:
+    def _on_progress(self, search: Search, share: float | None) -> None:
         if search is self._search and share is not None:
             self.progress.emit(share)
 
-    def _take(self, search: Search, outcome: Outcome) -> None:
+    def _on_outcome(self, search: Search, outcome: Outcome) -> None:
         if search is not self._search:
             return
         self._search = None

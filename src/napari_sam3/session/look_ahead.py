@@ -73,7 +73,7 @@ class LookAhead:
         self._come: set[tuple[PlaneImage, FieldOfView]] = set()
         self.paused = False
 
-    def go_on(self, failed: bool = False) -> None:
+    def advance(self, failed: bool = False) -> None:
         """Encode the next field near the last object, if nothing else runs.
 
         Fields of the plane come first, then the same field on its neighbours.

@@ -97,7 +97,7 @@ class SessionParts:
             objects=objects,
         )
         look_ahead = LookAhead(options, drafts, objects, predictions)
-        predictions.when_idle = look_ahead.go_on
+        predictions.when_idle = look_ahead.advance
         changes = Changes(options, events, drafts, history, predictions)
         accepting = Accepting(changes, events, drafts, history, predictions)
         batch = BatchResults(options, changes, drafts, history)

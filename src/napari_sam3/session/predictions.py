@@ -262,7 +262,7 @@ class Predictions:
             self.seconds_to_encode = time.monotonic() - self._started
         try:
             if not job.cancelled:
-                self._take(job, outcome)
+                self._on_outcome(job, outcome)
         finally:
             if problem := self.cache.take_problem():
                 self._events.failed.emit(problem)
@@ -272,7 +272,7 @@ class Predictions:
                 self._encoding_since = None
                 self.when_idle(outcome.error is not None)
 
-    def _take(self, job: Job, outcome: Outcome) -> None:
+    def _on_outcome(self, job: Job, outcome: Outcome) -> None:
         job.error = outcome.error
         if job.kept is not None:
             job.error = job.kept(outcome)

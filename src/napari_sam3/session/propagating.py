@@ -300,17 +300,17 @@ class Propagating:
                 self._again = False
                 self._submit(
                     run.find_next,
-                    partial(self._take, run),
-                    lambda _stage, share: self._hear(run, share),
+                    partial(self._on_outcome, run),
+                    lambda _stage, share: self._on_progress(run, share),
                 )
         finally:
             self._advancing = False
 
-    def _hear(self, run: PropagationRun, share: float | None) -> None:
+    def _on_progress(self, run: PropagationRun, share: float | None) -> None:
         if run is self._run and share is not None:
             self.progress.emit(*run.progress(share))
 
-    def _take(self, run: PropagationRun, outcome: Outcome) -> None:
+    def _on_outcome(self, run: PropagationRun, outcome: Outcome) -> None:
         if run is not self._run:
             return
         error = outcome.error

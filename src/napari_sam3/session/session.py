@@ -289,7 +289,7 @@ batch_ended, busy_changed, progress_changed, failed : Signal
     def prepare(self) -> None:
         """Load the model, and encode the fields that a first click is likely to need."""
         if not self._parts.predictions.load():
-            self._parts.look_ahead.go_on()
+            self._parts.look_ahead.advance()
 
     def set_plane(
         self,
