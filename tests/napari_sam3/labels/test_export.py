@@ -2,14 +2,19 @@
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import tifffile
+import torch
+from PIL import Image
 
+from napari_sam3.labels.formats.choice import export_labels
 from napari_sam3.labels.formats.tiff import write_labels
 from napari_sam3.labels.output_files import ExportError
 from napari_sam3.labels.table import ObjectRow, format_table, write_table
+from sam3.errors import ImageError
 
 ROW = ObjectRow(
     id=3,
@@ -83,3 +88,20 @@ def test_table_has_one_line_an_object(tmp_path: Path) -> None:
         "boxes": "1",
     }
     assert "10.2, 4.5" in format_table([ROW])
+
+
+@pytest.mark.parametrize(
+    ("labels", "kind"),
+    [
+        ([[0, 1], [2, 3]], "builtins.list"),
+        (None, "builtins.NoneType"),
+        ("cells.tif", "builtins.str"),
+        (torch.zeros(4, 4, dtype=torch.int32), "torch.Tensor"),
+        (Image.new("I", (4, 4)), "PIL.Image.Image"),
+    ],
+)
+@pytest.mark.parametrize("name", ["l.zarr", "l.tif", "l.geojson", "l_seg.npy", "l.csv"])
+def test_what_is_not_an_array_is_named(name: str, labels: Any, kind: str, tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match=rf"not an array: {kind}\. Expected a numpy"):
+        export_labels(labels, tmp_path / name)
+    assert not list(tmp_path.iterdir())

@@ -38,17 +38,26 @@ def check_labels(labels: Any) -> None:
     Raises
     ------
     sam3.errors.ImageError
-        If there are fewer than two axes, no pixels, or values that are not integers.
+        If they are not an array, or there are fewer than two axes, no pixels, or values that are
+        not integers.
     """
-    shape = tuple(labels.shape)
+    try:
+        shape, dtype = tuple(labels.shape), np.dtype(labels.dtype)
+    except (AttributeError, TypeError) as error:
+        kind = type(labels)
+        raise ImageError(
+            f"labels are not an array: {kind.__module__}.{kind.__qualname__}. Expected a numpy, "
+            "dask or zarr array of integers. Convert them with numpy.asarray, or open a file with "
+            "napari_sam3.read_labels."
+        ) from error
     if len(shape) < 2 or not math.prod(shape):
         raise ImageError(
             f"labels of shape {shape} have no pixels. Expected at least rows and columns. Choose "
             "other labels."
         )
-    if np.dtype(labels.dtype).kind not in "iub":
+    if dtype.kind not in "iub":
         raise ImageError(
-            f"labels of type {labels.dtype} cannot be exported. Expected integers, one per "
+            f"labels of type {dtype} cannot be exported. Expected integers, one per "
             "object. Convert them."
         )
 
