@@ -26,6 +26,7 @@ from napari_sam3.core.rendering import PlaneImage, Rendering
 from sam3.errors import ImageError
 
 from .contrast import ImageContrast
+from .finite import STRIP_BYTES, find_finite
 from .reading import (
     Span,
     chunk_rows,
@@ -39,8 +40,6 @@ from .reading import (
 
 __all__ = ["ArrayPlane", "Channel", "RenderedPlane", "check_values", "load_if_small"]
 
-# Larger regions of lazy data are read in strips if they are requested at a lower resolution.
-STRIP_BYTES = 64_000_000
 # A lazy plane is read for a thumbnail only if it has a level this small.
 THUMBNAIL_PIXELS = 1 << 22
 
@@ -168,23 +167,8 @@ class Channel:
         """Tell whether any pixel is finite; the whole plane is read only if a sample has none."""
         if not self.may_lack_values:
             return True
-        if self.is_lazy and _any_finite(
-            sample_plane(self.levels, self.plane, rgb=self.rgb, name=self.name), self.rgb
-        ):
-            return True
-        (height, width), chunk = self.shape, chunk_rows(self._finest, self.plane)
-        chunk_bytes = chunk * width * np.dtype(self._finest.dtype).itemsize
-        rows = chunk * max(1, STRIP_BYTES // chunk_bytes)
-        spans = ((top, min(top + rows, height)) for top in range(0, height, rows))
-        return any(
-            _any_finite(
-                read_pixels(
-                    self._finest, self.plane, span, (0, width), rgb=self.rgb, name=self.name
-                ),
-                self.rgb,
-            )
-            for span in spans
-        )
+        found = find_finite(self.levels, self.plane, rgb=self.rgb, name=self.name)
+        return found is not None
 
     def level_for(self, step: int) -> int:
         """Return the level to read if one value for every `step` px is enough."""
@@ -390,7 +374,3 @@ def check_values(plane: PlaneImage) -> None:
     """Raise ImageError if a plane that is read on demand has no finite value."""
     if isinstance(plane, RenderedPlane):
         plane.check_values()
-
-
-def _any_finite(values: npt.NDArray[Any], rgb: bool) -> bool:
-    return bool(np.isfinite(values[..., :3] if rgb else values).any())

@@ -46,9 +46,15 @@ class ReviewModel(QAbstractTableModel):
         return self._places.get(identity)
 
     def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
-        """Sort by a column."""
+        """Sort by a column; what is selected follows."""
         self._column, self._descending = column, order == Qt.SortOrder.DescendingOrder
-        self.show_rows(self.rows)
+        self.layoutAboutToBeChanged.emit()
+        kept = [(index, self.rows[index.row()].identity) for index in self.persistentIndexList()]
+        self._sort(self.rows)
+        for index, identity in kept:
+            now = self.index(self._places[identity], index.column())
+            self.changePersistentIndex(index, now)
+        self.layoutChanged.emit()
 
     def _sort(self, rows: Sequence[ReviewRow]) -> None:
         self.rows = tuple(sorted(rows, key=self._key, reverse=self._descending))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -190,38 +191,69 @@ def _decode(name: str, plain: Any) -> Any:
 
 
 def _read_keys(group: Any) -> Mapping[str, str]:
-    """Read the keys; those that are no keys, or taken already, have their defaults."""
-    found: dict[str, str] = {}
-    for name, default in KEYS.items():
-        text = str(getattr(group, name, default)).strip()
-        try:
-            _check_key(text, found)
-        except SettingsError as error:
-            _complain(f"keys.{name}", error)
-            text = default
-        found[name] = text
+    """Read the keys; those that cannot be used get their defaults, in the settings too.
+
+    So Preferences shows the keys in use, and each is complained of once.
+    """
+    found = {name: str(getattr(group, name, key)).strip() for name, key in KEYS.items()}
+    for _ in KEYS:  # a default that comes back may be taken by another command
+        wrong = {
+            name: reason
+            for name, text in found.items()
+            if text != KEYS[name] and (reason := _problem_of(name, found))
+        }
+        for name, reason in list(wrong.items()):
+            if _problem_of(name, found):  # unless another one gave the key up
+                found[name] = KEYS[name]
+                _complain(f"keys.{name}", reason)
+                with suppress(AttributeError, OSError, ValueError):
+                    setattr(group, name, KEYS[name])
+        if not wrong:
+            break
     return found
 
 
-def _check_key(text: str, taken: dict[str, str]) -> None:
-    from napari.utils.key_bindings import coerce_keybinding
-
+def _problem_of(name: str, keys: Mapping[str, str]) -> str:
+    """Say why a command cannot have its key; "" if it can."""
+    text = keys[name]
     if not text:
-        return
-    try:
-        known = str(coerce_keybinding(text)).split("+")[-1] != ""
-    except (KeyError, ValueError, IndexError):
-        known = False
-    if not known:
-        raise SettingsError(
-            f'not a key: {text!r}. Expected one such as "N" or "Control-Z". Choose one.'
-        )
-    twin = next((name for name, key in taken.items() if key == text), None)
-    if twin is not None:
-        raise SettingsError(
+        return ""
+    key = _parsed(text)
+    if not key:
+        return f'not a key: {text!r}. Expected one such as "N" or "Control-Z". Choose one.'
+    twin = next((one for one, other in keys.items() if one != name and _parsed(other) == key), "")
+    if twin:
+        return (
             f"the key of {twin!r} is taken: {text!r}. Expected a key of its own. Choose another "
             "one."
         )
+    if key in _keys_of_napari():
+        return (
+            f"a key of napari: {text!r}. Expected one that napari does not use on points, boxes "
+            "and labels. Choose another one."
+        )
+    return ""
+
+
+def _parsed(text: str) -> str:
+    """Return a key as napari writes it; "" if it is none."""
+    from napari.utils.key_bindings import coerce_keybinding
+
+    try:
+        key = str(coerce_keybinding(text)) if text else ""
+    except (KeyError, ValueError, IndexError):
+        return ""
+    return key if key.split("+")[-1] else ""
+
+
+def _keys_of_napari() -> set[str]:
+    """Return the keys of napari's viewer and of the kinds of layers that have ours."""
+    from napari.components import ViewerModel
+    from napari.layers import Labels, Points, Shapes
+
+    kinds = ViewerModel, Points, Shapes, Labels
+    used = {str(key) for kind in kinds for key in kind.class_keymap}
+    return used - {_parsed(key) for key in (KEYS["undo"], KEYS["redo"])}
 
 
 def _complain(name: str, reason: object) -> None:

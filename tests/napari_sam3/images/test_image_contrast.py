@@ -140,6 +140,24 @@ def test_an_image_without_a_finite_value_is_refused() -> None:
     assert ImageContrast(image).limits(PlaneIndex((1, 2), (0,))) == (1.0, 1.0)
 
 
+@pytest.mark.parametrize(("length", "good"), [(200, 9), (200, 199), (3000, 1111), (3000, 2999)])
+def test_a_stack_with_values_on_a_few_planes_is_not_refused(length: int, good: int) -> None:
+    image = np.full((length, 6, 5), np.nan, np.float32)
+    image[good] = np.arange(30).reshape(6, 5)
+    for data in (image, da.from_array(image, chunks=(100, 6, 5))):
+        contrast = ImageContrast(data)
+        low, high = contrast.limits(PlaneIndex((1, 2), (good,))) or (0, 0)
+        assert (round(low), round(high)) == (0, 29)
+        assert (
+            RenderedPlane(Channel(data, PlaneIndex((1, 2), (good,)), contrast=contrast))
+            .region(slice(None), slice(None))
+            .any()
+        )
+    # Found in what is looked at, it holds for all planes, in any order.
+    if length == 200:
+        assert ImageContrast(image).limits(PlaneIndex((1, 2), (0,))) == (low, high)
+
+
 def test_lengths_that_are_not_known_are_refused() -> None:
     lazy = da.from_array(np.eye(20), chunks=5)
     rows, columns = lazy[lazy.sum(1) > 0], lazy[:, lazy.sum(0) > 0]
@@ -155,7 +173,7 @@ def test_lengths_that_are_not_known_are_refused() -> None:
 
 @pytest.mark.parametrize("lengths", [(1000,), (50, 32), (17, 16), (3, 100, 16)])
 def test_planes_are_scattered_over_every_axis(lengths: tuple[int, ...]) -> None:
-    places = np.array([_scattered(number, lengths) for number in range(MOST_PLANES)])
+    places = np.array([_scattered(number, lengths, MOST_PLANES) for number in range(MOST_PLANES)])
     assert (places >= 0).all()
     assert (places < lengths).all()
     for axis, length in enumerate(lengths):

@@ -160,6 +160,26 @@ def test_ten_thousand_rows_are_shown_and_sorted_soon(open_desk: OpenDesk) -> Non
     assert time.process_time() - begun < 1.5
 
 
+def test_sorting_keeps_the_row_of_the_object_highlighted(open_desk: OpenDesk) -> None:
+    desk = open_desk(np.zeros((2, 100, 100), np.uint8))
+    put(desk, 0, square(10, 10, 10, 0.4), square(40, 60, 20, 0.9), square(70, 20, 15, 0.2))
+    panel = open_review(desk)
+    desk.hand.wait_until(lambda: panel.model.rowCount() == 3, "the rows")
+    choose(panel, 1)
+    header = panel.table.horizontalHeader()
+    for section, areas in ((2, ("100", "225", "400")), (2, ("400", "225", "100")), (1, ())):
+        x = header.sectionViewportPosition(section) + header.sectionSize(section) // 2
+        QTest.mouseClick(
+            header.viewport(), Qt.MouseButton.LeftButton, pos=QPoint(x, header.height() // 2)
+        )  # type: ignore[call-overload]
+        QApplication.processEvents()
+        assert not areas or tuple(column(panel, 2)) == areas
+        (selected,) = panel.table.selectionModel().selectedRows()
+        assert column(panel, 1)[selected.row()] == "0.40"
+        assert column(panel, 1)[panel.table.currentIndex().row()] == "0.40"
+    assert desk.session.candidates.current.score == 0.4
+
+
 @pytest.mark.parametrize("with_viewer", [False, True])
 def test_the_area_goes_with_the_widget(open_desk: OpenDesk, with_viewer: bool) -> None:
     desk = open_desk(np.zeros((50, 50), np.uint8))

@@ -119,6 +119,49 @@ def test_a_damaged_file_costs_only_the_damaged_values(
     assert "not a key: 'Florp-7'. Expected" in warnings[1]
 
 
+@pytest.mark.parametrize(
+    ("saved", "expected", "complaints"),
+    [
+        ("accept: Q", {}, 1),  # the default of another command
+        ("accept: X, reject: x", {"reject": "x"}, 1),
+        ("accept: Q, reject: N", {"accept": "Q", "reject": "N"}, 0),  # exchanged
+        ("accept: Florp-7, reject: N", {}, 2),  # taken by the default that comes back
+        ("undo: Ctrl-Z, accept: Control-Alt-X", {"undo": "Ctrl-Z", "accept": "Control-Alt-X"}, 0),
+    ],
+)
+def test_keys_that_collide_get_their_defaults_and_are_told_once(
+    store: Any, warnings: list[str], saved: str, expected: dict[str, str], complaints: int
+) -> None:
+    store.config_path.write_text(f"keys: {{{saved}}}\n")
+    start_again()
+    assert read_settings().keys == {**KEYS, **expected}
+    assert len(warnings) == complaints
+    assert all("Expected" in text for text in warnings)
+    start_again()
+    assert read_settings().keys == {**KEYS, **expected}
+    assert len(warnings) == complaints, "once"
+
+
+@pytest.mark.parametrize(
+    ("saved", "complaints"),
+    [
+        ("accept_candidates: Shift-A", 1),  # of an earlier version: napari selects with it
+        ("accept: shift-a, reject: '5', merge: Ctrl-Y, undo: Control-Z", 3),
+    ],
+)
+def test_keys_of_napari_get_their_defaults(
+    store: Any, warnings: list[str], make_napari_viewer: Any, saved: str, complaints: int
+) -> None:
+    make_napari_viewer()  # whose window binds napari's keys
+    store.config_path.write_text(f"keys: {{{saved}}}\n")
+    start_again()
+    for _ in range(2):
+        assert read_settings().keys == KEYS
+        assert len(warnings) == complaints
+        assert all("a key of napari" in text for text in warnings)
+        start_again()
+
+
 def test_a_file_that_is_no_yaml_is_replaced_by_the_defaults(store: Any) -> None:
     store.config_path.write_text("segment: [")
     start_again()
