@@ -35,7 +35,6 @@ __all__ = [
 PREVIEW_NAME = "SAM 3 preview"
 #: Key in the metadata of labels that were created for an image: the `unique_id` of both.
 MADE_FOR = "napari-sam3 image"
-ROLES = ("image", "labels", "preview", "boxes", "points")
 
 
 @dataclass(eq=False)
@@ -99,10 +98,18 @@ class LayerSet:
         return cls(viewer, image, made=made, tools=tools, **layers)
 
     @property
+    def roles(self) -> dict[str, Layer]:
+        """The layers by their roles."""
+        return {
+            "image": self.image, "labels": self.labels, "preview": self.preview,
+            "boxes": self.boxes, "points": self.points,
+        }  # fmt: skip
+
+    @property
     def missing(self) -> tuple[str, ...]:
         """Roles whose layer is no longer in the viewer."""
         there = {layer.unique_id for layer in self.viewer.layers}
-        return tuple(role for role in ROLES if getattr(self, role).unique_id not in there)
+        return tuple(role for role, layer in self.roles.items() if layer.unique_id not in there)
 
     def has(self, layer: Layer) -> bool:
         """Whether a layer is in the viewer."""
@@ -110,10 +117,8 @@ class LayerSet:
 
     def role(self, layer: Layer) -> str | None:
         """Return the role of a layer, if any."""
-        for role in ROLES:
-            if getattr(self, role).unique_id == layer.unique_id:
-                return role
-        return None
+        own = (role for role, one in self.roles.items() if one.unique_id == layer.unique_id)
+        return next(own, None)
 
     @property
     def in_3d(self) -> bool:
@@ -150,7 +155,7 @@ class LayerSet:
     def follow_image(self) -> None:
         """Move the layers created for the image, and spare ones, onto it."""
         for role in self.made - {"preview"}:
-            place_on(getattr(self, role), self.image)
+            place_on(self.roles[role], self.image)
         if is_made_for(self.labels, self.image):
             place_on(self.labels, self.image)
         self.tools.follow(self.image)
@@ -165,9 +170,9 @@ class LayerSet:
     def remove_tools(self, *more: str) -> None:
         """Put away the layers that only serve the binding; remove those of other given roles."""
         for role in self.made - {"labels"}:
-            self.tools.put_away(role, getattr(self, role))
+            self.tools.put_away(role, self.roles[role])
         for role in more:
-            layer = getattr(self, role)
+            layer = self.roles[role]
             if self.has(layer):
                 self.viewer.layers.remove(layer)
 

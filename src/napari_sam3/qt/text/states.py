@@ -79,7 +79,7 @@ def describe_missing(layers: LayerSet) -> str:
     """Name the layers that were deleted, and the way out."""
     if "image" in layers.missing:
         return status_text.deleted_image(layers.image.name)
-    return status_text.deleted_layers([getattr(layers, role).name for role in layers.missing])
+    return status_text.deleted_layers([layers.roles[role].name for role in layers.missing])
 
 
 def describe_mask(session: LabelingSession, binding: Binding | None) -> str:
