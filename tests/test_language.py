@@ -78,3 +78,13 @@ def test_retired_words_are_found() -> None:
     for words, example in {"told": "as told", "in hand": "the mask in hand"}.items():
         assert words in RETIRED
         assert re.search(rf"\b(?:{words})\b", example)
+
+
+def test_the_glossary_is_short_and_its_words_are_used() -> None:
+    lines = (SRC.parent / "docs" / "glossary.md").read_text(encoding="utf-8").splitlines()
+    rows = [line.split("|")[1] for line in lines if line.startswith("| ")][1:]
+    words = [word.strip() for row in rows for word in row.replace("(of view)", "").split(",")]
+    assert len(lines) <= 30
+    assert len(words) > 25
+    code = "".join(path.read_text(encoding="utf-8") for path in SRC.rglob("*.py")).lower()
+    assert [word for word in words if word.replace(" ", "") not in code] == []

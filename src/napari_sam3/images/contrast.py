@@ -21,11 +21,11 @@ __all__ = ["ImageContrast", "channel_axes"]
 
 #: Number of planes sampled; more take time without improving the estimate.
 MOST_PLANES = 16
-#: Number of planes looked at if none of the sampled ones has a finite value.
+#: Number of planes read if none of the sampled ones has a finite value.
 MOST_LOOKED_AT = 512
 #: Number of values sampled from planes in memory.
 MOST_VALUES = 1_000_000
-# Limits of an image of which no plane that was looked at has a finite value.
+# Limits of an image of which no plane that was read has a finite value.
 _NONE_FOUND: ContrastLimits = (math.inf, -math.inf)
 CHANNEL_NAMES = {"c", "ch", "channel", "channels"}
 
@@ -108,7 +108,7 @@ class ImageContrast:
         return find_limits(np.concatenate(values), rgb=self._rgb)
 
     def _of_plane(self, plane: PlaneIndex, fixed: dict[int, int]) -> ContrastLimits | None:
-        """Return the limits of a plane itself, where planes looked at have no finite value."""
+        """Return the limits of a plane itself, where the planes read have no finite value."""
         values = find_finite(self._levels, plane, rgb=self._rgb, name=self._name)
         if values is None:  # refused, as what is known of the image
             values = np.concatenate(self._sample(self._spread(plane.ndim, fixed))[0])
