@@ -16,6 +16,7 @@ from benchmarks.equivalence import equivalence_row
 from benchmarks.full_size import full_size_rows, shallow
 from benchmarks.gui import gui_rows
 from benchmarks.loading import loading_rows
+from benchmarks.long_series import long_series_rows
 from benchmarks.measure import describe_machine
 from benchmarks.profile import profile_rows
 from benchmarks.propagation import propagation_rows
@@ -77,6 +78,7 @@ def _comparison(arguments: argparse.Namespace, predictor: Predictor) -> Iterator
     yield from automatic_rows(predictor, arguments.data, every=arguments.every)
     yield from propagation_rows(predictor, arguments.stacks)
     yield from tracking_rows(predictor, arguments.stacks)
+    yield from long_series_rows(predictor)
     if not arguments.quick:
         config = _full_size(arguments)
         yield from full_size_rows(config, repeats=3, device=str(predictor.device))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_sam3.core.axes import TIMES, ImageAxes, axis_letter
+from napari_sam3.core.axes import ImageAxes, is_time
 from napari_sam3.core.planes import PlaneIndex
 from napari_sam3.core.tracks import Parents, Span, TrackError, Tracks, sound_parents
 
@@ -48,10 +48,10 @@ class MeasuredFrames:
     def is_series(self) -> bool:
         """Whether an axis of the layer is declared as time, and its frames are quick to measure."""
         layer = self._store.layer
-        named = any(axis_letter(str(name)) == "t" for name in layer.axis_labels[:-2])
-        timed = any(unit in TIMES for unit in self._axes.units[:-2])
+        axes = zip(layer.axis_labels, self._axes.units, strict=True)
+        timed = any(is_time(str(name), unit) for name, unit in list(axes)[:-2])
         data = self._store.data
-        return (named or timed) and isinstance(data, np.ndarray) and data.nbytes <= QUICK_BYTES
+        return timed and isinstance(data, np.ndarray) and data.nbytes <= QUICK_BYTES
 
     @property
     def _axes(self) -> ImageAxes:

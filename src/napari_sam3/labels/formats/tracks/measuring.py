@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_sam3.core.axes import TIMES, ImageAxes, axis_letter
+from napari_sam3.core.axes import ImageAxes, is_time
 from napari_sam3.core.tracks import TrackError, Tracks
 from napari_sam3.labels.formats.label_planes import check_labels
 
@@ -44,7 +44,7 @@ def time_axis(axes: ImageAxes, lengths: Sequence[int]) -> int:
         If there is none, or several are possible.
     """
     lead = range(axes.ndim - 2)
-    named = [at for at in lead if axis_letter(axes.names[at]) == "t" or axes.units[at] in TIMES]
+    named = [at for at in lead if is_time(axes.names[at], axes.units[at])]
     long = [at for at in lead if lengths[at] > 1]
     for fitting in (named, long):
         if len(fitting) == 1:
