@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -20,7 +21,7 @@ from .prompts import Position
 from .results import BatchError, PlaneResult
 from .run_local import count_units
 from .sources import ImageSource
-from .units import BatchJob, UnitRunner, plane_index
+from .units import BatchJob, Stopped, UnitRunner, plane_index
 
 __all__ = ["check_dask", "connect", "describe_model", "run_on_dask"]
 
@@ -28,6 +29,8 @@ __all__ = ["check_dask", "connect", "describe_model", "run_on_dask"]
 RETRIES = 3
 # Tasks in flight per worker: enough to keep it busy, few enough to be cancelled soon.
 WINDOW = 3
+#: Time in s between looks at whether there is a worker at all.
+PATIENCE = 5.0
 
 
 def check_dask(address: str, image: ImageSource, model: ModelHandle, output: Any) -> None:
@@ -103,9 +106,16 @@ def connect(address: str) -> Iterator[Any]:
         yield client
 
 
-def describe_model(client: Any, model: ModelHandle) -> dict[str, Any]:
-    """Describe the model as a worker loads it, possibly on another device."""
-    description: dict[str, Any] = _result_of(client.submit(ModelHandle.describe, model, pure=False))
+def describe_model(client: Any, model: ModelHandle, control: BatchControl) -> dict[str, Any]:
+    """Describe the model as a worker loads it, possibly on another device.
+
+    Raises
+    ------
+    Stopped
+        If the batch is cancelled before there is a worker.
+    """
+    future = client.submit(ModelHandle.describe, model, pure=False)
+    description: dict[str, Any] = _wait(future, client, control)
     return description
 
 
@@ -141,6 +151,8 @@ def run_on_dask(
             yield from run.automatic(positions)
         else:
             yield from run.propagated(positions)
+    except Stopped:
+        pass
     finally:
         run.cancel()
 
@@ -185,7 +197,7 @@ class _DaskRun:
             # Ids are consecutive over all planes, so planes are painted in order.
             objects = self.runner.merge(position, first)
             first += len(objects)
-            painted = _result_of(self._submit(do_paint, (position, objects)))
+            painted = self._wait(self._submit(do_paint, (position, objects)))
             yield PlaneResult(
                 plane_index(position), self.runner.shape, objects, skipped and not painted
             )
@@ -232,20 +244,17 @@ class _DaskRun:
         """
         known, coming = known or {}, deque(items)
         while (coming or self._waiting) and not self.control.cancelled:
-            free = WINDOW * self._workers() - len(self._waiting)
+            free = WINDOW * max(1, _count_workers(self.client)) - len(self._waiting)
             for item in [coming.popleft() for _ in range(min(free, len(coming)))]:
                 future = None if item in known else self._submit(function, item)
                 self._waiting.append((item, future))
             item, future = self._waiting[0]
-            done = known[item] if future is None else _result_of(future)
+            done = known[item] if future is None else self._wait(future)
             self._waiting.popleft()
             yield item, done
 
-    def _workers(self) -> int:
-        try:
-            return max(1, len(self.client.nthreads()))
-        except Exception as error:
-            raise _failed(error) from error
+    def _wait(self, future: Any) -> Any:
+        return _wait(future, self.client, self.control)
 
     def _submit(self, function: Callable[[BatchJob, Any], Any], item: Any) -> Any:
         position = item if function in (do_plane, do_anchors) else None
@@ -267,8 +276,33 @@ def _with_prompts_of(job: BatchJob, position: Position | None) -> BatchJob:
     return replace(job, mode=replace(job.mode, prompts=prompts))
 
 
-def _result_of(future: Any) -> Any:
-    """Wait for a task; its failure becomes an error of this package."""
+def _count_workers(client: Any) -> int:
+    try:
+        return len(client.nthreads())
+    except Exception as error:
+        raise _failed(error) from error
+
+
+def _wait(future: Any, client: Any, control: BatchControl) -> Any:
+    """Wait for a task; its failure becomes an error of this package.
+
+    Without any worker, as in the queue of a cluster, this is told and may be cancelled.
+    """
+    told = False
+    while not future.done():
+        with suppress(Exception):  # not done yet, or read below
+            future.result(timeout=PATIENCE)
+        if future.done() or _count_workers(client):
+            continue
+        if control.cancelled:
+            raise Stopped
+        if not told:
+            warnings.warn(
+                f"no worker at the Dask scheduler {client.scheduler.address}. The batch waits for "
+                "one. Start a worker, or cancel: the same command resumes.",
+                stacklevel=2,
+            )
+            told = True
     try:
         return future.result()
     except Sam3Error:

@@ -23,7 +23,7 @@ from .prompts import Position
 from .results import BatchError, PlaneResult
 from .run_local import run_here
 from .sources import ImageSource
-from .units import BatchJob
+from .units import BatchJob, Stopped
 
 if TYPE_CHECKING:
     from sam3.predictor import Predictor
@@ -124,7 +124,10 @@ def segment(
 
             check_dask(dask, source, models, output)
             client = stack.enter_context(connect(dask))
-            about = describe_model(client, models)
+            try:
+                about = describe_model(client, models, control)
+            except Stopped:
+                return
         question = _question(source, about, mode, positions, contrast, level)
         folder = BatchFolder(
             output, question, opened.shape, opened.axes, version=version, overwrite=overwrite

@@ -31,6 +31,7 @@ from napari_sam3.batch import (
     Placed,
     Propagate,
     Repeated,
+    run_dask,
     segment,
 )
 from napari_sam3.batch.output import folder_beside
@@ -338,6 +339,34 @@ def test_a_plane_of_another_size_on_workers_is_told_and_done_after_a_repair(
     write_ome_files(tmp_path, planes)
     assert not any(run().values())
     assert pixels(output)[5].any()
+
+
+def test_a_batch_without_a_worker_says_so_can_be_cancelled_and_goes_on_with_one(
+    image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    distributed = pytest.importorskip("distributed")
+    monkeypatch.setattr(run_dask, "PATIENCE", 0.2)
+    with distributed.LocalCluster(
+        n_workers=0, threads_per_worker=1, dashboard_address=":0"
+    ) as cluster:
+
+        def run(control: BatchControl) -> list[Any]:
+            return list(
+                segment(
+                    image, asked("repeated"), "tiny", device="cpu", planes=[(2,)],
+                    output=tmp_path / "labels.zarr", control=control,
+                    dask=cluster.scheduler_address,
+                )
+            )  # fmt: skip
+
+        control = BatchControl()
+        threading.Timer(1.0, control.cancel).start()
+        with pytest.warns(UserWarning, match="no worker at the Dask scheduler tcp://"):
+            assert run(control) == []
+        threading.Timer(1.0, cluster.scale, [1]).start()
+        with pytest.warns(UserWarning, match="The batch waits for one"):
+            (result,) = run(BatchControl())
+        assert result.objects
 
 
 def test_what_cannot_be_done_on_dask_is_refused(image: Path, tmp_path: Path) -> None:
