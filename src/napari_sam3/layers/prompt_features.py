@@ -111,6 +111,11 @@ class Polarity:
                 next_point[OBJECT] = 0
             if next_point != defaults:  # napari makes a table of it, and tells of that
                 self._points.feature_defaults = next_point
+            # Added with its symbol, a point need not be drawn a second time for it.
+            symbol = SYMBOLS[_name(foreground)]
+            if str(self._points.current_symbol) != symbol:
+                with self._points.block_update_properties():
+                    self._points.current_symbol = symbol
 
     def put(self, first: int, labels: Sequence[int]) -> None:
         """Set the polarities (1 or 0) of rows from `first` on, without an event."""

@@ -45,6 +45,7 @@ def points_options(image: Image) -> dict[str, Any]:
         "border_color": POLARITY,
         "border_color_cycle": COLORS,
         "border_width": 0.1,
+        "symbol": SYMBOLS[FOREGROUND],
         "size": max(1.0, min(sorted(image_shape(image))[-2:]) / 60),
         # Similar size on the screen at any zoom, since a click marks a position.
         "canvas_size_limits": (7, 7),

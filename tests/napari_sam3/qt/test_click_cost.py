@@ -115,3 +115,21 @@ def test_what_the_panel_says_needs_no_look_at_every_object(
     data[data == 7] = 0  # by another tool
     assert binding.accepted == 199
     assert set(looked) <= {7, 100}
+
+
+def test_points_are_added_with_their_symbols(counted: tuple[Any, dict[str, int]]) -> None:
+    desk, _ = counted
+    points = desk.widget.binding.points
+    changes: list[str] = []
+
+    def note(_: Any) -> None:
+        changes.append("symbols")
+
+    points.events.symbol.connect(note)
+    desk.hand.click(PLACE)
+    desk.settle()
+    assert [str(one) for one in points.symbol] == ["ring"]
+    assert not changes, "each change draws all points again"
+    desk.hand.click((30, 30), right=True)
+    desk.settle()
+    assert [str(one) for one in points.symbol] == ["ring", "cross"]
