@@ -60,3 +60,17 @@ def test_ids_that_no_type_holds_together_are_numbered_anew(tmp_path: Path) -> No
         feature["properties"]["measurements"]["label"] = label
     path.write_text(json.dumps(content))
     assert set(np.unique(read(path)).tolist()) == {-1, 0, 1}
+
+
+def test_geojson_objects_without_a_place_are_counted_and_the_others_read(tmp_path: Path) -> None:
+    made = labels((1, 2, 3, 4), "u2")
+    path = export_labels(made, tmp_path / "l.geojson")
+    content = json.loads(path.read_text())
+    first, second, third, _ = content["features"]
+    first["geometry"] = None
+    second["geometry"]["coordinates"] = []
+    third["geometry"] = {"type": "MultiPolygon", "coordinates": []}
+    path.write_text(json.dumps(content))
+    with pytest.warns(UserWarning, match="3 "):
+        found = read(path)
+    np.testing.assert_array_equal(found, np.where(made == 4, made, 0))

@@ -171,6 +171,8 @@ def _read_feature(feature: Mapping[str, Any]) -> DrawnObject | None:
     """Return an object; None if it has no area."""
     bare = feature.get("type") != "Feature"
     geometry = feature if bare else feature["geometry"]
+    if geometry is None:  # an object without a place
+        return None
     polygons = list(_polygons(geometry))
     if not polygons:
         return None
@@ -201,7 +203,7 @@ def _polygons(geometry: Mapping[str, Any]) -> Iterator[list[Points]]:
             yield from _polygons(one)
     elif kind in ("Polygon", "MultiPolygon"):
         parts = [geometry["coordinates"]] if kind == "Polygon" else geometry["coordinates"]
-        for part in parts:
+        for part in filter(None, parts):
             yield [check_ring(ring) for ring in part]
     elif kind not in ("Point", "MultiPoint", "LineString", "MultiLineString"):
         raise ValueError(f"unknown geometry type {kind!r}")
