@@ -170,7 +170,95 @@ def z_stack(stage: Stage) -> Film:
     return film
 
 
-STORIES: dict[str, Callable[[Stage], Film]] = {"click": click, "z-stack": z_stack}
+def review(stage: Stage) -> Film:
+    """Find all objects on some planes by a batch, and review what was found."""
+    film, hand, panel = Film(stage), stage.hand, stage.widget.panel
+    stage.viewer.window.resize(980, 740)
+    stage.open_sample("stack")
+    hand.wait_until(lambda: stage.widget.binding.plane is not None, "a plane")
+    stage.viewer.dims.set_current_step(0, 12)
+    stage.widget.binding.image.contrast_limits = (1500, 9000)  # noise takes room
+    panel.batch.fold.unfold(True)
+    panel.batch.method.setCurrentIndex(panel.batch.method.findData("automatic"))
+    panel.batch.first.setValue(10)
+    panel.batch.last.setValue(13)
+    hand.rest()
+    film.shoot("Batch, Find all objects, Review first: Run")
+    panel.batch.run_button.click()
+    hand.wait_until(lambda: not stage.widget.batch.running, "the batch", 300)
+    panel.batch.fold.unfold(False)
+    table, candidates = stage.widget.finding.review.panel, stage.widget.session.candidates
+    hand.wait_until(lambda: table.model.rowCount() > 0, "the rows")
+    stage.viewer.fit_to_view()
+    film.shoot("candidates of all planes, the lowest score first")
+    table.score.setValue((0.8, 1.0))
+    count = table.model.rowCount()
+    hand.wait_until(lambda: table.model.rowCount() < count, "the filter")
+    film.shoot("the sliders hide what scores low, or is too small")
+    wrong = candidates.shown_on(stage.widget.session.plane_key)[-1].mask
+    row, column = (int(at) for at in (wrong.row, wrong.column))
+    inside = next(
+        (row + y, column + x) for y, x in zip(*wrong.crop.nonzero(), strict=True) if y > 2
+    )
+    hand.click(inside)
+    film.shoot("click on a candidate: it is dropped", inside)
+    table.accept_all.click()
+    hand.wait_until(lambda: not candidates.shown, "the labels")
+    stage.settle()
+    film.shoot("Accept all: labels on all planes, one step for undo", time=2200)
+    return film
+
+
+def refine(stage: Stage) -> Film:
+    """Open the labels of another program, and correct three of them."""
+    import tempfile
+
+    import numpy as np
+    from napari.layers import Labels
+    from skimage.filters import gaussian, threshold_otsu
+    from skimage.measure import label
+
+    from napari_sam3.layers.sample_data import nuclei
+    from napari_sam3.layers.writers import save_labels
+
+    film, hand = Film(stage), stage.hand
+    image = nuclei()[0][0][300:500, 330:600]
+    smooth = gaussian(image.astype(np.float32), 2)
+    found = label(smooth > threshold_otsu(smooth)).astype(np.uint16)
+    lost = sorted(range(1, found.max() + 1), key=lambda one: (found == one).sum())[-3]
+    gone = tuple(np.argwhere(found == lost).mean(axis=0).round().astype(int))
+    found[found == lost] = 0
+    stage.viewer.add_image(image, name="nuclei")
+    hand.wait_until(lambda: stage.widget.binding is not None, "the image")
+    stage.viewer.fit_to_view()
+    stage.settle()
+    with tempfile.TemporaryDirectory() as folder:
+        path = save_labels(Labels(found), Path(folder) / "nuclei_seg.npy", "cellpose")
+        stage.widget.files.open_file(path)
+        hand.wait_until(lambda: stage.widget.binding.labels.data.any(), "the labels")
+    stage.settle()
+    film.shoot("Open …, Labels …: nuclei_seg.npy of Cellpose")
+    film.shoot("two nuclei are one label: point at it, H", (90, 156), 900)
+    hand.move((90, 156))
+    hand.type("H")
+    stage.settle()
+    film.shoot("two nuclei are one label: point at it, H", (90, 156))
+    film.shoot("a nucleus is missing: click", gone, 900)
+    hand.click(gone)
+    stage.settle()
+    film.shoot("a nucleus is missing: click", gone)
+    hand.type("N")
+    stage.settle()
+    film.shoot("N: accept. All other labels stay as they are", gone, 2200)
+    return film
+
+
+STORIES: dict[str, Callable[[Stage], Film]] = {
+    "click": click,
+    "z-stack": z_stack,
+    "review": review,
+    "refine": refine,
+}
 
 
 def film(name: str, path: Path) -> None:

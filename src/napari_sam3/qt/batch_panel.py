@@ -227,6 +227,9 @@ class BatchPanel(QWidget):
         self.output.setMinimumWidth(60)
         layout.addRow("", self.overwrite)
         self.limits = _row(self.min_score, self.min_area)
+        limits = self.limits.layout()
+        assert isinstance(limits, QHBoxLayout)
+        limits.setStretch(1, 2)  # which has a unit
         add_row(layout, panel_text.BATCH_LIMITS, self.limits)
         self.min_score.setAccessibleName(panel_text.MIN_SCORE.name)
         self.min_area.setAccessibleName(panel_text.MIN_AREA.name)
