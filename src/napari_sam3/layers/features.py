@@ -121,8 +121,10 @@ class Bookkeeping:
                 theirs = _of_the_user(values)
                 kept_values[accepted.id, _plane(accepted)] = self._put_by[_key(accepted)] = theirs
             _, before = self._replaced.pop(_key(accepted), (None, {}))
-            if before and accepted.id not in left and self._holds(accepted.id):
-                fresh.append(before)
+            # A row of the user comes back even if its label has no pixels, as it had none before.
+            of_user = not isinstance(before.get("time"), str)
+            if before and accepted.id not in left and (of_user or self._holds(accepted.id)):
+                fresh.append(before | _of_the_user(values))
         for accepted, row in zip(added, found[len(gone) :], strict=True):
             values = {} if row is None else row_values(table, row)
             if row is not None and row not in removed and values.get("time") != accepted.time:

@@ -334,6 +334,8 @@ class Propagating:
         run, self._run = self._run, None
         assert run is not None
         run.control.cancel()
+        if stopped or run.error is not None:
+            self._submit(run.release, lambda _outcome: None, lambda _stage, _share: None)
         writes = run.writes
         run.result = PropagationResult(
             tuple(sorted(writes.labels)), len(writes.planes), stopped, undone, run.problem

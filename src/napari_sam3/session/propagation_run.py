@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -131,6 +132,14 @@ class PropagationRun:
         except BaseException as error:
             return Outcome(self._predictor, error=error)
         return Outcome(self._predictor)
+
+    def release(self, report: Report) -> Outcome:
+        """Free what the model remembers, on the thread of `find_next`; never raises."""
+        close = getattr(self._results, "close", None)
+        if close is not None:
+            with suppress(Exception):  # one that is in a step frees it at the end of that
+                close()
+        return Outcome()
 
     def write(self) -> None:
         """Write the masks of the last plane; after the end, erase those no longer found."""

@@ -24,6 +24,8 @@ from napari_sam3.batch import segment
 from napari_sam3.cli.main import main
 from napari_sam3.core.drafts import Draft, Turn
 from napari_sam3.core.masks import PlaneMask
+from napari_sam3.core.operations import LabelWrite
+from napari_sam3.core.planes import PlaneIndex
 from napari_sam3.core.prompts import PromptSet
 from napari_sam3.images.plane_image import ArrayPlane
 from napari_sam3.inference.answers import answer
@@ -40,6 +42,7 @@ from napari_sam3.inference.remote.messages import DETECTOR, Call, SentPlane, own
 from napari_sam3.inference.remote.predictor import RemoteFollower, RemotePredictor
 from napari_sam3.inference.similar.examples import Example, learn_concept
 from napari_sam3.inference.similar.search import find_similar
+from napari_sam3.inference.tracking.ending import EndRules
 from napari_sam3.inference.tracking.followers import (
     Before,
     FoundMask,
@@ -48,6 +51,9 @@ from napari_sam3.inference.tracking.followers import (
     follower_of,
 )
 from napari_sam3.inference.tracking.memories import has_memory, memory_of
+from napari_sam3.labels.targets import ArrayTarget
+from napari_sam3.session.session import LabelingSession
+from napari_sam3.session.stacks import PlaneStack, planes_along
 from sam3.concepts.detector import load_detector
 from sam3.errors import ImageError, Sam3Error
 from sam3.predictor import Predictor
@@ -117,6 +123,7 @@ def image(seed: int = 0) -> np.ndarray[Any, np.dtype[np.uint8]]:
 
 
 PLANES = [ArrayPlane(image(z)) for z in range(3)]
+SQUARE = np.ones((40, 40), np.int32)
 
 
 def masks_of(found: Any) -> list[Any]:
@@ -218,10 +225,41 @@ def test_objects_are_followed_there_by_memory(here: Predictor, there: RemotePred
     assert found[1] == found[0]
 
 
+def kept_by(there: RemotePredictor) -> int:
+    """Return the number of sweeps whose memories the server keeps."""
+    client = there.connection._connected()
+    return sum(client.run(lambda: len(tasks._model[0].followings)).values())
+
+
+@pytest.mark.parametrize("planes", [2, 9], ids=["stopped", "to the end"])
+def test_a_propagation_stopped_between_two_planes_leaves_no_memories_there(
+    planes: int, there: RemotePredictor
+) -> None:
+    session = LabelingSession(there)
+    labels, before = np.zeros((3, *PLANES[0].shape), np.int32), kept_by(there)
+    session.set_plane(PLANES[0], PlaneIndex((1, 2), (0,)), labels)
+    session.paint(LabelWrite(session.plane_key, (slice(20, 60), slice(20, 60)), SQUARE))
+    labels_of = [ArrayTarget(labels, index, index) for index in planes_along(
+        PlaneIndex((1, 2), (0,)), 0, labels.shape)]  # fmt: skip
+    seen: list[int] = []
+
+    def stop(_share: float, index: int) -> None:
+        seen.append(kept_by(there) - before)
+        if len(seen) == planes:
+            session.propagating.cancel()
+
+    session.propagating.progress.connect(stop)
+    stack_of = PlaneStack(PLANES, labels_of)
+    session.propagate([1], stack=stack_of, rules=EndRules.calibrated(9))
+    assert not session.propagating.running
+    assert kept_by(there) == before
+    assert 1 in seen, "remembered meanwhile"
+    session.close()
+
+
 def test_the_memories_of_a_cancelled_sweep_are_dropped_there(there: RemotePredictor) -> None:
     def kept() -> int:
-        client = there.connection._connected()
-        return sum(client.run(lambda: len(tasks._model[0].followings)).values())
+        return kept_by(there)
 
     before = kept()
     control = Control()

@@ -45,6 +45,32 @@ def measured(data: Any) -> dict[str, Any]:
     return regionprops_table(data, properties=("label", "area"))  # type: ignore[no-any-return]
 
 
+@pytest.mark.parametrize("undone", [False, True])
+def test_rows_of_labels_without_pixels_come_back_with_undo(
+    viewer: Any, predictor: Predictor, undone: bool
+) -> None:
+    labels = viewer.layers[1]
+    labels.data[:] = 0  # the measurements are all that is left of them
+    labels.features = pd.DataFrame(
+        {"label": [1, 2, 3], "good": [True, False, True], "class": ["a", "b", "c"]}
+    )
+    with bind(viewer, viewer.layers[0], labels, predictor=predictor) as binding:
+        taken = [accept(binding, 20, 20), accept(binding, 50, 45)]
+        assert taken == [1, 2]
+        if undone:
+            for _ in range(6):
+                binding.undo()
+        else:
+            for label in taken:
+                binding.session.delete(label)
+        assert not labels.data.any()
+        rows = labels.features.sort_values("label")
+        assert rows["label"].tolist() == [1, 2, 3]
+        assert rows["good"].tolist() == [True, False, True]
+        if undone:
+            assert rows["class"].tolist() == ["a", "b", "c"]
+
+
 @pytest.mark.parametrize("way", ["label", "label_value", "position", "float", "text"])
 def test_measurements_stay_when_an_object_is_accepted(
     viewer: Any, predictor: Predictor, way: str

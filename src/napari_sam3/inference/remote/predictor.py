@@ -188,11 +188,12 @@ class RemoteFollower:
     ) -> None:
         self._connection, self._control, self._load = connection, control, load
         self._sweep = uuid.uuid4().hex, length
-        self._forgotten = False
+        self._begun = self._forgotten = False
 
     def begin(self, shown: Shown) -> None:
         """Start to follow an object."""
         planes = {index: self._load(index) for index in shown.masks}
+        self._begun = True
         self._ask("begin", planes, {"shown": shown})
 
     def step(
@@ -207,6 +208,13 @@ class RemoteFollower:
         """Stop following an object."""
         if not self._forgotten:
             self._ask("end", {}, {"object_id": object_id})
+
+    def close(self) -> None:
+        """Stop following all objects, and free their memories on the server."""
+        if self._begun and not self._forgotten:
+            self._forgotten = True
+            with suppress(RemoteError):  # a server that is gone has forgotten all
+                self._connection.ask(tasks.forget, self._sweep[0], again=False)
 
     def _ask(
         self, method: tasks.Method, planes: Mapping[int, PlaneImage], arguments: Mapping[str, Any]
@@ -225,9 +233,7 @@ class RemoteFollower:
                 again=False,
             )
         except _CancelledError:
-            self._forgotten = True
-            with suppress(RemoteError):  # a server that is gone has forgotten all
-                self._connection.ask(tasks.forget, self._sweep[0], again=False)
+            self.close()
             if method == "begin":
                 raise EncodingStopped from None
             return None

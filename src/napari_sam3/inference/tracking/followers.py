@@ -99,6 +99,9 @@ class Follower(Protocol):
     def end(self, object_id: int) -> None:
         """Stop following an object."""
 
+    def close(self) -> None:
+        """Stop following all objects, and free their memories."""
+
 
 class MaskFollower:
     """Predict with the mask on the previous plane as the mask prompt.
@@ -149,6 +152,9 @@ class MaskFollower:
 
     def end(self, object_id: int) -> None:
         """Stop following an object; does nothing."""
+
+    def close(self) -> None:
+        """Stop following all objects; does nothing."""
 
 
 @dataclass(eq=False)
@@ -238,6 +244,11 @@ class MemoryFollower:
         """Stop following an object."""
         self._objects.pop(object_id, None)
         self._last.pop(object_id, None)
+
+    def close(self) -> None:
+        """Stop following all objects, and free their memories."""
+        self._objects.clear()
+        self._last.clear()
 
     def _found(self, followed: _Followed, found: object) -> FoundMask:
         from sam3.preprocess.mask_output import empty_masks, write_masks

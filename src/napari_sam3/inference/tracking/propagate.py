@@ -296,7 +296,13 @@ class _Propagation:
         )
 
     def _follow(self, sweep: Sweep) -> Iterator[tuple[int, list[PropagatedMask]]]:
-        """Follow all objects in one direction, plane by plane."""
+        """Follow all objects in one direction, plane by plane; memories are freed at the end."""
+        try:
+            yield from self._steps(sweep)
+        finally:
+            sweep.close()
+
+    def _steps(self, sweep: Sweep) -> Iterator[tuple[int, list[PropagatedMask]]]:
         for index in sweep.order:
             masks: list[PropagatedMask] = []
             if sweep.active(index):

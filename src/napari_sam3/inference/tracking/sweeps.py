@@ -183,6 +183,12 @@ class Sweep:
             self._planes[start.number] = start.planes
         return tuple(start.number for start in starts)
 
+    def close(self) -> None:
+        """Stop following all objects, and free what is remembered of them."""
+        self._trails.clear()
+        self._planes.clear()
+        self._follower.close()
+
     def _end(self, number: int) -> None:
         self._follower.end(number)
         del self._trails[number], self._planes[number]
