@@ -29,7 +29,7 @@ from napari_sam3.inference.cache import EmbeddingCache
 from sam3 import Predictor, load_predictor
 from sam3.training.data import Sample, load_real
 
-__all__ = ["Matched", "automatic_rows", "main", "match_labels"]
+__all__ = ["Matched", "automatic_rows", "label_plane", "main", "match_labels"]
 
 WHAT = "find all objects of a held-out image"
 HIT = 0.5
@@ -136,16 +136,17 @@ def _measure_all(
         matched, seconds = [], []
         for seeds in SEEDS:
             start = time.perf_counter()
-            labels = _label(pixels, predictor, AutomaticSettings(seeds=seeds))
+            labels = label_plane(pixels, predictor, AutomaticSettings(seeds=seeds))
             seconds.append(time.perf_counter() - start)
             matched.append(match_labels(sample.labels, labels))
         otsu = match_labels(sample.labels, otsu_watershed(grey_plane(pixels)))
         yield _Measured(name, matched[0], matched[1], otsu, seconds[0], seconds[1])
 
 
-def _label(
+def label_plane(
     pixels: npt.NDArray[np.uint8], predictor: Predictor, settings: AutomaticSettings
 ) -> npt.NDArray[np.int32]:
+    """Find all objects of a plane (H x W x 3) and paint them as the product does."""
     plane = ArrayPlane(pixels)
     found = find_objects(plane, predictor, EmbeddingCache(), Undisturbed(), settings)
     assert found is not None, "nobody cancels it"

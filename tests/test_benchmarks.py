@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import model_card
+from benchmarks import finding, model_card
 from benchmarks.automatic import automatic_rows, main, match_labels
 from benchmarks.baselines import otsu_watershed
 from benchmarks.full_size import shallow
@@ -117,6 +117,22 @@ def test_finding_everything_is_measured_beside_the_baseline_or_skipped_with_the_
     assert "; Otsu and watershed 1.000 and 0.9" in row.other_name
     main(["--data", str(data), "--every", "2"])
     assert "| all | 2 | 2 | 1.000 | 1.000 |" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_finding_everything_is_compared_with_another_build(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows, columns = np.mgrid[:64, :64]
+    truth = ((rows - 30) ** 2 + (columns - 34) ** 2 < 12**2).astype(np.uint16)
+    images = {f"{n}_labels": truth for n in range(9)}
+    images |= {f"{n}_image": (40 + 160 * truth).astype(np.uint8) for n in range(9)}
+    np.savez(tmp_path / "real.npz", **images)
+    finding.main(["--base", str(finding.ROOT), "--data", str(tmp_path / "real.npz")])
+    count, everything, _, f1, _ = capsys.readouterr().out.splitlines()
+    assert count.startswith("2 images")
+    assert 0.1 < float(everything.split()[1]) < 10
+    assert f1 == "F1: 1.0000, the other 1.0000"
 
 
 @pytest.mark.slow
