@@ -34,7 +34,7 @@ FRAMES, WARM, SIDE, RADIUS = 1000, 300, 256, 14
 _EVERY = 10  # frames between two looks at the memory
 CENTRES = ((90.0, 70.0), (160.0, 190.0))
 #: Nothing ends, also with random weights.
-ENDLESS = EndRules(min_area=1)
+ENDLESS = EndRules(min_area=1, gap=10**9)
 
 
 @dataclass(frozen=True)

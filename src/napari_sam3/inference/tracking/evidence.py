@@ -45,7 +45,7 @@ _CORE = 0.5  # of the largest distance to the rim
 _EDGE = 1.5  # px on both sides of the rim
 _SMOOTHING = 0.05  # of the root of the area, at least 1 px, for gradients
 _MOST_PIXELS = 1 << 22  # of a region that is measured; larger ones are thinned out
-_LEAST_SIGNAL, _LEAST_NOISE = 1.5, 2.0  # contrast over noise; grey levels
+_LEAST_SIGNAL, _LEAST_NOISE = 0.7, 2.0  # contrast over noise; grey levels
 _LEAST_CONTRAST, _LEAST_EDGE = 2.0, 0.5  # grey levels of 255; less is no reference
 _PRESENCE_LIMIT = 6.0
 
