@@ -29,7 +29,7 @@ __all__ = ["check_dask", "connect", "describe_model", "run_on_dask"]
 RETRIES = 3
 # Tasks in flight per worker: enough to keep it busy, few enough to be cancelled soon.
 WINDOW = 3
-#: Time in s between looks at whether there is a worker at all.
+#: Time in s between checks for workers.
 PATIENCE = 5.0
 
 
@@ -286,9 +286,9 @@ def _count_workers(client: Any) -> int:
 def _wait(future: Any, client: Any, control: BatchControl) -> Any:
     """Wait for a task; its failure becomes an error of this package.
 
-    Without any worker, as in the queue of a cluster, this is told and may be cancelled.
+    Without any worker, as in the queue of a cluster, this is reported and may be cancelled.
     """
-    told = False
+    reported = False
     while not future.done():
         with suppress(Exception):  # not done yet, or read below
             future.result(timeout=PATIENCE)
@@ -296,13 +296,13 @@ def _wait(future: Any, client: Any, control: BatchControl) -> Any:
             continue
         if control.cancelled:
             raise Stopped
-        if not told:
+        if not reported:
             warnings.warn(
                 f"no worker at the Dask scheduler {client.scheduler.address}. The batch waits for "
                 "one. Start a worker, or cancel: the same command resumes.",
                 stacklevel=2,
             )
-            told = True
+            reported = True
     try:
         return future.result()
     except Sam3Error:
