@@ -194,25 +194,6 @@ def dividing_cells() -> tuple[Any, Any]:
     return image, labels
 
 
-def review(stage: Stage) -> None:
-    """Find all objects on two planes of a stack, and look at the worst one."""
-    stage.viewer.window.resize(1280, 720)
-    stage.open_sample("stack")
-    finding = stage.widget.session.finding
-    for plane in (11, 12):
-        stage.viewer.dims.set_current_step(0, plane)
-        stage.hand.rest()
-        stage.widget.panel.finding.everything.click()
-        stage.hand.wait_until(lambda: not finding.running and bool(finding.candidates), "objects")
-    stage.widget.panel.finding.review.click()
-    stage.viewer.fit_to_view()
-    stage.hand.type(KEYS["next_worst"])
-    stage.hand.wait_until(
-        lambda: stage.widget.finding.review.panel.model.rowCount() > 0, "the rows"
-    )
-    stage.settle()
-
-
 def find_similar(stage: Stage) -> None:
     """Accept two coins, find similar ones, and set a threshold."""
     stage.open_sample("coins")
@@ -268,7 +249,6 @@ STATES: dict[str, Callable[[Stage], None]] = {
     "error": error,
     "tracks": tracks,
     "save-labels": save_labels,
-    "review": review,
     "find-similar": find_similar,
     "propagation": propagation,
 }
