@@ -149,8 +149,14 @@ class Preview:
         self, values: npt.NDArray[np.uint8], plane: PlaneIndex, corner: tuple[int, int]
     ) -> None:
         """Show pixels (h x w) that were drawn elsewhere, the first at `corner` of the plane."""
-        self._place(values, plane, corner)
-        self._shows = True
+        # The image may have been given a smaller array since.
+        height, width = plane.shape_of(image_shape(self.image))
+        values = values[: max(0, height - corner[0]), : max(0, width - corner[1])]
+        if values.size:
+            self._place(values, plane, corner)
+        elif self._shows:
+            self._hide()
+        self._shows = bool(values.size)
 
     def _drawn(self, mask: PlaneMask, thickness: int, current: bool) -> npt.NDArray[np.uint8]:
         """Return the fill and outline of a mask, cached."""

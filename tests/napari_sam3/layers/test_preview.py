@@ -9,10 +9,12 @@ import numpy.typing as npt
 import pytest
 from napari.components import ViewerModel
 
+from napari_sam3 import bind
 from napari_sam3.core.masks import PlaneMask
 from napari_sam3.core.planes import PlaneIndex
 from napari_sam3.layers.label_layer import placement
 from napari_sam3.layers.preview import FILL, OUTLINE, Preview, preview_colors
+from sam3.predictor import Predictor
 
 SHAPE = (3, 400, 300)
 PLANE = PlaneIndex((1, 2), (1,))
@@ -97,6 +99,29 @@ def test_the_array_is_never_much_larger_than_the_masks(shown: Shown) -> None:
     preview.show([(block(0, 0, 300, 200), True)], PLANE)
     preview.show([], PLANE)
     assert given == [(1, 400, 300), (1, 320, 300)]
+
+
+@pytest.mark.parametrize("shape", [(40, 30), (45, 200), (10, 12), (200, 200), (1, 1)])
+def test_undo_after_the_image_was_given_an_array_of_another_shape(
+    predictor: Predictor, blobs: npt.NDArray[np.uint8], shape: tuple[int, int]
+) -> None:
+    viewer = ViewerModel()
+    image = viewer.add_image(blobs)
+    errors: list[BaseException] = []
+    with bind(viewer, image, predictor=predictor, on_error=errors.append) as binding:
+        for row, column in ((50, 45), (78, 68)):
+            binding.points.add([row, column])
+            assert binding.accept() is not None
+        image.data = np.zeros(shape, np.uint8)
+        for _ in range(4):
+            binding.undo()
+            assert all(np.less_equal(binding.preview.data.shape, np.maximum(shape, 1)))
+        assert not binding.session.objects
+        assert not binding.labels.data.any()
+        assert all("does not fit" in str(error) for error in errors)
+        image.data = blobs
+        binding.points.add([50, 45])
+        assert binding.accept() is not None
 
 
 def test_planes_across_the_stack(shown: Shown) -> None:
