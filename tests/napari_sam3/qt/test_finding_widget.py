@@ -26,6 +26,7 @@ from napari_sam3.layers.candidates import CANDIDATES_NAME
 from napari_sam3.session.candidates import CandidatePlane
 from sam3 import load_predictor
 from tests.napari_sam3.conftest import Desk, OpenDesk
+from tests.napari_sam3.light_discs import light_discs
 from tests.sam3.tiny_detector import save_tiny_detector
 
 PLACES = [(25, 25), (25, 75), (75, 25), (75, 75)]
@@ -46,11 +47,7 @@ class Undisturbed:
 
 
 def picture() -> npt.NDArray[np.uint8]:
-    rows, columns = np.mgrid[:100, :100]
-    light = np.random.default_rng(0).normal(40, 3, (100, 100))
-    for row, column in PLACES:
-        light[(rows - row) ** 2 + (columns - column) ** 2 < 12**2] = 190
-    return np.clip(light, 0, 255).astype(np.uint8)
+    return light_discs(PLACES, 12)
 
 
 def push(button: Any) -> None:

@@ -20,6 +20,7 @@ from napari_sam3.qt.text import learn as text
 from sam3 import load_predictor
 from sam3.adapters import read_adapter
 from tests.napari_sam3.conftest import Desk, OpenDesk
+from tests.napari_sam3.light_discs import light_discs
 from tests.sam3.test_learn import FEW_STEPS
 
 PLACES = [(25, 25), (25, 75), (75, 25), (75, 75)]
@@ -31,11 +32,7 @@ def embedded() -> Any:
 
 
 def discs() -> npt.NDArray[np.uint8]:
-    rows, columns = np.mgrid[:100, :100]
-    light = np.random.default_rng(0).normal(40, 3, (100, 100))
-    for row, column in PLACES:
-        light[(rows - row) ** 2 + (columns - column) ** 2 < 14**2] = 190
-    return np.clip(light, 0, 255).astype(np.uint8)
+    return light_discs(PLACES, 14)
 
 
 def push(button: Any) -> None:

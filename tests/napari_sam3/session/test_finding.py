@@ -14,6 +14,7 @@ from napari_sam3.inference.similar.examples import Example
 from napari_sam3.session.session import LabelingSession
 from sam3 import Predictor, load_predictor
 from sam3.errors import PromptError, Sam3Error, UnsupportedError
+from tests.napari_sam3.light_discs import light_discs
 
 PLACES = [(25, 25), (25, 75), (75, 25), (75, 75)]
 
@@ -24,11 +25,7 @@ def embedded() -> Predictor:
 
 
 def picture() -> npt.NDArray[np.uint8]:
-    rows, columns = np.mgrid[:100, :100]
-    light = np.random.default_rng(0).normal(40, 3, (100, 100))
-    for row, column in PLACES:
-        light[(rows - row) ** 2 + (columns - column) ** 2 < 12**2] = 190
-    return plane_from_array(np.clip(light, 0, 255).astype(np.uint8))
+    return plane_from_array(light_discs(PLACES, 12))
 
 
 def at_work(embedded: Predictor) -> tuple[LabelingSession, npt.NDArray[np.uint32]]:
