@@ -10,10 +10,24 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scripts.screenshots import Stage, hide_notifications, make_each, open_stage
+from napari_sam3.cli.demo import COINS
+from napari_sam3.layers.gestures import KEYS
+from scripts.screenshots import (
+    DIVIDES,
+    Stage,
+    centre_of,
+    hide_notifications,
+    label_nuclei,
+    make_each,
+    nuclei_of_a_day,
+    open_dividing_cells,
+    open_stage,
+    shows,
+)
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -253,11 +267,81 @@ def refine(stage: Stage) -> Film:
     return film
 
 
+def find_similar(stage: Stage) -> Film:
+    """Accept two coins as examples, and find the others."""
+    film, hand = Film(stage), stage.hand
+    stage.open_sample("coins")
+    for coin in COINS[:2]:
+        stage.person.label(coin)
+    stage.settle()
+    film.shoot("accept one or more examples")
+    hand.type("Y")
+    finding, panel = stage.widget.session.finding, stage.widget.panel.finding
+    hand.wait_until(lambda: not finding.running and bool(finding.candidates), "candidates")
+    film.shoot("Y: find similar objects. Candidates have scores", time=2200)
+    for score in (90, 70):
+        panel.slider.setValue(score)
+        stage.settle()
+        film.shoot("the slider sets the lowest score, at once", time=1200)
+    hand.type("Shift-N")
+    stage.settle()
+    film.shoot("Shift + N: accept all that are shown", time=2200)
+    return film
+
+
+def series(stage: Stage) -> Film:
+    """Label two images of a folder, one after the other, and look at the list."""
+    film, hand, run = Film(stage), stage.hand, stage.widget.series
+    stage.viewer.window.resize(*TALL)
+    folder, images = nuclei_of_a_day()
+    run.open(folder)
+    for number, (_, labels) in enumerate(images[:2]):
+        hand.wait_until(partial(shows, run, number), "an image")
+        stage.settle()
+        if number == 0:
+            film.shoot("Open …, Images …: a folder")
+        label_nuclei(stage, labels[0], 6)
+        film.shoot("label the objects of the image")
+        hand.type(".")
+        hand.wait_until(partial(shows, run, 1 if number == 0 else 3), "the next image")
+        stage.settle()
+        film.shoot(". saves, and shows the next image that can be read", time=2000)
+    panel = stage.widget.panel.series
+    panel.fold.unfold(True)
+    hand.wait_until(lambda: len(panel.model._pictures) > 4, "the pictures")
+    film.shoot("the list: done, in work, not readable. Tomorrow it goes on here", time=2600)
+    return film
+
+
+def tracks(stage: Stage) -> Film:
+    """Enter a division by two presses of a key."""
+    film, hand = Film(stage), stage.hand
+    labels = open_dividing_cells(stage)
+    stage.widget.binding.image.contrast_limits = (40, 120)  # noise takes room
+    stage.viewer.fit_to_view()
+    captions = ("point at the parent, Shift + D", "point at a daughter, Shift + D")
+    for frame, label, caption in zip((DIVIDES - 1, DIVIDES), (1, 2), captions, strict=True):
+        stage.viewer.dims.set_current_step(0, frame)
+        place = centre_of(labels[frame], label)
+        hand.move(place)
+        film.shoot(caption, place)
+        hand.type(KEYS["divide"])
+        stage.settle()
+    for frame in range(DIVIDES, len(labels), 2):
+        stage.viewer.dims.set_current_step(0, frame)
+        stage.settle()
+        film.shoot("the tracks of the daughters start at the parent", time=STEP)
+    return film
+
+
 STORIES: dict[str, Callable[[Stage], Film]] = {
     "click": click,
     "z-stack": z_stack,
     "review": review,
     "refine": refine,
+    "find-similar": find_similar,
+    "series": series,
+    "tracks": tracks,
 }
 
 

@@ -14,7 +14,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +21,6 @@ import numpy as np
 
 from napari_sam3.cli.demo import COINS, LAST_COIN, PLUGIN, WIDGET, Person, Take
 from napari_sam3.cli.virtual_display import virtual_display
-from napari_sam3.layers.gestures import KEYS
 
 if TYPE_CHECKING:
     from napari_sam3.cli.robot import Robot
@@ -52,12 +50,6 @@ class Stage:
     def settle(self) -> None:
         """Wait until nothing is predicted any more, with the model loaded."""
         self.hand.wait_until(lambda: not self.widget.session.busy, "the model")
-
-
-def first_click(stage: Stage) -> None:
-    """Click once, and have the mask."""
-    stage.open_sample("coins")
-    stage.person.show(COINS[0])
 
 
 def accepted(stage: Stage) -> None:
@@ -111,65 +103,58 @@ def many(stage: Stage) -> None:
     stage.settle()
 
 
-def series(stage: Stage) -> None:
-    """Label some images of a series, and show its list."""
+def nuclei_of_a_day() -> tuple[str, list[tuple[Any, Any]]]:
+    """Write a folder of six images of nuclei, of which the third is damaged.
+
+    Returns
+    -------
+    folder : str
+        The folder.
+    images : list of (image, labels)
+        What the files show, 1 x 256 x 256.
+    """
     import tempfile
-    from pathlib import Path
 
     import tifffile
 
     from napari_sam3.layers.sample_data import make_nuclei
 
-    stage.viewer.window.resize(*TALL)
     folder = tempfile.mkdtemp()
     images = [make_nuclei((1, 256, 256), count=24, seed=seed) for seed in range(6)]
     for number, (image, _) in enumerate(images, 1):
         tifffile.imwrite(Path(folder) / f"nuclei {number}.tif", image[0])
     (Path(folder) / "nuclei 3.tif").write_bytes(b"II*")
-    run = stage.widget.series
-    run.open(folder)
-    for number, (_, labels) in enumerate(images[:2]):
-        stage.hand.wait_until(partial(_shows, run, number), "an image")
-        stage.settle()
-        _label(stage, labels[0], 7)
-        stage.hand.type(".")
-    stage.hand.wait_until(partial(_shows, run, 3), "an image")
-    stage.settle()
-    _label(stage, images[3][1][0], 4)
-    stage.widget.panel.series.fold.unfold(True)
-    stage.hand.wait_until(
-        lambda: len(stage.widget.panel.series.model._pictures) > 4, "the pictures"
-    )
-    stage.hand.rest()
+    return folder, images
 
 
-def _shows(run: Any, number: int) -> bool:
+def shows(run: Any, number: int) -> bool:
+    """Whether a series shows the image with a number, from 0."""
     shown = run.shown
     return shown is not None and run.series.place(shown.opened.item) == number
 
 
-def _label(stage: Stage, labels: Any, count: int) -> None:
+def label_nuclei(stage: Stage, labels: Any, count: int) -> None:
+    """Label the first objects of an image, a click each."""
     for number in range(1, count + 1):
-        row, column = np.argwhere(labels == number).mean(axis=0).tolist()
-        stage.person.show(Take(clicks=((row, column),)))
+        stage.person.show(Take(clicks=(centre_of(labels, number),)))
         stage.hand.type("N")
 
 
-def tracks(stage: Stage) -> None:
-    """Enter a division by the key, of a cell that was propagated on as one of its daughters."""
+def centre_of(labels: Any, label: int) -> tuple[float, float]:
+    """Return the mean row and column of an object."""
+    row, column = np.argwhere(labels == label).mean(axis=0).tolist()
+    return row, column
+
+
+def open_dividing_cells(stage: Stage) -> Any:
+    """Open a time series of cells with their labels; return the labels."""
     image, labels = dividing_cells()
     stage.viewer.add_image(image, name="cells", axis_labels=("t", "y", "x"))
     stage.hand.wait_until(lambda: stage.widget.binding is not None, "the image")
     stage.hand.wait_until(lambda: stage.widget.binding.plane is not None, "a plane")
     stage.widget.binding.labels.data = labels
-    for frame, label in ((DIVIDES - 1, 1), (DIVIDES, 2)):
-        stage.viewer.dims.set_current_step(0, frame)
-        rows, columns = np.nonzero(labels[frame] == label)
-        stage.hand.move((rows.mean(), columns.mean()))
-        stage.hand.type(KEYS["divide"])
-    stage.viewer.dims.set_current_step(0, len(labels) - 1)
-    stage.viewer.fit_to_view()
     stage.settle()
+    return labels
 
 
 def dividing_cells() -> tuple[Any, Any]:
@@ -194,43 +179,9 @@ def dividing_cells() -> tuple[Any, Any]:
     return image, labels
 
 
-def find_similar(stage: Stage) -> None:
-    """Accept two coins, find similar ones, and set a threshold."""
-    stage.open_sample("coins")
-    for coin in COINS[:2]:
-        stage.person.label(coin)
-    finding = stage.widget.session.finding
-    stage.widget.panel.finding.similar.click()
-    stage.hand.wait_until(lambda: not finding.running and bool(finding.candidates), "candidates")
-    stage.widget.panel.finding.slider.setValue(50)
-    stage.settle()
-
-
-def propagation(stage: Stage) -> None:
-    """Propagate three nuclei through a stack, and show another plane than the first."""
-    stage.open_sample("stack")
-    stage.hand.wait_until(lambda: stage.widget.binding.plane is not None, "a plane")
-    stage.viewer.dims.set_current_step(0, 12)
-    stage.widget.panel.modes["many"].click()
-    stage.settle()
-    for place in ((61, 189), (111, 52), (70, 125)):
-        stage.hand.click(place)
-        stage.settle()
-    stage.widget.panel.propagation.start.click()
-    propagating = stage.widget.session.propagating
-    stage.hand.wait_until(lambda: not propagating.running, "the other planes", 300)
-    stage.viewer.dims.set_current_step(0, 10)
-    stage.settle()
-
-
 def save_labels(stage: Stage) -> None:
     """Open the dialog for the labels of a time series, which has the formats of tracks as well."""
-    image, labels = dividing_cells()
-    stage.viewer.add_image(image, name="cells", axis_labels=("t", "y", "x"))
-    stage.hand.wait_until(lambda: stage.widget.binding is not None, "the image")
-    stage.hand.wait_until(lambda: stage.widget.binding.plane is not None, "a plane")
-    stage.widget.binding.labels.data = labels
-    stage.settle()
+    open_dividing_cells(stage)
     stage.widget.panel.files.save.click()
     stage.hand.wait_until(lambda: stage.widget.files.dialog is not None, "the dialog")
     dialog = stage.widget.files.dialog
@@ -240,17 +191,12 @@ def save_labels(stage: Stage) -> None:
 
 
 STATES: dict[str, Callable[[Stage], None]] = {
-    "first-click": first_click,
     "accepted": accepted,
     "many-objects": many,
     "batch": batch,
     "advanced": advanced,
-    "series": series,
     "error": error,
-    "tracks": tracks,
     "save-labels": save_labels,
-    "find-similar": find_similar,
-    "propagation": propagation,
 }
 
 

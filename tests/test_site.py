@@ -85,11 +85,11 @@ def test_links_are_those_of_the_site(source: str, page: str, link: str, wanted: 
     assert links_for_site(f"see [x]({link}).", source, page) == f"see {wanted}."
 
 
-@pytest.mark.parametrize("name", ["click", "z-stack"])
+@pytest.mark.parametrize("name", sorted(path.stem for path in IMAGES.glob("*.gif")))
 def test_moving_pictures_are_small_and_move(name: str) -> None:
     path = IMAGES / f"{name}.gif"
     assert path.stat().st_size < LARGEST
     with Image.open(path) as picture:
         frames = [frame.convert("RGB").tobytes() for frame in ImageSequence.Iterator(picture)]
-    assert len(frames) > 6
-    assert len(set(frames)) > 6
+    assert len(frames) > 4
+    assert len(set(frames)) > 4
