@@ -46,24 +46,25 @@ class BatchPieces:
 
     def next(self) -> BatchPiece | None:
         """Make the next result; None after the last one."""
-        with self._lock:
-            try:
+        try:
+            with self._lock:
                 result = None if self._closed else next(self._results, None)
                 if result is None:
                     return None
-                # Loaded by now, in any case: the batch describes the model it asks.
+                # Loaded already: the batch records which model it uses.
                 predictor = self._model()
                 rendering = Rendering()
                 if result.error is None:
                     with suppress(Sam3Error):
                         rendering = self._seen.take_rendering(result.plane)
                 return BatchPiece(result, predictor, rendering)
-            finally:
-                if self._closed:
-                    self._results.close()
+        finally:
+            # Only once the lock is released can no `close` be missed.
+            if self._closed:
+                self.close()
 
     def close(self) -> None:
-        """Make no more; at once, or by the thread that makes one."""
+        """Close the results: at once, or on the worker thread after the current one."""
         self._closed = True
         self._control.cancel()
         if self._lock.acquire(blocking=False):
