@@ -294,8 +294,8 @@ def _mode(image: LazyImage, arguments: argparse.Namespace, positions: Any) -> Mo
         )
     if arguments.settings and arguments.mode != "propagate":
         raise PromptError(
-            f"the mode {arguments.mode} has no --settings. Expected them with --mode automatic "
-            "only. Leave them out."
+            f"the mode {arguments.mode} takes no --settings. Expected them with --mode automatic "
+            "or propagate. Leave them out."
         )
     leading = image.axes.names[:-2]
     if arguments.mode == "repeated":

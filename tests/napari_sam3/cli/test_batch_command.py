@@ -116,7 +116,7 @@ def test_propagate_and_automatic_take_settings(folder: Path) -> None:
         (["--prompts", "placed.csv", "--planes", "0-1"], "no prompt on the chosen planes (2)"),
         (["--prompts", "placed.csv", "--settings", "{}", "--axis", "3"], None),
         (["--prompts", "placed.csv", "--mode", "propagate", "--axis", "3"], "along axis 3"),
-        (["--prompts", "placed.csv", "--settings", '{"a": 1}'], "placed has no --settings"),
+        (["--prompts", "placed.csv", "--settings", '{"a": 1}'], "placed takes no --settings"),
         (["--mode", "automatic", "--settings", '{"a": 1}'], "unknown setting: 'a'"),
         (["--prompts", "placed.csv", "--mode", "repeated"], "prompts on 2 planes"),
         (["--prompts", "placed.csv", "--model", "nowhere.pt"], "nowhere.pt"),
