@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -268,24 +268,25 @@ def _write(
 
 def apply_all(edits: Sequence[Edit]) -> None:
     """Redo edits in order; if one fails, those before it are undone."""
-    _all_or_none(edits, "apply", "revert")
+    _all_or_none([(edit.apply, edit.revert) for edit in edits])
 
 
 def revert_all(edits: Sequence[Edit]) -> None:
     """Undo edits, the last first; if one fails, those after it are redone."""
-    _all_or_none(edits[::-1], "revert", "apply")
+    _all_or_none([(edit.revert, edit.apply) for edit in reversed(edits)])
 
 
-def _all_or_none(edits: Sequence[Edit], forth: str, back: str) -> None:
-    done: list[Edit] = []
+def _all_or_none(actions: Sequence[tuple[Callable[[], None], Callable[[], None]]]) -> None:
+    """Call the first function of each pair; if one fails, the second ones of those before it."""
+    done: list[Callable[[], None]] = []
     try:
-        for edit in edits:
-            getattr(edit, forth)()
-            done.append(edit)
+        for forth, back in actions:
+            forth()
+            done.append(back)
     except Exception:
-        with suppress(Exception):
-            for edit in reversed(done):
-                getattr(edit, back)()
+        with suppress(Exception):  # the same storage
+            for back in reversed(done):
+                back()
         raise
 
 

@@ -120,9 +120,7 @@ class BatchPanel(QWidget):
         self.min_area = _spin(panel_text.MIN_AREA.tooltip)
         self.min_area.setRange(1, 10**9)
         self.min_area.setSuffix(panel_text.IN_PIXELS)
-        self.default_limits: Callable[[Method], tuple[float, int | None] | None] = lambda _method: (
-            None
-        )
+        self.default_limits: Limits = lambda _method: None
         self._limits: dict[Method, tuple[float, int]] = {}
         self.browse = worded(QPushButton(), panel_text.BATCH_BROWSE)
         self.run_button = worded(QPushButton(), panel_text.BATCH_RUN)
