@@ -151,7 +151,7 @@ def test_damaged_adapters_are_refused(embedded: Predictor, tmp_path: Path) -> No
     path = tmp_path / "mine.safetensors"
     adapter = adapter_for(embedded)
     save_adapter(replace(adapter, whole={TOKEN: torch.zeros(3)}), path)
-    with pytest.raises(CheckpointError, match="does not have"):
+    with pytest.raises(CheckpointError, match="unknown parameter"):
         load_predictor(path, device="cpu")
     save_adapter(adapter, path)
     path.write_bytes(path.read_bytes()[:-100])

@@ -18,7 +18,13 @@ from napari_sam3.core.classes import LabelClass, format_classes, parse_classes
 from napari_sam3.layers.gestures import KEYS
 from sam3.errors import Sam3Error
 
-from .text.status import setting_not_saved, setting_not_used
+from .text.status import (
+    key_of_napari,
+    key_taken,
+    not_a_key,
+    setting_not_saved,
+    setting_not_used,
+)
 
 __all__ = ["PLUGIN", "Settings", "SettingsError", "read_settings", "watch", "write_setting"]
 
@@ -196,20 +202,15 @@ def _read_keys(group: Any) -> Mapping[str, str]:
     So Preferences shows the keys in use, and each is complained of once.
     """
     found = {name: str(getattr(group, name, key)).strip() for name, key in KEYS.items()}
-    for _ in KEYS:  # a default that comes back may be taken by another command
-        wrong = {
-            name: reason
-            for name, text in found.items()
-            if text != KEYS[name] and (reason := _problem_of(name, found))
-        }
-        for name, reason in list(wrong.items()):
-            if _problem_of(name, found):  # unless another one gave the key up
-                found[name] = KEYS[name]
+    refused = True
+    while refused:  # a default that comes back may be taken by another command
+        refused = False
+        for name, text in found.items():
+            if text != KEYS[name] and (reason := _problem_of(name, found)):
+                found[name], refused = KEYS[name], True
                 _complain(f"keys.{name}", reason)
                 with suppress(AttributeError, OSError, ValueError):
                     setattr(group, name, KEYS[name])
-        if not wrong:
-            break
     return found
 
 
@@ -220,18 +221,12 @@ def _problem_of(name: str, keys: Mapping[str, str]) -> str:
         return ""
     key = _parsed(text)
     if not key:
-        return f'not a key: {text!r}. Expected one such as "N" or "Control-Z". Choose one.'
+        return not_a_key(text)
     twin = next((one for one, other in keys.items() if one != name and _parsed(other) == key), "")
     if twin:
-        return (
-            f"the key of {twin!r} is taken: {text!r}. Expected a key of its own. Choose another "
-            "one."
-        )
+        return key_taken(text, twin)
     if key in _keys_of_napari():
-        return (
-            f"a key of napari: {text!r}. Expected one that napari does not use on points, boxes "
-            "and labels. Choose another one."
-        )
+        return key_of_napari(text)
     return ""
 
 

@@ -123,7 +123,7 @@ def test_a_damaged_file_costs_only_the_damaged_values(
     ("saved", "expected", "complaints"),
     [
         ("accept: Q", {}, 1),  # the default of another command
-        ("accept: X, reject: x", {"reject": "x"}, 1),
+        ("accept: Alt-Control-X, reject: Control-Alt-x", {"reject": "Control-Alt-x"}, 1),
         ("accept: Q, reject: N", {"accept": "Q", "reject": "N"}, 0),  # exchanged
         ("accept: Florp-7, reject: N", {}, 2),  # taken by the default that comes back
         ("undo: Ctrl-Z, accept: Control-Alt-X", {"undo": "Ctrl-Z", "accept": "Control-Alt-X"}, 0),

@@ -76,6 +76,24 @@ def setting_not_used(name: str, plugin: str, reason: object) -> str:
     return f"Setting {name!r} of {plugin} ignored: {said}. See Preferences > SAM 3."
 
 
+def not_a_key(text: str) -> str:
+    """Give the reason why a text is not used as a key."""
+    return f'not a key: {text!r}. Expected one such as "N" or "Control-Z". Choose one.'
+
+
+def key_taken(text: str, command: str) -> str:
+    """Give the reason why a key is not used that another command has."""
+    return f"the key of {command!r} is taken: {text!r}. Expected a key of its own. Choose one."
+
+
+def key_of_napari(text: str) -> str:
+    """Give the reason why a key is not used that napari uses."""
+    return (
+        f"a key of napari: {text!r}. Expected one that napari does not use on points, boxes and "
+        "labels. Choose another one."
+    )
+
+
 def setting_not_saved(error: BaseException) -> str:
     """Give the reason why a setting is not used that could not be written."""
     return f"it could not be saved: {error}"
