@@ -59,8 +59,9 @@ def virtual_display(width: int = 1600, height: int = 1000) -> Iterator[None]:
     program = shutil.which("Xvfb")
     if program is None:
         raise DisplayError(
-            "there is no display, and Xvfb, a virtual one, is not installed. Expected one of "
-            "them. Install it (Debian, Ubuntu: apt-get install xvfb; or run 'make system-libs')."
+            "there is no display, and Xvfb, a virtual one, is not installed. Expected a display "
+            "or Xvfb. Install Xvfb (Debian, Ubuntu: apt-get install xvfb; or run 'make "
+            "system-libs')."
         )
     outside = {name: os.environ.get(name) for name in OUTSIDE}
     with _xvfb(program, f"{width}x{height}x24") as number:

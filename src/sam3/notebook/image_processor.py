@@ -179,8 +179,8 @@ class Sam3Processor:
         if self.model.detector is None:
             raise UnsupportedError(
                 "the model has no concept detector, which text prompts and example boxes need. "
-                "Expected one. Build it from the released sam3.pt with enable_segmentation=True, "
-                "or use points and boxes with model.predict_inst."
+                "Expected a model with a detector. Build it from the released sam3.pt with "
+                "enable_segmentation=True, or use points and boxes with model.predict_inst."
             )
         return self.model.detector
 

@@ -109,8 +109,8 @@ def _explain(error: Exception) -> str:
     if isinstance(error, LocalEntryNotFoundError | ConnectionError):
         return (
             f"the weights of {_REPOSITORY} are not on this computer and huggingface.co cannot be "
-            "reached. Expected one of both.\nCheck the connection (and HF_HUB_OFFLINE), then try "
-            "again."
+            "reached. Expected a local copy or a connection.\nCheck the connection (and "
+            "HF_HUB_OFFLINE), then try again."
         )
     if isinstance(error, HfHubHTTPError):
         return f"huggingface.co answered with an error: {error}. Expected a file.\nTry again later."

@@ -51,8 +51,8 @@ def load_memory(
         if info.config.memory is None:
             raise CheckpointError(
                 f"the weights file {path} holds no memory for tracking: its model "
-                f"{info.config.name!r} has none. Expected one. Use a model with one, such as "
-                "sam3.pt."
+                f"{info.config.name!r} has none. Expected weights with a memory. Use "
+                "others, such as sam3.pt."
             )
         memory = unfilled(Memory, info.config)
         parts = MEMORY_PREFIXES[info.format]
