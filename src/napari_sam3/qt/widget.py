@@ -234,6 +234,7 @@ class SegmentWidget(QWidget):
         session.prediction_changed.connect(self._on_progress)
         session.accepted.connect(self._on_progress)
         session.labels_changed.connect(self._on_progress)
+        session.candidates.changed.connect(self._show_news)
         session.failed.connect(self.report)
         events = self.viewer.layers.events
         for emitter in (events.inserted, events.removed, events.renamed):

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from psygnal import Signal
 
-from napari_sam3.core.errors import NothingThereError
+from napari_sam3.core.errors import LabelError, NothingThereError
 from napari_sam3.core.masks import PlaneMask
 from napari_sam3.core.objects import AcceptedObject, Instance
 from napari_sam3.core.rendering import Rendering
@@ -287,7 +287,8 @@ class Candidates:
         NothingThereError
             If there is none.
         LabelError
-            If the labels were deleted or cannot hold the ids; nothing has changed then.
+            If the labels were deleted or cannot hold the ids, or no pixel is free under the policy;
+            nothing has changed then.
         """
         chosen = self.shown if candidates is None else tuple(candidates)
         if not chosen:
@@ -312,6 +313,12 @@ class Candidates:
                     plane.maker,
                     plane.rendering,
                 )
+        if not written:
+            raise LabelError(
+                f"all pixels of {len(chosen)} {'candidate' if len(chosen) == 1 else 'candidates'} "
+                "already belong to accepted labels. Expected background. Drop them, or choose the "
+                'policy "overwrite".'
+            )
         self._events.batch_ended.emit()
         self._remove(chosen)
         self._refresh()

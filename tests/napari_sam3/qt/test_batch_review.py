@@ -130,6 +130,30 @@ def test_all_accepted_are_the_labels_of_a_script(reviewed: OpenBench, predictor:
         assert covered <= one.area / 2
 
 
+def test_the_status_line_counts_candidates_away_from_the_mouse(reviewed: OpenBench) -> None:
+    """It said "1 candidate: accept all" after they had been accepted."""
+    bench = reviewed()
+    bench.look_at(0)
+    desk, candidates = bench.desk, bench.desk.session.candidates
+    find = desk.widget.panel.finding
+    desk.hand.move((50, 70))
+    target = desk.widget.binding.labels_on(PlaneIndex((1, 2), (0,)))
+    square = Instance(0, PlaneMask(5, 5, np.ones((6, 6), bool)), 0.9)
+    candidates.put(CandidatePlane(target.key, target), [square])
+    told = "1 candidate: "
+    desk.hand.wait_until(lambda: not desk.session.busy and desk.status.startswith(told), told)
+    press(find.accept)
+    assert not len(candidates)
+    assert desk.status.startswith("Click an object")
+    # What has no free pixel stays, and the reason is said.
+    candidates.put(CandidatePlane(target.key, target), [square])
+    press(find.accept)
+    assert len(candidates) == 1
+    assert "ll pixels of 1 candidate already belong" in desk.status
+    press(find.clear)
+    assert desk.status.startswith("Click an object")
+
+
 def test_two_batches_and_one_that_is_stopped_stay_apart(reviewed: OpenBench) -> None:
     bench = reviewed(stack(40))
     candidates = bench.desk.session.candidates

@@ -119,6 +119,27 @@ def test_an_object_of_many_planes_gets_one_label_and_is_dropped_as_one(
     assert (labels[:, 21, 3] == 1).all()
 
 
+@pytest.mark.parametrize("policy", ["keep", "inside"])
+def test_candidates_without_a_free_pixel_stay_and_say_so(
+    policy: Any, session: LabelingSession, labels: npt.NDArray[np.uint16]
+) -> None:
+    labels[:, :20] = 7
+    session.policy, candidates = policy, session.candidates
+    for z in (0, 1):
+        candidates.put(place(labels, z), [square(2, 2, 4, 0.9), square(10, 10, 5, 0.8)])
+    before, kept = labels.copy(), candidates.all
+    with pytest.raises(LabelError, match="all pixels of 4 candidates already belong"):
+        candidates.accept()
+    with pytest.raises(LabelError, match="all pixels of 1 candidate already belong"):
+        candidates.accept([kept[0]])
+    assert candidates.all == kept
+    assert not session.can_undo
+    np.testing.assert_array_equal(labels, before)
+    session.policy = "overwrite"
+    assert len(candidates.accept()) == 4
+    assert not candidates.all
+
+
 def test_labels_that_cannot_hold_the_ids_stay_and_so_do_the_candidates() -> None:
     labels = np.zeros((2, 60, 60), np.uint8)
     labels[0, 50, 50] = 254
