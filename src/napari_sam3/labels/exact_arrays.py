@@ -101,10 +101,14 @@ def _chunk(metadata: Any) -> tuple[int, ...]:
 
 
 def _trial_shape(metadata: Any) -> tuple[int, ...]:
-    """Return the shape of a chunk, or of a part if it is large and not divided any further."""
+    """Return the shape of a chunk; of a part if it is large, which in a shard is an inner chunk."""
     shape = _chunk(metadata)
-    if math.prod(shape) <= MOST or "sharding_indexed" in _codecs(metadata):
+    if math.prod(shape) <= MOST:
         return shape
+    if "sharding_indexed" in _codecs(metadata):
+        outer = metadata.codecs[0].to_dict()  # a transposition before the shard permutes the axes
+        inner = outer["configuration"]["chunk_shape"] if "sharding" in outer["name"] else shape
+        return tuple(int(length) for length in inner)
     return tuple(min(length, LONGEST) for length in shape)
 
 

@@ -104,6 +104,15 @@ def test_large_chunks_are_tried_by_a_part_of_them(tmp_path: Path) -> None:
     assert not is_exact(array)
 
 
+@pytest.mark.parametrize(("keep", "exact"), [(4, False), (22, True)])
+def test_large_shards_are_tried_by_a_chunk_of_them(keep: int, exact: bool) -> None:
+    array = zarr.create_array(
+        zarr.storage.MemoryStore(), shape=(1 << 20, 1 << 20), shards=(1 << 20, 1 << 20),
+        chunks=(64, 64), dtype="f4", filters=[zarr3.BitRound(keepbits=keep)],
+    )  # fmt: skip
+    assert is_exact(array) == exact
+
+
 def test_labels_are_not_opened_for_writing_in_a_lossy_codec(tmp_path: Path) -> None:
     path = write(tmp_path / "labels.zarr", ic.Jpeg(level=90), "u1", ome=True)
     for read_only in (False, True):
