@@ -20,6 +20,7 @@ __all__ = ["EndedObject", "continued_by", "ended_objects"]
 
 #: Maximum distance in planes from the last mask of an object to the plane where it continues.
 REACH = 3
+# The user asks to continue, so that a low score does not end the object.
 _LIMITS = EndLimits(min_score=0)
 
 
@@ -67,8 +68,11 @@ def ended_objects(stack: PlaneStack, here: int, objects: ObjectRegistry) -> tupl
     found = []
     for label, known in planes.items():
         last = min(known, key=lambda place: abs(place - here))
-        beyond = here in known or min(known) < here < max(known) or abs(last - here) > REACH
-        if beyond or all(was_shown(accepted) for accepted in known.values()):
+        # Within the object, or too far from its end.
+        if here in known or min(known) < here < max(known) or abs(last - here) > REACH:
+            continue
+        # Never propagated, so that it has not ended.
+        if all(was_shown(accepted) for accepted in known.values()):
             continue
         mask = mask_now(stack.labels[last], label, known[last])
         if mask is not None and find_mask_of_label(target, label) is None:
@@ -79,9 +83,9 @@ def ended_objects(stack: PlaneStack, here: int, objects: ObjectRegistry) -> tupl
 def continued_by(
     mask: PlaneMask, label: int | None, ended: Iterable[EndedObject]
 ) -> EndedObject | None:
-    """Return the object that continues in a mask: the one of a label, or the most similar in place.
+    """Return the object of a label, or the one whose last mask is most similar to a mask in area.
 
-    None if there is none whose last mask is about there and about as large.
+    None if no last mask overlaps the mask within the limits of `EndLimits`.
     """
     if label is not None:
         return next((one for one in ended if one.label == label), None)

@@ -77,7 +77,7 @@ class Before:
     plane : int
         Index of its plane.
     stands_out : bool
-        Whether its contrast with its surroundings says where the object is.
+        Whether the object has enough contrast with its surroundings to show where it is.
     """
 
     mask: PlaneMask
