@@ -100,7 +100,7 @@ class Propagating:
         self._run: PropagationRun | None = None
         self._request: PropagationRequest | None = None
         self._accepted: list[AcceptedObject] = []
-        self._advancing = self._again = False
+        self._advancing = self._again = self._asking = False
         events.accepted.connect(self._on_accepted)
         events.busy_changed.connect(self._on_stage)
         events.labels_changed.connect(self._on_labels)
@@ -201,11 +201,16 @@ class Propagating:
         # They are accepted and propagated as soon as their masks are predicted.
         reopened = tuple(draft.label for draft in wanted if draft.label is not None)
         self._request = replace(request, reopened=reopened)
+        self._asking = (
+            True  # with a `submit` that runs at once, masks are predicted before this ends
+        )
         try:
             self._accepting.accept(request.ended)
         except BaseException:
             self._request = None
             raise
+        finally:
+            self._asking = False
         if any(step.key == request.plane.key for step in self._history.awaiting):
             self.changed.emit()
             return None
@@ -355,7 +360,8 @@ class Propagating:
             self._accepted.append(accepted)
 
     def _on_stage(self, stage: str) -> None:
-        if stage == IDLE and self._request is not None and not self._history.awaiting:
+        waits = self._request is not None and not self._asking
+        if stage == IDLE and waits and not self._history.awaiting:
             try:
                 self._start_accepted()
             except Sam3Error as error:

@@ -412,6 +412,34 @@ def test_what_cannot_be_propagated_is_refused(table: Table, predictor: Predictor
         session.propagate([label], stack=stack)
 
 
+def test_masks_that_are_still_to_be_predicted_are_propagated_at_once(table: Table) -> None:
+    """In a script, propagate() predicts, accepts and propagates; it ended in an AssertionError."""
+    table.session.set_prompts(PromptSet(box=LEFT))
+    found = table.propagate()
+    assert found.labels == (1,)
+    assert table.planes(1) == list(range(PLANES))
+
+
+def test_objects_that_ended_go_on_from_a_script_as_one_step(embedded: Predictor) -> None:
+    noise = np.random.default_rng(0).integers(25, 40, (PLANES, 80, 100)).astype(np.uint8)
+    image = noise.copy()
+    rows, columns = np.mgrid[:80, :100]
+    for row, column in ((25, 25), (50, 70)):
+        image[:, (rows - row) ** 2 + (columns - column) ** 2 < 100] = 200
+    image[3] = noise[3]  # a bad plane
+    table = make_table(LabelingSession(embedded), image)
+    for label, box in ((1, (14.0, 14.0, 36.0, 36.0)), (2, (59.0, 39.0, 81.0, 61.0))):
+        table.show(1, box)
+        table.propagate(rules=None)
+        assert table.planes(label) == [0, 1, 2]
+    before = table.labels.copy()
+    table.go_to(4)
+    assert table.propagate(rules=None).labels == (1, 2)
+    assert [table.planes(1), table.planes(2)] == [[0, 1, 2, 4, 5]] * 2
+    table.session.undo()
+    np.testing.assert_array_equal(table.labels, before)
+
+
 def test_operations_say_what_was_done_and_are_replayed(table: Table, predictor: Predictor) -> None:
     from napari_sam3.session.replay import replay_into
 
