@@ -94,6 +94,8 @@ class StoredLabels:
         self.stored, self._name = data, name
 
     def __getattr__(self, name: str) -> Any:
+        if name == "stored":  # not set yet, in a copy
+            raise AttributeError(name)
         return getattr(self.stored, name)
 
     def __len__(self) -> int:

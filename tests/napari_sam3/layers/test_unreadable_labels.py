@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import numpy.typing as npt
 import pytest
 
 from napari_sam3.core.errors import LabelError
+from napari_sam3.layers.label_arrays import StoredLabels
 from napari_sam3.layers.strokes import Stroke
 from sam3.predictor import Predictor
 from tests.napari_sam3.session.test_restoring import SHAPE, Desk, plane
@@ -161,3 +164,10 @@ def test_a_stroke_over_unreadable_labels_is_reported(
     stroke = Stroke(desk.binding.sync.store, [(np.array([[0], [1], [1]]), 0, 7)], (1, 2))
     with pytest.raises(LabelError, match="cannot be read"):
         stroke.painted()
+
+
+def test_labels_of_a_storage_can_be_copied() -> None:
+    labels = StoredLabels(np.ones((2, 3), np.uint16), "cells")
+    for copied in (copy.copy(labels), pickle.loads(pickle.dumps(labels))):
+        assert copied.shape == (2, 3)
+        assert copied.dtype == np.uint16
