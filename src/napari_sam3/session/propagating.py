@@ -100,6 +100,7 @@ class Propagating:
         self._run: PropagationRun | None = None
         self._request: PropagationRequest | None = None
         self._accepted: list[AcceptedObject] = []
+        self._proposed: list[int] = []  # numbers of drafts of ended objects
         self._advancing = self._again = self._asking = False
         events.accepted.connect(self._on_accepted)
         events.busy_changed.connect(self._on_stage)
@@ -194,7 +195,8 @@ class Propagating:
         if not wanted and request.ended:
             draft_set = self._drafts.here
             for ended in request.ended:
-                draft_set = draft_set.with_draft(ended.draft(self._drafts.new_number()))
+                self._proposed.append(self._drafts.new_number())
+                draft_set = draft_set.with_draft(ended.draft(self._proposed[-1]))
             self._drafts.put(request.plane.key, draft_set)
         elif not wanted:
             return self._start(request, shown or request.labels_here())
@@ -208,6 +210,7 @@ class Propagating:
             self._accepting.accept(request.ended)
         except BaseException:
             self._request = None
+            self._withdraw(request)
             raise
         finally:
             self._asking = False
@@ -255,11 +258,19 @@ class Propagating:
     def _start_accepted(self) -> PropagationResult | None:
         request, self._request = self._request, None
         assert request is not None
+        self._withdraw(request)
         labels = list(dict.fromkeys([*(one.id for one in self._accepted), *request.reopened]))
         if not labels:
             self.changed.emit()
             return None
         return self._start(request, labels)
+
+    def _withdraw(self, request: PropagationRequest) -> None:
+        """Remove the drafts of ended objects that could not be accepted."""
+        draft_set = self._drafts.on(request.plane.key)
+        while self._proposed:
+            draft_set = draft_set.without(self._proposed.pop())
+        self._drafts.put(request.plane.key, draft_set)
 
     def _start(
         self, request: PropagationRequest, labels: Sequence[int]

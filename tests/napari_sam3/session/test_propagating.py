@@ -420,7 +420,8 @@ def test_masks_that_are_still_to_be_predicted_are_propagated_at_once(table: Tabl
     assert table.planes(1) == list(range(PLANES))
 
 
-def test_objects_that_ended_go_on_from_a_script_as_one_step(embedded: Predictor) -> None:
+def ended_on_a_bad_plane(embedded: Predictor) -> Table:
+    """Return two discs that were propagated up to a plane of noise, and the plane behind it."""
     noise = np.random.default_rng(0).integers(25, 40, (PLANES, 80, 100)).astype(np.uint8)
     image = noise.copy()
     rows, columns = np.mgrid[:80, :100]
@@ -432,12 +433,28 @@ def test_objects_that_ended_go_on_from_a_script_as_one_step(embedded: Predictor)
         table.show(1, box)
         table.propagate(rules=None)
         assert table.planes(label) == [0, 1, 2]
-    before = table.labels.copy()
     table.go_to(4)
+    return table
+
+
+def test_objects_that_ended_go_on_from_a_script_as_one_step(embedded: Predictor) -> None:
+    table = ended_on_a_bad_plane(embedded)
+    before = table.labels.copy()
     assert table.propagate(rules=None).labels == (1, 2)
     assert [table.planes(1), table.planes(2)] == [[0, 1, 2, 4, 5]] * 2
     table.session.undo()
     np.testing.assert_array_equal(table.labels, before)
+
+
+def test_objects_that_cannot_go_on_leave_no_draft(embedded: Predictor) -> None:
+    table = ended_on_a_bad_plane(embedded)
+    table.labels[4] = 77
+    for _ in range(2):
+        with pytest.raises(LabelError):
+            table.propagate(rules=None)
+        assert not table.session.draft_set.drafts
+    table.labels[4] = 0
+    assert table.propagate(rules=None).labels == (1, 2)
 
 
 def test_operations_say_what_was_done_and_are_replayed(table: Table, predictor: Predictor) -> None:
