@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from .coordinates import to_data
 from .label_layer import image_shape, place_on, placement
+from .pointed_candidate import edges_of
 from .preview import TOOL
 
 if TYPE_CHECKING:
@@ -88,8 +89,7 @@ class CandidateScores:
             outlines.events.visible.connect(self._follow)
         self._shown, self._plane = shown, plane
         # The upper right corner: outside round objects, and rarely on a neighbour.
-        boxes = np.array([one.mask.bbox for one in shown], np.float64).reshape(-1, 4)
-        self._corners = boxes[:, [0, 3]] - 0.5
+        self._corners = edges_of(shown)[:, [0, 3]]
         ids = {id(one) for one in current}
         self._reviewed = np.array([id(one) in ids for one in shown], np.bool_)
         if self.layer is None and len(shown):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 from psygnal import Signal
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from .layer_set import LayerSet
     from .shown_plane import ShownPlane
 
-__all__ = ["PointedCandidate"]
+__all__ = ["PointedCandidate", "edges_of"]
 
 
 class PointedCandidate:
@@ -50,8 +51,7 @@ class PointedCandidate:
     def show(self, shown: Sequence[CandidateObject], outlines: Layer | None = None) -> None:
         """Take the candidates that are shown on the plane, and the layer of their outlines."""
         if shown is not self._shown:
-            boxes = np.array([one.mask.bbox for one in shown], np.float64).reshape(-1, 4)
-            self._shown, self._boxes = shown, boxes - 0.5
+            self._shown, self._boxes = shown, edges_of(shown)
         self._outlines = outlines
         self.point()
 
@@ -76,3 +76,8 @@ class PointedCandidate:
         there = [self._shown[int(at)] for at in np.flatnonzero(near)]
         there = [one for one in there if one.mask.covers(row, column)]
         return min(there, key=lambda one: one.area, default=None)
+
+
+def edges_of(candidates: Sequence[CandidateObject]) -> npt.NDArray[np.float64]:
+    """Return the outer edges of candidates, N x (top, left, bottom, right), in px of the plane."""
+    return np.array([one.mask.bbox for one in candidates], np.float64).reshape(-1, 4) - 0.5

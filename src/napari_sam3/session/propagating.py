@@ -203,9 +203,8 @@ class Propagating:
         # They are accepted and propagated as soon as their masks are predicted.
         reopened = tuple(draft.label for draft in wanted if draft.label is not None)
         self._request = replace(request, reopened=reopened)
-        self._asking = (
-            True  # with a `submit` that runs at once, masks are predicted before this ends
-        )
+        # With a `submit` that runs at once, masks are predicted before `accept` ends.
+        self._asking = True
         try:
             self._accepting.accept(request.ended)
         except BaseException:

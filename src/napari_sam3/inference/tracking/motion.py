@@ -25,8 +25,9 @@ _LEAST_SPREAD = 1e-3  # grey levels
 def moved(mask: PlaneMask, before: PlaneImage, now: PlaneImage) -> PlaneMask:
     """Return a mask moved to where its pixels are on another plane.
 
-    Its surroundings on its own plane are searched for by normalized correlation, at most as far as
-    it is long. It stays where it is unless they fit clearly better elsewhere.
+    Its surroundings on its own plane are searched for by normalized cross-correlation (J. P. Lewis,
+    Fast Normalized Cross-Correlation, 1995, as in scikit-image), at most as far as it is long. It
+    stays where it is unless they fit clearly better elsewhere.
 
     Parameters
     ----------
@@ -34,6 +35,11 @@ def moved(mask: PlaneMask, before: PlaneImage, now: PlaneImage) -> PlaneMask:
         A mask that is not empty.
     before, now : PlaneImage
         The plane that it lies on, and the other one.
+
+    Returns
+    -------
+    PlaneMask
+        The same mask at another place, whole on the plane; `mask` itself if it stays.
     """
     from skimage.feature import match_template  # slow to import
 
