@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from napari_sam3.core.field_grid import fields_over
+from napari_sam3.inference.automatic.proposed import FINER_OVERLAP, TINY
 from napari_sam3.inference.automatic.search_grid import OVERLAP, SearchGrid
 
 SIDE = 448
@@ -27,6 +28,19 @@ def test_fields_cover_the_plane_and_overlap(shape: tuple[int, int], level: int) 
         for other in fields:
             if field.rows == other.rows and 0 < other.columns[0] - field.columns[0] < side:
                 assert field.columns[1] - other.columns[0] >= int(OVERLAP * side) - 1
+
+
+def test_few_fields_of_the_finer_level_hold_each_tiny_object_whole() -> None:
+    shape = (1024, 1024)
+    grid = SearchGrid(shape, SIDE, -1, FINER_OVERLAP)
+    fields = grid.over((slice(0, shape[0]), slice(0, shape[1])))
+    assert len(fields) == 25, "36 with the overlap of the first level"
+    half = int(TINY * SIDE / 2)
+    for y, x in np.random.default_rng(0).uniform(half, 1023 - half, (500, 2)):
+        field = grid.field_at(y, x)
+        for place, (start, stop) in ((y, field.rows), (x, field.columns)):
+            assert start <= place - half
+            assert place + half < stop
 
 
 def test_a_tile_has_the_fields_of_its_positions() -> None:

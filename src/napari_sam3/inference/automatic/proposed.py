@@ -13,7 +13,7 @@ from napari_sam3.inference.answers import LARGEST_BATCH
 from napari_sam3.inference.cache import Control, EmbeddingCache
 
 from .parts import Part
-from .search_grid import SearchGrid
+from .search_grid import OVERLAP, SearchGrid
 from .seeds import Seed
 from .settings import AutomaticSettings
 
@@ -37,6 +37,8 @@ TINY = 0.05
 FAINT = 0.5
 #: Fields of the finer level may cut off larger objects, which the level before has found.
 TINY_IN_FINER = 3 * TINY
+#: Overlap of the fields of the finer level: as long as the objects that are searched there.
+FINER_OVERLAP = 2 * TINY
 #: The plane has to be so many times longer than a field of the finer level: less enlarges little.
 ENLARGED = 1.3
 
@@ -90,9 +92,9 @@ class _Search:
         looks_closer = settings.level is None and self.first > FINEST_LEVEL
         self.looks_closer = looks_closer and max(plane.shape) > ENLARGED * side
 
-    def grid(self, level: int) -> SearchGrid:
+    def grid(self, level: int, overlap: float = OVERLAP) -> SearchGrid:
         """Return the fields of a level."""
-        return SearchGrid(self.plane.shape, self.predictor.config.resolution, level)
+        return SearchGrid(self.plane.shape, self.predictor.config.resolution, level, overlap)
 
     def propose(
         self, fields: Sequence[FieldOfView]
@@ -152,7 +154,9 @@ def proposed_seeds(
     for level in search.levels:
         grid, largest = search.grid(level), 0.0
         finest, coarsest = level == search.first, level == search.levels[-1]
-        finer = search.grid(search.first - 1) if finest and search.looks_closer else None
+        finer = None
+        if finest and search.looks_closer:
+            finer = search.grid(level - 1, FINER_OVERLAP)
         # Which fields of the finer level are searched must not depend on where a tile ends.
         searched = region if finer is None else finer.reach(region)
         for part, field, proposed in search.propose(grid.over(searched)):

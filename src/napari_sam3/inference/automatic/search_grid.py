@@ -7,7 +7,7 @@ import math
 from napari_sam3.core.fields import FieldOfView, central_span, field_of_spans, field_side
 from napari_sam3.core.masks import Region
 
-__all__ = ["SearchGrid"]
+__all__ = ["OVERLAP", "SearchGrid"]
 
 Span = tuple[int, int]
 
@@ -31,13 +31,17 @@ class SearchGrid:
         Side of the model's input in px.
     level : int
         Pyramid level.
+    overlap : float
+        Least overlap of two fields as a fraction of their side.
     """
 
-    def __init__(self, shape: tuple[int, int], resolution: int, level: int) -> None:
+    def __init__(
+        self, shape: tuple[int, int], resolution: int, level: int, overlap: float = OVERLAP
+    ) -> None:
         self._shape, self._level = shape, level
         self._side = field_side(resolution, level)
         self._slack = SLACK * self._side
-        self._rows, self._columns = (_spans(length, self._side) for length in shape)
+        self._rows, self._columns = (_spans(length, self._side, overlap) for length in shape)
 
     def field_at(self, y: float, x: float) -> FieldOfView:
         """Return the field in which a position is most central."""
@@ -73,11 +77,11 @@ class SearchGrid:
         return slice(first.rows[0], last.rows[1]), slice(first.columns[0], last.columns[1])
 
 
-def _spans(length: int, side: int) -> list[Span]:
+def _spans(length: int, side: int, overlap: float) -> list[Span]:
     """Return evenly spread spans (start, stop) along an axis."""
     if length <= side:
         return [(0, length)]
-    steps = math.ceil((length - side) / max(1, side * (1 - OVERLAP)))
+    steps = math.ceil((length - side) / max(1, side * (1 - overlap)))
     starts = (round(number * (length - side) / steps) for number in range(steps + 1))
     return [(start, start + side) for start in starts]
 
