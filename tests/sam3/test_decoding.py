@@ -17,6 +17,7 @@ from sam3 import ImageFeatures, Predictor
 from sam3.config import get_preset
 from sam3.model.mask_decoder import MaskDecoder, RawMasks, select_masks
 from sam3.model_builder import build_click_model
+from sam3.preprocess.device_holes import small_components
 from sam3.preprocess.masks import UndrawnMask, crop_mask, fill_holes, upsample
 
 SMALL = replace(
@@ -270,3 +271,17 @@ def test_holes_are_those_of_the_whole_array(max_area: int) -> None:
     for logits in (np.full((30, 30), -1, np.float32), np.ones((30, 30), np.float32)):
         ours = fill_holes(torch.from_numpy(logits)[None], max_area)[0].numpy()
         assert (ours == filled_plainly(logits, max_area)).all()
+
+
+@pytest.mark.parametrize("max_area", [0, 3, 12, 40, 130])
+def test_holes_on_a_gpu_are_those_of_the_cpu(max_area: int) -> None:
+    rng = np.random.default_rng(max_area)
+    snake = np.ones((24, 31))  # a path of 12 rows, joined at alternate ends
+    snake[::2] = -1
+    snake[1::4, -1] = snake[3::4, 0] = -1
+    noise = ndimage.gaussian_filter(rng.normal(size=(9, 24, 31)), (0, 0.8, 0.8))
+    stack = np.concatenate([noise, [snake, snake * 0 + 1, snake * 0 - 1]]).astype(np.float32)
+    logits = torch.from_numpy(stack).unflatten(0, (4, 3))
+    filled = logits.masked_fill(small_components(logits <= 0, max_area), 10.0)
+    expected = [filled_plainly(mask, max_area) for mask in stack]
+    assert (filled.flatten(0, 1).numpy() == np.stack(expected)).all()

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sam3.errors import ImageError
+from sam3.preprocess.device_holes import small_components
 
 __all__ = [
     "MaskCrop",
@@ -41,9 +42,11 @@ def fill_holes(logits: Tensor, max_area: int) -> Tensor:
     Returns
     -------
     Tensor
-        Filled pixels hold 10. Without holes, the same tensor.
+        Filled pixels hold 10. Without holes, the same tensor on a CPU.
     """
-    flat = logits.detach().cpu().flatten(0, -3).numpy()
+    if logits.device.type != "cpu":  # without a copy to the CPU and back
+        return logits.masked_fill(small_components(logits <= 0, max_area), _HOLE_LOGIT)
+    flat = logits.detach().flatten(0, -3).numpy()
     filled = logits
     for number, mask in enumerate(flat):
         holes = _holes(mask <= 0, max_area)
@@ -53,7 +56,7 @@ def fill_holes(logits: Tensor, max_area: int) -> Tensor:
             (top, left), hole_mask = holes
             height, width = hole_mask.shape
             part = filled.flatten(0, -3)[number, top : top + height, left : left + width]
-            part.masked_fill_(torch.from_numpy(hole_mask).to(logits.device), _HOLE_LOGIT)
+            part.masked_fill_(torch.from_numpy(hole_mask), _HOLE_LOGIT)
     return filled
 
 
