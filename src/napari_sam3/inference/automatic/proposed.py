@@ -96,6 +96,10 @@ class _Search:
         """Return the fields of a level."""
         return SearchGrid(self.plane.shape, self.predictor.config.resolution, level, overlap)
 
+    def finer_grid(self) -> SearchGrid | None:
+        """Return the fields of the level below the first, if a closer look is worth it."""
+        return self.grid(self.first - 1, FINER_OVERLAP) if self.looks_closer else None
+
     def propose(
         self, fields: Sequence[FieldOfView]
     ) -> Iterator[tuple[Part, FieldOfView, list[_Proposed]]]:
@@ -154,9 +158,7 @@ def proposed_seeds(
     for level in search.levels:
         grid, largest = search.grid(level), 0.0
         finest, coarsest = level == search.first, level == search.levels[-1]
-        finer = None
-        if finest and search.looks_closer:
-            finer = search.grid(level - 1, FINER_OVERLAP)
+        finer = search.finer_grid() if finest else None
         # Which fields of the finer level are searched must not depend on where a tile ends.
         searched = region if finer is None else finer.reach(region)
         for part, field, proposed in search.propose(grid.over(searched)):
