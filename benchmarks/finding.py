@@ -2,7 +2,8 @@
 
 `python -m benchmarks.finding --base ../other-checkout --data real.npz` prints the ratio of the
 processor time, of the whole set and of the image that took the other build longest, and the F1 of
-both. Each build has a process of its own with one thread, which other programs disturb least.
+both. Each build has a process of its own with one thread, which other programs disturb least, and
+its own weights.
 """
 
 from __future__ import annotations
@@ -12,16 +13,14 @@ import json
 import os
 import subprocess
 import sys
-import time
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from benchmarks.automatic import label_plane, match_labels
 from benchmarks.model_card import chosen_samples, product_plane
-from napari_sam3.inference.automatic.find import AutomaticSettings
-from sam3 import load_predictor
 from sam3.training.data import load_real
 
 __all__ = ["compare", "main"]
@@ -31,26 +30,37 @@ ROOT = Path(__file__).parent.parent
 
 def compare(base: Path, data: Path, every: int = 1) -> Iterator[tuple[list[float], list[float]]]:
     """Yield (seconds, F1, IoU) in the other build and in this one for each held-out image."""
-    workers = [_start(tree, data, every) for tree in (base, ROOT)]
-    try:
-        for _ in range(int(workers[0][1])):
-            before, now = (_next(worker) for worker, _ in workers)
-            yield before, now
-    finally:
-        for worker, _ in workers:
-            worker.kill()
-            worker.communicate()
+    samples = [sample for _, sample in chosen_samples(load_real(data)[1], every)]
+    arrays: dict[str, Any] = {
+        f"{n}_pixels": product_plane(sample) for n, sample in enumerate(samples)
+    }
+    arrays |= {f"{n}_labels": sample.labels for n, sample in enumerate(samples)}
+    with tempfile.TemporaryDirectory() as folder:
+        images = Path(folder) / "images.npz"
+        np.savez(images, **arrays)
+        workers = [_start(tree.resolve(), images) for tree in (base, ROOT)]
+        try:
+            for _ in samples:
+                before, now = (_next(worker) for worker in workers)
+                yield before, now
+        finally:
+            for worker in workers:
+                worker.kill()
+                worker.communicate()
 
 
-def _start(tree: Path, data: Path, every: int) -> tuple[subprocess.Popen[str], str]:
-    environment = {**os.environ, "PYTHONPATH": str(tree.resolve() / "src"), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "benchmarks.finding", "--data", str(data.resolve())]
+def _start(tree: Path, images: Path) -> subprocess.Popen[str]:
+    path = os.pathsep.join([str(tree / "src"), str(tree)])
+    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    script = Path(__file__).with_name("finding_part.py")
+    # Without -P, the folder of the script would come before the standard library.
     worker = subprocess.Popen(
-        [*command, "--every", str(every)],
-        cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        [sys.executable, "-P", str(script), str(images)],
+        cwd=tree, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert worker.stdout is not None
-    return worker, worker.stdout.readline()
+    worker.stdout.readline()
+    return worker
 
 
 def _next(worker: subprocess.Popen[str]) -> list[float]:
@@ -62,34 +72,13 @@ def _next(worker: subprocess.Popen[str]) -> list[float]:
     return values
 
 
-def _serve(data: Path, every: int) -> None:
-    """Measure an image for each line on the standard input."""
-    import torch
-
-    torch.set_num_threads(1)
-    samples = chosen_samples(load_real(data)[1], every)
-    predictor = load_predictor(device="cpu")
-    label_plane(product_plane(samples[0][1]), predictor, AutomaticSettings())
-    print(len(samples), flush=True)
-    for (_, sample), _line in zip(samples, sys.stdin, strict=False):
-        pixels = product_plane(sample)
-        start = time.process_time()
-        labels = label_plane(pixels, predictor, AutomaticSettings())
-        seconds = time.process_time() - start
-        matched = match_labels(sample.labels, labels)
-        print(json.dumps([seconds, matched.f1, matched.mean_iou]), flush=True)
-
-
 def main(argv: list[str] | None = None) -> None:
-    """Print the ratios, or measure for the process that compares."""
+    """Print the ratios."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--base", type=Path, help="checkout of the other build")
+    parser.add_argument("--base", type=Path, required=True, help="checkout of the other build")
     parser.add_argument("--data", type=Path, required=True, help="npz of images, or a folder")
     parser.add_argument("--every", type=int, default=2, help="take every n-th validation image")
     arguments = parser.parse_args(argv)
-    if arguments.base is None:
-        _serve(arguments.data, arguments.every)
-        return
     pairs = np.array(list(compare(arguments.base, arguments.data, arguments.every)))
     before, now = pairs[:, 0], pairs[:, 1]
     longest = int(before[:, 0].argmax())
