@@ -17,7 +17,8 @@ from sam3.features import ImageFeatures
 from sam3.model.click_model import ClickModel
 from sam3.model_builder import build_click_model
 
-__all__ = ["OTHER", "click_row", "full_size_rows", "shallow", "transformers_model", "wait"]
+__all__ = ["OTHER", "click_row", "full_size_rows", "shallow", "transformers_model", "vision_of"]
+__all__ += ["wait"]
 
 OTHER = "transformers"
 _LEAST_RESOLUTION = 252
@@ -132,6 +133,17 @@ def transformers_model(config: ModelConfig) -> Any:
     """Build the model of transformers with the same sizes, and random weights."""
     from transformers import Sam3TrackerConfig, Sam3TrackerModel
 
+    model: Any = Sam3TrackerModel(
+        Sam3TrackerConfig(
+            vision_config=vision_of(config),
+            prompt_encoder_config={"image_size": config.resolution},
+        )
+    )
+    return model.eval()
+
+
+def vision_of(config: ModelConfig) -> dict[str, Any]:
+    """Return the sizes of the image encoder as transformers names them."""
     grid, trunk = config.grid, config.trunk
     backbone = {
         "model_type": "sam3_vit_model",
@@ -143,14 +155,8 @@ def transformers_model(config: ModelConfig) -> Any:
         "window_size": trunk.window,
         "image_size": config.resolution,
     }
-    vision = {
+    return {
         "model_type": "sam3_vision_model",
         "backbone_config": backbone,
         "backbone_feature_sizes": [[grid * k, grid * k] for k in (4, 2, 1)],
     }
-    model: Any = Sam3TrackerModel(
-        Sam3TrackerConfig(
-            vision_config=vision, prompt_encoder_config={"image_size": config.resolution}
-        )
-    )
-    return model.eval()

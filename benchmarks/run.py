@@ -20,6 +20,7 @@ from benchmarks.long_series import long_series_rows
 from benchmarks.measure import describe_machine
 from benchmarks.profile import profile_rows
 from benchmarks.propagation import propagation_rows
+from benchmarks.propagation_time import propagation_time_rows, tracker_row
 from benchmarks.report import Line, Section, write_report
 from benchmarks.scaling import scaling_rows
 from benchmarks.slide import slide_rows, store_row
@@ -79,9 +80,11 @@ def _comparison(arguments: argparse.Namespace, predictor: Predictor) -> Iterator
     yield from propagation_rows(predictor, arguments.stacks)
     yield from tracking_rows(predictor, arguments.stacks)
     yield from long_series_rows(predictor)
+    yield from propagation_time_rows(predictor)
     if not arguments.quick:
         config = _full_size(arguments)
         yield from full_size_rows(config, repeats=3, device=str(predictor.device))
+        yield tracker_row(device=str(predictor.device))
         yield from decode_rows(repeats=arguments.repeats, device=str(predictor.device))
         yield store_row(config, device=str(predictor.device))
         full = Predictor(build_click_model(config).eval(), device=predictor.device)
