@@ -72,7 +72,7 @@ def read_pixels(
     try:
         pixels = read_plane(data, plane, rgb=rgb, rows=slice(*rows), columns=slice(*columns))
         return _checked(pixels, data, plane, (rows, columns), rgb, name)
-    except (ImageError, MemoryError):
+    except ImageError:
         raise
     except Exception as error:  # each storage raises exceptions of its own
         raise unreadable(f"rows {rows[0]} to {rows[1] - 1}, columns {columns[0]} to "
@@ -314,7 +314,7 @@ def _read_blocks(
             _checked(block, data, plane, place, rgb, name)
             for block, place in zip(read, places, strict=True)
         ]
-    except (ImageError, MemoryError):
+    except ImageError:
         raise
     except Exception as error:
         where = f"a sample of {len(places)} blocks of {plane}"
@@ -377,6 +377,8 @@ def unreadable(where: str, data: Any, name: str, error: Exception) -> ImageError
     remedy = "Check the file or the connection and try again."
     if isinstance(error, ImportError) or "imagecodecs" in reason:
         remedy = "pip install imagecodecs, which reads more kinds of compression."
+    elif isinstance(error, MemoryError):
+        remedy = "Free memory, or save the image in chunks, as OME-Zarr."
     elif file and os.path.exists(file):
         remedy = "The file is damaged or incomplete. Copy or write it again."
     called = " ".join(filter(None, (name, repr(file) if file else ""))) or "the image"

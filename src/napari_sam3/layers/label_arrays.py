@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["StoredLabels", "labels_of", "levels_of", "naming_storage_errors", "redraw"]
 
+CODE_ERRORS = (AssertionError, AttributeError, NameError, TypeError)
+
 
 def labels_of(layer: Labels) -> Any:
     """Return the finest level of a Labels layer, as `StoredLabels` unless it is in memory."""
@@ -50,7 +52,9 @@ def _named(data: Any, name: str) -> Any:
 def naming_storage_errors(
     data: Any, name: str, where: str, *, writing: bool = False
 ) -> Iterator[None]:
-    """Turn any exception within the block into a LabelError with the layer and a remedy.
+    """Turn exceptions of a storage within the block into a LabelError with the layer and a remedy.
+
+    Mistakes in code (`CODE_ERRORS`) are raised as they are: no file or connection causes them.
 
     Parameters
     ----------
@@ -65,7 +69,7 @@ def naming_storage_errors(
     """
     try:
         yield
-    except Sam3Error:
+    except (Sam3Error, *CODE_ERRORS):
         raise
     except Exception as error:  # each storage raises exceptions of its own
         reason = (str(error) or type(error).__name__).splitlines()[0]

@@ -115,7 +115,9 @@ class ShownPlane:
 
     def ensure(self) -> None:
         """Pass the current plane to the session, unless it has it."""
-        if self._current:
+        plane = self.source.plane
+        # Another binding of the session may have changed or cleared its plane.
+        if self._current and plane and self._session.plane_key == self.source.key(plane):
             return
         self._layers.check_image()
         # Placement or data of both layers may have changed.

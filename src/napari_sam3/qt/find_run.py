@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from napari_sam3.inference.models import EMBEDDED, detector_loader, names_objects
 
 from .review_run import ReviewRun
-from .text.find import NONE_FOUND
+from .text.find import NONE_FOUND, candidates_left
 
 if TYPE_CHECKING:
     from napari_sam3.layers.binding import Binding
@@ -67,6 +67,7 @@ class FindRun:
         self._finding.changed.connect(self._show)
         self._finding.progress.connect(part.show_progress)
         self._finding.ended.connect(self._on_ended)
+        self._candidates.accepted.connect(self._on_accepted)
         self._finding.failed.connect(failed)
 
     def use(self, model: str | os.PathLike[str]) -> None:
@@ -102,6 +103,10 @@ class FindRun:
     def _on_ended(self, count: int) -> None:
         if count == 0 and not self._closed:
             self._panel.show_status(NONE_FOUND)
+
+    def _on_accepted(self, left: int) -> None:
+        if left and not self._closed:
+            self._panel.show_status(candidates_left(left))
 
     def _show(self) -> None:
         if self._closed:

@@ -145,9 +145,12 @@ class Candidates:
     ----------
     changed : Signal
         After candidates, the filter, or the current one changed.
+    accepted : Signal
+        (number of candidates that stay because none of their pixels is free) after accepting.
     """
 
     changed = Signal()
+    accepted = Signal(int)
 
     def __init__(self, events: SessionEvents, batch: BatchResults) -> None:
         self._events, self._batch = events, batch
@@ -275,7 +278,7 @@ class Candidates:
     def accept(
         self, candidates: Sequence[CandidateObject] | None = None
     ) -> tuple[AcceptedObject, ...]:
-        """Write candidates into the labels, as one undo step.
+        """Write candidates into the labels, as one undo step; those without a free pixel stay.
 
         Parameters
         ----------
@@ -297,6 +300,7 @@ class Candidates:
                 "score, or search first."
             )
         written: list[AcceptedObject] = []
+        painted: list[tuple[CandidateObject, int]] = []
         numbers: dict[int, int] = {}
         by_plane: dict[Hashable, list[CandidateObject]] = {}
         for candidate in chosen:
@@ -304,12 +308,13 @@ class Candidates:
         writing = self._batch.begin(chosen[0].plane.labels)
         with self._batch.all_or_nothing():
             for some in by_plane.values():
-                plane = some[0].plane
+                plane, pairs = some[0].plane, _instances(some, numbers)
+                painted += [(candidate, instance.id) for candidate, instance in pairs]
                 written += self._batch.write(
                     writing,
                     plane.key,
                     plane.labels,
-                    _instances(some, numbers),
+                    [instance for _, instance in pairs],
                     plane.maker,
                     plane.rendering,
                 )
@@ -320,8 +325,13 @@ class Candidates:
                 'policy "overwrite".'
             )
         self._events.batch_ended.emit()
-        self._remove(chosen)
+        done = [candidate for candidate, number in painted if number in writing.ids]
+        # An object with pixels on one plane is accepted on all.
+        groups = {candidate.group for candidate in done} - {0}
+        done += [candidate for candidate in chosen if candidate.group in groups]
+        self._remove(done)
         self._refresh()
+        self.accepted.emit(len(chosen) - len(set(done)))
         return tuple(written)
 
     def clear(self, key: Hashable | None = None) -> None:
@@ -369,13 +379,16 @@ class Candidates:
         self.changed.emit()
 
 
-def _instances(some: Sequence[CandidateObject], numbers: dict[int, int]) -> list[Instance]:
+def _instances(
+    some: Sequence[CandidateObject], numbers: dict[int, int]
+) -> list[tuple[CandidateObject, Instance]]:
     """Return candidates of a plane as they are painted, numbered behind those of other planes."""
     found = [one.found for one in some]
-    groups = {id(one.seed): origin.group for one, origin in zip(found, some, strict=True)}
+    origins = {id(one.seed): origin for one, origin in zip(found, some, strict=True)}
     made = []
     for one in paint_order(found, _PAINTING):
+        origin = origins[id(one.seed)]
         # A group of its own for each object of one plane.
-        group = groups[id(one.seed)] or -len(numbers) - 1
-        made.append(Instance(numbers.setdefault(group, len(numbers) + 1), one.mask, one.score))
+        number = numbers.setdefault(origin.group or -len(numbers) - 1, len(numbers) + 1)
+        made.append((origin, Instance(number, one.mask, one.score)))
     return made

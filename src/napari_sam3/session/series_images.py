@@ -73,7 +73,7 @@ def read_opened(item: SeriesItem, files: LabelFiles, labels: Path, session: Path
     """
     try:
         image = _in_memory(open_scene(item.path, item.scene))
-    except (ImageError, MemoryError):
+    except ImageError:
         raise
     except Exception as error:  # the readers of many formats raise as many kinds
         reason = (str(error) or type(error).__name__).splitlines()[0]

@@ -324,6 +324,26 @@ def test_a_session_takes_its_prompts_to_another_image_and_back(
     assert labels.data.any()
 
 
+def test_two_bindings_of_one_session_take_turns_and_one_outlives_the_other(
+    predictor: Predictor, blobs: Image
+) -> None:
+    viewer = ViewerModel()
+    image, other = viewer.add_image(blobs), viewer.add_image(blobs[::-1].copy())
+    session = LabelingSession(predictor)
+    with bind(viewer, image, session=session) as first:
+        second = bind(viewer, other, session=session)
+        for binding in (first, second, first):  # the session's plane is that of the one used
+            click(binding, 20, 20)
+            assert binding.sync.plane.source.is_ours(session.plane_key)
+            assert binding.accept() is not None
+        second.close()
+        click(first, 40, 40)
+        assert session.prediction is not None
+        accepted = first.accept()
+        assert accepted is not None
+        assert first.labels.data[40, 40] == accepted.id
+
+
 def test_errors_go_to_a_listener_or_are_raised(predictor: Predictor, blobs: Image) -> None:
     viewer = ViewerModel()
     viewer.add_image(blobs)

@@ -85,6 +85,23 @@ def test_what_cannot_be_read_is_named(desk: Desk, storage: Storage, failure: Exc
     assert accepted.id == 4
 
 
+@pytest.mark.parametrize("failure", [TypeError("int"), AttributeError("x"), NameError("y")])
+def test_a_mistake_in_code_is_raised_as_it_is(
+    desk: Desk, storage: Storage, failure: Exception
+) -> None:
+    before, steps = storage.values.copy(), len(desk.session.operations)
+    desk.binding.points.add([0, 40, 40])
+    storage.unwritten[0] = failure
+    with pytest.raises(type(failure)) as raised:  # not as a file that cannot be written
+        desk.binding.accept()
+    assert raised.value is failure
+    storage.unwritten.clear()
+    assert len(desk.session.operations) == steps
+    assert desk.session.draft_set.drafts
+    storage.values[:] = before
+    assert desk.binding.accept() is not None
+
+
 @pytest.mark.parametrize("failure", FAILURES[:2], ids=lambda one: type(one).__name__)
 def test_a_failed_write_leaves_no_trace(desk: Desk, storage: Storage, failure: Exception) -> None:
     before, steps = storage.values.copy(), len(desk.session.operations)

@@ -140,6 +140,29 @@ def test_candidates_without_a_free_pixel_stay_and_say_so(
     assert not candidates.all
 
 
+def test_some_candidates_without_a_free_pixel_stay_and_their_number_is_told(
+    session: LabelingSession, labels: npt.NDArray[np.uint16]
+) -> None:
+    labels[:, 0:10] = 7
+    candidates = session.candidates
+    candidates.clear()
+    taken = [square(1, 1, 4, 0.9), square(2, 30, 5, 0.8)]
+    candidates.put(place(labels, 0), [*taken, square(30, 30, 5, 0.7)])
+    # One object of two planes with pixels on the second only, and one covered by a better one.
+    covered = square(21, 21, 3, 0.2), square(20, 20, 9, 0.9)
+    candidates.put(place(labels, 1), [square(2, 2, 4, 0.9, number=3), *covered])
+    candidates.put(place(labels, 2), [square(40, 2, 4, 0.9, number=3)])
+    told: list[int] = []
+    candidates.accepted.connect(told.append)
+    assert len(candidates.accept()) == 3
+    assert told == [3]
+    assert sorted(one.mask.row for one in candidates.all) == [1, 2, 21]
+    with pytest.raises(LabelError, match="all pixels of 3 candidates"):
+        candidates.accept()
+    session.undo()
+    assert np.unique(labels).tolist() == [0, 7]
+
+
 def test_labels_that_cannot_hold_the_ids_stay_and_so_do_the_candidates() -> None:
     labels = np.zeros((2, 60, 60), np.uint8)
     labels[0, 50, 50] = 254

@@ -73,7 +73,7 @@ def read_region(
     """Read a region of a plane, h x w; booleans become 0 and 1."""
     try:
         pixels = np.asarray(labels[(*position, rows, columns)])
-    except (Sam3Error, MemoryError):
+    except Sam3Error:
         raise
     except Exception as error:  # decoders raise any kind
         at = f"plane {' '.join(map(str, position))}" if position else "the plane"

@@ -21,3 +21,12 @@ def count(shown: int, kept: int, threshold: float, elsewhere: int = 0) -> str:
     """Say how many candidates are shown, of how many, above which score, and on other planes."""
     here = f"{shown} of {kept} shown, score ≥ {threshold:.2f}"
     return f"{here}; {elsewhere} on other planes" if elsewhere else here
+
+
+def candidates_left(count: int) -> str:
+    """Say how many candidates were not accepted, and why."""
+    stay = "1 candidate stays" if count == 1 else f"{count} candidates stay"
+    return (
+        f"{stay}: no free pixel, since all belong to accepted labels. Drop what is not needed, or "
+        'choose the policy "overwrite" and accept again.'
+    )
