@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from napari_sam3.core.fields import FieldOfView
+from napari_sam3.core.fields import FieldOfView, choose_field
 from napari_sam3.core.masks import Region
+from napari_sam3.core.prompts import PromptSet
 from napari_sam3.core.rendering import PlaneImage
 from napari_sam3.inference.automatic.find import click, seed_batches, usable
 from napari_sam3.inference.automatic.parts import in_parts
-from napari_sam3.inference.automatic.seeds import find_seeds
+from napari_sam3.inference.automatic.proposed import proposed_seeds
+from napari_sam3.inference.automatic.seeds import Seed, find_seeds
 from napari_sam3.inference.automatic.settings import AutomaticSettings
 from napari_sam3.inference.automatic.suppression import Found, suppress
 from napari_sam3.inference.cache import Control, EmbeddingCache
@@ -19,7 +22,7 @@ from sam3.errors import PromptError, UnsupportedError
 
 from .appearance import describe
 from .by_detector import find_by_detector
-from .examples import Concept
+from .examples import Concept, Example, example_field
 from .matching import Quality, likelihood
 
 if TYPE_CHECKING:
@@ -49,6 +52,8 @@ _SMALLER, _LARGER = 0.5, 1.6
 # Least predicted IoU and stability of the masks that are compared with the examples.
 _LEAST_IOU, _LEAST_STABILITY = 0.25, 0.02
 _STABILITY_OFFSET = 4.0
+# Least score of a proposal that is clicked on: faint ones may be what is wanted.
+_LEAST_PROPOSAL = 0.1
 _AREA_FACTOR = 6.0
 
 
@@ -101,30 +106,80 @@ def find_similar(
             "box around one first."
         )
     settings = search_settings(concept)
-    seeds = find_seeds(plane, predictor.config, settings, region)
-    batches = list(
-        seed_batches(seeds, plane.shape, predictor, None, typical_size=concept.typical_size)
-    )
+    search = _Search(plane, predictor, cache, control, settings, region, concept)
     found: list[Found] = []
-    for part, (batch_field, batch) in in_parts(control, batches):
-        answers = click(batch, plane, batch_field, predictor, cache, part, settings.levels_up)
+    for part, field, seeds in search.seeds():
+        answers = click(seeds, plane, field, predictor, cache, part, settings.levels_up)
         if answers is None:
             return None
-        candidates: dict[FieldOfView, list[Found]] = {}
-        for seed, prediction in zip(batch, answers, strict=True):
-            for candidate in usable(seed, prediction, plane.shape, settings):
-                candidates.setdefault(prediction.field, []).append(candidate)
-        for field, group in candidates.items():
-            features = cache.encode_field(field, plane, predictor, part)
-            appearances = describe([one.mask for one in group], plane, field, features)
+        candidates = [
+            candidate
+            for seed, prediction in zip(seeds, answers, strict=True)
+            for candidate in usable(seed, prediction, plane.shape, settings)
+        ]
+        scored = search.scored(candidates, part)
+        if scored is None:
+            return None
+        found += scored
+    return None if control.cancelled else suppress(found, settings)
+
+
+@dataclass(frozen=True, eq=False)
+class _Search:
+    """A search without a concept detector: the arguments of :func:`find_similar`."""
+
+    plane: PlaneImage
+    predictor: Predictor
+    cache: EmbeddingCache
+    control: Control
+    settings: AutomaticSettings
+    region: Region
+    concept: Concept
+
+    def seeds(self) -> Iterator[tuple[Control, FieldOfView, list[Seed]]]:
+        """Yield proposals of the model, or blobs if it makes none, field by field."""
+        plane, predictor, size = self.plane, self.predictor, self.concept.typical_size
+        if predictor.proposal_head is not None:
+            # At the levels of a search for everything, then at that of the examples.
+            middle = PromptSet(((plane.shape[1] / 2, plane.shape[0] / 2),), (1,))
+            level = choose_field(plane.shape, middle, predictor.config, None, size).level
+            searches = self.settings, replace(self.settings, level=level)
+            for part, settings in in_parts(self.control, searches):
+                yield from proposed_seeds(plane, predictor, self.cache, part, settings, self.region)
+            return
+        seeds = find_seeds(plane, predictor.config, self.settings, self.region)
+        batches = list(seed_batches(seeds, plane.shape, predictor, None, typical_size=size))
+        for part, (field, batch) in in_parts(self.control, batches):
+            yield part, field, batch
+
+    def scored(self, candidates: Sequence[Found], part: Control) -> list[Found] | None:
+        """Score candidates in the fields in which examples of their size are described.
+
+        Returns None once the control is cancelled.
+        """
+        groups: dict[FieldOfView, list[Found]] = {}
+        for candidate in candidates:
+            place = example_field(
+                Example(candidate.mask),
+                self.plane.shape,
+                self.predictor,
+                self.concept.typical_size,
+            )
+            groups.setdefault(place, []).append(candidate)
+        found: list[Found] = []
+        for field, group in groups.items():
+            features = self.cache.encode_field(field, self.plane, self.predictor, part)
+            if self.control.cancelled:
+                return None
+            looks = describe([one.mask for one in group], self.plane, field, features)
             qualities = [Quality(one.score, one.stability) for one in group]
-            scores = likelihood(appearances, qualities, concept.wanted, concept.unwanted)
+            scores = likelihood(looks, qualities, self.concept.wanted, self.concept.unwanted)
             found += [
-                Found(candidate.mask, float(score), 1.0, candidate.seed, candidate.level)
+                replace(candidate, score=float(score), stability=1.0)
                 for candidate, score in zip(group, scores, strict=True)
                 if score >= LEAST_SCORE
             ]
-    return suppress(found, settings)
+        return found
 
 
 def shown(found: Sequence[Found], threshold: float) -> tuple[Found, ...]:
@@ -139,6 +194,7 @@ def search_settings(concept: Concept) -> AutomaticSettings:
     return AutomaticSettings(
         blob_radii=(max(1.5, _SMALLER * small), max(3.0, _LARGER * large)),
         blob_contrast=0.03,
+        min_proposal=_LEAST_PROPOSAL,
         min_score=_LEAST_IOU,
         min_stability=_LEAST_STABILITY,
         stability_offset=_STABILITY_OFFSET,
