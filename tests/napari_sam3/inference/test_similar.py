@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
 from napari_sam3.core.field_grid import fields_over
+from napari_sam3.core.fields import FieldOfView
 from napari_sam3.core.masks import PlaneMask
 from napari_sam3.core.planes import plane_from_array
 from napari_sam3.images.plane_image import ArrayPlane
 from napari_sam3.inference.automatic.find import Found, merge_found
+from napari_sam3.inference.automatic.seeds import Seed
 from napari_sam3.inference.automatic.settings import AutomaticSettings
 from napari_sam3.inference.cache import EmbeddingCache
+from napari_sam3.inference.similar import search as similar_search
 from napari_sam3.inference.similar.examples import Concept, Example, learn_concept
 from napari_sam3.inference.similar.search import LEAST_SCORE, find_similar, shown
 from sam3 import Predictor, load_predictor
@@ -115,6 +120,22 @@ def test_all_of_the_kind_are_found_and_none_of_the_other(
     found = search(examples(small, 1, 2), plane, plane, embedded, cache)
     assert_apart(found, SMALL)
     assert all(LEAST_SCORE <= one.score <= 1 for one in found)
+
+
+def test_no_proposal_is_clicked_on_twice(
+    embedded: Predictor, cache: EmbeddingCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clicked: list[tuple[FieldOfView, Seed]] = []
+    click = similar_search.click
+
+    def noted(seeds: Sequence[Seed], plane: ArrayPlane, field: FieldOfView, *rest: Any) -> Any:
+        clicked.extend((field, seed) for seed in seeds)
+        return click(seeds, plane, field, *rest)
+
+    monkeypatch.setattr(similar_search, "click", noted)
+    plane, large, _ = scene(0)
+    search(examples(large, 1), plane, plane, embedded, cache)
+    assert len(clicked) == len(set(clicked)) >= len(DISCS)
 
 
 def test_examples_of_another_image_find_the_same(

@@ -106,7 +106,7 @@ def find_similar(
             "box around one first."
         )
     settings = search_settings(concept)
-    search = _Search(plane, predictor, cache, control, settings, region, concept)
+    search = _SimilarSearch(plane, predictor, cache, control, settings, region, concept)
     found: list[Found] = []
     for part, field, seeds in search.seeds():
         answers = click(seeds, plane, field, predictor, cache, part, settings.levels_up)
@@ -125,7 +125,7 @@ def find_similar(
 
 
 @dataclass(frozen=True, eq=False)
-class _Search:
+class _SimilarSearch:
     """A search without a concept detector: the arguments of :func:`find_similar`."""
 
     plane: PlaneImage
@@ -144,8 +144,15 @@ class _Search:
             middle = PromptSet(((plane.shape[1] / 2, plane.shape[0] / 2),), (1,))
             level = choose_field(plane.shape, middle, predictor.config, None, size).level
             searches = self.settings, replace(self.settings, level=level)
+            clicked: set[tuple[FieldOfView, Seed]] = set()
             for part, settings in in_parts(self.control, searches):
-                yield from proposed_seeds(plane, predictor, self.cache, part, settings, self.region)
+                proposed = proposed_seeds(plane, predictor, self.cache, part, settings, self.region)
+                for portion, field, found in proposed:
+                    # Both searches share fields if they share a level.
+                    new = [seed for seed in found if (field, seed) not in clicked]
+                    clicked.update((field, seed) for seed in new)
+                    if new:
+                        yield portion, field, new
             return
         seeds = find_seeds(plane, predictor.config, self.settings, self.region)
         batches = list(seed_batches(seeds, plane.shape, predictor, None, typical_size=size))
