@@ -15,7 +15,7 @@ from napari_sam3.core.planes import PlaneIndex, describe_image, read_plane
 from sam3.errors import ImageError
 
 __all__ = ["Span", "chunk_rows", "is_in_memory", "level_for", "read_pixels", "sample_plane"]
-__all__ += ["origin_of", "shrink", "to_level", "unreadable"]
+__all__ += ["origin_of", "reading_remedy", "shrink", "to_level", "unreadable"]
 
 Span = tuple[int, int]
 Pixels = npt.NDArray[Any]
@@ -374,14 +374,19 @@ def unreadable(where: str, data: Any, name: str, error: Exception) -> ImageError
     """
     reason = (str(error) or type(error).__name__).splitlines()[0]
     shape, file = tuple(int(n) for n in data.shape), origin_of(data)
-    remedy = "Check the file or the connection and try again."
-    if isinstance(error, ImportError) or "imagecodecs" in reason:
-        remedy = "pip install imagecodecs, which reads more kinds of compression."
-    elif isinstance(error, MemoryError):
-        remedy = "Free memory, or save the image in chunks, as OME-Zarr."
-    elif file and os.path.exists(file):
-        remedy = "The file is damaged or incomplete. Copy or write it again."
+    remedy = reading_remedy(error, file)
     called = " ".join(filter(None, (name, repr(file) if file else ""))) or "the image"
     return ImageError(
         f"{where} of {called} (shape {shape}) cannot be read: {reason}. Expected pixels. {remedy}"
     )
+
+
+def reading_remedy(error: Exception, file: str = "") -> str:
+    """Return what to do about an error of reading, from a file if that is known."""
+    if isinstance(error, ImportError) or "imagecodecs" in str(error):
+        return "pip install imagecodecs, which reads more kinds of compression."
+    if isinstance(error, MemoryError):
+        return "Free memory, or save the image in chunks, as OME-Zarr."
+    if file and os.path.exists(file):
+        return "The file is damaged or incomplete. Copy or write it again."
+    return "Check the file or the connection and try again."

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_sam3.images.listing import SeriesItem
+from napari_sam3.images.reading import reading_remedy
 from napari_sam3.images.scenes import open_scene
 from napari_sam3.labels.beside_images import LabelFiles
 from napari_sam3.records.saved_session import SavedSession, read_saved_session
@@ -78,7 +79,8 @@ def read_opened(item: SeriesItem, files: LabelFiles, labels: Path, session: Path
     except Exception as error:  # the readers of many formats raise as many kinds
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ImageError(
-            f"{item.key!r} cannot be read: {reason}. Expected a complete image. Check the file."
+            f"{item.key!r} cannot be read: {reason}. Expected a complete image. "
+            f"{reading_remedy(error)}"
         ) from error
     notes: list[str] = []
     try:

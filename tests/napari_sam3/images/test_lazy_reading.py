@@ -310,3 +310,14 @@ def test_a_thumbnail_of_a_huge_pyramid_is_made_from_its_lowest_level() -> None:
     single = RenderedPlane(Channel(pyramid.levels[0], PlaneIndex(), contrast=(0.0, 1.0)))
     assert single.rendering
     assert not single.is_ready, "all of it would be read for a thumbnail"
+
+
+def test_a_plane_larger_than_the_memory_is_reported_with_the_remedy() -> None:
+    class Huge:
+        shape, dtype, ndim = (64, 64), np.dtype(np.uint8), 2
+
+        def __getitem__(self, key: Any) -> Any:
+            raise MemoryError("Unable to allocate 2 TiB")
+
+    with pytest.raises(ImageError, match=r"'slide'.* Unable to allocate 2 TiB\. .*Free memory"):
+        pixel_reading.read_pixels(Huge(), PlaneIndex((0, 1), ()), (0, 8), (0, 8), name="'slide'")

@@ -25,6 +25,7 @@ from napari_sam3.labels.formats.object_table import ObjectTable
 from napari_sam3.labels.output_files import ExportError
 from napari_sam3.records.series import SeriesError
 from napari_sam3.records.series_lock import SeriesInUseError
+from napari_sam3.session import series_images
 from sam3.errors import ImageError
 
 POSIX = pytest.mark.skipif(os.name != "posix", reason="limits of POSIX")
@@ -210,6 +211,18 @@ def test_an_unreadable_file_is_listed_named_and_skipped(folder: Path) -> None:
         assert "cell2.tif" in series.entry(bad).note
         tifffile.imwrite(folder / "cell2.tif", np.ones((5, 5), np.uint8))
         assert series.read(bad).image.shape == (5, 5), "it may be tried again"
+
+
+def test_an_image_larger_than_the_memory_is_named_with_the_remedy(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exhausted(*_: Any) -> Any:
+        raise MemoryError("Unable to allocate 2 TiB")
+
+    monkeypatch.setattr(series_images, "open_scene", exhausted)
+    message = r"cannot be read: Unable to .*Free memory"
+    with ImageSeries(folder) as series, pytest.raises(ImageError, match=message):
+        series.read(series.items[0])
 
 
 @pytest.mark.parametrize("kind", ["another size", "no integers", "damaged"])
