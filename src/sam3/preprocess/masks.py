@@ -42,11 +42,11 @@ def fill_holes(logits: Tensor, max_area: int) -> Tensor:
     Returns
     -------
     Tensor
-        Filled pixels hold 10. Without holes, the same tensor on a CPU.
+        Filled pixels hold 10. Without holes, the same tensor unless it is on CUDA.
     """
-    if logits.device.type != "cpu":  # without a copy to the CPU and back
+    if logits.is_cuda:  # without a copy to the CPU and back
         return logits.masked_fill(small_components(logits <= 0, max_area), _HOLE_LOGIT)
-    flat = logits.detach().flatten(0, -3).numpy()
+    flat = logits.detach().cpu().flatten(0, -3).numpy()
     filled = logits
     for number, mask in enumerate(flat):
         holes = _holes(mask <= 0, max_area)
@@ -56,7 +56,7 @@ def fill_holes(logits: Tensor, max_area: int) -> Tensor:
             (top, left), hole_mask = holes
             height, width = hole_mask.shape
             part = filled.flatten(0, -3)[number, top : top + height, left : left + width]
-            part.masked_fill_(torch.from_numpy(hole_mask), _HOLE_LOGIT)
+            part.masked_fill_(torch.from_numpy(hole_mask).to(logits.device), _HOLE_LOGIT)
     return filled
 
 
