@@ -17,8 +17,15 @@ from sam3.features import ImageFeatures
 from sam3.model.click_model import ClickModel
 from sam3.model_builder import build_click_model
 
-__all__ = ["OTHER", "click_row", "full_size_rows", "shallow", "transformers_model", "vision_of"]
-__all__ += ["wait"]
+__all__ = [
+    "OTHER",
+    "click_row",
+    "full_size_rows",
+    "shallow",
+    "transformers_model",
+    "vision_of",
+    "wait",
+]
 
 OTHER = "transformers"
 _LEAST_RESOLUTION = 252
