@@ -15,7 +15,7 @@ from napari_sam3.core.fields import FieldOfView
 from napari_sam3.core.masks import PlaneMask
 from napari_sam3.core.planes import plane_from_array
 from napari_sam3.images.plane_image import ArrayPlane
-from napari_sam3.inference.automatic.find import Found, merge_found
+from napari_sam3.inference.automatic.find import Found, click, merge_found
 from napari_sam3.inference.automatic.seeds import Seed
 from napari_sam3.inference.automatic.settings import AutomaticSettings
 from napari_sam3.inference.cache import EmbeddingCache
@@ -126,7 +126,6 @@ def test_no_proposal_is_clicked_on_twice(
     embedded: Predictor, cache: EmbeddingCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clicked: list[tuple[FieldOfView, Seed]] = []
-    click = similar_search.click
 
     def noted(seeds: Sequence[Seed], plane: ArrayPlane, field: FieldOfView, *rest: Any) -> Any:
         clicked.extend((field, seed) for seed in seeds)
