@@ -8,9 +8,12 @@ from pathlib import Path
 
 from benchmarks.measure import Fact, Row, Skipped
 
-__all__ = ["Line", "Section", "write_report"]
+__all__ = ["KEPT", "Line", "Section", "write_report"]
 
 Line = Row | Fact | Skipped
+
+#: What follows this line on a page is written by hand, and stays when the page is measured anew.
+KEPT = "<!-- by hand: `make bench` keeps what follows -->"
 
 HEAD = """\
 # Benchmarks
@@ -58,6 +61,8 @@ def write_report(
 ) -> None:
     """Measure section by section, saying each line as it comes, and write the page.
 
+    What follows the line `KEPT` on the page is kept.
+
     Parameters
     ----------
     path : Path
@@ -76,6 +81,8 @@ def write_report(
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     about = "\n".join(f"| {key} | {value} |" for key, value in machine.items())
+    _, mark, by_hand = path.read_text("utf-8").partition(KEPT) if path.exists() else ("", "", "")
+    kept = f"\n{mark}{by_hand}" if mark else ""
     text = HEAD.format(command=command, date=date, machine=about)
     for section in sections:
         say(f"## {section.title}")
@@ -83,4 +90,4 @@ def write_report(
         for row in section.rows:
             say(row.line)
             text += row.line + "\n"
-        path.write_text(text, encoding="utf-8")
+        path.write_text(text + kept, encoding="utf-8")

@@ -16,7 +16,8 @@ from benchmarks.gui import gui_rows
 from benchmarks.loading import loading_rows, write_released
 from benchmarks.measure import Fact, Row, Skipped, Timing, measure, take_turns
 from benchmarks.profile import profile_rows
-from benchmarks.report import Section, write_report
+from benchmarks.report import KEPT, Section, write_report
+from benchmarks.run import REPORT
 from benchmarks.scaling import image_rows, object_rows, plane_rows, thread_rows
 from benchmarks.slide import slide_rows, store_row
 from sam3 import load_predictor
@@ -66,6 +67,20 @@ def test_the_page_keeps_what_was_measured_before_a_section_failed(tmp_path: Path
     )
     write_report(path, sections[:1], {}, "2026-01-31", say=said.append)
     assert path.read_text().count("## ") == 1
+
+
+def test_what_is_written_by_hand_stays_when_the_page_is_measured_anew(tmp_path: Path) -> None:
+    path = tmp_path / "page.md"
+    path.write_text(REPORT.read_text("utf-8"), "utf-8")
+    by_hand = path.read_text("utf-8").partition(KEPT)[2]
+    assert by_hand.startswith("\n\n## Beside the build of 2026-11-27\n")
+    for memory in ("3 MB", "4 MB"):
+        section = Section("Window", [Fact("memory", memory)])
+        write_report(path, [section], {}, "2026-01-31", say=lambda text: None)
+        measured, _, kept = path.read_text("utf-8").partition(f"\n{KEPT}")
+        assert measured.endswith(f"| memory | {memory} |  |  |\n")
+        assert measured.count("## ") == 1
+        assert kept == by_hand
 
 
 def test_labels_are_matched_each_with_one_object_at_most() -> None:
