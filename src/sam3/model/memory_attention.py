@@ -16,11 +16,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sam3.config import MemoryConfig
-from sam3.model.rope import apply_rope, axial_rope_table
+from sam3.model.rope import apply_rope, apply_rope_, axial_rope_table
 
 __all__ = ["MemoryAttention", "Remembered"]
 
 _POSITION_SHARE = 0.1
+# Queries and keys whose products are computed together, so that these stay in the cache of a CPU.
+_QUERIES, _KEYS = 648, 512
 
 
 class Remembered:
@@ -53,7 +55,11 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Tensor, rope: Tensor) -> Tensor:
         """Attend within tokens (B, M, C), with rotated queries and keys."""
-        q, k = apply_rope(self.q_proj(x), rope), apply_rope(self.k_proj(x), rope)
+        q, k = self.q_proj(x), self.k_proj(x)
+        if _is_lean(q):
+            q, k = apply_rope_(q, rope), apply_rope_(k, rope)
+        else:
+            q, k = apply_rope(q, rope), apply_rope(k, rope)
         return self.out_proj(_attend(q, k, self.v_proj(x)))  # type: ignore[no-any-return]
 
 
@@ -69,18 +75,50 @@ class CrossAttention(nn.Module):
 
     def forward(self, x: Tensor, remembered: Remembered, rope: Tensor) -> Tensor:
         """Attend from tokens (B, M, C) to the memory."""
-        q = apply_rope(self.q_proj(x), rope)
-        k = self.k_proj(remembered.keys)
+        q, k = self.q_proj(x), self.k_proj(remembered.keys)
         spatial = k.shape[1] - remembered.pointers
-        frames = apply_rope(k[:, :spatial].unflatten(1, (-1, rope.shape[1])), rope)
-        k = torch.cat([frames.flatten(1, 2), k[:, spatial:]], dim=1)
-        v = self.v_proj(remembered.tokens)
-        return self.out_proj(_attend(q, k, v))  # type: ignore[no-any-return]
+        frames = k[:, :spatial].unflatten(1, (-1, rope.shape[1]))
+        if _is_lean(q):
+            apply_rope_(frames, rope)
+            # The weights of a query add up to one: averages are projected, not all of the memory.
+            v = self.v_proj(_average(apply_rope_(q, rope), k, remembered.tokens))
+        else:
+            k = torch.cat([apply_rope(frames, rope).flatten(1, 2), k[:, spatial:]], dim=1)
+            v = _attend(apply_rope(q, rope), k, self.v_proj(remembered.tokens))
+        return self.out_proj(v)  # type: ignore[no-any-return]
+
+
+def _is_lean(x: Tensor) -> bool:
+    """Tell whether to overwrite tensors and to average in parts, as is fastest on a CPU."""
+    return x.device.type == "cpu" and x.dtype == torch.float32 and not torch.is_grad_enabled()
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Average values (B, N, C) by the products of queries (B, M, C) and keys (B, N, C)."""
     return F.scaled_dot_product_attention(q[:, None], k[:, None], v[:, None])[:, 0]
+
+
+def _average(q: Tensor, k: Tensor, values: Tensor) -> Tensor:
+    """Do the same for values (B, N, D) of fewer channels, which :func:`_attend` does slowly.
+
+    Source: Dao et al., FlashAttention (2022): parts of the keys, each by its own maximum.
+    """
+    blocks = list(zip(k.split(_KEYS, 1), values.split(_KEYS, 1), strict=True))
+    averages = []
+    for queries in (q * q.shape[-1] ** -0.5).split(_QUERIES, 1):
+        tops, totals, sums = [], [], []
+        for keys, block in blocks:
+            weights = queries @ keys.transpose(1, 2)
+            top = weights.amax(-1, keepdim=True)
+            weights.sub_(top).exp_()
+            tops.append(top)
+            totals.append(weights.sum(-1, keepdim=True))
+            sums.append(weights @ block)
+        factors = torch.stack(tops)
+        factors = (factors - factors.amax(0)).exp()
+        total = (torch.stack(totals) * factors).sum(0)
+        averages.append((torch.stack(sums) * factors).sum(0) / total)
+    return torch.cat(averages, 1)
 
 
 class MemoryLayer(nn.Module):
@@ -100,7 +138,7 @@ class MemoryLayer(nn.Module):
         """Map tokens (B, M, C) to (B, M, C)."""
         x = x + self.self_attn(self.norm1(x), rope)
         x = x + self.cross_attn(self.norm2(x), remembered, rope)
-        return x + self.lin2(F.relu(self.lin1(self.norm3(x))))  # type: ignore[no-any-return]
+        return x + self.lin2(F.relu_(self.lin1(self.norm3(x))))  # type: ignore[no-any-return]
 
 
 class MemoryAttention(nn.Module):
