@@ -9,7 +9,7 @@ from scipy import ndimage
 from napari_sam3.core.masks import PlaneMask
 from napari_sam3.core.planes import plane_from_array
 from napari_sam3.images.plane_image import ArrayPlane
-from napari_sam3.inference.tracking.evidence import FEATURES, evidence, look_at
+from napari_sam3.inference.tracking.evidence import FEATURES, contrast_of, evidence, look_at
 
 ROWS, COLUMNS = np.ogrid[:96, :96]
 DISC = (ROWS - 48) ** 2 + (COLUMNS - 48) ** 2 < 20**2
@@ -29,12 +29,14 @@ def test_a_look_measures_core_ring_and_rim(sign: int) -> None:
     assert look.core == look.inside == (160 if sign > 0 else 95)
     assert look.contrast == sign * 100
     assert look.stands_out
+    assert contrast_of(MASK, plane(sign=sign)) == look.contrast
     assert look_at(MASK, plane(blur=6, sign=sign)).edge < 0.5 * look.edge
 
 
 def test_a_mask_that_fills_its_plane_has_no_surroundings() -> None:
-    filled = look_at(PlaneMask.from_array(np.ones((96, 96), bool)), plane())
-    assert filled.contrast == 0
+    mask = PlaneMask.from_array(np.ones((96, 96), bool))
+    filled = look_at(mask, plane())
+    assert filled.contrast == contrast_of(mask, plane()) == 0
     assert not filled.stands_out
 
 
@@ -44,7 +46,7 @@ def test_evidence_of_bright_and_dark_objects_is_the_same(sign: int) -> None:
     small = PlaneMask.from_array(ndimage.binary_erosion(DISC, iterations=10))
     now = small, look_at(small, plane(6, 0.4, sign)), 0.9
     values = dict(
-        zip(FEATURES, evidence(now, hazy, sharp, (MASK, sharp), presence=3.0), strict=True)
+        zip(FEATURES, evidence(now, hazy.contrast, sharp, (MASK, sharp), presence=3.0), strict=True)
     )
     assert values["score"] == 0.9
     assert values["presence"] == 0.5
@@ -54,5 +56,5 @@ def test_evidence_of_bright_and_dark_objects_is_the_same(sign: int) -> None:
     assert values["edge"] < 0.3
     assert values["brightness"] == pytest.approx(0.4, abs=0.05)
     assert values["change_from_before"] == pytest.approx(-0.6, abs=0.05)
-    same = evidence((MASK, sharp, 0.9), sharp, sharp, (MASK, sharp), None)
+    same = evidence((MASK, sharp, 0.9), sharp.contrast, sharp, (MASK, sharp), None)
     assert same.tolist() == [0.9, 1, 1, 1, 1, 0, 1, 0, 0]

@@ -12,7 +12,7 @@ import numpy as np
 from napari_sam3.core.masks import PlaneMask
 from sam3.errors import PromptError
 
-from .evidence import FEATURES, Look, evidence, look_at
+from .evidence import FEATURES, Look, contrast_of, evidence, look_at
 from .followers import Before, FoundMask
 from .limits import EndLimits, check_ranges, why_ended
 
@@ -234,7 +234,7 @@ class Trail:
             return why_ended(expected, found.mask, found.score, rules.flat)
         features = evidence(
             (found.mask, look, found.score),
-            look_at(expected, plane),
+            contrast_of(expected, plane),
             self.last.look(self.load),
             (self.shown.mask, self.shown.look(self.load)),
             found.presence,
