@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import pytest
+import skimage.feature
+from skimage.feature import match_template
 
 from napari_sam3.core.masks import PlaneMask
 from napari_sam3.core.planes import plane_from_array
@@ -50,6 +52,22 @@ def test_a_mask_at_the_rim_stays_in_the_plane(start: tuple[int, int]) -> None:
         found = moved(mask, picture(start), now)
         assert found.area == mask.area
         assert found.to_array(SHAPE).sum() == mask.area
+
+
+@pytest.mark.parametrize("shift", [0, 2])
+def test_only_what_looks_different_is_searched_for(
+    shift: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searched: list[tuple[int, ...]] = []
+
+    def match(image: npt.NDArray[np.float32], template: npt.NDArray[np.float32]) -> object:
+        searched.append(image.shape)
+        return match_template(image, template)
+
+    monkeypatch.setattr(skimage.feature, "match_template", match)
+    mask = PlaneMask.from_array(disc(60, 70))
+    found = moved(mask, picture((60, 70)), picture((60, 70 + shift), seed=1))
+    assert (found is mask) == (not searched) == (shift == 0)
 
 
 def test_it_stays_where_nothing_fits_better() -> None:

@@ -41,8 +41,6 @@ def moved(mask: PlaneMask, before: PlaneImage, now: PlaneImage) -> PlaneMask:
     PlaneMask
         The same mask at another place, whole on the plane; `mask` itself if it stays.
     """
-    from skimage.feature import match_template  # slow to import
-
     height, width = now.shape
     row, column, row_stop, column_stop = mask.bbox
     longest = max(mask.crop.shape)
@@ -54,11 +52,16 @@ def moved(mask: PlaneMask, before: PlaneImage, now: PlaneImage) -> PlaneMask:
     larger = all(n > m for n, m in zip(searched.shape, template.shape, strict=True))
     if not larger or template.std() < _LEAST_SPREAD or searched.std() < _LEAST_SPREAD:
         return mask
-    fit = match_template(searched, template)
     here = tuple(
-        min((small.start - large.start) // step, count - 1)
-        for small, large, count in zip(inner, area, fit.shape, strict=True)
+        min((small.start - large.start) // step, n - m)
+        for small, large, n, m in zip(inner, area, searched.shape, template.shape, strict=True)
     )
+    window = tuple(slice(at, at + m) for at, m in zip(here, template.shape, strict=True))
+    if _correlation(template, searched[window]) > 1 - _GAIN:  # nowhere can it be clearly higher
+        return mask
+    from skimage.feature import match_template  # slow to import
+
+    fit = match_template(searched, template)
     rows, columns = np.ogrid[: fit.shape[0], : fit.shape[1]]
     distance = step * np.hypot(rows - here[0], columns - here[1])
     merit = fit - _PENALTY * distance / longest
@@ -68,6 +71,13 @@ def moved(mask: PlaneMask, before: PlaneImage, now: PlaneImage) -> PlaneMask:
     down, right = (step * (int(place) - start) for place, start in zip(best, here, strict=True))
     down, right = _within(down, row, row_stop, height), _within(right, column, column_stop, width)
     return PlaneMask(row + down, column + right, mask.crop)
+
+
+def _correlation(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> float:
+    """Return the correlation of the pixels of two regions, 0 if one of them is even."""
+    a, b = a - a.mean(), b - b.mean()
+    spread = math.sqrt(float(np.vdot(a, a)) * float(np.vdot(b, b)))
+    return float(np.vdot(a, b)) / spread if spread else 0.0
 
 
 def _within(shift: int, start: int, stop: int, length: int) -> int:
