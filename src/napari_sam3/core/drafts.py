@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from .masks import PlaneMask
 from .prompts import Box, PromptSet
+
+if TYPE_CHECKING:
+    from .masks import PlaneMask
 
 __all__ = ["Draft", "DraftSet", "Turn"]
 

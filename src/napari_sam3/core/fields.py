@@ -19,9 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 from .masks import PlaneMask
-from .prompts import Box
 
 if TYPE_CHECKING:
+    from .prompts import Box
     from .rendering import PlaneImage
 
 __all__ = [

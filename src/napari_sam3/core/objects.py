@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from .drafts import Draft
-from .fields import FieldOfView
-from .masks import PlaneMask
 from .prompts import PromptSet
-from .rendering import Rendering
+
+if TYPE_CHECKING:
+    from .drafts import Draft
+    from .fields import FieldOfView
+    from .masks import PlaneMask
+    from .rendering import Rendering
 
 __all__ = ["AcceptedObject", "Instance"]
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy.typing as npt
 
 from sam3.errors import Sam3Error
 
-from .masks import Region
-from .objects import AcceptedObject
+if TYPE_CHECKING:
+    from .masks import Region
+    from .objects import AcceptedObject
 
 __all__ = [
     "LabelChange",

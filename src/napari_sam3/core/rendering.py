@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from .planes import UInt8Plane
+if TYPE_CHECKING:
+    from .planes import UInt8Plane
 
 __all__ = ["PlaneImage", "Rendering"]
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from napari_sam3.core.planes import PlaneIndex
-
 from .reading import chunk_rows, is_in_memory, read_pixels, sample_plane
+
+if TYPE_CHECKING:
+    from napari_sam3.core.planes import PlaneIndex
 
 __all__ = ["STRIP_BYTES", "any_finite", "find_finite"]
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from napari_sam3.core.axes import ImageAxes
 
-from .tiff_file import TiffImage
+if TYPE_CHECKING:
+    from .tiff_file import TiffImage
 
 __all__ = ["Samples", "TiffLayout", "tiff_axes", "tiff_layout"]
 

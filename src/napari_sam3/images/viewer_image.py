@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from napari_sam3.core.axes import ImageAxes
 from napari_sam3.core.planes import ContrastLimits, PlaneIndex
-from napari_sam3.core.rendering import Rendering
 
-from .contrast import ImageContrast
 from .lazy import LazyImage
 from .plane_image import Channel, RenderedPlane
+
+if TYPE_CHECKING:
+    from napari_sam3.core.rendering import Rendering
+
+    from .contrast import ImageContrast
 
 __all__ = ["ViewerChannel", "ViewerImage"]
 

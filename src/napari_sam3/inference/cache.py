@@ -13,13 +13,12 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import numpy.typing as npt
 
-from .store import StoreError
-
 if TYPE_CHECKING:
     from napari_sam3.core.fields import FieldOfView
     from napari_sam3.core.rendering import PlaneImage
     from sam3.predictor import ImageFeatures, Predictor
 
+    from .store import StoreError
     from .store.store import EmbeddingStore
 
 __all__ = [
@@ -242,6 +241,8 @@ class EmbeddingCache:
         store = self.store
         if store is None or store.read_only or key in store:
             return
+        from .store import StoreError
+
         try:
             store_features(store, key, features, plane, predictor)
         except StoreError as error:

@@ -7,17 +7,19 @@ import re
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from napari_sam3.core.axes import ImageAxes
 from sam3.errors import ImageError
 
 from .formats.label_files import open_label_file
 from .formats.object_table import ObjectTable
 from .output_files import ExportError
+
+if TYPE_CHECKING:
+    from napari_sam3.core.axes import ImageAxes
 
 __all__ = ["ENDINGS", "LabelFiles", "read_table", "table_path"]
 

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_sam3.core.masks import Region
-
 from .measure import Measure, measure
 
 if TYPE_CHECKING:
+    from napari_sam3.core.masks import Region
     from napari_sam3.core.objects import Instance
 
 __all__ = ["Extent", "paint", "paint_plane"]

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_sam3.core.axes import ImageAxes
-
 if TYPE_CHECKING:
     import zarr
+
+    from napari_sam3.core.axes import ImageAxes
 
 __all__ = ["add_level", "coarser", "halved", "refill"]
 

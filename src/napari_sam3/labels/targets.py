@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_sam3.core.errors import LabelError
-from napari_sam3.core.masks import Region
 from napari_sam3.core.planes import PlaneIndex
+
+if TYPE_CHECKING:
+    from napari_sam3.core.masks import Region
 
 __all__ = ["ArrayTarget", "LabelTarget", "check_id_fits"]
 

@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from napari_sam3.core.planes import PlaneIndex
-from napari_sam3.core.prompts import PromptSet
 from sam3.errors import PromptError
 
 if TYPE_CHECKING:
     from napari_sam3.batch import BatchPrompts
     from napari_sam3.batch.prompts import Position
+    from napari_sam3.core.prompts import PromptSet
 
     from .binding import Binding
 

@@ -6,21 +6,22 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from napari_sam3.inference.models import model_loader
-from napari_sam3.session.options import Mode
 from napari_sam3.session.session import LabelingSession
 
 from .binding import Binding
 from .gestures import KEYS
 from .layer_set import LayerSet
 from .plane_source import ChannelChoice, Contrast, PlaneKey
-from .tools import Tools
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image, Labels, Points, Shapes
 
     from napari_sam3.inference.models import Loader
+    from napari_sam3.session.options import Mode
     from sam3.predictor import Predictor
+
+    from .tools import Tools
 
 __all__ = ["Binding", "ChannelChoice", "PlaneKey", "bind"]
 

@@ -6,18 +6,11 @@ import os
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
-from napari_sam3.core.planes import PlaneIndex
-from napari_sam3.images.identity import ImageIdentity
-from napari_sam3.images.viewer_image import ViewerImage
-from napari_sam3.labels.targets import LabelTarget
-from sam3.errors import Sam3Error
-
 from .candidates import CandidateLayer
 from .class_colors import Classes
 from .divisions import Divisions
 from .gestures import KEYS, Gestures, Place
 from .journaling import JournalKeeper
-from .plane_source import ChannelChoice, Contrast
 from .pointed_label import PointedLabel
 from .propagation import Propagation
 from .reporting import Reporting
@@ -32,10 +25,16 @@ if TYPE_CHECKING:
     from napari.layers import Image, Labels, Points, Shapes
 
     from napari_sam3.core.objects import AcceptedObject
+    from napari_sam3.core.planes import PlaneIndex
     from napari_sam3.core.prompts import PromptSet
+    from napari_sam3.images.identity import ImageIdentity
+    from napari_sam3.images.viewer_image import ViewerImage
+    from napari_sam3.labels.targets import LabelTarget
     from napari_sam3.session.session import LabelingSession
+    from sam3.errors import Sam3Error
 
     from .layer_set import LayerSet
+    from .plane_source import ChannelChoice, Contrast
 
 __all__ = ["Binding"]
 

@@ -9,7 +9,6 @@ import numpy as np
 
 from .candidate_drawing import OutlineDrawing, candidate_colors
 from .candidate_scores import CandidateScores
-from .gestures import Place
 from .label_layer import image_shape, placement
 from .pointed_candidate import PointedCandidate
 from .preview import TOOL, Preview
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from napari_sam3.session.searches import Search
     from napari_sam3.session.session import LabelingSession
 
+    from .gestures import Place
     from .layer_set import LayerSet
     from .reporting import Reporting
     from .shown_plane import ShownPlane

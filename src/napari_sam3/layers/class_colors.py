@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
 
-from napari_sam3.core.operations import LabelChange
-
 from .label_colors import LEAST_ALPHA, show_labels
 
 if TYPE_CHECKING:
     from napari.layers import Labels
 
+    from napari_sam3.core.operations import LabelChange
     from napari_sam3.session.session import LabelingSession
 
     from .hidden_labels import HiddenLabels

@@ -9,13 +9,13 @@ from psygnal import SignalInstance
 
 from napari_sam3.core.tracks import TrackError, Tracks, check_parents
 
-from .gestures import Place
 from .measured_frames import truncated
 from .track_layer import TrackLayer
 
 if TYPE_CHECKING:
     from napari_sam3.session.session import LabelingSession
 
+    from .gestures import Place
     from .label_layer import LabelStore
     from .layer_set import LayerSet
     from .reporting import Reporting

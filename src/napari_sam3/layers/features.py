@@ -6,8 +6,6 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from napari_sam3.core.errors import LabelError
-from napari_sam3.core.objects import AcceptedObject
-from napari_sam3.core.operations import LabelChange
 from napari_sam3.core.plain_values import plane_of
 from napari_sam3.records.schema import OBJECT, SCHEMA_VERSION
 
@@ -18,6 +16,8 @@ from .label_levels import holds
 if TYPE_CHECKING:
     from napari.layers import Labels
 
+    from napari_sam3.core.objects import AcceptedObject
+    from napari_sam3.core.operations import LabelChange
     from napari_sam3.session.session import LabelingSession
 
 __all__ = ["METADATA", "Bookkeeping"]

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from psygnal import Signal
 
 from napari_sam3.core.errors import LabelError
-from napari_sam3.core.operations import LabelChange
 from napari_sam3.images.identity import ImageIdentity, identify
 from napari_sam3.labels.start import EMPTY, GIVEN, describe_labels, is_known
 from napari_sam3.records.journal import Journal, JournalError
@@ -23,6 +22,7 @@ from .plane_source import PlaneKey
 if TYPE_CHECKING:
     from napari.layers import Image
 
+    from napari_sam3.core.operations import LabelChange
     from napari_sam3.core.rendering import PlaneImage
     from napari_sam3.labels.targets import LabelTarget
     from napari_sam3.session.restoring import RestoreResult, Start

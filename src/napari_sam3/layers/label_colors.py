@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_sam3.core.operations import LabelChange
-
 if TYPE_CHECKING:
     from napari.layers import Labels
 
+    from napari_sam3.core.operations import LabelChange
     from napari_sam3.session.session import LabelingSession
 
     from .hidden_labels import HiddenLabels

@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_sam3.core.errors import LabelError, LayerError, MisplacedError
-from napari_sam3.core.masks import Region
 from napari_sam3.core.planes import PlaneIndex, whole_lengths
 from napari_sam3.labels.exact_arrays import check_exact
 from napari_sam3.labels.largest_label import LargestLabel
@@ -22,6 +21,8 @@ from .label_levels import holds, write_levels
 
 if TYPE_CHECKING:
     from napari.layers import Image, Labels, Layer
+
+    from napari_sam3.core.masks import Region
 
 __all__ = [
     "LabelStore",

@@ -5,13 +5,15 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from napari_sam3.core.masks import Region
 from napari_sam3.core.planes import PlaneIndex
+
+if TYPE_CHECKING:
+    from napari_sam3.core.masks import Region
 
 __all__ = ["LARGEST_SIDE", "finest", "holds", "make_levels", "write_levels"]
 

@@ -8,15 +8,15 @@ from psygnal import Signal
 
 from napari_sam3.core.errors import LabelError, NothingThereError
 from napari_sam3.core.masks import PlaneMask, is_same_object
-from napari_sam3.core.planes import PlaneIndex
 from sam3.errors import Sam3Error
 
-from .gestures import Place
 from .plane_source import PlaneKey
 
 if TYPE_CHECKING:
+    from napari_sam3.core.planes import PlaneIndex
     from napari_sam3.session.session import LabelingSession
 
+    from .gestures import Place
     from .reporting import Reporting
     from .shown_plane import ShownPlane
 

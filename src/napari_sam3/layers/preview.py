@@ -10,12 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_sam3.core.masks import PlaneMask, Region, around
-from napari_sam3.core.planes import PlaneIndex
 
 from .label_layer import image_shape, place_on, placement
 
 if TYPE_CHECKING:
     from napari.layers import Image, Labels
+
+    from napari_sam3.core.planes import PlaneIndex
 
 __all__ = ["TOOL", "FILL", "OUTLINE", "Preview", "fill_and_outline", "preview_colors"]
 

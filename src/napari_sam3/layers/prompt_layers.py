@@ -10,10 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_sam3.core.drafts import DraftSet
 from napari_sam3.core.planes import PlaneIndex, nearest
 from napari_sam3.core.prompt_rows import DECIMALS, on_plane, read_points, read_shape
-from napari_sam3.core.prompts import Box, PromptSet
 from napari_sam3.session.grouping import PromptRow
 from sam3.errors import PromptError
 
@@ -22,6 +20,9 @@ from .prompt_edits import PromptEdits
 from .prompt_features import ObjectNumbers, Polarity
 
 if TYPE_CHECKING:
+    from napari_sam3.core.drafts import DraftSet
+    from napari_sam3.core.prompts import Box, PromptSet
+
     from .layer_set import LayerSet
 
 __all__ = ["PlaneRows", "PromptLayers"]

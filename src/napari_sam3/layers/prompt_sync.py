@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from psygnal import Signal
 
-from napari_sam3.core.planes import PlaneIndex
 from napari_sam3.core.prompts import MIN_BOX_SIDE, PromptSet
 from napari_sam3.session.grouping import PromptRow, group_rows
 from sam3.errors import PromptError
@@ -18,6 +17,7 @@ from .plane_source import PlaneKey
 from .prompt_layers import PlaneRows, PromptLayers
 
 if TYPE_CHECKING:
+    from napari_sam3.core.planes import PlaneIndex
     from napari_sam3.session.session import LabelingSession
 
     from .layer_set import LayerSet

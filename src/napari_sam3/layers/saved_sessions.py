@@ -11,14 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_sam3.core.classes import LabelClass
 from napari_sam3.core.errors import LayerError
 from napari_sam3.core.operations import LabelWrite
 from napari_sam3.core.planes import PlaneIndex
-from napari_sam3.images.identity import ImageIdentity
 from napari_sam3.images.scenes import open_scene
 from napari_sam3.labels.formats.object_table import ObjectTable, plane_text
-from napari_sam3.labels.targets import LabelTarget
 from napari_sam3.records.packed import PackedWrite
 from napari_sam3.records.saved_session import (
     SavedSession,
@@ -34,6 +31,10 @@ from .layer_set import add_labels, images_in
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image, Labels
+
+    from napari_sam3.core.classes import LabelClass
+    from napari_sam3.images.identity import ImageIdentity
+    from napari_sam3.labels.targets import LabelTarget
 
     from .binding import Binding
 

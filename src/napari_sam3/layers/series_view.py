@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_sam3.core.classes import LabelClass
 from napari_sam3.labels.formats.object_table import ObjectTable
-from napari_sam3.session.series import ImageSeries
 from napari_sam3.session.series_images import OpenedImage, identity_of
 
-from .gestures import LayerCommand
 from .image_files import add_image, middle_plane
 from .layer_set import add_labels
 from .saved_sessions import Snapshot, reopen, take_snapshot
@@ -26,11 +23,13 @@ if TYPE_CHECKING:
     from napari.layers import Image, Labels
 
     from napari_sam3.core.axes import ImageAxes
+    from napari_sam3.core.classes import LabelClass
     from napari_sam3.images.contrast import ImageContrast
+    from napari_sam3.session.series import ImageSeries
 
     from .binding import Binding
 
-__all__ = ["ShownImage", "WidgetKeys", "Work"]
+__all__ = ["ShownImage", "Work"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,39 +158,6 @@ class ShownImage:
             if any(one.unique_id == layer.unique_id for one in self._viewer.layers):
                 self._viewer.layers.remove(layer)
         forget(ours, labels)
-
-
-class WidgetKeys:
-    """Keys of the widget, such as those that navigate a series, on the layers of a binding.
-
-    Parameters
-    ----------
-    binding : Binding
-        Binding whose layers get the keys.
-    keys : mapping from str to str
-        As in `napari_sam3.layers.gestures.KEYS`.
-    commands : mapping from str to callable
-        Commands by the same names.
-    """
-
-    def __init__(
-        self,
-        binding: Binding,
-        keys: Mapping[str, str],
-        commands: Mapping[str, Callable[[], object]],
-    ) -> None:
-        self._bound = [
-            LayerCommand(layer, keys[name], run)
-            for layer in (binding.points, binding.boxes, binding.labels)
-            for name, run in commands.items()
-            if keys.get(name)
-        ]
-
-    def close(self) -> None:
-        """Release the keys."""
-        for command in self._bound:
-            command.release()
-        self._bound.clear()
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

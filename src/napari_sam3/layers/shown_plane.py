@@ -6,13 +6,11 @@ from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING
 
 from napari_sam3.core.errors import NothingThereError
-from napari_sam3.core.masks import PlaneMask
 from napari_sam3.core.planes import PlaneIndex, nearest
 from napari_sam3.core.prompts import PromptSet
 from napari_sam3.labels.edits import find_mask_of_label
 from sam3.errors import PromptError, Sam3Error
 
-from .gestures import Place
 from .layer_set import fit_labels
 from .plane_source import ChannelChoice, Contrast, PlaneKey
 
@@ -20,8 +18,10 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from napari_sam3.core.masks import PlaneMask
     from napari_sam3.session.session import LabelingSession
 
+    from .gestures import Place
     from .label_layer import LabelStore, LayerTarget
     from .layer_set import LayerSet
     from .plane_source import PlaneSource

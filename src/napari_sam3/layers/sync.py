@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 from psygnal import Signal
 
 from napari_sam3.core.errors import LayerError
-from napari_sam3.images.plane_image import RenderedPlane
-from napari_sam3.inference.questions import ObjectPrediction
 
 from .clicking import Clicking
 from .features import Bookkeeping
@@ -25,6 +23,8 @@ from .strokes import Stroke
 if TYPE_CHECKING:
     from napari.layers import Layer
 
+    from napari_sam3.images.plane_image import RenderedPlane
+    from napari_sam3.inference.questions import ObjectPrediction
     from napari_sam3.session.session import LabelingSession
 
     from .layer_set import LayerSet

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .label_layer import placement
-
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image, Layer
@@ -54,6 +52,8 @@ class Tools:
         look : dict
             Attributes to set on a spare layer.
         """
+        from .label_layer import placement
+
         layer = self._spare.pop((role, image.ndim), None)
         place = self._place(layer)
         if layer is None or place is None:
@@ -83,6 +83,8 @@ class Tools:
 
     def follow(self, image: Image) -> None:
         """Place spare layers on an image, so that they do not affect sliders and view."""
+        from .label_layer import placement
+
         self._remove([key for key in self._spare if key[1] != image.ndim])
         for layer in self._spare.values():
             for name, value in placement(image).items():

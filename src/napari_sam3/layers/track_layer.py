@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_sam3.core.operations import LabelChange
 from napari_sam3.core.tracks import TrackError, Tracks
 
 from .features import METADATA
@@ -19,6 +18,7 @@ from .measured_frames import MeasuredFrames
 if TYPE_CHECKING:
     from napari.layers import Tracks as NapariTracks
 
+    from napari_sam3.core.operations import LabelChange
     from napari_sam3.session.session import LabelingSession
 
     from .label_layer import LabelStore

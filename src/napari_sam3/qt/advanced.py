@@ -47,6 +47,13 @@ ComboName = Literal["policy", "level", "contrast", "device"]
 class Advanced(Fold):
     """Rarely used controls.
 
+    Parameters
+    ----------
+    viewer : ViewerModel, optional
+        Has the layers that are offered.
+    parent : QWidget, optional
+        Qt parent.
+
     Attributes
     ----------
     policy_chosen, level_chosen, device_chosen : Signal
@@ -74,11 +81,11 @@ class Advanced(Fold):
     points_chosen = Signal(object)
     boxes_chosen = Signal(object)
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self, viewer: Any = None, parent: QWidget | None = None) -> None:
         super().__init__(panel_text.ADVANCED.title, panel_text.ADVANCED.tooltip, parent)
         own = panel_text.PROMPTS_CHOICES
-        self.points = LayerChoice(Points, panel_text.POINTS.tooltip, own)
-        self.boxes = LayerChoice(Shapes, panel_text.BOXES.tooltip, own)
+        self.points = LayerChoice(Points, panel_text.POINTS.tooltip, viewer, own)
+        self.boxes = LayerChoice(Shapes, panel_text.BOXES.tooltip, viewer, own)
         self.combos: dict[str, QComboBox] = {
             name: make_combo(tooltip, items) for name, (_, tooltip, items) in CHOICES.items()
         }

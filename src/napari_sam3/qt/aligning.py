@@ -6,14 +6,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from napari_sam3.core.errors import MisplacedError
-from napari_sam3.layers.label_layer import check_labels
 
-from .controls import Offer
 from .text.panel import ALIGN_LABELS, LEAVE_LABELS
 from .text.states import sentence
 
 if TYPE_CHECKING:
     from napari.layers import Image, Labels
+
+    from .controls import Offer
 
 __all__ = ["choose_labels"]
 
@@ -39,6 +39,8 @@ def choose_labels(
     LayerError
         If objects of the image cannot be written to the labels for another reason.
     """
+    from napari_sam3.layers.label_layer import check_labels
+
     try:
         if labels is not None:
             check_labels(labels, image)

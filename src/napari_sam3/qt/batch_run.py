@@ -10,29 +10,28 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QTimer
 
 from napari_sam3.core.errors import LayerError
-from napari_sam3.core.operations import LabelChange
-from napari_sam3.core.planes import PlaneIndex
-from napari_sam3.layers.batch_prompts import positions_along, prompts_here, prompts_in_layers
-from napari_sam3.layers.label_layer import image_shape
 from napari_sam3.session.candidates import CandidateFilter, CandidatePlane
 from napari_sam3.session.describing import Maker
 from sam3.errors import Sam3Error
 
 from .axes import name_of_axis
-from .batch_panel import BatchAsked, BatchPanel, Method
-from .batch_pieces import BatchPiece, BatchPieces
-from .panel import Panel
 from .text import status as status_text
 from .text.panel import WHOLE_IMAGE
-from .workers import ThreadRunner
 
 if TYPE_CHECKING:
     from napari_sam3.batch import BatchControl, EndRules, Mode, PlaneResult
+    from napari_sam3.core.operations import LabelChange
+    from napari_sam3.core.planes import PlaneIndex
     from napari_sam3.images.viewer_image import ViewerImage
     from napari_sam3.inference.automatic.settings import AutomaticSettings
     from napari_sam3.layers.binding import Binding
     from napari_sam3.session.batch_results import BatchWriting
     from napari_sam3.session.session import LabelingSession
+
+    from .batch_panel import BatchAsked, BatchPanel, Method
+    from .batch_pieces import BatchPiece, BatchPieces
+    from .panel import Panel
+    from .workers import ThreadRunner
 
 __all__ = ["BatchRun"]
 
@@ -139,6 +138,8 @@ class BatchRun:
         plane = binding.plane if binding is not None else None
         self._panel.show_ready(plane is not None and not self.running)
         if binding is not None and plane is not None:
+            from napari_sam3.layers.label_layer import image_shape
+
             image, shape = binding.image, image_shape(binding.image)
             names = [str(name) for name in image.axis_labels]
             axes = {
@@ -152,6 +153,9 @@ class BatchRun:
 
     def _begin(self, asked: BatchAsked) -> _Run:
         from napari_sam3.batch import BatchControl
+        from napari_sam3.layers.batch_prompts import positions_along
+
+        from .batch_pieces import BatchPieces
 
         binding, model = self._binding(), self._session.model
         plane = binding.plane if binding is not None else None
@@ -190,6 +194,7 @@ class BatchRun:
     ) -> Mode | Callable[[], Mode]:
         """Return the mode, or a function for the worker thread that makes it."""
         from napari_sam3.batch import Automatic, Placed, Propagate, Repeated
+        from napari_sam3.layers.batch_prompts import prompts_here, prompts_in_layers
 
         session = self._session
         if asked.method == "similar":

@@ -50,6 +50,8 @@ class LayerChoice:
         Such as `napari.layers.Image`.
     tooltip : str
         What the layer is for.
+    viewer : ViewerModel, optional
+        Has the layers; by default the viewer of the window that the combo box is in.
     extra : sequence of (text, data)
         Choices other than layers, such as ("New layer", "new"); they come last.
 
@@ -59,22 +61,19 @@ class LayerChoice:
         Qt's combo box; it emits `activated` for choices of the user only.
     """
 
-    def __init__(self, annotation: Any, tooltip: str, extra: Items = ()) -> None:
+    def __init__(
+        self, annotation: Any, tooltip: str, viewer: Any = None, extra: Items = ()
+    ) -> None:
         self.extra = tuple(extra)
         made: Any = create_widget(annotation=annotation)
         self.widget: ComboBox = made
         # magicgui calls this when the widget is docked: layers are then found by its parents.
         self._registered: Callable[[Any], Iterable[Any]] = made.options["choices"]
-        self._viewer: Any = None
+        self._viewer = viewer
         self._fits: Callable[[Any], bool] = lambda layer: True
         self.native: QComboBox = made.native
         _set_up(self.native, tooltip)
         made.choices = self._choices
-
-    def look_at(self, viewer: Any) -> None:
-        """Offer the layers of a viewer, before the widget is in its window too."""
-        self._viewer = viewer
-        self.widget.reset_choices()
 
     def show(self, current: Any, fits: Callable[[Any], bool] | None = None) -> None:
         """Offer the current layers and choose one, without a signal.

@@ -6,19 +6,18 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from napari_sam3.layers.journaling import identify_layer
-from napari_sam3.records.recovery import CrashedJournal, discard_journal, find_journals
-
 from .notices import Notices
-from .panel import Panel
 from .settings import read_settings
 from .text.panel import FORGET_LOST, RESTORE_LOST
 from .text.status import crash_found, labels_restored
-from .workers import ThreadRunner
 
 if TYPE_CHECKING:
     from napari_sam3.layers.binding import Binding
+    from napari_sam3.records.recovery import CrashedJournal
     from napari_sam3.session.restoring import RestoreResult
+
+    from .panel import Panel
+    from .workers import ThreadRunner
 
 __all__ = ["Safety"]
 
@@ -56,6 +55,9 @@ class Safety:
 
     def watch(self, binding: Binding) -> None:
         """Begin a journal for a binding, unless the user does not want any."""
+        from napari_sam3.layers.journaling import identify_layer
+        from napari_sam3.records.recovery import find_journals
+
         self._binding = binding
         if not read_settings().journal:
             return
@@ -108,4 +110,6 @@ class Safety:
             self._notices.show(text, warning=True)
 
     def _forget(self, crashed: CrashedJournal) -> None:
+        from napari_sam3.records.recovery import discard_journal
+
         discard_journal(crashed.path)

@@ -9,19 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtWidgets import QFileDialog
 
-from napari_sam3.inference.store import is_store
-from napari_sam3.inference.store.store import EmbeddingStore, StoreInfo, default_store_folder
-
-from .controls import Items
-from .panel import Panel
 from .settings import Settings, read_settings, watch, write_setting
 from .text.panel import STORE_DIALOG, stored_contrast
 from .text.status import stored_fields
-from .workers import ThreadRunner
 
 if TYPE_CHECKING:
     from napari_sam3.core.rendering import Rendering
     from napari_sam3.inference.cache import EmbeddingCache
+    from napari_sam3.inference.store.store import EmbeddingStore, StoreInfo
+
+    from .controls import Items
+    from .panel import Panel
+    from .workers import ThreadRunner
 
 __all__ = ["Storing", "rendering_items"]
 
@@ -154,10 +153,15 @@ def rendering_items(renderings: dict[Rendering, int]) -> Items:
 
 
 def _folder(settings: Settings) -> Path:
+    from napari_sam3.inference.store.store import default_store_folder
+
     return Path(settings.store_folder) if settings.store_folder else default_store_folder()
 
 
 def _open(folder: Path, limit_bytes: int) -> tuple[EmbeddingStore, StoreInfo]:
+    from napari_sam3.inference.store import is_store
+    from napari_sam3.inference.store.store import EmbeddingStore, default_store_folder
+
     # A store that was filled on purpose keeps the limit that it was made with.
     chosen = folder != default_store_folder() and is_store(folder)
     store = EmbeddingStore(folder, limit_bytes=None if chosen else limit_bytes)

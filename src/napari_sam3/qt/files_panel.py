@@ -9,8 +9,6 @@ from typing import Any
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QMenu, QPushButton, QVBoxLayout, QWidget
 
-from napari_sam3.images.listing import IMAGE_SUFFIXES
-
 from .controls import worded
 from .text import files as text
 from .text import series as series_text
@@ -89,6 +87,8 @@ class FilesPanel(QWidget):
                 labels = QFileDialog.getExistingDirectory(self, series_text.LABELS_DIALOG)
                 source = source if labels else ""
         else:
+            from napari_sam3.images.listing import IMAGE_SUFFIXES
+
             suffixes = " ".join(f"*{suffix}" for suffix in sorted(IMAGE_SUFFIXES))
             images = series_text.IMAGES_FILTER.format(suffixes=suffixes)
             if what == "files":

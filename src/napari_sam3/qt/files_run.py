@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QFileDialog
 
-from .save_dialog import SaveDialog
 from .text import files as text
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from napari_sam3.layers.binding import Binding
 
     from .panel import Panel
+    from .save_dialog import SaveDialog
     from .workers import ThreadRunner
 
 __all__ = ["FilesRun"]
@@ -57,14 +58,12 @@ class FilesRun:
         viewer: Any,
         use: Callable[[Image, Labels], Any],
     ) -> None:
-        from napari_sam3.layers.writers import prefer_own_writers
-
         self._panel, self._viewer, self._binding = panel, viewer, binding
         self._runner, self._failed, self._use = runner, failed, use
         self.dialog: SaveDialog | None = None
         panel.files.save.clicked.connect(lambda _checked=False: self.ask())
         panel.files.labels_wanted.connect(self._on_open)
-        prefer_own_writers()
+        QTimer.singleShot(0, _prefer_own_writers)
 
     def ask(self) -> None:
         """Open the dialog, with the labels in use first, even if others are selected."""
@@ -72,6 +71,8 @@ class FilesRun:
         if not layers:
             self._panel.show_status(text.NO_LABELS)
             return
+        from .save_dialog import SaveDialog
+
         folder, stem = self._place()
         dialog = self.dialog = SaveDialog(layers, folder, stem, self._panel.window())
         dialog.accepted.connect(self._on_accepted)
@@ -185,3 +186,9 @@ def _frozen(layer: Labels) -> Labels:
     if isinstance(data, np.ndarray):
         data = data.copy()
     return Labels(data, **about)
+
+
+def _prefer_own_writers() -> None:
+    from napari_sam3.layers.writers import prefer_own_writers
+
+    prefer_own_writers()

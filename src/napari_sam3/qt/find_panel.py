@@ -70,9 +70,10 @@ class FindPanel(QWidget):
         self._soon.timeout.connect(lambda: self.threshold_chosen.emit(self.slider.value() / STEPS))
         self.slider.valueChanged.connect(lambda _value: self._soon.start())
         self._lay_out()
-        self.offer_names(False)
+        # Nothing may show by itself before the panel holds it: it would be a window.
+        for part in (self, self.name, self.progress, self.stop):
+            part.hide()
         self.show_candidates(0, 0, 0.0)
-        self.show_running(False)
 
     def offer_names(self, offered: bool) -> None:
         """Show or hide the field for a name."""

@@ -20,13 +20,13 @@ from qtpy.QtWidgets import QFileDialog
 
 from napari_sam3.core.errors import LayerError
 from napari_sam3.inference.models import EMBEDDED
-from napari_sam3.session.lessons import Lesson, find_lessons, write_lessons
 from sam3.errors import ConfigError, TrainingError
 
 from .text import learn as text
 
 if TYPE_CHECKING:
     from napari_sam3.images.viewer_image import ViewerImage
+    from napari_sam3.session.lessons import Lesson
 
     from .host import Host
 
@@ -122,6 +122,8 @@ class LearnRun(QObject):
         source = binding.labels_on(binding.plane).source
         ours = self._widget.session.objects_in(source)
         objects = [one for one in ours if binding.sync.owns(one.plane, source)]
+        from napari_sam3.session.lessons import find_lessons
+
         lessons = find_lessons(objects, lambda key: binding.labels_on(key.plane))
         place = binding.image.source.path
         folder = Path(place).parent if place else Path.cwd()
@@ -228,6 +230,8 @@ def _read(line: bytes) -> dict[str, Any]:
 
 def _write(job: dict[str, Any], lessons: list[Lesson], seen: ViewerImage, folder: Path) -> None:
     """Write the inputs of the process. Raises OSError and Sam3Error."""
+    from napari_sam3.session.lessons import write_lessons
+
     by_plane = {lesson.plane: _image(seen, lesson.plane) for lesson in lessons}
     try:
         write_lessons(lessons, by_plane.__getitem__, folder)

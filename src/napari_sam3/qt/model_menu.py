@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QFileDialog, QMessageBox, QWidget
@@ -15,14 +15,14 @@ from napari_sam3.inference.remote.address import RemoteAddress, is_remote
 from napari_sam3.inference.remote.errors import RemoteError
 
 from .controls import put_items
-from .download import DownloadJob
-from .panel import Panel
-from .remote_dialog import RemoteDialog
 from .settings import Settings, write_setting
 from .text import panel as panel_text
 from .text.panel import EMBEDDED_MODEL, RELEASED_MODEL, REMOTE_MODEL, WEIGHTS_FILE
-from .text.remote import remote_model
 from .text.status import INSTEAD_OF_DOWNLOAD, downloading
+
+if TYPE_CHECKING:
+    from .download import DownloadJob
+    from .panel import Panel
 
 __all__ = ["BROWSE", "DOWNLOAD", "REMOTE", "ModelMenu", "model_choices", "remember"]
 
@@ -116,6 +116,8 @@ class ModelMenu(QObject):
         """Fetch the released weights, showing how far it is; then choose them."""
         if self.job is not None:
             return
+        from .download import DownloadJob
+
         self.job = DownloadJob(self, **self.options)
         self.job.progressed.connect(self._on_progress)
         self.job.succeeded.connect(self._on_success)
@@ -133,6 +135,8 @@ class ModelMenu(QObject):
                 self._parent, panel_text.WEIGHTS_DIALOG, "", panel_text.WEIGHTS_FILTER
             )
         elif chosen == REMOTE:
+            from .remote_dialog import RemoteDialog
+
             dialog = RemoteDialog(self._last_server(), self._parent)
             chosen = dialog.name if dialog.exec() else ""
             dialog.deleteLater()
@@ -182,7 +186,7 @@ def model_choices(files: Sequence[str], current: str) -> list[tuple[str, str]]:
     paths = [path for path in files if path == current or _is_known(path)]
     if current not in (EMBEDDED, *paths):
         paths.append(current)
-    servers = [(remote_model(RemoteAddress.parse(one).url), one) for one in paths if is_remote(one)]
+    servers = [(_server_name(path), path) for path in paths if is_remote(path)]
     paths = [path for path in paths if not is_remote(path)]
     names = [Path(path).name for path in paths]
     named = [
@@ -197,6 +201,12 @@ def model_choices(files: Sequence[str], current: str) -> list[tuple[str, str]]:
         (REMOTE_MODEL, REMOTE),
         (RELEASED_MODEL, DOWNLOAD),
     ]
+
+
+def _server_name(address: str) -> str:
+    from .text.remote import remote_model
+
+    return remote_model(RemoteAddress.parse(address).url)
 
 
 def _is_known(name: str) -> bool:

@@ -9,24 +9,22 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from psygnal import Signal, SignalInstance
 
-from napari_sam3.core.classes import LabelClass
 from napari_sam3.core.errors import LayerError
 from napari_sam3.core.operations import Policy
 from napari_sam3.core.rendering import Rendering
-from napari_sam3.layers.label_layer import image_shape
-from napari_sam3.layers.layer_set import images_in
-from napari_sam3.layers.plane_source import ChannelChoice
-from napari_sam3.session.options import Mode
 
-from .controls import Items
-from .panel import Panel
 from .settings import Settings, read_settings, watch, write_setting
 from .text.panel import OWN_LAYER
 from .text.states import describe_stage, takes_prompts
 
 if TYPE_CHECKING:
+    from napari_sam3.core.classes import LabelClass
     from napari_sam3.layers.binding import Binding
+    from napari_sam3.session.options import Mode
     from napari_sam3.session.session import LabelingSession
+
+    from .controls import Items
+    from .panel import Panel
 
 __all__ = ["Options", "channel_items"]
 
@@ -307,6 +305,8 @@ class Options:
             binding.show_field(value)
 
     def _on_channels(self, value: tuple[Any, ...]) -> None:
+        from napari_sam3.layers.plane_source import ChannelChoice
+
         layers = {layer.unique_id: layer for layer in self._images()}
         choices = tuple(
             None if one is None else ChannelChoice(layers[one[0]], one[1], one[2]) for one in value
@@ -314,6 +314,8 @@ class Options:
         self._render(channels=choices if any(choices) else ())
 
     def _images(self) -> list[Any]:
+        from napari_sam3.layers.layer_set import images_in
+
         binding = self._binding()
         return images_in(binding.viewer) if binding is not None else []
 
@@ -366,6 +368,10 @@ def channel_items(binding: Binding) -> list[tuple[str, tuple[Any, int | None, in
     Other images of the same shape, and the positions along short axes of the image itself; nothing
     if there is only the image as it is.
     """
+    from napari_sam3.layers.label_layer import image_shape
+    from napari_sam3.layers.layer_set import images_in
+    from napari_sam3.layers.plane_source import ChannelChoice
+
     image = binding.image
     if image.rgb:
         return []

@@ -50,6 +50,13 @@ class Panel(QScrollArea):
 
     The first view needs no scrolling in the smallest window of napari.
 
+    Parameters
+    ----------
+    viewer : ViewerModel, optional
+        Has the theme, and the layers that are offered.
+    parent : QWidget, optional
+        Qt parent.
+
     Attributes
     ----------
     image, labels, model : QComboBox
@@ -94,14 +101,16 @@ class Panel(QScrollArea):
     mode_chosen = Signal(str)
     back = Signal()
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self, viewer: Any = None, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        if viewer is not None:
+            self._follow_theme(viewer)
         self.setWidgetResizable(True)
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.image_choice = LayerChoice(Image, panel_text.IMAGE.tooltip)
+        self.image_choice = LayerChoice(Image, panel_text.IMAGE.tooltip, viewer)
         self.labels_choice = LayerChoice(
-            Labels, panel_text.LABELS.tooltip, panel_text.LABELS_CHOICES
+            Labels, panel_text.LABELS.tooltip, viewer, panel_text.LABELS_CHOICES
         )
         self.image, self.labels = self.image_choice.native, self.labels_choice.native
         self.model = make_combo(panel_text.MODEL.tooltip)
@@ -120,10 +129,8 @@ class Panel(QScrollArea):
         self.buttons = {name: QPushButton() for name in BUTTONS}
         self.click = worded(QPushButton(), panel_text.CLICK)
         self.click.setCheckable(True)
-        self.next_mask, self.way_back = (
-            QPushButton(),
-            worded(QPushButton(), panel_text.RESTORE_LAYERS),
-        )
+        self.next_mask = QPushButton()
+        self.way_back = worded(QPushButton(), panel_text.RESTORE_LAYERS)
         self.stop = worded(QPushButton(), panel_text.STOP_DOWNLOAD)
         self.stop_work = worded(QPushButton(), panel_text.STOP_WORK)
         self.offer, self.question = Offer(), Offer()
@@ -131,7 +138,7 @@ class Panel(QScrollArea):
         self.finding, self.propagation = FindPanel(), PropagatePanel()
         self.series = SeriesPanel(self)
         self.files = FilesPanel(self.series.previous, self.series.next)
-        self.batch, self.learning, self.advanced = BatchPanel(), LearnPanel(), Advanced()
+        self.batch, self.learning, self.advanced = BatchPanel(), LearnPanel(), Advanced(viewer)
         self.modes = self.advanced.modes
         self._name_controls()
         inner = QWidget()
@@ -170,11 +177,8 @@ class Panel(QScrollArea):
 
     # ------------------------------------------------------------------ values in
 
-    def look_at(self, viewer: Any) -> None:
-        """Offer the layers of a viewer."""
-        advanced = self.advanced
-        for choice in (self.image_choice, self.labels_choice, advanced.points, advanced.boxes):
-            choice.look_at(viewer)
+    def _follow_theme(self, viewer: Any) -> None:
+        """Style the panel, before there are controls: each change styles all of them."""
         self.setStyleSheet(panel_style(viewer.theme))
         viewer.events.theme.connect(self._on_theme)
 

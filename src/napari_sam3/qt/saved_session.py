@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_sam3.layers.saved_sessions import open_saved, reopen, save_session
 from sam3.errors import Sam3Error
 
 from .text import series as series_text
@@ -42,6 +41,8 @@ class SessionMenu:
         sam3.errors.Sam3Error
             If no image is open.
         """
+        from napari_sam3.layers.saved_sessions import save_session
+
         widget = self._widget
         if widget.binding is None:
             raise Sam3Error("there is no session to save. Expected an open image. Open one first.")
@@ -65,6 +66,8 @@ class SessionMenu:
                 )
             widget.binding.replay(path)
             return
+        from napari_sam3.layers.saved_sessions import open_saved, reopen
+
         saved, image, labels = open_saved(widget.viewer, path)
         if widget.set_image(image, labels) and widget.binding is not None:
             widget.options.add_classes(saved.classes)

@@ -8,12 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, QTimer
 
-from napari_sam3.images.listing import Source
-from napari_sam3.layers.image_files import contrast_of, first_plane
-from napari_sam3.layers.series_view import ShownImage, WidgetKeys, Work
-from napari_sam3.records.series import ImageState
-from napari_sam3.session.series import ImageSeries, SeriesItem
-from napari_sam3.session.series_images import OpenedImage
+from napari_sam3.layers.widget_keys import WidgetKeys
 from sam3.errors import ImageError
 
 from .background import Background
@@ -24,8 +19,13 @@ from .text import series as series_text
 
 if TYPE_CHECKING:
     from napari_sam3.images.contrast import ImageContrast
+    from napari_sam3.images.listing import Source
     from napari_sam3.images.plane_image import RenderedPlane
     from napari_sam3.layers.binding import Binding
+    from napari_sam3.layers.series_view import ShownImage, Work
+    from napari_sam3.records.series import ImageState
+    from napari_sam3.session.series import ImageSeries, SeriesItem
+    from napari_sam3.session.series_images import OpenedImage
 
     from .host import Host
 
@@ -202,6 +202,8 @@ class SeriesRun(QObject):
     # -------------------------------------------------------------- open an image
 
     def _open(self, source: Source, labels: str | None) -> None:
+        from napari_sam3.session.series import ImageSeries
+
         self._close_series()
         self._widget.panel.show_status(series_text.OPENING)
         self.files.call(partial(ImageSeries, source, labels), self._on_opened)
@@ -239,6 +241,8 @@ class SeriesRun(QObject):
         self.files.call(partial(self.series.read, item), partial(self._on_read, item, step))
 
     def _on_read(self, item: SeriesItem, step: int, found: Any) -> None:
+        from napari_sam3.session.series_images import OpenedImage
+
         self._busy = False
         if isinstance(found, OpenedImage):
             self._widget.guard(partial(self._show, found))
@@ -262,6 +266,8 @@ class SeriesRun(QObject):
         self.saving.flush()
 
     def _show(self, opened: OpenedImage, contrast: ImageContrast | None = None) -> None:
+        from napari_sam3.layers.series_view import ShownImage
+
         series, viewer = self.series, self._widget.viewer
         assert series is not None
         before, camera = self.shown, _view_of(self.shown)
@@ -311,6 +317,9 @@ class SeriesRun(QObject):
         self.files.call(partial(series.read, item), partial(self._on_ahead, shown, item))
 
     def _on_ahead(self, shown: ShownImage, item: SeriesItem, found: Any) -> None:
+        from napari_sam3.layers.image_files import contrast_of, first_plane
+        from napari_sam3.session.series_images import OpenedImage
+
         if shown is not self.shown or self.series is None:
             return
         if isinstance(found, ImageError):

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, QTimer, Signal  # type: ignore[attr-defined]
 
-from napari_sam3.layers.series_view import ShownImage, Work
 from sam3.errors import Sam3Error
 
 from .text import series as series_text
@@ -17,6 +16,7 @@ from .text import series as series_text
 if TYPE_CHECKING:
     from napari_sam3.core.operations import LabelChange
     from napari_sam3.layers.binding import Binding
+    from napari_sam3.layers.series_view import ShownImage, Work
     from napari_sam3.records.series import ImageState
     from napari_sam3.session.series import ImageSeries
 

@@ -9,8 +9,6 @@ import numpy as np
 from napari.layers import Labels
 from qtpy.QtCore import QTimer
 
-from napari_sam3.layers.layer_set import fits_by_itself, is_made_for
-
 if TYPE_CHECKING:
     from napari_sam3.layers.binding import Binding
 
@@ -30,6 +28,8 @@ def take_labels_later(widget: Host, event: Any) -> None:
 
 
 def _take(widget: Host, layer: Labels) -> None:
+    from napari_sam3.layers.layer_set import fits_by_itself
+
     binding = widget.binding
     if binding is None or not binding.layers.has(layer) or not fits_by_itself(layer, binding.image):
         return
@@ -42,6 +42,8 @@ def _take(widget: Host, layer: Labels) -> None:
 
 def _is_untouched(binding: Binding) -> bool:
     """Whether the labels in use were made by the widget, and nothing was done in them yet."""
+    from napari_sam3.layers.layer_set import is_made_for
+
     labels, session = binding.labels, binding.session
     if not is_made_for(labels, binding.image) or labels.multiscale:
         return False

@@ -8,12 +8,11 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from napari.layers import Image
 from qtpy.QtCore import QTimer, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_sam3.inference.models import describe_predictor, model_loader
-from napari_sam3.layers.bind import Binding, bind
-from napari_sam3.layers.layer_set import find_image, find_labels, images_in
 from napari_sam3.layers.tools import Tools
 from napari_sam3.session.session import IDLE, LabelingSession
 
@@ -43,9 +42,10 @@ from .workers import ThreadRunner
 
 if TYPE_CHECKING:
     import napari.viewer
-    from napari.layers import Image, Labels
+    from napari.layers import Labels
 
     from napari_sam3.inference.models import Loader
+    from napari_sam3.layers.binding import Binding
     from sam3.predictor import Predictor
 
 __all__ = ["SegmentWidget"]
@@ -84,8 +84,7 @@ class SegmentWidget(QWidget):
         self.binding: Binding | None = None
         self.tools = Tools(napari_viewer, keep=True)
         settings = read_settings()
-        self.panel = Panel()
-        self.panel.look_at(napari_viewer)
+        self.panel = Panel(napari_viewer, self)
         self.models = ModelMenu(self.panel, self, settings)
         self.options = Options(self.panel, self.session, lambda: self.binding, self.guard, settings)
         self.safety = Safety(self.panel, self.runner)
@@ -116,6 +115,8 @@ class SegmentWidget(QWidget):
         """Work on an image, and write into labels (new ones if not given); see `bind`."""
         self._unbind()
         if image is not None:
+            from napari_sam3.layers.bind import bind
+
             # The layers that are made now are announced before the binding is there.
             self._binding_now = True
             try:
@@ -134,7 +135,7 @@ class SegmentWidget(QWidget):
                 self.report(error)
             else:
                 self.binding.layers_lost.connect(self._on_progress)
-                self.binding.listening_changed.connect(self._on_listening)
+                self.binding.listening_changed.connect(self._on_progress)
                 self.binding.merging_changed.connect(self._on_progress)
                 self.binding.candidates.pointed.changed.connect(self._show_news)
                 self.options.bound(self.binding)
@@ -230,10 +231,9 @@ class SegmentWidget(QWidget):
         for name, button in panel.buttons.items():
             button.clicked.connect(partial(self._on_button, name))
         session.busy_changed.connect(self._on_stage)
-        session.prompts_changed.connect(self._on_progress)
-        session.prediction_changed.connect(self._on_progress)
-        session.accepted.connect(self._on_progress)
-        session.labels_changed.connect(self._on_progress)
+        made = session.prediction_changed, session.accepted, session.labels_changed
+        for signal in (session.prompts_changed, *made):
+            signal.connect(self._on_progress)
         session.candidates.changed.connect(self._show_news)
         session.failed.connect(self.report)
         events = self.viewer.layers.events
@@ -249,12 +249,19 @@ class SegmentWidget(QWidget):
         self.refresh()
 
     def _use_first_image(self) -> None:
-        if not self._closed and self.binding is None and images_in(self.viewer):
+        if not self._closed and self.binding is None and self._has_image():
+            from napari_sam3.layers.layer_set import find_image
+
             self.guard(lambda: self._go_on_with(find_image(self.viewer)))
 
     def _go_on_with(self, image: Image | None) -> None:
         """Work on an image, with its existing labels if the viewer has them."""
+        from napari_sam3.layers.layer_set import find_labels
+
         self.set_image(image, None if image is None else find_labels(self.viewer, image))
+
+    def _has_image(self) -> bool:
+        return any(isinstance(layer, Image) for layer in self.viewer.layers)
 
     def _unbind(self) -> None:
         if self.binding is not None:
@@ -266,7 +273,7 @@ class SegmentWidget(QWidget):
 
     def _prepare(self) -> None:
         # Without an image there is time to load the model; with one, its layers come first.
-        waits = self.binding is None and bool(images_in(self.viewer))
+        waits = self.binding is None and self._has_image()
         if not self._closed and not waits and self.isVisible():
             self.session.prepare()
 
@@ -338,26 +345,20 @@ class SegmentWidget(QWidget):
         lost = binding is not None and "image" in binding.layers.missing
         if lost:
             QTimer.singleShot(0, self._leave_lost_image)
-        if event.type == "inserted" and (lost or binding is None) and images_in(self.viewer):
+        if event.type == "inserted" and (lost or binding is None) and self._has_image():
             QTimer.singleShot(0, self._use_first_image)
         take_labels_later(self, event)
         self.refresh()
 
-    def _on_listening(self) -> None:
-        self._on_progress()
-
     def _on_stage(self, stage: str) -> None:
-        if self._closed:
-            return
-        self.panel.show_busy(stage != IDLE, stoppable=stage in ("encoding", "predicting"))
-        self._show_news()
-        self.refresh()
+        if not self._closed:
+            self.panel.show_busy(stage != IDLE, stoppable=stage in ("encoding", "predicting"))
+            self._on_progress()
 
     def _on_progress(self, *_: Any) -> None:
-        if self._closed:
-            return
-        self._show_news()
-        self.refresh()
+        if not self._closed:
+            self._show_news()
+            self.refresh()
 
     def report(self, error: BaseException) -> None:
         """Show an error on the panel and, if it matters, in a notification."""

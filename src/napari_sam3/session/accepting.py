@@ -7,26 +7,29 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from itertools import groupby
+from typing import TYPE_CHECKING
 
 from napari_sam3.core.drafts import Draft, DraftSet
 from napari_sam3.core.errors import LabelError, NothingThereError
 from napari_sam3.core.masks import PlaneMask, is_same_object
 from napari_sam3.core.objects import AcceptedObject
 from napari_sam3.core.operations import Operation, Policy
-from napari_sam3.core.prompts import PromptSet
-from napari_sam3.core.rendering import Rendering
 from napari_sam3.inference.questions import ObjectPrediction, Question
 from napari_sam3.labels.edits import find_mask_of_label, write_object
-from napari_sam3.labels.targets import LabelTarget
 from sam3.errors import Sam3Error
 
-from .changes import Changes
-from .drafts import DraftsByPlane
-from .ended import EndedObject, continued_by
-from .events import SessionEvents
-from .history import History, Step
-from .jobs import Outcome, Plane
-from .predictions import Predictions
+if TYPE_CHECKING:
+    from napari_sam3.core.prompts import PromptSet
+    from napari_sam3.core.rendering import Rendering
+    from napari_sam3.labels.targets import LabelTarget
+
+    from .changes import Changes
+    from .drafts import DraftsByPlane
+    from .ended import EndedObject
+    from .events import SessionEvents
+    from .history import History, Step
+    from .jobs import Outcome, Plane
+    from .predictions import Predictions
 
 __all__ = ["Accepting", "drawn_region"]
 
@@ -246,7 +249,7 @@ class Accepting:
         reopened = prediction.draft.label
         earlier = None if reopened is None else objects.find(labels, reopened)
         draft, replaced = self._as_labels_are(labels, prediction.draft, again=label is not None)
-        goes_on = continued_by(prediction.mask, draft.label, step.ended)
+        goes_on = _continued(step, prediction.mask, draft.label)
         if goes_on is not None:
             draft = replace(draft, label=goes_on.label)
         prediction = replace(prediction, draft=draft)
@@ -329,6 +332,15 @@ class Accepting:
         for error in errors:
             self._events.failed.emit(error)
         self._changes.emit_accepted(results)
+
+
+def _continued(step: Step, mask: PlaneMask, label: int | None) -> EndedObject | None:
+    """Return the object of a step that ended before, and continues with a mask."""
+    if not step.ended:
+        return None
+    from .ended import continued_by
+
+    return continued_by(mask, label, step.ended)
 
 
 def drawn_region(prompts: PromptSet, shape: tuple[int, int]) -> PlaneMask | None:

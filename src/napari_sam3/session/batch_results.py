@@ -12,27 +12,26 @@ import numpy.typing as npt
 from napari_sam3.core.drafts import Draft, Turn
 from napari_sam3.core.errors import LabelError
 from napari_sam3.core.masks import PlaneMask, Region
-from napari_sam3.core.objects import AcceptedObject
 from napari_sam3.core.operations import LabelWrite, Operation, Policy
-from napari_sam3.core.rendering import Rendering
 from napari_sam3.labels.edits import LabelEdit
 from napari_sam3.labels.targets import LabelTarget, check_id_fits
-from napari_sam3.records.packed import PackedWrite
 
 from .accepting import drawn_region
-from .changes import Changes
 from .describing import Maker, describe_written
-from .drafts import DraftsByPlane
-from .history import History, Step
-from .options import SessionOptions
+from .history import packed
 
 if TYPE_CHECKING:
-    from napari_sam3.core.objects import Instance
+    from napari_sam3.core.objects import AcceptedObject, Instance
     from napari_sam3.core.planes import PlaneIndex
+    from napari_sam3.core.rendering import Rendering
     from napari_sam3.labels.painting import Extent
     from napari_sam3.records.recovery import Restored
     from sam3.predictor import Predictor
 
+    from .changes import Changes
+    from .drafts import DraftsByPlane
+    from .history import History, Step
+    from .options import SessionOptions
     from .restoring import RestoredPlane, RestoreResult, Start
 
 __all__ = ["BatchResults", "BatchWriting"]
@@ -247,7 +246,7 @@ class BatchResults:
             key,
             objects=objects,
             policy="keep",
-            writes=tuple(PackedWrite.of(write) for write in writes),
+            writes=packed(writes),
         )
         self._history.push(step)
         return step
@@ -296,7 +295,7 @@ class BatchResults:
             step.key,
             objects=tuple(accepted),
             policy=step.policy,
-            writes=tuple(PackedWrite.of(write) for write in step.writes()) or as_is,
+            writes=packed(step.writes()) or as_is,
         )
         self._changes.finish(step, more=True)
 

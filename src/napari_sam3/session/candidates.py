@@ -4,30 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 from psygnal import Signal
 
 from napari_sam3.core.errors import LabelError, NothingThereError
-from napari_sam3.core.masks import PlaneMask
 from napari_sam3.core.objects import AcceptedObject, Instance
 from napari_sam3.core.rendering import Rendering
-from napari_sam3.inference.automatic.seeds import Seed
-from napari_sam3.inference.automatic.settings import AutomaticSettings
-from napari_sam3.inference.automatic.suppression import Found, paint_order
-from napari_sam3.labels.targets import LabelTarget
 from sam3.errors import PromptError
 
-from .batch_results import BatchResults
 from .describing import Maker
-from .events import SessionEvents
+
+if TYPE_CHECKING:
+    from napari_sam3.core.masks import PlaneMask
+    from napari_sam3.inference.automatic.suppression import Found
+    from napari_sam3.labels.targets import LabelTarget
+
+    from .batch_results import BatchResults
+    from .events import SessionEvents
 
 __all__ = ["CandidateFilter", "CandidateObject", "CandidatePlane", "Candidates"]
-
-# Minimum area of a candidate after better ones have taken its pixels.
-_PAINTING = AutomaticSettings(min_area=1)
-_UNLIMITED = float("inf")
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +79,9 @@ class CandidateObject:
     @property
     def found(self) -> Found:
         """The candidate as a result of the automatic search."""
+        from napari_sam3.inference.automatic.seeds import Seed
+        from napari_sam3.inference.automatic.suppression import Found
+
         top, left, bottom, right = self.mask.bbox
         middle = Seed((top + bottom - 1) / 2, (left + right - 1) / 2)
         return Found(self.mask, self.score, 1.0, middle)
@@ -106,7 +107,7 @@ class CandidateFilter:
     min_score: float = 0.0
     max_score: float = 1.0
     min_area: float = 0
-    max_area: float = _UNLIMITED
+    max_area: float = float("inf")
 
     def __post_init__(self) -> None:
         """Validate the values."""
@@ -383,10 +384,14 @@ def _instances(
     some: Sequence[CandidateObject], numbers: dict[int, int]
 ) -> list[tuple[CandidateObject, Instance]]:
     """Return candidates of a plane as they are painted, numbered behind those of other planes."""
+    from napari_sam3.inference.automatic.settings import AutomaticSettings
+    from napari_sam3.inference.automatic.suppression import paint_order
+
     found = [one.found for one in some]
     origins = {id(one.seed): origin for one, origin in zip(found, some, strict=True)}
     made = []
-    for one in paint_order(found, _PAINTING):
+    # A candidate of which better ones leave a pixel is painted.
+    for one in paint_order(found, AutomaticSettings(min_area=1)):
         origin = origins[id(one.seed)]
         # A group of its own for each object of one plane.
         number = numbers.setdefault(origin.group or -len(numbers) - 1, len(numbers) + 1)

@@ -5,20 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from napari_sam3.core.drafts import DraftSet
-from napari_sam3.core.objects import AcceptedObject
 from napari_sam3.core.operations import LabelChange, Operation
-from napari_sam3.labels.edits import Edit
-from napari_sam3.labels.targets import LabelTarget
 from sam3.errors import Sam3Error
 
-from .drafts import DraftsByPlane
-from .events import SessionEvents
 from .history import History, Ours, Step, last_step
-from .options import SessionOptions
-from .predictions import Predictions
+
+if TYPE_CHECKING:
+    from napari_sam3.core.drafts import DraftSet
+    from napari_sam3.core.objects import AcceptedObject
+    from napari_sam3.labels.edits import Edit
+    from napari_sam3.labels.targets import LabelTarget
+
+    from .drafts import DraftsByPlane
+    from .events import SessionEvents
+    from .options import SessionOptions
+    from .predictions import Predictions
 
 __all__ = ["Changes"]
 

@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING
 
 from napari_sam3.core.drafts import Draft
 from napari_sam3.core.errors import LabelError
-from napari_sam3.core.masks import PlaneMask
-from napari_sam3.core.objects import AcceptedObject
 from napari_sam3.core.operations import LabelWrite, Operation
 from napari_sam3.core.rendering import Rendering
 from napari_sam3.labels.edits import find_mask_of_label
-from napari_sam3.labels.targets import LabelTarget
-from napari_sam3.records.packed import PackedWrite
 
 from .describing import describe_written
+from .history import packed
 
 if TYPE_CHECKING:
+    from napari_sam3.core.masks import PlaneMask
+    from napari_sam3.core.objects import AcceptedObject
+    from napari_sam3.labels.targets import LabelTarget
+
     from .changes import Changes
     from .drafts import DraftsByPlane
     from .history import History, Step
@@ -100,7 +101,7 @@ class Classifying:
             target.key,
             objects=(changed,),
             policy="overwrite",
-            writes=(PackedWrite.of(as_is),),
+            writes=packed([as_is]),
         )
         return step, [] if known is None else [known], [(changed, mask if as_written else None)]
 

@@ -5,21 +5,24 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from itertools import chain, count
+from typing import TYPE_CHECKING
 
 from napari_sam3.core.drafts import Draft
-from napari_sam3.core.masks import PlaneMask
-from napari_sam3.core.objects import AcceptedObject
 from napari_sam3.core.operations import LabelWrite, Operation
 from napari_sam3.inference.questions import ObjectPrediction
 from napari_sam3.labels.curation import delete_label, merge_labels, split_label
 from napari_sam3.labels.edits import Edit, LabelEdit, find_mask_of_label, mask_of_label
-from napari_sam3.labels.targets import LabelTarget
 
-from .accepting import Accepting
-from .changes import Changes
-from .drafts import DraftsByPlane
-from .history import History
-from .options import SessionOptions
+if TYPE_CHECKING:
+    from napari_sam3.core.masks import PlaneMask
+    from napari_sam3.core.objects import AcceptedObject
+    from napari_sam3.labels.targets import LabelTarget
+
+    from .accepting import Accepting
+    from .changes import Changes
+    from .drafts import DraftsByPlane
+    from .history import History
+    from .options import SessionOptions
 
 __all__ = ["Curating"]
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from napari_sam3.core.drafts import Draft
 from napari_sam3.core.fields import FieldOfView
 from napari_sam3.core.objects import AcceptedObject
-from napari_sam3.core.rendering import Rendering
 
 if TYPE_CHECKING:
+    from napari_sam3.core.drafts import Draft
+    from napari_sam3.core.rendering import Rendering
     from sam3.predictor import Predictor
 
 __all__ = ["Maker", "describe_written"]

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from napari_sam3.core.drafts import Draft, DraftSet
-from napari_sam3.core.masks import PlaneMask
-from napari_sam3.core.rendering import PlaneImage
 from napari_sam3.inference.questions import ObjectPrediction
 from sam3.errors import ImageError
 
-from .events import SessionEvents
-from .jobs import Plane
-from .options import SessionOptions
+if TYPE_CHECKING:
+    from napari_sam3.core.masks import PlaneMask
+    from napari_sam3.core.rendering import PlaneImage
+
+    from .events import SessionEvents
+    from .jobs import Plane
+    from .options import SessionOptions
 
 __all__ = ["DraftsByPlane", "DraftsChange"]
 

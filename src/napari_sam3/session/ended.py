@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from napari_sam3.core.drafts import Draft, Turn
-from napari_sam3.core.masks import PlaneMask
-from napari_sam3.core.objects import AcceptedObject
 from napari_sam3.core.prompts import PromptSet
 from napari_sam3.inference.tracking.limits import EndLimits, why_ended
 from napari_sam3.labels.edits import find_mask_of_label
 
 from .followed import mask_now, was_shown
-from .objects import ObjectRegistry
-from .stacks import PlaneStack
+
+if TYPE_CHECKING:
+    from napari_sam3.core.masks import PlaneMask
+    from napari_sam3.core.objects import AcceptedObject
+
+    from .objects import ObjectRegistry
+    from .stacks import PlaneStack
 
 __all__ = ["EndedObject", "continued_by", "ended_objects"]
 

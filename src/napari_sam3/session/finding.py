@@ -4,29 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from psygnal import Signal
 
 from napari_sam3.core.errors import NothingThereError
 from napari_sam3.core.masks import PlaneMask
-from napari_sam3.core.objects import AcceptedObject, Instance
-from napari_sam3.inference.automatic.settings import AutomaticSettings
-from napari_sam3.inference.automatic.suppression import Found
-from napari_sam3.inference.cache import EmbeddingCache
-from napari_sam3.inference.similar.examples import Concept, Example, checked_text
-from napari_sam3.labels.targets import LabelTarget
 from sam3.errors import Sam3Error
 
 from .candidates import CandidateObject, CandidatePlane, Candidates
 from .describing import Maker
-from .drafts import DraftsByPlane
-from .events import SessionEvents
-from .jobs import Outcome, Plane, Submit
-from .objects import ObjectRegistry
-from .predictions import Predictions
-from .searches import DetectorOf, Search
+
+if TYPE_CHECKING:
+    from napari_sam3.core.objects import AcceptedObject, Instance
+    from napari_sam3.inference.automatic.settings import AutomaticSettings
+    from napari_sam3.inference.automatic.suppression import Found
+    from napari_sam3.inference.cache import EmbeddingCache
+    from napari_sam3.inference.similar.examples import Concept, Example
+    from napari_sam3.labels.targets import LabelTarget
+
+    from .drafts import DraftsByPlane
+    from .events import SessionEvents
+    from .jobs import Outcome, Plane, Submit
+    from .objects import ObjectRegistry
+    from .predictions import Predictions
+    from .searches import DetectorOf, Search
 
 __all__ = ["Finding"]
 
@@ -94,7 +97,7 @@ class Finding:
         self._concept: Concept | None = None
         self._search: Search | None = None
         events.plane_changed.connect(self._on_plane)
-        candidates.changed.connect(self.changed.emit)
+        candidates.changed.connect(self._on_candidates)
 
     # ------------------------------------------------------------------ state
 
@@ -174,20 +177,30 @@ class Finding:
         if any(one.wanted for one in chosen) and concept is None:
             known = None  # examples on this plane are preferred
         if text is not None:
+            from napari_sam3.inference.similar.examples import checked_text
+
             text = checked_text(text)
         if known is None and text is None and not any(one.wanted for one in chosen):
             raise NothingThereError(
                 "no example to search by. Expected an accepted object, a mask or a box. Click on "
                 "an object first."
             )
+        from .searches import Search
+
         return Search(plane, tuple(chosen), known, text)
 
     def find_all(self, settings: AutomaticSettings | None = None) -> tuple[CandidateObject, ...]:
         """Find all objects of the plane, without examples; otherwise like `find_similar`."""
+        from napari_sam3.inference.automatic.settings import AutomaticSettings
+
+        from .searches import Search
+
         return self._start(Search(self._need_plane(), settings=settings or AutomaticSettings()))
 
     def examples(self) -> tuple[Example, ...]:
         """Return the positive and negative examples on the plane."""
+        from napari_sam3.inference.similar.examples import Example
+
         plane = self._need_plane()
         found = [
             Example(mask)
@@ -282,6 +295,9 @@ class Finding:
         place = CandidatePlane(search.plane.key, labels, maker, search.plane.image.rendering)
         self.offer(place, search.found or (), _SIMILAR if similar else _EVERYTHING)
         self.ended.emit(len(self.shown))
+
+    def _on_candidates(self) -> None:
+        self.changed.emit()
 
     def _on_plane(self, _key: Hashable) -> None:
         self.cancel()

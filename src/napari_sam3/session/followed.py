@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from napari_sam3.core.masks import PlaneMask
-from napari_sam3.core.objects import AcceptedObject
-from napari_sam3.core.operations import Operation
-from napari_sam3.inference.tracking.propagate import Direction
 from napari_sam3.inference.tracking.sweeps import affected
 from napari_sam3.labels.edits import find_mask_of_label
-from napari_sam3.labels.targets import LabelTarget
 
-from .objects import ObjectRegistry
-from .stacks import PlaneStack
+if TYPE_CHECKING:
+    from napari_sam3.core.objects import AcceptedObject
+    from napari_sam3.core.operations import Operation
+    from napari_sam3.inference.tracking.propagate import Direction
+    from napari_sam3.labels.targets import LabelTarget
+
+    from .objects import ObjectRegistry
+    from .stacks import PlaneStack
 
 __all__ = ["FollowedObject", "follow_label", "mask_now", "was_shown"]
 

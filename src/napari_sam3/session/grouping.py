@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from napari_sam3.core.drafts import Draft, DraftSet
 from napari_sam3.core.prompt_rows import object_of
 from napari_sam3.core.prompts import PromptSet
 
-from .options import Mode
+if TYPE_CHECKING:
+    from napari_sam3.core.drafts import Draft, DraftSet
+
+    from .options import Mode
 
 __all__ = ["PromptRow", "group_rows"]
 

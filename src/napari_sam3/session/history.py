@@ -6,12 +6,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from napari_sam3.core.drafts import DraftSet
 from napari_sam3.core.errors import LabelError
-from napari_sam3.core.masks import PlaneMask
-from napari_sam3.core.objects import AcceptedObject
-from napari_sam3.core.operations import LabelWrite, Operation, Policy
-from napari_sam3.inference.questions import ObjectPrediction
 from napari_sam3.labels.edits import (
     Edit,
     LabelEdit,
@@ -21,14 +16,20 @@ from napari_sam3.labels.edits import (
     revert_all,
 )
 
-from .jobs import Job
 from .links import Links
-from .objects import ObjectRegistry
 
 if TYPE_CHECKING:
-    from .ended import EndedObject
+    from napari_sam3.core.drafts import DraftSet
+    from napari_sam3.core.masks import PlaneMask
+    from napari_sam3.core.objects import AcceptedObject
+    from napari_sam3.core.operations import LabelWrite, Operation, Policy
+    from napari_sam3.inference.questions import ObjectPrediction
 
-__all__ = ["History", "Ours", "Step", "last_step"]
+    from .ended import EndedObject
+    from .jobs import Job
+    from .objects import ObjectRegistry
+
+__all__ = ["History", "Ours", "Step", "last_step", "packed"]
 
 # Only the newest steps keep predictions, which are large, to restore masks without the model.
 KEPT_PREDICTIONS = 20
@@ -283,3 +284,10 @@ def last_step(steps: Sequence[Step], ours: Ours | None = None) -> Step | None:
             return step
         skipped.add(step.key)
     return None
+
+
+def packed(writes: Iterable[LabelWrite]) -> tuple[LabelWrite, ...]:
+    """Compress the pixels of writes."""
+    from napari_sam3.records.packed import PackedWrite
+
+    return tuple(PackedWrite.of(write) for write in writes)

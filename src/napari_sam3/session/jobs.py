@@ -12,17 +12,15 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_sam3.core.errors import LabelError
-from napari_sam3.core.fields import FieldOfView
 from napari_sam3.core.planes import PlaneIndex
-from napari_sam3.core.rendering import PlaneImage
-from napari_sam3.images.plane_image import ArrayPlane, check_values
-from napari_sam3.inference.answers import answer
 from napari_sam3.inference.cache import EmbeddingCache, EncodingStopped
-from napari_sam3.inference.models import ModelHandle
-from napari_sam3.inference.questions import ObjectPrediction, Question
 from napari_sam3.labels.targets import ArrayTarget, LabelTarget
 
 if TYPE_CHECKING:
+    from napari_sam3.core.fields import FieldOfView
+    from napari_sam3.core.rendering import PlaneImage
+    from napari_sam3.inference.models import ModelHandle
+    from napari_sam3.inference.questions import ObjectPrediction, Question
     from sam3.predictor import Predictor
 
 __all__ = ["Job", "JobQueue", "Outcome", "Plane", "Report", "Submit"]
@@ -65,6 +63,8 @@ class Plane:
             If the pixels are not a plane, or the labels do not have the plane's shape.
         """
         if isinstance(image, np.ndarray):
+            from napari_sam3.images.plane_image import ArrayPlane
+
             image = ArrayPlane(image)
         if isinstance(labels, np.ndarray):
             inside = key if isinstance(key, PlaneIndex) and labels.ndim > 2 else None
@@ -194,6 +194,9 @@ class _Running:
 
 def work(job: Job, model: ModelHandle, cache: EmbeddingCache, report: Report) -> Outcome:
     """Run a job on the calling thread; never raises."""
+    from napari_sam3.images.plane_image import check_values
+    from napari_sam3.inference.answers import answer
+
     predictor: Predictor | None = None
     control = _Running(job, report)
     try:

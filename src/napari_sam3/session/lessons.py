@@ -15,17 +15,19 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_sam3.core.errors import LabelError
-from napari_sam3.core.masks import Region
-from napari_sam3.core.objects import AcceptedObject
-from napari_sam3.core.prompts import PromptSet
-from napari_sam3.core.rendering import PlaneImage
-from napari_sam3.labels.targets import LabelTarget
+
+if TYPE_CHECKING:
+    from napari_sam3.core.masks import Region
+    from napari_sam3.core.objects import AcceptedObject
+    from napari_sam3.core.prompts import PromptSet
+    from napari_sam3.core.rendering import PlaneImage
+    from napari_sam3.labels.targets import LabelTarget
 
 __all__ = ["Lesson", "find_lessons", "write_lessons"]
 

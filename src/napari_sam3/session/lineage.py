@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from napari_sam3.core.masks import PlaneMask
-from napari_sam3.core.objects import AcceptedObject
 from napari_sam3.core.operations import Operation
 from napari_sam3.core.tracks import Parents, TrackError, check_circle
 from napari_sam3.labels.edits import LabelEdit, mask_of_label
 from napari_sam3.labels.targets import LabelTarget, check_id_fits
-from napari_sam3.records.packed import PackedWrite
 
-from .changes import Changes
-from .drafts import DraftsByPlane
-from .history import History, Step
+from .history import packed
+
+if TYPE_CHECKING:
+    from napari_sam3.core.masks import PlaneMask
+    from napari_sam3.core.objects import AcceptedObject
+
+    from .changes import Changes
+    from .drafts import DraftsByPlane
+    from .history import History, Step
 
 __all__ = ["Lineage"]
 
@@ -93,7 +97,7 @@ class Lineage:
         if tail:
             objects.use_up(labels, child)
             step.fresh.add(child)
-        writes = tuple(PackedWrite.of(write) for write in step.writes())
+        writes = packed(step.writes())
         step.operation = Operation("link", plane.key, labels=(parent, child), writes=writes)
         self._changes.finish(step)
         return child

@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING, Any
 import numpy.typing as npt
 
 from napari_sam3.core.errors import NothingThereError
-from napari_sam3.core.masks import PlaneMask, Region
-from napari_sam3.core.objects import AcceptedObject
 from napari_sam3.core.operations import Operation
 from napari_sam3.labels.edits import LabelEdit, find_mask_of_label
 from napari_sam3.labels.targets import LabelTarget, check_id_fits
-from napari_sam3.records.packed import PackedWrite
 
-from .changes import Changes
-from .drafts import DraftsByPlane
-from .history import History, Step
+from .history import packed
 
 if TYPE_CHECKING:
+    from napari_sam3.core.masks import PlaneMask, Region
+    from napari_sam3.core.objects import AcceptedObject
     from napari_sam3.labels.linking import Linked, LinkSettings
 
+    from .changes import Changes
+    from .drafts import DraftsByPlane
+    from .history import History, Step
     from .stacks import PlaneStack
 
 __all__ = ["Linking"]
@@ -151,7 +151,7 @@ class Linking:
             target.key,
             objects=tuple(one for one, _ in renamed),
             policy="overwrite",
-            writes=tuple(PackedWrite.of(write) for write in step.writes()),
+            writes=packed(step.writes()),
         )
         self._changes.finish(step, more=True)
 

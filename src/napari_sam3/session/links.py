@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from napari_sam3.core.operations import LabelWrite
-from napari_sam3.core.tracks import Parents
+if TYPE_CHECKING:
+    from napari_sam3.core.operations import LabelWrite
+    from napari_sam3.core.tracks import Parents
 
 __all__ = ["LinkEdit", "Links"]
 

@@ -10,17 +10,18 @@ import numpy as np
 from napari_sam3.core.field_grid import fields_over
 from napari_sam3.core.fields import FieldOfView, choose_field
 from napari_sam3.core.prompts import PromptSet
-from napari_sam3.core.rendering import PlaneImage
 from napari_sam3.labels.targets import ArrayTarget
 
-from .drafts import DraftsByPlane
 from .jobs import Plane
-from .objects import ObjectRegistry
-from .options import SessionOptions
-from .predictions import Predictions
 
 if TYPE_CHECKING:
+    from napari_sam3.core.rendering import PlaneImage
     from sam3.predictor import Predictor
+
+    from .drafts import DraftsByPlane
+    from .objects import ObjectRegistry
+    from .options import SessionOptions
+    from .predictions import Predictions
 
 __all__ = ["LookAhead"]
 

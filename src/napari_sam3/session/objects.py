@@ -6,12 +6,14 @@ import hashlib
 from collections.abc import Hashable, Iterable, Mapping, Set
 from itertools import islice
 from statistics import median
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_sam3.core.masks import PlaneMask
-from napari_sam3.core.objects import AcceptedObject
-from napari_sam3.labels.targets import LabelTarget
+if TYPE_CHECKING:
+    from napari_sam3.core.masks import PlaneMask
+    from napari_sam3.core.objects import AcceptedObject
+    from napari_sam3.labels.targets import LabelTarget
 
 __all__ = ["ObjectRegistry"]
 

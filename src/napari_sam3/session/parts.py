@@ -18,9 +18,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from napari_sam3.inference.cache import EmbeddingCache
-from napari_sam3.inference.models import Loader
-
 from .accepting import Accepting
 from .batch_results import BatchResults
 from .candidates import Candidates
@@ -31,12 +28,10 @@ from .drafts import DraftsByPlane
 from .events import SessionEvents
 from .finding import Finding
 from .history import History
-from .jobs import Submit
 from .lineage import Lineage
 from .linking import Linking
 from .look_ahead import LookAhead
 from .objects import ObjectRegistry
-from .options import SessionOptions
 from .predictions import Predictions
 from .prompting import Prompting
 from .propagating import Propagating
@@ -44,7 +39,12 @@ from .reopening import Reopening
 from .reviewing import Reviewing
 
 if TYPE_CHECKING:
+    from napari_sam3.inference.cache import EmbeddingCache
+    from napari_sam3.inference.models import Loader
     from sam3.predictor import Predictor
+
+    from .jobs import Submit
+    from .options import SessionOptions
 
 __all__ = ["SessionParts"]
 

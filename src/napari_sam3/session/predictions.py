@@ -9,21 +9,22 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from napari_sam3.core.drafts import Draft, DraftSet
 from napari_sam3.core.fields import FieldOfView, choose_field
-from napari_sam3.inference.cache import EmbeddingCache
 from napari_sam3.inference.models import Loader, ModelHandle
 from napari_sam3.inference.questions import ObjectPrediction, Question
 from sam3.errors import PromptError, Sam3Error
 
-from .drafts import DraftsByPlane
-from .events import SessionEvents
 from .jobs import Job, JobQueue, Outcome, Plane, Submit, work
-from .objects import ObjectRegistry
-from .options import SessionOptions
 
 if TYPE_CHECKING:
+    from napari_sam3.core.drafts import Draft, DraftSet
+    from napari_sam3.inference.cache import EmbeddingCache
     from sam3.predictor import Predictor
+
+    from .drafts import DraftsByPlane
+    from .events import SessionEvents
+    from .objects import ObjectRegistry
+    from .options import SessionOptions
 
 __all__ = ["IDLE", "Predictions"]
 

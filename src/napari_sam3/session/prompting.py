@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from napari_sam3.core.drafts import Draft, DraftSet
 from napari_sam3.core.prompts import PromptSet
 from sam3.errors import PromptError
 
-from .changes import Changes
-from .drafts import DraftsByPlane
-from .predictions import Predictions
+if TYPE_CHECKING:
+    from .changes import Changes
+    from .drafts import DraftsByPlane
+    from .predictions import Predictions
 
 __all__ = ["Prompting"]
 

@@ -12,10 +12,10 @@ from napari_sam3.core.drafts import Draft
 from napari_sam3.core.masks import PlaneMask, around
 from napari_sam3.core.operations import LabelWrite, Operation, Policy
 from napari_sam3.labels.edits import LabelEdit
-from napari_sam3.records.packed import PackedWrite
 
 from .describing import describe_written
 from .followed import FollowedObject, mask_now
+from .history import packed
 
 if TYPE_CHECKING:
     from napari_sam3.core.rendering import Rendering
@@ -131,9 +131,8 @@ class PropagatedWrites:
             objects = tuple(one for one, _ in accepted)
             # Unchanged masks are recorded as well, with their new time.
             writes = step.writes() or tuple(_as_is(target, mask) for mask in written.values())
-            packed = tuple(PackedWrite.of(write) for write in writes)
             step.operation = Operation(
-                "batch", step.key, objects=objects, policy=self.policy, writes=packed
+                "batch", step.key, objects=objects, policy=self.policy, writes=packed(writes)
             )
             self._finish(step)
         self.clear(plane, target, news.keys() - written.keys())

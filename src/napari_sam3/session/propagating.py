@@ -5,32 +5,34 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 from psygnal import Signal
 
-from napari_sam3.core.objects import AcceptedObject
-from napari_sam3.core.operations import LabelChange
-from napari_sam3.inference.cache import EmbeddingCache
-from napari_sam3.inference.tracking.ending import EndRules
-from napari_sam3.inference.tracking.memories import has_memory
-from napari_sam3.inference.tracking.propagate import Direction, PassedOverError
 from sam3.errors import PromptError, Sam3Error
 
-from .accepting import Accepting
-from .changes import Changes
-from .drafts import DraftsByPlane
-from .events import SessionEvents
-from .history import History
-from .jobs import Outcome, Submit
-from .look_ahead import LookAhead
-from .options import SessionOptions
 from .predictions import IDLE, Predictions
-from .propagated_writes import PropagatedWrites
-from .propagation_request import PropagationRequest
-from .propagation_run import PropagationResult, PropagationRun
-from .stacks import PlaneStack
 
-__all__ = ["Propagating", "PropagationResult"]
+if TYPE_CHECKING:
+    from napari_sam3.core.objects import AcceptedObject
+    from napari_sam3.core.operations import LabelChange
+    from napari_sam3.inference.cache import EmbeddingCache
+    from napari_sam3.inference.tracking.ending import EndRules
+    from napari_sam3.inference.tracking.propagate import Direction
+
+    from .accepting import Accepting
+    from .changes import Changes
+    from .drafts import DraftsByPlane
+    from .events import SessionEvents
+    from .history import History
+    from .jobs import Outcome, Submit
+    from .look_ahead import LookAhead
+    from .options import SessionOptions
+    from .propagation_request import PropagationRequest
+    from .propagation_run import PropagationResult, PropagationRun
+    from .stacks import PlaneStack
+
+__all__ = ["Propagating"]
 
 
 class Propagating:
@@ -122,6 +124,8 @@ class Propagating:
         predictor = self._predictions.predictor
         if predictor is None:
             return None
+        from napari_sam3.inference.tracking.memories import has_memory
+
         return has_memory(predictor)
 
     # --------------------------------------------------------------- commands
@@ -235,6 +239,10 @@ class Propagating:
         gap: int,
         in_time: bool,
     ) -> PropagationRequest:
+        from napari_sam3.inference.tracking.ending import EndRules
+
+        from .propagation_request import PropagationRequest
+
         plane = self._drafts.need_plane()
         self._predictions.need_model()
         if gap < 0:
@@ -274,6 +282,9 @@ class Propagating:
     def _start(
         self, request: PropagationRequest, labels: Sequence[int]
     ) -> PropagationResult | None:
+        from .propagated_writes import PropagatedWrites
+        from .propagation_run import PropagationRun
+
         plan = request.plan(labels)
         writes = PropagatedWrites(
             self._changes,
@@ -328,6 +339,8 @@ class Propagating:
     def _on_outcome(self, run: PropagationRun, outcome: Outcome) -> None:
         if run is not self._run:
             return
+        from napari_sam3.inference.tracking.propagate import PassedOverError
+
         error = outcome.error
         if isinstance(error, PassedOverError):
             run.problem, error = error, None
@@ -346,6 +359,8 @@ class Propagating:
             self._advance(run)
 
     def _finish(self, *, stopped: bool = False, undone: bool = False) -> None:
+        from .propagation_run import PropagationResult
+
         run, self._run = self._run, None
         assert run is not None
         run.control.cancel()

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from napari_sam3.core.errors import NothingThereError
-from napari_sam3.inference.tracking.ending import EndRules
 from napari_sam3.inference.tracking.propagate import Direction, ObjectPrompt
 from napari_sam3.labels.edits import mask_of_label
 from sam3.errors import PromptError
 
 from .ended import EndedObject, ended_objects
 from .followed import FollowedObject, follow_label
-from .history import History
-from .jobs import Plane
-from .stacks import PlaneStack
+
+if TYPE_CHECKING:
+    from napari_sam3.inference.tracking.ending import EndRules
+
+    from .history import History
+    from .jobs import Plane
+    from .stacks import PlaneStack
 
 __all__ = ["NOTHING", "PropagationRequest", "PropagationPlan"]
 

@@ -9,22 +9,23 @@ from typing import TYPE_CHECKING
 
 from napari_sam3.core.rendering import Rendering
 from napari_sam3.inference.cache import EmbeddingCache, EncodingStopped
-from napari_sam3.inference.models import ModelHandle
-from napari_sam3.inference.tracking.ending import EndRules
-from napari_sam3.inference.tracking.propagate import (
-    Direction,
-    ObjectPrompt,
-    PassedOverError,
-    PlaneMasks,
-)
 
 from .jobs import Outcome, Report
-from .propagated_writes import PropagatedWrites
-from .stacks import PlaneStack
 from .work_control import WorkControl
 
 if TYPE_CHECKING:
+    from napari_sam3.inference.models import ModelHandle
+    from napari_sam3.inference.tracking.ending import EndRules
+    from napari_sam3.inference.tracking.propagate import (
+        Direction,
+        ObjectPrompt,
+        PassedOverError,
+        PlaneMasks,
+    )
     from sam3.predictor import Predictor
+
+    from .propagated_writes import PropagatedWrites
+    from .stacks import PlaneStack
 
 __all__ = ["PropagationResult", "PropagationRun"]
 

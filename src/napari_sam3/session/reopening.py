@@ -4,26 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from napari_sam3.core.drafts import Draft, DraftSet
 from napari_sam3.core.masks import PlaneMask
-from napari_sam3.core.objects import AcceptedObject
 from napari_sam3.core.operations import LabelWrite, Operation
 from napari_sam3.labels.edits import Edit, LabelEdit
 from napari_sam3.labels.targets import LabelTarget
-from napari_sam3.records.packed import PackedWrite
-from napari_sam3.records.saved_session import (
-    PlaneDrafts,
-    SavedEdit,
-    SavedLink,
-    SavedSession,
-    SavedStep,
-)
 
-from .drafts import DraftsByPlane
 from .history import History, Ours, Step
 from .links import LinkEdit
+
+if TYPE_CHECKING:
+    from napari_sam3.core.objects import AcceptedObject
+    from napari_sam3.records.saved_session import (
+        PlaneDrafts,
+        SavedEdit,
+        SavedLink,
+        SavedSession,
+        SavedStep,
+    )
+
+    from .drafts import DraftsByPlane
 
 __all__ = ["Reopening", "SessionState"]
 
@@ -69,6 +71,8 @@ class Reopening:
         source : hashable
             Identity of its label image.
         """
+        from napari_sam3.records.saved_session import PlaneDrafts, SavedLink
+
         pool = _Pool()
         present = pool.places(self._history.objects.within(source))
         done = [one for one in self._history.done if ours(one.key, one.source)]
@@ -205,6 +209,8 @@ class _Restored:
         return [] if edit is None else [edit]
 
     def _write(self, write: LabelWrite) -> LabelWrite:
+        from napari_sam3.records.packed import PackedWrite
+
         key = self._targets(write.plane).key
         if isinstance(write, PackedWrite):
             return PackedWrite(key, write.region, write.text)
@@ -220,6 +226,8 @@ class _Restored:
 
 
 def _saved_step(step: Step, pool: _Pool, batches: dict[Hashable, int]) -> SavedStep:
+    from napari_sam3.records.saved_session import SavedEdit, SavedLink, SavedStep
+
     operation = step.operation
     batch = 0 if step.batch is None else batches.setdefault(step.batch, len(batches) + 1)
     edits = (SavedEdit(*pair) for edit in step.edits for pair in edit.sides())

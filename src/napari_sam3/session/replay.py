@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,8 +13,9 @@ from napari_sam3.labels.edits import LabelEdit
 from napari_sam3.labels.start import EMPTY, is_known
 from napari_sam3.labels.targets import LabelTarget
 
-from .history import Step
-from .session import LabelingSession
+if TYPE_CHECKING:
+    from .history import Step
+    from .session import LabelingSession
 
 __all__ = ["is_start", "replay_into"]
 

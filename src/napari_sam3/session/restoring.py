@@ -20,14 +20,14 @@ import numpy.typing as npt
 
 from napari_sam3.core.errors import LabelError
 from napari_sam3.core.masks import PlaneMask, Region
-from napari_sam3.core.objects import AcceptedObject
 from napari_sam3.core.operations import Operation, links_in_effect
 from napari_sam3.core.planes import PlaneIndex
 from napari_sam3.labels.edits import LabelEdit
 from napari_sam3.labels.targets import LabelTarget, check_id_fits
-from napari_sam3.records.packed import PackedWrite
 
 if TYPE_CHECKING:
+    from napari_sam3.core.objects import AcceptedObject
+    from napari_sam3.records.packed import PackedWrite
     from napari_sam3.records.recovery import Restored
 
 __all__ = ["RestorePlan", "RestoreResult", "RestoredPlane", "Start", "plan_restore"]

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from napari_sam3.core.errors import NothingThereError
 from napari_sam3.core.objects import AcceptedObject
 
 from .candidates import CandidateObject, Candidates
-from .objects import ObjectRegistry
+
+if TYPE_CHECKING:
+    from .objects import ObjectRegistry
 
 __all__ = ["ReviewRow", "Reviewing"]
 

@@ -7,10 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from napari_sam3.images.plane_image import check_values
-from napari_sam3.inference.automatic.settings import AutomaticSettings
-from napari_sam3.inference.automatic.suppression import Found
 from napari_sam3.inference.cache import EmbeddingCache, EncodingStopped
-from napari_sam3.inference.models import ModelHandle
 from napari_sam3.inference.similar.examples import Concept, Example, learn_concept
 from sam3.errors import UnsupportedError
 
@@ -18,6 +15,9 @@ from .jobs import Outcome, Plane, Report
 from .work_control import WorkControl
 
 if TYPE_CHECKING:
+    from napari_sam3.inference.automatic.settings import AutomaticSettings
+    from napari_sam3.inference.automatic.suppression import Found
+    from napari_sam3.inference.models import ModelHandle
     from sam3.concepts.detector import Detector
     from sam3.predictor import Predictor
 

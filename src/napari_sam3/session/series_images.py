@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_sam3.images.listing import SeriesItem
 from napari_sam3.images.reading import reading_remedy
 from napari_sam3.images.scenes import open_scene
-from napari_sam3.labels.beside_images import LabelFiles
 from napari_sam3.records.saved_session import SavedSession, read_saved_session
 from sam3.errors import ImageError, Sam3Error
 
 if TYPE_CHECKING:
     from napari_sam3.images.identity import ImageIdentity
     from napari_sam3.images.lazy import LazyImage
+    from napari_sam3.images.listing import SeriesItem
+    from napari_sam3.labels.beside_images import LabelFiles
 
 __all__ = ["OpenedImage", "identity_of", "read_opened"]
 

@@ -8,15 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_sam3.core.drafts import DraftSet
 from napari_sam3.core.objects import AcceptedObject
-from napari_sam3.core.operations import Operation, Policy
 from napari_sam3.core.prompts import PromptSet
-from napari_sam3.core.rendering import PlaneImage
 from napari_sam3.inference.cache import EmbeddingCache
-from napari_sam3.inference.models import Loader, ModelHandle
-from napari_sam3.inference.questions import ObjectPrediction
-from napari_sam3.labels.targets import LabelTarget
 
 from .history import Ours, last_step
 from .jobs import Plane, Submit, run_now
@@ -25,6 +19,12 @@ from .parts import SessionParts
 from .predictions import IDLE
 
 if TYPE_CHECKING:
+    from napari_sam3.core.drafts import DraftSet
+    from napari_sam3.core.operations import Operation, Policy
+    from napari_sam3.core.rendering import PlaneImage
+    from napari_sam3.inference.models import Loader, ModelHandle
+    from napari_sam3.inference.questions import ObjectPrediction
+    from napari_sam3.labels.targets import LabelTarget
     from sam3.predictor import Predictor
 
 

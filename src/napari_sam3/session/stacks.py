@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 import numpy.typing as npt
 
 from napari_sam3.core.errors import LabelError
 from napari_sam3.core.planes import PlaneIndex, check_position, whole_lengths
-from napari_sam3.core.rendering import PlaneImage
 from napari_sam3.images.contrast import ImageContrast
 from napari_sam3.images.plane_image import Channel, RenderedPlane, load_if_small
 from napari_sam3.labels.targets import ArrayTarget, LabelTarget
 from sam3.errors import PromptError
+
+if TYPE_CHECKING:
+    from napari_sam3.core.rendering import PlaneImage
 
 __all__ = ["LazySequence", "PlaneStack"]
 

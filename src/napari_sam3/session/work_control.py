@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+from typing import TYPE_CHECKING
 
-from .jobs import Report
+if TYPE_CHECKING:
+    from .jobs import Report
 
 __all__ = ["WorkControl"]
 

@@ -57,8 +57,8 @@ def test_layers_are_offered_before_the_widget_is_docked(qapp: Any, proxied: bool
     first = model.add_image(np.zeros((8, 8)), name="first")
     model.add_labels(np.zeros((8, 8), int), name="labels")
     model.add_image(np.zeros((8, 8)), name="second")
-    choice = LayerChoice(Image, "an image", [("None of them", "none")])
-    choice.look_at(PublicOnlyProxy(model) if proxied else model)
+    viewer = PublicOnlyProxy(model) if proxied else model
+    choice = LayerChoice(Image, "an image", viewer, [("None of them", "none")])
     choice.show(first)
     assert texts(choice.native) == ["second", "first", "None of them"]
     assert choice.native.currentText() == "first"

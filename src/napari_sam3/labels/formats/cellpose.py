@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,10 +21,12 @@ from .drawn import label_type
 from .label_planes import id_range
 from .loaded import LoadedLabels
 from .object_table import ObjectTable
-from .output import LabelOutput
 from .plain_pickle import load_pickled_npy
 from .stated import NAME, known_values, read_stated, stated
 from .tiff import write_labels
+
+if TYPE_CHECKING:
+    from .output import LabelOutput
 
 __all__ = ["read_cellpose", "write_cellpose", "write_cellpose_masks"]
 

@@ -6,9 +6,8 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from napari_sam3.core.axes import ImageAxes
 from napari_sam3.labels.formats.tracks.choice import (
     check_folder,
     write_graph,
@@ -25,13 +24,17 @@ from .geojson import write_geojson
 from .imagej_roi import write_imagej_rois
 from .keeps import Keeps
 from .labelme import write_labelme
-from .object_table import ObjectTable
 from .ome_zarr import write_ome_zarr
 from .output import LabelOutput
 from .regions import write_regions
 from .tiff import write_labels
 from .via import write_via
 from .yolo import check_free_dataset, write_yolo
+
+if TYPE_CHECKING:
+    from napari_sam3.core.axes import ImageAxes
+
+    from .object_table import ObjectTable
 
 __all__ = [
     "ALL_FORMATS",

@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,9 +22,11 @@ from sam3.errors import ImageError
 from .drawn import Drawing, DrawnObject, warn_of_no_area
 from .label_planes import objects, plane_positions
 from .object_table import class_name, no_class_name, plane_text
-from .output import LabelOutput
 from .polygons import check_ring, fill_edges, joined
 from .stated import NAME, bad_file, known_values, load_json, read_stated, stated
+
+if TYPE_CHECKING:
+    from .output import LabelOutput
 
 __all__ = ["compress_counts", "expand_counts", "read_coco", "write_coco"]
 

@@ -8,17 +8,20 @@ import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from napari_sam3.core.axes import ImageAxes
-from napari_sam3.core.masks import PlaneMask
 from sam3.errors import ImageError
 
-from .label_planes import Position
 from .object_table import ObjectTable, plane_text
+
+if TYPE_CHECKING:
+    from napari_sam3.core.axes import ImageAxes
+    from napari_sam3.core.masks import PlaneMask
+
+    from .label_planes import Position
 
 __all__ = ["STACK", "DrawnObject", "Drawing", "label_type", "paint", "warn_of_no_area"]
 

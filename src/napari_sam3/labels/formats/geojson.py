@@ -6,11 +6,9 @@ import json
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from napari_sam3.core.axes import ImageAxes
 from napari_sam3.core.classes import PALETTE
-from napari_sam3.core.masks import PlaneMask
 from napari_sam3.core.plain_values import is_number, label_of
 from napari_sam3.labels.output_files import replacing
 from sam3.errors import ImageError
@@ -19,9 +17,14 @@ from .drawn import Drawing, DrawnObject, warn_of_no_area
 from .label_planes import objects, plane_positions
 from .object_table import class_name
 from .outlines import Ring, outlines
-from .output import LabelOutput
 from .polygons import Points, check_ring, fill_edges, joined
 from .stated import NAME, bad_file, known_values, load_json, read_stated, stated
+
+if TYPE_CHECKING:
+    from napari_sam3.core.axes import ImageAxes
+    from napari_sam3.core.masks import PlaneMask
+
+    from .output import LabelOutput
 
 __all__ = ["read_geojson", "write_geojson"]
 

@@ -10,18 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_sam3.core.axes import ImageAxes
-from napari_sam3.core.masks import PlaneMask
 from napari_sam3.labels.output_files import ExportError, missing_package, replacing
 
 from .label_planes import Position, objects, plane_positions
 from .object_table import ObjectTable, class_name
 from .outlines import Outline, outlines
-from .output import LabelOutput
 from .stated import NAME, known_values, stated
 
 if TYPE_CHECKING:
     from roifile import ImagejRoi
+
+    from napari_sam3.core.axes import ImageAxes
+    from napari_sam3.core.masks import PlaneMask
+
+    from .output import LabelOutput
 
 __all__ = ["need_roifile", "write_imagej_rois"]
 

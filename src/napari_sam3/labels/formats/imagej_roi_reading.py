@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_sam3.core.masks import PlaneMask
 from napari_sam3.core.plain_values import label_of
 from sam3.errors import ImageError
 
@@ -23,6 +22,8 @@ from .stated import NAME, bad_file, check_size, number_or_text, read_stated
 
 if TYPE_CHECKING:
     from roifile import ImagejRoi
+
+    from napari_sam3.core.masks import PlaneMask
 
 __all__ = ["read_imagej_rois"]
 

@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,9 +24,11 @@ from napari_sam3.labels.output_files import ExportError, replacing
 from .drawn import Drawing, DrawnObject, warn_of_no_area
 from .label_planes import objects
 from .object_table import class_name, no_class_name
-from .output import LabelOutput
 from .polygons import centre_rings, check_ring, fill_ellipse, fill_inclusive
 from .stated import NAME, bad_file, known_values, load_json, read_stated, stated
+
+if TYPE_CHECKING:
+    from .output import LabelOutput
 
 __all__ = ["read_labelme", "write_labelme"]
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_sam3.labels.ome_zarr import making_labels
 
 from .label_planes import TILE, plane_positions, read_region
-from .object_table import ObjectTable
-from .output import LabelOutput
+
+if TYPE_CHECKING:
+    from .object_table import ObjectTable
+    from .output import LabelOutput
 
 __all__ = ["write_ome_zarr"]
 

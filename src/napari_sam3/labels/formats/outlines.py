@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from napari_sam3.core.masks import PlaneMask
+if TYPE_CHECKING:
+    from napari_sam3.core.masks import PlaneMask
 
 __all__ = ["Outline", "outlines"]
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +24,8 @@ from scipy import ndimage
 
 from napari_sam3.core.masks import PlaneMask
 
-from .label_planes import Box
+if TYPE_CHECKING:
+    from .label_planes import Box
 
 __all__ = [
     "Points",

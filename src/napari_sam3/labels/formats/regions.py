@@ -6,11 +6,10 @@ import contextlib
 import csv
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_sam3.core.axes import ImageAxes
 from napari_sam3.core.masks import PlaneMask
 from napari_sam3.core.plain_values import plain
 from napari_sam3.labels.measure import measure
@@ -18,7 +17,11 @@ from napari_sam3.labels.output_files import missing_package, replacing
 
 from .label_planes import Position, objects, plane_positions
 from .object_table import ObjectTable, plane_text
-from .output import LabelOutput
+
+if TYPE_CHECKING:
+    from napari_sam3.core.axes import ImageAxes
+
+    from .output import LabelOutput
 
 __all__ = ["region_rows", "write_regions"]
 

@@ -10,11 +10,10 @@ import json
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_sam3.core.masks import PlaneMask
 from napari_sam3.core.plain_values import is_number, label_of, plane_of
 from napari_sam3.labels.output_files import replacing
 from sam3.errors import ImageError
@@ -22,7 +21,6 @@ from sam3.errors import ImageError
 from .drawn import Drawing, DrawnObject, warn_of_no_area
 from .label_planes import objects, plane_positions
 from .object_table import class_name, plane_text
-from .output import LabelOutput
 from .polygons import (
     centre_rings,
     check_ring,
@@ -40,6 +38,11 @@ from .stated import (
     read_stated,
     stated,
 )
+
+if TYPE_CHECKING:
+    from napari_sam3.core.masks import PlaneMask
+
+    from .output import LabelOutput
 
 __all__ = ["read_via", "write_via"]
 

@@ -18,7 +18,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -34,9 +34,11 @@ from sam3.errors import ImageError
 from .drawn import Drawing, DrawnObject
 from .label_planes import objects, plane_positions
 from .object_table import ObjectTable, class_name, no_class_name, plane_text
-from .output import LabelOutput
 from .polygons import Points, centre_rings, check_ring, fill_inclusive, warn_of_holes
 from .stated import NAME, bad_file, check_size, read_stated, stated
+
+if TYPE_CHECKING:
+    from .output import LabelOutput
 
 __all__ = ["check_free_dataset", "read_yolo", "write_yolo"]
 

@@ -6,8 +6,6 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from napari_sam3.layers.label_layer import image_shape
-from napari_sam3.layers.label_levels import finest
 from sam3.errors import Sam3Error
 
 from . import status as status_text
@@ -114,6 +112,9 @@ def takes_labels(binding: Binding | None) -> Callable[[Any], bool]:
     """Return a test whether a Labels layer can take the objects of the image in use."""
     if binding is None:
         return lambda layer: False
+    from napari_sam3.layers.label_layer import image_shape
+    from napari_sam3.layers.label_levels import finest
+
     shape, preview = image_shape(binding.image), binding.preview.unique_id
 
     def labels_shape(layer: Any) -> tuple[int, ...]:

@@ -6,20 +6,22 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
 from napari_sam3.core.plain_values import label_of
 from napari_sam3.core.tracks import TrackError, Tracks
 from napari_sam3.labels.formats.object_table import ObjectTable
-from napari_sam3.labels.formats.output import LabelOutput
 from napari_sam3.labels.output_files import ExportError, already_exists, check_output
 
 from .ctc import CtcKind, is_ctc, read_ctc, write_ctc
 from .geff import read_geff, write_geff
 from .measuring import time_axis, tracks_of
 from .table import read_track_table, write_track_table
+
+if TYPE_CHECKING:
+    from napari_sam3.labels.formats.output import LabelOutput
 
 __all__ = [
     "PARENT",
