@@ -1,9 +1,14 @@
 """The measuring of Find similar, not what it measures."""
 
 import numpy as np
+import pytest
 
 from benchmarks.mixed_images import SMALLEST_AREA
-from benchmarks.similar import _match_others, true_objects
+from benchmarks.similar import Case, _match_others, true_objects
+from benchmarks.similar_fit import Measured, fit, measure, spreads
+from napari_sam3.images.plane_image import ArrayPlane
+from napari_sam3.inference.similar.weights import SPREADS, WEIGHTS
+from sam3 import load_predictor
 
 
 def test_objects_too_small_to_show_are_left_out() -> None:
@@ -29,3 +34,33 @@ def test_examples_and_what_lies_on_them_do_not_count() -> None:
     assert faulty is not None
     assert (faulty.hits, faulty.found) == (1, 2)
     assert _match_others(truth, truth, [example, other]) is None
+
+
+def test_the_fit_finds_coefficients_of_the_right_sign() -> None:
+    rng = np.random.default_rng(0)
+    # The first column lowers the odds, the second would raise them, which a difference must not.
+    columns = rng.normal(size=(2000, 4))
+    odds = -3 * columns[:, 0] + 2 * columns[:, 1] + columns[:, 2]
+    iou = np.where(rng.random(2000) < 1 / (1 + np.exp(-odds)), 0.9, 0.1)
+    part = Measured(columns, 2 * columns, iou, 1.0)
+    coefficients, _ = fit([part])
+    assert coefficients[0] == pytest.approx(-2, abs=0.5)  # smaller than 3, for what is left out
+    assert coefficients[1] == 0
+    assert coefficients[2] > 0.4
+    assert abs(coefficients[3]) < 0.2
+    assert spreads([part])[3] == pytest.approx(2, abs=0.1)
+
+
+def test_candidates_are_measured_for_the_fit() -> None:
+    rows, columns = np.mgrid[:128, :128]
+    labels = np.zeros((128, 128), np.int32)
+    for number, (row, column) in enumerate([(30, 30), (30, 90), (90, 60)], start=1):
+        labels[(rows - row) ** 2 + (columns - column) ** 2 < 12**2] = number
+    light = np.random.default_rng(0).normal(30, 4, labels.shape) + 150 * (labels > 0)
+    pixels = np.repeat(np.clip(light, 0, 255).astype(np.uint8)[..., None], 3, axis=2)
+    part = measure(Case("discs", ArrayPlane(pixels), labels), load_predictor("tiny"), 0)
+    assert part is not None
+    assert part.columns.shape == (len(part.iou), len(WEIGHTS))
+    assert part.values.shape == (len(part.iou), len(SPREADS))
+    assert np.count_nonzero(part.iou > 0.8) >= 3
+    assert part.iou.max() <= 1

@@ -127,9 +127,11 @@ def test_no_proposal_is_clicked_on_twice(
 ) -> None:
     clicked: list[tuple[FieldOfView, Seed]] = []
 
-    def noted(seeds: Sequence[Seed], plane: ArrayPlane, field: FieldOfView, *rest: Any) -> Any:
+    def noted(
+        seeds: Sequence[Seed], plane: ArrayPlane, field: FieldOfView, *rest: Any, near: bool
+    ) -> Any:
         clicked.extend((field, seed) for seed in seeds)
-        return click(seeds, plane, field, *rest)
+        return click(seeds, plane, field, *rest, near=near)
 
     monkeypatch.setattr(similar_search, "click", noted)
     plane, large, _ = scene(0)
@@ -162,6 +164,23 @@ def test_unwanted_examples_push_their_kind_down(embedded: Predictor, cache: Embe
     assert set(SMALL) & centres(shown(without, 0.3))
 
 
+def test_objects_of_one_size_and_brightness_are_ranked_by_their_texture(
+    embedded: Predictor, cache: EmbeddingCache
+) -> None:
+    rows, columns = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    rng = np.random.default_rng(0)
+    light = rng.normal(30, 2, SHAPE)
+    smooth = np.zeros(SHAPE, np.int32)
+    for number, (row, column) in enumerate(DISCS, start=1):
+        disc = (rows - row) ** 2 + (columns - column) ** 2 < 15**2
+        light[disc] = rng.normal(150, 2 if number <= 3 else 45, np.count_nonzero(disc))
+        smooth[disc] = number if number <= 3 else 0
+    plane = ArrayPlane(plane_from_array(np.clip(light, 0, 255).astype(np.uint8)))
+    found = search(examples(smooth, 1), plane, plane, embedded, cache)
+    assert centres(found[:3]) == set(DISCS[:3])
+    assert found[2].score > found[3].score + 0.02
+
+
 def test_tiles_together_find_what_the_whole_does(
     embedded: Predictor, cache: EmbeddingCache
 ) -> None:
@@ -174,7 +193,8 @@ def test_tiles_together_find_what_the_whole_does(
         for rows in (slice(0, 100), slice(100, 200))
     ]
     together = merge_found([half or () for half in halves], AutomaticSettings())
-    assert centres(shown(together, 0.5)) == centres(shown(whole or (), 0.5))
+    # A half has fewer candidates to compare with each other, so that its scores are closer.
+    assert centres(shown(together, 0.7)) == centres(shown(whole or (), 0.7)) == set(DISCS)
 
 
 def test_progress_moves_and_a_search_can_be_cancelled(

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from sam3.predictor import Predictor
 
 __all__ = ["AutomaticSettings", "Found", "Seed"]
-__all__ += ["Part", "click", "find_objects", "merge_found", "paint_order", "seed_batches"]
-__all__ += ["stability", "usable"]
+__all__ += ["Part", "by_reach", "click", "find_objects", "merge_found", "paint_order"]
+__all__ += ["seed_batches", "stability", "usable"]
 
 #: Longer side of an object as a fraction of the window in which it is decoded, at most: windows
 #: must show what is around an object.
@@ -82,7 +82,7 @@ def find_objects(
     )
     found: list[Found] = []
     for part, field, batch in batches:
-        for near, seeds in _by_reach(batch, field, predictor, settings):
+        for near, seeds in by_reach(batch, field, predictor, settings):
             answers = click(
                 seeds, plane, field, predictor, cache, part, settings.levels_up, near=near
             )
@@ -99,7 +99,7 @@ def _by_proposals(predictor: Predictor, settings: AutomaticSettings) -> bool:
     return settings.seeds == "proposals"
 
 
-def _by_reach(
+def by_reach(
     seeds: Sequence[Seed], field: FieldOfView, predictor: Predictor, settings: AutomaticSettings
 ) -> Iterator[tuple[bool, list[Seed]]]:
     """Yield the seeds of small objects, which are decoded near the click (True), and the others."""

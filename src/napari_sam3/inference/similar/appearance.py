@@ -1,4 +1,4 @@
-"""Appearance of an object: features of the model averaged over its mask, size and contrast."""
+"""Appearance of an object: features of the model averaged over its mask, size and texture."""
 
 from __future__ import annotations
 
@@ -18,9 +18,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Appearance", "describe"]
 
-#: Width of the ring around an object for its contrast, as a fraction of the object's diameter.
+#: Width of the ring around an object for the colour of its surroundings, as a fraction of the
+#: object's diameter.
 _RING = 0.3
 _LEAST_RING, _LARGEST_RING = 2, 12
+#: Gradients and grain below this do not differ.
+_FAINT = 1e-3
 
 Vector = npt.NDArray[np.float32]
 
@@ -31,8 +34,8 @@ class Appearance:
 
     Attributes
     ----------
-    features : tuple of ndarray, shapes (C,), (C / 4,), (C / 8,)
-        Feature maps, coarse to fine, averaged over the mask.
+    features : ndarray of float32, shape (C,)
+        Feature map of middle resolution, averaged over the mask.
     area : float
         Area in px of the plane.
     extent : tuple of float
@@ -42,15 +45,20 @@ class Appearance:
     colour, ring, texture : ndarray of float32, shape (3,)
         Mean of the object, mean of the ring around it, and standard deviation within the
         object, for red, green and blue in 0..1.
+    edge, grain : float
+        Logarithms of the mean gradient along the outline, and of the mean response of the object
+        to a Laplacian filter of 1 px: noise and fine structure.
     """
 
-    features: tuple[Vector, ...]
+    features: Vector
     area: float
     extent: tuple[float, float]
     solidity: float
     colour: Vector
     ring: Vector
     texture: Vector
+    edge: float
+    grain: float
 
 
 def describe(
@@ -71,15 +79,45 @@ def describe(
     """
     if not masks:
         return []
-    pooled = [
-        _pool(masks, field, features_map[0].float().cpu().numpy())
-        for features_map in features.encoded
-    ]
-    pixels = plane.region(slice(*field.rows), slice(*field.columns))
-    return [
-        _describe(mask, pixels, field, tuple(level[index] for level in pooled))
-        for index, mask in enumerate(masks)
-    ]
+    pooled = _pool(masks, field, features.encoded.middle[0].float().cpu().numpy())
+    pixels = _Pixels.of(plane, field)
+    return [_describe(mask, pixels, row) for mask, row in zip(masks, pooled, strict=True)]
+
+
+@dataclass(frozen=True, eq=False)
+class _Pixels:
+    """Pixels of a field: its colours (H, W, 3) in 0..1, and the filters of its brightness."""
+
+    field: FieldOfView
+    colours: Vector
+    gradient: Vector
+    laplacian: Vector
+
+    @classmethod
+    def of(cls, plane: PlaneImage, field: FieldOfView) -> _Pixels:
+        from scipy import ndimage
+
+        pixels = plane.region(slice(*field.rows), slice(*field.columns))
+        colours = pixels.astype(np.float32) / np.float32(255)
+        grey = colours.mean(axis=-1)
+        gradient = ndimage.gaussian_gradient_magnitude(grey, 1.0)
+        return cls(field, colours, gradient, np.abs(ndimage.gaussian_laplace(grey, 1.0)))
+
+    def at(self, rows: slice, columns: slice) -> tuple[Vector, Vector, Vector]:
+        """Return the colours, gradients and Laplacian of a part of the plane in the field."""
+        # Large fields are subsampled.
+        y, x = (
+            ((np.arange(span.start, span.stop) - start) * (pixels / length)).astype(np.int64)
+            for span, start, length, pixels in zip(
+                (rows, columns),
+                (self.field.rows[0], self.field.columns[0]),
+                self.field.shape,
+                self.gradient.shape,
+                strict=True,
+            )
+        )
+        grid = np.ix_(y, x)
+        return self.colours[grid], self.gradient[grid], self.laplacian[grid]
 
 
 def _pool(masks: Sequence[PlaneMask], field: FieldOfView, values: Vector) -> Vector:
@@ -104,12 +142,10 @@ def _pool(masks: Sequence[PlaneMask], field: FieldOfView, values: Vector) -> Vec
     return np.asarray(sums / np.maximum(1, counts.sum(axis=1)), np.float32)
 
 
-def _describe(
-    mask: PlaneMask, pixels: npt.NDArray[np.uint8], field: FieldOfView, pooled: tuple[Vector, ...]
-) -> Appearance:
+def _describe(mask: PlaneMask, pixels: _Pixels, features: Vector) -> Appearance:
     from scipy import ndimage
 
-    area = mask.area
+    area, field = mask.area, pixels.field
     width = int(np.clip(_RING * np.sqrt(area), _LEAST_RING, _LARGEST_RING))
     y0, x0, y1, x1 = mask.bbox
     rows = slice(max(field.rows[0], y0 - width), min(field.rows[1], y1 + width))
@@ -117,25 +153,18 @@ def _describe(
     inside = mask.within((rows, columns))
     # Dilate by a square instead of a disc, since its maximum filter is separable.
     ring = ndimage.maximum_filter(inside, size=2 * width + 1) & ~inside
-    top, left = field.rows[0], field.columns[0]
-    step = pixels.shape[0] / field.shape[0], pixels.shape[1] / field.shape[1]
-    colours = pixels[
-        _scaled(rows, top, step[0], inside.shape[0])[:, None],
-        _scaled(columns, left, step[1], inside.shape[1])[None],
-    ].astype(np.float32) / np.float32(255)
+    outline = inside & ~ndimage.binary_erosion(inside)
+    colours, gradient, laplacian = pixels.at(rows, columns)
     body = colours[inside]
     around = colours[ring] if ring.any() else body
     return Appearance(
-        features=pooled,
+        features=features,
         area=float(area),
         extent=(float(y1 - y0), float(x1 - x0)),
         solidity=area / max(1, mask.crop.size),
         colour=body.mean(axis=0),
         ring=around.mean(axis=0),
         texture=body.std(axis=0),
+        edge=float(np.log(gradient[outline].mean() + _FAINT)),
+        grain=float(np.log(laplacian[inside].mean() + _FAINT)),
     )
-
-
-def _scaled(span: slice, origin: int, step: float, count: int) -> npt.NDArray[np.int64]:
-    """Return the indices of the subsampled pixels for a span of the plane."""
-    return np.asarray((np.arange(count) + span.start - origin) * step, np.float64).astype(np.int64)

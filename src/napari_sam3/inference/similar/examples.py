@@ -122,7 +122,8 @@ class Concept:
         for sign, side in ((b"+", self.wanted), (b"-", self.unwanted)):
             for look in side:
                 digest.update(sign + f"{look.area} {look.extent} {look.solidity:.6f}".encode())
-                for values in (*look.features, look.colour, look.ring, look.texture):
+                digest.update(f"{look.edge:.3f} {look.grain:.3f}".encode())
+                for values in (look.features, look.colour, look.ring, look.texture):
                     digest.update(np.round(values, 3).astype("<f4").tobytes())
         digest.update(repr(self.text).encode())
         return digest.hexdigest()

@@ -1,7 +1,12 @@
-"""Likelihood that a mask is an object like the examples, from their appearances.
+"""Score of a mask as an object like the examples, from their appearances.
 
-A logistic regression on few quantities, fitted on candidates in training images with known truth:
-at a score of 0.5, about half of the candidates are correct.
+Two steps, both fitted on candidates in training images with known truth:
+
+1. `resemblance`: a logistic regression on the differences from the examples, and on the quality of
+   the mask.
+2. `contrast`: what tells the objects of one image apart from everything else there. The candidates
+   that resemble the examples, and all others, are two classes with independent normal distributions
+   of few quantities (naive Bayes), as in expectation maximization.
 """
 
 from __future__ import annotations
@@ -13,14 +18,20 @@ import numpy as np
 import numpy.typing as npt
 
 from .appearance import Appearance
-from .weights import BIAS, NEGATIVE, WEIGHTS
+from .weights import BIAS, CALIBRATION, CONTRAST, PRIOR, SPREADS, WEIGHTS
 
-__all__ = ["Quality", "compare", "likelihood", "quantities"]
+__all__ = ["Quality", "columns", "contrast", "likelihood", "resemblance", "values"]
 
-#: Margin by which a candidate must resemble positive examples more than negative ones.
-MARGIN = 0.5
-#: Logarithm of the factor (two) above which differences in area count twice.
-_EQUAL_AREAS = 0.7
+#: Loss per unit by which a candidate resembles negative examples more than positive ones, and the
+#: margin by which it must resemble the positive ones more.
+_NEGATIVE, _MARGIN = 1.0, 0.5
+#: An example counts as much as so many candidates.
+_EXAMPLE = 4.0
+#: The spreads of training images count as much as so many candidates.
+_PRIOR_COUNT = 8.0
+#: Logit from which a candidate is rather one of the wanted objects.
+_CUT = 0.2
+_ROUNDS = 2
 
 Table = npt.NDArray[np.float64]
 
@@ -41,64 +52,123 @@ class Quality:
     stability: float
 
 
-def likelihood(
+def likelihood(logits: Table) -> Table:
+    """Return scores from 0 to 1. At 0.5, F1 is best in training images, in the mean."""
+    return _sigmoid(CALIBRATION * logits)
+
+
+def resemblance(
     looks: Sequence[Appearance],
     qualities: Sequence[Quality],
     wanted: Sequence[Appearance],
     unwanted: Sequence[Appearance] = (),
-) -> npt.NDArray[np.float64]:
-    """Return the likelihood (N,) that each candidate is an object like the positive examples."""
-    if not looks:
-        return np.zeros(0)
-    logits = quantities(looks, qualities, wanted) @ np.array(WEIGHTS) + BIAS
+) -> Table:
+    """Return the logit (N,) that each candidate is an object like the positive examples."""
+    logits = np.asarray(columns(looks, qualities, wanted) @ np.array(WEIGHTS) + BIAS)
     if unwanted:
         # Lower the score of candidates that resemble negative examples more than positive ones.
-        near, far = resemblance(looks, wanted), resemblance(looks, unwanted)
-        logits -= NEGATIVE * np.maximum(0, far - near + MARGIN)
-    return np.asarray(1 / (1 + np.exp(-np.clip(logits, -30, 30))))
+        near, far = _nearest(looks, wanted), _nearest(looks, unwanted)
+        logits -= _NEGATIVE * np.maximum(0, far - near + _MARGIN)
+    return logits
 
 
-def quantities(
+def contrast(
+    logits: Table,
+    kept: npt.NDArray[np.bool_],
+    looks: Sequence[Appearance],
+    wanted: Sequence[Appearance],
+    unwanted: Sequence[Appearance] = (),
+) -> Table:
+    """Return the logits (N,) after a comparison of the candidates with each other.
+
+    Parameters
+    ----------
+    logits : ndarray, shape (N,)
+        From `resemblance`.
+    kept : ndarray of bool, shape (N,)
+        Candidates that are no duplicates of better ones.
+    looks, wanted, unwanted : sequence of Appearance
+        Candidates, and positive and negative examples.
+    """
+    count = len(looks)
+    rows = values((*looks, *wanted, *unwanted)) / np.array(SPREADS)
+    sides = len(wanted), len(unwanted)
+    positive, negative = (np.repeat(weights, sides) for weights in ((_EXAMPLE, 0), (0, _EXAMPLE)))
+    found = logits
+    for _ in range(_ROUNDS):
+        share = _sigmoid(found - _CUT)
+        ours = np.concatenate((share * kept, positive))
+        rest = np.concatenate(((1 - share) * kept, negative))
+        if rest.sum() < 1:  # nothing to compare with
+            return logits
+        odds = _log_density(rows, ours) - _log_density(rows, rest)
+        prior = np.log((ours.sum() + _PRIOR_COUNT) / (rest.sum() + _PRIOR_COUNT))
+        found = logits + CONTRAST * odds[:count] + PRIOR * prior
+    return found
+
+
+def columns(
     looks: Sequence[Appearance], qualities: Sequence[Quality], wanted: Sequence[Appearance]
 ) -> Table:
-    """Return the quantities of the regression, one row per candidate."""
-    rows = compare(looks, wanted)
+    """Return the quantities (N, K) of the regression.
+
+    A difference is the mean of that from the nearest example and of the average.
+    """
+    pairs = _differences(looks, wanted)
     model = np.array([(one.score, np.sqrt(one.stability)) for one in qualities])
-    return np.concatenate((rows, model), axis=1)
+    return np.concatenate((0.5 * (pairs.min(axis=1) + pairs.mean(axis=1)), model), axis=1)
 
 
-def resemblance(looks: Sequence[Appearance], examples: Sequence[Appearance]) -> Table:
+def values(looks: Sequence[Appearance]) -> Table:
+    """Return the quantities (N, K) by which the classes of one image differ."""
+    colours, rings = (
+        np.array([getattr(one, name) for one in looks], np.float64) for name in ("colour", "ring")
+    )
+    brightness = colours.mean(axis=1, keepdims=True)
+    rest = [
+        (
+            0.5 * np.log(one.area),
+            np.log(max(one.extent) / min(one.extent)),
+            2 * one.solidity,
+            one.texture.mean(),
+            one.edge,
+            one.grain,
+        )
+        for one in looks
+    ]
+    parts = (np.array(rest), brightness, rings.mean(axis=1, keepdims=True), colours - brightness)
+    return np.concatenate(parts, axis=1)
+
+
+def _nearest(looks: Sequence[Appearance], examples: Sequence[Appearance]) -> Table:
     """Return the resemblance (N,) of each candidate to its nearest example."""
-    pairs = _distances(looks, examples)
+    pairs = _differences(looks, examples)
     return np.asarray((pairs @ np.array(WEIGHTS[: pairs.shape[-1]])).max(axis=1))
 
 
-def compare(looks: Sequence[Appearance], examples: Sequence[Appearance]) -> Table:
-    """Return the mean (N, K) of the smallest and the average distance to the examples."""
-    pairs = _distances(looks, examples)
-    return np.asarray(0.5 * (pairs.min(axis=1) + pairs.mean(axis=1)))
+def _log_density(rows: Table, weights: Table) -> Table:
+    """Return the log density (N,) of independent normal distributions fitted to weighted rows."""
+    total = weights.sum()
+    mean = weights @ rows / total
+    variance = (weights @ (rows - mean) ** 2 + _PRIOR_COUNT) / (total + _PRIOR_COUNT)
+    return np.asarray(-0.5 * ((rows - mean) ** 2 / variance + np.log(variance)).sum(axis=1))
 
 
-def _distances(looks: Sequence[Appearance], examples: Sequence[Appearance]) -> Table:
-    """Return the distances (N, M, K) of each candidate to each example."""
-    columns = []
-    for level in range(len(looks[0].features)):
-        a = _unit(np.stack([one.features[level] for one in looks]))
-        b = _unit(np.stack([one.features[level] for one in examples]))
-        columns.append(np.sqrt(np.maximum(0, 2 - 2 * a @ b.T)))
-    area = _pairwise(looks, examples, lambda one: [np.log(one.area)])
-    columns += [area, np.maximum(0, area - _EQUAL_AREAS)]
-    columns.append(_pairwise(looks, examples, _shape))
-    columns.append(_pairwise(looks, examples, lambda one: one.colour))
-    columns.append(_pairwise(looks, examples, lambda one: one.ring))
-    columns.append(_pairwise(looks, examples, lambda one: one.texture))
-    columns.append(_pairwise(looks, examples, lambda one: one.colour - one.ring))
-    return np.stack(columns, axis=-1)
+def _differences(looks: Sequence[Appearance], examples: Sequence[Appearance]) -> Table:
+    """Return the differences (N, M, K) of each candidate from each example."""
+    a, b = (_unit(np.stack([one.features for one in side])) for side in (looks, examples))
+    kinds: tuple[Callable[[Appearance], npt.ArrayLike], ...] = (
+        lambda one: [np.log(one.area)],
+        lambda one: one.ring,
+        lambda one: [one.edge],
+        lambda one: [one.grain],
+    )
+    features = np.sqrt(np.maximum(0, 2 - 2 * a @ b.T))
+    return np.stack((features, *(_pairwise(looks, examples, kind) for kind in kinds)), axis=-1)
 
 
-def _shape(look: Appearance) -> list[float]:
-    """Return the logarithm of the aspect ratio, and twice the solidity."""
-    return [float(np.log(max(look.extent) / min(look.extent))), 2 * look.solidity]
+def _sigmoid(logits: Table) -> Table:
+    return np.asarray(1 / (1 + np.exp(-np.clip(logits, -30, 30))))
 
 
 def _unit(rows: npt.NDArray[np.floating]) -> Table:

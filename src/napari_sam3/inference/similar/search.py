@@ -6,11 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from napari_sam3.core.fields import FieldOfView, choose_field
 from napari_sam3.core.masks import Region
 from napari_sam3.core.prompts import PromptSet
 from napari_sam3.core.rendering import PlaneImage
-from napari_sam3.inference.automatic.find import click, seed_batches, usable
+from napari_sam3.inference.automatic.find import by_reach, click, seed_batches, usable
 from napari_sam3.inference.automatic.parts import in_parts
 from napari_sam3.inference.automatic.proposed import proposed_seeds
 from napari_sam3.inference.automatic.seeds import Seed, find_seeds
@@ -20,10 +22,10 @@ from napari_sam3.inference.cache import Control, EmbeddingCache
 from napari_sam3.inference.model_server import run_on_server
 from sam3.errors import PromptError, UnsupportedError
 
-from .appearance import describe
+from .appearance import Appearance, describe
 from .by_detector import find_by_detector
 from .examples import Concept, Example, example_field
-from .matching import Quality, likelihood
+from .matching import Quality, contrast, likelihood, resemblance
 
 if TYPE_CHECKING:
     from sam3.concepts.detector import Detector
@@ -33,6 +35,8 @@ __all__ = [
     "DEFAULT_THRESHOLD",
     "LEAST_SCORE",
     "NO_TEXT",
+    "Described",
+    "SimilarSearch",
     "find_similar",
     "search_settings",
     "shown",
@@ -71,7 +75,7 @@ def find_similar(
 
     A concept detector finds them in one step. Without one, blobs of the size of the examples are
     clicked on, and the candidate masks are scored by their resemblance to the examples in
-    features, size and colour.
+    features, size and texture, and by how they differ from all other candidates.
 
     Parameters
     ----------
@@ -106,26 +110,45 @@ def find_similar(
             "box around one first."
         )
     settings = search_settings(concept)
-    search = _SimilarSearch(plane, predictor, cache, control, settings, region, concept)
-    found: list[Found] = []
-    for part, field, seeds in search.seeds():
-        answers = click(seeds, plane, field, predictor, cache, part, settings.levels_up)
-        if answers is None:
-            return None
-        candidates = [
-            candidate
-            for seed, prediction in zip(seeds, answers, strict=True)
-            for candidate in usable(seed, prediction, plane.shape, settings)
+    search = SimilarSearch(plane, predictor, cache, control, settings, region, concept)
+    candidates = search.candidates()
+    return None if candidates is None else _scored(candidates, concept, settings)
+
+
+def _scored(
+    candidates: Sequence[Described], concept: Concept, settings: AutomaticSettings
+) -> tuple[Found, ...]:
+    """Return the candidates with their scores, without duplicates."""
+    if not candidates:
+        return ()
+    looks = [one.look for one in candidates]
+    sides = concept.wanted, concept.unwanted
+    qualities = [Quality(one.found.score, one.found.stability) for one in candidates]
+    logits = resemblance(looks, qualities, *sides)
+
+    def rated() -> list[Found]:
+        scores = likelihood(logits)
+        return [
+            replace(one.found, score=round(float(score), 6), stability=1.0)
+            for one, score in zip(candidates, scores, strict=True)
         ]
-        scored = search.scored(candidates, part)
-        if scored is None:
-            return None
-        found += scored
-    return None if control.cancelled else suppress(found, settings)
+
+    first = rated()
+    best = {id(one) for one in suppress(first, settings)}
+    logits = contrast(logits, np.array([id(one) in best for one in first]), looks, *sides)
+    return suppress((one for one in rated() if one.score >= LEAST_SCORE), settings)
 
 
 @dataclass(frozen=True, eq=False)
-class _SimilarSearch:
+class Described:
+    """A mask and its appearance."""
+
+    found: Found
+    look: Appearance
+
+
+@dataclass(frozen=True, eq=False)
+class SimilarSearch:
     """A search without a concept detector: the arguments of :func:`find_similar`."""
 
     plane: PlaneImage
@@ -135,6 +158,17 @@ class _SimilarSearch:
     settings: AutomaticSettings
     region: Region
     concept: Concept
+
+    def candidates(self) -> list[Described] | None:
+        """Return the masks of all seeds; None once the control is cancelled."""
+        described: list[Described] = []
+        for part, field, seeds in self.seeds():
+            found = self.clicked(seeds, field, part)
+            some = None if found is None else self.described(found, part)
+            if some is None:
+                return None
+            described += some
+        return None if self.control.cancelled else described
 
     def seeds(self) -> Iterator[tuple[Control, FieldOfView, list[Seed]]]:
         """Yield proposals of the model, or blobs if it makes none, field by field."""
@@ -159,34 +193,50 @@ class _SimilarSearch:
         for part, (field, batch) in in_parts(self.control, batches):
             yield part, field, batch
 
-    def scored(self, candidates: Sequence[Found], part: Control) -> list[Found] | None:
-        """Score candidates in the fields in which examples of their size are described.
+    def clicked(
+        self, seeds: Sequence[Seed], field: FieldOfView, part: Control
+    ) -> list[Found] | None:
+        """Click on the seeds of a field; small objects are decoded near the clicks.
+
+        Returns None once the control is cancelled.
+        """
+        found: list[Found] = []
+        for near, some in by_reach(seeds, field, self.predictor, self.settings):
+            answers = click(
+                some,
+                self.plane,
+                field,
+                self.predictor,
+                self.cache,
+                part,
+                self.settings.levels_up,
+                near=near,
+            )
+            if answers is None:
+                return None
+            for seed, prediction in zip(some, answers, strict=True):
+                found += usable(seed, prediction, self.plane.shape, self.settings)
+        return found
+
+    def described(self, found: Sequence[Found], part: Control) -> list[Described] | None:
+        """Describe masks in the fields in which examples of their size are described.
 
         Returns None once the control is cancelled.
         """
         groups: dict[FieldOfView, list[Found]] = {}
-        for candidate in candidates:
+        for one in found:
             place = example_field(
-                Example(candidate.mask),
-                self.plane.shape,
-                self.predictor,
-                self.concept.typical_size,
+                Example(one.mask), self.plane.shape, self.predictor, self.concept.typical_size
             )
-            groups.setdefault(place, []).append(candidate)
-        found: list[Found] = []
+            groups.setdefault(place, []).append(one)
+        described: list[Described] = []
         for field, group in groups.items():
             features = self.cache.encode_field(field, self.plane, self.predictor, part)
             if self.control.cancelled:
                 return None
             looks = describe([one.mask for one in group], self.plane, field, features)
-            qualities = [Quality(one.score, one.stability) for one in group]
-            scores = likelihood(looks, qualities, self.concept.wanted, self.concept.unwanted)
-            found += [
-                replace(candidate, score=float(score), stability=1.0)
-                for candidate, score in zip(group, scores, strict=True)
-                if score >= LEAST_SCORE
-            ]
-        return found
+            described += map(Described, group, looks)
+        return described
 
 
 def shown(found: Sequence[Found], threshold: float) -> tuple[Found, ...]:
