@@ -14,7 +14,7 @@ from napari_sam3.core.planes import PlaneIndex
 if TYPE_CHECKING:
     from napari_sam3.core.masks import Region
 
-__all__ = ["ArrayTarget", "LabelTarget", "check_id_fits"]
+__all__ = ["ArrayTarget", "LabelTarget", "check_id_fits", "largest_id"]
 
 
 class LabelTarget(Protocol):
@@ -121,6 +121,22 @@ class ArrayTarget:
         self.array[self._plane.slices(*region)] = values
 
 
+def largest_id(dtype: np.dtype[Any]) -> int:
+    """Return the largest id that a data type holds.
+
+    Raises
+    ------
+    LabelError
+        If it is not an integer type.
+    """
+    if dtype.kind not in "iu":
+        raise LabelError(
+            f"the labels hold no ids: dtype {dtype}. Expected an integer dtype. Convert them with "
+            "astype(np.uint32)."
+        )
+    return int(np.iinfo(dtype).max)
+
+
 def check_id_fits(label: int, dtype: np.dtype[Any]) -> None:
     """Raise an error for an id that does not fit the data type, before anything is written.
 
@@ -129,7 +145,7 @@ def check_id_fits(label: int, dtype: np.dtype[Any]) -> None:
     LabelError
         With the id, the limit of the data type and a remedy.
     """
-    limit = int(np.iinfo(dtype).max)
+    limit = largest_id(dtype)
     if label > limit:
         raise LabelError(
             f"the next label does not fit dtype {dtype}: {label}. Expected at most {limit}. "

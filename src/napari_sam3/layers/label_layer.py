@@ -106,10 +106,10 @@ def _check_writable(data: Any, name: str, make_new: str) -> None:
             f"the data of {name!r} cannot be written to: read-only. Expected a writable array. "
             f"{make_new}"
         )
-    if isinstance(data, np.ndarray) or not math.prod(data.shape):
-        return
     try:
         np.iinfo(data.dtype)
+        if isinstance(data, np.ndarray) or not math.prod(data.shape):
+            return
         if type(data).__module__.startswith("zarr"):
             check_exact(data, repr(name))
             return  # checked above; reading a chunk may be slow

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_sam3.labels.targets import largest_id
+
 if TYPE_CHECKING:
     from napari_sam3.core.masks import PlaneMask
     from napari_sam3.core.objects import AcceptedObject
@@ -128,7 +130,7 @@ class ObjectRegistry:
 
         If the dtype has none, as for labels of 255 in uint8, return the lowest free id.
         """
-        label, limit = self.highest(labels) + 1, int(np.iinfo(labels.dtype).max)
+        label, limit = self.highest(labels) + 1, largest_id(labels.dtype)
         if label <= limit:
             return label
         known = {one.id for one in self.within(labels.source)}

@@ -23,7 +23,7 @@ from napari_sam3.core.masks import PlaneMask, Region
 from napari_sam3.core.operations import Operation, links_in_effect
 from napari_sam3.core.planes import PlaneIndex
 from napari_sam3.labels.edits import LabelEdit
-from napari_sam3.labels.targets import LabelTarget, check_id_fits
+from napari_sam3.labels.targets import LabelTarget, check_id_fits, largest_id
 
 if TYPE_CHECKING:
     from napari_sam3.core.objects import AcceptedObject
@@ -327,7 +327,7 @@ class _Planner:
                 self._free = itertools.count(max((self.highest, *self.seen)) + 1)
             own = self.exact or label in self.there or label > self.highest
             self.ids[label] = label if own else next(self._free)
-            limit = int(np.iinfo(target.dtype).max)
+            limit = largest_id(target.dtype)
             if own and label > limit:
                 raise LabelError(
                     f"a label of the journal is too large for dtype {target.dtype}: {label}. "

@@ -260,12 +260,15 @@ def test_labels_that_cannot_be_written_are_refused(predictor: Predictor, blobs: 
     levels = [da.zeros(blobs.shape, dtype=np.uint8), da.zeros((50, 45), dtype=np.uint8)]
     pyramid = viewer.add_labels(levels, multiscale=True)
     frozen = viewer.add_labels(np.broadcast_to(np.uint8(0), blobs.shape))
+    forced = viewer.add_labels(np.zeros(blobs.shape, np.uint8))
+    forced._data = np.zeros(blobs.shape, np.float64)
     count = len(viewer.layers)
     for labels, message in (
         (lazy, r"data\.compute\(\)"),
         (small, r"shape \(5, 5\).*\(100, 90\)"),
         (pyramid, "dask"),
         (frozen, "read-only"),
+        (forced, r"float64.*array of integers.*new layer"),
     ):
         with pytest.raises(LayerError, match=message):
             bind(viewer, image, labels, predictor=predictor)

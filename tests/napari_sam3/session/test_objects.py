@@ -10,13 +10,14 @@ import numpy.typing as npt
 import pytest
 
 from napari_sam3.core.drafts import DraftSet
+from napari_sam3.core.errors import LabelError
 from napari_sam3.core.masks import PlaneMask
 from napari_sam3.core.objects import AcceptedObject
 from napari_sam3.core.planes import plane_from_array
 from napari_sam3.core.prompts import PromptSet
 from napari_sam3.core.rendering import Rendering
 from napari_sam3.images.plane_image import ArrayPlane
-from napari_sam3.labels.targets import ArrayTarget
+from napari_sam3.labels.targets import ArrayTarget, largest_id
 from napari_sam3.session.history import KEPT_PREDICTIONS, History, Step
 from napari_sam3.session.jobs import Job
 from napari_sam3.session.objects import RECENT_OBJECTS, ObjectRegistry
@@ -153,6 +154,11 @@ def test_the_typical_size_is_the_median_of_the_newest_objects(accepted: Accepted
 
 
 # ---------------------------------------------------------------------- ids
+
+
+def test_labels_that_hold_no_ids_are_named() -> None:
+    with pytest.raises(LabelError, match=r"float32\. Expected an integer dtype\. Convert"):
+        largest_id(np.dtype(np.float32))
 
 
 def test_ids_are_used_up_in_each_label_image_by_itself() -> None:
