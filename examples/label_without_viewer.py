@@ -85,7 +85,7 @@ def refine_doubtful(session: LabelingSession) -> None:
     """Take the object of the last plane with the lowest score up again, and add a box to it."""
     here = [one for one in session.objects if one.plane == session.plane_key]
     doubtful = min(here, key=lambda one: one.score)
-    session.take_up(doubtful.id)
+    session.reopen(doubtful.id)
     held, (y0, x0, y1, x1) = session.prompts, doubtful.bbox
     box = x0 - MARGIN, y0 - MARGIN, x1 + MARGIN, y1 + MARGIN
     session.set_prompts(PromptSet.from_arrays(held.points, held.labels, box))

@@ -51,7 +51,7 @@ def test_the_reference_comes_from_docstrings_and_the_parser(site: Path) -> None:
     reference = text_of(site, "reference/napari_sam3.html")
     assert "Prompts by number of the draft" in reference
     assert "set_prompts" in reference, "inherited and own methods"
-    assert "take_up" in reference
+    assert "reopen" in reference
     assert "Segment planes of an image" in text_of(site, "reference/batch.html")
     assert "pyramid level" in text_of(site, "reference/options.html")
     assert "def make_slide" in text_of(site, "gallery.html").replace("  ", " ")

@@ -53,7 +53,7 @@ class PointedLabel:
 
     def refine(self, place: Place | None = None) -> None:
         """Reopen it as the current draft."""
-        self._guard(lambda: self._session.take_up(self._plane.label_at(place, "refine")))
+        self._guard(lambda: self._session.reopen(self._plane.label_at(place, "refine")))
 
     def delete(self, place: Place | None = None) -> None:
         """Delete it from this plane."""

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
     from .host import Host
 
-__all__ = ["take_labels_later"]
+__all__ = ["use_labels_later"]
 
 
-def take_labels_later(widget: Host, event: Any) -> None:
+def use_labels_later(widget: Host, event: Any) -> None:
     """Have a widget use a layer that was just added, if it holds labels of the image it works on.
 
     Later, because napari is still at work on its layers.

@@ -34,7 +34,7 @@ from .propagate_run import PropagateRun
 from .saved_session import SessionMenu
 from .series_run import SeriesRun
 from .settings import read_settings, write_setting
-from .taking_labels import take_labels_later
+from .taking_labels import use_labels_later
 from .text.panel import NEW_LABELS
 from .text.states import describe_mask, takes_labels
 from .text.status import deleted_image
@@ -347,7 +347,7 @@ class SegmentWidget(QWidget):
             QTimer.singleShot(0, self._leave_lost_image)
         if event.type == "inserted" and (lost or binding is None) and self._has_image():
             QTimer.singleShot(0, self._use_first_image)
-        take_labels_later(self, event)
+        use_labels_later(self, event)
         self.refresh()
 
     def _on_stage(self, stage: str) -> None:

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from napari_sam3.labels.targets import LabelTarget
     from sam3.predictor import Predictor
 
-
 __all__ = ["IDLE", "AcceptedObject", "LabelingSession"]
 
 UInt8Image = npt.NDArray[np.uint8]
@@ -359,9 +358,11 @@ batch_ended, busy_changed, progress_changed, failed : Signal
         """
         return self._parts.accepting.accept()
 
-    def take_up(self, label: int) -> None:
+    def reopen(self, label: int) -> None:
         """Reopen a label as a draft, with its recorded prompts; see `Curating.reopen`."""
         self._parts.curating.reopen(label)
+
+    take_up = reopen  # its name in earlier versions
 
     def delete(self, label: int, planes: Sequence[LabelTarget] = ()) -> None:
         """Make a label of the plane, or of several, background. Can be undone."""

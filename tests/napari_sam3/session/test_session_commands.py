@@ -144,7 +144,7 @@ def test_objects_that_are_not_named_lose_their_prompts(predictor: Predictor, blo
     assert session.draft_set.drafts == ()
     assert session.draft_set.current is None
     labels[10:30, 10:30] = 7
-    session.take_up(7)
+    session.reopen(7)
     taken = session.draft_set.current
     session.set_objects({})
     assert [(draft.number, draft.label) for draft in session.draft_set.drafts] == [(taken, 7)]
