@@ -13,6 +13,8 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import numpy.typing as npt
 
+from .compact import CompactFeatures, can_be_compact
+
 if TYPE_CHECKING:
     from napari_sam3.core.fields import FieldOfView
     from napari_sam3.core.rendering import PlaneImage
@@ -36,6 +38,8 @@ logger = logging.getLogger(__name__)
 #: stored features of other versions are not used.
 ENCODING_VERSION = 1
 _LEAST_BYTES = 256_000_000
+#: Entries that are kept whole, although they could be compact: those used last.
+_WHOLE = 8
 
 
 class EncodingStopped(Exception):
@@ -109,7 +113,8 @@ class EmbeddingCache:
     def __init__(self, limit_bytes: int | None = None, store: EmbeddingStore | None = None) -> None:
         self.limit_bytes = default_limit() if limit_bytes is None else limit_bytes
         self.store = store
-        self._entries: OrderedDict[str, ImageFeatures] = OrderedDict()
+        self._entries: OrderedDict[str, ImageFeatures | CompactFeatures] = OrderedDict()
+        self._whole: OrderedDict[str, ImageFeatures] = OrderedDict()  # of compact entries
         self._names: WeakKeyDictionary[PlaneImage, dict[object, str]] = WeakKeyDictionary()
         self._nbytes = 0
         self._problem: StoreError | None = None
@@ -131,22 +136,72 @@ class EmbeddingCache:
     def get(self, key: str) -> ImageFeatures | None:
         """Return the features of a key, or None."""
         with self._lock:
-            features = self._entries.get(key)
+            entry = self._entries.get(key)
+            if entry is None:
+                return None
+            self._entries.move_to_end(key)
+            if not isinstance(entry, CompactFeatures):
+                return entry
+            features = self._whole.get(key)
             if features is not None:
-                self._entries.move_to_end(key)
-            return features
-
-    def put(self, key: str, features: ImageFeatures) -> None:
-        """Add features, and evict the least recently used ones above the limit."""
+                self._whole.move_to_end(key)
+                return features
+        features = entry.restore()
         with self._lock:
-            old = self._entries.pop(key, None)
-            if old is not None:
-                self._nbytes -= old.nbytes
-            self._entries[key] = features
-            self._nbytes += features.nbytes
-            while self._nbytes > self.limit_bytes and len(self._entries) > 1:
-                _, dropped = self._entries.popitem(last=False)
-                self._nbytes -= dropped.nbytes
+            if features is not None and self._entries.get(key) is entry:
+                self._keep_whole(key, features)
+                self._evict(self.limit_bytes)
+        return features
+
+    def put(
+        self, key: str, features: ImageFeatures, predictor: Predictor | None = None
+    ) -> ImageFeatures:
+        """Add features, and evict the least recently used ones above the limit.
+
+        Parameters
+        ----------
+        key : str
+            Of the image and the model.
+        features : ImageFeatures
+            Of the image.
+        predictor : Predictor, optional
+            Model that computed them in this process from the trunk's map that they hold: they are
+            kept compact if that saves memory.
+
+        Returns
+        -------
+        ImageFeatures
+            The features that are kept, without the map if they are compact.
+        """
+        compact = None if predictor is None else CompactFeatures.of(features, predictor)
+        if compact is not None:
+            features = replace(features, trunk=None)
+        with self._lock:
+            self._drop(key)
+            self._entries[key] = features if compact is None else compact
+            self._nbytes += self._entries[key].nbytes
+            if compact is not None:
+                self._keep_whole(key, features)
+            self._evict(self.limit_bytes)
+        return features
+
+    def _keep_whole(self, key: str, features: ImageFeatures) -> None:
+        """Keep the features of a compact entry, and no longer those used longest ago."""
+        self._whole[key] = features
+        self._nbytes += features.nbytes
+        while len(self._whole) > _WHOLE:
+            self._nbytes -= self._whole.popitem(last=False)[1].nbytes
+
+    def _drop(self, key: str) -> None:
+        """Forget an entry, if it is there."""
+        for entries in (self._entries, self._whole):
+            entry = entries.pop(key, None)
+            self._nbytes -= 0 if entry is None else entry.nbytes
+
+    def _evict(self, nbytes: int, *, least: int = 1) -> None:
+        """Drop the entries used longest ago beyond a number of bytes, but not the last ones."""
+        while self._nbytes > nbytes and len(self._entries) > least:
+            self._drop(next(iter(self._entries)))
 
     def take_problem(self) -> StoreError | None:
         """Return, once, why the store has become read only, or None."""
@@ -202,8 +257,7 @@ class EmbeddingCache:
             self._remember_key(key, region, plane, predictor)
             features = self._find(key, predictor, keep_trunk)
             if features is None:
-                features = _encode(pixels, predictor, control, keep_trunk)
-                self.put(key, features)
+                features = self._encode(key, pixels, predictor, control, keep_trunk)
         # The store may be newer than the cached features.
         self._store(key, features, plane, predictor)
         size = region.encoded_shape
@@ -213,14 +267,13 @@ class EmbeddingCache:
     def shrink(self, nbytes: int) -> None:
         """Evict the least recently used features beyond a number of bytes."""
         with self._lock:
-            while self._nbytes > nbytes and self._entries:
-                _, dropped = self._entries.popitem(last=False)
-                self._nbytes -= dropped.nbytes
+            self._evict(nbytes, least=0)
 
     def clear(self) -> None:
         """Evict everything from memory. The store is unchanged."""
         with self._lock:
             self._entries.clear()
+            self._whole.clear()
             self._nbytes = 0
 
     def _find(self, key: str, predictor: Predictor, keep_trunk: bool) -> ImageFeatures | None:
@@ -232,8 +285,27 @@ class EmbeddingCache:
                 features = stored.to(predictor.device)
                 self.put(key, features)
         if features is not None and keep_trunk and features.trunk is None:
-            return None
+            return self._with_trunk(key, features)
         return features
+
+    def _with_trunk(self, key: str, features: ImageFeatures) -> ImageFeatures | None:
+        """Add the trunk's map of a compact entry, or return None if there is none."""
+        with self._lock:
+            entry = self._entries.get(key)
+        return replace(features, trunk=entry.trunk) if isinstance(entry, CompactFeatures) else None
+
+    def _encode(
+        self,
+        key: str,
+        pixels: npt.NDArray[np.uint8],
+        predictor: Predictor,
+        control: Control,
+        keep_trunk: bool,
+    ) -> ImageFeatures:
+        keep = keep_trunk or can_be_compact(predictor)
+        features = _encode(pixels, predictor, control, keep)
+        kept = self.put(key, features, predictor)
+        return features if keep_trunk else kept
 
     def _store(
         self, key: str, features: ImageFeatures, plane: PlaneImage, predictor: Predictor

@@ -1,17 +1,22 @@
 from __future__ import annotations
 
+import gc
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import numpy as np
 import pytest
+import torch
 
 from napari_sam3.core.fields import FieldOfView
 from napari_sam3.images.plane_image import ArrayPlane
 from napari_sam3.inference.cache import EmbeddingCache, EncodingStopped, embedding_key
-from sam3.model_builder import random_predictor
+from sam3.config import get_preset
+from sam3.model_builder import build_click_model, random_predictor
 from sam3.predictor import Predictor
+
+NOISE = np.random.default_rng(0).integers(0, 255, (60, 40, 3), dtype=np.uint8)
 
 
 @dataclass(frozen=True)
@@ -61,8 +66,64 @@ def test_a_field_is_read_and_encoded_once(predictor: Predictor) -> None:
     assert listener.heard == pytest.approx([i / 6 for i in range(7)])
     again = cache.encode_field(region, ArrayPlane(pixels.copy()), predictor, Listener())
     assert again is first
-    assert cache.nbytes == first.nbytes
+    assert first.nbytes <= cache.nbytes < 1.5 * first.nbytes
     assert first.size == (40, 40)
+
+
+def test_features_that_were_compact_are_the_same_to_the_bit(predictor: Predictor) -> None:
+    cache, plane = EmbeddingCache(), ArrayPlane(NOISE)
+    regions = [FieldOfView(0, (row, row + 40), (0, 40)) for row in range(10)]
+    first = [cache.encode_field(region, plane, predictor, Listener()) for region in regions]
+    # Eight are whole, and all have the map of the trunk.
+    whole, trunk = first[0].nbytes, (cache.nbytes - 8 * first[0].nbytes) / 10
+    assert trunk <= whole / 2
+    listener = Listener()
+    for region, made in zip(regions, first, strict=True):
+        again = cache.encode_field(region, plane, predictor, listener)
+        for name, tensor, same in zip(
+            made.encoded._fields, made.encoded, again.encoded, strict=True
+        ):
+            assert torch.equal(tensor, same), name
+        assert (again.size, again.fingerprint, again.trunk) == (made.size, made.fingerprint, None)
+    assert not listener.heard  # nothing was encoded again
+    assert cache.nbytes == 8 * whole + 10 * trunk
+    cache.shrink(int(3 * trunk + 2 * whole))
+    assert (len(cache), cache.nbytes) == (2, 2 * (trunk + whole))
+    cache.shrink(0)
+    assert (len(cache), cache.nbytes) == (0, 0)
+
+
+def test_the_map_of_the_trunk_is_there_for_the_detector(predictor: Predictor) -> None:
+    cache, plane = EmbeddingCache(), ArrayPlane(NOISE)
+    region, listener = FieldOfView(0, (0, 40), (0, 40)), Listener()
+    assert cache.encode_field(region, plane, predictor, Listener()).trunk is None
+    ours = cache.encode_field(region, plane, predictor, listener, keep_trunk=True)
+    assert not listener.heard
+    made = predictor.encode(region.extract(plane), keep_trunk=True)
+    assert ours.trunk is not None
+    assert made.trunk is not None
+    assert torch.equal(ours.trunk, made.trunk)
+
+
+def test_features_are_encoded_again_when_their_model_is_gone() -> None:
+    cache, plane = EmbeddingCache(), ArrayPlane(NOISE)
+    regions = [FieldOfView(0, (row, row + 40), (0, 40)) for row in range(9)]
+    model = random_predictor("tiny", seed=1)
+    for region in regions:
+        cache.encode_field(region, plane, model, Listener())
+    del model
+    gc.collect()
+    listener = Listener()
+    cache.encode_field(regions[0], plane, random_predictor("tiny", seed=1), listener)
+    assert listener.heard
+
+
+def test_features_of_large_models_stay_whole() -> None:
+    config = replace(get_preset("tiny"), channels=64)
+    model = Predictor(build_click_model(config).eval(), device="cpu")
+    cache, plane = EmbeddingCache(), ArrayPlane(NOISE)
+    made = cache.encode_field(FieldOfView(0, (0, 40), (0, 40)), plane, model, Listener())
+    assert cache.nbytes == made.nbytes
 
 
 def test_encoding_is_given_up_as_soon_as_nobody_wants_it(predictor: Predictor) -> None:
