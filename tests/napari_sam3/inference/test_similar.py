@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
 
 from napari_sam3.core.field_grid import fields_over
 from napari_sam3.core.fields import FieldOfView
@@ -268,16 +269,21 @@ def test_the_detector_is_asked_where_there_is_one(detector: Detector) -> None:
     )
 
 
-def test_features_for_clicks_are_made_again_with_the_trunk(detector: Detector) -> None:
+def test_features_for_clicks_serve_with_the_trunk_and_without(detector: Detector) -> None:
     plane, _, _ = scene(0)
     field = next(iter(fields_over(plane.shape, detector.predictor.config.resolution, 0)))
     cache = EmbeddingCache(limit_bytes=500_000_000)
     clicks = cache.encode_field(field, plane, detector.predictor, Control())
     assert clicks.trunk is None
     kept = cache.encode_field(field, plane, detector.predictor, Control(), keep_trunk=True)
+    fresh = EmbeddingCache().encode_field(
+        field, plane, detector.predictor, Control(), keep_trunk=True
+    )
     assert kept.trunk is not None
+    assert fresh.trunk is not None
+    assert torch.equal(kept.trunk, fresh.trunk)
     again = cache.encode_field(field, plane, detector.predictor, Control())
-    assert again is kept
+    assert again.encoded is kept.encoded
 
 
 def test_a_concept_can_be_sent_to_another_process(embedded: Predictor) -> None:
