@@ -57,7 +57,8 @@ class SelfAttention(nn.Module):
         """Attend within tokens (B, M, C), with rotated queries and keys."""
         q, k = self.q_proj(x), self.k_proj(x)
         if _is_lean(q):
-            q, k = apply_rope_(q, rope), apply_rope_(k, rope)
+            rotations = torch.complex(*rope.unbind(0))
+            q, k = apply_rope_(q, rotations), apply_rope_(k, rotations)
         else:
             q, k = apply_rope(q, rope), apply_rope(k, rope)
         return self.out_proj(_attend(q, k, self.v_proj(x)))  # type: ignore[no-any-return]
@@ -79,9 +80,10 @@ class CrossAttention(nn.Module):
         spatial = k.shape[1] - remembered.pointers
         frames = k[:, :spatial].unflatten(1, (-1, rope.shape[1]))
         if _is_lean(q):
-            apply_rope_(frames, rope)
+            rotations = torch.complex(*rope.unbind(0))
+            apply_rope_(frames, rotations)
             # The weights of a query add up to one: averages are projected, not all of the memory.
-            v = self.v_proj(_average(apply_rope_(q, rope), k, remembered.tokens))
+            v = self.v_proj(_average(apply_rope_(q, rotations), k, remembered.tokens))
         else:
             k = torch.cat([apply_rope(frames, rope).flatten(1, 2), k[:, spatial:]], dim=1)
             v = _attend(apply_rope(q, rope), k, self.v_proj(remembered.tokens))

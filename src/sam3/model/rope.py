@@ -65,10 +65,11 @@ def apply_rope(x: Tensor, table: Tensor) -> Tensor:
     return torch.stack([even * cos - odd * sin, even * sin + odd * cos], dim=-1).flatten(-2)
 
 
-def apply_rope_(x: Tensor, table: Tensor) -> Tensor:
+def apply_rope_(x: Tensor, rotations: Tensor) -> Tensor:
     """Do the same as :func:`apply_rope` to `x` itself, in one pass; for float32 on a CPU.
 
-    Pairs of channels are complex numbers, and rotations their products with others.
+    Two adjacent channels are a complex number, and a rotation is a complex product: `rotations` is
+    complex64, from the two parts of a table.
     """
-    torch.view_as_complex(x.unflatten(-1, (-1, 2))).mul_(torch.complex(*table.unbind(0)))
+    torch.view_as_complex(x.unflatten(-1, (-1, 2))).mul_(rotations)
     return x

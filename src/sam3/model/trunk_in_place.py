@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from sam3.model.block import Block
 from sam3.model.head_attention import attend_by_head
+from sam3.model.rope import apply_rope_
 from sam3.model.trunk_linears import BlockLinears
 
 __all__ = ["apply_in_place", "can_work_in_place"]
@@ -117,12 +118,8 @@ def _attend_everywhere(
 
 
 def _rotated(qkv: Tensor, rotations: Tensor, heads: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Rotate `qkv` (B, N, 3 C) in place and return views q, k, v (B, heads, N, C / heads).
-
-    Two adjacent channels are a complex number, and a rotation is a complex product.
-    """
+    """Rotate `qkv` (B, N, 3 C) in place and return views q, k, v (B, heads, N, C / heads)."""
     parts = qkv.unflatten(-1, (3 * heads, -1))
-    turned = torch.view_as_complex(parts[:, :, : 2 * heads].unflatten(-1, (-1, 2)))
-    torch.mul(turned, rotations, out=turned)
+    apply_rope_(parts[:, :, : 2 * heads], rotations)
     q, k, v = parts.transpose(1, 2).chunk(3, 1)
     return q, k, v

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from napari_sam3.core.fields import FieldOfView, choose_field
 from napari_sam3.core.masks import Region
@@ -126,17 +127,18 @@ def _scored(
     qualities = [Quality(one.found.score, one.found.stability) for one in candidates]
     logits = resemblance(looks, qualities, *sides)
 
-    def rated() -> list[Found]:
-        scores = likelihood(logits)
-        return [
-            replace(one.found, score=round(float(score), 6), stability=1.0)
-            for one, score in zip(candidates, scores, strict=True)
-        ]
-
-    first = rated()
+    first = _rated(candidates, likelihood(logits))
     best = {id(one) for one in suppress(first, settings)}
     logits = contrast(logits, np.array([id(one) in best for one in first]), looks, *sides)
-    return suppress((one for one in rated() if one.score >= LEAST_SCORE), settings)
+    rated = _rated(candidates, likelihood(logits))
+    return suppress((one for one in rated if one.score >= LEAST_SCORE), settings)
+
+
+def _rated(candidates: Sequence[Described], scores: npt.NDArray[np.float64]) -> list[Found]:
+    return [
+        replace(one.found, score=round(float(score), 6), stability=1.0)
+        for one, score in zip(candidates, scores, strict=True)
+    ]
 
 
 @dataclass(frozen=True, eq=False)
