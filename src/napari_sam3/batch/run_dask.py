@@ -11,6 +11,7 @@ from typing import Any
 
 from napari_sam3.inference.models import ModelHandle
 from napari_sam3.inference.remote.address import RemoteAddress, is_own_server
+from napari_sam3.inference.remote.connection import close_client
 from napari_sam3.inference.remote.key import read_key
 from sam3.errors import ImageError, Sam3Error
 
@@ -97,7 +98,7 @@ def connect(address: str) -> Iterator[Any]:
             client = Client(  # type: ignore[no-untyped-call]
                 where, timeout="20s", set_as_default=False, security=security
             )
-            stack.enter_context(client)
+            stack.callback(close_client, client)
         except (OSError, TimeoutError) as error:
             raise BatchError(
                 f"no Dask scheduler at {address!r} ({error}). Expected a running scheduler. Check "

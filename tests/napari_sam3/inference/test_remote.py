@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import importlib.metadata
 import os
@@ -9,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -367,6 +369,34 @@ def test_nothing_is_left_of_connections_that_fail(
         with pytest.raises(RemoteError, match="no answer"):
             connection.Connection(RemoteAddress("127.0.0.1", 1, server.key)).ask(tasks.fetch_parts)
     assert threading.active_count() <= before
+
+
+@pytest.mark.parametrize("collected", [False, True], ids=["closed", "collected"])
+def test_a_client_whose_listener_failed_is_closed_without_error(
+    server: Server, collected: bool
+) -> None:
+    """Dask's client awaits its listener again each time it is closed, also by `__del__`."""
+
+    async def fail(listener: Any) -> None:
+        listener.cancel()
+        raise ValueError("IOStream is not idle; cannot convert to SSL")
+
+    async def break_listener() -> None:
+        client._handle_report_task = asyncio.ensure_future(fail(client._handle_report_task))
+        await asyncio.wait([client._handle_report_task])
+
+    link = connection.Connection(RemoteAddress.parse(server.name))
+    client = link._connected()
+    client.sync(break_listener)
+    if collected:
+        alive = weakref.ref(link)
+        del link
+        gc.collect()
+        assert alive() is None
+    else:
+        link.close()
+    assert client.status == "closed"
+    client.__del__()  # an error here would be one that nobody can catch
 
 
 def test_a_killed_server_is_said_and_found_again(

@@ -8,8 +8,9 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import cache
+from functools import cache, partial
 from typing import Any
+from weakref import finalize
 
 from napari_sam3.core.rendering import PlaneImage
 from sam3.errors import Sam3Error
@@ -20,7 +21,7 @@ from .errors import RemoteError
 from .key import read_key
 from .messages import METADATA, Call, own_version, version_error
 
-__all__ = ["Connection"]
+__all__ = ["Connection", "close_client"]
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +42,7 @@ class Connection:
     def __init__(self, address: RemoteAddress) -> None:
         self.address = address
         self._client: Any = None
+        self._close_client: Callable[[], object] = lambda: None
         self._about: Mapping[str, Any] | None = None
         self._topic = ""
         self._news: dict[str, queue.SimpleQueue[dict[str, Any]]] = {}
@@ -187,11 +189,14 @@ class Connection:
             about = client.get_metadata([METADATA], default=None)
             self._check(about)
             self._topic = f"napari-sam3-{uuid.uuid4().hex}"
-            client.subscribe_topic(self._topic, self._hear)
+            client.subscribe_topic(self._topic, partial(_hear, self._news))
         except BaseException:
-            client.close(timeout=1)
+            close_client(client)
             raise
         self._about = about
+        # Left to itself, a client of a lost scheduler fails when it is garbage collected.
+        self._close_client = closing = finalize(self, close_client, client)
+        closing.atexit = False
         return client
 
     def _check(self, about: Any) -> None:
@@ -209,18 +214,10 @@ class Connection:
                 f"Expected {known['fingerprint']}. Choose the remote model again."
             )
 
-    def _hear(self, event: tuple[float, dict[str, Any]]) -> None:
-        """Queue an event; called on the thread of the connection."""
-        news = self._news.get(event[1]["call"])
-        if news is not None:
-            news.put(event[1])
-
     def _drop(self) -> None:
         with self._lock:
-            client, self._client = self._client, None
-        if client is not None:
-            with _without_messages(), suppress(Exception):  # it may be lost already
-                client.close(timeout=1)
+            self._client = None
+            self._close_client()
 
     def _unreachable(self, error: BaseException) -> RemoteError:
         if "certificate" in str(error).lower() or "ssl" in str(error).lower():
@@ -236,6 +233,32 @@ class Connection:
             "serve` to run on it. Start it or check the connection, then try again; clicks and "
             "labels are kept."
         )
+
+
+def close_client(client: Any) -> None:
+    """Close a client of Dask, whose scheduler may be lost.
+
+    A client that fails to close while it reconnects would try again, and fail again, when it
+    is garbage collected: its listener ended with an error, which every attempt awaits. So the
+    second attempt goes without the listener.
+    """
+    with _without_messages():
+        try:
+            client.close(timeout=1)
+        except Exception:
+            logger.debug("a client of Dask failed to close", exc_info=True)
+            client._handle_report_task = None
+            with suppress(Exception):
+                client.close(timeout=1)
+
+
+def _hear(
+    news: Mapping[str, queue.SimpleQueue[dict[str, Any]]], event: tuple[float, dict[str, Any]]
+) -> None:
+    """Queue an event; called on the thread of the connection."""
+    waiting = news.get(event[1]["call"])
+    if waiting is not None:
+        waiting.put(event[1])
 
 
 class _UnreadError(Exception):
