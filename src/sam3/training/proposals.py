@@ -27,6 +27,7 @@ from sam3.errors import Sam3Error
 from sam3.model.proposal_head import ProposalHead, Proposals
 from sam3.predictor import Predictor, load_predictor
 from sam3.training.data import CropSampler, load_real, scene_pool
+from sam3.training.run_state import RunState
 from sam3.weights import load as checkpoint
 from sam3.weights.memory import load_memory
 from sam3.weights.proposals import load_proposal_head
@@ -53,7 +54,7 @@ class ProposalSettings:
     crops : int
         Number of encoded crops.
     steps, batch : int
-        Number of optimiser steps, and crops per step.
+        Number of optimizer steps, and crops per step.
     learning_rate, weight_decay : float
         Of AdamW; the rate follows a cosine.
     seed : int
@@ -207,8 +208,11 @@ def train_proposals(
         head = ProposalHead(config)
     head.requires_grad_(True)
     shards = list(_encoded(settings, out, predictor, data))
-    average = _train(settings, head, shards, out / "state.pt", stop_after, save_every)
-    head.load_state_dict(average)
+    optimizer = torch.optim.AdamW(
+        head.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+    )
+    run = RunState(head, optimizer, out)
+    _train(settings, run, shards, stop_after, save_every)
     path = out / "weights.safetensors"
     checkpoint.save(
         predictor.model,
@@ -216,50 +220,28 @@ def train_proposals(
         dtype=torch.float16,
         metadata={"licence": "BSD-3-Clause"},
         memory=load_memory(file) if config.memory else None,
-        proposals=head,
+        proposals=run.average,
     )
     return path
 
 
 def _train(
     settings: ProposalSettings,
-    head: ProposalHead,
+    run: RunState[ProposalHead],
     shards: list[Path],
-    state: Path,
     stop_after: int | None,
     save_every: int,
-) -> dict[str, Tensor]:
-    """Train a head, or resume; return the moving average of its parameters."""
-    average = {name: value.clone() for name, value in head.state_dict().items()}
-    optimiser = torch.optim.AdamW(
-        head.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
-    )
-    first = 0
-    if state.exists():
-        saved = torch.load(state, weights_only=True)
-        head.load_state_dict(saved["head"])
-        optimiser.load_state_dict(saved["optimiser"])
-        average, first = saved["average"], saved["step"]
+) -> None:
+    """Train a head from the step where its run is."""
     last = min(settings.steps, stop_after or settings.steps)
-    for step, batch in zip(range(first, last), _batches(shards, settings, first), strict=False):
+    steps = range(run.step, last)
+    for step, batch in zip(steps, _batches(shards, settings, run.step), strict=False):
         rate = settings.learning_rate * (0.5 + 0.5 * math.cos(math.pi * step / settings.steps))
-        for group in optimiser.param_groups:
-            group["lr"] = rate * min(1.0, (step + 1) / _WARMUP)
-        loss, iou = proposal_loss(head(*batch[:3]), Targets(*batch[3:]))
-        optimiser.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(head.parameters(), 1.0)
-        optimiser.step()
-        decay = min(_EMA, (step + 1) / (step + 10))
-        for name, value in head.state_dict().items():
-            average[name].lerp_(value, 1 - decay)
-        if (step + 1) % save_every == 0 or step + 1 == last:
-            _LOG.info("step %d: loss %.4f, IoU of boxes %.3f", step + 1, loss.detach(), iou)
-            parts = {"head": head.state_dict(), "optimiser": optimiser.state_dict()}
-            partial = state.with_suffix(".part")
-            torch.save({**parts, "average": average, "step": step + 1}, partial)
-            partial.replace(state)
-    return average
+        loss, iou = proposal_loss(run.network(*batch[:3]), Targets(*batch[3:]))
+        run.descend(loss, rate * min(1.0, (step + 1) / _WARMUP), _EMA)
+        if run.step % save_every == 0 or run.step == last:
+            _LOG.info("step %d: loss %.4f, IoU of boxes %.3f", run.step, loss.detach(), iou)
+            run.save()
 
 
 _PARTS = ("embedding", "middle", "fine", *Targets._fields)
