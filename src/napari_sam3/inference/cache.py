@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 ENCODING_VERSION = 1
 _LEAST_BYTES = 256_000_000
 #: Entries that are kept whole, although they could be compact: those used last.
-_WHOLE = 8
+_WHOLE = 4
 
 
 class EncodingStopped(Exception):

@@ -74,8 +74,8 @@ def test_features_that_were_compact_are_the_same_to_the_bit(predictor: Predictor
     cache, plane = EmbeddingCache(), ArrayPlane(NOISE)
     regions = [FieldOfView(0, (row, row + 40), (0, 40)) for row in range(10)]
     first = [cache.encode_field(region, plane, predictor, Listener()) for region in regions]
-    # Eight are whole, and all have the map of the trunk.
-    whole, trunk = first[0].nbytes, (cache.nbytes - 8 * first[0].nbytes) / 10
+    # Four are whole, and all have the map of the trunk.
+    whole, trunk = first[0].nbytes, (cache.nbytes - 4 * first[0].nbytes) / 10
     assert trunk <= whole / 2
     listener = Listener()
     for region, made in zip(regions, first, strict=True):
@@ -86,7 +86,7 @@ def test_features_that_were_compact_are_the_same_to_the_bit(predictor: Predictor
             assert torch.equal(tensor, same), name
         assert (again.size, again.fingerprint, again.trunk) == (made.size, made.fingerprint, None)
     assert not listener.heard  # nothing was encoded again
-    assert cache.nbytes == 8 * whole + 10 * trunk
+    assert cache.nbytes == 4 * whole + 10 * trunk
     cache.shrink(int(3 * trunk + 2 * whole))
     assert (len(cache), cache.nbytes) == (2, 2 * (trunk + whole))
     cache.shrink(0)
@@ -107,7 +107,7 @@ def test_the_map_of_the_trunk_is_there_for_the_detector(predictor: Predictor) ->
 
 def test_features_are_encoded_again_when_their_model_is_gone() -> None:
     cache, plane = EmbeddingCache(), ArrayPlane(NOISE)
-    regions = [FieldOfView(0, (row, row + 40), (0, 40)) for row in range(9)]
+    regions = [FieldOfView(0, (row, row + 40), (0, 40)) for row in range(5)]
     model = random_predictor("tiny", seed=1)
     for region in regions:
         cache.encode_field(region, plane, model, Listener())
