@@ -11,6 +11,7 @@ import numpy as np
 from napari_sam3.core.errors import LayerError, MisplacedError
 from napari_sam3.core.planes import PlaneIndex
 
+from .image_layers import find_image
 from .label_layer import check_labels, image_shape, place_on, placement
 from .label_levels import LARGEST_SIDE, make_levels, write_levels
 from .preview import TOOL, preview_colors
@@ -25,11 +26,9 @@ if TYPE_CHECKING:
 __all__ = [
     "LayerSet",
     "add_labels",
-    "find_image",
     "find_labels",
     "fit_labels",
     "fits_by_itself",
-    "images_in",
 ]
 
 PREVIEW_NAME = "SAM 3 preview"
@@ -175,34 +174,6 @@ class LayerSet:
             layer = self.roles[role]
             if self.has(layer):
                 self.viewer.layers.remove(layer)
-
-
-def images_in(viewer: ViewerModel) -> list[Image]:
-    """Return all Image layers of a viewer, topmost first."""
-    from napari.layers import Image
-
-    return [layer for layer in reversed(list(viewer.layers)) if isinstance(layer, Image)]
-
-
-def find_image(viewer: ViewerModel) -> Image:
-    """Return the selected image of a viewer, or else its topmost one.
-
-    Raises
-    ------
-    LayerError
-        If there is none.
-    """
-    images = images_in(viewer)
-    if not images:
-        raise LayerError(
-            "no image layer in the viewer. Expected at least one. Open an image (File > Open, or "
-            "File > Open Sample > SAM 3)."
-        )
-    active = viewer.layers.selection.active
-    for image in images:
-        if active is not None and image.unique_id == active.unique_id:
-            return image
-    return images[0]
 
 
 def find_labels(viewer: ViewerModel, image: Image) -> Labels | None:

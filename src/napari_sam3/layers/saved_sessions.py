@@ -25,8 +25,9 @@ from napari_sam3.records.saved_session import (
 from sam3.errors import ImageError
 
 from .image_files import add_image, file_of
+from .image_layers import images_in
 from .journaling import identify_layer
-from .layer_set import add_labels, images_in
+from .layer_set import add_labels
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel

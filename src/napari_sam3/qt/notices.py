@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QAbstractButton, QApplication, QWidget
 from napari_sam3.core.errors import MissedError, NothingThereError
 from sam3.errors import PromptError
 
-from .text.states import describe_error, describe_state, sentence
+from .text.states import describe_error, describe_mask, describe_state, sentence
 
 if TYPE_CHECKING:
     from napari_sam3.layers.binding import Binding
@@ -50,12 +50,12 @@ class Notices:
 
 
 class News(QObject):
-    """The status line: one state at a time, and errors until the user does something.
+    """The status line and the drafts: one state at a time, errors until the user does something.
 
     Parameters
     ----------
     panel : Panel
-        Has the line.
+        Has the status line and the buttons.
     session : LabelingSession
         Its state is said, and its steps are what a user does.
 
@@ -94,6 +94,22 @@ class News(QObject):
         text, error = describe_state(binding, self._session)
         if error or not self._panel.holds_error:
             self._panel.show_status(text, error=error)
+
+    def show_drafts(self, binding: Binding | None) -> None:
+        """Show the current mask, and what can be done with the drafts."""
+        panel, session = self._panel, self._session
+        missing = binding.layers.missing if binding else ()
+        listening = binding.listening if binding else None
+        panel.show_way_back(restore=bool(missing), listening=listening)
+        panel.object.setText(describe_mask(session, binding))
+        drafts = session.draft_set.drafts if binding is not None else ()
+        panel.buttons["accept"].setEnabled(any(draft.has_target for draft in drafts))
+        panel.buttons["reject"].setEnabled(bool(drafts))
+        for name in ("undo", "redo"):
+            possible = binding is not None and session.has_step(
+                binding.sync.owns, undone=name == "redo"
+            )
+            panel.buttons[name].setEnabled(possible)
 
     def tell(self, error: BaseException) -> None:
         """Show an error on the panel and, unless it is only a miss, in a notification."""

@@ -12,6 +12,7 @@ from psygnal import Signal, SignalInstance
 from napari_sam3.core.errors import LayerError
 from napari_sam3.core.operations import Policy
 from napari_sam3.core.rendering import Rendering
+from napari_sam3.layers.image_layers import images_in
 
 from .settings import Settings, read_settings, watch, write_setting
 from .text.panel import OWN_LAYER
@@ -147,15 +148,18 @@ class Options:
 
     def refresh(self) -> None:
         """Show what is so now."""
-        session, binding = self._session, self._binding()
+        session = self._session
         prediction = session.prediction
         self._panel.show_candidates(0 if prediction is None else len(prediction.candidates))
         self._show_mode(session.mode)
-        fits = takes_prompts(binding)
+        self._show_numbers()
+
+    def show_layers(self) -> None:
+        """Offer the layers that can hold prompts."""
+        fits = takes_prompts(self._binding())
         layers, advanced = self._prompt_layers, self._advanced
         advanced.points.show(layers.get("points", OWN_LAYER), fits)
         advanced.boxes.show(layers.get("boxes", OWN_LAYER), fits)
-        self._show_numbers()
 
     # ------------------------------------------------------------------ inside
 
@@ -314,8 +318,6 @@ class Options:
         self._render(channels=choices if any(choices) else ())
 
     def _images(self) -> list[Any]:
-        from napari_sam3.layers.layer_set import images_in
-
         binding = self._binding()
         return images_in(binding.viewer) if binding is not None else []
 
@@ -369,7 +371,6 @@ def channel_items(binding: Binding) -> list[tuple[str, tuple[Any, int | None, in
     if there is only the image as it is.
     """
     from napari_sam3.layers.label_layer import image_shape
-    from napari_sam3.layers.layer_set import images_in
     from napari_sam3.layers.plane_source import ChannelChoice
 
     image = binding.image

@@ -8,11 +8,11 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from napari.layers import Image
 from qtpy.QtCore import QTimer, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_sam3.inference.models import describe_predictor, model_loader
+from napari_sam3.layers.image_layers import find_image, images_in
 from napari_sam3.layers.tools import Tools
 from napari_sam3.session.session import IDLE, LabelingSession
 
@@ -36,13 +36,13 @@ from .series_run import SeriesRun
 from .settings import read_settings, write_setting
 from .taking_labels import use_labels_later
 from .text.panel import NEW_LABELS
-from .text.states import describe_mask, takes_labels
+from .text.states import takes_labels
 from .text.status import deleted_image
 from .workers import ThreadRunner
 
 if TYPE_CHECKING:
     import napari.viewer
-    from napari.layers import Labels
+    from napari.layers import Image, Labels
 
     from napari_sam3.inference.models import Loader
     from napari_sam3.layers.binding import Binding
@@ -231,9 +231,10 @@ class SegmentWidget(QWidget):
         for name, button in panel.buttons.items():
             button.clicked.connect(partial(self._on_button, name))
         session.busy_changed.connect(self._on_stage)
-        made = session.prediction_changed, session.accepted, session.labels_changed
-        for signal in (session.prompts_changed, *made):
+        for signal in (session.accepted, session.labels_changed):
             signal.connect(self._on_progress)
+        for signal in (session.prompts_changed, session.prediction_changed):
+            signal.connect(self._on_drafts)
         session.candidates.changed.connect(self._show_news)
         session.failed.connect(self.report)
         events = self.viewer.layers.events
@@ -249,9 +250,7 @@ class SegmentWidget(QWidget):
         self.refresh()
 
     def _use_first_image(self) -> None:
-        if not self._closed and self.binding is None and self._has_image():
-            from napari_sam3.layers.layer_set import find_image
-
+        if not self._closed and self.binding is None and images_in(self.viewer):
             self.guard(lambda: self._go_on_with(find_image(self.viewer)))
 
     def _go_on_with(self, image: Image | None) -> None:
@@ -259,9 +258,6 @@ class SegmentWidget(QWidget):
         from napari_sam3.layers.layer_set import find_labels
 
         self.set_image(image, None if image is None else find_labels(self.viewer, image))
-
-    def _has_image(self) -> bool:
-        return any(isinstance(layer, Image) for layer in self.viewer.layers)
 
     def _unbind(self) -> None:
         if self.binding is not None:
@@ -273,7 +269,7 @@ class SegmentWidget(QWidget):
 
     def _prepare(self) -> None:
         # Without an image there is time to load the model; with one, its layers come first.
-        waits = self.binding is None and self._has_image()
+        waits = self.binding is None and bool(images_in(self.viewer))
         if not self._closed and not waits and self.isVisible():
             self.session.prepare()
 
@@ -345,7 +341,7 @@ class SegmentWidget(QWidget):
         lost = binding is not None and "image" in binding.layers.missing
         if lost:
             QTimer.singleShot(0, self._leave_lost_image)
-        if event.type == "inserted" and (lost or binding is None) and self._has_image():
+        if event.type == "inserted" and (lost or binding is None) and images_in(self.viewer):
             QTimer.singleShot(0, self._use_first_image)
         use_labels_later(self, event)
         self.refresh()
@@ -353,7 +349,13 @@ class SegmentWidget(QWidget):
     def _on_stage(self, stage: str) -> None:
         if not self._closed:
             self.panel.show_busy(stage != IDLE, stoppable=stage in ("encoding", "predicting"))
-            self._on_progress()
+            self._on_drafts()
+
+    def _on_drafts(self, *_: Any) -> None:
+        """Show what changes at each click; layers and axes stay as they are."""
+        if not self._closed:
+            self._show_news()
+            self._show_drafts()
 
     def _on_progress(self, *_: Any) -> None:
         if not self._closed:
@@ -372,23 +374,16 @@ class SegmentWidget(QWidget):
         """Show choices and buttons as they are now."""
         if self._closed:
             return
-        panel, session, binding = self.panel, self.session, self.binding
+        panel, binding = self.panel, self.binding
         panel.image_choice.show(binding.image if binding else None)
         panel.labels_choice.show(binding.labels if binding else NEW_LABELS, takes_labels(binding))
-        for part in (self.options, self.batch, self.propagating):
-            part.refresh()
-        missing = binding.layers.missing if binding else ()
-        listening = binding.listening if binding else None
-        panel.show_way_back(restore=bool(missing), listening=listening)
-        panel.object.setText(describe_mask(session, binding))
-        drafts = session.draft_set.drafts if binding is not None else ()
-        panel.buttons["accept"].setEnabled(any(draft.has_target for draft in drafts))
-        panel.buttons["reject"].setEnabled(bool(drafts))
-        for name in ("undo", "redo"):
-            possible = binding is not None and session.has_step(
-                binding.sync.owns, undone=name == "redo"
-            )
-            panel.buttons[name].setEnabled(possible)
+        for show in (self.options.show_layers, self.batch.refresh, self.propagating.refresh):
+            show()
+        self._show_drafts()
+
+    def _show_drafts(self) -> None:
+        self.options.refresh()
+        self.news.show_drafts(self.binding)
 
     def _show_news(self) -> None:
         self.news.show(self.binding)

@@ -14,6 +14,7 @@ from napari_sam3.core.objects import Instance
 from napari_sam3.core.rendering import Rendering
 from napari_sam3.layers import present_objects
 from napari_sam3.qt import workers
+from napari_sam3.qt.controls import LayerChoice
 
 Image = npt.NDArray[np.uint8]
 OpenDesk = Callable[..., Any]
@@ -74,6 +75,27 @@ def test_a_click_more_draws_the_mask_once(counted: tuple[Any, dict[str, int]]) -
     desk.settle()
     desk.hand.rest()
     assert counts == {"draws": 1, "masks drawn": 1, "edits": 1}
+
+
+def test_a_click_does_not_look_through_the_layers_to_choose_from(
+    counted: tuple[Any, dict[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk, _ = counted
+    shown: list[Any] = []
+    show = LayerChoice.show
+
+    def note(choice: LayerChoice, *arguments: Any) -> None:
+        shown.append(choice)
+        show(choice, *arguments)
+
+    monkeypatch.setattr(LayerChoice, "show", note)
+    desk.hand.click(PLACE)
+    desk.settle()
+    assert desk.session.prediction is not None
+    assert not shown
+    desk.viewer.add_labels(np.zeros(desk.widget.binding.image.data.shape, np.uint16))
+    desk.settle()
+    assert shown, "it is offered"
 
 
 def test_what_the_panel_says_needs_no_look_at_every_object(

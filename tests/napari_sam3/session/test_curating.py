@@ -123,6 +123,14 @@ def test_quick_clicks_give_the_masks_of_slow_ones(predictor: Predictor, blobs: I
     assert np.array_equal(slow.prediction.mask.crop, quick.prediction.mask.crop)
 
 
+def test_the_former_name_of_reopen_works(tiny: Predictor, blobs: Image) -> None:
+    session, labels = start(tiny, blobs)
+    labels[2:5, 2:5] = 7
+    session.take_up(7)
+    assert session.draft_set.draft is not None
+    assert session.draft_set.draft.label == 7
+
+
 def test_an_accepted_object_is_taken_up_with_its_prompts(tiny: Predictor, big_blobs: Image) -> None:
     session, labels = start(tiny, big_blobs)
     for prompts in clicks()[:2]:
@@ -130,7 +138,7 @@ def test_an_accepted_object_is_taken_up_with_its_prompts(tiny: Predictor, big_bl
         session.predict()
         session.accept()
     first = labels.copy()
-    session.take_up(1)
+    session.reopen(1)
     assert session.prompts == clicks()[0]
     assert session.prediction is not None
     assert np.array_equal(session.prediction.mask.to_array(labels.shape), labels == 1)
@@ -138,7 +146,7 @@ def test_an_accepted_object_is_taken_up_with_its_prompts(tiny: Predictor, big_bl
     assert (labels == first).all(), "accepted as it was"
     assert len(session.objects) == 2
 
-    session.take_up(1)
+    session.reopen(1)
     session.set_prompts(clicks()[0].with_point(40, 47, 0))
     refined = session.predict()
     assert refined is not None
@@ -157,7 +165,7 @@ def test_a_label_from_elsewhere_is_improved_by_clicks(tiny: Predictor, big_blobs
     rough = np.zeros(labels.shape, bool)
     rough[disk((40, 40), 9)] = True
     labels[rough] = 30
-    session.take_up(30)
+    session.reopen(30)
     assert session.prompts.is_empty
     assert session.prediction is not None
     session.set_prompts(PromptSet.from_arrays([[52, 40]]))
@@ -180,7 +188,7 @@ def test_a_label_from_elsewhere_is_improved_by_clicks(tiny: Predictor, big_blobs
 def test_a_mask_prompt_changes_the_answer(predictor: Predictor, blobs: Image) -> None:
     session, labels = start(predictor, blobs)
     labels[40:60, 30:60] = 4
-    session.take_up(4)
+    session.reopen(4)
     session.set_prompts(PromptSet.from_arrays([[45, 50]]))
     seeded = session.predict()
     session.reject()
@@ -238,7 +246,7 @@ def test_delete_merge_and_split_are_undone_and_redone(tiny: Predictor, big_blobs
 def test_labels_that_are_not_there_are_refused(predictor: Predictor, blobs: Image) -> None:
     session, labels = start(predictor, blobs)
     labels[5:9, 5:9] = 3
-    for command in (session.take_up, session.delete, session.split):
+    for command in (session.reopen, session.delete, session.split):
         with pytest.raises(LabelError, match="label 77 is not on this plane"):
             command(77)
     with pytest.raises(LabelError, match="two different"):
