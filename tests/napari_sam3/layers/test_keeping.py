@@ -43,7 +43,7 @@ def label_some(binding: Binding) -> None:
     binding.undo()
     binding.redo()
     present = sorted(set(np.unique(binding.labels.data)) - {0})
-    binding.session.take_up(int(present[0]))
+    binding.session.reopen(int(present[0]))
     click(binding, 3, 3)
     binding.accept()
     present = sorted(set(np.unique(binding.labels.data)) - {0})
@@ -158,7 +158,7 @@ def test_objects_of_two_label_layers_are_not_mixed_up(predictor: Predictor, blob
         other.accept()
         assert [one.id for one in session.objects] == [1, 1]
         assert list(second.features["points"]) == [1]
-        session.take_up(1)
+        session.reopen(1)
         assert session.prompts.points == ((45, 50),)
     binding.close()
 
@@ -195,7 +195,7 @@ def test_after_a_crash_everything_accepted_is_back(
         assert np.array_equal(restored.labels.data, labels)
         assert not crashed.path.exists()
         assert sorted(restored.labels.features["index"]) == [1, 2]
-        restored.session.take_up(2) if restored.plane == PlaneIndex((1, 2), (1,)) else None
+        restored.session.reopen(2) if restored.plane == PlaneIndex((1, 2), (1,)) else None
         click(restored, 75, 20, 0)
         restored.accept()
         assert restored.session.objects[-1].id == 10, "ids go on above what was restored"

@@ -68,7 +68,7 @@ def do(binding: Binding, change: str) -> None:
             session.merge([8, 7])
         case "refine" | "overwrite":
             if change == "refine":
-                session.take_up(7)
+                session.reopen(7)
             click(binding, 20, 20)
             binding.accept()
 

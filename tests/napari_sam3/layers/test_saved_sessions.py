@@ -154,7 +154,7 @@ def test_work_goes_on_in_a_session_that_was_opened(
         accepted = binding.accept()
         assert accepted is not None
         assert accepted.id > highest, "no id is given twice"
-        binding.session.take_up(accepted.id)
+        binding.session.reopen(accepted.id)
         assert binding.session.prompts.points == ((68.0, 78.0), (5.0, 5.0))
         binding.session.reject()
         again = save_session(binding, path.with_name("again.json.gz"))

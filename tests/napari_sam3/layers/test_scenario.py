@@ -130,7 +130,7 @@ def by_script(predictor: Predictor, image: Any, operations: Any) -> npt.NDArray[
         session.set_plane(plane_from_array(image[plane.index[0]]), plane, labels)
         for made in operation.objects:
             if made.draft.label is not None:
-                session.take_up(made.draft.label)
+                session.reopen(made.draft.label)
             for turn in made.draft.turns:
                 session.set_prompts(turn.prompts)
                 session.predict()

@@ -144,7 +144,7 @@ def test_the_old_label_is_hidden_while_it_is_refined(
         labels.colormap = DirectLabelColormap(color_dict={None: "red", 1: "blue"})
     colors = labels.colormap
     shown = [labels.get_color(n) for n in (1, 2, 3)]
-    desk.session.take_up(1)
+    desk.session.reopen(1)
     assert labels.get_color(1)[3] == 0
     np.testing.assert_allclose(labels.get_color(2), shown[1])
     assert (labels.data == 1).any()
@@ -159,7 +159,7 @@ def test_the_old_label_is_hidden_while_it_is_refined(
     assert labels.get_color(1)[3] == 0
     desk.session.reject()
     assert labels.colormap == colors
-    desk.session.take_up(2)
+    desk.session.reopen(2)
     desk.binding.close()
     np.testing.assert_allclose([labels.get_color(n) for n in (1, 2, 3)], shown)
 

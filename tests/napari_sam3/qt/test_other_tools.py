@@ -140,7 +140,7 @@ def test_two_widgets_on_one_labels_layer_keep_each_others_rows(
     table["note"] = ["theirs"]
     labels.features = table
     # Refined here, and taken back: the row is that of the other widget again.
-    mine.session.take_up(label)
+    mine.session.reopen(label)
     mine.points.add([28, 66])
     desk.settle()
     mine.points.add([30, 66])

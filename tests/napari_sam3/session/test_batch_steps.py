@@ -135,11 +135,11 @@ def test_a_label_of_a_batch_is_taken_up_with_its_mask_or_its_prompts(predictor: 
     target = ArrayTarget(labels, plane(0), plane(0))
     run.session.mode = "many"
     run.session.set_plane(plane_from_array(np.zeros((20, 20), np.uint8)), plane(0), target)
-    run.session.take_up(1)
+    run.session.reopen(1)
     assert run.session.prompts.is_empty
     assert run.session.prediction is not None
     assert run.session.prediction.mask.area == 16
-    run.session.take_up(2)
+    run.session.reopen(2)
     assert run.session.prompts == click
 
 

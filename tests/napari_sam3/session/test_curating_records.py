@@ -117,7 +117,7 @@ def test_what_was_taken_up_is_dropped_with_its_label(
     labels[5:20, 5:20] = labels[5:20, 40:50] = 3
     labels[40:50, 5:20], labels[60:70, 5:20] = 4, 5
     for label in (3, 4, 5):
-        session.take_up(label)
+        session.reopen(label)
     if command == "merge":
         session.merge([4, 3])
     else:
@@ -134,9 +134,9 @@ def test_taking_up_accepts_the_one_in_hand_if_there_is_one_at_a_time(
         session, labels, _ = make(predictor, blobs, mode=mode)
         labels[80:95, 70:85] = 8
         click(session, CLICK)
-        session.take_up(8)
+        session.reopen(8)
         assert len(session.objects) == written
-        session.take_up(8)
+        session.reopen(8)
         assert [draft.label for draft in session.draft_set.drafts] == held
 
 
@@ -145,7 +145,7 @@ def test_what_is_taken_up_is_shown_as_it_was_known(predictor: Predictor, blobs: 
     click(session, CLICK)
     first = session.accept()
     assert first is not None
-    session.take_up(1)
+    session.reopen(1)
     assert session.prediction is not None
     assert session.prediction.score == first.score
     draft = session.draft_set.draft
@@ -154,13 +154,13 @@ def test_what_is_taken_up_is_shown_as_it_was_known(predictor: Predictor, blobs: 
     assert draft.number != first.draft.number
     session.reject()
     labels[first.bbox[0] : first.bbox[0] + 3] = 0
-    session.take_up(1)
+    session.reopen(1)
     assert session.draft_set.draft is not None
     assert session.draft_set.draft.turns == ()
     assert session.draft_set.draft.seed is not None
     session.reject()
     labels[2:5, 2:5] = 30
-    session.take_up(30)
+    session.reopen(30)
     assert session.prediction.score == 1.0
 
 
@@ -169,12 +169,12 @@ def test_an_improved_label_is_taken_up_with_what_it_was_started_from(
 ) -> None:
     session, labels, _ = make(predictor, blobs)
     labels[10:30, 10:30] = 4
-    session.take_up(4)
+    session.reopen(4)
     click(session, CLICK)
     accepted = session.accept()
     assert accepted is not None
     assert accepted.draft.seed is not None
-    session.take_up(4)
+    session.reopen(4)
     draft = session.draft_set.draft
     assert draft is not None
     assert draft.seed is accepted.draft.seed

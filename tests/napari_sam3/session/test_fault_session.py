@@ -143,9 +143,9 @@ class SessionMachine(RuleBasedStateMachine):
         self.attempt(lambda: self.session.choose(index))
 
     @rule(data=st.data())
-    def take_up(self, data: st.DataObject) -> None:
+    def reopen(self, data: st.DataObject) -> None:
         label = self.choose_from(data)
-        self.attempt(lambda: self.session.take_up(label))
+        self.attempt(lambda: self.session.reopen(label))
 
     @rule(data=st.data())
     def delete(self, data: st.DataObject) -> None:
@@ -286,7 +286,7 @@ def test_the_background_is_no_label() -> None:
     labels: npt.NDArray[np.int32] = np.zeros(SHAPE, np.int32)
     session = LabelingSession(model())
     session.set_plane(pixels(0), PlaneIndex((1, 2), (0,)), labels)
-    for command in (session.delete, session.split, session.take_up):
+    for command in (session.delete, session.split, session.reopen):
         with pytest.raises(LabelError, match="0 is not a label"):
             command(0)
     session.close()

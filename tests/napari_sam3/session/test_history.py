@@ -219,7 +219,7 @@ def test_a_label_taken_up_and_left_as_it_is_holds_up_no_other(
 ) -> None:
     session, labels, events = make(predictor, blobs, mode="many")
     labels[0, :3] = 5
-    session.take_up(5)
+    session.reopen(5)
     seeded = session.draft_set.drafts[0].number
     session.set_objects({seeded: PromptSet(), session.new_number(): CLICK})
     session.predict()
@@ -244,8 +244,8 @@ def test_deleting_a_label_drops_the_object_in_hand_that_was_made_of_it(
     session, labels, events = make(predictor, blobs, mode="many")
     heard = changes_of(session)
     labels[0, :3], labels[5, :3] = 5, 8
-    session.take_up(5)
-    session.take_up(8)
+    session.reopen(5)
+    session.reopen(8)
     events.clear()
     session.delete(5)
     assert [draft.label for draft in session.draft_set.drafts] == [8]

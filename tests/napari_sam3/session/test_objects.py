@@ -82,7 +82,7 @@ def test_what_an_object_no_longer_covers_becomes_background(
     session.accept()
     before = labels == 1
     session.category = ""
-    session.take_up(1)
+    session.reopen(1)
     other = click(session, CLICK.with_point(60, 70, 0))
     mask = other.mask.to_array(blobs.shape)
     assert (before & ~mask).any()

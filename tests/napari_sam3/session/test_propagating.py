@@ -160,7 +160,7 @@ def test_a_correction_redoes_what_depends_on_it_alone(table: Table) -> None:
     first = table.labels.copy()
     known = {one.plane: one for one in session.objects}
     table.go_to(4)
-    session.take_up(label)
+    session.reopen(label)
     session.set_prompts(PromptSet(((22.0, 20.0), (30.0, 28.0)), (1, 0)))
     session.predict()
     table.propagate()
