@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import numpy.typing as npt
 
 from sam3.errors import Sam3Error
@@ -21,6 +22,7 @@ __all__ = [
     "Policy",
     "ReplayError",
     "check_operation",
+    "final_writes",
     "links_in_effect",
     "objects_in_effect",
 ]
@@ -46,23 +48,6 @@ class LabelWrite:
     plane: Hashable
     region: Region
     values: npt.NDArray[Any] = field(repr=False)
-
-    def updated(self, later: LabelWrite) -> LabelWrite:
-        """Return the region after a later write on the same plane."""
-        pairs = list(zip(self.region, later.region, strict=True))
-        spans = [(max(a.start, b.start), min(a.stop, b.stop)) for a, b in pairs]
-        if any(start >= stop for start, stop in spans):
-            return self
-        own, other = (
-            tuple(
-                slice(start - part.start, stop - part.start)
-                for (start, stop), part in zip(spans, region, strict=True)
-            )
-            for region in (self.region, later.region)
-        )
-        values = self.values.copy()
-        values[own] = later.values[other]
-        return replace(self, values=values)
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,6 +152,32 @@ def check_operation(operation: Operation, number: int = 0) -> None:
     planes |= {write.plane for write in operation.writes} if kind == "batch" else set()
     if not planes <= {operation.plane}:
         raise _error(number, f"({kind}) covers several planes", "one plane per operation")
+
+
+def final_writes(writes: Sequence[LabelWrite]) -> tuple[LabelWrite, ...]:
+    """Return the regions of successive writes on one plane with the pixels that all of them left.
+
+    Parameters
+    ----------
+    writes : sequence of LabelWrite
+        At least one, oldest first.
+    """
+    if len(writes) == 1:
+        return tuple(writes)
+    top, left = (min(write.region[axis].start for write in writes) for axis in (0, 1))
+    bottom, right = (max(write.region[axis].stop for write in writes) for axis in (0, 1))
+    # Regions may lie far apart: pages of it that nothing is written to take no memory.
+    canvas = np.empty((bottom - top, right - left), writes[0].values.dtype)
+    parts = []
+    for write in writes:
+        rows, columns = write.values.shape
+        part = canvas[write.region[0].start - top :, write.region[1].start - left :]
+        part = part[:rows, :columns]
+        part[...] = write.values
+        parts.append(part)
+    return tuple(
+        replace(write, values=part.copy()) for write, part in zip(writes, parts, strict=True)
+    )
 
 
 def objects_in_effect(operations: Iterable[Operation]) -> tuple[AcceptedObject, ...]:

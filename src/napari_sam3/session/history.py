@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from napari_sam3.core.errors import LabelError
+from napari_sam3.core.operations import final_writes
 from napari_sam3.labels.edits import (
     Edit,
     LabelEdit,
@@ -109,14 +110,14 @@ class Step:
     def note(self, written: WrittenObject) -> None:
         """Record a written object as a part of the step."""
         self.edits.append(written.edit)
-        self._known = [*(write.updated(written.write) for write in self._known), written.write]
+        self._known.append(written.write)
 
     def writes(self) -> tuple[LabelWrite, ...]:
         """Return all changed regions with their current pixels."""
         # Pixels just written are known once; later they are read, since they may have changed.
-        known, self._known = tuple(self._known), []
+        known, self._known = self._known, []
         if known and len(known) == len(self.edits):
-            return known
+            return final_writes(known)
         return tuple(write for edit in self.edits for write in edit.writes())
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from napari_sam3.core.errors import LabelError
 from napari_sam3.core.masks import PlaneMask
-from napari_sam3.core.operations import Policy
+from napari_sam3.core.operations import LabelWrite, Policy, final_writes
 from napari_sam3.labels.edits import LabelEdit, mask_of_label, write_object
 from napari_sam3.labels.targets import ArrayTarget
 
@@ -96,3 +96,22 @@ def test_what_is_kept_of_an_edit_is_a_small_part_of_its_pixels() -> None:
     np.testing.assert_array_equal(labels, after)
     edit.revert()
     np.testing.assert_array_equal(labels, before)
+
+
+@settings(max_examples=40)
+@given(seed=st.integers(0, 999), count=st.integers(1, 6))
+def test_successive_writes_are_told_with_the_pixels_that_all_of_them_left(
+    seed: int, count: int
+) -> None:
+    rng, labels = np.random.default_rng(seed), np.zeros((24, 20), np.uint16)
+    writes = []
+    for label in range(1, count + 1):
+        (top, bottom), (left, right) = (np.sort(rng.choice(n, 2, replace=False)) for n in (25, 21))
+        region = slice(int(top), int(bottom)), slice(int(left), int(right))
+        labels[region][rng.random(labels[region].shape) < 0.5] = label
+        writes.append(LabelWrite("plane", region, labels[region].copy()))
+    final = final_writes(writes)
+    assert [write.region for write in final] == [write.region for write in writes]
+    for write in final:
+        assert write.values.dtype == labels.dtype
+        assert np.array_equal(write.values, labels[write.region])
