@@ -49,6 +49,23 @@ class LabelWrite:
     region: Region
     values: npt.NDArray[Any] = field(repr=False)
 
+    def updated(self, later: LabelWrite) -> LabelWrite:
+        """Return the region after a later write on the same plane."""
+        pairs = list(zip(self.region, later.region, strict=True))
+        spans = [(max(a.start, b.start), min(a.stop, b.stop)) for a, b in pairs]
+        if any(start >= stop for start, stop in spans):
+            return self
+        own, other = (
+            tuple(
+                slice(start - part.start, stop - part.start)
+                for (start, stop), part in zip(spans, region, strict=True)
+            )
+            for region in (self.region, later.region)
+        )
+        values = self.values.copy()
+        values[own] = later.values[other]
+        return replace(self, values=values)
+
 
 @dataclass(frozen=True, eq=False)
 class Operation:
@@ -162,22 +179,19 @@ def final_writes(writes: Sequence[LabelWrite]) -> tuple[LabelWrite, ...]:
     writes : sequence of LabelWrite
         At least one, oldest first.
     """
-    if len(writes) == 1:
-        return tuple(writes)
-    top, left = (min(write.region[axis].start for write in writes) for axis in (0, 1))
-    bottom, right = (max(write.region[axis].stop for write in writes) for axis in (0, 1))
-    # Regions may lie far apart: pages of it that nothing is written to take no memory.
-    canvas = np.empty((bottom - top, right - left), writes[0].values.dtype)
-    parts = []
-    for write in writes:
-        rows, columns = write.values.shape
-        part = canvas[write.region[0].start - top :, write.region[1].start - left :]
-        part = part[:rows, :columns]
-        part[...] = write.values
-        parts.append(part)
-    return tuple(
-        replace(write, values=part.copy()) for write, part in zip(writes, parts, strict=True)
-    )
+    top, left, bottom, right = np.array(
+        [[*(axis.start for axis in w.region), *(axis.stop for axis in w.region)] for w in writes]
+    ).T
+    final = []
+    for number, write in enumerate(writes):
+        rows, columns = write.region
+        touching = (top < rows.stop) & (bottom > rows.start)
+        touching &= (left < columns.stop) & (right > columns.start)
+        touching[: number + 1] = False
+        for later in np.flatnonzero(touching).tolist():
+            write = write.updated(writes[later])
+        final.append(write)
+    return tuple(final)
 
 
 def objects_in_effect(operations: Iterable[Operation]) -> tuple[AcceptedObject, ...]:
