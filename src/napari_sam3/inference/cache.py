@@ -292,7 +292,8 @@ class EmbeddingCache:
         """Add the trunk's map of a compact entry, or return None if there is none."""
         with self._lock:
             entry = self._entries.get(key)
-        return replace(features, trunk=entry.trunk) if isinstance(entry, CompactFeatures) else None
+        compact = isinstance(entry, CompactFeatures)
+        return replace(features, trunk=entry.bare.trunk) if compact else None
 
     def _encode(
         self,

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import weakref
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from sam3.predictor import ImageFeatures, Predictor
 
 __all__ = ["CompactFeatures", "can_be_compact"]
@@ -40,48 +38,39 @@ class CompactFeatures:
 
     Attributes
     ----------
-    trunk : Tensor, shape (1, width, g, g)
-        Feature map of the trunk.
-    size : tuple of int
-        (height, width) of the image in pixels.
-    fingerprint : str
-        Identifies the weights of the encoder.
-    resolution : int
-        Side of the model's input in pixels.
+    bare : ImageFeatures
+        The features with the feature map of the trunk, and empty maps of the neck.
     predictor : weakref to Predictor
         Model that encoded the image.
     """
 
-    trunk: Tensor
-    size: tuple[int, int]
-    fingerprint: str
-    resolution: int
+    bare: ImageFeatures
     predictor: weakref.ref[Predictor]
 
     @classmethod
     def of(cls, features: ImageFeatures, predictor: Predictor) -> CompactFeatures | None:
         """Return compact features, or None if the features have no trunk or would differ."""
+        import torch
+
         if features.trunk is None or not can_be_compact(predictor):
             return None
-        made_with = features.fingerprint, features.resolution
-        return cls(features.trunk, features.size, *made_with, weakref.ref(predictor))
+        empty = features.encoded._make(torch.empty(0) for _ in features.encoded)
+        return cls(replace(features, encoded=empty), weakref.ref(predictor))
 
     @property
     def nbytes(self) -> int:
         """Memory that the map takes, in bytes."""
-        return self.trunk.nbytes
+        return self.bare.nbytes
 
     def restore(self) -> ImageFeatures | None:
         """Compute the features again, or return None if the predictor is gone."""
         import torch
 
-        from sam3.features import ImageFeatures
-
-        predictor = self.predictor()
-        if predictor is None:
+        predictor, trunk = self.predictor(), self.bare.trunk
+        if predictor is None or trunk is None:
             return None
         with predictor.running("encode an image"):
             # Convolutions round differently in another layout than that of the trunk's output.
-            trunk = self.trunk.contiguous(memory_format=torch.channels_last)
+            trunk = trunk.contiguous(memory_format=torch.channels_last)
             encoded = predictor.model.click_features(trunk)
-        return ImageFeatures(encoded, self.size, self.fingerprint, self.resolution)
+        return replace(self.bare, encoded=encoded, trunk=None)

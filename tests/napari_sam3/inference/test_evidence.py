@@ -9,7 +9,7 @@ from scipy import ndimage
 from napari_sam3.core.masks import PlaneMask
 from napari_sam3.core.planes import plane_from_array
 from napari_sam3.images.plane_image import ArrayPlane
-from napari_sam3.inference.tracking.evidence import FEATURES, contrast_of, evidence, look_at
+from napari_sam3.inference.tracking.evidence import FEATURES, contrast_of, evidence, look_of
 
 ROWS, COLUMNS = np.ogrid[:96, :96]
 DISC = (ROWS - 48) ** 2 + (COLUMNS - 48) ** 2 < 20**2
@@ -25,26 +25,26 @@ def plane(blur: float = 0.0, share: float = 1.0, sign: int = 1) -> ArrayPlane:
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_a_look_measures_core_ring_and_rim(sign: int) -> None:
-    look = look_at(MASK, plane(sign=sign))
+    look = look_of(MASK, plane(sign=sign))
     assert look.core == look.inside == (160 if sign > 0 else 95)
     assert look.contrast == sign * 100
     assert look.stands_out
     assert contrast_of(MASK, plane(sign=sign)) == look.contrast
-    assert look_at(MASK, plane(blur=6, sign=sign)).edge < 0.5 * look.edge
+    assert look_of(MASK, plane(blur=6, sign=sign)).edge < 0.5 * look.edge
 
 
 def test_a_mask_that_fills_its_plane_has_no_surroundings() -> None:
     mask = PlaneMask.from_array(np.ones((96, 96), bool))
-    filled = look_at(mask, plane())
+    filled = look_of(mask, plane())
     assert filled.contrast == contrast_of(mask, plane()) == 0
     assert not filled.stands_out
 
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_evidence_of_bright_and_dark_objects_is_the_same(sign: int) -> None:
-    sharp, hazy = look_at(MASK, plane(sign=sign)), look_at(MASK, plane(6, 0.4, sign))
+    sharp, hazy = look_of(MASK, plane(sign=sign)), look_of(MASK, plane(6, 0.4, sign))
     small = PlaneMask.from_array(ndimage.binary_erosion(DISC, iterations=10))
-    now = small, look_at(small, plane(6, 0.4, sign)), 0.9
+    now = small, look_of(small, plane(6, 0.4, sign)), 0.9
     values = dict(
         zip(FEATURES, evidence(now, hazy.contrast, sharp, (MASK, sharp), presence=3.0), strict=True)
     )

@@ -12,7 +12,7 @@ import numpy as np
 from napari_sam3.core.masks import PlaneMask
 from sam3.errors import PromptError
 
-from .evidence import FEATURES, Look, contrast_of, evidence, look_at
+from .evidence import FEATURES, Look, contrast_of, evidence, look_of
 from .followers import Before, FoundMask
 from .limits import EndLimits, check_ranges, why_ended
 
@@ -163,7 +163,7 @@ class Sighting:
     def look(self, load: Load) -> Look:
         """Return how the mask stands out, measured once; the plane may have to be read."""
         if self._look is None:
-            self._look = look_at(self.mask, load(self.plane))
+            self._look = look_of(self.mask, load(self.plane))
         return self._look
 
 
@@ -202,7 +202,7 @@ class Trail:
 
     def judge(self, found: FoundMask, index: int, plane: PlaneImage) -> tuple[PlaneMask, str]:
         """Return the mask that is taken on a plane, maybe an empty one, and why it ended if so."""
-        look = None if self._is_flat else look_at(found.mask, plane) if found.mask.area else None
+        look = None if self._is_flat else look_of(found.mask, plane) if found.mask.area else None
         reason = self._doubt(found, look, plane)
         mask = EMPTY if reason else found.mask
         self.follow(Sighting(mask, index, look))

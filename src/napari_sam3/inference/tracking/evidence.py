@@ -25,7 +25,7 @@ from napari_sam3.core.masks import PlaneMask
 if TYPE_CHECKING:
     from napari_sam3.core.rendering import PlaneImage
 
-__all__ = ["FEATURES", "Look", "contrast_of", "evidence", "look_at"]
+__all__ = ["FEATURES", "Look", "contrast_of", "evidence", "look_of"]
 
 #: Names of the evidence, in order; see :func:`evidence`.
 FEATURES = (
@@ -81,7 +81,7 @@ class Look:
         return abs(self.inside - self.outside) >= _LEAST_SIGNAL * (self.noise + _LEAST_NOISE)
 
 
-def look_at(mask: PlaneMask, plane: PlaneImage) -> Look:
+def look_of(mask: PlaneMask, plane: PlaneImage) -> Look:
     """Measure a mask that is not empty; only its surroundings are read.
 
     Parameters
@@ -112,7 +112,7 @@ def look_at(mask: PlaneMask, plane: PlaneImage) -> Look:
 
 
 def contrast_of(mask: PlaneMask, plane: PlaneImage) -> float:
-    """Return the contrast alone of what :func:`look_at` measures, in less time."""
+    """Return the contrast alone of what :func:`look_of` measures, in less time."""
     around = _Surroundings(mask, plane)
     core, outside = (0.0, 0.0) if around.is_flat else around.core_and_outside()
     return core - outside
