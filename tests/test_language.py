@@ -73,6 +73,18 @@ def test_code_uses_the_words_of_the_field(package: str) -> None:
     assert not retired, "\n".join(retired)
 
 
+def test_first_lines_of_docstrings_name_their_subject() -> None:
+    """No clauses with what or who, which a reader has to resolve."""
+    found = []
+    for path in sorted(SRC.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+                line = (ast.get_docstring(node) or "").partition("\n")[0]
+                if re.search(r"\b(?:what|who|whom)\b", line, re.IGNORECASE):
+                    found.append(f"{path.relative_to(SRC)}: {line}")
+    assert not found, "\n".join(found)
+
+
 def test_retired_words_are_found() -> None:
     """The search itself works, in docstrings, messages and comments."""
     for words, example in {"told": "as told", "in hand": "the mask in hand"}.items():

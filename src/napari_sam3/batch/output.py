@@ -252,7 +252,7 @@ class BatchFolder:
 
 
 def _join_images(stored: dict[str, Any], requested: dict[str, Any]) -> Any:
-    """Make two images equal that differ only by what could not be read in one of them.
+    """Make two images equal that differ only by parts that could not be read in one of them.
 
     Returns what is known of the image by now if that is more than before, otherwise None.
     """

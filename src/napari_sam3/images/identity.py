@@ -113,7 +113,7 @@ def identify_blocks(
 
 
 def join_blocks(old: Blocks, new: Blocks) -> list[str | None] | None:
-    """Return what is known of an image before and after a repair; None for two images."""
+    """Return the facts about an image before and after a repair; None for two images."""
     if len(old) != len(new):
         return None
     known = [(a, b) for a, b in zip(old, new, strict=True) if a is not None and b is not None]

@@ -324,7 +324,7 @@ def _read_blocks(
 def _checked(
     pixels: Pixels, data: Any, plane: PlaneIndex, place: tuple[Span, Span], rgb: bool, name: str
 ) -> Pixels:
-    """Return pixels read from a region; raise ImageError if they are not what the image states.
+    """Return pixels read from a region; raise ImageError unless they are as the image states.
 
     A stack that states one shape and data type for all its files reads each file as it is.
     """
@@ -382,7 +382,7 @@ def unreadable(where: str, data: Any, name: str, error: Exception) -> ImageError
 
 
 def reading_remedy(error: Exception, file: str = "") -> str:
-    """Return what to do about an error of reading, from a file if that is known."""
+    """Return the remedy for an error of reading, from a file if that is known."""
     if isinstance(error, ImportError) or "imagecodecs" in str(error):
         return "pip install imagecodecs, which reads more kinds of compression."
     if isinstance(error, MemoryError):

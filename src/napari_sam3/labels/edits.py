@@ -46,7 +46,7 @@ class Edit(Protocol):
         """Return the changed regions with their present labels."""
 
     def sides(self) -> tuple[tuple[LabelWrite, LabelWrite], ...]:
-        """Return what it changed, before and after; pixels that it did not change are 0 in both."""
+        """Return the changed pixels before and after; pixels that did not change are 0 in both."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +127,7 @@ class LabelEdit:
         return (LabelWrite(self.target.key, self.region, self.target.read(self.region)),)
 
     def sides(self) -> tuple[tuple[LabelWrite, LabelWrite], ...]:
-        """Return what it changed, before and after; pixels that it did not change are 0 in both."""
+        """Return the changed pixels before and after; pixels that did not change are 0 in both."""
         rows, columns = (part.stop - part.start for part in self.region)
         changed = self._changed((rows, columns))
         both = []
@@ -257,7 +257,7 @@ def write_object(
 def _write(
     target: LabelTarget, region: Region, before: npt.NDArray[Any], values: npt.NDArray[Any]
 ) -> None:
-    """Replace the labels in a region; if that fails half-way, write what was there again."""
+    """Replace the labels in a region; if that fails half-way, restore the earlier ones."""
     try:
         target.write(region, values)
     except Exception:

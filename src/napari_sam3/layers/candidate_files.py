@@ -31,7 +31,7 @@ __all__ = ["open_candidates"]
 
 
 def open_candidates(binding: Binding, path: str | os.PathLike[str]) -> int:
-    """Show what a batch found, or any labels, as candidates of the image of a binding.
+    """Show results of a batch, or any labels, as candidates of the image of a binding.
 
     Scores are those of the batch, or of the table that comes with the labels; others are 1. A label
     on several planes is one object.

@@ -144,7 +144,7 @@ class Gestures:
             self._bound.append(LayerCommand(layer, f"Alt-{number}", choose))
 
     def _run_unless_napari_does(self, name: str, layer: Layer) -> None:
-        """Run a command, but leave napari what it does with the key on selected or drawn parts."""
+        """Run a command, unless napari uses the key for selected or drawn parts."""
         napari_does = _NAPARI_DOES.get((name, layer.__class__.__name__))
         if napari_does is None or not napari_does(layer):
             self._target.commands[name]()

@@ -94,7 +94,7 @@ def layer_data(path: str | os.PathLike[str], image: Image | None = None) -> Laye
 
 
 def facts_of(image: Image) -> dict[str, Any]:
-    """Return what `read_labels` takes from the image of the labels: shape, axes and name."""
+    """Return the image's shape, axes and name, for `read_labels`."""
     shape = image_shape(image)
     return {
         "shape": shape,

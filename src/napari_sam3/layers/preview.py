@@ -248,7 +248,7 @@ class Preview:
 
 
 def _place_of(image: Image) -> tuple[object, ...]:
-    """Return what says where an image lies and how large it is, to be compared."""
+    """Return the place and size of an image, to be compared."""
     transforms = (image.scale, image.translate, image.rotate, image.shear)
     return (
         image_shape(image),

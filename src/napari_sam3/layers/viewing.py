@@ -30,7 +30,7 @@ class Waiting(Protocol):
 
 
 class Viewing:
-    """Commands that change how the labels are shown, and who edits them.
+    """Commands on the display of the labels, and on the tool that edits them.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ class Viewing:
         return self._preserved is not None and str(self._layers.labels.mode) == PAINT
 
     def cancel(self) -> None:
-        """Cancel what waits for a second key, leave the brush, stop a run, or clear the draft."""
+        """Cancel a waiting command, leave the brush, stop a run, or clear the draft."""
         if any(one.cancel() for one in self._waiting) or self.leave_brush():
             return
         running = (one for one in (self._session.finding, self._session.propagating) if one.running)
@@ -109,7 +109,7 @@ class Viewing:
         return True
 
     def close(self) -> None:
-        """Give up the brush, and what it changed in the labels."""
+        """Leave the brush, and revert its strokes."""
         labels, preserved = self._layers.labels, self._preserved
         if preserved is not None:
             painting, self._preserved = self.painting, None

@@ -136,7 +136,7 @@ class Advanced(Fold):
             put_items(combo, [(NO_CHANNEL, None), *items], chosen)
 
     def show_store(self, used: bool, text: str, folder: str = "") -> None:
-        """Show whether encoded images are kept on disk, what is there, and in which folder."""
+        """Show whether encoded images are kept on disk, how many, and in which folder."""
         with signals_blocked(self.store):
             self.store.setChecked(used)
         self.stored.setText(text)
@@ -234,5 +234,5 @@ class Advanced(Fold):
 
 
 def _pass_on(data: Callable[[int], Any], signal: Any, index: int) -> None:
-    """Emit what stands at the place of a list that the user chose."""
+    """Emit the value of the chosen entry of a list."""
     signal.emit(data(index))

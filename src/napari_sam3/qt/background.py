@@ -57,7 +57,7 @@ class Background(QObject):
         return not wait(set(self._futures), timeout=seconds).not_done
 
     def close(self) -> None:
-        """Wait for what runs, and drop what waits; no answer arrives any more."""
+        """Wait for running work, and drop waiting work; no answer arrives any more."""
         self._closed = True
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)

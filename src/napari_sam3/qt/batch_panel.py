@@ -41,7 +41,7 @@ STEPS = 1000
 
 @dataclass(frozen=True)
 class BatchAsked:
-    """What the user asks for.
+    """A batch as the user describes it.
 
     Parameters
     ----------
@@ -143,7 +143,7 @@ class BatchPanel(QWidget):
 
     @property
     def asked(self) -> BatchAsked:
-        """What is chosen now."""
+        """The present choices."""
         return BatchAsked(
             cast(Method, self.method.currentData()),
             self.axis.currentData(),

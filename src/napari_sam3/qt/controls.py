@@ -146,7 +146,7 @@ class Offer(QFrame):
     def ask(
         self, text: str, yes: tuple[str, Callable[[], None]], no: tuple[str, Callable[[], None]]
     ) -> None:
-        """Ask; each answer is a text and what it does."""
+        """Ask; each answer is a text and its function."""
         self.text.setText(text)
         self.yes.setText(yes[0])
         self.no.setText(no[0])

@@ -64,7 +64,7 @@ class DownloadJob(QObject):
         self._thread.start()
 
     def stop(self) -> None:
-        """End the download; no signal comes any more. What is there is kept for the next time."""
+        """End the download; no signal comes any more. Downloaded parts are kept."""
         self._stopped.set()
 
     def wait(self, seconds: float | None = None) -> bool:

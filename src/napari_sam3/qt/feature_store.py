@@ -1,4 +1,4 @@
-"""The widget's embedding store: opened when it is wanted, and what it was made with offered."""
+"""The widget's embedding store: opened on request, with the rendering of its fields offered."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Storing:
         self._leave()
 
     def show(self) -> None:
-        """Say what is stored now."""
+        """Show the number and size of the stored fields."""
         store = self._cache.store
         text = folder = ""
         if store is not None and self._info is not None:
@@ -146,7 +146,7 @@ class Storing:
 
 
 def rendering_items(renderings: dict[Rendering, int]) -> Items:
-    """Return (text, rendering) of what most fields of a store were made with."""
+    """Return (text, rendering) of the commonest renderings of a store."""
     known = [one for one in renderings if one.limits]
     ranked = sorted(known, key=lambda one: -renderings[one])[:MOST_RENDERINGS]
     return [(stored_contrast(one.limits, one.channels), one) for one in ranked]

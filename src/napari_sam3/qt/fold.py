@@ -27,7 +27,7 @@ class _NoIcon(QIcon):
 
 
 class Fold(QCollapsible):
-    """Shows or hides what it is filled with; reached by the Tab key.
+    """Content that a button shows or hides, which the Tab key reaches.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What the dock widget is to its parts that open images of their own."""
+"""The dock widget as seen by its parts that open images of their own."""
 
 from __future__ import annotations
 

@@ -220,7 +220,7 @@ class LearnRun(QObject):
 
 
 def _read(line: bytes) -> dict[str, Any]:
-    """Return what the process said in a line; nothing for what a library printed."""
+    """Return the message in a line of the process; {} for the output of libraries."""
     try:
         said = json.loads(line)
     except (ValueError, RecursionError):

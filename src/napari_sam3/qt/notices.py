@@ -1,4 +1,4 @@
-"""What the status line says, and messages that napari shows in the corner of its window."""
+"""Status line, and messages that napari shows in the corner of its window."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class News(QObject):
             self._panel.show_status(text, error=error)
 
     def show_drafts(self, binding: Binding | None) -> None:
-        """Show the current mask, and what can be done with the drafts."""
+        """Show the current mask, and the possible commands on drafts."""
         panel, session = self._panel, self._session
         missing = binding.layers.missing if binding else ()
         listening = binding.listening if binding else None

@@ -38,7 +38,7 @@ WORTH_SHOWING, SHOWN_EVERY, WORTH_STOPPING = 0.5, 0.1, 2.0
 
 
 class Options:
-    """Takes what the user chose to where it belongs, and shows what is so.
+    """Connections of the panel's controls with the options of session and binding.
 
     Parameters
     ----------
@@ -147,7 +147,7 @@ class Options:
             options.category, options.policy = chosen
 
     def refresh(self) -> None:
-        """Show what is so now."""
+        """Show the present options."""
         session = self._session
         prediction = session.prediction
         self._panel.show_candidates(0 if prediction is None else len(prediction.candidates))
@@ -206,7 +206,7 @@ class Options:
     # ------------------------------------------------------------- user's choices
 
     def _connect_controls(self) -> None:
-        """Have what the user chooses set an option of the session, or of the binding."""
+        """Let choices of the user set options of the session, or of the binding."""
         advanced = self._advanced
         advanced.policy_chosen.connect(self._on_policy)
         advanced.level_chosen.connect(self._on_level)
@@ -225,7 +225,7 @@ class Options:
         self._panel.mode_chosen.connect(self._on_mode)
 
     def _shown_options(self) -> tuple[tuple[SignalInstance, Callable[[Any], None]], ...]:
-        """Return the signal of each option of the session, and what shows the option."""
+        """Return the signal of each option of the session, and the function that shows it."""
         events = self._session.options.events
         return (
             (events.mode, self._show_mode),
@@ -365,7 +365,7 @@ def _refuse_channels(missing: list[str], there: tuple[str, ...]) -> None:
 
 
 def channel_items(binding: Binding) -> list[tuple[str, tuple[Any, int | None, int]]]:
-    """Return (text, (layer id, axis, position)) of what can be a channel of an image.
+    """Return (text, (layer id, axis, position)) of the possible channels of an image.
 
     Other images of the same shape, and the positions along short axes of the image itself; nothing
     if there is only the image as it is.

@@ -22,7 +22,7 @@ Direction = Literal["forward", "backward", "both"]
 
 
 class PropagatePanel(QWidget):
-    """How far propagation is and what came of it; the button and the fold have other places.
+    """Progress and result of a propagation; the button and the fold have other places.
 
     Attributes
     ----------
@@ -109,7 +109,7 @@ class PropagatePanel(QWidget):
         self.progress.setValue(round(STEPS * share))
 
     def show_result(self, said: str, *, failed: bool = False) -> None:
-        """Say what is done, or what came of it; "" for nothing to say."""
+        """Show progress or result as a text; "" for none."""
         self.result.setText(said)
         self.result.setStyleSheet(ERROR_STYLE if failed else "")
         self.result.setVisible(bool(said))

@@ -19,7 +19,7 @@ __all__ = ["PropagateRun"]
 
 
 class PropagateRun:
-    """Starts, shows and stops what a session propagates.
+    """Starts, shows and stops the propagation of a session.
 
     Parameters
     ----------
@@ -66,14 +66,14 @@ class PropagateRun:
         self._pass_choice()
 
     def close(self) -> None:
-        """End what runs."""
+        """End the run."""
         self._closed = True
         self._propagating.cancel()
 
     # ------------------------------------------------------------------ inside
 
     def _pass_choice(self) -> None:
-        """Let the binding know what is chosen, for the key too."""
+        """Pass the choices to the binding, also for the key."""
         binding = self._binding()
         if binding is not None:
             part = binding.propagation

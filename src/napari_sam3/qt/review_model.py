@@ -46,7 +46,7 @@ class ReviewModel(QAbstractTableModel):
         return self._places.get(identity)
 
     def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
-        """Sort by a column; what is selected follows."""
+        """Sort by a column; the selection follows."""
         self._column, self._descending = column, order == Qt.SortOrder.DescendingOrder
         self.layoutAboutToBeChanged.emit()
         kept = [(index, self.rows[index.row()].identity) for index in self.persistentIndexList()]

@@ -27,7 +27,7 @@ _NO_PARENT = QModelIndex()
 
 
 class SeriesModel(QAbstractListModel):
-    """Rows of a list view; only what is on the screen is looked up, and read.
+    """Rows of a list view; only those on the screen are read.
 
     Attributes
     ----------
@@ -88,7 +88,7 @@ class SeriesModel(QAbstractListModel):
         return 0 if parent.isValid() else len(self.items)
 
     def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        """Return what is shown of a row."""
+        """Return the value of a row for a role of Qt."""
         if self._series is None or not 0 <= index.row() < len(self.items):
             return None
         item = self.items[index.row()]

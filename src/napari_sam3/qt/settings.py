@@ -1,4 +1,4 @@
-"""What is remembered between sessions, kept by napari and shown in its Preferences.
+"""Settings, kept by napari between sessions and shown in its Preferences.
 
 The properties are declared in ``napari.yaml``, which napari makes its Preferences page from; this
 module gives them types, checks them, and does without them where there is no settings file.
@@ -98,7 +98,7 @@ FIELDS = {one.name: one for one in fields(Settings)}
 
 
 def read_settings() -> Settings:
-    """Read all settings. What is missing or damaged is named in a warning and has its default."""
+    """Read all settings. Missing or damaged ones are named in a warning and have their defaults."""
     store = _store()
     if store is None:
         return Settings()

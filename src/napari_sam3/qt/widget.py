@@ -352,7 +352,7 @@ class SegmentWidget(QWidget):
             self._on_drafts()
 
     def _on_drafts(self, *_: Any) -> None:
-        """Show what changes at each click; layers and axes stay as they are."""
+        """Show the changes of a click; layers and axes stay as they are."""
         if not self._closed:
             self._show_news()
             self._show_drafts()

@@ -134,7 +134,7 @@ class ThreadRunner(QObject):
         return not wait(set(self._futures), timeout=seconds).not_done
 
     def close(self) -> None:
-        """Take no more work. What runs ends by itself; its answer is dropped."""
+        """Take no more work. Running work ends by itself; its answer is dropped."""
         # No Qt here: by now Qt may have deleted this object.
         self._closed = True
         if self._pool is not None:

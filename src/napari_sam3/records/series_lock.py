@@ -1,4 +1,4 @@
-"""Lock on the labels of a series, which records who has opened it and when."""
+"""Lock on the labels of a series, with the user and the time of opening."""
 
 from __future__ import annotations
 

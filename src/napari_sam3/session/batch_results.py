@@ -284,7 +284,7 @@ class BatchResults:
         gone: Sequence[AcceptedObject] = (),
         as_is: tuple[LabelWrite, ...] = (),
     ) -> None:
-        """Note objects that were written; `as_is` where only what is known of them changes."""
+        """Note objects that were written; `as_is` where only their records change."""
         if not accepted or not (step.edits or as_is):
             return
         self._objects.use_up(labels, max(one.id for one in accepted))

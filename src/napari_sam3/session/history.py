@@ -222,7 +222,7 @@ class History:
             self.done.remove(step)
 
     def revert(self, step: Step) -> None:
-        """Revert what a step changed in labels and objects."""
+        """Revert the changes of a step in labels and objects."""
         revert_all(step.edits)
         self.objects.swap(step.source, step.added, step.removed)
 

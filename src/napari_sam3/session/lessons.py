@@ -63,7 +63,7 @@ class Lesson:
 def find_lessons(
     objects: Iterable[AcceptedObject], labels_on: Callable[[Any], LabelTarget]
 ) -> list[Lesson]:
-    """Collect what can be learnt from.
+    """Collect the objects to learn from.
 
     Objects that were propagated, or found by a search or a batch, are not learnt from: the user
     has not shown the model what they are.
@@ -121,7 +121,7 @@ def _windows(
 
 
 def _box_now(accepted: AcceptedObject, target: LabelTarget) -> Box | None:
-    """Return the box of what is left of an object, which may have been painted over since."""
+    """Return the box of the rest of an object, which may have been painted over since."""
     row, column, row_stop, column_stop = accepted.bbox
     mask = target.read((slice(row, row_stop), slice(column, column_stop))) == accepted.id
     if not mask.any():

@@ -135,7 +135,7 @@ class PropagationRun:
         return Outcome(self._predictor)
 
     def release(self, report: Report) -> Outcome:
-        """Free what the model remembers, on the thread of `find_next`; never raises."""
+        """Free the model's memories, on the thread of `find_next`; never raises."""
         close = getattr(self._results, "close", None)
         if close is not None:
             with suppress(Exception):  # one that is in a step frees it at the end of that

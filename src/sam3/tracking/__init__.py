@@ -1,1 +1,1 @@
-"""Follow objects through frames: what is remembered of them, and one step after another."""
+"""Propagation of objects through frames, step by step, and the memories of them."""

@@ -1,4 +1,4 @@
-"""The copy of a model that learns from a user's labels: what of it changes, and how fast.
+"""The copy of a model that learns from a user's labels: its trained parameters and rates.
 
 ::
 

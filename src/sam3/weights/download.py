@@ -82,7 +82,7 @@ def download_released_weights(
 
 
 def _explain(error: Exception) -> str:
-    """Explain why the download failed and what to do."""
+    """Explain why the download failed, and name the remedy."""
     from huggingface_hub.errors import (
         GatedRepoError,
         HfHubHTTPError,

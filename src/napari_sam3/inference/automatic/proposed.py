@@ -68,7 +68,7 @@ class _Proposed:
 
 
 class _Search:
-    """What the levels of a search share: the arguments of :func:`proposed_seeds`."""
+    """Arguments of :func:`proposed_seeds` that all levels of a search share."""
 
     def __init__(
         self,

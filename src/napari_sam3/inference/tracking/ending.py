@@ -77,7 +77,7 @@ class EndRules:
     in_time: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what makes no sense."""
+        """Refuse values that make no sense."""
         check_ranges(self, _RANGES)
 
     @classmethod
@@ -197,7 +197,7 @@ class Trail:
         return self.last.mask
 
     def before(self) -> Before:
-        """Return what the mask on the next plane is predicted from."""
+        """Return the mask prompt of the next plane."""
         return Before(self.mask, self.last.plane, not self._is_flat)
 
     def judge(self, found: FoundMask, index: int, plane: PlaneImage) -> tuple[PlaneMask, str]:

@@ -112,7 +112,7 @@ def look_of(mask: PlaneMask, plane: PlaneImage) -> Look:
 
 
 def contrast_of(mask: PlaneMask, plane: PlaneImage) -> float:
-    """Return the contrast alone of what :func:`look_of` measures, in less time."""
+    """Return the contrast alone of a `Look`, in less time than :func:`look_of`."""
     around = _Surroundings(mask, plane)
     core, outside = (0.0, 0.0) if around.is_flat else around.core_and_outside()
     return core - outside

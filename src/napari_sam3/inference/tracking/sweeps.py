@@ -184,7 +184,7 @@ class Sweep:
         return tuple(start.number for start in starts)
 
     def close(self) -> None:
-        """Stop following all objects, and free what is remembered of them."""
+        """Stop following all objects, and free their memories."""
         self._trails.clear()
         self._planes.clear()
         self._follower.close()

@@ -1,4 +1,4 @@
-"""Headers of compressed images: whether a stream gives back what was put into it."""
+"""Headers of compressed images: whether a stream is lossless."""
 
 from __future__ import annotations
 

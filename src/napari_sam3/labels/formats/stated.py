@@ -44,7 +44,7 @@ def stated(shape: Sequence[int], axes: ImageAxes) -> dict[str, Any]:
 
 
 def read_stated(value: Any) -> tuple[tuple[int, ...] | None, ImageAxes | None]:
-    """Return shape and axes from what `stated` wrote; None for what is missing or damaged."""
+    """Return shape and axes as written by `stated`; None for one that is missing or damaged."""
     about = value if isinstance(value, Mapping) else {}
     shape = about.get("shape")
     if not (isinstance(shape, list) and 2 <= len(shape) <= _MOST_AXES and all(map(_size, shape))):

@@ -117,7 +117,7 @@ def _read_csv(path: Path) -> list[dict[str, Any]]:
 
 
 def _mark(text: str) -> str:
-    """Return what separates the columns: that which shows a column of labels, or the comma."""
+    """Return the separator of the columns: the one that yields a column of labels, or the comma."""
     for mark in ",;\t":
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=mark, skipinitialspace=True)
         if label_column({name.strip(): [1] for name in next(reader, [])}, "id") is not None:

@@ -1,4 +1,4 @@
-"""What stands on the buttons and dialogs that save and open labels. No Qt."""
+"""Texts of the buttons and dialogs that save and open labels. No Qt."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ NO_LABELS = "No labels layer to save."
 
 
 def saving(name: str) -> str:
-    """Say what is being written."""
+    """Describe the file that is being written."""
     return f"Saving {name} …"
 
 
 def saved(path: str) -> str:
-    """Say what was written."""
+    """Describe the written file."""
     return f"Saved {path}."
 
 
 def opened(count: int, name: str) -> str:
-    """Say what was opened."""
+    """Describe the opened file."""
     return f"Opened {count} object{'' if count == 1 else 's'} from {name}."

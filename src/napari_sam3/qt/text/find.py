@@ -1,4 +1,4 @@
-"""What stands on the part of the panel that finds objects. No Qt."""
+"""Texts of the part of the panel that finds objects. No Qt."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stands on the part of the panel that learns from labels. No Qt."""
+"""Texts of the part of the panel that learns from labels. No Qt."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stands on the panel and in its dialogs: titles, tooltips, names and choices. No Qt.
+"""Texts of the panel and its dialogs: titles, tooltips, names and choices. No Qt.
 
 Plain texts, and functions that put values into them, so that a translator finds whole sentences;
 what the panel says while it works is in `status_text`. "&" marks the letter that reaches a control

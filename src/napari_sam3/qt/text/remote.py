@@ -1,4 +1,4 @@
-"""What the dialog for remote models says. No Qt."""
+"""Texts of the dialog for remote models. No Qt."""
 
 from __future__ import annotations
 

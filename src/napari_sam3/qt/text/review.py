@@ -1,4 +1,4 @@
-"""What stands on the review area. No Qt."""
+"""Texts of the review area. No Qt."""
 
 from __future__ import annotations
 

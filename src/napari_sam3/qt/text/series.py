@@ -1,4 +1,4 @@
-"""What stands on the part of the panel for series of images and saved sessions. No Qt."""
+"""Texts of the part of the panel for series of images and saved sessions. No Qt."""
 
 from __future__ import annotations
 

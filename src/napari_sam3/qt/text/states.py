@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 
 def describe_stage(session: LabelingSession) -> str:
-    """Say what the session is doing or waiting for."""
+    """Describe the stage of the session."""
     clicked = any(draft.has_target for draft in session.draft_set.drafts)
     if clicked and session.stage in status_text.WAITING:
         return status_text.WAITING[session.stage]
@@ -49,7 +49,7 @@ def describe_stage(session: LabelingSession) -> str:
 
 
 def describe_state(binding: Binding | None, session: LabelingSession) -> tuple[str, bool]:
-    """Return what the status line says, and whether it is an error."""
+    """Return the text of the status line, and whether it is an error."""
     if binding is None:
         return status_text.NO_IMAGE, False
     # Errors stay until they are mended, also while the model works.

@@ -1,4 +1,4 @@
-"""What the panel says while it works: status, progress, results and questions. Plain texts, no Qt.
+"""Texts of the panel at work: status, progress, results and questions. No Qt.
 
 Whole sentences for translators; callers decide which one to show.
 """
@@ -38,12 +38,12 @@ MASK_SHOWN = "Accept the mask (Enter), or click to refine it."
 
 
 def merging(label: int) -> str:
-    """Say what a merge waits for."""
+    """Describe the next step of a merge."""
     return f"Merging into {label}: point at the other label and press J (Esc cancels)."
 
 
 def dividing(label: int) -> str:
-    """Say what a division waits for."""
+    """Describe the next step of a division."""
     return (
         f"Dividing {label}: point at a daughter on a later frame and press Shift+D (Esc cancels)."
     )
@@ -159,7 +159,7 @@ def plane_progress(plane: int, planes: int, share: float, failed: int = 0) -> st
 
 
 def candidates(shown: int) -> str:
-    """Say what to do with candidates."""
+    """Describe the commands on candidates."""
     which = "candidate" if shown == 1 else "candidates"
     return f"{shown} {which}: accept all, or click one to drop it."
 
@@ -215,7 +215,7 @@ def crash_found(when: datetime, objects: int) -> str:
 def labels_restored(
     objects: int, partly: Sequence[int], left_out: Sequence[int], *, renumbered: bool
 ) -> str:
-    """Describe what a journal restored, and which labels only in part or not at all."""
+    """Describe the labels that a journal restored whole, in part, or not at all."""
     text = f"{_objects(objects)} restored"
     if renumbered:
         text += ", under free ids where theirs were in use"
