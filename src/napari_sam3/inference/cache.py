@@ -292,8 +292,9 @@ class EmbeddingCache:
         """Add the trunk's map of a compact entry, or return None if there is none."""
         with self._lock:
             entry = self._entries.get(key)
-        compact = isinstance(entry, CompactFeatures)
-        return replace(features, trunk=entry.bare.trunk) if compact else None
+        if not isinstance(entry, CompactFeatures):
+            return None
+        return replace(features, trunk=entry.bare.trunk)
 
     def _encode(
         self,

@@ -52,9 +52,11 @@ class CompactFeatures:
         """Return compact features, or None if the features have no trunk or would differ."""
         import torch
 
+        from sam3.model.click_model import EncodedImage
+
         if features.trunk is None or not can_be_compact(predictor):
             return None
-        empty = features.encoded._make(torch.empty(0) for _ in features.encoded)
+        empty = EncodedImage(*(torch.empty(0) for _ in features.encoded))
         return cls(replace(features, encoded=empty), weakref.ref(predictor))
 
     @property
