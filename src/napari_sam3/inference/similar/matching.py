@@ -18,9 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from .appearance import Appearance
-from .weights import BIAS, CALIBRATION, CONTRAST, PRIOR, SPREADS, WEIGHTS
+from .weights import BIAS, CALIBRATION, CONTRAST, LEVEL, PRIOR, SPREADS, USUAL, WEIGHTS
 
-__all__ = ["Quality", "columns", "contrast", "likelihood", "resemblance", "values"]
+__all__ = ["Quality", "columns", "contrast", "levelled", "likelihood", "resemblance", "values"]
 
 #: Loss per unit by which a candidate resembles negative examples more than positive ones, and the
 #: margin by which it must resemble the positive ones more.
@@ -30,8 +30,10 @@ _EXAMPLE = 4.0
 #: The spreads of training images count as much as so many candidates.
 _PRIOR_COUNT = 8.0
 #: Logit from which a candidate is rather one of the wanted objects.
-_CUT = 0.2
+_CUT = -0.25
 _ROUNDS = 2
+#: So many of the best candidates tell how closely a plane's objects resemble the examples.
+_BEST = 5
 
 Table = npt.NDArray[np.float64]
 
@@ -72,6 +74,15 @@ def resemblance(
     return logits
 
 
+def levelled(logits: Table, kept: npt.NDArray[np.bool_]) -> Table:
+    """Return the logits (N,) of `resemblance`, lower the better the best of the plane are.
+
+    Where some candidates resemble the examples closely, the others are another kind of object.
+    """
+    best = np.sort(logits[kept])[-_BEST:].mean()
+    return np.asarray(logits - LEVEL * (best - USUAL))
+
+
 def contrast(
     logits: Table,
     kept: npt.NDArray[np.bool_],
@@ -84,7 +95,7 @@ def contrast(
     Parameters
     ----------
     logits : ndarray, shape (N,)
-        From `resemblance`.
+        From `levelled`.
     kept : ndarray of bool, shape (N,)
         Candidates that are no duplicates of better ones.
     looks, wanted, unwanted : sequence of Appearance

@@ -26,7 +26,7 @@ from sam3.errors import PromptError, UnsupportedError
 from .appearance import Appearance, describe
 from .by_detector import find_by_detector
 from .examples import Concept, Example, example_field
-from .matching import Quality, contrast, likelihood, resemblance
+from .matching import Quality, contrast, levelled, likelihood, resemblance
 
 if TYPE_CHECKING:
     from sam3.concepts.detector import Detector
@@ -129,7 +129,8 @@ def _scored(
 
     first = _rated(candidates, likelihood(logits))
     best = {id(one) for one in suppress(first, settings)}
-    logits = contrast(logits, np.array([id(one) in best for one in first]), looks, *sides)
+    kept = np.array([id(one) in best for one in first])
+    logits = contrast(levelled(logits, kept), kept, looks, *sides)
     rated = _rated(candidates, likelihood(logits))
     return suppress((one for one in rated if one.score >= LEAST_SCORE), settings)
 

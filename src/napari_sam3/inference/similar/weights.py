@@ -5,7 +5,7 @@ The candidates were those of 24 training images of nuclei and of 32 with two kin
 
 from __future__ import annotations
 
-__all__ = ["BIAS", "CALIBRATION", "CONTRAST", "PRIOR", "SPREADS", "WEIGHTS"]
+__all__ = ["BIAS", "CALIBRATION", "CONTRAST", "LEVEL", "PRIOR", "SPREADS", "USUAL", "WEIGHTS"]
 
 #: Coefficients of the differences in features, in the logarithm of the area, in the colour of the
 #: ring, in edge and in grain; then of the predicted IoU and the square root of the stability.
@@ -15,5 +15,7 @@ BIAS = 0.363
 SPREADS = (0.3251, 0.2517, 0.1663, 0.0468, 0.3539, 0.3109, 0.1064, 0.0628, 0.0069, 0.0089, 0.0125)
 #: Coefficients of the log odds of the two classes of `matching.contrast`, and of their sizes.
 CONTRAST, PRIOR = 0.2, 0.4
+#: Loss per unit by which the best candidates of a plane exceed the usual logit.
+LEVEL, USUAL = 0.3, 1.5
 #: Factor of the logits. High scores are then the part of the candidates that is right.
 CALIBRATION = 0.5
