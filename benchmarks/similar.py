@@ -43,11 +43,12 @@ Labels = npt.NDArray[np.integer]
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """A plane, and the labels (H x W) of the objects that are wanted."""
+    """A plane, the labels (H x W) of the objects that are wanted, and those of the other kind."""
 
     name: str
     plane: ArrayPlane
     wanted: Labels
+    other: Labels | None = None
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,8 @@ def cases(
         yield Case(sample.group, ArrayPlane(product_plane(sample)), sample.labels)
     for made in mixed_images(domains, mixed, seed):
         plane = ArrayPlane(product_plane(Sample(made.image, made.own, made.name, made.name)))
-        yield Case(f"mixed: {made.name}", plane, made.own)
-        yield Case(f"mixed: {made.name} (pasted)", plane, made.pasted)
+        yield Case(f"mixed: {made.name}", plane, made.own, made.pasted)
+        yield Case(f"mixed: {made.name} (pasted)", plane, made.pasted, made.own)
 
 
 def true_objects(labels: Labels) -> list[PlaneMask]:

@@ -2,8 +2,8 @@
 
 `python -m benchmarks.similar_fit --data dsb2018_train.npz --domains domains` prints what stands in
 `napari_sam3.inference.similar.weights`, without the coefficients of the second step. These
-(CONTRAST, PRIOR), the shift of the bias and the calibration were chosen by the F1 on images left
-out of the fit, and hardly matter within a factor of 1.5.
+(CONTRAST, PRIOR), LEVEL and USUAL, the shift of the bias, the calibration, and the constants of
+`matching` were chosen by the F1 on training images, and hardly matter within a factor of 1.5.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from napari_sam3.inference.similar.search import SimilarSearch, search_settings
 from sam3 import Predictor, load_predictor
 from sam3.training.data import load_real
 
-__all__ = ["Measured", "fit", "main", "measure", "spreads"]
+__all__ = ["Measured", "fit", "fit_soundness", "main", "measure", "spreads"]
 
 Table = npt.NDArray[np.float64]
 
@@ -43,11 +43,22 @@ QUALITIES = 2
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """Candidates of a case: columns of the regression, values of the contrast, IoU with truth."""
+    """Candidates of a case.
+
+    Parameters
+    ----------
+    columns, values : ndarray
+        Columns of the regression, and values of the contrast.
+    iou, any_iou : ndarray
+        IoU with the wanted objects, and with those of either kind.
+    weight : float
+        Weight of the case.
+    """
 
     columns: Table
     values: Table
     iou: Table
+    any_iou: Table
     weight: float
 
 
@@ -69,11 +80,13 @@ def measure(case: Case, predictor: Predictor, seed: int) -> Measured | None:
         return None
     looks = [one.look for one in candidates]
     qualities = [Quality(one.found.score, one.found.stability) for one in candidates]
-    areas = np.bincount(case.wanted.ravel())
+    masks = [one.found.mask for one in candidates]
+    iou = _best_ious(masks, case.wanted)
     return Measured(
         columns(looks, qualities, concept.wanted),
         values(looks),
-        np.array([_best_iou(one.found.mask, case.wanted, areas) for one in candidates]),
+        iou,
+        iou if case.other is None else np.maximum(iou, _best_ious(masks, case.other)),
         1.0 if case.name.startswith("mixed") else ONE_KIND,
     )
 
@@ -83,9 +96,29 @@ def fit(parts: Sequence[Measured]) -> tuple[Table, float]:
 
     Differences must not raise the score, and qualities must not lower it.
     """
-    table = np.concatenate([one.columns for one in parts])
-    truth = np.concatenate([one.iou > HIT for one in parts]).astype(np.float64)
-    weights = np.concatenate([np.full(len(one.iou), one.weight / len(one.iou)) for one in parts])
+    coefficients, bias = _regression(
+        [one.columns for one in parts], [one.iou for one in parts], [one.weight for one in parts]
+    )
+    return coefficients, bias + SHIFT
+
+
+def fit_soundness(parts: Sequence[Measured]) -> tuple[Table, float]:
+    """Fit the logistic regression of the qualities that tells objects of any kind."""
+    return _regression(
+        [one.columns[:, -QUALITIES:] for one in parts],
+        [one.any_iou for one in parts],
+        [one.weight for one in parts],
+    )
+
+
+def _regression(
+    tables: Sequence[Table], ious: Sequence[Table], shares: Sequence[float]
+) -> tuple[Table, float]:
+    table = np.concatenate(tables)
+    truth = (np.concatenate(ious) > HIT).astype(np.float64)
+    weights = np.concatenate(
+        [np.full(len(iou), share / len(iou)) for iou, share in zip(ious, shares, strict=True)]
+    )
     weights /= weights.sum()
     middle, spread = weights @ table, table.std(axis=0) + 1e-6
     rows = np.column_stack(((table - middle) / spread, np.ones(len(table))))
@@ -102,7 +135,7 @@ def fit(parts: Sequence[Measured]) -> tuple[Table, float]:
     start = np.zeros(rows.shape[1])
     found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=[*limits, (None, None)]).x
     coefficients = found[:-1] / spread
-    return coefficients, float(found[-1] - coefficients @ middle + SHIFT)
+    return coefficients, float(found[-1] - coefficients @ middle)
 
 
 def spreads(parts: Iterable[Measured]) -> Table:
@@ -132,6 +165,7 @@ def main(argv: list[str] | None = None) -> None:
     print(f"{len(parts)} cases")
     print("WEIGHTS =", tuple(np.round(coefficients, 3).tolist()))
     print("BIAS =", round(bias, 3))
+    print("SOUND =", tuple(np.round(np.append(*fit_soundness(parts)), 2).tolist()))
     print("SPREADS =", tuple(np.round(spreads(parts), 4).tolist()))
 
 
@@ -143,12 +177,14 @@ def _measured(some: Iterable[Case], predictor: Predictor) -> Iterator[Measured]:
             yield measured
 
 
-def _best_iou(
-    mask: PlaneMask, labels: npt.NDArray[np.integer], areas: npt.NDArray[np.intp]
-) -> float:
-    shared = np.bincount(labels[mask.region][mask.crop], minlength=len(areas))
-    iou = shared / np.maximum(1, areas + mask.area - shared)
-    return float(iou[1:].max(initial=0))
+def _best_ious(masks: Sequence[PlaneMask], labels: npt.NDArray[np.integer]) -> Table:
+    areas = np.bincount(labels.ravel())
+    best = []
+    for mask in masks:
+        shared = np.bincount(labels[mask.region][mask.crop], minlength=len(areas))
+        iou = shared / np.maximum(1, areas + mask.area - shared)
+        best.append(float(iou[1:].max(initial=0)))
+    return np.array(best)
 
 
 if __name__ == "__main__":

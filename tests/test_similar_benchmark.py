@@ -5,7 +5,7 @@ import pytest
 
 from benchmarks.mixed_images import SMALLEST_AREA
 from benchmarks.similar import Case, _match_others, true_objects
-from benchmarks.similar_fit import Measured, fit, measure, spreads
+from benchmarks.similar_fit import Measured, fit, fit_soundness, measure, spreads
 from napari_sam3.images.plane_image import ArrayPlane
 from napari_sam3.inference.similar.weights import SPREADS, WEIGHTS
 from sam3 import load_predictor
@@ -42,12 +42,14 @@ def test_the_fit_finds_coefficients_of_the_right_sign() -> None:
     columns = rng.normal(size=(2000, 4))
     odds = -3 * columns[:, 0] + 2 * columns[:, 1] + columns[:, 2]
     iou = np.where(rng.random(2000) < 1 / (1 + np.exp(-odds)), 0.9, 0.1)
-    part = Measured(columns, 2 * columns, iou, 1.0)
+    part = Measured(columns, 2 * columns, iou, np.where(columns[:, 3] > 0.5, 0.9, iou), 1.0)
     coefficients, _ = fit([part])
     assert coefficients[0] == pytest.approx(-2, abs=0.5)  # smaller than 3, for what is left out
     assert coefficients[1] == 0
     assert coefficients[2] > 0.4
     assert abs(coefficients[3]) < 0.2
+    sound, _ = fit_soundness([part])
+    assert sound[1] > 0.7, "objects of the other kind are objects"
     assert spreads([part])[3] == pytest.approx(2, abs=0.1)
 
 

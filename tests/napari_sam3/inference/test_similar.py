@@ -9,7 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+import skimage.data
 import torch
+from skimage.filters import threshold_otsu
+from skimage.measure import label
+from skimage.morphology import closing
+from skimage.segmentation import clear_border
 
 from napari_sam3.core.field_grid import fields_over
 from napari_sam3.core.fields import FieldOfView
@@ -22,6 +27,7 @@ from napari_sam3.inference.automatic.settings import AutomaticSettings
 from napari_sam3.inference.cache import EmbeddingCache
 from napari_sam3.inference.similar import search as similar_search
 from napari_sam3.inference.similar.examples import Concept, Example, learn_concept
+from napari_sam3.inference.similar.matching import of_one_kind
 from napari_sam3.inference.similar.search import LEAST_SCORE, find_similar, shown
 from sam3 import Predictor, load_predictor
 from sam3.concepts.detector import Detector, load_detector
@@ -180,6 +186,54 @@ def test_objects_of_one_size_and_brightness_are_ranked_by_their_texture(
     found = search(examples(smooth, 1), plane, plane, embedded, cache)
     assert centres(found[:3]) == set(DISCS[:3])
     assert found[2].score > found[3].score + 0.02
+
+
+def test_all_of_one_kind_are_found_however_much_they_vary(
+    embedded: Predictor, cache: EmbeddingCache
+) -> None:
+    rows, columns = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    light = np.random.default_rng(0).normal(30, 4, SHAPE)
+    truth = np.zeros(SHAPE, np.int32)
+    middles = [(row, column) for row in range(25, 200, 50) for column in range(25, 200, 50)]
+    for index, (row, column) in enumerate(middles):
+        disc = (rows - row) ** 2 + (columns - column) ** 2 < (7 + 11 * index / 15) ** 2
+        light[disc] += 40 + 160 * (7 * index % 16) / 15
+        truth[disc] = index + 1
+    plane = ArrayPlane(plane_from_array(np.clip(light, 0, 255).astype(np.uint8)))
+    # The examples are the largest ones; without the third step, three of the small ones score low.
+    found = shown(search(examples(truth, 14, 15, 16), plane, plane, embedded, cache), 0.5)
+    hit = {int(np.bincount(truth[one.mask.region][one.mask.crop]).argmax()) for one in found}
+    assert hit == set(range(1, 17))
+
+
+def test_all_coins_are_found(embedded: Predictor, cache: EmbeddingCache) -> None:
+    image = skimage.data.coins()
+    light = clear_border(closing(image > threshold_otsu(image), np.ones((3, 3))))
+    truth = np.asarray(label(light), np.int32)
+    coins = {int(one) for one in np.flatnonzero(np.bincount(truth.ravel()) > 600)} - {0}
+    plane = ArrayPlane(plane_from_array(image))
+    found = shown(search(examples(truth, min(coins)), plane, plane, embedded, cache), 0.5)
+    hit = {int(np.bincount(truth[one.mask.region][one.mask.crop]).argmax()) for one in found}
+    assert len(coins) == 22
+    assert hit >= coins
+
+
+def test_logits_rise_where_few_objects_differ_from_the_examples() -> None:
+    logits = np.array([5.0, 4.0, 3.0, 1.0, -2.0, -2.0, -3.0])
+    sound = np.array([3.0, 3.0, 3.0, 3.0, 3.0, -3.0, 3.0])
+    kept = np.array([True, True, True, True, True, True, False])
+    one = of_one_kind(logits, sound, kept)
+    assert one[4] > 0, "an object, though unlike the examples"
+    assert one[5] < -1.9, "not an object"
+    assert one[0] == pytest.approx(5, abs=0.1)
+    assert (np.argsort(one[:5]) == np.argsort(logits[:5])).all()
+    # With two more objects unlike the examples there are two kinds.
+    two = (
+        np.append(logits, (-2.0, -2.0)),
+        np.append(sound, (3.0, 3.0)),
+        np.append(kept, (True,) * 2),
+    )
+    assert (of_one_kind(*two) == two[0]).all()
 
 
 def test_tiles_together_find_what_the_whole_does(

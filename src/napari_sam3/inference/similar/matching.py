@@ -1,12 +1,14 @@
 """Score of a mask as an object like the examples, from their appearances.
 
-Two steps, both fitted on candidates in training images with known truth:
+Three steps, fitted on candidates in training images with known truth:
 
 1. `resemblance`: a logistic regression on the differences from the examples, and on the quality of
    the mask.
 2. `contrast`: what tells the objects of one image apart from everything else there. The candidates
    that resemble the examples, and all others, are two classes with independent normal distributions
    of few quantities (naive Bayes), as in expectation maximization.
+3. `of_one_kind`: where few of the plane's objects differ from the examples, there is no other kind
+   to leave out.
 """
 
 from __future__ import annotations
@@ -18,9 +20,29 @@ import numpy as np
 import numpy.typing as npt
 
 from .appearance import Appearance
-from .weights import BIAS, CALIBRATION, CONTRAST, LEVEL, PRIOR, SPREADS, USUAL, WEIGHTS
+from .weights import (
+    BIAS,
+    CALIBRATION,
+    CONTRAST,
+    LEVEL,
+    PRIOR,
+    SOUND,
+    SPREADS,
+    USUAL,
+    WEIGHTS,
+)
 
-__all__ = ["Quality", "columns", "contrast", "levelled", "likelihood", "resemblance", "values"]
+__all__ = [
+    "Quality",
+    "columns",
+    "contrast",
+    "levelled",
+    "likelihood",
+    "of_one_kind",
+    "resemblance",
+    "soundness",
+    "values",
+]
 
 #: Loss per unit by which a candidate resembles negative examples more than positive ones, and the
 #: margin by which it must resemble the positive ones more.
@@ -30,10 +52,15 @@ _EXAMPLE = 4.0
 #: The spreads of training images count as much as so many candidates.
 _PRIOR_COUNT = 8.0
 #: Logit from which a candidate is rather one of the wanted objects.
-_CUT = -0.25
+_CUT = -0.5
 _ROUNDS = 2
-#: So many of the best candidates tell how closely a plane's objects resemble the examples.
+#: So many of the best candidates tell how closely a plane's objects resemble the examples, and
+#: fewer objects do not tell how many kinds there are.
 _BEST = 5
+#: A plane has one kind of object if at most so many of its objects have logits below `_UNLIKE`, and
+#: low logits of objects rise by up to `_ONE_KIND` then. `_SHARPNESS` sets objects off from masks
+#: that are none.
+_FEW, _UNLIKE, _ONE_KIND, _SHARPNESS = 0.4, -0.75, 4.0, 2.0
 
 Table = npt.NDArray[np.float64]
 
@@ -118,6 +145,28 @@ def contrast(
     return found
 
 
+def soundness(qualities: Sequence[Quality]) -> Table:
+    """Return the logit (N,) that each mask is an object of any kind."""
+    return np.asarray(_quality_columns(qualities) @ np.array(SOUND[:2]) + SOUND[2])
+
+
+def of_one_kind(logits: Table, sound: Table, kept: npt.NDArray[np.bool_]) -> Table:
+    """Return the logits (N,) of `contrast`, higher for objects if the plane has one kind of them.
+
+    Parameters
+    ----------
+    logits, sound : ndarray, shape (N,)
+        From `contrast` and `soundness`.
+    kept : ndarray of bool, shape (N,)
+        Candidates that are no duplicates of sounder ones.
+    """
+    unlike = logits[kept & (sound > 0)] < _UNLIKE
+    if len(unlike) < _BEST or unlike.mean() > _FEW:
+        return logits
+    # High scores stay as they are.
+    return np.asarray(logits + _ONE_KIND * _sigmoid(_SHARPNESS * sound) * _sigmoid(-logits))
+
+
 def columns(
     looks: Sequence[Appearance], qualities: Sequence[Quality], wanted: Sequence[Appearance]
 ) -> Table:
@@ -126,8 +175,8 @@ def columns(
     A difference is the mean of that from the nearest example and of the average.
     """
     pairs = _differences(looks, wanted)
-    model = np.array([(one.score, np.sqrt(one.stability)) for one in qualities])
-    return np.concatenate((0.5 * (pairs.min(axis=1) + pairs.mean(axis=1)), model), axis=1)
+    nearness = 0.5 * (pairs.min(axis=1) + pairs.mean(axis=1))
+    return np.concatenate((nearness, _quality_columns(qualities)), axis=1)
 
 
 def values(looks: Sequence[Appearance]) -> Table:
@@ -149,6 +198,10 @@ def values(looks: Sequence[Appearance]) -> Table:
     ]
     parts = (np.array(rest), brightness, rings.mean(axis=1, keepdims=True), colours - brightness)
     return np.concatenate(parts, axis=1)
+
+
+def _quality_columns(qualities: Sequence[Quality]) -> Table:
+    return np.array([(one.score, np.sqrt(one.stability)) for one in qualities])
 
 
 def _nearest(looks: Sequence[Appearance], examples: Sequence[Appearance]) -> Table:

@@ -26,7 +26,15 @@ from sam3.errors import PromptError, UnsupportedError
 from .appearance import Appearance, describe
 from .by_detector import find_by_detector
 from .examples import Concept, Example, example_field
-from .matching import Quality, contrast, levelled, likelihood, resemblance
+from .matching import (
+    Quality,
+    contrast,
+    levelled,
+    likelihood,
+    of_one_kind,
+    resemblance,
+    soundness,
+)
 
 if TYPE_CHECKING:
     from sam3.concepts.detector import Detector
@@ -127,12 +135,23 @@ def _scored(
     qualities = [Quality(one.found.score, one.found.stability) for one in candidates]
     logits = resemblance(looks, qualities, *sides)
 
-    first = _rated(candidates, likelihood(logits))
-    best = {id(one) for one in suppress(first, settings)}
-    kept = np.array([id(one) in best for one in first])
+    kept = _without_duplicates(candidates, likelihood(logits), settings)
     logits = contrast(levelled(logits, kept), kept, looks, *sides)
+    if not concept.unwanted:  # which would say that there is another kind
+        sound = soundness(qualities)
+        soundest = _without_duplicates(candidates, likelihood(sound), settings)
+        logits = of_one_kind(logits, sound, soundest)
     rated = _rated(candidates, likelihood(logits))
     return suppress((one for one in rated if one.score >= LEAST_SCORE), settings)
+
+
+def _without_duplicates(
+    candidates: Sequence[Described], scores: npt.NDArray[np.float64], settings: AutomaticSettings
+) -> npt.NDArray[np.bool_]:
+    """Return which candidates (N,) are no duplicates of others with better scores."""
+    rated = _rated(candidates, scores)
+    best = {id(one) for one in suppress(rated, settings)}
+    return np.array([id(one) in best for one in rated])
 
 
 def _rated(candidates: Sequence[Described], scores: npt.NDArray[np.float64]) -> list[Found]:
