@@ -73,6 +73,35 @@ def test_code_uses_the_words_of_the_field(package: str) -> None:
     assert not retired, "\n".join(retired)
 
 
+#: Words that names of functions, arguments and variables avoid as well.
+RETIRED_NAMES = re.compile(
+    r"(?:^|_)(?:told|anew|seldom|whoever|look_at|look_after|gone_on|taken_up)(?:_|$)|^_?beside$"
+)
+
+
+def names(path: Path) -> Iterator[str]:
+    """Yield the names that a module gives to functions, classes, arguments and variables."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.arg):
+            yield node.arg
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            yield node.attr
+
+
+def test_names_are_words_of_the_field() -> None:
+    found = [
+        f"{path.relative_to(SRC)}: {name}"
+        for path in sorted(SRC.rglob("*.py"))
+        for name in names(path)
+        if RETIRED_NAMES.search(name)
+    ]
+    assert not found, "\n".join(found)
+
+
 def test_first_lines_of_docstrings_name_their_subject() -> None:
     """No clauses with what or who, which a reader has to resolve."""
     found = []

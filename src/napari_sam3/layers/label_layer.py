@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 #: Maximum displacement in px between labels and image, to allow for rounded metadata.
-BESIDE = 0.1
+LARGEST_SHIFT = 0.1
 PLACEMENT = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
 
 
@@ -83,10 +83,10 @@ def check_labels(labels: Labels, image: Image) -> None:
         )
     for data in levels:
         _check_writable(data, labels.name, make_new)
-    beside = displacement(labels, image)
-    if beside > BESIDE:
+    shift = displacement(labels, image)
+    if shift > LARGEST_SHIFT:
         raise MisplacedError(
-            f"{labels.name!r} is displaced from the image {image.name!r}: by up to {beside:.4g} "
+            f"{labels.name!r} is displaced from the image {image.name!r}: by up to {shift:.4g} "
             "px. Expected the same scale, translation and units. Choose it in the panel to align "
             'it, call bind(..., align=True), or choose "new layer" instead.'
         )

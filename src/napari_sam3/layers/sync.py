@@ -88,7 +88,7 @@ class LayerSync:
 
     def begin(self) -> None:
         """Start listening, and synchronise both sides."""
-        self._session.beside = self._neighbours
+        self._session.neighbours = self._neighbours
         for emitter, callback in self._connections():
             emitter.connect(callback)
         # Reports at once, not at the first click, if this image cannot be used.
@@ -112,7 +112,7 @@ class LayerSync:
 
     def close(self) -> None:
         """Stop listening."""
-        self._session.beside = None
+        self._session.neighbours = None
         for emitter, callback in self._connections():
             emitter.disconnect(callback)
         self.prompts.disconnect()

@@ -51,7 +51,7 @@ class DownloadJob(QObject):
         super().__init__(parent)
         self._options = options
         self._stopped = threading.Event()
-        self._started = self._told = 0.0
+        self._started = self._reported = 0.0
         self._first = 0
         # Emitted on the thread of the download, received on the one this object lives on. A
         # daemon: closing napari must not wait for gigabytes.
@@ -86,12 +86,12 @@ class DownloadJob(QObject):
         if self._stopped.is_set():
             raise _StoppedError("the download was stopped")
         now = time.monotonic()
-        if self._told == 0.0:
+        if self._reported == 0.0:
             # Exclude parts downloaded before from the speed.
             self._first, self._started = done, now
-        elif now - self._told < PAUSE:
+        elif now - self._reported < PAUSE:
             return
-        self._told = now
+        self._reported = now
         came, passed = done - self._first, now - self._started
         left = (total - done) * passed / came if total and came > 0 else None
         self._emit("progressed", done / total if total else None, left)

@@ -165,12 +165,12 @@ batch_ended, busy_changed, progress_changed, failed : Signal
         self._parts.look_ahead.paused = paused
 
     @property
-    def beside(self) -> Callable[[], Sequence[PlaneImage]] | None:
+    def neighbours(self) -> Callable[[], Sequence[PlaneImage]] | None:
         """Function that returns the images of neighbouring planes, the next to be shown."""
         return self._parts.look_ahead.neighbours
 
-    @beside.setter
-    def beside(self, neighbours: Callable[[], Sequence[PlaneImage]] | None) -> None:
+    @neighbours.setter
+    def neighbours(self, neighbours: Callable[[], Sequence[PlaneImage]] | None) -> None:
         self._parts.look_ahead.neighbours = neighbours
 
     # ------------------------------------------------------------------- state

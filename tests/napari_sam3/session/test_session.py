@@ -327,8 +327,8 @@ def test_what_is_near_is_encoded_ahead_and_makes_way_for_a_click(
     later = Later()
     image = np.tile(blobs, (3, 3))
     session, _, _ = make(predictor, image, submit=later, look_ahead=4)
-    beside = ArrayPlane(plane_from_array(image[::-1]))
-    session.beside = lambda: [beside]
+    next_plane = ArrayPlane(plane_from_array(image[::-1]))
+    session.neighbours = lambda: [next_plane]
     session.prepare()
     ran = 0
     while later.waiting and ran < 9:

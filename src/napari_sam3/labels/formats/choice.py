@@ -93,15 +93,15 @@ def _ome_tiff(output: LabelOutput) -> Path:
 
 def _check_zarr(path: Any, *, overwrite: bool = False) -> None:
     check_free(Path(path), overwrite)
-    _check_beside(path)
+    _check_folder(path)
 
 
 def _check_dataset(path: Any, *, overwrite: bool = False) -> None:
     check_free_dataset(Path(path), overwrite)
-    _check_beside(path)
+    _check_folder(path)
 
 
-def _check_beside(path: Any) -> None:
+def _check_folder(path: Any) -> None:
     """Check that the folder is writable, with a temporary name."""
     check_output(Path(path).with_name(f".{Path(path).name}.partial"), overwrite=True)
 

@@ -105,9 +105,9 @@ def _read_csv(path: Path) -> list[dict[str, Any]]:
     # Excel writes a byte-order mark.
     encoding = "utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     text = re.sub(r"\A(\s*[\r\n])+", "", raw.decode(encoding))
-    told = re.match(r"sep=(.)\s*[\r\n]+", text, re.IGNORECASE)  # by Excel
-    text = text[told.end() :] if told else text
-    mark = told[1] if told else _mark(text)
+    stated = re.match(r"sep=(.)\s*[\r\n]+", text, re.IGNORECASE)  # by Excel
+    text = text[stated.end() :] if stated else text
+    mark = stated[1] if stated else _mark(text)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=mark, skipinitialspace=True)
     header = [name.strip() for name in next(reader, [])]
     twice = [name for name, count in Counter(header).items() if name and count > 1]
