@@ -2,14 +2,15 @@
 
 `python -m benchmarks.ending --data FOLDER --out FILE` propagates objects to the ends of their
 stacks, as if they never ended, records the evidence on each plane, and fits the weights of
-`EndRules` to it.
+`EndRules` to it: those that narrow masks first, then those that end objects. Which masks are found
+depends on how those before were narrowed; so do it again until little changes.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,63 +19,93 @@ import numpy.typing as npt
 
 from benchmarks.propagation import boxes, planes_of, prompts_of
 from benchmarks.stacks import Stack, read_stacks
+from napari_sam3.core.masks import PlaneMask
 from napari_sam3.inference.tracking.ending import EndRules
 from napari_sam3.inference.tracking.evidence import FEATURES
 from napari_sam3.inference.tracking.propagate import propagate
 from sam3 import Predictor, load_predictor
-from sam3.model.memory import Memory
-from sam3.weights.load import embedded_weights
-from sam3.weights.memory import load_memory
 
 Floats = npt.NDArray[np.float64]
-_COLUMNS = ("stack", "object", "plane", "prompted", "shared", "predicted", "true", "volume")
+Above = Callable[[float], PlaneMask]
+_COLUMNS = ("stack", "object", "plane", "prompted", "true", "volume")
+_LOGITS = np.arange(0, 13)
+# Then pixels shared with the truth, and of the mask, at each logit; then the features.
+_FEATURES = len(_COLUMNS) + 2 * len(_LOGITS)
 _BEYOND = 6  # planes past an end that weights are fitted to; good rules never reach later ones
 _LEAST_IOU = 0.35  # of a mask that counts as the object
 _RIDGE = 0.01
+_USUAL_IOU = 0.72  # of a volume; a found pixel is worth it if it is in the object more often
+_NARROWING_RIDGE = 3e-5
+_START = 5.0  # logit of an object without brightness, from which the fit starts
+_MOST_BEYOND = 0.8  # planes too many; the bar is one
 _THRESHOLDS = np.arange(0.2, 0.75, 0.05)
 
 
 @dataclass(frozen=True)
 class Recorder(EndRules):
-    """Rules by which nothing ends; they keep the features in order."""
+    """Rules by which nothing ends; they keep in order each mask at each logit, and its features."""
 
-    seen: deque[Floats] = field(default_factory=deque)
+    seen: deque[tuple[list[PlaneMask], Floats]] = field(default_factory=deque)
 
-    def probability(self, features: Floats, *, recalled: bool = False) -> float:
-        """Keep the features."""
-        self.seen.append(features)
-        return 1.0
+    def narrowed(self, mask: PlaneMask, above: Above, features: Floats) -> PlaneMask:
+        """Keep them, and narrow the mask, but not away."""
+        self.seen.append(([mask, *(above(float(logit)) for logit in _LOGITS[1:])], features))
+        smaller = super().narrowed(mask, above, features)
+        return smaller if smaller.area >= self.min_area else mask
 
 
-def collect(number: int, stack: Stack, predictor: Predictor, memory: Memory | None) -> Floats:
-    """Return a row for each mask: pixels shared with the truth, of both, and the features."""
-    rules = Recorder()
+def collect(number: int, stack: Stack, predictor: Predictor) -> Floats:
+    """Return a row for each mask: its place, pixels of it and of the truth, and the features."""
+    rules = Recorder(narrowing=EndRules.calibrated().narrowing)
     prompted = {label: plane for label, (plane, _) in boxes(stack).items()}
     rows = []
-    for result in propagate(
-        planes_of(stack), prompts_of(stack), predictor, memory=memory, rules=rules
-    ):
-        label, plane, mask = result.object_id, result.plane, result.mask
-        if mask.is_empty:
+    for result in propagate(planes_of(stack), prompts_of(stack), predictor, rules=rules):
+        label, plane = result.object_id, result.plane
+        if result.mask.is_empty:
             continue
-        features = np.zeros(len(FEATURES)) if result.prompted else rules.seen.popleft()
+        masks, features = [result.mask] * len(_LOGITS), np.zeros(len(FEATURES))
+        if not result.prompted:
+            masks, features = rules.seen.popleft()
         truth = stack.labels == label
-        shared = mask.to_array(truth.shape[1:]) & truth[plane]
-        counts = shared.sum(), mask.area, truth[plane].sum(), truth.sum()
-        rows.append([number, label, plane, prompted[label], *counts, *features])
-    return np.array(rows, float).reshape(-1, len(_COLUMNS) + len(FEATURES))
+        shared = [(mask.to_array(truth.shape[1:]) & truth[plane]).sum() for mask in masks]
+        place = number, label, plane, prompted[label], truth[plane].sum(), truth.sum()
+        rows.append([*place, *shared, *(mask.area for mask in masks), *features])
+    return np.array(rows, float).reshape(-1, _FEATURES + len(FEATURES))
 
 
-def fit(rows: Floats, *, presence: bool) -> Floats:
+def fit_narrowing(rows: Floats) -> Floats:
+    """Fit the logit from which pixels are taken, so that volumes agree best with the truth."""
+    from scipy.optimize import minimize
+
+    chosen = np.concatenate([part[_near(part)] for one in objects(rows) for part in sides(one)])
+    x, each = _with_one(chosen), np.arange(len(chosen))
+    shared, found = _tables(chosen)
+    # What a pixel that is shared, and one that is found, do to the IoU of a volume.
+    gain = ((1 + _USUAL_IOU) * shared - _USUAL_IOU * found) / chosen[:, 5:6]
+    count = len(list(objects(rows)))
+
+    def loss(weights: Floats) -> tuple[float, Floats]:
+        logit = x @ weights
+        low, part = _between(logit)
+        here, next_one = gain[each, low], gain[each, low + 1]
+        slope = (next_one - here) * ((logit > 0) & (logit < _LOGITS[-1]))
+        penalty = _NARROWING_RIDGE * np.append(weights[:-1], 0)
+        value = -(here + part * (next_one - here)).sum() / count + (penalty * weights).sum()
+        return float(value), -(slope @ x) / count + 2 * penalty
+
+    start = np.zeros(x.shape[1])
+    start[[FEATURES.index("brightness"), -1]] = -_START, _START
+    return np.asarray(minimize(loss, start, jac=True).x)
+
+
+def fit(rows: Floats, narrowing: Floats) -> Floats:
     """Fit weights and offset of the logit that the object is there, by ridge regression."""
     from scipy.optimize import minimize
 
     chosen = np.concatenate([part[_near(part)] for one in objects(rows) for part in sides(one)])
-    _, _, _, _, shared, predicted, true, _ = chosen.T[: len(_COLUMNS)]
-    there = shared / (predicted + true - shared) > _LEAST_IOU
-    x = np.column_stack([chosen[:, len(_COLUMNS) :], np.ones(len(chosen))])
-    if not presence:
-        x[:, FEATURES.index("presence")] = 0
+    shared, found = counts(chosen, narrowing)
+    there = shared / np.maximum(found + chosen[:, 4] - shared, 1) > _LEAST_IOU
+    x = _with_one(chosen)
     sign = np.where(there, 1.0, -1.0)
     share = np.where(there, 0.5 / max(1, there.sum()), 0.5 / max(1, (~there).sum()))
 
@@ -85,6 +116,31 @@ def fit(rows: Floats, *, presence: bool) -> Floats:
         return float(value), slope + 2 * _RIDGE * np.append(weights[:-1], 0)
 
     return np.asarray(minimize(loss, np.zeros(x.shape[1]), jac=True).x)
+
+
+def counts(rows: Floats, narrowing: Floats) -> tuple[Floats, Floats]:
+    """Return pixels of the narrowed masks that are shared with the truth, and all of them."""
+    each, (low, part) = np.arange(len(rows)), _between(_with_one(rows) @ narrowing)
+    shared, found = ((1 - part) * table[each, low] + part * table[each, low + 1]
+                     for table in _tables(rows))  # fmt: skip
+    return shared, found
+
+
+def _tables(rows: Floats) -> tuple[Floats, Floats]:
+    first, last = len(_COLUMNS), _FEATURES
+    shared, found = np.split(rows[:, first:last], 2, axis=1)
+    return shared, found
+
+
+def _between(logit: Floats) -> tuple[npt.NDArray[np.intp], Floats]:
+    """Return the index of the logit below, and how far it is to the next."""
+    limited = np.clip(logit, 0, _LOGITS[-1])
+    low = np.minimum(limited.astype(np.intp), len(_LOGITS) - 2)
+    return low, limited - low
+
+
+def _with_one(rows: Floats) -> Floats:
+    return np.column_stack([rows[:, _FEATURES:], np.ones(len(rows))])
 
 
 def objects(rows: Floats) -> Iterator[Floats]:
@@ -102,39 +158,48 @@ def sides(rows: Floats) -> Iterator[Floats]:
 
 def _near(rows: Floats) -> npt.NDArray[np.bool_]:
     """Rows up to a few planes past the object's end."""
-    return np.asarray(np.cumsum(rows[:, 6] == 0) <= _BEYOND)
+    return np.asarray(np.cumsum(rows[:, 4] == 0) <= _BEYOND)
 
 
-def volume_iou(rows: Floats, weights: Floats, least: float) -> float:
-    """Mean IoU of whole volumes, if objects end where the rules say."""
+def volumes(rows: Floats, narrowing: Floats, weights: Floats, least: float) -> tuple[float, float]:
+    """Mean IoU of whole volumes, and planes too many of each, if objects end by the rules."""
     rules = EndRules(tuple(weights))
-    contrast = len(_COLUMNS) + FEATURES.index("contrast")
+    contrast = _FEATURES + FEATURES.index("contrast")
     found = []
     for one in objects(rows):
-        kept = [one[one[:, 2] == one[:, 3]]]
+        prompted = one[one[:, 2] == one[:, 3]]
+        kept = []
         for part in sides(one):
-            chance = np.array([rules.probability(row[len(_COLUMNS) :]) for row in part])
+            chance = np.array([rules.probability(row[_FEATURES:]) for row in part])
             ended = (chance < least) | (part[:, contrast] < rules.least_contrast)
+            ended |= counts(part, narrowing)[1] < rules.min_area
             kept.append(part[: int(ended.argmax())] if ended.any() else part)
-        shared, predicted = np.concatenate(kept)[:, 4:6].sum(0)
-        found.append(shared / (predicted + one[0, 7] - shared))
-    return float(np.mean(found))
+        ours = np.concatenate(kept)
+        pairs = zip(counts(ours, narrowing), _tables(prompted), strict=True)
+        shared, predicted = (float(of.sum() + table[0, 0]) for of, table in pairs)
+        found.append((shared / (predicted + one[0, 5] - shared), (ours[:, 4] == 0).sum()))
+    iou, beyond = np.mean(found, axis=0)
+    return float(iou), float(beyond)
 
 
-def best_threshold(rows: Floats, weights: Floats) -> float:
-    """Return the threshold of the probability with the best volumes."""
-    return float(max(_THRESHOLDS, key=lambda least: volume_iou(rows, weights, least)))
+def best_threshold(rows: Floats, narrowing: Floats, weights: Floats) -> float:
+    """Return the threshold of the probability with the best volumes and few planes too many."""
+    tried = {least: volumes(rows, narrowing, weights, least) for least in _THRESHOLDS}
+    few = [least for least, (_, beyond) in tried.items() if beyond <= _MOST_BEYOND]
+    return float(max(few or _THRESHOLDS[-1:], key=lambda least: tried[least][0]))
 
 
-def left_out(rows: Floats, *, presence: bool) -> float:
-    """Mean IoU of the volumes of each stack, with rules fitted to the other stacks."""
+def left_out(rows: Floats) -> tuple[float, float]:
+    """Return the same as `volumes` for each stack, with rules fitted to the other stacks."""
     found = []
     for number in np.unique(rows[:, 0]):
         others, stack = rows[rows[:, 0] != number], rows[rows[:, 0] == number]
-        weights = fit(others, presence=presence)
-        iou = volume_iou(stack, weights, best_threshold(others, weights))
-        found += [iou] * len(np.unique(stack[:, 1]))
-    return float(np.mean(found))
+        narrowing = fit_narrowing(others)
+        weights = fit(others, narrowing)
+        result = volumes(stack, narrowing, weights, best_threshold(others, narrowing, weights))
+        found += [result] * len(np.unique(stack[:, 1]))
+    iou, beyond = np.mean(found, axis=0)
+    return float(iou), float(beyond)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -143,34 +208,37 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="npy of the evidence; read again")
     parser.add_argument("--model", default="tiny")
-    parser.add_argument("--memory", action="store_true")
     parser.add_argument("--sets", nargs="+", help="only these")
     parser.add_argument("--objects", type=int, default=12)
     parser.add_argument("--stacks", type=int, default=3, help="at most so many of each set")
     arguments = parser.parse_args(argv)
     if not arguments.out.exists():
         predictor = load_predictor(arguments.model, device="cpu")
-        path = embedded_weights() if arguments.model == "tiny" else arguments.model
-        memory = load_memory(path) if arguments.memory else None
-        counts: dict[str, int] = {}
+        seen: dict[str, int] = {}
         parts: list[Floats] = []
         for stack in read_stacks(arguments.data, "train", arguments.objects):
             if arguments.sets and stack.domain not in arguments.sets:
                 continue
-            counts[stack.domain] = counts.get(stack.domain, 0) + (len(stack.objects) >= 6)
-            if counts[stack.domain] <= arguments.stacks and len(stack.objects) >= 6:
-                parts.append(collect(len(parts), stack, predictor, memory))
+            seen[stack.domain] = seen.get(stack.domain, 0) + (len(stack.objects) >= 6)
+            if seen[stack.domain] <= arguments.stacks and len(stack.objects) >= 6:
+                parts.append(collect(len(parts), stack, predictor))
                 print(stack.name, len(parts[-1]), flush=True)
-        np.save(arguments.out, np.concatenate(parts))
+                np.save(arguments.out, np.concatenate(parts))
     rows = np.load(arguments.out)
-    weights = fit(rows, presence=arguments.memory)
-    least = best_threshold(rows, weights)
-    print(f"volume IoU {volume_iou(rows, weights, least):.3f}; "
-          f"left out {left_out(rows, presence=arguments.memory):.3f}")  # fmt: skip
+    narrowing = fit_narrowing(rows)
+    weights = fit(rows, narrowing)
+    least = best_threshold(rows, narrowing, weights)
+    now = EndRules.calibrated()
+    shipped = np.array(now.narrowing), np.array(now.weights), now.least
+    for name, result in (
+        ("rules as they are", volumes(rows, *shipped)),
+        ("fitted", volumes(rows, narrowing, weights, least)),
+        ("fitted to the other stacks", left_out(rows)),
+    ):
+        print(f"{name}: volume IoU {result[0]:.3f}, {result[1]:.2f} planes too many")
     weights[-1] -= np.log(least / (1 - least))  # so that the threshold is an even chance
-    for name, value in zip((*FEATURES, "1"), weights, strict=True):
-        print(f"{value:8.3f}  {name}")
-    print(tuple(round(float(value), 3) for value in weights))
+    for what, values in (("weights", weights), ("narrowing", narrowing)):
+        print(what, tuple(round(float(value), 3) for value in values))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -12,7 +13,7 @@ from napari_sam3.core.fields import FieldOfView, choose_field, field_holds
 from napari_sam3.core.masks import PlaneMask
 from napari_sam3.inference.answers import answer
 from napari_sam3.inference.model_server import server_of
-from napari_sam3.inference.questions import Question
+from napari_sam3.inference.questions import ObjectPrediction, Question
 
 from .limits import mask_draft
 from .motion import moved
@@ -44,12 +45,15 @@ class FoundMask:
         Object score of the tracker, a logit; None without memory.
     expected : PlaneMask, optional
         The last mask, moved to where the pixels of the object are on this plane.
+    above : callable, optional
+        Called with a logit, returns the part of the mask that the model is as sure of.
     """
 
     mask: PlaneMask
     score: float
     presence: float | None = None
     expected: PlaneMask | None = None
+    above: Callable[[float], PlaneMask] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +150,9 @@ class MaskFollower:
         if answers is None:
             return None
         return {
-            one.draft.number: FoundMask(one.mask, one.score, expected=expected[one.draft.number])
+            one.draft.number: FoundMask(
+                one.mask, one.score, expected=expected[one.draft.number], above=partial(_above, one)
+            )
             for one in answers
         }
 
@@ -155,6 +161,14 @@ class MaskFollower:
 
     def close(self) -> None:
         """Stop following all objects; does nothing."""
+
+
+def _above(found: ObjectPrediction, logit: float) -> PlaneMask:
+    """Return the part of a mask whose logits are higher."""
+    from sam3.preprocess.masks import UndrawnMask
+
+    crop = UndrawnMask(found.field.encoded_shape, 0, None).draw(found.logits[0] - logit)
+    return found.field.paste(crop.pixels, crop.row, crop.column).without_islands([])
 
 
 @dataclass(eq=False)

@@ -1,0 +1,130 @@
+"""Masks of objects that fade are narrowed, and the next plane goes on from what is left."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from napari_sam3.core.masks import PlaneMask
+from napari_sam3.core.planes import plane_from_array
+from napari_sam3.images.plane_image import ArrayPlane
+from napari_sam3.inference.cache import EmbeddingCache
+from napari_sam3.inference.tracking.ending import EndRules, Sighting, Trail
+from napari_sam3.inference.tracking.evidence import FEATURES
+from napari_sam3.inference.tracking.followers import Before, FoundMask, MaskFollower
+from sam3 import load_predictor
+
+ROWS, COLUMNS = np.ogrid[:96, :96]
+DISTANCE = np.hypot(ROWS - 48, COLUMNS - 48)
+RADIUS = 20
+#: A pixel needs a logit of 10 times the brightness that is missing.
+BY_BRIGHTNESS = (*(-10.0 * (name == "brightness") for name in FEATURES), 10.0)
+RULES = EndRules(narrowing=BY_BRIGHTNESS)
+
+
+class Unwatched:
+    """A control that is never cancelled."""
+
+    cancelled = abandoned = False
+
+    def report(self, stage: str, fraction: float | None = None) -> None:
+        """Do nothing."""
+
+
+def disc(radius: float) -> PlaneMask:
+    """Return a disc in the middle, maybe empty."""
+    return PlaneMask.from_array(radius > DISTANCE)
+
+
+def plane(share: float, blur: float = 0.0) -> ArrayPlane:
+    """Return the largest disc with a share of its contrast, out of focus."""
+    sharp = disc(RADIUS).to_array((96, 96)).astype(float)
+    grey = np.round(60 + 100 * share * ndimage.gaussian_filter(sharp, blur)).astype(np.uint8)
+    return ArrayPlane(plane_from_array(grey, contrast=(0, 255)))
+
+
+def above(logit: float) -> PlaneMask:
+    """Return the pixels of a logit as high as they are px from the rim."""
+    return disc(max(0.0, RADIUS - logit))
+
+
+def trail(rules: EndRules, *planes: ArrayPlane) -> Trail:
+    """Return a trail from the first of some planes."""
+    return Trail(Sighting(disc(RADIUS), 0), rules, planes.__getitem__)
+
+
+def test_the_dimmer_an_object_the_narrower_its_mask() -> None:
+    planes = [plane(share) for share in (1.0, 1.0, 0.7, 0.4)]
+    ours = trail(RULES, *planes)
+    found = FoundMask(disc(RADIUS), 0.9, above=above)
+    masks = [ours.judge(found, index, planes[index])[0] for index in (1, 2, 3)]
+    assert masks[0] is found.mask
+    radii = [np.sqrt(mask.area / np.pi) for mask in masks]
+    assert radii == pytest.approx([20, 17, 14], abs=0.4)
+    assert ours.before().mask is masks[-1]
+
+
+def test_a_mask_that_is_narrowed_away_is_an_end() -> None:
+    planes = [plane(1.0), plane(0.2)]
+    ours = trail(RULES, *planes)
+    found = FoundMask(disc(RADIUS), 0.9, above=lambda logit: above(3 * logit))
+    mask, ended = ours.judge(found, 1, planes[1])
+    assert mask.is_empty
+    assert ended == "only 0 px were found"
+    assert ours.mask.area == disc(RADIUS).area
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        EndRules(),
+        replace(EndRules.calibrated(in_time=True), narrowing=BY_BRIGHTNESS),
+    ],
+)
+def test_other_masks_stay_as_they_are(rules: EndRules) -> None:
+    planes = [plane(1.0), plane(0.5)]
+    ours = trail(rules, *planes)
+    found = FoundMask(disc(RADIUS), 0.9, above=above)
+    assert ours.judge(found, 1, planes[1]) == (found.mask, "")
+
+
+def test_a_mask_of_a_memory_stays_as_it_is() -> None:
+    planes = [plane(1.0), plane(0.5)]
+    ours = trail(RULES, *planes)
+    found = FoundMask(disc(RADIUS), 0.9, presence=3.0)
+    assert ours.judge(found, 1, planes[1]) == (found.mask, "")
+
+
+def test_calibrated_rules_narrow_what_fades_and_nothing_else() -> None:
+    """By the weights that are shipped."""
+    found = FoundMask(disc(RADIUS), 0.9, above=above)
+    steady = [plane(1.0)] * 4
+    ours = trail(EndRules.calibrated(), *steady)
+    same = [ours.judge(found, index, steady[index]) for index in (1, 2, 3)]
+    assert same == [(found.mask, "")] * 3
+    fading = [plane(share, blur) for share, blur in ((1.0, 0), (0.8, 2), (0.7, 4), (0.6, 5))]
+    ours = trail(EndRules.calibrated(), *fading)
+    narrowed = [ours.judge(found, index, fading[index]) for index in (1, 2, 3)]
+    assert not any(ended for _, ended in narrowed)
+    assert narrowed[-1][0].area < 0.9 * found.mask.area
+
+
+def test_the_model_is_asked_how_sure_it_is_of_each_pixel() -> None:
+    tiny, planes = load_predictor("tiny", "cpu"), [plane(1.0), plane(0.6)]
+    follower = MaskFollower(tiny, EmbeddingCache(), Unwatched(), planes.__getitem__)
+    results = follower.step(1, planes[1], {1: Before(disc(RADIUS), 0)}, reverse=False)
+    assert results is not None
+    found = results[1]
+    assert found.above is not None
+    assert found.mask.area > 0
+    whole = slice(0, 96), slice(0, 96)
+    masks = [found.mask, *(found.above(logit) for logit in (0.0, 1.0, 3.0, 1e3))]
+    for larger, smaller in pairwise(masks):
+        assert not (smaller.within(whole) & ~larger.within(whole)).any()
+    assert np.array_equal(masks[0].within(whole), masks[1].within(whole))
+    assert masks[3].area < masks[1].area
+    assert masks[4].is_empty
