@@ -75,6 +75,7 @@ class Desk:
         session = self.widget.session
         predictions = session._parts.predictions
         self._submit, predictions._submit = predictions._submit, self._timed
+        predictions._early._submit = self._timed
         # Connected after the binding, hence told after the preview has taken the mask.
         session.prediction_changed.connect(self._on_prediction)
         canvas: Any = self.viewer.window._qt_viewer.canvas

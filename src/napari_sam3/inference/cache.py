@@ -366,6 +366,8 @@ def _encode(
             raise EncodingStopped
         control.report("encoding", share)
 
+    if control.abandoned:
+        raise EncodingStopped
     logger.debug("encoding a field of %s px", pixels.shape[:2])
     control.report("encoding", 0.0)
     return predictor.encode(pixels, progress, keep_trunk=keep_trunk)

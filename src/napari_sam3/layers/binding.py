@@ -376,9 +376,9 @@ class Binding:
         self._guard(self.session.accept)
         return not self.session.draft_set.same_as(before)
 
-    def next_click(self, foreground: bool) -> None:
-        """Set the polarity of the next point that napari adds."""
-        self.sync.prompts.layers.polarity.set_next(foreground)
+    def next_click(self, foreground: bool, place: Place) -> None:
+        """Prepare for the point that napari adds on release, at about this place."""
+        self._guard(lambda: self.sync.prompts.expect(foreground, place))
 
     def draw_box(self, start: Place, end: Place, *, done: bool) -> None:
         """Draw a box between two world positions; it becomes a prompt when done."""

@@ -76,8 +76,8 @@ class GestureTarget(Protocol):
     def finish_object(self) -> bool:
         """Accept the drafts, if there are any; False if that was not possible."""
 
-    def next_click(self, foreground: bool) -> None:
-        """Set the polarity of the next point that napari adds."""
+    def next_click(self, foreground: bool, place: Place) -> None:
+        """Prepare for the point that napari adds on release, at about this place."""
 
     def draw_box(self, start: Place, end: Place, *, done: bool) -> None:
         """Draw a box between two positions; it becomes a prompt when done."""
@@ -174,8 +174,8 @@ class Gestures:
         event.handled = True
         # Stays set until the next press, since napari adds the point on release.
         foreground = event.button == LEFT
-        self._target.next_click(foreground)
         start_place, start = np.array(event.pos), tuple(event.position)
+        self._target.next_click(foreground, start)
         dragged = False
         yield
         while event.type == "mouse_move":

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from psygnal import Signal
 
+from napari_sam3.core.prompt_rows import DECIMALS
 from napari_sam3.core.prompts import MIN_BOX_SIDE, PromptSet
 from napari_sam3.session.grouping import PromptRow, group_rows
 from sam3.errors import PromptError
@@ -119,6 +120,12 @@ class PromptSync:
             finally:
                 self._taken = None
             self._session.predict()
+
+    def expect(self, foreground: bool, place: Place) -> None:
+        """Set the polarity of the next point that napari adds, and predict its mask already."""
+        self.layers.polarity.set_next(foreground)
+        row, column = (round(at, DECIMALS) for at in self._plane.source.locate(place))
+        self._session.expect(PromptSet(((column, row),), (int(foreground),)))
 
     def read(self, plane: PlaneIndex) -> dict[int, PromptSet]:
         """Read the prompts on any plane, by object."""

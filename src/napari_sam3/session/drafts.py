@@ -117,6 +117,11 @@ class DraftsByPlane:
         """Return the drafts of every plane that has any."""
         return dict(self._draft_sets)
 
+    @property
+    def next_number(self) -> int:
+        """The number that the next new draft will have."""
+        return self._numbers + 1
+
     def new_number(self) -> int:
         """Return a number for a new draft."""
         self._numbers += 1

@@ -144,6 +144,8 @@ class Job:
     kept : callable, optional
         Called with the outcome instead of showing it; returns an error, if any. Set when objects
         are accepted before their masks are predicted. Such a job is never replaced by a newer one.
+    cached_only : bool
+        Whether the job ends without a result where a field would have to be encoded.
     """
 
     generation: int
@@ -152,6 +154,7 @@ class Job:
     ahead: FieldOfView | None = None
     first: bool = False
     kept: Callable[[Outcome], BaseException | None] | None = None
+    cached_only: bool = False
     error: BaseException | None = None
     _cancelled: threading.Event = field(default_factory=threading.Event)
     _abandoned: threading.Event = field(default_factory=threading.Event)
@@ -164,7 +167,7 @@ class Job:
     @property
     def abandoned(self) -> bool:
         """Whether the features are no longer needed either."""
-        return self._abandoned.is_set()
+        return self.cached_only or self._abandoned.is_set()
 
     def cancel(self, *, abandon: bool = False) -> None:
         """Cancel the request; with `abandon`, stop encoding at once as well."""

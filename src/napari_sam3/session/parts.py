@@ -113,7 +113,7 @@ class SessionParts:
         )
         moved = options, submit, cache, events, drafts, history, predictions, look_ahead, changes
         propagating = Propagating(*moved, accepting)
-        prompting = Prompting(changes, drafts, predictions)
+        prompting = Prompting(options, changes, drafts, predictions)
         curating = Curating(options, changes, drafts, history, accepting)
         asking = predictions, look_ahead, changes, prompting, accepting, curating, batch
         lineage, reopening = Lineage(changes, drafts, history), Reopening(drafts, history)

@@ -14,6 +14,7 @@ from napari_sam3.inference.models import Loader, ModelHandle
 from napari_sam3.inference.questions import ObjectPrediction, Question
 from sam3.errors import PromptError, Sam3Error
 
+from .early_answer import EarlyAnswer
 from .jobs import Job, JobQueue, Outcome, Plane, Submit, work
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ class Predictions:
         self._options, self._events = options, events
         self._drafts, self._objects = drafts, objects
         self.queue = JobQueue(self._start)
+        self._early = EarlyAnswer(submit, cache)
         self.when_idle: Callable[[bool], None] = _do_nothing
         self.seconds_to_encode: float | None = None
         self._generation = 0
@@ -152,7 +154,7 @@ class Predictions:
             Without an image or model; with the default `submit`, any error of the prediction.
         """
         plane, draft_set = self._drafts.need_plane(), self._drafts.here
-        wanted = self._drafts.without_mask(draft_set)
+        wanted = self._take_early(plane, self._drafts.without_mask(draft_set))
         job = None
         if wanted:
             self.need_model()
@@ -170,6 +172,13 @@ class Predictions:
                 "foreground click or a box as well. Add one (left button)."
             )
         return self._drafts.current_mask
+
+    def expect(self, draft: Draft) -> None:
+        """Predict the mask of a draft that `predict` is likely to need next, if that is quick."""
+        plane = self._drafts.plane
+        if plane is None or self._model is None or self.predictor is None or self.queue.running:
+            return
+        self._early.begin(self._question(plane, (draft,)), self._model)
 
     def answer_now(self, question: Question) -> tuple[ObjectPrediction, ...]:
         """Predict on this thread, without `submit`."""
@@ -210,16 +219,30 @@ class Predictions:
     def close(self) -> None:
         """Cancel all work and drop the features. No more events are emitted."""
         self._closed = True
+        self._early.drop()
         self.queue.cancel_all()
         self.cache.clear()
 
     # ------------------------------------------------------------------ inside
 
+    def _question(self, plane: Plane, drafts: tuple[Draft, ...]) -> Question:
+        size = self._objects.typical_size()
+        return Question(plane.image, drafts, self._drafts.known_masks, self._options.level, size)
+
+    def _take_early(self, plane: Plane, drafts: tuple[Draft, ...]) -> tuple[Draft, ...]:
+        """Keep the masks that were predicted early, and return the drafts that need one still."""
+        if not drafts or self._model is None or self.queue.running:
+            return drafts
+        early = self._early.take(self._question(plane, drafts), self._model)
+        if early is None:
+            return drafts
+        self._drafts.keep_masks(early)
+        return ()
+
     def _request(self, plane: Plane, drafts: tuple[Draft, ...]) -> Job:
         """Request the masks of drafts, replacing earlier requests."""
         self._generation += 1
-        question = Question(plane.image, drafts, self._drafts.known_masks, self._options.level)
-        job = Job(self._generation, plane, question)
+        job = Job(self._generation, plane, self._question(plane, drafts))
         self.queue.stop_ahead(self._first_field(plane, drafts[0]))
         self.queue.add(job)
         return job

@@ -7,12 +7,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from napari_sam3.core.drafts import Draft, DraftSet
+from napari_sam3.core.prompt_rows import object_of
 from napari_sam3.core.prompts import PromptSet
 from sam3.errors import PromptError
 
 if TYPE_CHECKING:
     from .changes import Changes
     from .drafts import DraftsByPlane
+    from .options import SessionOptions
     from .predictions import Predictions
 
 __all__ = ["Prompting"]
@@ -23,16 +25,25 @@ class Prompting:
 
     Parameters
     ----------
+    options : SessionOptions
+        Whether there is one draft, or many.
     changes : Changes
         Records the steps.
     drafts : DraftsByPlane
         Drafts to change.
     predictions : Predictions
-        Predicts masks again after a draft is rejected.
+        Predicts masks of announced clicks, and again after a draft is rejected.
     """
 
-    def __init__(self, changes: Changes, drafts: DraftsByPlane, predictions: Predictions) -> None:
-        self._changes, self._drafts, self._predictions = changes, drafts, predictions
+    def __init__(
+        self,
+        options: SessionOptions,
+        changes: Changes,
+        drafts: DraftsByPlane,
+        predictions: Predictions,
+    ) -> None:
+        self._options, self._changes = options, changes
+        self._drafts, self._predictions = drafts, predictions
 
     def set_prompts(self, prompts: PromptSet) -> None:
         """Replace the prompts of the current draft. Can be undone.
@@ -48,6 +59,19 @@ class Prompting:
         if draft is None:
             draft = Draft(self._drafts.new_number())
         self._changes.change_drafts(_with_prompts(draft_set, draft.asked(prompts)))
+
+    def expect(self, click: PromptSet) -> None:
+        """Predict the mask of a click that a mouse press announces, without changing anything."""
+        if self._drafts.plane is None:
+            return
+        draft_set, one = self._drafts.here, self._options.mode == "one"
+        hit = self._drafts.at(*reversed(click.points[0]))
+        over = None if hit is None else hit.number
+        number = object_of(click, draft_set.current, hit=over, one=one)
+        draft = draft_set.get(number) or Draft(self._drafts.next_number)
+        draft = draft.asked(draft.prompts.joined(click))
+        if draft.has_target:
+            self._predictions.expect(draft)
 
     def set_objects(
         self, objects: Mapping[int, PromptSet] | Iterable[PromptSet], current: int | None

@@ -95,7 +95,7 @@ batch_ended, busy_changed, progress_changed, failed : Signal
         # Commands that other rooms and replay use.
         self.new_number, self.draft_at = self._parts.drafts.new_number, self._parts.drafts.at
         self.paint, self.note_edit = self._parts.curating.paint, self._parts.curating.note_edit
-        self.make_again = self._parts.accepting.make_again
+        self.make_again, prompting = self._parts.accepting.make_again, self._parts.prompting
         batch, self.reviewing = self._parts.batch, self._parts.reviewing
         self.begin_batch, self.write_batch = batch.begin, batch.write
         self.batch_again, self.restore = batch.write_again, batch.restore
@@ -105,7 +105,7 @@ batch_ended, busy_changed, progress_changed, failed : Signal
         self.ahead, self.link = self._parts.look_ahead, self._parts.linking.link
         self.find_similar, self.candidates = self.finding.find_similar, self._parts.candidates
         self.propagating, self.lineage = self._parts.propagating, self._parts.lineage
-        self.propagate = self.propagating.propagate
+        self.propagate, self.expect = self.propagating.propagate, prompting.expect
         self.linking, self.classifying = self._parts.linking, self._parts.classifying
 
     # ----------------------------------------------------------------- options

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import pytest
 
 from napari_sam3.core.planes import plane_from_array
+from napari_sam3.core.prompts import PromptSet
 from sam3.predictor import Predictor
 from tests.napari_sam3.session.test_session import BOX, CLICK, OTHER, Image, Later, click, make
 
@@ -76,3 +80,46 @@ def test_an_answer_for_a_plane_left_meanwhile_is_dropped(
     assert session.prediction is None
     assert session.prompts.is_empty
     assert session.prompts_on("plane") == CLICK
+
+
+def test_a_press_predicts_the_mask_that_its_release_shows(
+    predictor: Predictor, blobs: Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, _, events = make(predictor, blobs)
+    calls: list[object] = []
+    predict = predictor.predict
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        calls.append(options)
+        return predict(*arguments, **options)
+
+    monkeypatch.setattr(predictor, "predict", counted)
+    session.expect(CLICK)
+    assert not calls, "no field is encoded for a press"
+    click(session, CLICK)
+    session.reject()
+    events.clear()
+    calls.clear()
+
+    session.expect(CLICK)
+    assert not events
+    assert session.draft_set.drafts == ()
+    before = len(calls)
+    assert before
+    early = click(session, CLICK)
+    assert len(calls) == before
+    assert early is not None
+    second = PromptSet.from_arrays([[25, 22]])
+    session.expect(second)
+    before = len(calls)
+    click(session, CLICK.with_point(25, 20))
+    assert len(calls) > before, "another click than the press announced"
+
+    alone, _, _ = make(predictor, blobs)
+    click(alone, CLICK)
+    alone.reject()
+    late = click(alone, CLICK)
+    assert late is not None
+    assert (late.mask.row, late.mask.column) == (early.mask.row, early.mask.column)
+    assert (late.mask.crop == early.mask.crop).all()
+    assert late.score == early.score
