@@ -15,6 +15,7 @@ from sam3.model.block import Block
 from sam3.model.rope import axial_rope_table
 from sam3.model.trunk_in_place import apply_in_place, can_work_in_place
 from sam3.model.trunk_linears import BlockLinears, packed_linears
+from sam3.runtime.compiling import keep_compiled_code
 
 __all__ = ["Progress", "Trunk"]
 
@@ -100,8 +101,10 @@ class Trunk(nn.Module):
     def compile_blocks(self) -> None:
         """Compile the blocks on first use: twice, once per kind of attention.
 
-        On a CPU in float32 the blocks run in place instead, which is faster.
+        On a CPU in float32 the blocks run in place instead, which is faster. The code is kept for
+        later processes: see :func:`sam3.runtime.compiling.keep_compiled_code`.
         """
+        keep_compiled_code()
         for block in self.blocks:
             block.compile()
 
