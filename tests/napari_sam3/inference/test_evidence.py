@@ -9,7 +9,8 @@ from scipy import ndimage
 from napari_sam3.core.masks import PlaneMask
 from napari_sam3.core.planes import plane_from_array
 from napari_sam3.images.plane_image import ArrayPlane
-from napari_sam3.inference.tracking.evidence import FEATURES, contrast_of, evidence, look_of
+from napari_sam3.inference.tracking.ending import Sighting
+from napari_sam3.inference.tracking.evidence import FEATURES, Place, contrast_of, evidence, look_of
 
 ROWS, COLUMNS = np.ogrid[:96, :96]
 DISC = (ROWS - 48) ** 2 + (COLUMNS - 48) ** 2 < 20**2
@@ -58,3 +59,16 @@ def test_evidence_of_bright_and_dark_objects_is_the_same(sign: int) -> None:
     assert values["change_from_before"] == pytest.approx(-0.6, abs=0.05)
     same = evidence((MASK, sharp, 0.9), sharp.contrast, sharp, (MASK, sharp), None)
     assert same.tolist() == [0.9, 1, 1, 1, 1, 0, 1, 0, 0]
+
+
+def test_a_place_serves_every_plane_of_its_shape() -> None:
+    place, hazy = Place(MASK, (96, 96)), plane(6, 0.4)
+    assert look_of(MASK, hazy, place) == look_of(MASK, hazy)
+    assert contrast_of(MASK, hazy, place) == contrast_of(MASK, hazy) == look_of(MASK, hazy).contrast
+
+
+def test_a_sighting_finds_its_place_anew_on_planes_of_another_shape() -> None:
+    seen = Sighting(MASK, 0)
+    first = seen.place((96, 96))
+    assert seen.place((96, 96)) is first
+    assert seen.place((69, 96)).inside.shape < first.inside.shape

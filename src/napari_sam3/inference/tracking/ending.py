@@ -12,7 +12,7 @@ import numpy as np
 from napari_sam3.core.masks import PlaneMask
 from sam3.errors import PromptError
 
-from .evidence import FEATURES, Look, contrast_of, evidence, look_of
+from .evidence import FEATURES, Look, Place, contrast_of, evidence, look_of
 from .followers import Before, FoundMask
 from .limits import EndLimits, check_ranges, why_ended
 
@@ -178,12 +178,20 @@ class Sighting:
     mask: PlaneMask
     plane: int
     _look: Look | None = None
+    _place: Place | None = field(default=None, repr=False)
 
     def look(self, load: Load) -> Look:
         """Return how the mask stands out, measured once; the plane may have to be read."""
         if self._look is None:
-            self._look = look_of(self.mask, load(self.plane))
+            plane = load(self.plane)
+            self._look = look_of(self.mask, plane, self.place(plane.shape))
         return self._look
+
+    def place(self, shape: tuple[int, int]) -> Place:
+        """Return the pixels that are measured, found once for planes of a shape."""
+        if self._place is None or self._place.shape != shape:
+            self._place = Place(self.mask, shape)
+        return self._place
 
 
 @dataclass(eq=False)
@@ -222,26 +230,26 @@ class Trail:
     def judge(self, found: FoundMask, index: int, plane: PlaneImage) -> tuple[PlaneMask, str]:
         """Return the mask that is taken on a plane, maybe an empty one, and why it ended if so."""
         rules, area, expected = self.rules, found.mask.area, found.expected or self.mask
-        look, mask = None, found.mask
+        seen = Sighting(found.mask, index)
         if area < max(1, rules.min_area):
             reason = f"only {area} px were found"
         elif found.score < rules.min_score:
             reason = f"the score fell to {found.score:.2f}"
         elif self._is_flat:
             assert rules.flat is not None
-            reason = why_ended(expected, mask, found.score, rules.flat)
+            reason = why_ended(expected, found.mask, found.score, rules.flat)
         else:
-            look = look_of(mask, plane)
-            features = self._evidence(found, look, contrast_of(expected, plane))
+            stayed = self.last.place(plane.shape) if expected is self.mask else None
+            look = seen.look(lambda _: plane)
+            features = self._evidence(found, look, contrast_of(expected, plane, stayed))
             reason = self._doubt(found, features)
             if not reason and found.above is not None:
-                mask = rules.narrowed(mask, found.above, features)
-                look = look if mask is found.mask else None
+                mask = rules.narrowed(found.mask, found.above, features)
+                seen = seen if mask is found.mask else Sighting(mask, index)
                 if mask.area < max(1, rules.min_area):
                     reason = f"only {mask.area} px were found"
-        mask = EMPTY if reason else mask
-        self.follow(Sighting(mask, index, look))
-        return mask, reason if self.missed > rules.gap else ""
+        self.follow(Sighting(EMPTY, index) if reason else seen)
+        return EMPTY if reason else seen.mask, reason if self.missed > rules.gap else ""
 
     def follow(self, seen: Sighting) -> None:
         """Take a mask, maybe an empty one, that was judged before."""

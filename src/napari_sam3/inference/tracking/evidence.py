@@ -25,7 +25,7 @@ from napari_sam3.core.masks import PlaneMask
 if TYPE_CHECKING:
     from napari_sam3.core.rendering import PlaneImage
 
-__all__ = ["FEATURES", "Look", "contrast_of", "evidence", "look_of"]
+__all__ = ["FEATURES", "Look", "Place", "contrast_of", "evidence", "look_of"]
 
 #: Names of the evidence, in order; see :func:`evidence`.
 FEATURES = (
@@ -81,7 +81,7 @@ class Look:
         return abs(self.inside - self.outside) >= _LEAST_SIGNAL * (self.noise + _LEAST_NOISE)
 
 
-def look_of(mask: PlaneMask, plane: PlaneImage) -> Look:
+def look_of(mask: PlaneMask, plane: PlaneImage, place: Place | None = None) -> Look:
     """Measure a mask that is not empty; only its surroundings are read.
 
     Parameters
@@ -89,67 +89,91 @@ def look_of(mask: PlaneMask, plane: PlaneImage) -> Look:
     mask : PlaneMask
     plane : PlaneImage
         The plane that it lies on.
+    place : Place, optional
+        Its place on planes of this shape, if known.
     """
     from scipy import ndimage
 
-    around = _Surroundings(mask, plane)
-    grey, inside = around.grey, around.inside
-    if around.is_flat:
+    place = place or Place(mask, plane.shape)
+    grey = place.grey(plane)
+    if place.is_flat:
         middle = float(np.median(grey))
         return Look(middle, middle, middle, noise=1.0, edge=0.0)
-    sigma = max(1.0, _SMOOTHING * math.sqrt(mask.area) / around.step)
+    sigma = max(1.0, _SMOOTHING * math.sqrt(mask.area) / place.step)
     slope = sigma * ndimage.gaussian_gradient_magnitude(grey, sigma)
-    edge = (around.depth <= _EDGE) & (around.distance <= _EDGE)
-    spread = np.subtract(*np.percentile(grey[around.ring], (75, 25))) / 1.35
-    core, outside = around.core_and_outside()
+    spread = np.subtract(*np.percentile(grey[place.ring], (75, 25))) / 1.35
+    core, outside = place.core_and_outside(grey)
     return Look(
-        inside=float(np.median(grey[inside])),
+        inside=float(np.median(grey[place.inside])),
         core=core,
         outside=outside,
         noise=float(spread),
-        edge=float(slope[edge].mean()),
+        edge=float(slope[place.edge].mean()),
     )
 
 
-def contrast_of(mask: PlaneMask, plane: PlaneImage) -> float:
+def contrast_of(mask: PlaneMask, plane: PlaneImage, place: Place | None = None) -> float:
     """Return the contrast alone of a `Look`, in less time than :func:`look_of`."""
-    around = _Surroundings(mask, plane)
-    core, outside = (0.0, 0.0) if around.is_flat else around.core_and_outside()
+    place = place or Place(mask, plane.shape)
+    core, outside = (0.0, 0.0) if place.is_flat else place.core_and_outside(place.grey(plane))
     return core - outside
 
 
-class _Surroundings:
-    """Grey values around a mask, and how far from its rim they are; in px of a thinned region."""
+class Place:
+    """The pixels that are measured for a mask, of a region that is thinned out if it is large.
 
-    def __init__(self, mask: PlaneMask, plane: PlaneImage) -> None:
+    Parameters
+    ----------
+    mask : PlaneMask
+        A mask that is not empty.
+    shape : tuple of int
+        (height, width) of its plane.
+
+    Attributes
+    ----------
+    is_flat : bool
+        Whether nothing is inside, or nothing outside.
+    step : int
+        Pixels of the plane per pixel of the region.
+    inside, core, edge, ring : ndarray of bool
+        See the module; all but `inside` only if it is not flat.
+    """
+
+    def __init__(self, mask: PlaneMask, shape: tuple[int, int]) -> None:
         from scipy import ndimage
 
+        self.shape = shape
         root = math.sqrt(mask.area)
         gap = max(1, round(_GAP * root))
         margin = gap + max(_LEAST_RING, round(_RING * root))
         row, column, row_stop, column_stop = mask.bbox
-        height, length = plane.shape
-        rows = slice(max(0, row - margin), min(height, row_stop + margin))
-        columns = slice(max(0, column - margin), min(length, column_stop + margin))
-        area = (rows.stop - rows.start) * (columns.stop - columns.start)
+        self._rows = slice(max(0, row - margin), min(shape[0], row_stop + margin))
+        self._columns = slice(max(0, column - margin), min(shape[1], column_stop + margin))
+        length = self._columns.stop - self._columns.start
+        area = (self._rows.stop - self._rows.start) * length
         self.step = step = max(1, math.isqrt(area // _MOST_PIXELS))
-        self.grey = plane.region(rows, columns).mean(axis=2, dtype=np.float32)[::step, ::step]
-        self.inside = mask.within((rows, columns))[::step, ::step]
+        self.inside = mask.within((self._rows, self._columns))[::step, ::step]
         self.is_flat = not self.inside.any() or bool(self.inside.all())
         if self.is_flat:
             return
-        self.depth = ndimage.distance_transform_edt(self.inside)
-        self.distance = ndimage.distance_transform_edt(~self.inside)
-        ring = (self.distance * step > gap) & (self.distance * step <= margin)
+        depth = ndimage.distance_transform_edt(self.inside)
+        distance = ndimage.distance_transform_edt(~self.inside)
+        self.core = depth >= _CORE * depth.max()
+        self.edge = (depth <= _EDGE) & (distance <= _EDGE)
+        ring = (distance * step > gap) & (distance * step <= margin)
         self.ring = ring if ring.any() else ~self.inside
 
-    def core_and_outside(self) -> tuple[float, float]:
+    def grey(self, plane: PlaneImage) -> npt.NDArray[np.float32]:
+        """Read the region from a plane."""
+        pixels = plane.region(self._rows, self._columns).mean(axis=2, dtype=np.float32)
+        return np.asarray(pixels[:: self.step, :: self.step], np.float32)
+
+    def core_and_outside(self, grey: npt.NDArray[np.float32]) -> tuple[float, float]:
         """Return the medians of the inner half and of the ring."""
         from scipy import ndimage
 
-        smooth = ndimage.gaussian_filter(self.grey, 1)
-        core = smooth[self.depth >= _CORE * self.depth.max()]
-        return float(np.median(core)), float(np.median(smooth[self.ring]))
+        smooth = ndimage.gaussian_filter(grey, 1)
+        return float(np.median(smooth[self.core])), float(np.median(smooth[self.ring]))
 
 
 def evidence(
