@@ -224,12 +224,19 @@ class BatchResults:
             linked = (self._link(*link) for link in plan.links)
             steps += [one for one in linked if one is not None]
             self._changes.emit_all(steps)
+        self._drafts.emit_masks()
         return plan.result
 
     def _put_back(self, plane: RestoredPlane, fresh: Iterable[int]) -> Step | None:
-        """Write the restored labels of a plane, and register its objects."""
+        """Write the restored labels of a plane, register its objects, and drop their drafts."""
         labels, key = plane.target, plane.target.key
-        step = self._changes.begin(key)
+        after = self._drafts.on(key)
+        # A session that was saved before its last objects were accepted still holds their drafts.
+        accepted = [one.draft.turns for one, _ in plane.objects if one.draft.turns]
+        for draft in after.drafts:
+            if draft.turns in accepted:
+                after = after.without(draft.number)
+        step = self._changes.begin(key, after)
         step.source, step.policy, step.fresh = labels.source, "keep", set(fresh)
         if plane.edit is not None:
             step.apply(plane.edit)
@@ -249,6 +256,7 @@ class BatchResults:
             writes=packed(writes),
         )
         self._history.push(step)
+        self._drafts.put(key, after)
         return step
 
     def _link(self, labels: LabelTarget, parent: int, child: int) -> Step | None:

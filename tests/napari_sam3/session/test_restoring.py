@@ -342,3 +342,23 @@ def test_an_object_whose_pixels_another_took_is_restored_as_it_was(
     np.testing.assert_array_equal(after.data, before.data)
     after.binding.restore_labels(copy)
     assert [one.id for one in after.session.objects] == ids, "a second time brings nothing more"
+
+
+def test_drafts_whose_objects_the_journal_holds_are_dropped(
+    predictor: Predictor, tmp_path: Path
+) -> None:
+    lost = Desk(predictor)
+    lost.binding.points.add([0, 30, 25])
+    assert lost.binding.accept() is not None
+    path = lost.crash(tmp_path)
+    after = Desk(predictor)  # as saved before the object was accepted, and with one more draft
+    after.session.mode = "many"
+    after.binding.points.add([[0, 30, 25], [0, 10, 40]])
+    first, second = after.session.draft_set.drafts
+    after.restore(path)
+    assert [one.number for one in after.session.draft_set.drafts] == [second.number]
+    assert after.binding.points.data.tolist() == [[0, 10, 40]]
+    assert [one.id for one in after.session.objects] == [1]
+    after.binding.undo()
+    assert [*after.session.draft_set.drafts] == [first, second]
+    assert not after.session.objects
