@@ -231,10 +231,11 @@ class BatchResults:
         """Write the restored labels of a plane, register its objects, and drop their drafts."""
         labels, key = plane.target, plane.target.key
         after = self._drafts.on(key)
-        # A session that was saved before its last objects were accepted still holds their drafts.
-        accepted = [one.draft.turns for one, _ in plane.objects if one.draft.turns]
+        # A session that was saved before its last objects were accepted holds their drafts as they
+        # were then.
         for draft in after.drafts:
-            if draft.turns in accepted:
+            turns = len(draft.turns)
+            if turns and any(one.draft.turns[:turns] == draft.turns for one, _ in plane.objects):
                 after = after.without(draft.number)
         step = self._changes.begin(key, after)
         step.source, step.policy, step.fresh = labels.source, "keep", set(fresh)

@@ -344,11 +344,13 @@ def test_an_object_whose_pixels_another_took_is_restored_as_it_was(
     assert [one.id for one in after.session.objects] == ids, "a second time brings nothing more"
 
 
+@pytest.mark.parametrize("clicks", [1, 2])  # all or the first of them were saved
 def test_drafts_whose_objects_the_journal_holds_are_dropped(
-    predictor: Predictor, tmp_path: Path
+    predictor: Predictor, tmp_path: Path, clicks: int
 ) -> None:
     lost = Desk(predictor)
-    lost.binding.points.add([0, 30, 25])
+    for column in range(25, 25 + clicks):
+        lost.binding.points.add([0, 30, column])
     assert lost.binding.accept() is not None
     path = lost.crash(tmp_path)
     after = Desk(predictor)  # as saved before the object was accepted, and with one more draft
