@@ -252,6 +252,8 @@ class EmbeddingCache:
         key = self._known_key(region, plane, predictor)
         features = self._find(key, predictor, keep_trunk) if key is not None else None
         if key is None or features is None:
+            if plane.is_lazy and control.abandoned:
+                raise EncodingStopped
             pixels = region.extract(plane)
             key = embedding_key(pixels, predictor)
             self._remember_key(key, region, plane, predictor)

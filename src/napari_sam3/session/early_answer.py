@@ -3,74 +3,87 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .jobs import Job, Outcome, Submit, work
+from .jobs import Job, Outcome, Report, Submit, work
 
 if TYPE_CHECKING:
     from napari_sam3.inference.cache import EmbeddingCache
     from napari_sam3.inference.models import ModelHandle
-    from napari_sam3.inference.questions import ObjectPrediction, Question
+    from napari_sam3.inference.questions import Question
 
 __all__ = ["EarlyAnswer"]
+
+
+@dataclass(eq=False)
+class _Early:
+    """Work on a question with a model, and its outcome once it is done."""
+
+    question: Question
+    model: ModelHandle
+    job: Job
+    outcome: Outcome | None = None
 
 
 class EarlyAnswer:
     """Predictions for a question that is likely to be asked next.
 
-    They change nothing: the session takes them if it asks the same question, and drops them if
-    not. No field is encoded for them.
+    They change nothing: the request for the same question takes them, any other drops them. No
+    field is encoded for them.
 
     Parameters
     ----------
     submit : Submit
-        Runs the work.
+        Runs the work, one piece after another.
     cache : EmbeddingCache
         Features of encoded fields.
     """
 
     def __init__(self, submit: Submit, cache: EmbeddingCache) -> None:
         self._submit, self._cache = submit, cache
-        self._job: Job | None = None
-        self._outcome: Outcome | None = None
-        self._wait: Callable[[], None] | None = None
+        self._early: _Early | None = None
 
     def begin(self, question: Question, model: ModelHandle) -> None:
         """Start predicting, on the thread of `submit`."""
         self.drop()
-        job = self._job = Job(0, question=question, cached_only=True)
+        job, cache = Job(0, question=question, cached_only=True), self._cache
+        early = self._early = _Early(question, model, job)
 
-        def done(outcome: Outcome) -> None:
-            if self._job is job:
-                self._outcome = outcome
+        def run(report: Report) -> Outcome:
+            early.outcome = work(job, model, cache, report)
+            return early.outcome
 
-        cache = self._cache
-        self._wait = self._submit(lambda report: work(job, model, cache, report), done, _ignore)
+        self._submit(run, _ignore, _ignore)
 
     def drop(self) -> None:
         """Cancel the work, or drop its predictions."""
-        if self._job is not None:
-            self._job.cancel()
-        self._job = self._outcome = self._wait = None
+        if self._early is not None:
+            self._early.job.cancel()
+        self._early = None
 
-    def take(self, question: Question, model: ModelHandle) -> tuple[ObjectPrediction, ...] | None:
-        """Return the predictions once, if these are for the question; waits for them shortly."""
-        if self._job is None or not _same(self._job.question, question):
+    def work(self, job: Job, model: ModelHandle) -> Callable[[Report], Outcome]:
+        """Return the work on a job, which is done already if its question was expected."""
+        early, cache = None, self._cache
+        if job.question is not None and self._early is not None:
+            if self._early.model is model and _same(self._early.question, job.question):
+                early, self._early = self._early, None
             self.drop()
-            return None
-        if self._outcome is None and self._wait is not None:
-            self._wait()
-        outcome = self._outcome
-        self.drop()
-        fitting = outcome is not None and outcome.predictor is model.predictor
-        return outcome.predictions if outcome is not None and fitting else None
+
+        def run(report: Report) -> Outcome:
+            # What was submitted earlier has ended by now.
+            outcome = None if early is None else early.outcome
+            if outcome is not None and outcome.predictions is not None:
+                return outcome
+            return work(job, model, cache, report)
+
+        return run
 
 
-def _same(one: Question | None, other: Question) -> bool:
+def _same(one: Question, other: Question) -> bool:
     """Whether two questions have the same predictions."""
     return (
-        one is not None
-        and one.plane is other.plane
+        one.plane is other.plane
         and (one.level, one.typical_size) == (other.level, other.typical_size)
         and len(one.drafts) == len(other.drafts)
         and len(one.known) == len(other.known)
@@ -82,5 +95,5 @@ def _same(one: Question | None, other: Question) -> bool:
     )
 
 
-def _ignore(_stage: str, _fraction: float | None) -> None:
-    """Ignore progress."""
+def _ignore(*_: object) -> None:
+    """Ignore progress and outcome."""

@@ -114,6 +114,7 @@ class Predictions:
     def use(self, model: Predictor | Loader | None) -> None:
         """Change the model; masks of the old one are dropped."""
         self.queue.cancel_plain(abandon=True)
+        self._early.drop()
         self._model = None if model is None else ModelHandle.of(model)
         self._drafts.forget_masks()
         self._drafts.emit_masks()
@@ -154,7 +155,7 @@ class Predictions:
             Without an image or model; with the default `submit`, any error of the prediction.
         """
         plane, draft_set = self._drafts.need_plane(), self._drafts.here
-        wanted = self._take_early(plane, self._drafts.without_mask(draft_set))
+        wanted = self._drafts.without_mask(draft_set)
         job = None
         if wanted:
             self.need_model()
@@ -229,16 +230,6 @@ class Predictions:
         size = self._objects.typical_size()
         return Question(plane.image, drafts, self._drafts.known_masks, self._options.level, size)
 
-    def _take_early(self, plane: Plane, drafts: tuple[Draft, ...]) -> tuple[Draft, ...]:
-        """Keep the masks that were predicted early, and return the drafts that need one still."""
-        if not drafts or self._model is None or self.queue.running:
-            return drafts
-        early = self._early.take(self._question(plane, drafts), self._model)
-        if early is None:
-            return drafts
-        self._drafts.keep_masks(early)
-        return ()
-
     def _request(self, plane: Plane, drafts: tuple[Draft, ...]) -> Job:
         """Request the masks of drafts, replacing earlier requests."""
         self._generation += 1
@@ -255,7 +246,7 @@ class Predictions:
         return choose_field(plane.shape, draft, self.predictor.config, self._options.level, size)
 
     def _start(self, job: Job) -> None:
-        model, cache = self._model, self.cache
+        model = self._model
         self._started = time.monotonic()
         if model is None:
             self._finish(job, Outcome(error=Sam3Error(NO_MODEL)))
@@ -269,7 +260,7 @@ class Predictions:
             # speed of clicking.
             job.question = replace(job.question, typical_size=self._objects.typical_size())
         wait_for_it = self._submit(
-            lambda report: work(job, model, cache, report),
+            self._early.work(job, model),
             lambda outcome: self._finish(job, outcome),
             self._report if job.ahead is None else partial(self._report_ahead, job),
         )

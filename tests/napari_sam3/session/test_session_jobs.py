@@ -9,6 +9,9 @@ import pytest
 
 from napari_sam3.core.planes import plane_from_array
 from napari_sam3.core.prompts import PromptSet
+from napari_sam3.images.plane_image import ArrayPlane
+from napari_sam3.session.session import LabelingSession
+from sam3.model_builder import build_click_model
 from sam3.predictor import Predictor
 from tests.napari_sam3.session.test_session import BOX, CLICK, OTHER, Image, Later, click, make
 
@@ -82,18 +85,24 @@ def test_an_answer_for_a_plane_left_meanwhile_is_dropped(
     assert session.prompts_on("plane") == CLICK
 
 
+def counted(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Return a list that grows with each call of the predictor."""
+    calls: list[object] = []
+    predict = predictor.predict
+
+    def call(*arguments: Any, **options: Any) -> Any:
+        calls.append(options)
+        return predict(*arguments, **options)
+
+    monkeypatch.setattr(predictor, "predict", call)
+    return calls
+
+
 def test_a_press_predicts_the_mask_that_its_release_shows(
     predictor: Predictor, blobs: Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session, _, events = make(predictor, blobs)
-    calls: list[object] = []
-    predict = predictor.predict
-
-    def counted(*arguments: Any, **options: Any) -> Any:
-        calls.append(options)
-        return predict(*arguments, **options)
-
-    monkeypatch.setattr(predictor, "predict", counted)
+    calls = counted(predictor, monkeypatch)
     session.expect(CLICK)
     assert not calls, "no field is encoded for a press"
     click(session, CLICK)
@@ -123,3 +132,64 @@ def test_a_press_predicts_the_mask_that_its_release_shows(
     assert (late.mask.row, late.mask.column) == (early.mask.row, early.mask.column)
     assert (late.mask.crop == early.mask.crop).all()
     assert late.score == early.score
+
+
+def test_a_release_before_the_expected_mask_is_done_waits_for_that_mask(
+    predictor: Predictor, blobs: Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later = Later()
+    session, _, events = make(predictor, blobs, submit=later)
+    click(session, CLICK)
+    later.run()
+    session.reject()
+    calls = counted(predictor, monkeypatch)
+    session.expect(CLICK)
+    assert click(session, CLICK) is None
+    early, request = later.waiting
+    events.clear()
+    work, done, report = early
+    done(work(report))
+    before = len(calls)
+    assert before
+    work, done, report = request
+    done(work(report))
+    assert len(calls) == before
+    assert [name for name, *_ in events] == ["prediction_changed"]
+    assert session.prediction is not None
+    assert session.prediction.prompts == CLICK
+
+
+def test_an_expected_mask_of_another_model_is_not_taken(predictor: Predictor, blobs: Image) -> None:
+    calls: list[object] = []
+
+    class Other(Predictor):
+        def predict(self, *arguments: Any, **options: Any) -> Any:
+            calls.append(options)
+            return super().predict(*arguments, **options)
+
+    session, _, _ = make(predictor, blobs)
+    click(session, CLICK)
+    session.reject()
+    session.expect(CLICK)
+    session.set_predictor(Other(build_click_model(predictor.config).eval(), device="cpu"))
+    assert click(session, CLICK) is not None
+    assert calls
+
+
+def test_a_press_reads_no_pixels_of_a_field_that_is_not_encoded(predictor: Predictor) -> None:
+    read: list[object] = []
+
+    class Slow(ArrayPlane):
+        is_lazy = True
+
+        def region(self, rows: slice, columns: slice, step: int = 1) -> Any:
+            read.append((rows, columns))
+            return super().region(rows, columns, step)
+
+    image = np.random.default_rng(0).integers(0, 255, (96, 96, 3)).astype(np.uint8)
+    session = LabelingSession(predictor)
+    session.set_plane(Slow(image), "plane", np.zeros((96, 96), np.uint16))
+    session.expect(CLICK)
+    assert not read
+    click(session, CLICK)
+    assert read
