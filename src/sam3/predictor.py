@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +19,7 @@ from sam3.config import ModelConfig
 from sam3.errors import CheckpointNotFoundError, FeaturesError, PromptError
 from sam3.features import ImageFeatures
 from sam3.model.click_model import ClickModel, EncodedImage
+from sam3.model.fixed_shapes import FixedShapes, decode_padded
 from sam3.model.image_sides import ImageSides
 from sam3.model.mask_decoder import ImageSide
 from sam3.model.proposal_head import ProposalHead
@@ -91,6 +93,7 @@ class Predictor:
             self.precision = precision
             self.fingerprint = fingerprint or checkpoint.fingerprint(model)
             self._image_sides = ImageSides(model)
+            self._decoder: ClickModel | FixedShapes = self.model
             choose_precision(precision, self.device)  # fails early on an unknown name
             self._linears = None
             if precision == "int8":
@@ -210,7 +213,7 @@ class Predictor:
         point_coords : array-like, shape (N, 2) or (B, N, 2), optional
             (x, y) in pixels of the image, pixel centres at integers.
         point_labels : array-like, shape (N,) or (B, N), optional
-            (x, y) in pixels of the image; pixel centres are at integers.
+            1 for foreground, 0 for background, -1 for padding.
         box : array-like, shape (4,), (1, 4) or (B, 4), optional
             x0, y0, x1, y1 in pixels of the image.
         mask_input : array-like, shape (1, L, L) or (B, 1, L, L), optional
@@ -294,13 +297,9 @@ class Predictor:
             with self.running("draw masks", exact=True):
                 scores[part] = score.cpu().numpy()
                 logits[part] = low.clamp(-_CLAMP, _CLAMP).cpu().numpy()
+                area = self.config.fill_hole_area
                 write_masks(
-                    masks[part],
-                    low,
-                    logits[part],
-                    features.size,
-                    kind=kind,
-                    fill_area=self.config.fill_hole_area,
+                    masks[part], low, logits[part], features.size, kind=kind, fill_area=area
                 )
 
         # On a CPU one object at a time fits the caches best. Its result is then independent of the
@@ -320,17 +319,18 @@ class Predictor:
     ) -> tuple[Tensor, Tensor]:
         """Decode low-resolution logits (B, C, L, L) and scores (B, C), float32."""
         coords = to_model_frame(prompts.coords, size, self.config.resolution)
-        mask = None
-        if prompts.mask is not None:
-            mask = torch.tensor(prompts.mask, device=self.device)
-        raw = self.model.decode(
-            side,
-            torch.tensor(coords, device=self.device),
-            torch.tensor(prompts.labels, device=self.device),
-            mask,
-            multimask,
-        )
+        device = self.device if self._decoder is self.model else "cpu"  # where padding is cheap
+        points, labels = (torch.tensor(x, device=device) for x in (coords, prompts.labels))
+        mask = None if prompts.mask is None else torch.tensor(prompts.mask, device=device)
+        raw = self._decoder.decode(side, points, labels, mask, multimask)
         return raw.logits.float(), raw.iou.float()
+
+    def fix_shapes(self) -> None:
+        """Pad the prompts of later predictions to few shapes, from which masks differ by rounding.
+
+        It is of use for what is prepared once for each shape.
+        """
+        self._decoder = FixedShapes(partial(decode_padded, self.model))
 
     def running(self, what: str, *, exact: bool = False) -> AbstractContextManager[None]:
         """Return the context in which the network runs; see :func:`sam3.runtime.running.running`.

@@ -93,6 +93,7 @@ class ClickModel(nn.Module):
         labels: Tensor,
         mask: Tensor | None,
         multimask: bool | None = None,
+        valid: Tensor | None = None,
     ) -> RawMasks:
         """Decode the prompts of B objects on one image.
 
@@ -108,6 +109,8 @@ class ClickModel(nn.Module):
             Previous logits.
         multimask : bool, optional
             As for :class:`sam3.model.mask_decoder.MaskDecoder`.
+        valid : Tensor of bool, shape (B, N), optional
+            Prompts that count; all by default. Those that do not have the label PADDING.
 
         Returns
         -------
@@ -117,5 +120,5 @@ class ClickModel(nn.Module):
         sparse, dense = encoder(coords, labels, mask)
         without_prompt = mask is None and not encoder.render_prompts
         return self.mask_decoder(  # type: ignore[no-any-return]
-            side, sparse, None if without_prompt else dense, multimask=multimask
+            side, sparse, None if without_prompt else dense, valid, multimask
         )

@@ -300,8 +300,10 @@ class TwoWayTransformer(nn.Module):
             tokens, image = layer(tokens, image, token_pos, image_pos, valid, projections)
             projections = None
         if outputs is not None:
-            index = torch.tensor(outputs, device=tokens.device)
-            tokens, token_pos = tokens[:, index], token_pos[:, index]
+            # An index would be copied to the device, which a CUDA graph cannot record.
+            tokens, token_pos = (
+                torch.cat([x[:, i : i + 1] for i in outputs], 1) for x in (tokens, token_pos)
+            )
         attended = self.final_attn_token_to_image.attend_to_image(
             tokens + token_pos, image, image_pos
         )
