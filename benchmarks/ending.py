@@ -11,29 +11,33 @@ from __future__ import annotations
 import argparse
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.propagation import boxes, planes_of, prompts_of
+from benchmarks.propagation import planes_of, prompts_of
 from benchmarks.stacks import Stack, read_stacks
 from napari_sam3.core.masks import PlaneMask
+from napari_sam3.inference.cache import EmbeddingCache
 from napari_sam3.inference.tracking.ending import EndRules
-from napari_sam3.inference.tracking.evidence import FEATURES
+from napari_sam3.inference.tracking.evidence import FEATURES, look_of
 from napari_sam3.inference.tracking.propagate import propagate
 from sam3 import Predictor, load_predictor
 
 Floats = npt.NDArray[np.float64]
 Above = Callable[[float], PlaneMask]
-_COLUMNS = ("stack", "object", "plane", "prompted", "true", "volume")
+_COLUMNS = ("stack", "object", "plane", "prompted", "true", "volume", "specimen")
 _LOGITS = np.arange(0, 13)
 # Then pixels shared with the truth, and of the mask, at each logit; then the features.
 _FEATURES = len(_COLUMNS) + 2 * len(_LOGITS)
-_BEYOND = 6  # planes past an end that weights are fitted to; good rules never reach later ones
+# Planes past an end that are recorded, and that narrowing is fitted to; good rules never reach
+# later ones.
+_BEYOND, _NARROWED_BEYOND = 6, 2
 _LEAST_IOU = 0.35  # of a mask that counts as the object
 _RIDGE = 0.01
+_CACHE_BYTES = 256_000_000
 _USUAL_IOU = 0.72  # of a volume; a found pixel is worth it if it is in the object more often
 _NARROWING_RIDGE = 3e-5
 _START = 5.0  # logit of an object without brightness, from which the fit starts
@@ -54,22 +58,30 @@ class Recorder(EndRules):
         return smaller if smaller.area >= self.min_area else mask
 
 
-def collect(number: int, stack: Stack, predictor: Predictor) -> Floats:
+def collect(number: int, specimen: int, stack: Stack, predictor: Predictor) -> Floats:
     """Return a row for each mask: its place, pixels of it and of the truth, and the features."""
-    rules = Recorder(narrowing=EndRules.calibrated().narrowing)
-    prompted = {label: plane for label, (plane, _) in boxes(stack).items()}
+    planes, cache = planes_of(stack), EmbeddingCache(_CACHE_BYTES)
     rows = []
-    for result in propagate(planes_of(stack), prompts_of(stack), predictor, rules=rules):
-        label, plane = result.object_id, result.plane
-        if result.mask.is_empty:
-            continue
-        masks, features = [result.mask] * len(_LOGITS), np.zeros(len(FEATURES))
-        if not result.prompted:
-            masks, features = rules.seen.popleft()
-        truth = stack.labels == label
-        shared = [(mask.to_array(truth.shape[1:]) & truth[plane]).sum() for mask in masks]
-        place = number, label, plane, prompted[label], truth[plane].sum(), truth.sum()
-        rows.append([*place, *shared, *(mask.area for mask in masks), *features])
+    for prompt in prompts_of(stack):
+        truth = stack.labels == prompt.object_id
+        there = np.flatnonzero(truth.any((1, 2)))
+        first = max(0, int(there[0]) - _BEYOND)
+        part = planes[first : int(there[-1]) + 1 + _BEYOND]
+        rules = Recorder(narrowing=EndRules.calibrated().narrowing)
+        shown = replace(prompt, plane=prompt.plane - first)
+        for result in propagate(part, [shown], predictor, rules=rules, cache=cache):
+            if result.mask.is_empty:
+                continue
+            masks, features = [result.mask] * len(_LOGITS), np.zeros(len(FEATURES))
+            if not result.prompted:
+                masks, features = rules.seen.popleft()
+            elif not look_of(result.mask, part[result.plane]).stands_out:
+                break  # it ends by other rules, and is not narrowed
+            plane = first + result.plane
+            shared = [(mask.to_array(truth.shape[1:]) & truth[plane]).sum() for mask in masks]
+            sizes = truth[plane].sum(), truth.sum()
+            place = number, prompt.object_id, plane, prompt.plane, *sizes, specimen
+            rows.append([*place, *shared, *(mask.area for mask in masks), *features])
     return np.array(rows, float).reshape(-1, _FEATURES + len(FEATURES))
 
 
@@ -77,7 +89,7 @@ def fit_narrowing(rows: Floats) -> Floats:
     """Fit the logit from which pixels are taken, so that volumes agree best with the truth."""
     from scipy.optimize import minimize
 
-    chosen = np.concatenate([part[_near(part)] for one in objects(rows) for part in sides(one)])
+    chosen = _near(rows, _NARROWED_BEYOND)
     x, each = _with_one(chosen), np.arange(len(chosen))
     shared, found = _tables(chosen)
     # What a pixel that is shared, and one that is found, do to the IoU of a volume.
@@ -102,7 +114,7 @@ def fit(rows: Floats, narrowing: Floats) -> Floats:
     """Fit weights and offset of the logit that the object is there, by ridge regression."""
     from scipy.optimize import minimize
 
-    chosen = np.concatenate([part[_near(part)] for one in objects(rows) for part in sides(one)])
+    chosen = _near(rows, _BEYOND)
     shared, found = counts(chosen, narrowing)
     there = shared / np.maximum(found + chosen[:, 4] - shared, 1) > _LEAST_IOU
     x = _with_one(chosen)
@@ -156,9 +168,10 @@ def sides(rows: Floats) -> Iterator[Floats]:
         yield part[np.abs(part[:, 2] - prompted).argsort()]
 
 
-def _near(rows: Floats) -> npt.NDArray[np.bool_]:
-    """Rows up to a few planes past the object's end."""
-    return np.asarray(np.cumsum(rows[:, 4] == 0) <= _BEYOND)
+def _near(rows: Floats, beyond: int) -> Floats:
+    """Return the rows of all objects up to so many planes past their ends."""
+    parts = [part for one in objects(rows) for part in sides(one)]
+    return np.concatenate([part[np.cumsum(part[:, 4] == 0) <= beyond] for part in parts])
 
 
 def volumes(rows: Floats, narrowing: Floats, weights: Floats, least: float) -> tuple[float, float]:
@@ -190,14 +203,14 @@ def best_threshold(rows: Floats, narrowing: Floats, weights: Floats) -> float:
 
 
 def left_out(rows: Floats) -> tuple[float, float]:
-    """Return the same as `volumes` for each stack, with rules fitted to the other stacks."""
+    """Return the same as `volumes`, for each specimen with rules fitted to the others."""
     found = []
-    for number in np.unique(rows[:, 0]):
-        others, stack = rows[rows[:, 0] != number], rows[rows[:, 0] == number]
+    for number in np.unique(rows[:, 6]):
+        others, own = rows[rows[:, 6] != number], rows[rows[:, 6] == number]
         narrowing = fit_narrowing(others)
         weights = fit(others, narrowing)
-        result = volumes(stack, narrowing, weights, best_threshold(others, narrowing, weights))
-        found += [result] * len(np.unique(stack[:, 1]))
+        result = volumes(own, narrowing, weights, best_threshold(others, narrowing, weights))
+        found += [result] * len(np.unique(own[:, :2], axis=0))
     iou, beyond = np.mean(found, axis=0)
     return float(iou), float(beyond)
 
@@ -215,13 +228,17 @@ def main(argv: list[str] | None = None) -> None:
     if not arguments.out.exists():
         predictor = load_predictor(arguments.model, device="cpu")
         seen: dict[str, int] = {}
+        specimens: dict[str, int] = {}  # a volume is one point in time of a specimen
         parts: list[Floats] = []
         for stack in read_stacks(arguments.data, "train", arguments.objects):
             if arguments.sets and stack.domain not in arguments.sets:
                 continue
             seen[stack.domain] = seen.get(stack.domain, 0) + (len(stack.objects) >= 6)
             if seen[stack.domain] <= arguments.stacks and len(stack.objects) >= 6:
-                parts.append(collect(len(parts), stack, predictor))
+                specimen = specimens.setdefault(
+                    stack.name.rpartition("_t")[0] or stack.name, len(specimens)
+                )
+                parts.append(collect(len(parts), specimen, stack, predictor))
                 print(stack.name, len(parts[-1]), flush=True)
                 np.save(arguments.out, np.concatenate(parts))
     rows = np.load(arguments.out)
@@ -233,7 +250,7 @@ def main(argv: list[str] | None = None) -> None:
     for name, result in (
         ("rules as they are", volumes(rows, *shipped)),
         ("fitted", volumes(rows, narrowing, weights, least)),
-        ("fitted to the other stacks", left_out(rows)),
+        ("fitted to the other specimens", left_out(rows)),
     ):
         print(f"{name}: volume IoU {result[0]:.3f}, {result[1]:.2f} planes too many")
     weights[-1] -= np.log(least / (1 - least))  # so that the threshold is an even chance
