@@ -1,10 +1,10 @@
-"""Print how far the house is from its bars: sizes, circles, imports upwards, names used twice.
+"""Compare the packages with their limits: sizes, circles, imports upwards, names used twice.
 
     python scripts/house.py [--long]
 
-With ``--long``, what breaks or comes near each bar is listed too. A file is a module that is no
-``__init__.py``; a function's lines are those of its signature and code, without its docstring;
-an entry at the top is what a reader opens, which ``py.typed`` is not.
+With ``--long``, the places that exceed or come near each bar are listed too. Modules count as
+files, except ``__init__.py``; docstrings do not count as lines of a function; ``py.typed`` does not
+count as an entry at the top.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import networkx
 
 ROOT = Path(__file__).parent.parent
 PLUGIN, MODEL = "napari_sam3", "sam3"
-#: The import path of the public notebook is that of a module that hands on from another folder.
+#: The public import path of the notebook's processor is a module that imports it from its folder.
 ALLOWED = {("sam3.model.sam3_image_processor", "sam3.notebook")}
 Import = tuple[str, str]
 
@@ -37,9 +37,9 @@ class Measure:
     name : str
         What is measured.
     value, bar : float
-        What it is, and what it may be at most.
+        Measured value, and the most that is allowed.
     found : tuple of str
-        The places to look at, the worst first.
+        Places that count, the worst first.
     """
 
     name: str

@@ -71,7 +71,7 @@ class EarlyAnswer:
             self.drop()
 
         def run(report: Report) -> Outcome:
-            # What was submitted earlier has ended by now.
+            # Earlier work has ended by now, since it was submitted before.
             outcome = None if early is None else early.outcome
             if outcome is not None and outcome.predictions is not None:
                 return outcome

@@ -166,7 +166,7 @@ class Job:
 
     @property
     def abandoned(self) -> bool:
-        """Whether the features are no longer needed either."""
+        """Whether the features are not needed either, or only if they are cached."""
         return self.cached_only or self._abandoned.is_set()
 
     def cancel(self, *, abandon: bool = False) -> None:

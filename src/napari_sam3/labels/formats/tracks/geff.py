@@ -260,7 +260,7 @@ def _confirms(
 
 
 def _chains(count: int, edges: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Give numbers to the chains of nodes without branches and merges from 1."""
+    """Assign numbers from 1 to the chains of nodes without branches and merges."""
     following = np.bincount(edges[:, 0], minlength=count)
     leading = np.bincount(edges[:, 1], minlength=count)
     alone = edges[(following[edges[:, 0]] == 1) & (leading[edges[:, 1]] == 1)]
