@@ -69,6 +69,10 @@ def cuda_rows(config: ModelConfig, *, device: str, repeats: int) -> Iterator[Lin
 
         features, embeddings = ours.encode(image), other.get_image_embeddings(half)
         yield click_row(ours, other, features, embeddings, label, repeats=4 * repeats)
+        ours.fix_shapes()
+        ours.predict(features, [[side / 2, side / 2]], [1])  # records the graph
+        graphs = f"{label}, as a graph"
+        yield click_row(ours, other, features, embeddings, graphs, repeats=4 * repeats)
 
 
 def _product_rate(device: str, repeats: int) -> float:

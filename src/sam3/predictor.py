@@ -19,6 +19,7 @@ from sam3.config import ModelConfig
 from sam3.errors import CheckpointNotFoundError, FeaturesError, PromptError
 from sam3.features import ImageFeatures
 from sam3.model.click_model import ClickModel, EncodedImage
+from sam3.model.decoder_graphs import DecoderGraphs
 from sam3.model.fixed_shapes import FixedShapes, decode_padded
 from sam3.model.image_sides import ImageSides
 from sam3.model.mask_decoder import ImageSide
@@ -326,11 +327,10 @@ class Predictor:
         return raw.logits.float(), raw.iou.float()
 
     def fix_shapes(self) -> None:
-        """Pad the prompts of later predictions to few shapes, from which masks differ by rounding.
-
-        It is of use for what is prepared once for each shape.
-        """
-        self._decoder = FixedShapes(partial(decode_padded, self.model))
+        """Pad later prompts to few shapes, replayed as graphs on CUDA; masks differ by rounding."""
+        on_cuda = self.device.type == "cuda"
+        run = DecoderGraphs(self.model) if on_cuda else partial(decode_padded, self.model)
+        self._decoder = FixedShapes(run)
 
     def running(self, what: str, *, exact: bool = False) -> AbstractContextManager[None]:
         """Return the context in which the network runs; see :func:`sam3.runtime.running.running`.

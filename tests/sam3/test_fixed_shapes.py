@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -9,9 +11,14 @@ import numpy as np
 import pytest
 import torch
 from skimage import data
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from sam3 import ImageFeatures, Predictor
-from sam3.config import get_preset
+from sam3.config import ModelConfig, get_preset
+from sam3.model.click_model import ClickModel, EncodedImage
+from sam3.model.decoder_graphs import Decode, DecoderGraphs
 from sam3.model.fixed_shapes import FixedShapes, PaddedPrompts, decode_padded, pad_prompts
 from sam3.model.mask_decoder import ImageSide, RawMasks
 from sam3.model_builder import build_click_model
@@ -122,3 +129,95 @@ def test_a_hundred_requests_have_few_shapes() -> None:
         assert padded.coords.shape[:2] == padded.valid.shape == padded.labels.shape
     assert len(given) > 80
     assert len(shapes) <= 6 * 4, "objects 1 to 32, prompts 2 to 16"
+
+
+def record(decode: Decode) -> tuple[Callable[[], None], RawMasks]:
+    """Do as a CUDA graph does: each replay reads and writes the memory of the first call."""
+    masks = decode()
+
+    def replay() -> None:
+        for old, new in zip(masks, decode(), strict=True):
+            assert old is not None
+            assert new is not None
+            old.copy_(new)
+
+    return replay, masks
+
+
+@torch.inference_mode()
+def test_graphs_are_recorded_once_and_serve_every_image(predictor: Predictor) -> None:
+    recorded: list[Decode] = []
+
+    def capture(decode: Decode) -> tuple[Callable[[], None], RawMasks]:
+        recorded.append(decode)
+        return record(decode)
+
+    model = predictor.model
+    decoder = FixedShapes(DecoderGraphs(model, capture))
+    images = [predictor.encode(image).encoded for image in (data.coffee(), data.astronaut())]
+    sides = [model.image_side(encoded) for encoded in images]
+    earlier = None
+    for x, number in ((50.0, 0), (90.0, 1), (120.0, 0), (70.0, 0)):
+        coords, labels = torch.tensor([[[x, 80.0], [0, 0]]]), torch.tensor([[1, -1]])
+        found = decoder.decode(sides[number], coords, labels, None, True)
+        expected = model.decode(sides[number], coords, labels, None, True)
+        torch.testing.assert_close(found.logits, expected.logits, rtol=1e-4, atol=5e-5)
+        if earlier is not None:
+            assert (earlier[0].logits == earlier[1]).all(), "later replays leave results alone"
+        earlier = found, found.logits.clone()
+    assert len(recorded) == 1
+
+
+@torch.inference_mode()
+def test_a_device_that_cannot_record_decodes_as_usual_and_says_so_once(
+    predictor: Predictor, features: ImageFeatures, caplog: pytest.LogCaptureFixture
+) -> None:
+    def capture(decode: Decode) -> tuple[Callable[[], None], RawMasks]:
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    model = predictor.model
+    side = model.image_side(features.encoded)
+    decoder = FixedShapes(DecoderGraphs(model, capture))
+    coords, labels = torch.tensor([[[50.0, 80.0], [0, 0]]]), torch.tensor([[1, -1]])
+    with caplog.at_level(logging.WARNING):
+        found = [decoder.decode(side, coords, labels, None, True).logits for _ in range(2)]
+    expected = model.decode(side, coords, labels, None, True).logits
+    for logits in found:
+        torch.testing.assert_close(logits, expected, rtol=1e-4, atol=5e-5)
+    assert [r.getMessage()[:28] for r in caplog.records] == ["decoding without CUDA graphs"]
+
+
+class Elsewhere(TorchDispatchMode):
+    """Collects operations that touch a tensor outside the GPU, which no graph can record."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.operations: list[str] = []
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> object:
+        out = func(*args, **(kwargs or {}))
+        tensors = [x for x in tree_leaves((args, kwargs, out)) if isinstance(x, torch.Tensor)]
+        if any(x.device.type != "cuda" for x in tensors):
+            self.operations.append(str(func))
+        return out
+
+
+@pytest.mark.parametrize("multimask", [True, False])
+@pytest.mark.parametrize("config", [SMALL, RENDERED], ids=lambda config: str(config.name))
+def test_the_decoder_stays_on_the_gpu(config: ModelConfig, multimask: bool) -> None:
+    """Tensors that only say where they are stand for those of a GPU."""
+    with FakeTensorMode(), torch.device("cuda"), torch.no_grad():
+        model, grid, width = ClickModel(config).eval(), config.grid, config.channels
+        shapes = ((width, grid), (width // 4, 2 * grid), (width // 8, 4 * grid))
+        encoded = EncodedImage(*(torch.randn(1, c, s, s) for c, s in shapes))
+        side = model.image_side(encoded)
+        prompts = pad_prompts(
+            torch.zeros(3, 3, 2),
+            torch.zeros(3, 3, dtype=torch.long),
+            torch.zeros(3, 1, 4 * grid, 4 * grid),
+        )
+        with Elsewhere() as elsewhere:
+            decode_padded(model, side, prompts, multimask)
+    assert elsewhere.operations == []

@@ -70,8 +70,8 @@ def build_sam3_image_model(
     enable_inst_interactivity : bool
         Support clicks and boxes for single objects.
     compile : bool
-        Compile the image encoder with torch.compile on first use, for CUDA and MPS. In float32 on
-        a CPU it is faster without.
+        Compile the image encoder with torch.compile on first use, for CUDA and MPS, and on CUDA
+        replay the decoder as graphs. In float32 on a CPU it is faster without.
     preset : str, optional
         ``"tiny"`` for the embedded model.
     precision : {"auto", "float32", "bfloat16", "int8"}
@@ -122,6 +122,8 @@ def build_sam3_image_model(
     )
     if compile:
         model.click_model.trunk.compile_blocks()
+        if chosen.type == "cuda":
+            model.predictor.fix_shapes()
     return model.train(not eval_mode)
 
 
