@@ -13,12 +13,12 @@ from scipy import ndimage
 from skimage import data
 from torch.nn import functional as F
 
-from sam3 import ImageFeatures, Predictor
+from sam3 import ImageFeatures, Predictor, load_predictor
 from sam3.config import get_preset
 from sam3.model.mask_decoder import MaskDecoder, RawMasks, select_masks
 from sam3.model_builder import build_click_model
 from sam3.preprocess.device_holes import small_components
-from sam3.preprocess.masks import UndrawnMask, crop_mask, fill_holes, upsample
+from sam3.preprocess.masks import UndrawnMask, crop_mask, crop_masks, fill_holes, upsample
 
 SMALL = replace(
     get_preset("sam3").with_resolution(336),
@@ -285,3 +285,25 @@ def test_holes_on_a_gpu_are_those_of_the_cpu(max_area: int) -> None:
     filled = logits.masked_fill(small_components(logits <= 0, max_area), 10.0)
     expected = [filled_plainly(mask, max_area) for mask in stack]
     assert (filled.flatten(0, 1).numpy() == np.stack(expected)).all()
+
+
+def test_masks_drawn_as_on_a_gpu_are_those_of_the_cpu() -> None:
+    """All holes at once, then each mask where its logits are; wide and high images, and an edge."""
+    predictor = load_predictor(device="cpu")
+    for image in (data.coins(), data.coffee()[:, :90], data.coffee()[:60]):
+        size = image.shape[:2]
+        grid = np.stack(np.meshgrid(*[np.linspace(0, n - 1, 4) for n in size[::-1]]), -1)
+        clicks = grid.reshape(-1, 1, 2)
+        area = predictor.config.fill_hole_area
+        expected = predictor.predict(predictor.encode(image), clicks, np.ones((16, 1)), crop=True)
+        low = torch.from_numpy(expected.logits).flatten(0, 1)
+        filled = low.masked_fill(small_components(low <= 0, area), 10.0)
+        assert (filled != low).any()
+        drawn = list(crop_masks(filled, size))
+        for ours, theirs in zip(drawn, expected.masks.flat, strict=True):
+            assert (ours.row, ours.column) == (theirs.row, theirs.column)
+            assert (ours.pixels == theirs.pixels).all()
+    empty, full = crop_masks(torch.tensor([[[-1.0]], [[1.0]]]), (5, 4))
+    assert empty.pixels.size == 0
+    assert full.pixels.all()
+    assert full.pixels.shape == (5, 4)

@@ -8,7 +8,14 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from sam3.preprocess.masks import UndrawnMask, crop_mask, fill_holes, upsample, write_mask
+from sam3.preprocess.masks import (
+    UndrawnMask,
+    crop_mask,
+    crop_masks,
+    fill_holes,
+    upsample,
+    write_mask,
+)
 from sam3.runtime.cores import on_all_cores
 
 __all__ = ["MaskKind", "empty_masks", "write_masks"]
@@ -51,6 +58,8 @@ def write_masks(
     fill_area : int
         Largest background component, in low-resolution pixels, that is filled.
     """
+    if logits.is_cuda:  # the holes of all masks at once
+        logits, fill_area = fill_holes(logits, fill_area), 0
     if kind == "undrawn":
         exact = logits.cpu().numpy()
         for index in np.ndindex(*masks.shape):
@@ -60,6 +69,11 @@ def write_masks(
     if kind == "logits" or (kind == "masks" and logits.device.type != "cpu"):
         large = upsample(fill_holes(logits, fill_area), size)
         masks[:] = (large if kind == "logits" else large > 0).cpu().numpy()
+        return
+    if logits.is_cuda:
+        crops = crop_masks(logits.flatten(0, 1), size)
+        for index, crop in zip(np.ndindex(*masks.shape), crops, strict=True):
+            masks[index] = crop
         return
     low = logits.cpu()
 

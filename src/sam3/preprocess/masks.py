@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +22,7 @@ __all__ = [
     "MaskCrop",
     "UndrawnMask",
     "crop_mask",
+    "crop_masks",
     "fill_holes",
     "upsample",
     "write_mask",
@@ -44,6 +47,8 @@ def fill_holes(logits: Tensor, max_area: int) -> Tensor:
     Tensor
         Filled pixels hold 10. Without holes, the same tensor unless it is on CUDA.
     """
+    if max_area == 0:
+        return logits
     if logits.is_cuda:  # without a copy to the CPU and back
         return logits.masked_fill(small_components(logits <= 0, max_area), _HOLE_LOGIT)
     flat = logits.detach().cpu().flatten(0, -3).numpy()
@@ -160,25 +165,46 @@ def crop_mask(logits: Tensor, size: tuple[int, int]) -> MaskCrop:
     ImageError
         If the mask is too large for the memory.
     """
-    region = _reach(logits, size)
+    inside = (logits > 0).numpy()
+    lines = inside.any(1), inside.any(0)
+
+    def draw(region: tuple[slice, slice]) -> npt.NDArray[np.bool_]:
+        mask = np.empty([span.stop - span.start for span in region], np.bool_)
+        _write_above_zero(mask, logits, size, region)
+        return mask
+
+    return _crop(_reach(lines, size), draw)
+
+
+def crop_masks(logits: Tensor, size: tuple[int, int]) -> Iterator[MaskCrop]:
+    """Do the same for masks (N, L, L) on the device of their logits, which only booleans leave."""
+    inside = logits > 0
+    rows, columns = (inside.any(axis).cpu().numpy() for axis in (2, 1))
+    for mask, *lines in zip(logits, rows, columns, strict=True):
+        yield _crop(_reach(lines, size), partial(_above_zero, mask, size))
+
+
+def _crop(
+    region: tuple[slice, slice] | None,
+    draw: Callable[[tuple[slice, slice]], npt.NDArray[np.bool_]],
+) -> MaskCrop:
+    """Draw a mask in the region in which it can be, and crop it to its bounding box."""
     if region is None:
         return MaskCrop(0, 0, np.zeros((0, 0), np.bool_))
-    rows, columns = region
-    height, width = rows.stop - rows.start, columns.stop - columns.start
+    height, width = (span.stop - span.start for span in region)
     if height * width > _LARGEST_MASK:
         raise ImageError(
             f"the mask is too large: about {height} x {width} px. Expected one that fits into "
             "memory. Zoom in on a smaller part of the image, or segment a copy of lower "
             "resolution."
         )
-    mask = np.empty((height, width), np.bool_)
-    _write_above_zero(mask, logits, size, region)
-    mask_rows, mask_columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if not mask_rows.size:
+    mask = draw(region)
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not rows.size:
         return MaskCrop(0, 0, np.zeros((0, 0), np.bool_))
-    top, left = int(mask_rows[0]), int(mask_columns[0])
-    crop = mask[top : mask_rows[-1] + 1, left : mask_columns[-1] + 1].copy()
-    return MaskCrop(rows.start + top, columns.start + left, crop)
+    top, left = int(rows[0]), int(columns[0])
+    crop = mask[top : rows[-1] + 1, left : columns[-1] + 1].copy()
+    return MaskCrop(region[0].start + top, region[1].start + left, crop)
 
 
 def write_mask(mask: npt.NDArray[np.bool_], logits: Tensor) -> None:
@@ -191,24 +217,46 @@ def write_mask(mask: npt.NDArray[np.bool_], logits: Tensor) -> None:
     logits : Tensor, shape (L, L)
         Low-resolution logits on the CPU.
     """
-    region = _reach(logits, mask.shape)
+    inside = (logits > 0).numpy()
+    region = _reach((inside.any(1), inside.any(0)), mask.shape)
     if region is not None:
         _write_above_zero(mask[region], logits, mask.shape, region)
 
 
-def _reach(logits: Tensor, size: tuple[int, ...]) -> tuple[slice, slice] | None:
-    """Bound the rows and columns of an image in which upsampled logits can be above zero."""
-    inside = (logits > 0).numpy()
+def _reach(lines: Sequence[Any], size: tuple[int, ...]) -> tuple[slice, slice] | None:
+    """Bound the rows and columns of an image in which upsampled logits can be above zero.
+
+    Parameters
+    ----------
+    lines : two ndarrays of bool, shape (L,)
+        Rows and columns with logits above zero.
+    size : tuple of int
+        (height, width) of the image.
+    """
     spans = []
-    for axis, length in enumerate(size):
-        positive = np.flatnonzero(inside.any(1 - axis))
+    for line, length in zip(lines, size, strict=True):
+        positive = np.flatnonzero(line)
         if not positive.size:
             return None
         # Interpolated values above zero lie less than one cell beyond the positive cells.
-        scale = length / len(logits)
+        scale = length / len(line)
         start = max(0, math.floor((positive[0] - 0.5) * scale) - 1)
         spans.append(slice(start, min(length, math.ceil((positive[-1] + 1.5) * scale) + 1)))
     return spans[0], spans[1]
+
+
+def _above_zero(
+    logits: Tensor, size: tuple[int, ...], region: tuple[slice, slice]
+) -> npt.NDArray[np.bool_]:
+    """Threshold upsampled logits (L, L) within a region of the image, on their device."""
+    logits = logits.float()
+    for axis, (span, length) in enumerate(zip(region, size, strict=True)):
+        low, high, weight = (
+            x.to(logits.device) for x in _neighbours(span, length, logits.shape[axis])
+        )
+        upper, lower = (logits.index_select(axis, index) for index in (low, high))
+        logits = torch.lerp(upper, lower, weight[:, None] if axis == 0 else weight)
+    return (logits > 0).cpu().numpy()
 
 
 def _write_above_zero(
