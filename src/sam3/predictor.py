@@ -96,9 +96,8 @@ class Predictor:
             self._image_sides = ImageSides(model)
             self._decoder: ClickModel | FixedShapes = self.model
             choose_precision(precision, self.device)  # fails early on an unknown name
-            self._linears = None
+            self._linears = quantize_trunk(model.trunk) if precision == "int8" else None
             if precision == "int8":
-                self._linears = quantize_trunk(model.trunk)
                 self.fingerprint += "-int8"
 
     @property
@@ -185,8 +184,8 @@ class Predictor:
             part = pixels[start : start + step]
             with self.running("encode an image"):
                 side, device = self.config.resolution, self.device
-                inputs = [image_to_model(image, side, device) for image in part]
-                trunk = self.model.trunk(torch.cat(inputs), progress, self._linears)
+                inputs = torch.cat([image_to_model(image, side, device) for image in part])
+                trunk = self.model.trunk(inputs, progress, self._linears)
                 batch = self.model.click_features(trunk)
             for i, image in enumerate(part):
                 encoded = EncodedImage(*(t[i : i + 1] for t in batch))
@@ -257,9 +256,8 @@ class Predictor:
             size=features.size,
             mask_size=self.config.mask_size,
         )
-        kind: MaskKind = "logits" if return_logits else "masks"
-        if crop:
-            kind = "undrawn" if crop == "later" else "crops"
+        drawn: MaskKind = "logits" if return_logits else "masks"
+        kind = drawn if not crop else "undrawn" if crop == "later" else "crops"
         prediction = self._predict(features, prompts, multimask_output, kind)
         if prompts.objects > 1:
             return prediction
@@ -285,23 +283,20 @@ class Predictor:
     ) -> Prediction:
         """Predict masks (B, C, ...) in parts."""
         shape = prompts.objects, 3 if multimask else 1
-        cells = self.config.mask_size
+        size, area = features.size, self.config.fill_hole_area
         with self.running("predict masks"):
             side = self._image_sides.get(features.to(self.device).encoded)
             scores = np.empty(shape, np.float32)
-            logits = np.empty((*shape, cells, cells), np.float32)
-            masks = empty_masks(shape, features.size, kind)
+            logits = np.empty((*shape, *[self.config.mask_size] * 2), np.float32)
+            masks = empty_masks(shape, size, kind)
 
         def predict(part: slice) -> None:
             with self.running("predict masks"):
-                low, score = self._decode(side, prompts.part(part), features.size, multimask)
+                low, score = self._decode(side, prompts.part(part), size, multimask)
             with self.running("draw masks", exact=True):
                 scores[part] = score.cpu().numpy()
                 logits[part] = low.clamp(-_CLAMP, _CLAMP).cpu().numpy()
-                area = self.config.fill_hole_area
-                write_masks(
-                    masks[part], low, logits[part], features.size, kind=kind, fill_area=area
-                )
+                write_masks(masks[part], low, logits[part], size, kind=kind, fill_area=area)
 
         # On a CPU one object at a time fits the caches best. Its result is then independent of the
         # other objects of the call: within rounding, and bit for bit with one thread.
@@ -310,9 +305,8 @@ class Predictor:
         parts = [slice(start, start + step) for start in range(0, prompts.objects, step)]
         if on_cpu:
             on_all_cores(predict, parts)
-        else:
-            for part in parts:
-                predict(part)
+        for part in () if on_cpu else parts:
+            predict(part)
         return Prediction(masks, scores, logits)
 
     def _decode(
@@ -347,6 +341,8 @@ def load_predictor(
     device: str | torch.device = "auto",
     precision: Precision = "auto",
     resolution: int | None = None,
+    *,
+    fixed_shapes: bool = False,
 ) -> Predictor:
     """Load a model and put it on a device.
 
@@ -363,6 +359,8 @@ def load_predictor(
     resolution : int, optional
         Side of the model's input in pixels, a multiple of 14 from 252 to 2016; by default that of
         the weights, which is 1008 for the released ones.
+    fixed_shapes : bool
+        As after :meth:`Predictor.fix_shapes`.
 
     Returns
     -------
@@ -397,4 +395,6 @@ def load_predictor(
         fingerprint = checkpoint.fingerprint(model)
     predictor = Predictor(model, chosen, precision, fingerprint, load_proposal_head(path))
     predictor.weights = Path(path)
+    if fixed_shapes:
+        predictor.fix_shapes()
     return predictor

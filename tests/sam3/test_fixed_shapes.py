@@ -15,7 +15,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from sam3 import ImageFeatures, Predictor
+from napari_sam3 import load_predictor as load_in_plugin
+from sam3 import ImageFeatures, Predictor, load_predictor
 from sam3.config import ModelConfig, get_preset
 from sam3.model.click_model import ClickModel, EncodedImage
 from sam3.model.decoder_graphs import Decode, DecoderGraphs
@@ -185,6 +186,51 @@ def test_a_device_that_cannot_record_decodes_as_usual_and_says_so_once(
     for logits in found:
         torch.testing.assert_close(logits, expected, rtol=1e-4, atol=5e-5)
     assert [r.getMessage()[:28] for r in caplog.records] == ["decoding without CUDA graphs"]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. 2 GiB in private pools (e.g., CUDA Graphs)"),
+        RuntimeError("CUDA error: device-side assert triggered"),
+    ],
+)
+@torch.inference_mode()
+def test_other_errors_while_recording_are_not_hidden(
+    predictor: Predictor, features: ImageFeatures, error: RuntimeError
+) -> None:
+    errors = [error]
+
+    def capture(decode: Decode) -> tuple[Callable[[], None], RawMasks]:
+        if errors:
+            raise errors.pop()
+        return record(decode)
+
+    decoder = FixedShapes(DecoderGraphs(predictor.model, capture))
+    side = predictor.model.image_side(features.encoded)
+    prompts = torch.tensor([[[50.0, 80.0], [0, 0]]]), torch.tensor([[1, -1]]), None
+    with pytest.raises(RuntimeError, match=str(error)[:10]):
+        decoder.decode(side, *prompts)
+    expected = predictor.model.decode(side, *prompts).logits
+    found = decoder.decode(side, *prompts).logits
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=5e-5)
+
+
+def test_loaded_with_fixed_shapes() -> None:
+    usual = load_predictor(device="cpu")
+    features = usual.encode(data.coins())
+    clicks: dict[str, Any] = {"point_coords": [[154, 127], [160, 130]], "point_labels": [1, 1]}
+    expected = usual.predict(features, **clicks)
+    for load in (load_predictor, load_in_plugin):
+        predictor = load(device="cpu", fixed_shapes=True)
+        seen: list[int] = []
+        predictor.model.mask_decoder.register_forward_pre_hook(
+            lambda _, given, seen=seen: seen.append(given[1].shape[1])
+        )
+        found = predictor.predict(features, **clicks)
+        assert seen == [4], "two clicks and a padding point"
+        np.testing.assert_allclose(found.logits, expected.logits, rtol=1e-4, atol=5e-4)
+        assert (found.masks != expected.masks).mean() < 1e-4
 
 
 class Elsewhere(TorchDispatchMode):

@@ -25,7 +25,10 @@ EMBEDDED = "tiny"
 
 
 def load_predictor(
-    name_or_path: str | os.PathLike[str] = EMBEDDED, device: str = "auto"
+    name_or_path: str | os.PathLike[str] = EMBEDDED,
+    device: str = "auto",
+    *,
+    fixed_shapes: bool = False,
 ) -> Predictor:
     """Load a model, or connect to one on another machine.
 
@@ -36,6 +39,8 @@ def load_predictor(
         ``?key=FILE`` unless the key is in its usual place.
     device : str
         "auto", "cpu", "cuda" or "mps"; with a server, the local device for decoding prompts.
+    fixed_shapes : bool
+        Pad prompts to few shapes, which are replayed as graphs on CUDA.
 
     Raises
     ------
@@ -45,10 +50,13 @@ def load_predictor(
     if is_remote(name_or_path):
         from .remote.load import load_remote
 
-        return load_remote(name_or_path, device)
+        predictor = load_remote(name_or_path, device)
+        if fixed_shapes:
+            predictor.fix_shapes()
+        return predictor
     from sam3.predictor import load_predictor as load
 
-    return load(name_or_path, device)
+    return load(name_or_path, device, fixed_shapes=fixed_shapes)
 
 
 def model_loader(

@@ -25,7 +25,7 @@ from torch import Tensor
 from sam3.model.click_model import ClickModel
 from sam3.model.fixed_shapes import PaddedPrompts, decode_padded
 from sam3.model.mask_decoder import ImageSide, RawMasks
-from sam3.runtime.cuda_graphs import CudaGraphs
+from sam3.runtime.cuda_graphs import CudaGraphs, cannot_be_recorded
 
 __all__ = ["Capture", "DecoderGraphs"]
 
@@ -71,6 +71,8 @@ class DecoderGraphs:
                 try:
                     return self._replay(self._capture, side, prompts, multimask)
                 except RuntimeError as error:
+                    if not cannot_be_recorded(error):
+                        raise
                     _LOG.warning("decoding without CUDA graphs from now on: %s", error)
                     self._capture = self._side = None
                     self._graphs.clear()

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import torch
 
-__all__ = ["CudaGraphs"]
+__all__ = ["CudaGraphs", "cannot_be_recorded"]
 
 _Out = TypeVar("_Out")
 _WARM_UPS = 2  # libraries initialise themselves at a first call, which cannot be recorded
@@ -63,3 +63,13 @@ class CudaGraphs:
                 result = function()
         self._pool = graph.pool()
         return graph.replay, result
+
+
+def cannot_be_recorded(error: RuntimeError) -> bool:
+    """Tell whether an error says that a call cannot be recorded; torch has no type for these.
+
+    Running out of memory is no such error, though its message may mention graphs.
+    """
+    text = str(error).lower()
+    known = "captur" in text or "cuda graph" in text
+    return known and not isinstance(error, torch.OutOfMemoryError)
