@@ -12,13 +12,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import skimage.data
 import torch
 
+from benchmarks.automatic import label_plane
 from benchmarks.embedded import embedded_rows
 from benchmarks.full_size import OTHER, click_row, shallow, transformers_model, wait
 from benchmarks.measure import Fact, Row, describe_machine, measure, take_turns
 from benchmarks.profile import flops
 from benchmarks.report import Line, Section, write_report
+from napari_sam3.inference.automatic.settings import AutomaticSettings
 from sam3 import Predictor, load_predictor
 from sam3.config import ModelConfig, get_preset
 from sam3.model_builder import build_click_model
@@ -26,6 +29,7 @@ from sam3.model_builder import build_click_model
 REPORT = Path(__file__).parent.parent / "docs" / "benchmarks-cuda.md"
 _SIDE = 8192  # of the square product that gives the chip's rate
 _BATCH = 8
+_BOXES = 64
 
 
 def cuda_rows(config: ModelConfig, *, device: str, repeats: int) -> Iterator[Line]:
@@ -75,6 +79,30 @@ def cuda_rows(config: ModelConfig, *, device: str, repeats: int) -> Iterator[Lin
         yield click_row(ours, other, features, embeddings, graphs, repeats=4 * repeats)
 
 
+def rows_beside_the_cpu(device: str, *, repeats: int) -> Iterator[Row]:
+    """Measure the embedded model on the device beside the CPU: many boxes, and finding all."""
+    pair = [load_predictor(device=where) for where in (device, "cpu")]
+    image = skimage.data.coins()
+    pictures = [predictor.encode(image) for predictor in pair]
+    corners = np.random.default_rng(0).uniform((5, 5), (320, 240), (_BOXES, 2))
+    boxes = np.concatenate([corners, corners + 50], axis=1)
+    colours = np.repeat(image[..., None], 3, axis=2)
+
+    def box(which: int, crop: bool) -> object:
+        return pair[which].predict(pictures[which], box=boxes, multimask_output=False, crop=crop)
+
+    def find(which: int) -> object:
+        return label_plane(colours, pair[which], AutomaticSettings())
+
+    def row(what: str, run: Callable[[int], object]) -> Row:
+        turns = take_turns(lambda: run(0), lambda: run(1), repeats=max(repeats // 6, 1))
+        return Row(what, *turns, other_name="CPU")
+
+    yield row(f"{_BOXES} boxes in one call, *tiny*", lambda which: box(which, False))
+    yield row(f"{_BOXES} boxes in one call, as crops, *tiny*", lambda which: box(which, True))
+    yield row("find all objects of an image, encoding included, *tiny*", find)
+
+
 def _product_rate(device: str, repeats: int) -> float:
     """Operations a second of a large square product on random numbers."""
     a, b = torch.randn(2, _SIDE, _SIDE, device=device).bfloat16()
@@ -95,6 +123,7 @@ def main() -> None:
     sections = [
         Section("Full-size model", cuda_rows(config, device=device, repeats=repeats)),
         Section("Embedded model", embedded_rows(load_predictor(device=device), repeats=repeats)),
+        Section("Beside the CPU", rows_beside_the_cpu(device, repeats=repeats)),
     ]
     write_report(
         arguments.output,

@@ -11,6 +11,7 @@ import torch
 from benchmarks import finding, model_card
 from benchmarks.automatic import automatic_rows, main, match_labels
 from benchmarks.baselines import otsu_watershed
+from benchmarks.cuda import rows_beside_the_cpu
 from benchmarks.full_size import shallow
 from benchmarks.gui import gui_rows
 from benchmarks.loading import loading_rows, write_released
@@ -97,6 +98,19 @@ def test_labels_are_matched_each_with_one_object_at_most() -> None:
     nothing = np.zeros_like(truth)
     assert match_labels(truth, nothing).f1 == match_labels(nothing, truth).f1 == 0
     assert match_labels(nothing, nothing).f1 == match_labels(nothing, nothing).mean_iou == 1
+
+
+def test_a_device_is_measured_beside_the_cpu() -> None:
+    rows = list(rows_beside_the_cpu("cpu", repeats=1))
+    assert [row.what.split(",")[0] for row in rows] == [
+        "64 boxes in one call",
+        "64 boxes in one call",
+        "find all objects of an image",
+    ]
+    for row in rows:
+        assert len(row.ours.seconds) == 1
+        assert row.other is not None
+        assert len(row.other.seconds) == 1
 
 
 @pytest.mark.parametrize("dark", [False, True])
