@@ -182,6 +182,15 @@ def final_writes(writes: Sequence[LabelWrite]) -> tuple[LabelWrite, ...]:
     top, left, bottom, right = np.array(
         [[*(axis.start for axis in w.region), *(axis.stop for axis in w.region)] for w in writes]
     ).T
+    first_row, first_column = int(top.min()), int(left.min())
+    height, width = int(bottom.max()) - first_row, int(right.max()) - first_column
+    if height * width < ((bottom - top) * (right - left)).sum():
+        # They overlap: paste them all into one array, which takes less memory than they do.
+        whole = np.zeros((height, width), writes[0].values.dtype)
+        frame = whole, first_row, first_column
+        for write in writes:
+            _part(*frame, write.region)[:] = write.values
+        return tuple(replace(write, values=_part(*frame, write.region)) for write in writes)
     final = []
     for number, write in enumerate(writes):
         rows, columns = write.region
@@ -192,6 +201,12 @@ def final_writes(writes: Sequence[LabelWrite]) -> tuple[LabelWrite, ...]:
             write = write.updated(writes[later])
         final.append(write)
     return tuple(final)
+
+
+def _part(whole: npt.NDArray[Any], row: int, column: int, region: Region) -> npt.NDArray[Any]:
+    """Return the view of a region of the plane in an array that starts at a row and column."""
+    rows, columns = region
+    return whole[rows.start - row : rows.stop - row, columns.start - column : columns.stop - column]
 
 
 def objects_in_effect(operations: Iterable[Operation]) -> tuple[AcceptedObject, ...]:
