@@ -236,6 +236,41 @@ def test_logits_rise_where_few_objects_differ_from_the_examples() -> None:
     assert (of_one_kind(*two) == two[0]).all()
 
 
+def test_no_logit_rises_where_a_gap_parts_two_kinds() -> None:
+    def rises(*logits: float) -> bool:
+        sound = np.full(len(logits), 3.0)
+        rated = of_one_kind(np.array(logits), sound, np.full(len(logits), True))
+        return bool((rated != np.array(logits)).any())
+
+    many = np.linspace(5, 4, 10)
+    assert not rises(*many, 1.2, 1.1, -1.0)
+    assert rises(*many, 2.4, 1.1, -1.0), "without a gap there is one kind"
+    assert rises(*many[1:], 1.2, 1.1, -1.0), "few above a gap may be freaks"
+    # The more the objects above a gap differ, the wider it must be.
+    assert rises(*np.linspace(7, 4, 10), 1.2, 1.1, -1.0)
+
+
+def test_a_rarer_second_kind_is_not_shown(embedded: Predictor, cache: EmbeddingCache) -> None:
+    rows, columns = np.mgrid[:260, :260]
+    rng = np.random.default_rng(7)
+    light = rng.normal(30, 4, (260, 260))
+    middles = [(row, column) for row in range(30, 260, 50) for column in range(30, 260, 50)]
+    rare = {int(one) for one in rng.permutation(25)[:7]}
+    truth = np.zeros((260, 260), np.int32)
+    for number, (row, column) in enumerate(middles):
+        size, shade = 1 + 0.08 * rng.standard_normal(2)
+        small, dark = (0.5, 0.6) if number in rare else (1.0, 1.0)
+        disc = (rows - row) ** 2 + (columns - column) ** 2 < (16 * size * small) ** 2
+        light[disc] += 150 * shade * dark
+        truth[disc] = number + 1
+    common = sorted(set(range(25)) - rare)
+    plane = ArrayPlane(plane_from_array(np.clip(light, 0, 255).astype(np.uint8)))
+    chosen = examples(truth, *(number + 1 for number in common[:3]))
+    found = shown(search(chosen, plane, plane, embedded, cache), 0.5)
+    hit = {int(np.bincount(truth[one.mask.region][one.mask.crop]).argmax()) - 1 for one in found}
+    assert hit == set(common)
+
+
 def test_tiles_together_find_what_the_whole_does(
     embedded: Predictor, cache: EmbeddingCache
 ) -> None:

@@ -7,8 +7,8 @@ Three steps, fitted on candidates in training images with known truth:
 2. `contrast`: what tells the objects of one image apart from everything else there. The candidates
    that resemble the examples, and all others, are two classes with independent normal distributions
    of few quantities (naive Bayes), as in expectation maximization.
-3. `of_one_kind`: where few of the plane's objects differ from the examples, there is no other kind
-   to leave out.
+3. `of_one_kind`: where few of the plane's objects differ from the examples, and no gap parts them
+   from the others, there is no other kind to leave out.
 """
 
 from __future__ import annotations
@@ -61,6 +61,10 @@ _BEST = 5
 #: low logits of objects rise by up to `_ONE_KIND` then. `_SHARPNESS` sets objects off from masks
 #: that are none.
 _FEW, _UNLIKE, _ONE_KIND, _SHARPNESS = 0.4, -0.75, 4.0, 2.0
+#: A gap parts two kinds if its middle is from `_UNLIKE` to `_MOST`, at least `_ABOVE` objects are
+#: above it, and it is wider than `_GAP` times one plus the standard deviation of these. Logits
+#: beyond `_FAR` count as it.
+_MOST, _ABOVE, _GAP, _FAR = 5.0, 10, 1.8, 8.0
 
 Table = npt.NDArray[np.float64]
 
@@ -160,11 +164,23 @@ def of_one_kind(logits: Table, sound: Table, kept: npt.NDArray[np.bool_]) -> Tab
     kept : ndarray of bool, shape (N,)
         Candidates that are no duplicates of sounder ones.
     """
-    unlike = logits[kept & (sound > 0)] < _UNLIKE
-    if len(unlike) < _BEST or unlike.mean() > _FEW:
+    objects = logits[kept & (sound > 0)]
+    if len(objects) < _BEST or (objects < _UNLIKE).mean() > _FEW or _parted(objects):
         return logits
     # High scores stay as they are.
     return np.asarray(logits + _ONE_KIND * _sigmoid(_SHARPNESS * sound) * _sigmoid(-logits))
+
+
+def _parted(logits: Table) -> bool:
+    """Return whether a wide gap parts logits."""
+    falling = np.clip(np.sort(logits)[::-1], -_FAR, _FAR)
+    above, below = falling[:-1], falling[1:]
+    middle = (above + below) / 2
+    count = np.arange(1, len(falling))
+    mean = np.cumsum(above) / count
+    spread = np.sqrt(np.maximum(0, np.cumsum(above**2) / count - mean**2))
+    usable = (count >= _ABOVE) & (middle >= _UNLIKE) & (middle <= _MOST)
+    return bool((usable & (above - below > _GAP * (1 + spread))).any())
 
 
 def columns(
