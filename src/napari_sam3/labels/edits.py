@@ -338,8 +338,10 @@ def _relative(inner: Region, outer: Region) -> Region:
 
 def _compact(values: npt.NDArray[Any], changed: npt.NDArray[np.bool_]) -> int | bytes:
     """Return the common value of all changed pixels, or else all values, compressed."""
-    inside = values[changed]
-    return int(inside[0]) if (inside == inside[0]).all() else _deflated(values)
+    first = values.flat[changed.argmax()]
+    same = values == first
+    same |= ~changed
+    return int(first) if same.all() else _deflated(values)
 
 
 def _deflated(values: npt.NDArray[Any]) -> bytes:
