@@ -128,3 +128,24 @@ def test_the_model_is_asked_how_sure_it_is_of_each_pixel() -> None:
     assert np.array_equal(masks[0].within(whole), masks[1].within(whole))
     assert masks[3].area < masks[1].area
     assert masks[4].is_empty
+
+
+def test_small_holes_of_a_narrowed_mask_are_filled_as_in_other_masks() -> None:
+    grey = plane(1.0).region(slice(0, 96), slice(0, 96))[..., 0].copy()
+    grey[DISTANCE < 6] = 60  # a core as dark as the background
+    ring = ArrayPlane(plane_from_array(grey, contrast=(0, 255)))
+
+    def holes(fill_area: int) -> list[int]:
+        """Return the px of the holes at each logit."""
+        tiny = load_predictor("tiny", "cpu")
+        tiny.model.config = replace(tiny.config, fill_hole_area=fill_area)
+        follower = MaskFollower(tiny, EmbeddingCache(), Unwatched(), (ring, ring).__getitem__)
+        results = follower.step(1, ring, {1: Before(disc(RADIUS), 0)}, reverse=False)
+        assert results is not None
+        above = results[1].above
+        assert above is not None
+        masks = [above(float(logit)).to_array((96, 96)) for logit in range(1, 8)]
+        return [int((ndimage.binary_fill_holes(mask) & ~mask).sum()) for mask in masks]
+
+    assert max(holes(0)) > 50
+    assert not any(holes(10_000))

@@ -151,7 +151,10 @@ class MaskFollower:
             return None
         return {
             one.draft.number: FoundMask(
-                one.mask, one.score, expected=expected[one.draft.number], above=partial(_above, one)
+                one.mask,
+                one.score,
+                expected=expected[one.draft.number],
+                above=partial(_above, one, self._predictor.config.fill_hole_area),
             )
             for one in answers
         }
@@ -163,11 +166,11 @@ class MaskFollower:
         """Stop following all objects; does nothing."""
 
 
-def _above(found: ObjectPrediction, logit: float) -> PlaneMask:
-    """Return the part of a mask whose logits are higher."""
+def _above(found: ObjectPrediction, fill_area: int, logit: float) -> PlaneMask:
+    """Return the part of a mask whose logits are higher, with small holes filled as in the mask."""
     from sam3.preprocess.masks import UndrawnMask
 
-    crop = UndrawnMask(found.field.encoded_shape, 0, None).draw(found.logits[0] - logit)
+    crop = UndrawnMask(found.field.encoded_shape, fill_area, None).draw(found.logits[0] - logit)
     return found.field.paste(crop.pixels, crop.row, crop.column).without_islands([])
 
 
