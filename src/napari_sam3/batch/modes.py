@@ -10,7 +10,7 @@ from napari_sam3.core.prompts import PromptSet
 from napari_sam3.inference.automatic.settings import AutomaticSettings
 from napari_sam3.inference.similar.examples import Concept
 from napari_sam3.inference.similar.search import DEFAULT_THRESHOLD
-from napari_sam3.inference.tracking.ending import EndRules
+from napari_sam3.inference.tracking.ending import CALIBRATED, EndRules
 from napari_sam3.inference.tracking.limits import EndLimits
 from napari_sam3.inference.tracking.propagate import Direction
 from napari_sam3.records.schema import PROMPTS
@@ -221,6 +221,15 @@ def present_mode(known: Mapping[str, Any]) -> Mapping[str, Any]:
     except (KeyError, TypeError, PromptError):
         return known
     return {**known, "mode": "propagate", "rules": rules, "direction": "both"}
+
+
+def without_calibration(known: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the plain values of a mode without the weights that come with a version."""
+    rules = known.get("rules")
+    if not isinstance(rules, dict):
+        return known
+    kept = {name: rules[name] for name in rules if name not in CALIBRATED}
+    return {**known, "rules": kept}
 
 
 def _prompts(prompts: BatchPrompts) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -245,6 +246,28 @@ def test_a_batch_that_was_ended_goes_on_to_the_very_same_labels(
     damaged.write_bytes(b"{")
     list(segment(stack(), mode, model, output=whole))
     np.testing.assert_array_equal(pixels(parts), pixels(whole))
+
+
+@pytest.mark.parametrize("before", [{"narrowing": None}, {"weights": [0.5] * 10}])
+def test_a_batch_of_a_version_with_other_rules_is_refused_with_the_remedy(
+    before: dict[str, Any], predictor: Predictor, tmp_path: Path
+) -> None:
+    output = tmp_path / "labels.zarr"
+    prompts = BatchPrompts({(2,): {1: PromptSet(box=(8, 8, 33, 32))}})
+    mode = Propagate(prompts)
+    killed(mode, predictor, output, 3)
+    manifest = folder_beside(output) / "manifest.json"
+    content = json.loads(manifest.read_text())
+    rules = content["question"]["mode"]["rules"] | before
+    content["question"]["mode"]["rules"] = {k: v for k, v in rules.items() if v is not None}
+    manifest.write_text(json.dumps(content))
+    with pytest.raises(BatchError, match=r"another version of napari-sam3.* overwrite it"):
+        list(segment(stack(), mode, predictor, output=output))
+    chosen = replace(mode, rules=EndRules.calibrated(gap=1))
+    with pytest.raises(BatchError, match="was started with another mode rules"):
+        list(segment(stack(), chosen, predictor, output=output))
+    list(segment(stack(), mode, predictor, output=output, overwrite=True))
+    assert (pixels(output) == 1).any()
 
 
 def test_a_memory_is_used_where_the_weights_have_one(with_memory: Predictor) -> None:
