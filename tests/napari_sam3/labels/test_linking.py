@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,8 @@ import numpy.typing as npt
 import pytest
 
 from napari_sam3.core.errors import LabelError
-from napari_sam3.labels.linking import LinkSettings, link_labels, link_planes, relabel
+from napari_sam3.labels.linking import Linked, LinkSettings, link_labels, link_planes, relabel
+from tests.napari_sam3.effort import calls
 
 Labels = npt.NDArray[Any]
 LOOSE = LinkSettings(min_iou=0.4)
@@ -94,12 +94,12 @@ def test_relabel_leaves_other_labels_alone() -> None:
     assert relabel(np.array([[0, 1, 9]]), {1: 4, 5: 6}).tolist() == [[0, 4, 9]]
 
 
-def test_ten_thousand_labels_that_all_touch_are_linked_soon() -> None:
+def test_ten_thousand_labels_that_all_touch_are_linked_with_little_work() -> None:
     tiles = np.arange(1, 10_001).reshape(100, 100).repeat(6, 0).repeat(6, 1)
-    begun = time.perf_counter()
-    linked = link_planes([tiles, np.roll(tiles, 2, 1), np.roll(tiles, 4, 1)], LOOSE)
-    assert time.perf_counter() - begun < 10
-    assert linked.objects > 9_000
+    linked: list[Linked] = []
+    planes = [tiles, np.roll(tiles, 2, 1), np.roll(tiles, 4, 1)]
+    assert calls(lambda: linked.append(link_planes(planes, LOOSE))) < 200 * 10_000
+    assert linked[0].objects > 9_000
 
 
 @pytest.mark.parametrize(

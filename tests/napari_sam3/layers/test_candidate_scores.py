@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from napari_sam3.layers.candidates import CANDIDATES_NAME
 from napari_sam3.qt.text import status as status_text
 from napari_sam3.session.candidates import CandidateFilter, CandidatePlane
 from tests.napari_sam3.conftest import Desk, OpenDesk
+from tests.napari_sam3.effort import calls
 
 
 def square(row: int, column: int, score: float, side: int = 12) -> Instance:
@@ -31,6 +32,11 @@ def put(desk: Desk, plane: PlaneIndex, *found: Instance) -> None:
 
 def layer(desk: Desk, name: str) -> Any:
     return next((one for one in desk.viewer.layers if one.name == name), None)
+
+
+def move_to(slider: Any, value: int) -> None:
+    slider.setValue(value)
+    QApplication.processEvents()
 
 
 def scores(desk: Desk) -> dict[tuple[float, ...], str]:
@@ -112,19 +118,14 @@ def test_many_candidates_are_scored_where_the_view_is(open_desk: OpenDesk) -> No
     assert not set(scores(desk)) & set(near)
 
 
-def test_the_threshold_redraws_scores_within_50_ms(open_desk: OpenDesk) -> None:
+def test_the_threshold_redraws_scores_with_little_work(open_desk: OpenDesk) -> None:
     desk = open_desk(np.zeros((1000, 1000), np.uint8))
     found = [square(40, 40 * n, 1 - n / 2 / MOST) for n in range(MOST)]
     put(desk, PlaneIndex((0, 1), ()), *found)
-    slider, times = desk.widget.panel.finding.slider, []
+    slider = desk.widget.panel.finding.slider
     for value in (55, 51, 57, 53, 58, 52, 56):
-        start = time.process_time()
-        slider.setValue(value)
-        QApplication.processEvents()
-        times.append(time.process_time() - start)
+        assert calls(partial(move_to, slider, value)) < 100_000
         assert len(scores(desk)) == sum(one.score >= value / 100 for one in found)
-    # Time of this process, whatever else the machine does; single ones may be slow.
-    assert min(times) < 0.05, times
 
 
 def test_the_status_line_scores_the_candidate_under_the_mouse(open_desk: OpenDesk) -> None:
@@ -160,18 +161,15 @@ def test_the_status_line_scores_the_candidate_under_the_mouse(open_desk: OpenDes
     assert desk.status == status_text.READY
 
 
-def test_a_move_of_the_mouse_over_10_000_candidates_costs_less_than_a_millisecond(
+def test_a_move_of_the_mouse_costs_little_over_10_000_candidates(
     open_desk: OpenDesk,
 ) -> None:
     desk = open_desk(np.zeros((1000, 1000), np.uint8))
     found = [square(10 * (n // 100), 10 * (n % 100), 0.5, side=9) for n in range(10_000)]
     put(desk, PlaneIndex((0, 1), ()), *found)
-    pointed, cursor, times = desk.widget.binding.candidates.pointed, desk.viewer.cursor, []
+    pointed, cursor = desk.widget.binding.candidates.pointed, desk.viewer.cursor
     for n in range(20):
         with cursor.events.blocker():
             cursor.position = (500 + n / 4, 500 + n / 4)
-        start = time.process_time()
-        pointed.point()
-        times.append(time.process_time() - start)
+        assert calls(pointed.point) < 500
     assert pointed.candidate is not None
-    assert min(times) < 0.001, times

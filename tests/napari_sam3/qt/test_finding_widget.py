@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from napari_sam3.layers.candidates import CANDIDATES_NAME
 from napari_sam3.session.candidates import CandidatePlane
 from sam3 import load_predictor
 from tests.napari_sam3.conftest import Desk, OpenDesk
+from tests.napari_sam3.effort import calls
 from tests.napari_sam3.light_discs import light_discs
 from tests.sam3.tiny_detector import save_tiny_detector
 
@@ -138,7 +139,7 @@ def test_a_search_is_stopped_and_the_window_stays_usable(
     assert not finding.candidates
 
 
-def test_the_slider_redraws_500_candidates_within_50_ms(open_desk: OpenDesk) -> None:
+def test_the_slider_redraws_500_candidates_with_little_work(open_desk: OpenDesk) -> None:
     desk = open_desk(np.zeros((1000, 1000), np.uint8))
     finding, panel = desk.session.finding, desk.widget.panel.finding
     binding = desk.widget.binding
@@ -158,17 +159,16 @@ def test_the_slider_redraws_500_candidates_within_50_ms(open_desk: OpenDesk) -> 
     QApplication.processEvents()
     layer = candidates_layer(desk)
     assert layer is not None
-    times = []
-    for value in (10, 90, 30, 70, 50):
-        start = time.process_time()
+
+    def move_to(value: int) -> None:
         panel.slider.setValue(value)
         QApplication.processEvents()
-        times.append(time.process_time() - start)
+
+    for value in (10, 90, 30, 70, 50):
+        assert calls(partial(move_to, value)) < 100_000
         expected = sum(one.score >= value / 100 for one in found)
         assert len(finding.shown) == expected
         assert np.count_nonzero(layer.data) == 400 * expected
-    # Time of this process, whatever else the machine does; single ones may be slow.
-    assert min(times) < 0.05, times
 
 
 def test_names_are_found_where_the_weights_have_a_text_encoder(

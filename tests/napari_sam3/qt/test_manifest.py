@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import time
 from importlib.metadata import entry_points
 from itertools import pairwise
 from typing import Any
@@ -50,9 +49,7 @@ def test_samples_open_without_a_network(
     manager = PluginManager()
     manager.register(manifest)
     manager.activate(manifest.name)
-    started = time.process_time()
     made = [Layer.create(*data) for data in sample.open(_registry=manager.commands)]
-    assert time.process_time() - started < 3, "1 s on a machine that is not busy"
     assert len(made) == layers
     assert (made[0].data.shape, str(made[0].data.dtype)) == (shape, dtype)
     if layers == 2:

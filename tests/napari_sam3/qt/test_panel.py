@@ -363,14 +363,14 @@ def test_the_device_is_described_by_the_thread_that_loads_the_model(
     desk.settle()
 
 
-def test_the_widget_is_made_in_three_tenths_of_a_second_without_an_image() -> None:
+def test_the_widget_is_made_with_little_work_without_an_image() -> None:
     code = (
-        "import time, napari_sam3.qt.widget as w; from qtpy.QtWidgets import QApplication;"
-        "from napari.components import ViewerModel; app = QApplication([]); v = ViewerModel();"
-        "w.SegmentWidget(v).shut_down(); t = time.process_time(); w.SegmentWidget(v);"
-        "print(time.process_time() - t)"
+        "import napari_sam3.qt.widget as w; from qtpy.QtWidgets import QApplication;"
+        "from napari.components import ViewerModel; from tests.napari_sam3.effort import calls;"
+        "app = QApplication([]); v = ViewerModel(); w.SegmentWidget(v).shut_down();"
+        "print(calls(lambda: w.SegmentWidget(v)))"
     )
     answer = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
-    assert float(answer.stdout) < 0.3
+    assert int(answer.stdout) < 20_000

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -21,6 +20,7 @@ from napari_sam3 import ImageSeries
 from napari_sam3.qt.crash_recovery import Safety
 from napari_sam3.qt.series_list import SeriesModel
 from tests.napari_sam3 import annotating
+from tests.napari_sam3.effort import calls
 
 Image = npt.NDArray[np.uint8]
 OpenDesk = Callable[..., Any]
@@ -320,7 +320,7 @@ def test_keys_work_while_the_list_of_images_has_the_focus(
     desk.hand.wait_until(lambda: window.focusWidget() is desk.hand.canvas, "the focus", 10)
 
 
-def test_a_list_of_ten_thousand_images_stays_fast(
+def test_a_list_of_ten_thousand_images_is_looked_through_with_little_work(
     open_desk: OpenDesk, blobs: Image, tmp_path: Path
 ) -> None:
     folder = tmp_path / "many"
@@ -333,15 +333,15 @@ def test_a_list_of_ten_thousand_images_stays_fast(
     series.panel.fold.unfold(True)
     series.desk.hand.rest()
     model._pictures.clear()
-    began = time.process_time()
-    view.scrollToBottom()
-    series.desk.hand.rest()
-    view.scrollToTop()
-    series.desk.hand.rest()
-    series.panel.only_open.setChecked(True)
-    series.desk.hand.rest()
-    spent = time.process_time() - began
-    assert spent < 2, "0.1 s on a machine that is not busy"
+
+    def look_through() -> None:
+        for step in (view.scrollToBottom, view.scrollToTop):
+            step()
+            series.desk.hand.rest()
+        series.panel.only_open.setChecked(True)
+        series.desk.hand.rest()
+
+    assert calls(look_through) < 150_000
     assert model.rowCount() == 10_000
     assert len(model._wanted) + len(model._pictures) < 200, "only what is seen is read"
     rows = view.visibleRegion().boundingRect().height() // view.sizeHintForRow(0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from napari_sam3.session.candidates import CandidateFilter, CandidatePlane, Cand
 from napari_sam3.session.describing import Maker
 from napari_sam3.session.session import LabelingSession
 from sam3.errors import PromptError
+from tests.napari_sam3.effort import calls
 
 
 def square(row: int, column: int, side: int, score: float, number: int = 0) -> Instance:
@@ -201,7 +202,7 @@ def test_outlines_are_dashed_and_the_better_one_lies_on_top(
     assert (drawing.draw((better, other), [other])[10:30, 29] == CURRENT).all()
 
 
-def test_ten_thousand_candidates_are_filtered_and_drawn_soon(
+def test_ten_thousand_candidates_are_filtered_and_drawn_with_little_work(
     labels: npt.NDArray[np.uint16],
 ) -> None:
     session, large = LabelingSession(), np.zeros((1, 2000, 2000), np.uint16)
@@ -209,11 +210,12 @@ def test_ten_thousand_candidates_are_filtered_and_drawn_soon(
     candidates = session.candidates
     kept = candidates.put(place(large, 0), found)
     drawing = OutlineDrawing(kept, (2000, 2000))
-    seconds = []
-    for least in (0.2, 0.9, 0.5):
-        begun = time.process_time()
+    drawn: list[npt.NDArray[np.uint8]] = []
+
+    def draw(least: float) -> None:
         candidates.filter = CandidateFilter(min_score=least)
-        drawn = drawing.draw(candidates.shown_on(kept[0].plane.key))
-        seconds.append(time.process_time() - begun)
-        assert np.count_nonzero(drawn) == 196 * round(10_000 * (1 - least))
-    assert min(seconds) < 0.25, seconds
+        drawn.append(drawing.draw(candidates.shown_on(kept[0].plane.key)))
+
+    for least in (0.2, 0.9, 0.5):
+        assert calls(partial(draw, least)) < 3 * len(found)
+        assert np.count_nonzero(drawn[-1]) == 196 * round(10_000 * (1 - least))

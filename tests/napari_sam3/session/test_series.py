@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from napari_sam3.records.series import SeriesError
 from napari_sam3.records.series_lock import SeriesInUseError
 from napari_sam3.session import series_images
 from sam3.errors import ImageError
+from tests.napari_sam3.effort import calls
 
 POSIX = pytest.mark.skipif(os.name != "posix", reason="limits of POSIX")
 
@@ -372,19 +372,13 @@ def many(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_ten_thousand_images_are_listed_and_noted_quickly(many: Path) -> None:
-    started = time.process_time()
+def test_ten_thousand_images_are_listed_and_noted_with_little_work(many: Path) -> None:
+    assert calls(lambda: ImageSeries(many).close()) < 300 * 10_000
     with ImageSeries(many) as series:
         assert len(series.items) == 10_000
         assert [item.key for item in series.items[9:11]] == ["image9.tif", "image10.tif"]
-        listed = time.process_time() - started
         for item in series.items:
             series.set_state(item, "done", flush=False)
-        started = time.process_time()
-        series.flush()
-        series.counts()
-        noted = time.process_time() - started
+        assert calls(series.flush) + calls(series.counts) < 80 * 10_000
     with ImageSeries(many) as series:
         assert not series.remaining
-    assert listed < 4, "0.5 s on a machine that is not busy"
-    assert noted < 1, "0.1 s on a machine that is not busy"
