@@ -37,7 +37,7 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
 
     if is_adapter(path):
         return describe_adapter(path)
-    file = checkpoint.embedded_weights() if os.fspath(path) == "tiny" else path
+    file = checkpoint.weights_file(path)
     info = checkpoint.inspect(file)
     model = checkpoint.load(file)
     return {

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from sam3.adapters import apply_adapter, find_base, is_adapter, read_adapter
 from sam3.config import ModelConfig
-from sam3.errors import CheckpointNotFoundError, FeaturesError, PromptError
+from sam3.errors import FeaturesError, PromptError
 from sam3.features import ImageFeatures
 from sam3.model.click_model import ClickModel, EncodedImage
 from sam3.model.decoder_graphs import DecoderGraphs
@@ -256,8 +256,9 @@ class Predictor:
             size=features.size,
             mask_size=self.config.mask_size,
         )
-        drawn: MaskKind = "logits" if return_logits else "masks"
-        kind = drawn if not crop else "undrawn" if crop == "later" else "crops"
+        kind: MaskKind = "logits" if return_logits else "masks"
+        if crop:
+            kind = "undrawn" if crop == "later" else "crops"
         prediction = self._predict(features, prompts, multimask_output, kind)
         if prompts.objects > 1:
             return prediction
@@ -305,8 +306,9 @@ class Predictor:
         parts = [slice(start, start + step) for start in range(0, prompts.objects, step)]
         if on_cpu:
             on_all_cores(predict, parts)
-        for part in () if on_cpu else parts:
-            predict(part)
+        else:
+            for part in parts:
+                predict(part)
         return Prediction(masks, scores, logits)
 
     def _decode(
@@ -379,13 +381,7 @@ def load_predictor(
     """
     chosen = choose_device(device)
     choose_precision(precision, chosen)
-    if name_or_path == "sam3":
-        raise CheckpointNotFoundError(
-            "the released SAM 3 weights are not part of this package. Expected the path of a "
-            "downloaded file. Request access at huggingface.co/facebook/sam3 and download sam3.pt "
-            'or model.safetensors, or use the embedded model "tiny".'
-        )
-    path = checkpoint.embedded_weights() if name_or_path == "tiny" else name_or_path
+    path = checkpoint.weights_file(name_or_path)
     adapter = read_adapter(path) if is_adapter(path) else None
     if adapter is not None:
         path = find_base(adapter, path)
@@ -394,7 +390,7 @@ def load_predictor(
         apply_adapter(model, fingerprint, adapter)
         fingerprint = checkpoint.fingerprint(model)
     predictor = Predictor(model, chosen, precision, fingerprint, load_proposal_head(path))
-    predictor.weights = Path(path)
+    predictor.weights = path
     if fixed_shapes:
         predictor.fix_shapes()
     return predictor

@@ -110,7 +110,7 @@ def _verify(arguments: argparse.Namespace) -> int:
     from sam3.cli import describe
     from sam3.weights import load as checkpoint
 
-    path = checkpoint.embedded_weights() if arguments.file == "tiny" else Path(arguments.file)
+    path = checkpoint.weights_file(arguments.file)
     if not path.is_file():
         raise CheckpointNotFoundError(
             f"the weights file does not exist: {path}. Expected a downloaded file. Check the path."

@@ -23,7 +23,7 @@ from sam3.predictor import Predictor, load_predictor
 from sam3.prompts import check_boxes
 from sam3.runtime.devices import Precision
 from sam3.weights.detector import load_detector_model
-from sam3.weights.load import embedded_weights
+from sam3.weights.load import weights_file
 
 __all__ = ["Detector", "load_detector"]
 
@@ -309,5 +309,5 @@ def load_detector(
         As :func:`sam3.load_predictor`.
     """
     predictor = load_predictor(path, device, precision, resolution)
-    file = embedded_weights() if path == "tiny" else path
+    file = weights_file(path)
     return Detector(load_detector_model(file, resolution=resolution), predictor, vocabulary)

@@ -391,6 +391,6 @@ def load_tracker(
         If the file holds no memory; and as :func:`sam3.load_predictor`.
     """
     predictor = load_predictor(path, device, precision, resolution)
-    file = checkpoint.embedded_weights() if path == "tiny" else path
+    file = checkpoint.weights_file(path)
     memory = load_memory(file, resolution=resolution)
     return Tracker(predictor, memory, selection=selection, dtype=dtype)

@@ -199,7 +199,7 @@ def train_proposals(
     """
     out.mkdir(parents=True, exist_ok=True)
     predictor = load_predictor(weights, device="cpu")
-    file = checkpoint.embedded_weights() if weights == "tiny" else weights
+    file = checkpoint.weights_file(weights)
     config = predictor.config
     head = load_proposal_head(file)
     if head is None:

@@ -59,6 +59,7 @@ __all__ = [
     "load_with_fingerprint",
     "opened",
     "save",
+    "weights_file",
 ]
 
 _LOG = logging.getLogger(__name__)
@@ -96,6 +97,24 @@ class CheckpointInfo:
 def embedded_weights() -> Path:
     """Return the path of the small model included in the package."""
     return Path(__file__).with_name("tiny.safetensors")
+
+
+def weights_file(name_or_path: str | os.PathLike[str]) -> Path:
+    """Return the weights file of a name ("tiny" for the included model) or path.
+
+    Raises
+    ------
+    CheckpointNotFoundError
+        For "sam3", which is not included.
+    """
+    name = os.fspath(name_or_path)
+    if name == "sam3":
+        raise CheckpointNotFoundError(
+            "the released SAM 3 weights are not part of this package. Expected the path of a "
+            "downloaded file. Request access at huggingface.co/facebook/sam3 and download sam3.pt "
+            'or model.safetensors, or use the embedded model "tiny".'
+        )
+    return embedded_weights() if name == "tiny" else Path(name)
 
 
 def load(
