@@ -119,15 +119,16 @@ def test_through_time_an_object_may_bleach() -> None:
         light[disc(60, 70, 14)] += 140 * 0.6**index
         return ArrayPlane(plane_from_array(light.clip(0, 255).astype(np.uint8), contrast=(0, 255)))
 
-    planes, model = [plane(index) for index in range(6)], load_predictor("tiny", "cpu")
+    planes, model = [plane(index) for index in range(9)], load_predictor("tiny", "cpu")
     prompt = ObjectPrompt(0, 1, mask=PlaneMask.from_array(disc(60, 70, 14)))
     rules = EndRules.calibrated(in_time=True), EndRules.calibrated()
     followed, ended = (
         [one.plane for one in propagate(planes, [prompt], model, rules=one) if one.mask.area]
         for one in rules
     )
-    assert followed == list(range(6))
-    assert ended != followed
+    assert followed == list(range(9))
+    assert ended == followed[: len(ended)]
+    assert 0 < len(ended) < 9, "of its light 1.7 % is left on the last plane"
     kept = EndRules.from_json({"in_time": True})
     assert kept == rules[0]
     assert EndRules.from_json({"in_time": False}) == rules[1]
