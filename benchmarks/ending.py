@@ -53,7 +53,7 @@ class Recorder(EndRules):
 
     def narrowed(self, mask: PlaneMask, above: Above, features: Floats) -> PlaneMask:
         """Keep them, and narrow the mask, but not away."""
-        self.seen.append(([mask, *(above(float(logit)) for logit in _LOGITS[1:])], features))
+        self.seen.append(([above(float(logit)) for logit in _LOGITS], features))
         smaller = super().narrowed(mask, above, features)
         return smaller if smaller.area >= self.min_area else mask
 

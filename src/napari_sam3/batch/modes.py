@@ -223,13 +223,15 @@ def present_mode(known: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**known, "mode": "propagate", "rules": rules, "direction": "both"}
 
 
-def without_calibration(known: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the plain values of a mode without the weights that come with a version."""
-    rules = known.get("rules")
-    if not isinstance(rules, dict):
-        return known
-    kept = {name: rules[name] for name in rules if name not in CALIBRATED}
-    return {**known, "rules": kept}
+def of_another_version(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Tell whether the plain values of two modes differ by rules that come with a version alone."""
+    rules, others = old.get("rules"), new.get("rules")
+    if not isinstance(rules, dict) or not isinstance(others, dict):
+        return False
+    refitted = any(rules.get(name) != others.get(name) for name in CALIBRATED)
+    theirs = {*CALIBRATED, "flat"}  # whose defaults come with a version, too
+    kept = [{name: one[name] for name in one if name not in theirs} for one in (rules, others)]
+    return refitted and {**old, "rules": kept[0]} == {**new, "rules": kept[1]}
 
 
 def _prompts(prompts: BatchPrompts) -> list[Any]:

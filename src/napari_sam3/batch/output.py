@@ -22,7 +22,7 @@ from napari_sam3.records.locks import try_hold
 from napari_sam3.records.strict import parse
 from sam3.files import read_bounded, write_whole
 
-from .modes import present_mode, without_calibration
+from .modes import of_another_version, present_mode
 from .prompts import Position
 from .results import BatchError
 from .unit_records import Painted, Records, name_of
@@ -241,8 +241,7 @@ class BatchFolder:
         repaired = _join_images(stored, requested)
         names = sorted({*stored, *requested})
         different = [name for name in names if stored.get(name) != requested.get(name)]
-        old, new = (without_calibration(one["mode"]) for one in (stored, requested))
-        if different == ["mode"] and old == new:
+        if different == ["mode"] and of_another_version(stored["mode"], requested["mode"]):
             raise BatchError(
                 f"{str(self.output)!r} was started with other weights of the rules for where "
                 "objects end, as of another version of napari-sam3. Expected those of this "

@@ -24,8 +24,9 @@ __all__ = ["EndedObject", "continued_by", "ended_objects"]
 
 #: Maximum distance in planes from the last mask of an object to the plane where it continues.
 REACH = 3
-# The user asks to continue, so that a low score does not end the object.
-_LIMITS = EndLimits(min_score=0)
+# The user asks to continue, so that a low score does not end the object, nor a change as of a cell
+# in time.
+_LIMITS = EndLimits(min_score=0, max_change=3, min_overlap=0.5)
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +91,8 @@ def test_spheres_are_followed_from_one_prompted_plane_each() -> None:
     [
         (disc(42, 31, 11), 0.9, ""),
         (disc(42, 31, 11), 0.6, "the score fell to 0.60"),
+        (disc(40, 30, 18), 0.9, "the area changed from"),
+        (disc(47, 30, 11), 0.9, "it overlaps too little"),
         (disc(40, 30, 25), 0.9, "the area changed from"),
         (disc(40, 30, 5), 0.9, "the area changed from"),
         (disc(40, 30, 1.5), 0.9, "only 9 px were found"),
@@ -248,7 +250,14 @@ def test_a_batch_that_was_ended_goes_on_to_the_very_same_labels(
     np.testing.assert_array_equal(pixels(parts), pixels(whole))
 
 
-@pytest.mark.parametrize("before", [{"narrowing": None}, {"weights": [0.5] * 10}])
+@pytest.mark.parametrize(
+    "before",
+    [
+        {"narrowing": None},
+        {"weights": [0.5] * 10},
+        {"weights": [0.5] * 10, "flat": asdict(EndLimits(max_change=3, min_overlap=0.5))},
+    ],
+)
 def test_a_batch_of_a_version_with_other_rules_is_refused_with_the_remedy(
     before: dict[str, Any], predictor: Predictor, tmp_path: Path
 ) -> None:

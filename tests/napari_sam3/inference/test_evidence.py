@@ -45,20 +45,21 @@ def test_a_mask_that_fills_its_plane_has_no_surroundings() -> None:
 def test_evidence_of_bright_and_dark_objects_is_the_same(sign: int) -> None:
     sharp, hazy = look_of(MASK, plane(sign=sign)), look_of(MASK, plane(6, 0.4, sign))
     small = PlaneMask.from_array(ndimage.binary_erosion(DISC, iterations=10))
+    large = PlaneMask.from_array(ndimage.binary_dilation(DISC, iterations=4))
     now = small, look_of(small, plane(6, 0.4, sign)), 0.9
-    values = dict(
-        zip(FEATURES, evidence(now, hazy.contrast, sharp, (MASK, sharp), presence=3.0), strict=True)
-    )
+    measured = evidence(now, hazy.contrast, (large, sharp), (MASK, sharp), presence=3.0)
+    values = dict(zip(FEATURES, measured, strict=True))
     assert values["score"] == 0.9
     assert values["presence"] == 0.5
     assert values["area"] == pytest.approx(np.log(small.area / MASK.area))
+    assert values["growth"] == pytest.approx(np.log(small.area / large.area))
     assert values["contrast"] < 0.45
     assert values["contrast_at_mask_before"] == pytest.approx(hazy.contrast / sharp.contrast)
     assert values["edge"] < 0.3
     assert values["brightness"] == pytest.approx(0.4, abs=0.05)
     assert values["change_from_before"] == pytest.approx(-0.6, abs=0.05)
-    same = evidence((MASK, sharp, 0.9), sharp.contrast, sharp, (MASK, sharp), None)
-    assert same.tolist() == [0.9, 1, 1, 1, 1, 0, 1, 0, 0]
+    same = evidence((MASK, sharp, 0.9), sharp.contrast, (MASK, sharp), (MASK, sharp), None)
+    assert same.tolist() == [0.9, 1, 1, 1, 1, 0, 1, 0, 0, 0]
 
 
 def test_a_place_serves_every_plane_of_its_shape() -> None:

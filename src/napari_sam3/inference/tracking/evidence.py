@@ -38,6 +38,7 @@ FEATURES = (
     "brightness",
     "area",
     "presence",
+    "growth",
 )
 _GAP, _RING = 0.1, 0.35  # of the root of the area: between mask and ring, and its width
 _LEAST_RING = 2
@@ -179,7 +180,7 @@ class Place:
 def evidence(
     now: tuple[PlaneMask, Look, float],
     contrast_at_mask_before: float,
-    before: Look,
+    before: tuple[PlaneMask, Look],
     shown: tuple[PlaneMask, Look],
     presence: float | None,
 ) -> npt.NDArray[np.float64]:
@@ -191,8 +192,8 @@ def evidence(
         The mask, how it stands out, and its predicted IoU.
     contrast_at_mask_before : float
         Of the mask of the plane before, on this plane.
-    before : Look
-        How the mask of the plane before stands out there.
+    before : tuple of (PlaneMask, Look)
+        The mask of the plane before, and how it stands out there.
     shown : tuple of (PlaneMask, Look)
         The mask where the object was shown.
     presence : float, optional
@@ -202,10 +203,11 @@ def evidence(
     -------
     ndarray of float64
         Contrasts, changes and brightness as shares of the contrast where the object was shown,
-        edges as ratios, the area as the logarithm of a ratio, the presence from -1 to 1.
+        edges as ratios, area and growth, which is the area compared with the plane before, as
+        logarithms of ratios, the presence from -1 to 1.
     """
     mask, look, score = now
-    first = shown[1]
+    last, first = before[1], shown[1]
     reference = math.copysign(max(abs(first.contrast), _LEAST_CONTRAST), first.contrast)
     return np.array(
         [
@@ -213,11 +215,12 @@ def evidence(
             _limited(look.contrast / reference, 2),
             _limited(contrast_at_mask_before / reference, 2),
             _limited(look.edge / max(first.edge, _LEAST_EDGE), 2),
-            _limited(look.edge / max(before.edge, _LEAST_EDGE), 2),
-            _limited((look.core - before.core) / reference, 2),
+            _limited(look.edge / max(last.edge, _LEAST_EDGE), 2),
+            _limited((look.core - last.core) / reference, 2),
             _limited((look.core - first.outside) / reference, 2),
             _limited(math.log(mask.area / shown[0].area), 2),
             0.0 if presence is None else _limited(presence / _PRESENCE_LIMIT, 1),
+            _limited(math.log(mask.area / before[0].area), 2),
         ]
     )
 

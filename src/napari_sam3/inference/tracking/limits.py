@@ -9,7 +9,7 @@ from napari_sam3.core.masks import PlaneMask, overlap
 from napari_sam3.core.prompts import PromptSet
 from sam3.errors import PromptError
 
-__all__ = ["EndLimits", "check_ranges", "mask_draft", "why_ended"]
+__all__ = ["EndLimits", "box_draft", "check_ranges", "mask_draft", "why_ended"]
 
 _RANGES = (
     ("min_score", 0, 1),
@@ -36,8 +36,8 @@ class EndLimits:
     """
 
     min_score: float = 0.7
-    max_change: float = 3.0
-    min_overlap: float = 0.5
+    max_change: float = 2.0
+    min_overlap: float = 0.7
     min_area: int = 8
 
     def __post_init__(self) -> None:
@@ -61,9 +61,17 @@ def check_ranges(rules: object, ranges: tuple[tuple[str, float, float], ...]) ->
 
 def mask_draft(number: int, mask: PlaneMask, boxed: bool = False) -> Draft:
     """Return a draft with the mask on the previous plane, and maybe its box, as prompts."""
+    return Draft(number, (Turn(_box(mask) if boxed else PromptSet()),), mask)
+
+
+def box_draft(number: int, mask: PlaneMask) -> Draft:
+    """Return a draft with the box of the mask on the previous plane as its prompt."""
+    return Draft(number, (Turn(_box(mask)),))
+
+
+def _box(mask: PlaneMask) -> PromptSet:
     row, column, row_stop, column_stop = mask.bbox
-    corners = column - 0.5, row - 0.5, column_stop - 0.5, row_stop - 0.5
-    return Draft(number, (Turn(PromptSet(box=corners) if boxed else PromptSet()),), mask)
+    return PromptSet(box=(column - 0.5, row - 0.5, column_stop - 0.5, row_stop - 0.5))
 
 
 def why_ended(before: PlaneMask, now: PlaneMask, score: float, limits: EndLimits) -> str:
