@@ -32,6 +32,26 @@ def one_torch_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture
+def predictions(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """Options of the calls of predictors, a list that grows with each."""
+    asked: list[dict[str, Any]] = []
+    predict = Predictor.predict
+
+    def noted(*arguments: Any, **options: Any) -> Any:
+        asked.append(options)
+        return predict(*arguments, **options)
+
+    monkeypatch.setattr(Predictor, "predict", noted)
+    return asked
+
+
+def slide_to(slider: Any, value: int) -> None:
+    """Move a slider, and let everything happen that follows from it."""
+    slider.setValue(value)
+    QApplication.processEvents()
+
+
 @pytest.fixture(scope="module", autouse=True)
 def leave_the_past_to_itself() -> None:
     """Keep the garbage collector from going through libraries and former tests again and again.

@@ -1,4 +1,4 @@
-"""How much a piece of work does, in numbers that no busy machine can change."""
+"""How much a piece of work does, in a number that a busy machine hardly changes."""
 
 import sys
 from collections.abc import Callable
@@ -6,7 +6,10 @@ from types import FrameType
 
 
 def calls(work: Callable[[], object]) -> int:
-    """Return how many functions, of Python and of C, the work calls in this thread."""
+    """Return how many functions, of Python and of C, the work calls in this thread.
+
+    Where the work waits, its polls count as well.
+    """
     counted = 0
 
     def count(frame: FrameType, event: str, argument: object) -> None:

@@ -15,7 +15,7 @@ from napari_sam3.layers.candidate_scores import MOST, SCORES_NAME
 from napari_sam3.layers.candidates import CANDIDATES_NAME
 from napari_sam3.qt.text import status as status_text
 from napari_sam3.session.candidates import CandidateFilter, CandidatePlane
-from tests.napari_sam3.conftest import Desk, OpenDesk
+from tests.napari_sam3.conftest import Desk, OpenDesk, slide_to
 from tests.napari_sam3.effort import calls
 
 
@@ -32,11 +32,6 @@ def put(desk: Desk, plane: PlaneIndex, *found: Instance) -> None:
 
 def layer(desk: Desk, name: str) -> Any:
     return next((one for one in desk.viewer.layers if one.name == name), None)
-
-
-def move_to(slider: Any, value: int) -> None:
-    slider.setValue(value)
-    QApplication.processEvents()
 
 
 def scores(desk: Desk) -> dict[tuple[float, ...], str]:
@@ -124,7 +119,7 @@ def test_the_threshold_redraws_scores_with_little_work(open_desk: OpenDesk) -> N
     put(desk, PlaneIndex((0, 1), ()), *found)
     slider = desk.widget.panel.finding.slider
     for value in (55, 51, 57, 53, 58, 52, 56):
-        assert calls(partial(move_to, slider, value)) < 100_000
+        assert calls(partial(slide_to, slider, value)) < 100_000
         assert len(scores(desk)) == sum(one.score >= value / 100 for one in found)
 
 

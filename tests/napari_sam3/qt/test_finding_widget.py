@@ -25,7 +25,7 @@ from napari_sam3.inference.similar.search import find_similar
 from napari_sam3.layers.candidates import CANDIDATES_NAME
 from napari_sam3.session.candidates import CandidatePlane
 from sam3 import load_predictor
-from tests.napari_sam3.conftest import Desk, OpenDesk
+from tests.napari_sam3.conftest import Desk, OpenDesk, slide_to
 from tests.napari_sam3.effort import calls
 from tests.napari_sam3.light_discs import light_discs
 from tests.sam3.tiny_detector import save_tiny_detector
@@ -160,12 +160,8 @@ def test_the_slider_redraws_500_candidates_with_little_work(open_desk: OpenDesk)
     layer = candidates_layer(desk)
     assert layer is not None
 
-    def move_to(value: int) -> None:
-        panel.slider.setValue(value)
-        QApplication.processEvents()
-
     for value in (10, 90, 30, 70, 50):
-        assert calls(partial(move_to, value)) < 100_000
+        assert calls(partial(slide_to, panel.slider, value)) < 100_000
         expected = sum(one.score >= value / 100 for one in found)
         assert len(finding.shown) == expected
         assert np.count_nonzero(layer.data) == 400 * expected

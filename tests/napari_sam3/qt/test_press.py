@@ -11,7 +11,6 @@ from qtpy.QtCore import QEvent, Qt
 from skimage.draw import disk
 
 from sam3 import load_predictor
-from sam3.predictor import Predictor
 
 LEFT, NONE = Qt.MouseButton.LeftButton, Qt.MouseButton.NoButton
 DISC, OTHER = (40.0, 40.0), (40.0, 130.0)
@@ -30,41 +29,29 @@ def desk(open_desk: Callable[..., Any]) -> Any:
     return desk
 
 
-@pytest.fixture
-def calls(monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    """Calls of the decoder."""
-    calls: list[object] = []
-    predict = Predictor.predict
-
-    def counted(*arguments: Any, **options: Any) -> Any:
-        calls.append(options)
-        return predict(*arguments, **options)
-
-    monkeypatch.setattr(Predictor, "predict", counted)
-    return calls
-
-
-def press(desk: Any, calls: list[object]) -> None:
+def press(desk: Any, predictions: list[Any]) -> None:
     """Press the button on the second disc, and wait for the prediction."""
-    del calls[:]
+    predictions.clear()
     desk.hand.move(OTHER)
     desk.hand._mouse(QEvent.Type.MouseButtonPress, OTHER, LEFT, True)
-    desk.hand.wait_until(lambda: bool(calls), "a mask is predicted before the release")
+    desk.hand.wait_until(lambda: bool(predictions), "a mask is predicted before the release")
     assert desk.widget.wait(60)
     assert not desk.session.draft_set.drafts
 
 
-def test_a_release_shows_the_mask_that_its_press_predicted(desk: Any, calls: list[object]) -> None:
-    press(desk, calls)
-    before = len(calls)
+def test_a_release_shows_the_mask_that_its_press_predicted(
+    desk: Any, predictions: list[Any]
+) -> None:
+    press(desk, predictions)
+    before = len(predictions)
     desk.hand._mouse(QEvent.Type.MouseButtonRelease, OTHER, LEFT, False)
     desk.settle()
-    assert len(calls) == before
+    assert len(predictions) == before
     assert 700 < desk.session.prediction.mask.area < 900
 
 
-def test_other_things_may_happen_before_the_release(desk: Any, calls: list[object]) -> None:
-    press(desk, calls)
+def test_other_things_may_happen_before_the_release(desk: Any, predictions: list[Any]) -> None:
+    press(desk, predictions)
     desk.hand.type("Control-Z")  # drops the label, whose draft the click then belongs to
     desk.hand._mouse(QEvent.Type.MouseButtonRelease, OTHER, LEFT, False)
     desk.settle()
@@ -75,7 +62,7 @@ def test_other_things_may_happen_before_the_release(desk: Any, calls: list[objec
     assert desk.session.prediction.mask.area > 1200, "both discs"
     desk.hand.type("Q")
 
-    press(desk, calls)
+    press(desk, predictions)
     for place in ((30.0, 120.0), (22.0, 112.0)):
         desk.hand._mouse(QEvent.Type.MouseMove, place, LEFT, True)
     desk.hand._mouse(QEvent.Type.MouseButtonRelease, (22.0, 112.0), LEFT, False)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pytest
 
 from napari_sam3.core.planes import plane_from_array
 from napari_sam3.core.prompts import PromptSet
@@ -85,44 +84,30 @@ def test_an_answer_for_a_plane_left_meanwhile_is_dropped(
     assert session.prompts_on("plane") == CLICK
 
 
-def counted(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    """Return a list that grows with each call of the predictor."""
-    calls: list[object] = []
-    predict = predictor.predict
-
-    def call(*arguments: Any, **options: Any) -> Any:
-        calls.append(options)
-        return predict(*arguments, **options)
-
-    monkeypatch.setattr(predictor, "predict", call)
-    return calls
-
-
 def test_a_press_predicts_the_mask_that_its_release_shows(
-    predictor: Predictor, blobs: Image, monkeypatch: pytest.MonkeyPatch
+    predictor: Predictor, blobs: Image, predictions: list[Any]
 ) -> None:
     session, _, events = make(predictor, blobs)
-    calls = counted(predictor, monkeypatch)
     session.expect(CLICK)
-    assert not calls, "no field is encoded for a press"
+    assert not predictions, "no field is encoded for a press"
     click(session, CLICK)
     session.reject()
     events.clear()
-    calls.clear()
+    predictions.clear()
 
     session.expect(CLICK)
     assert not events
     assert session.draft_set.drafts == ()
-    before = len(calls)
+    before = len(predictions)
     assert before
     early = click(session, CLICK)
-    assert len(calls) == before
+    assert len(predictions) == before
     assert early is not None
     second = PromptSet.from_arrays([[25, 22]])
     session.expect(second)
-    before = len(calls)
+    before = len(predictions)
     click(session, CLICK.with_point(25, 20))
-    assert len(calls) > before, "another click than the press announced"
+    assert len(predictions) > before, "another click than the press announced"
 
     alone, _, _ = make(predictor, blobs)
     click(alone, CLICK)
@@ -135,45 +120,40 @@ def test_a_press_predicts_the_mask_that_its_release_shows(
 
 
 def test_a_release_before_the_expected_mask_is_done_waits_for_that_mask(
-    predictor: Predictor, blobs: Image, monkeypatch: pytest.MonkeyPatch
+    predictor: Predictor, blobs: Image, predictions: list[Any]
 ) -> None:
     later = Later()
     session, _, events = make(predictor, blobs, submit=later)
     click(session, CLICK)
     later.run()
     session.reject()
-    calls = counted(predictor, monkeypatch)
     session.expect(CLICK)
     assert click(session, CLICK) is None
     early, request = later.waiting
     events.clear()
     work, done, report = early
     done(work(report))
-    before = len(calls)
+    before = len(predictions)
     assert before
     work, done, report = request
     done(work(report))
-    assert len(calls) == before
+    assert len(predictions) == before
     assert [name for name, *_ in events] == ["prediction_changed"]
     assert session.prediction is not None
     assert session.prediction.prompts == CLICK
 
 
-def test_an_expected_mask_of_another_model_is_not_taken(predictor: Predictor, blobs: Image) -> None:
-    calls: list[object] = []
-
-    class Other(Predictor):
-        def predict(self, *arguments: Any, **options: Any) -> Any:
-            calls.append(options)
-            return super().predict(*arguments, **options)
-
+def test_an_expected_mask_of_another_model_is_not_taken(
+    predictor: Predictor, blobs: Image, predictions: list[Any]
+) -> None:
     session, _, _ = make(predictor, blobs)
     click(session, CLICK)
     session.reject()
     session.expect(CLICK)
-    session.set_predictor(Other(build_click_model(predictor.config).eval(), device="cpu"))
+    before = len(predictions)
+    session.set_predictor(Predictor(build_click_model(predictor.config).eval(), device="cpu"))
     assert click(session, CLICK) is not None
-    assert calls
+    assert len(predictions) > before
 
 
 def test_a_press_reads_no_pixels_of_a_field_that_is_not_encoded(predictor: Predictor) -> None:
