@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import gc
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -158,6 +159,7 @@ OpenDesk = Callable[..., Desk]
 
 #: Where it matters most how napari hands out its viewer; elsewhere the way of the menu will do.
 BOTH_WAYS = {"test_gestures", "test_widget"}
+OPENED = itertools.count()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -182,6 +184,9 @@ def open_desk(
     from napari_sam3.qt.widget import SegmentWidget
 
     desks: list[Desk] = []
+    if next(OPENED) == 1:  # what the first desk of a process loaded stays for all others
+        gc.collect()
+        gc.freeze()
 
     def open_one(*images: Any, model: Any = predictor, **options: Any) -> Desk:
         viewer = make_napari_viewer(show=True)

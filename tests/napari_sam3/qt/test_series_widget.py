@@ -352,7 +352,7 @@ def test_a_list_of_ten_thousand_images_is_looked_through_with_little_work(
 # ------------------------------------------------------------------------- kill -9
 
 
-@pytest.mark.parametrize("count", [3, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [3, pytest.param(8, marks=pytest.mark.slow)])
 @pytest.mark.timeout(600)
 def test_a_folder_is_labelled_with_one_gesture_an_image_through_a_kill(
     blobs: Image, tmp_path: Path, count: int
