@@ -5,7 +5,15 @@ import pytest
 
 from benchmarks.mixed_images import SMALLEST_AREA
 from benchmarks.similar import Case, _match_others, true_objects
-from benchmarks.similar_fit import Measured, fit, fit_soundness, measure, spreads
+from benchmarks.similar_fit import (
+    DISCRIMINANTS,
+    Measured,
+    fit,
+    fit_metric,
+    fit_soundness,
+    measure,
+    spreads,
+)
 from napari_sam3.images.plane_image import ArrayPlane
 from napari_sam3.inference.similar.weights import SPREADS, WEIGHTS
 from sam3 import load_predictor
@@ -39,18 +47,32 @@ def test_examples_and_what_lies_on_them_do_not_count() -> None:
 def test_the_fit_finds_coefficients_of_the_right_sign() -> None:
     rng = np.random.default_rng(0)
     # The first column lowers the odds, the second would raise them, which a difference must not.
-    columns = rng.normal(size=(2000, 4))
-    odds = -3 * columns[:, 0] + 2 * columns[:, 1] + columns[:, 2]
+    columns = rng.normal(size=(2000, 5))
+    odds = -3 * columns[:, 0] + 2 * columns[:, 1] + columns[:, 3]
     iou = np.where(rng.random(2000) < 1 / (1 + np.exp(-odds)), 0.9, 0.1)
-    part = Measured(columns, 2 * columns, iou, np.where(columns[:, 3] > 0.5, 0.9, iou), 1.0)
+    part = Measured(columns, 2 * columns, iou, np.where(columns[:, 4] > 0.5, 0.9, iou), 1.0)
     coefficients, _ = fit([part])
     assert coefficients[0] == pytest.approx(-2, abs=0.5)  # smaller than 3, for what is left out
     assert coefficients[1] == 0
-    assert coefficients[2] > 0.4
-    assert abs(coefficients[3]) < 0.2
+    assert coefficients[3] > 0.4
+    assert abs(coefficients[2:5:2]).max() < 0.2
     sound, _ = fit_soundness([part])
     assert sound[1] > 0.7, "objects of the other kind are objects"
     assert spreads([part])[3] == pytest.approx(2, abs=0.1)
+
+
+def test_the_metric_keeps_what_tells_kinds_apart() -> None:
+    rng = np.random.default_rng(0)
+    kinds = rng.normal(size=(60, 32)) * np.where(np.arange(32) < 4, 3, 0.1)
+    # The last half varies the most, but within an image.
+    spread = np.where(np.arange(32) < 16, 0.5, 8)
+    groups = [kind + spread * rng.normal(size=(20, 32)) for kind in kinds]
+    matrix = fit_metric(groups)
+    assert matrix.shape == (32, DISCRIMINANTS)
+    within = np.mean([np.var(group @ matrix, axis=0, ddof=1) for group in groups], axis=0)
+    assert 0.5 < within.min() <= within.max() < 1.05  # 1 but for the shrinkage
+    weight = np.abs(matrix[:, :4] * spread[:, None])
+    assert weight[:4].max(axis=0).min() > 4 * weight[4:].max()
 
 
 def test_candidates_are_measured_for_the_fit() -> None:

@@ -27,7 +27,7 @@ from napari_sam3.inference.automatic.settings import AutomaticSettings
 from napari_sam3.inference.cache import EmbeddingCache
 from napari_sam3.inference.similar import search as similar_search
 from napari_sam3.inference.similar.examples import Concept, Example, learn_concept
-from napari_sam3.inference.similar.matching import of_one_kind
+from napari_sam3.inference.similar.matching import levelled, of_one_kind, parted, raised
 from napari_sam3.inference.similar.search import LEAST_SCORE, find_similar, shown
 from sam3 import Predictor, load_predictor
 from sam3.concepts.detector import Detector, load_detector
@@ -196,11 +196,11 @@ def test_all_of_one_kind_are_found_however_much_they_vary(
     truth = np.zeros(SHAPE, np.int32)
     middles = [(row, column) for row in range(25, 200, 50) for column in range(25, 200, 50)]
     for index, (row, column) in enumerate(middles):
-        disc = (rows - row) ** 2 + (columns - column) ** 2 < (7 + 11 * index / 15) ** 2
+        disc = (rows - row) ** 2 + (columns - column) ** 2 < (8 + 10 * index / 15) ** 2
         light[disc] += 40 + 160 * (7 * index % 16) / 15
         truth[disc] = index + 1
     plane = ArrayPlane(plane_from_array(np.clip(light, 0, 255).astype(np.uint8)))
-    # The examples are the largest ones; without the third step, three of the small ones score low.
+    # The examples are the largest ones; without the third step, some of the small ones score low.
     found = shown(search(examples(truth, 14, 15, 16), plane, plane, embedded, cache), 0.5)
     hit = {int(np.bincount(truth[one.mask.region][one.mask.crop]).argmax()) for one in found}
     assert hit == set(range(1, 17))
@@ -218,36 +218,48 @@ def test_all_coins_are_found(embedded: Predictor, cache: EmbeddingCache) -> None
     assert hit >= coins
 
 
-def test_logits_rise_where_few_objects_differ_from_the_examples() -> None:
-    logits = np.array([5.0, 4.0, 3.0, 1.0, -2.0, -2.0, -3.0])
-    sound = np.array([3.0, 3.0, 3.0, 3.0, 3.0, -3.0, 3.0])
-    kept = np.array([True, True, True, True, True, True, False])
-    one = of_one_kind(logits, sound, kept)
+def test_logits_of_objects_rise_on_a_plane_with_one_kind() -> None:
+    logits = np.array([5.0, 4.0, 3.0, 1.0, -2.0, -2.0])
+    one = raised(logits, np.array([3.0, 3.0, 3.0, 3.0, 3.0, -3.0]))
     assert one[4] > 0, "an object, though unlike the examples"
     assert one[5] < -1.9, "not an object"
     assert one[0] == pytest.approx(5, abs=0.1)
     assert (np.argsort(one[:5]) == np.argsort(logits[:5])).all()
-    # With two more objects unlike the examples there are two kinds.
-    two = (
-        np.append(logits, (-2.0, -2.0)),
-        np.append(sound, (3.0, 3.0)),
-        np.append(kept, (True,) * 2),
-    )
-    assert (of_one_kind(*two) == two[0]).all()
 
 
-def test_no_logit_rises_where_a_gap_parts_two_kinds() -> None:
-    def rises(*logits: float) -> bool:
-        sound = np.full(len(logits), 3.0)
-        rated = of_one_kind(np.array(logits), sound, np.full(len(logits), True))
-        return bool((rated != np.array(logits)).any())
+def test_most_objects_tell_whether_a_plane_has_one_kind() -> None:
+    def alike(*logits: float, strict: tuple[float, ...] | None = None) -> bool:
+        return of_one_kind(np.array(logits), np.array(strict or logits))
+
+    assert alike(5, 4, 1, -1, -1)
+    assert not alike(5, 4, 1, -1, -1, -1)
+    assert not alike(5, 4, 1, 1), "too few to tell"
+    assert alike(5, 4, 1, 1, 1, 1, strict=(5, 4, 1, -3, -3, -3))
+    assert not alike(5, 4, 1, 1, 1, 1, 1, strict=(5, 4, 1, -3, -3, -3, -3))
+
+
+def test_a_gap_parts_two_kinds() -> None:
+    def apart(*logits: float) -> bool:
+        return parted(np.array(logits))
 
     many = np.linspace(5, 4, 10)
-    assert not rises(*many, 1.2, 1.1, -1.0)
-    assert rises(*many, 2.4, 1.1, -1.0), "without a gap there is one kind"
-    assert rises(*many[1:], 1.2, 1.1, -1.0), "few above a gap may be freaks"
+    assert apart(*many, 1.2, 1.1, -1.0)
+    assert not apart(*many, 2.4, 1.1, -1.0), "without a gap there is one kind"
+    assert not apart(*many[1:], 1.2, 1.1, -1.0), "few above a gap may be freaks"
     # The more the objects above a gap differ, the wider it must be.
-    assert rises(*np.linspace(7, 4, 10), 1.2, 1.1, -1.0)
+    assert not apart(*np.linspace(7, 4, 10), 1.2, 1.1, -1.0)
+
+
+def test_better_candidates_lower_strict_logits_more() -> None:
+    kept = np.full(6, True)
+    logits = np.array([3.0, 3.0, 3.0, 3.0, 3.0, 0.0])
+    better = logits + 1
+    lost = [
+        (levelled(some, kept, strict) - some)[5]
+        for strict in (False, True)
+        for some in (logits, better)
+    ]
+    assert lost[3] < lost[2] < lost[1] < lost[0] < 0
 
 
 def test_a_rarer_second_kind_is_not_shown(embedded: Predictor, cache: EmbeddingCache) -> None:

@@ -32,6 +32,8 @@ from .matching import (
     levelled,
     likelihood,
     of_one_kind,
+    parted,
+    raised,
     resemblance,
     soundness,
 )
@@ -136,11 +138,16 @@ def _scored(
     logits = resemblance(looks, qualities, *sides)
 
     kept = _without_duplicates(candidates, likelihood(logits), settings)
-    logits = contrast(levelled(logits, kept), kept, looks, *sides)
+    strict, lenient = (
+        contrast(levelled(logits, kept, strict=one), kept, looks, *sides) for one in (True, False)
+    )
+    logits = strict
     if not concept.unwanted:  # which would say that there is another kind
         sound = soundness(qualities)
         soundest = _without_duplicates(candidates, likelihood(sound), settings)
-        logits = of_one_kind(logits, sound, soundest)
+        objects = soundest & (sound > 0)
+        if of_one_kind(lenient[objects], strict[objects]):
+            logits = lenient if parted(lenient[objects]) else raised(lenient, sound)
     rated = _rated(candidates, likelihood(logits))
     return suppress((one for one in rated if one.score >= LEAST_SCORE), settings)
 
