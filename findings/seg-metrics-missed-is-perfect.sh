@@ -4,7 +4,7 @@
 # Guess:    a label that the prediction lacks has no surface to measure to: infinity, NaN or an error.
 # Truth:    all its surface distances (hd, hd95, msd) are 0, as for a perfect match, while its Dice is 0. So are
 #           those of a label that is only in the prediction. A label found two pixels off has the distance 2. If
-#           one of the two masks covers the whole image, distances are 1.8e19 instead. Warnings speak of precision only.
+#           one of the two masks covers the whole image, distances are 1.8e19 instead. Warnings do not mention distances.
 # Matters:  a mean over objects or images improves with each object that is missed, and one image that is all object
 #           drowns the others. Of two models compared by distances, the one that finds less may win.
 # Instead:  leave out rows whose Dice is 0, and say how many those are; or give them the diagonal of the image.
