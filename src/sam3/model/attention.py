@@ -85,4 +85,4 @@ class PreNormLayer(nn.Module):
         queries = y if positions is None else y + positions
         x = x + self.self_attn(queries, queries, y)
         x = x + self.cross_attn(self.norm2(x), keys, values)
-        return x + self.linear2(F.relu(self.linear1(self.norm3(x))))  # type: ignore[no-any-return]
+        return x + self.linear2(F.relu_(self.linear1(self.norm3(x))))  # type: ignore[no-any-return]

@@ -68,7 +68,7 @@ class ConceptMasks(nn.Module):
         x: Tensor = image.transpose(1, 2).unflatten(2, (-1, side))
         for level, conv, norm in zip((middle, fine), self.convs, self.norms, strict=True):
             x = F.interpolate(x, size=level.shape[-2:], mode="nearest") + level
-            x = F.relu(norm(conv(x)))
+            x = F.relu_(norm(conv(x)))
         return x
 
     def forward(self, queries: Tensor, pixels: Tensor) -> Tensor:

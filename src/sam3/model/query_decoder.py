@@ -70,7 +70,7 @@ class QueryLayer(nn.Module):
         x = self.self_norm(x + self.self_attn(queries, queries, x))
         x = self.prompt_norm(x + self.prompt_attn(x + positions, prompt, prompt))
         x = self.image_norm(x + self.image_attn(x + positions, keys, values, bias=bias))
-        return self.mlp_norm(x + self.linear2(F.relu(self.linear1(x))))  # type: ignore[no-any-return]
+        return self.mlp_norm(x + self.linear2(F.relu_(self.linear1(x))))  # type: ignore[no-any-return]
 
 
 class QueryDecoder(nn.Module):
