@@ -9,7 +9,6 @@ fill, upsample and part into islands.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import subprocess
 import sys
 import threading
@@ -19,14 +18,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.full_size import OTHER, transformers_model
+from benchmarks.full_size import OTHER, shortened, transformers_model
 from benchmarks.measure import Fact, Row, measure, take_turns
 from napari_sam3.core.planes import plane_from_array
 from napari_sam3.core.prompts import PromptSet
 from napari_sam3.inference.cache import EmbeddingCache
 from napari_sam3.session.session import LabelingSession
 from sam3 import ImageFeatures, Predictor
-from sam3.config import ModelConfig, get_preset
+from sam3.config import get_preset
 from sam3.model.click_model import EncodedImage
 from sam3.model_builder import build_click_model
 
@@ -74,7 +73,7 @@ class Pair:
     """Both models, the same random features, and the same prompts."""
 
     def __init__(self, device: str, *, theirs: bool = True) -> None:
-        config = _short(get_preset("sam3"))
+        config = shortened(get_preset("sam3"))
         self.side = config.resolution
         self.ours = Predictor(build_click_model(config), device=device)
         if theirs:
@@ -142,11 +141,6 @@ def _objects_row(predictor: Predictor, side: int, where: str) -> Row:
         whole.each_of(CLICKS),
         other_name=f"full-size decoder, fields encoded before: {len(cache)}",
     )
-
-
-def _short(config: ModelConfig) -> ModelConfig:
-    trunk = dataclasses.replace(config.trunk, depth=1, global_blocks=(0,))
-    return dataclasses.replace(config, trunk=trunk)
 
 
 def _random_features(predictor: Predictor, size: tuple[int, int]) -> ImageFeatures:

@@ -1,24 +1,24 @@
 """The full-size concept detector, with random weights, beside the one in transformers.
 
 `python -m benchmarks.detecting` measures it on one encoded image, with a text and an example box.
-Both have two blocks in the image encoder, which is left out; texts are encoded before, and so is
-what only depends on the image. Both make the masks of all queries.
+The image encoder has one block and is not timed; the text, and what depends on the image alone, are
+computed before. Both make the masks of all queries.
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 from typing import Any
 
 import numpy as np
 import torch
 
-from benchmarks.full_size import OTHER, vision_of
+from benchmarks.full_size import OTHER, shortened, vision_of
 from benchmarks.measure import Row, take_turns
 from sam3 import Predictor
 from sam3.concepts.detector import Detector
-from sam3.config import get_preset
+from sam3.config import ModelConfig, get_preset
+from sam3.model.box_ops import box_cxcywh_to_xyxy
 from sam3.model.detector_model import DetectorModel
 from sam3.model_builder import build_click_model
 from sam3.preprocess.transforms import image_to_model
@@ -26,23 +26,21 @@ from sam3.preprocess.transforms import image_to_model
 __all__ = ["detector_row", "main"]
 
 TEXT = "nucleus"
-BOX = (300.0, 280.0, 420.0, 400.0)
+#: Shares of the side of the image: middle, width and height.
+BOX = (0.36, 0.34, 0.12, 0.12)
 
 
-def detector_row(repeats: int) -> Row:
+def detector_row(config: ModelConfig, *, repeats: int) -> Row:
     """Measure both by turns, `repeats` times each."""
     from transformers import Sam3Config, Sam3Model
 
-    full = get_preset("sam3")
-    trunk = dataclasses.replace(full.trunk, depth=2, global_blocks=(1,))
-    config = dataclasses.replace(full, trunk=trunk)
-    side = config.resolution
+    config, side = shortened(config), config.resolution
     predictor = Predictor(build_click_model(config).eval(), device="cpu")
     ours = Detector(DetectorModel(config), predictor)
     other: Any = Sam3Model(Sam3Config(vision_config=vision_of(config))).eval()
     image = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
-    left, top, right, bottom = (value / side for value in BOX)
-    middle = [(left + right) / 2, (top + bottom) / 2, right - left, bottom - top]
+    box = torch.tensor([BOX])
+    corners = side * box_cxcywh_to_xyxy(box)
     with torch.inference_mode():
         features = ours.encode(image)
         seen = other.get_vision_features(pixel_values=image_to_model(image, side))
@@ -51,7 +49,7 @@ def detector_row(repeats: int) -> Row:
         found = ours.image(features)
 
         def detect() -> Any:
-            prompt = ours.prompt(features, TEXT, boxes=[BOX], labels=[1])
+            prompt = ours.prompt(features, TEXT, boxes=corners, labels=[1])
             raw = ours.model.detect(found, prompt)
             pixels = ours.model.pixels(found, raw, prompt)
             return ours.model.masks(raw.queries, pixels)
@@ -60,14 +58,14 @@ def detector_row(repeats: int) -> Row:
             return other(
                 vision_embeds=seen,
                 text_embeds=text,
-                input_boxes=torch.tensor([[middle]]),
+                input_boxes=box[None],
                 input_boxes_labels=torch.tensor([[1]]),
             ).pred_masks
 
         assert detect().shape == detect_there()[0].shape
         return Row(
-            f"find a concept by text and box on an encoded image, *sam3*, {side} x {side} px, "
-            "random weights",
+            f"find a concept by text and box on an encoded image, *{config.name}*, "
+            f"{side} x {side} px, random weights",
             *take_turns(detect, detect_there, repeats=repeats),
             other_name=OTHER,
         )
@@ -77,7 +75,7 @@ def main() -> None:
     """Print the row."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=5)
-    print(detector_row(parser.parse_args().repeats).line)
+    print(detector_row(get_preset("sam3"), repeats=parser.parse_args().repeats).line)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ __all__ = [
     "click_row",
     "full_size_rows",
     "shallow",
+    "shortened",
     "transformers_model",
     "vision_of",
     "wait",
@@ -33,9 +34,14 @@ _LEAST_RESOLUTION = 252
 
 def shallow() -> ModelConfig:
     """Return the full-size model with 2 of its 32 blocks and a third of its resolution."""
-    full = get_preset("sam3")
-    trunk = dataclasses.replace(full.trunk, depth=2, global_blocks=(1,))
-    return dataclasses.replace(full, name="sam3-shallow", trunk=trunk).with_resolution(336)
+    short = shortened(get_preset("sam3"), 2)
+    return dataclasses.replace(short, name="sam3-shallow").with_resolution(336)
+
+
+def shortened(config: ModelConfig, depth: int = 1) -> ModelConfig:
+    """Return the model with so many blocks in the image encoder, the last one global."""
+    trunk = dataclasses.replace(config.trunk, depth=depth, global_blocks=(depth - 1,))
+    return dataclasses.replace(config, trunk=trunk)
 
 
 def full_size_rows(

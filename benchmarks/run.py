@@ -11,6 +11,7 @@ from pathlib import Path
 from benchmarks.automatic import automatic_rows
 from benchmarks.batch import batch_rows, throughput_row
 from benchmarks.decode import decode_rows
+from benchmarks.detecting import detector_row
 from benchmarks.embedded import embedded_rows
 from benchmarks.equivalence import equivalence_row
 from benchmarks.full_size import full_size_rows, shallow
@@ -86,6 +87,7 @@ def _comparison(arguments: argparse.Namespace, predictor: Predictor) -> Iterator
         yield from full_size_rows(config, repeats=3, device=str(predictor.device))
         yield tracker_row(device=str(predictor.device))
         yield from decode_rows(repeats=arguments.repeats, device=str(predictor.device))
+        yield detector_row(config, repeats=3)
         yield store_row(config, device=str(predictor.device))
         full = Predictor(build_click_model(config).eval(), device=predictor.device)
         yield throughput_row(full, planes=3, repeats=2, warm_up=0)

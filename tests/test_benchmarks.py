@@ -12,6 +12,7 @@ from benchmarks import finding, model_card
 from benchmarks.automatic import automatic_rows, main, match_labels
 from benchmarks.baselines import otsu_watershed
 from benchmarks.cuda import rows_beside_the_cpu
+from benchmarks.detecting import detector_row
 from benchmarks.full_size import shallow
 from benchmarks.gui import gui_rows
 from benchmarks.loading import loading_rows, write_released
@@ -250,6 +251,14 @@ def test_the_window_is_measured_from_opening_to_labels() -> None:
     assert rows[6].other_name.startswith("1.33 gestures an object"), "three clicks and a key"
     assert rows[8].other_name.endswith("times a click on the image that is open")
     assert "99th percentile" in rows[9].line
+
+
+@pytest.mark.slow
+def test_the_detector_is_measured_beside_transformers() -> None:
+    row = detector_row(shallow(), repeats=1)
+    assert row.other_name == "transformers"
+    assert row.other is not None
+    assert all(0 < one.median < 60 for one in (row.ours, row.other))
 
 
 def test_the_card_compares_two_models_set_by_set(

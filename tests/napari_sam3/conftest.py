@@ -34,14 +34,14 @@ def one_torch_thread() -> None:
 
 
 @pytest.fixture
-def predictions(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """Options of the calls of predictors, a list that grows with each."""
-    asked: list[dict[str, Any]] = []
+def predictions(monkeypatch: pytest.MonkeyPatch) -> list[Predictor]:
+    """Predictors that were asked for masks, a list that grows with each call."""
+    asked: list[Predictor] = []
     predict = Predictor.predict
 
-    def noted(*arguments: Any, **options: Any) -> Any:
-        asked.append(options)
-        return predict(*arguments, **options)
+    def noted(self: Predictor, *arguments: Any, **options: Any) -> Any:
+        asked.append(self)
+        return predict(self, *arguments, **options)
 
     monkeypatch.setattr(Predictor, "predict", noted)
     return asked
