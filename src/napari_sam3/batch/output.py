@@ -176,6 +176,7 @@ class BatchFolder:
                     "a new name. Choose another output or overwrite it (--overwrite)."
                 )
             else:
+                _check_name(self.output)
                 self.path.mkdir(parents=True, exist_ok=True)
                 self._hold()
                 self._write_manifest(question)
@@ -248,6 +249,10 @@ class BatchFolder:
                 "version. Finish it with that version, change the output or overwrite it "
                 "(--overwrite)."
             )
+        if {"mode"} <= {*different} and stored["mode"]["mode"] != requested["mode"]["mode"]:
+            # Other modes have other options, which need not be compared.
+            stored, requested = ({"mode": one["mode"]["mode"]} for one in (stored, requested))
+            different = ["mode"]
         if different:
             differences = _differences(different, stored, requested)
             raise BatchError(
@@ -256,6 +261,19 @@ class BatchFolder:
             )
         if repaired is not None:
             self._write_manifest({**stored, "image": repaired})
+
+
+def _check_name(output: Path) -> None:
+    """Refuse the name of a file of another format for the folder that a batch writes."""
+    from napari_sam3.labels.formats.choice import ALL_FORMATS, FORMATS
+
+    names = [one for one in ALL_FORMATS.values() if output.name.lower().endswith(one.suffixes)]
+    if names and FORMATS["ome-zarr"] not in names:
+        raise BatchError(
+            f"{str(output)!r} is the name of another format ({names[0].title}). Expected an "
+            f"OME-Zarr such as '{output.stem}.zarr'. Rename it, and write other formats from it "
+            "by `napari-sam3 export`."
+        )
 
 
 def _join_images(stored: dict[str, Any], requested: dict[str, Any]) -> Any:

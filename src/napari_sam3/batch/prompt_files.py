@@ -126,7 +126,10 @@ def write_prompts(
 
 
 def _csv_rows(text: str, name: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    reader = csv.reader(io.StringIO(text), skipinitialspace=True, strict=True)
+    # Excel writes semicolons between values where the comma is the decimal sign.
+    first = text.partition("\n")[0]
+    separator = ";" if ";" in first and "," not in first else ","
+    reader = csv.reader(io.StringIO(text), delimiter=separator, skipinitialspace=True, strict=True)
     try:
         header = [column.strip() for column in next(reader, [])]
         if len(set(header)) < len(header):
@@ -143,6 +146,8 @@ def _csv_rows(text: str, name: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
                     f"{place} has {len(fields)} values. Expected {len(header)}: "
                     f"{', '.join(header)}. Correct the row."
                 )
+            if separator == ";":
+                fields = [field.replace(",", ".") for field in fields]
             values = zip(header, (field.strip() for field in fields), strict=True)
             yield place, {column: value for column, value in values if value != ""}
     except csv.Error as error:
@@ -216,9 +221,10 @@ def _position(
         parts = list(raw) if isinstance(raw, list) else [raw]
         if given or len(parts) != len(leading):
             raise PromptError(
-                f"{place}: plane is {values[_PLANE]!r}. Expected {len(leading)} number(s)"
-                + (f" ({' '.join(leading)}), and no other column for an axis" if leading else
-                   ", since the image has one plane only")
+                f"{place}: plane is {values[_PLANE]!r}. Expected "
+                + (f"{len(leading)} number(s) ({' '.join(leading)}), and no other column for an "
+                   "axis. Correct the columns." if leading else
+                   "no plane, since the image has a single one. Remove the column.")
             )  # fmt: skip
         return tuple(_whole(part, _PLANE, place) for part in parts)
     if not leading:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sam3.errors import PromptError
 
 from .batch_similar import add_examples, similar_mode
-from .batch_values import json_settings, mode_name, plane_ranges
+from .batch_values import check_options, json_settings, mode_name, plane_ranges, spelled
 from .common import (
     DONE,
     INTERRUPTED,
@@ -163,7 +163,11 @@ def run(arguments: argparse.Namespace) -> int:
     from napari_sam3.labels.output_files import check_apart, check_output
     from napari_sam3.labels.table import write_table
 
-    outputs = ("output", "table", "link"), ("image", "prompts", "examples")
+    check_options(arguments)
+    outputs = (
+        ("output", "table", "link"),
+        ("image", "prompts", "examples", "examples_image"),
+    )
     check_apart(*({_option(one): getattr(arguments, one) for one in names} for names in outputs))
     if arguments.table is not None:
         check_output(arguments.table, overwrite=True)
@@ -198,7 +202,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _option(name: str) -> str:
-    return name.upper() if name == "image" else f"--{name}"
+    return name.upper() if name == "image" else spelled(name)
 
 
 def _results(
@@ -279,10 +283,6 @@ def _mode(image: LazyImage, arguments: argparse.Namespace, positions: Any) -> Mo
     from napari_sam3.inference.automatic.settings import AutomaticSettings
 
     if arguments.mode == "automatic":
-        if arguments.prompts is not None:
-            raise PromptError(
-                "the mode automatic takes no prompts. Expected none. Leave out --prompts."
-            )
         settings = AutomaticSettings.from_json(arguments.settings)
         return Automatic(settings, **({} if arguments.tile is None else {"tile": arguments.tile}))
     if arguments.mode == "similar":
@@ -291,11 +291,6 @@ def _mode(image: LazyImage, arguments: argparse.Namespace, positions: Any) -> Mo
         raise PromptError(
             f"the mode {arguments.mode} has no prompts. Expected --prompts, a table of clicks and "
             "boxes. Pass one, or use --mode automatic."
-        )
-    if arguments.settings and arguments.mode != "propagate":
-        raise PromptError(
-            f"the mode {arguments.mode} takes no --settings. Expected them with --mode automatic "
-            "or propagate. Leave them out."
         )
     leading = image.axes.names[:-2]
     if arguments.mode == "repeated":

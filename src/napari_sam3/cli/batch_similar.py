@@ -56,10 +56,10 @@ def similar_mode(image: LazyImage, arguments: argparse.Namespace) -> Mode:
             "the mode similar has no example. Expected --examples, a label image with at least "
             "one object, or --text, a name. Pass one, or use --mode automatic."
         )
-    if arguments.prompts is not None or arguments.settings:
+    if arguments.examples_image is not None and arguments.examples is None:
         raise PromptError(
-            "the mode similar takes no --prompts and no --settings. Expected --examples or "
-            "--text. Leave them out."
+            f"--examples-image {str(arguments.examples_image)!r} comes without --examples. "
+            "Expected a label image of it. Add --examples, or leave the image out."
         )
     model = arguments.model
     if name is not None and not is_remote(model) and not names_objects(model):

@@ -1,4 +1,4 @@
-"""Values of the command `napari-sam3 batch`, read from text."""
+"""Values of the command `napari-sam3 batch`, read from text, and which mode takes which."""
 
 from __future__ import annotations
 
@@ -6,7 +6,46 @@ import argparse
 import json
 from typing import Any
 
-__all__ = ["json_settings", "mode_name", "plane_ranges"]
+from sam3.errors import PromptError
+
+__all__ = ["check_options", "json_settings", "mode_name", "plane_ranges", "spelled"]
+
+#: Options of some modes only: the modes that take them, and the value of an option not given.
+_OPTIONS: dict[str, tuple[tuple[str, ...], Any]] = {
+    "prompts": (("placed", "repeated", "propagate"), None),
+    "examples": (("similar",), None),
+    "examples_image": (("similar",), None),
+    "text": (("similar",), None),
+    "min_score": (("similar",), None),
+    "axis": (("propagate",), -1),
+    "direction": (("propagate",), "both"),
+    "gap": (("propagate",), None),
+    "tile": (("automatic", "similar"), None),
+    "settings": (("propagate", "automatic"), {}),
+}
+
+
+def spelled(name: str) -> str:
+    """Return an option as it is typed."""
+    return f"--{name.replace('_', '-')}"
+
+
+def check_options(arguments: argparse.Namespace) -> None:
+    """Refuse options that the mode would ignore.
+
+    Raises
+    ------
+    sam3.errors.PromptError
+        Naming the option, its value and the modes that take it.
+    """
+    for name, (modes, left_out) in _OPTIONS.items():
+        value = getattr(arguments, name)
+        if value != left_out and arguments.mode not in modes:
+            text = json.dumps(value) if isinstance(value, dict) else value
+            raise PromptError(
+                f"the mode {arguments.mode} takes no {spelled(name)}: {text}. Expected it with "
+                f"--mode {' or '.join(modes)} only. Leave it out, or choose another mode."
+            )
 
 
 def mode_name(text: str) -> str:

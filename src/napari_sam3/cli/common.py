@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from typing import Any, NoReturn
 
@@ -46,6 +47,9 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print the message and exit with the code for bad input."""
+        option = re.fullmatch(r"argument (\S+?)(?:/\S+)?: expected one argument", message)
+        if option is not None:
+            message += f". Give it as {option[1]}=VALUE if it begins with a minus"
         self.exit(BAD_INPUT, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
 
 

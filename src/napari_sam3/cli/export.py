@@ -113,7 +113,10 @@ def run(arguments: argparse.Namespace) -> int:
     from napari_sam3.labels.formats.choice import check_target, export_labels, format_of
     from napari_sam3.labels.formats.object_table import ObjectTable
     from napari_sam3.labels.formats.reading import read_labels
+    from napari_sam3.labels.output_files import check_apart
 
+    inputs = {"LABELS": arguments.labels, "--image": arguments.image, "--table": arguments.table}
+    check_apart({"--output": arguments.output}, inputs)
     name = arguments.format or format_of(arguments.output).name
     options = _options(name, arguments)
     check_target(arguments.output, name, overwrite=arguments.overwrite)

@@ -127,8 +127,9 @@ def _verify(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(report)
     else:
+        width = max(map(len, report)) + 2
         for name, value in report.items():
-            print(f"{name + ':':13}{value}")
+            print(f"{name + ':':{width}}{value}")
         print("every tensor of the model is present")
     return DONE
 

@@ -84,8 +84,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the estimate, ask, and fill the store; return the exit code."""
     from napari_sam3.images.lazy import open_image
-    from napari_sam3.labels.output_files import check_place
+    from napari_sam3.labels.output_files import check_apart, check_place
 
+    check_apart({"--output": arguments.output}, {"IMAGE": arguments.image})
     check_place(arguments.output)
     image = open_image(arguments.image, rgb=arguments.rgb)
     try:

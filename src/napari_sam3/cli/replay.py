@@ -54,7 +54,14 @@ def run(arguments: argparse.Namespace) -> int:
     """Replay a session file and write the labels; returns the exit code."""
     from napari_sam3.images.lazy import open_image
     from napari_sam3.labels.formats.choice import check_target
+    from napari_sam3.labels.output_files import check_apart
 
+    inputs = {
+        "IMAGE": arguments.image,
+        "SESSION": arguments.session,
+        "--labels": arguments.labels,
+    }
+    check_apart({"--output": arguments.output}, inputs)
     check_target(arguments.output, overwrite=arguments.overwrite)
     image = open_image(arguments.image, rgb=arguments.rgb)
     try:

@@ -116,8 +116,12 @@ def run(arguments: argparse.Namespace) -> int:
     """Segment one plane and write its labels; return the exit code."""
     from napari_sam3.images.lazy import open_image
     from napari_sam3.labels.formats.choice import check_target
-    from napari_sam3.labels.output_files import check_output
+    from napari_sam3.labels.output_files import check_apart, check_output
 
+    check_apart(
+        {"--output": arguments.output, "--table": arguments.table},
+        {"IMAGE": arguments.image, "--prompts": arguments.prompts},
+    )
     check_target(arguments.output, overwrite=arguments.overwrite)
     if arguments.table:
         check_output(arguments.table, overwrite=arguments.overwrite)

@@ -70,7 +70,7 @@ def check_place(path: Path) -> None:
 
 
 def check_apart(outputs: Mapping[str, Path | None], inputs: Mapping[str, Path | None]) -> None:
-    """Refuse two outputs of one place, and an output in the place of an input.
+    """Refuse two outputs of one place, and an output that would replace an input.
 
     Parameters
     ----------
@@ -91,6 +91,12 @@ def check_apart(outputs: Mapping[str, Path | None], inputs: Mapping[str, Path | 
             raise ExportError(
                 f"{name} and {other} are one place: {str(path)!r}. Expected two. Choose another "
                 f"name for {name}."
+            )
+        inside = next((one for one in seen if path.resolve() in one.parents), None)
+        if inside is not None:
+            raise ExportError(
+                f"{name} is a folder that holds {seen[inside]}: {str(path)!r}. Expected another "
+                f"place. Choose another name for {name}."
             )
 
 

@@ -112,7 +112,7 @@ def test_what_is_wrong_with_a_table_is_said_with_its_line(
         ('[{"box": [1, 2, 3]}]', r"prompt 1: box is \[1, 2, 3\]"),
         ('[{"outline": [[0, 0], [5, 5]]}]', "the outline has 2 corners"),
         ('[{"outline": "round"}]', r"invalid outline: 'round'"),
-        ('[{"plane": 2, "x": 1, "y": 1}]', "the image has one plane only"),
+        ('[{"plane": 2, "x": 1, "y": 1}]', "Remove the column"),
     ],
 )
 def test_what_is_wrong_with_json_is_said_with_its_number(
@@ -120,6 +120,11 @@ def test_what_is_wrong_with_json_is_said_with_its_number(
 ) -> None:
     with pytest.raises(PromptError, match=message):
         read_prompts(table(tmp_path, text, "table.json"))
+
+
+def test_semicolons_and_decimal_commas_of_excel_are_read(tmp_path: Path) -> None:
+    excel = read_prompts(table(tmp_path, "object;x;y\n3;12,5;7\n"))
+    assert excel == read_prompts(table(tmp_path, "object,x,y\n3,12.5,7\n"))
 
 
 def test_files_that_are_no_tables_are_refused(tmp_path: Path) -> None:

@@ -109,12 +109,18 @@ def test_propagate_and_automatic_take_settings(folder: Path) -> None:
     ("more", "message"),
     [
         ([], "Expected --prompts"),
-        (["--mode", "automatic", "--prompts", "placed.csv"], "takes no prompts"),
+        (["--mode", "automatic", "--prompts", "placed.csv"], "takes no --prompts: placed.csv"),
         (["--prompts", "nowhere.csv"], "cannot be read"),
         (["--prompts", "placed.csv", "--planes", "1,2"], "--planes gives 2 range(s)"),
         (["--prompts", "placed.csv", "--planes", "90-99"], "lies outside the image"),
         (["--prompts", "placed.csv", "--planes", "0-1"], "no prompt on the chosen planes (2)"),
-        (["--prompts", "placed.csv", "--settings", "{}", "--axis", "3"], None),
+        (["--prompts", "placed.csv", "--settings", "{}", "--axis", "-1"], None),
+        (["--prompts", "placed.csv", "--axis", "3"], "placed takes no --axis: 3"),
+        (["--prompts", "placed.csv", "--tile", "64"], "with --mode automatic or similar only"),
+        (["--mode", "automatic", "--min-score", "2"], "automatic takes no --min-score: 2.0"),
+        (["--mode", "automatic", "--gap", "0"], "automatic takes no --gap: 0"),
+        (["--mode", "automatic", "--text", "cell"], "automatic takes no --text: cell"),
+        (["--mode", "similar", "--examples-image", "stack.tif"], "--examples"),
         (["--prompts", "placed.csv", "--mode", "propagate", "--axis", "3"], "along axis 3"),
         (["--prompts", "placed.csv", "--settings", '{"a": 1}'], "placed takes no --settings"),
         (["--mode", "automatic", "--settings", '{"a": 1}'], "unknown setting: 'a'"),
@@ -134,6 +140,28 @@ def test_bad_input_is_refused_before_anything_is_written(
     if message:
         assert message in capsys.readouterr().err
         assert not (folder / "labels.zarr").exists()
+
+
+def test_a_name_of_another_format_is_refused(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["batch", str(folder / "stack.tif"), "--prompts", str(folder / "placed.csv")]
+    for name in ("labels.tif", "rois.zip", "cells.geojson"):
+        assert main([*command, "-o", str(folder / name)]) == 2
+        assert f"OME-Zarr such as '{name.partition('.')[0]}.zarr'" in capsys.readouterr().err
+    assert sorted(one.name for one in folder.iterdir()) == [
+        "placed.csv",
+        "repeated.json",
+        "stack.tif",
+    ]
+
+
+def test_another_mode_is_named_without_its_options(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert batch(folder, "--prompts", str(folder / "placed.csv")) == 0
+    assert batch(folder, "--mode", "automatic") == 2
+    assert 'was started with mode "placed", not "automatic". Exp' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import skimage.io
 import tifffile
 
 from napari_sam3.cli.main import main
+from napari_sam3.labels.ome_zarr import create_labels
 from napari_sam3.session.headless import Prompt, group_prompts
 from sam3.errors import PromptError
 
@@ -95,6 +96,40 @@ def test_bad_input_is_one_line_that_names_it(
 ) -> None:
     assert complaint in fails(capsys, "segment", coins, *prompt, "-o", tmp_path / "labels.tif")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_images_and_tables_are_never_replaced_by_outputs(
+    coins: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels, table = tmp_path / "labels.tif", tmp_path / "clicks.csv"
+    table.write_text("x,y\n154,127\n")
+    tifffile.imwrite(labels, np.eye(9, dtype=np.uint8))
+    create_labels(tmp_path / "group.zarr", (9, 9), np.uint8)
+    inner = tmp_path / "group.zarr" / "0"
+    before = [path.read_bytes() for path in (coins, labels, table)]
+    prompt = ["--point", COIN, "-o"]
+    for argv, complaint in (
+        (["segment", coins, *prompt, coins], "--output and IMAGE"),
+        (["segment", coins, *prompt, labels, "--table", labels], "--table and --output"),
+        (["segment", coins, "--prompts", table, "-o", labels, "--table", table], "--prompts"),
+        (["segment", inner, *prompt, tmp_path / "group.zarr"], "holds IMAGE"),
+        (["export", labels, "-o", labels], "--output and LABELS"),
+        (["export", labels, "-o", coins, "--image", coins], "--output and --image"),
+        (["export", labels, "-o", table, "--table", table], "--output and --table"),
+        (["replay", coins, table, "-o", coins], "--output and IMAGE"),
+        (["replay", coins, table, "-o", labels, "--labels", labels], "--output and --labels"),
+    ):
+        assert complaint in fails(capsys, *argv, "--overwrite")
+        assert [path.read_bytes() for path in (coins, labels, table)] == before
+    assert "--output and IMAGE" in fails(capsys, "precompute", coins, "-o", coins)
+
+
+def test_values_that_begin_with_a_minus_are_explained(
+    coins: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = ["-o", tmp_path / "labels.tif"]
+    assert "--box=VALUE" in fails(capsys, "segment", coins, "--box", "-2,-2,30,30", *output)
+    assert main(["segment", str(coins), "--box=-2,-2,30,30", *map(str, output)]) == 0
 
 
 def test_files_that_cannot_be_used_are_named(

@@ -272,7 +272,7 @@ def format_of(path: str | os.PathLike[str]) -> LabelFormat:
     known = ", ".join(suffix for one in ALL_FORMATS.values() for suffix in one.suffixes)
     raise ExportError(
         f"the name {str(path)!r} has an unknown extension. Expected one of {known}. "
-        "Rename it, or give --format."
+        "Rename it; `napari-sam3 export --format` takes any name."
     )
 
 
