@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -48,27 +49,50 @@ class ConceptMasks(nn.Module):
         self.instances = nn.Conv2d(channels, channels, 1)
         self.semantic = nn.Conv2d(channels, 1, 1)
 
-    def pixels(self, image: Tensor, prompt: Tensor, middle: Tensor, fine: Tensor) -> Tensor:
+    def convolve(self, middle: Tensor, fine: Tensor) -> tuple[Tensor, Tensor]:
+        """Convolve the finer features of an image, for :meth:`pixels` with any prompt.
+
+        Parameters
+        ----------
+        middle, fine : Tensor, shape (1, C, 2g, 2g) and (1, C, 4g, 4g)
+
+        Returns
+        -------
+        tuple of Tensor
+            Of the same shapes, stored pixel by pixel.
+        """
+        first, second = (
+            conv(level).contiguous(memory_format=torch.channels_last)
+            for level, conv in zip((middle, fine), self.convs, strict=True)
+        )
+        return first, second
+
+    def pixels(self, image: Tensor, prompt: Tensor, convolved: tuple[Tensor, Tensor]) -> Tensor:
         """Compute the map from which masks are read.
+
+        A level is the convolution of the one below, each pixel repeated 2 x 2 times, plus the
+        image's features. That of the features is known; that of repeated pixels is a transposed
+        convolution of the pixels, with 4 instead of 9 products for each.
 
         Parameters
         ----------
         image : Tensor, shape (1, g * g, C)
             The image, encoded with its prompt.
         prompt : Tensor, shape (1, P, C)
-        middle, fine : Tensor, shape (1, C, 2g, 2g) and (1, C, 4g, 4g)
-            The finer features of the image.
+        convolved : tuple of Tensor
+            Result of :meth:`convolve`.
 
         Returns
         -------
         Tensor, shape (1, C, 4g, 4g)
         """
         image = image + self.prompt_attn(self.prompt_norm(image), prompt, prompt)
-        side = middle.shape[-1] // 2
-        x: Tensor = image.transpose(1, 2).unflatten(2, (-1, side))
-        for level, conv, norm in zip((middle, fine), self.convs, self.norms, strict=True):
-            x = F.interpolate(x, size=level.shape[-2:], mode="nearest") + level
-            x = F.relu_(norm(conv(x)))
+        side = convolved[0].shape[-1] // 2
+        x: Tensor = image.unflatten(1, (-1, side)).permute(0, 3, 1, 2)
+        for level, conv, norm in zip(convolved, self.convs, self.norms, strict=True):
+            kernel = _of_repeated_pixels(conv.get_parameter("weight"))
+            x = F.conv_transpose2d(x, kernel, stride=2, padding=1).add_(level)
+            x = F.relu_(norm(x))
         return x
 
     def forward(self, queries: Tensor, pixels: Tensor) -> Tensor:
@@ -83,3 +107,15 @@ class ConceptMasks(nn.Module):
         weights = embedded @ self.instances.weight[:, :, 0, 0]
         flat: Tensor = weights @ pixels[0].flatten(1) + (embedded @ bias)[:, None]
         return flat.float().reshape(len(queries), *pixels.shape[-2:])
+
+
+def _of_repeated_pixels(kernel: Tensor) -> Tensor:
+    """Convert a kernel (out, in, 3, 3) to that (in, out, 4, 4) of a transposed convolution.
+
+    With a stride of 2 and a padding of 1, it maps pixels to what the kernel makes of them when each
+    is repeated 2 x 2 times.
+    """
+    for axis in (2, 3):
+        before, middle, after = kernel.unbind(axis)
+        kernel = torch.stack((after, middle + after, before + middle, before), axis)
+    return kernel.transpose(0, 1)

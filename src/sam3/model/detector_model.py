@@ -25,15 +25,14 @@ class DetectorImage(NamedTuple):
     Attributes
     ----------
     coarse : Tensor, shape (1, C, g, g)
-    middle : Tensor, shape (1, C, 2g, 2g)
-    fine : Tensor, shape (1, C, 4g, 4g)
+    convolved : tuple of Tensor, shape (1, C, 2g, 2g) and (1, C, 4g, 4g)
+        The finer levels, as :meth:`sam3.model.concept_heads.ConceptMasks.convolve` returns them.
     positions : Tensor, shape (g * g, C)
         Position embeddings of the coarse cells.
     """
 
     coarse: Tensor
-    middle: Tensor
-    fine: Tensor
+    convolved: tuple[Tensor, Tensor]
     positions: Tensor
 
 
@@ -105,7 +104,7 @@ class DetectorModel(nn.Module):
         fine, middle, coarse = self.neck(trunk)
         height, width = coarse.shape[-2:]
         positions = sine_map(height, width, self.config.channels, coarse.device)
-        return DetectorImage(coarse, middle, fine, positions)
+        return DetectorImage(coarse, self.masks.convolve(middle, fine), positions)
 
     def encode_boxes(self, image: DetectorImage, boxes: Tensor, labels: Tensor) -> Tensor:
         """Encode example boxes as :class:`sam3.model.geometry_encoder.GeometryEncoder` does."""
@@ -135,4 +134,4 @@ class DetectorModel(nn.Module):
 
     def pixels(self, image: DetectorImage, raw: RawDetections, prompt: Tensor) -> Tensor:
         """Compute the map (1, C, 4g, 4g) from which masks are read."""
-        return self.masks.pixels(raw.encoded, prompt[None], image.middle, image.fine)
+        return self.masks.pixels(raw.encoded, prompt[None], image.convolved)

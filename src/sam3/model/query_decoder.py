@@ -126,7 +126,7 @@ class QueryDecoder(nn.Module):
         for layer in self.layers:
             # The presence token has neither position nor bias: a row of zeros before the queries.
             query_positions = F.pad(self._positions(boxes), (0, 0, 1, 0))
-            bias = F.pad(self._box_bias(boxes, grid), (0, 0, 1, 0))
+            bias = self._box_bias(boxes, grid)
             x = layer(x, query_positions, prompt, keys, image, bias[None])
             queries = self.norm(x[0, 1:])
             boxes = (self.box_head(queries).float() + _logit(boxes)).sigmoid()
@@ -140,7 +140,7 @@ class QueryDecoder(nn.Module):
         return self.position_head(torch.cat((y, x, width, height), -1))  # type: ignore[no-any-return]
 
     def _box_bias(self, boxes: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Compute the bias (heads, Q, h * w) of attention to the image from cell positions.
+        """Compute the bias (heads, 1 + Q, h * w) of attention to the image from cell positions.
 
         ::
 
@@ -157,7 +157,7 @@ class QueryDecoder(nn.Module):
             starts = torch.arange(length, device=boxes.device) / length
             distance = 8 * (starts[:, None] - torch.stack(edges, -1)[:, None])
             scaled = distance.sign() * torch.log2(distance.abs() + 1) / 3
-            parts.append(head(scaled).permute(2, 0, 1))
+            parts.append(F.pad(head(scaled).permute(2, 0, 1), (0, 0, 1, 0)))
         rows, columns = parts
         bias: Tensor = rows[..., :, None] + columns[..., None, :]
         return bias.flatten(2)
