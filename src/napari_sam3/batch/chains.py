@@ -153,7 +153,9 @@ class _Chain:
 
     def _step(self, index: int, numbers: Sequence[int]) -> ChainStep:
         runner, position = self._runner, self._stack[index]
-        name, made_from = name_of(position), _joined(self._digests[n] for n in numbers)
+        name, digests = name_of(position), [self._digests[number] for number in numbers]
+        shown = sorted(self._sweep.shown_on(index).items())  # which end the objects that it meets
+        made_from = _joined([*digests, *(f"{n} shown {_digest(mask)}" for n, mask in shown)])
         starts = {number: self._sweep.trail(number).shown.plane for number in numbers}
         known = None
         if self._recorded != "never":

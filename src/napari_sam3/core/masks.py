@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["PlaneMask", "Region", "around", "overlap"]
+__all__ = ["PlaneMask", "Region", "around", "iou_of", "overlap"]
 
 Region = tuple[slice, slice]
 _FAR = 1e7  # px; no plane is as long
@@ -175,3 +175,9 @@ def overlap(a: PlaneMask, b: PlaneMask) -> int:
     first = a.crop[top - ay : bottom - ay, left - ax : right - ax]
     second = b.crop[top - by : bottom - by, left - bx : right - bx]
     return int(np.count_nonzero(first & second))
+
+
+def iou_of(a: PlaneMask, b: PlaneMask) -> float:
+    """Intersection over union of two masks, 0 if both are empty."""
+    shared = overlap(a, b)
+    return shared / max(1, a.area + b.area - shared)

@@ -10,15 +10,16 @@ import pytest
 from scipy import ndimage
 
 from napari_sam3.core.fields import FieldOfView
-from napari_sam3.core.masks import PlaneMask
+from napari_sam3.core.masks import PlaneMask, overlap
 from napari_sam3.core.planes import plane_from_array
 from napari_sam3.images.plane_image import ArrayPlane
 from napari_sam3.inference.answers import answer
 from napari_sam3.inference.cache import EmbeddingCache
-from napari_sam3.inference.questions import Question
+from napari_sam3.inference.questions import Candidate, ObjectPrediction, Question
 from napari_sam3.inference.tracking.ending import EndRules, Sighting, Trail
 from napari_sam3.inference.tracking.evidence import FEATURES
-from napari_sam3.inference.tracking.followers import Before, FoundMask, MaskFollower, _above
+from napari_sam3.inference.tracking.followers import Before, MaskFollower
+from napari_sam3.inference.tracking.found import FoundMask, above_logit, joined
 from napari_sam3.inference.tracking.limits import box_draft, mask_draft
 from sam3 import load_predictor
 
@@ -151,6 +152,25 @@ def test_an_object_without_contrast_is_predicted_from_its_mask_and_from_its_box(
     assert results[1].score == pytest.approx(expected, abs=1e-5)
 
 
+def test_a_prediction_that_went_to_something_else_is_left_out() -> None:
+    """A mask prompt sometimes finds a region in a larger field, far from where the object was."""
+    rows, columns = np.ogrid[:128, :128]
+
+    def predicted(field: FieldOfView, row: int, radius: int, score: float) -> ObjectPrediction:
+        logits = np.where(np.hypot(rows - row, columns - 48) < radius, 8, -8)[None]
+        mask = field.paste(np.kron(logits[0] > 0, np.ones((field.shape[0] // 128,) * 2, bool)))
+        candidate = Candidate(mask, score, logits.astype(np.float32))
+        return ObjectPrediction(mask_draft(1, mask), field, (candidate,), 0)
+
+    large, small = FieldOfView(1, (0, 256), (0, 256)), FieldOfView(0, (0, 128), (0, 128))
+    expected = predicted(small, 40, 20, 1).mask
+    lost, kept = predicted(large, 100, 20, 0.3), predicted(small, 40, 19, 0.8)
+    found = joined([lost, kept], expected, 0)
+    assert overlap(found.mask, lost.mask) == 0
+    assert found.mask.area == pytest.approx(kept.mask.area, rel=0.02)
+    assert found.score == pytest.approx(0.8)
+
+
 def test_the_outline_of_a_followed_mask_is_smooth() -> None:
     """A thin spur of the logits is no part of it, and what is smooth keeps its size."""
     logits = np.full((128, 128), -8, np.float32)
@@ -158,7 +178,7 @@ def test_the_outline_of_a_followed_mask_is_smooth() -> None:
     logits[np.hypot(rows - 64, columns - 64) < 30] = 8
     area = int((logits > 0).sum())
     logits[64, 94:110] = 8  # as wide as one pixel
-    mask = _above(FieldOfView(0, (0, 128), (0, 128)), logits, 0, 0.0)
+    mask = above_logit(FieldOfView(0, (0, 128), (0, 128)), logits, 0, 0.0)
     assert mask.area == pytest.approx(area, rel=0.01)
     assert not mask.within((slice(0, 128), slice(97, 128))).any()
 

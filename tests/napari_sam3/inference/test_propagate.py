@@ -114,7 +114,8 @@ def test_two_objects_at_once_equal_one_at_a_time(
     remembering: bool, tiny: Predictor, memory: Memory
 ) -> None:
     recalled = memory if remembering else None
-    prompts = [shown(6), shown(5, 2, RIGHT)]
+    # On one plane: where another object is shown, one may end.
+    prompts = [shown(6), shown(6, 2, RIGHT)]
     together = list(propagate(PLANES, prompts, tiny, memory=recalled, rules=ENDLESS))
     alone = [
         one
@@ -130,6 +131,21 @@ def test_two_objects_at_once_equal_one_at_a_time(
         other = by_place(alone)[place]
         np.testing.assert_array_equal(one.mask.to_array(SHAPE), other.mask.to_array(SHAPE))
         assert (one.score, one.ended) == (other.score, other.ended)
+
+
+def test_an_object_ends_where_another_one_is_shown(tiny: Predictor) -> None:
+    """As a cell that divided, or that has another number from here on."""
+    found = list(propagate(PLANES, [shown(5), shown(8, 2)], tiny, direction="forward"))
+    assert planes_with(found) == [5, 6, 7]
+    assert planes_with(found, 2) == [8, LAST]
+    reasons = [(one.plane, one.ended) for one in found if one.object_id == 1 and one.ended]
+    assert reasons == [(8, "it is where object 2 was shown")]
+
+
+def test_an_object_inside_a_larger_one_ends_neither(tiny: Predictor) -> None:
+    inner = ObjectPrompt(7, 2, mask=PlaneMask.from_array(disc(LEFT, 8)))
+    found = list(propagate(PLANES, [shown(5), inner], tiny, direction="both"))
+    assert planes_with(found) == list(range(FIRST, LAST + 1))
 
 
 @pytest.mark.parametrize("remembering", [False, True])

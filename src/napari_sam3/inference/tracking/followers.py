@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
-from napari_sam3.core.fields import FieldOfView, choose_field, field_holds, resample_logits
+from napari_sam3.core.fields import FieldOfView, choose_field, field_holds
 from napari_sam3.core.masks import PlaneMask
 from napari_sam3.inference.answers import answer
 from napari_sam3.inference.model_server import server_of
 from napari_sam3.inference.questions import ObjectPrediction, Question
 
+from .found import FoundMask, joined
 from .limits import box_draft, mask_draft
 from .motion import moved
 
@@ -29,34 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Before", "Follower", "FoundMask", "MaskFollower", "MemoryFollower", "Shown"]
 __all__ += ["follower_of"]
 
-# Low-resolution pixels, and logits, by which outlines are smoothed. Chosen on training nuclei.
-_SMOOTHING, _SMOOTHED_LOGITS = 1.0, 2.0
 _FIELD_SHARE = 0.33  # maximum initial longer side of an object, as a fraction of the field's side
-
-
-@dataclass(frozen=True, eq=False)
-class FoundMask:
-    """An object predicted on a plane.
-
-    Attributes
-    ----------
-    mask : PlaneMask
-        May be empty.
-    score : float
-        Predicted IoU.
-    presence : float, optional
-        Object score of the tracker, a logit; None without memory.
-    expected : PlaneMask, optional
-        The last mask, moved to where the pixels of the object are on this plane.
-    above : callable, optional
-        Called with a logit, returns the part of the mask that the model is as sure of.
-    """
-
-    mask: PlaneMask
-    score: float
-    presence: float | None = None
-    expected: PlaneMask | None = None
-    above: Callable[[float], PlaneMask] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,7 +133,7 @@ class MaskFollower:
             found.setdefault(one.draft.number, []).append(one)
         fill_area = self._predictor.config.fill_hole_area
         return {
-            number: _joined(several, expected[number], fill_area)
+            number: joined(several, expected[number], fill_area)
             for number, several in found.items()
         }
 
@@ -170,37 +142,6 @@ class MaskFollower:
 
     def close(self) -> None:
         """Stop following all objects; does nothing."""
-
-
-def _joined(several: Sequence[ObjectPrediction], expected: PlaneMask, fill_area: int) -> FoundMask:
-    """Return one mask of one or more predictions of an object."""
-    region = several[0].field
-    logits = [
-        one.logits if one.field == region else resample_logits(one.logits, one.field, region)
-        for one in several
-    ]
-    above = partial(_above, region, np.mean(logits, axis=0)[0], fill_area)
-    return FoundMask(
-        several[0].mask if len(several) == 1 else above(0.0),
-        float(np.mean([one.score for one in several])),
-        expected=expected,
-        above=above,
-    )
-
-
-def _above(
-    region: FieldOfView, logits: npt.NDArray[np.float32], fill_area: int, logit: float
-) -> PlaneMask:
-    """Return the part of a mask whose logits are higher, with a smooth outline, no small holes."""
-    from scipy import ndimage
-
-    from sam3.preprocess.masks import UndrawnMask
-
-    # Of logits within narrow limits, the outline is smoothed instead of moved.
-    near = np.clip(logits - logit, -_SMOOTHED_LOGITS, _SMOOTHED_LOGITS)
-    smooth = ndimage.gaussian_filter(near, _SMOOTHING)
-    crop = UndrawnMask(region.encoded_shape, fill_area, None).draw(smooth)
-    return region.paste(crop.pixels, crop.row, crop.column).without_islands([])
 
 
 @dataclass(eq=False)

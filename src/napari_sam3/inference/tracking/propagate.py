@@ -76,8 +76,9 @@ def propagate(
     cache: EmbeddingCache | None = None,
     control: Control | None = None,
 ) -> Iterator[PropagatedMask]:
-    """Propagate objects from plane to plane, independently of each other.
+    """Propagate objects from plane to plane.
 
+    They do not depend on each other, but one ends on a plane where another is shown in its place.
     Prompted planes come first, in ascending order; then planes in ascending order, then in
     descending order, each at most once per object. Planes are read lazily, and memory use does
     not grow with their number. The iterator can be closed at any time.

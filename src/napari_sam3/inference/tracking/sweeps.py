@@ -6,10 +6,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from napari_sam3.core.masks import PlaneMask
+from napari_sam3.core.masks import PlaneMask, overlap
 from sam3.errors import ImageError
 
-from .ending import EndRules, Sighting, Trail
+from .ending import EMPTY, EndRules, Sighting, Trail
 from .followers import Follower, Shown
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class Sweep:
         only: Mapping[int, Collection[int]] | None = None,
     ) -> None:
         self._follower, self._load, self._rules = follower, load, rules
-        self._reverse = reverse
+        self._reverse, self._shown = reverse, shown
         self.order: Sequence[int] = range(length)[::-1] if reverse else range(length)
         self._starts: dict[int, list[_Start]] = {}
         self.planned: set[int] = set()
@@ -149,6 +149,8 @@ class Sweep:
         results = []
         for number, mask_found in found.items():
             mask, ended = self._trails[number].judge(mask_found, index, plane)
+            if owners := self._owners(number, mask, index):
+                mask, ended = EMPTY, f"it is where {owners} was shown"
             results.append(PropagatedMask(index, number, mask, mask_found.score, ended))
             if ended:
                 self._end(number)
@@ -182,6 +184,26 @@ class Sweep:
             self._trails[start.number] = Trail(seen, self._rules, self._load)
             self._planes[start.number] = start.planes
         return tuple(start.number for start in starts)
+
+    def shown_on(self, index: int) -> dict[int, PlaneMask]:
+        """Return the masks that are shown on a plane, by object, which end others there."""
+        masks = {number: by_plane.get(index, EMPTY) for number, by_plane in self._shown.items()}
+        return {number: mask for number, mask in masks.items() if not mask.is_empty}
+
+    def _owners(self, number: int, mask: PlaneMask, index: int) -> str:
+        """Name the objects that are shown where another one was found, "" if it stays.
+
+        Such as the daughters of a cell, or a cell that another one was mistaken for. Objects within
+        others, such as nuclei in cells, are no such objects.
+        """
+        shared = {
+            other: pixels
+            for other, shown in self.shown_on(index).items()
+            if other != number and 2 * (pixels := overlap(mask, shown)) > shown.area
+        }
+        if 2 * sum(shared.values()) <= mask.area:
+            return ""
+        return " and ".join(f"object {other}" for other in sorted(shared))
 
     def close(self) -> None:
         """Stop following all objects, and free their memories."""

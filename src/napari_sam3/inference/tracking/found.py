@@ -1,0 +1,88 @@
+"""Masks found on the next plane, of one prediction or several that are averaged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_sam3.core.fields import FieldOfView, resample_logits
+from napari_sam3.core.masks import PlaneMask, iou_of
+from napari_sam3.inference.questions import ObjectPrediction
+
+__all__ = ["FoundMask", "above_logit", "joined"]
+
+# Low-resolution pixels, and logits, by which outlines are smoothed. Chosen on training nuclei.
+_SMOOTHING, _SMOOTHED_LOGITS = 1.0, 2.0
+
+
+@dataclass(frozen=True, eq=False)
+class FoundMask:
+    """An object predicted on a plane.
+
+    Attributes
+    ----------
+    mask : PlaneMask
+        May be empty.
+    score : float
+        Predicted IoU.
+    presence : float, optional
+        Object score of the tracker, a logit; None without memory.
+    expected : PlaneMask, optional
+        The last mask, moved to where the pixels of the object are on this plane.
+    above : callable, optional
+        Called with a logit, returns the part of the mask that the model is as sure of.
+    """
+
+    mask: PlaneMask
+    score: float
+    presence: float | None = None
+    expected: PlaneMask | None = None
+    above: Callable[[float], PlaneMask] | None = field(default=None, repr=False)
+
+
+def joined(several: Sequence[ObjectPrediction], expected: PlaneMask, fill_area: int) -> FoundMask:
+    """Return one mask of one or more predictions of an object."""
+    alike = _alike(several, expected)
+    region = alike[0].field
+    logits = [
+        one.logits if one.field == region else resample_logits(one.logits, one.field, region)
+        for one in alike
+    ]
+    above = partial(above_logit, region, np.mean(logits, axis=0)[0], fill_area)
+    return FoundMask(
+        several[0].mask if len(several) == 1 else above(0.0),
+        float(np.mean([one.score for one in alike])),
+        expected=expected,
+        above=above,
+    )
+
+
+def _alike(several: Sequence[ObjectPrediction], expected: PlaneMask) -> Sequence[ObjectPrediction]:
+    """Return the predictions to average, without one that went to another object.
+
+    Those stay whose IoU with the mask of the plane before is at least half as high as the best.
+    """
+    if len(several) == 1:
+        return several
+    agreement = [iou_of(one.mask, expected) for one in several]
+    most = max(agreement)
+    return [one for one, share in zip(several, agreement, strict=True) if 2 * share >= most]
+
+
+def above_logit(
+    region: FieldOfView, logits: npt.NDArray[np.float32], fill_area: int, logit: float
+) -> PlaneMask:
+    """Return the part of a mask whose logits are higher, with a smooth outline, no small holes."""
+    from scipy import ndimage
+
+    from sam3.preprocess.masks import UndrawnMask
+
+    # Of logits within narrow limits, the outline is smoothed instead of moved.
+    near = np.clip(logits - logit, -_SMOOTHED_LOGITS, _SMOOTHED_LOGITS)
+    smooth = ndimage.gaussian_filter(near, _SMOOTHING)
+    crop = UndrawnMask(region.encoded_shape, fill_area, None).draw(smooth)
+    return region.paste(crop.pixels, crop.row, crop.column).without_islands([])
