@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QTimer
 
 from napari_sam3.core.errors import LayerError
-from napari_sam3.session.candidates import CandidateFilter, CandidatePlane
+from napari_sam3.session.candidate_filter import CandidateFilter
+from napari_sam3.session.candidates import CandidatePlane
 from napari_sam3.session.describing import Maker
 from sam3.errors import Sam3Error
 

@@ -61,7 +61,7 @@ class FindRun:
             lambda: self._run(lambda shown: shown.find_similar(part.name.text()))
         )
         part.accept.clicked.connect(lambda: self._run(lambda shown: shown.accept()))
-        part.clear.clicked.connect(lambda: self._finding.clear())
+        part.clear.clicked.connect(lambda: self._finding.drop_all())
         part.stop.clicked.connect(lambda: self._finding.cancel())
         part.threshold_chosen.connect(self._on_threshold)
         self._finding.changed.connect(self._show)

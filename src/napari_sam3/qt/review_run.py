@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QFileDialog
 
-from napari_sam3.session.candidates import CandidateFilter
+from napari_sam3.session.candidate_filter import CandidateFilter
 
 from .text import review as review_text
 
@@ -131,7 +131,7 @@ class ReviewRun:
             (panel.accept_all, "accept_candidates"),
         ):
             button.clicked.connect(lambda _checked=False, name=name: self._call(name))
-        panel.drop_all.clicked.connect(lambda: self._session.candidates.clear())
+        panel.drop_all.clicked.connect(lambda: self._session.candidates.drop_all())
         panel.link.clicked.connect(lambda: self._guard(self._link))
         panel.read_actions["file"].triggered.connect(self._ask_file)
         panel.read_actions["folder"].triggered.connect(self._ask_folder)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 from psygnal import Signal
 
 from napari_sam3.core.errors import LabelError, NothingThereError
 from napari_sam3.core.objects import AcceptedObject, Instance
 from napari_sam3.core.rendering import Rendering
-from sam3.errors import PromptError
 
+from .candidate_edits import CandidateEdit, PlaneCandidates
+from .candidate_filter import CandidateFilter
 from .describing import Maker
 
 if TYPE_CHECKING:
@@ -23,9 +24,10 @@ if TYPE_CHECKING:
     from napari_sam3.labels.targets import LabelTarget
 
     from .batch_results import BatchResults
+    from .changes import Changes
     from .events import SessionEvents
 
-__all__ = ["CandidateFilter", "CandidateObject", "CandidatePlane", "Candidates"]
+__all__ = ["CandidateObject", "CandidatePlane", "Candidates"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,51 +89,6 @@ class CandidateObject:
         return Found(self.mask, self.score, 1.0, middle)
 
 
-@dataclass(frozen=True)
-class CandidateFilter:
-    """Criteria for the candidates that are shown and accepted.
-
-    Parameters
-    ----------
-    min_score, max_score : float
-        Range of the score, 0 to 1.
-    min_area, max_area : float
-        Range of the area in px.
-
-    Raises
-    ------
-    sam3.errors.PromptError
-        If a value is out of range.
-    """
-
-    min_score: float = 0.0
-    max_score: float = 1.0
-    min_area: float = 0
-    max_area: float = float("inf")
-
-    def __post_init__(self) -> None:
-        """Validate the values."""
-        for name, score in (("minimum", self.min_score), ("maximum", self.max_score)):
-            if not 0 <= score <= 1:
-                raise PromptError(
-                    f"invalid {name} score: {score!r}. Expected a number from 0 to 1. Use a value "
-                    "such as 0.5."
-                )
-        for name, area in (("minimum", self.min_area), ("maximum", self.max_area)):
-            if not area >= 0:
-                raise PromptError(
-                    f"invalid {name} area: {area!r} px. Expected 0 or more. Use a value such as 25."
-                )
-
-    def passes(
-        self, scores: npt.NDArray[np.float64], areas: npt.NDArray[np.float64]
-    ) -> npt.NDArray[np.bool_]:
-        """Return which candidates pass; a score above 1 counts as 1."""
-        scores = np.minimum(scores, 1.0)
-        inside = (scores >= self.min_score) & (scores <= self.max_score)
-        return inside & (areas >= self.min_area) & (areas <= self.max_area)
-
-
 class Candidates:
     """Store of candidates by plane, which filters, accepts and drops them without the model.
 
@@ -141,6 +98,8 @@ class Candidates:
         Emits the end of writing.
     batch : BatchResults
         Writes accepted candidates.
+    changes : Changes
+        Records what is accepted and dropped, so that undo brings it back.
 
     Attributes
     ----------
@@ -153,13 +112,14 @@ class Candidates:
     changed = Signal()
     accepted = Signal(int)
 
-    def __init__(self, events: SessionEvents, batch: BatchResults) -> None:
-        self._events, self._batch = events, batch
+    def __init__(self, events: SessionEvents, batch: BatchResults, changes: Changes) -> None:
+        self._events, self._batch, self._changes = events, batch, changes
         self._planes: dict[Hashable, tuple[CandidateObject, ...]] = {}
         self._dropped: dict[Hashable, tuple[CandidateObject, ...]] = {}
         self._filter = CandidateFilter()
         self._shown: dict[Hashable, tuple[CandidateObject, ...]] = {}
         self._current: CandidateObject | None = None
+        self._times_cleared = 0
 
     # ------------------------------------------------------------------ state
 
@@ -268,13 +228,15 @@ class Candidates:
         return self.on(plane.key)
 
     def drop(self, candidate: CandidateObject) -> None:
-        """Drop a candidate on all its planes; it becomes a negative example of the next search."""
-        gone = self._remove(self.group_of(candidate))
-        for dropped in gone:
-            kept = self._dropped.get(dropped.plane.key, ())
-            self._dropped[dropped.plane.key] = (*kept, dropped)
-        if gone:
-            self._refresh()
+        """Drop a candidate on all its planes, as one undo step.
+
+        It becomes a negative example of the next search.
+        """
+        self._record(self._without(self.group_of(candidate), negative=True))
+
+    def drop_all(self) -> None:
+        """Drop all candidates and negative examples, as one undo step."""
+        self._record(dict.fromkeys({**self._planes, **self._dropped}, ((), ())))
 
     def accept(
         self, candidates: Sequence[CandidateObject] | None = None
@@ -319,6 +281,11 @@ class Candidates:
                     plane.maker,
                     plane.rendering,
                 )
+            done = [candidate for candidate, number in painted if number in writing.ids]
+            # An object with pixels on one plane is accepted on all.
+            groups = {candidate.group for candidate in done} - {0}
+            done += [candidate for candidate in chosen if candidate.group in groups]
+            self._record(self._without(done))
         if not written:
             raise LabelError(
                 f"all pixels of {len(chosen)} {'candidate' if len(chosen) == 1 else 'candidates'} "
@@ -326,17 +293,12 @@ class Candidates:
                 'policy "overwrite".'
             )
         self._events.batch_ended.emit()
-        done = [candidate for candidate, number in painted if number in writing.ids]
-        # An object with pixels on one plane is accepted on all.
-        groups = {candidate.group for candidate in done} - {0}
-        done += [candidate for candidate in chosen if candidate.group in groups]
-        self._remove(done)
-        self._refresh()
         self.accepted.emit(len(chosen) - len(set(done)))
         return tuple(written)
 
     def clear(self, key: Hashable | None = None) -> None:
-        """Remove all candidates and negative examples, or those of a plane."""
+        """Forget all candidates and negative examples, or those of a plane; no undo step."""
+        self._times_cleared += 1
         there = bool(self._planes)
         for kept in (self._planes, self._dropped):
             if key is None:
@@ -348,19 +310,46 @@ class Candidates:
 
     # ----------------------------------------------------------------- inside
 
-    def _remove(self, gone: Iterable[CandidateObject]) -> list[CandidateObject]:
-        """Remove candidates, and return those that existed."""
+    def _without(
+        self, gone: Iterable[CandidateObject], *, negative: bool = False
+    ) -> dict[Hashable, PlaneCandidates]:
+        """Return the planes of some candidates without them; they may become negative."""
         ids = {id(one) for one in gone}
-        removed = []
-        for key in list(self._planes):
-            some = self._planes[key]
-            removed += [one for one in some if id(one) in ids]
+        left: dict[Hashable, PlaneCandidates] = {}
+        for key, some in self._planes.items():
             kept = tuple(one for one in some if id(one) not in ids)
-            if kept:
-                self._planes[key] = kept
-            else:
-                del self._planes[key]
-        return removed
+            if len(kept) < len(some):
+                new = tuple(one for one in some if id(one) in ids) if negative else ()
+                left[key] = kept, (*self.dropped_on(key), *new)
+        return left
+
+    def _record(self, after: Mapping[Hashable, PlaneCandidates]) -> None:
+        """Replace the candidates of some planes, as an undo step."""
+        if not after:
+            return
+        before = {key: (self.on(key), self.dropped_on(key)) for key in after}
+        step = self._changes.begin(next(iter(after)))
+        step.apply(CandidateEdit(partial(self._replace, self._times_cleared), before, after))
+        self._changes.finish(step)
+
+    def _replace(
+        self,
+        times_cleared: int,
+        old: Mapping[Hashable, PlaneCandidates],
+        new: Mapping[Hashable, PlaneCandidates],
+    ) -> None:
+        """Replace candidates, but not those that were found later."""
+        if times_cleared != self._times_cleared:
+            return
+        for key, states in new.items():
+            if self.on(key) is not old[key][0]:
+                continue
+            for kept, some in zip((self._planes, self._dropped), states, strict=True):
+                if some:
+                    kept[key] = some
+                else:
+                    kept.pop(key, None)
+        self._refresh()
 
     def _refresh(self, keys: Iterable[Hashable] | None = None) -> None:
         """Apply the filter again, to all planes or to some, and emit the change."""

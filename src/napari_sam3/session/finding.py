@@ -233,6 +233,11 @@ class Finding:
         """Drop a candidate; it becomes a negative example of the next search."""
         self._kept.drop(candidate)
 
+    def drop_all(self) -> None:
+        """Drop all candidates, as one undo step; cancels a running search."""
+        self.cancel()
+        self._kept.drop_all()
+
     def accept(self) -> tuple[AcceptedObject, ...]:
         """Write all candidates shown into the labels, as one undo step; see `Candidates.accept`."""
         return self._kept.accept()

@@ -101,7 +101,7 @@ class SessionParts:
         changes = Changes(options, events, drafts, history, predictions)
         accepting = Accepting(changes, events, drafts, history, predictions)
         batch = BatchResults(options, changes, drafts, history)
-        candidates = Candidates(events, batch)
+        candidates = Candidates(events, batch, changes)
         finding = Finding(
             submit,
             cache=cache,

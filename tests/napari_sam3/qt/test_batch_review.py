@@ -11,7 +11,8 @@ from napari_sam3.batch import Automatic, segment
 from napari_sam3.core.masks import PlaneMask
 from napari_sam3.core.objects import Instance
 from napari_sam3.core.planes import PlaneIndex
-from napari_sam3.session.candidates import CandidateFilter, CandidatePlane
+from napari_sam3.session.candidate_filter import CandidateFilter
+from napari_sam3.session.candidates import CandidatePlane
 from sam3 import load_predictor
 from sam3.predictor import Predictor
 from tests.napari_sam3.batch_bench import PLANES, Bench, Labels, OpenBench, pick, press

@@ -101,11 +101,16 @@ def test_the_others_are_found_thresholded_dropped_and_accepted(
     panel.slider.setValue(100)
     desk.hand.wait_until(lambda: not finding.shown, "the threshold")
     assert not layer.data.any()
+    assert "No candidate of 3 has the minimum score" in desk.status
     panel.slider.setValue(50)
     desk.hand.wait_until(lambda: len(finding.shown) == 3, "the threshold")
     assert layer.data.any()
 
     points = len(desk.widget.binding.points.data)
+    desk.hand.click((75, 75))
+    desk.hand.type("Control-Z")  # brings the candidate back, and keeps the accepted object
+    assert len(finding.shown) == 3
+    assert desk.widget.binding.labels.data.any()
     desk.hand.click((75, 75))  # on a candidate: drops it, and is no prompt
     assert finding.at(75, 75) is None
     assert len(desk.widget.binding.points.data) == points
@@ -119,6 +124,12 @@ def test_the_others_are_found_thresholded_dropped_and_accepted(
     assert not layer.data.any()
     desk.press("undo")
     np.testing.assert_array_equal(labels.data, before)
+    assert len(finding.shown) == 2
+    assert layer.data.any()
+    push(panel.clear)
+    assert not finding.candidates
+    desk.press("undo")
+    assert len(finding.shown) == 2
 
 
 def test_a_search_is_stopped_and_the_window_stays_usable(

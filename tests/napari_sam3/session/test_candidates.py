@@ -15,7 +15,8 @@ from napari_sam3.core.objects import Instance
 from napari_sam3.core.planes import PlaneIndex
 from napari_sam3.labels.targets import ArrayTarget
 from napari_sam3.layers.candidate_drawing import CURRENT, DASH, INSIDE, SPACE, OutlineDrawing
-from napari_sam3.session.candidates import CandidateFilter, CandidatePlane, Candidates
+from napari_sam3.session.candidate_filter import CandidateFilter
+from napari_sam3.session.candidates import CandidatePlane, Candidates
 from napari_sam3.session.describing import Maker
 from napari_sam3.session.session import LabelingSession
 from sam3.errors import PromptError
@@ -219,3 +220,53 @@ def test_ten_thousand_candidates_are_filtered_and_drawn_with_little_work(
     for least in (0.2, 0.9, 0.5):
         assert calls(partial(draw, least)) < 3 * len(found)
         assert np.count_nonzero(drawn[-1]) == 196 * round(10_000 * (1 - least))
+
+
+def test_undo_brings_back_what_was_dropped_or_accepted(
+    session: LabelingSession, labels: npt.NDArray[np.uint16]
+) -> None:
+    candidates, first = session.candidates, PlaneIndex((1, 2), (0,))
+    candidates.drop(candidates.shown[0])
+    candidates.drop(candidates.shown[0])
+    assert scores(candidates) == [0.3, 0.7]
+    session.undo()
+    assert scores(candidates) == [0.6, 0.3, 0.7]
+    assert [one.score for one in candidates.dropped_on(first)] == [0.9]
+    session.redo()
+    assert scores(candidates) == [0.3, 0.7]
+    assert [one.score for one in candidates.dropped_on(first)] == [0.9, 0.6]
+    session.undo()
+
+    candidates.accept()
+    assert labels.any()
+    assert not candidates.all
+    session.undo()  # labels and candidates in one step
+    assert not labels.any()
+    assert scores(candidates) == [0.6, 0.3, 0.7]
+    session.redo()
+    assert labels.any()
+    assert not candidates.all
+    session.undo()
+
+    candidates.drop_all()
+    assert not candidates.all
+    assert not candidates.dropped_on(first)
+    session.undo()
+    session.undo()
+    assert scores(candidates) == [0.9, 0.6, 0.3, 0.7]
+    assert not candidates.dropped_on(first)
+    assert session.undo() is None
+
+
+def test_undo_keeps_the_candidates_of_a_later_search(
+    session: LabelingSession, labels: npt.NDArray[np.uint16]
+) -> None:
+    candidates = session.candidates
+    candidates.drop(candidates.shown[0])
+    candidates.put(place(labels, 0), [square(9, 9, 5, 0.8)])
+    session.undo()
+    assert sorted(scores(candidates)) == [0.7, 0.8]
+    candidates.drop_all()
+    candidates.clear()  # as when the image is closed
+    session.undo()
+    assert not candidates.all

@@ -44,8 +44,8 @@ def describe_stage(session: LabelingSession) -> str:
         return status_text.MASK_SHOWN
     if not session.prompts.is_empty:
         return status_text.NO_MASK
-    shown = len(session.finding.shown)
-    return status_text.candidates(shown) if shown else status_text.READY
+    kept, shown = len(session.finding.candidates), len(session.finding.shown)
+    return status_text.candidates(shown, kept) if kept else status_text.READY
 
 
 def describe_state(binding: Binding | None, session: LabelingSession) -> tuple[str, bool]:

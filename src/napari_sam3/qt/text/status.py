@@ -158,8 +158,10 @@ def plane_progress(plane: int, planes: int, share: float, failed: int = 0) -> st
     return f"{text}, {failed} failed" if failed else text
 
 
-def candidates(shown: int) -> str:
-    """Describe the commands on candidates."""
+def candidates(shown: int, kept: int) -> str:
+    """Describe the commands on candidates, of which the filter may show none."""
+    if not shown:
+        return f"No candidate of {kept} has the minimum score: lower it."
     which = "candidate" if shown == 1 else "candidates"
     return f"{shown} {which}: accept all, or click one to drop it."
 
