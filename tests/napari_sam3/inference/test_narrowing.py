@@ -10,7 +10,7 @@ import pytest
 from scipy import ndimage
 
 from napari_sam3.core.fields import FieldOfView
-from napari_sam3.core.masks import PlaneMask, overlap
+from napari_sam3.core.masks import PlaneMask, iou_of, overlap
 from napari_sam3.core.planes import plane_from_array
 from napari_sam3.images.plane_image import ArrayPlane
 from napari_sam3.inference.answers import answer
@@ -19,7 +19,7 @@ from napari_sam3.inference.questions import Candidate, ObjectPrediction, Questio
 from napari_sam3.inference.tracking.ending import EndRules, Sighting, Trail
 from napari_sam3.inference.tracking.evidence import FEATURES
 from napari_sam3.inference.tracking.followers import Before, MaskFollower
-from napari_sam3.inference.tracking.found import FoundMask, above_logit, joined
+from napari_sam3.inference.tracking.found import FoundMask, above_logit, alike, joined
 from napari_sam3.inference.tracking.limits import box_draft, mask_draft
 from sam3 import load_predictor
 
@@ -152,6 +152,29 @@ def test_an_object_without_contrast_is_predicted_from_its_mask_and_from_its_box(
     assert results[1].score == pytest.approx(expected, abs=1e-5)
 
 
+@pytest.mark.parametrize("moved_away", [False, True])
+def test_an_object_in_time_is_predicted_from_its_box_only_where_its_mask_leads_astray(
+    moved_away: bool,
+) -> None:
+    """The box of the frame before would hold back a cell that spreads."""
+    tiny, planes = load_predictor("tiny", "cpu"), [plane(1.0), plane(0.9)]
+    cache, control = EmbeddingCache(), Unwatched()
+    radius = 6 if moved_away else RADIUS  # the mask prompt alone finds the whole disc
+    before = Before(disc(radius), 0, in_time=True)
+    follower = MaskFollower(tiny, cache, control, planes.__getitem__)
+    results = follower.step(1, planes[1], {1: before}, reverse=False)
+    assert results is not None
+    drafts = mask_draft(1, before.mask), box_draft(1, before.mask)
+    answers = answer(Question(planes[1], drafts), tiny, cache, control)
+    assert answers is not None
+    by_mask, by_box = answers
+    agreement = [iou_of(one.mask, before.mask) for one in answers]
+    assert (agreement[0] < agreement[1] / 2) is moved_away
+    expected = by_box if moved_away else by_mask
+    assert results[1].score == pytest.approx(expected.score, abs=1e-5)
+    assert by_mask.score != pytest.approx(by_box.score, abs=1e-3)
+
+
 def test_a_prediction_that_went_to_something_else_is_left_out() -> None:
     """A mask prompt sometimes finds a region in a larger field, far from where the object was."""
     rows, columns = np.ogrid[:128, :128]
@@ -165,7 +188,7 @@ def test_a_prediction_that_went_to_something_else_is_left_out() -> None:
     large, small = FieldOfView(1, (0, 256), (0, 256)), FieldOfView(0, (0, 128), (0, 128))
     expected = predicted(small, 40, 20, 1).mask
     lost, kept = predicted(large, 100, 20, 0.3), predicted(small, 40, 19, 0.8)
-    found = joined([lost, kept], expected, 0)
+    found = joined(alike([lost, kept], expected), expected, 0)
     assert overlap(found.mask, lost.mask) == 0
     assert found.mask.area == pytest.approx(kept.mask.area, rel=0.02)
     assert found.score == pytest.approx(0.8)

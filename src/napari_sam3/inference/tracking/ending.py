@@ -227,7 +227,7 @@ class Trail:
 
     def before(self) -> Before:
         """Return the mask prompt of the next plane."""
-        return Before(self.mask, self.last.plane, not self._is_flat)
+        return Before(self.mask, self.last.plane, not self._is_flat, self.rules.in_time)
 
     def judge(self, found: FoundMask, index: int, plane: PlaneImage) -> tuple[PlaneMask, str]:
         """Return the mask that is taken on a plane, maybe an empty one, and why it ended if so."""

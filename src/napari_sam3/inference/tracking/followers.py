@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from napari_sam3.core.fields import FieldOfView, choose_field, field_holds
-from napari_sam3.core.masks import PlaneMask
+from napari_sam3.core.masks import PlaneMask, iou_of
 from napari_sam3.inference.answers import answer
 from napari_sam3.inference.model_server import server_of
 from napari_sam3.inference.questions import ObjectPrediction, Question
 
-from .found import FoundMask, joined
+from .found import FoundMask, alike, joined
 from .limits import box_draft, mask_draft
 from .motion import moved
 
 if TYPE_CHECKING:
+    from napari_sam3.core.drafts import Draft
     from napari_sam3.core.rendering import PlaneImage
     from napari_sam3.inference.cache import Control, EmbeddingCache
     from sam3.model.memory import Memory
@@ -57,11 +58,14 @@ class Before:
         Index of its plane.
     stands_out : bool
         Whether the object has enough contrast with its surroundings to show where it is.
+    in_time : bool
+        Whether planes are points in time.
     """
 
     mask: PlaneMask
     plane: int
     stands_out: bool = False
+    in_time: bool = False
 
 
 class Follower(Protocol):
@@ -88,7 +92,9 @@ class MaskFollower:
     The mask is moved to where the pixels of the object went. An object that stands out is prompted
     by the box of the mask as well, by which masks keep to one of several that touch. Others, such
     as neurites, grow and bend out of their boxes from plane to plane: they are predicted from the
-    mask and once more from the box, and the logits are averaged.
+    mask and once more from the box, and the logits are averaged. In time, cells round off and
+    spread, which the box would not let them: they are predicted from the mask alone, unless what is
+    found is elsewhere.
 
     Parameters
     ----------
@@ -122,20 +128,40 @@ class MaskFollower:
         drafts = [
             mask_draft(number, mask, before[number].stands_out) for number, mask in expected.items()
         ]
-        flat = (number for number, last in before.items() if not last.stands_out)
+        flat = [n for n, last in before.items() if not (last.stands_out or last.in_time)]
         drafts += [box_draft(number, expected[number]) for number in flat]
+        found: dict[int, list[ObjectPrediction]] = {number: [] for number in before}
+        if not self._predict(plane, drafts, found):
+            return None
+        # Where the mask agrees as well as this, the box could not agree twice as well.
+        strayed = [
+            number
+            for number, last in before.items()
+            if last.in_time and 2 * iou_of(found[number][0].mask, expected[number]) < 1
+        ]
+        drafts = [box_draft(number, expected[number]) for number in strayed]
+        if drafts and not self._predict(plane, drafts, found):
+            return None
+        fill_area = self._predictor.config.fill_hole_area
+        masks = {}
+        for number, several in found.items():
+            last, place = before[number], expected[number]
+            kept = alike(several, place)[: 1 if last.in_time else None]
+            masks[number] = joined(kept, place, fill_area, smooth=not last.stands_out)
+        return masks
+
+    def _predict(
+        self,
+        plane: PlaneImage,
+        drafts: Sequence[Draft],
+        found: Mapping[int, list[ObjectPrediction]],
+    ) -> bool:
+        """Append the predictions of drafts to those of their objects; False if cancelled."""
         question = Question(plane, tuple(drafts))
         answers = answer(question, self._predictor, self._cache, self._control)
-        if answers is None:
-            return None
-        found: dict[int, list[ObjectPrediction]] = {}
-        for one in answers:
-            found.setdefault(one.draft.number, []).append(one)
-        fill_area = self._predictor.config.fill_hole_area
-        return {
-            number: joined(several, expected[number], fill_area)
-            for number, several in found.items()
-        }
+        for one in answers or ():
+            found[one.draft.number].append(one)
+        return answers is not None
 
     def end(self, object_id: int) -> None:
         """Stop following an object; does nothing."""

@@ -13,7 +13,7 @@ from napari_sam3.core.fields import FieldOfView, resample_logits
 from napari_sam3.core.masks import PlaneMask, iou_of
 from napari_sam3.inference.questions import ObjectPrediction
 
-__all__ = ["FoundMask", "above_logit", "joined"]
+__all__ = ["FoundMask", "above_logit", "alike", "joined"]
 
 # Low-resolution pixels, and logits, by which outlines are smoothed. Chosen on training nuclei.
 _SMOOTHING, _SMOOTHED_LOGITS = 1.0, 2.0
@@ -44,25 +44,26 @@ class FoundMask:
     above: Callable[[float], PlaneMask] | None = field(default=None, repr=False)
 
 
-def joined(several: Sequence[ObjectPrediction], expected: PlaneMask, fill_area: int) -> FoundMask:
-    """Return one mask of one or more predictions of an object."""
-    alike = _alike(several, expected)
-    region = alike[0].field
+def joined(
+    several: Sequence[ObjectPrediction], expected: PlaneMask, fill_area: int, *, smooth: bool = True
+) -> FoundMask:
+    """Return one mask of one or more predictions of an object, with a smooth outline or not."""
+    region = several[0].field
     logits = [
         one.logits if one.field == region else resample_logits(one.logits, one.field, region)
-        for one in alike
+        for one in several
     ]
     above = partial(above_logit, region, np.mean(logits, axis=0)[0], fill_area)
     return FoundMask(
-        several[0].mask if len(several) == 1 else above(0.0),
-        float(np.mean([one.score for one in alike])),
+        above(0.0) if smooth else several[0].mask,
+        float(np.mean([one.score for one in several])),
         expected=expected,
         above=above,
     )
 
 
-def _alike(several: Sequence[ObjectPrediction], expected: PlaneMask) -> Sequence[ObjectPrediction]:
-    """Return the predictions to average, without one that went to another object.
+def alike(several: Sequence[ObjectPrediction], expected: PlaneMask) -> Sequence[ObjectPrediction]:
+    """Return the predictions of an object without one that went to another object.
 
     Those stay whose IoU with the mask of the plane before is at least half as high as the best.
     """
