@@ -218,7 +218,7 @@ def test_a_changed_question_is_refused_with_what_differs(
     changed[:, :9] = 0
     others: list[tuple[Any, Any, dict[str, Any], str]] = [
         (changed, asked, {}, "image digest"),
-        (image, question("propagate"), {}, 'mode mode "placed", not "propagate"'),
+        (image, question("propagate"), {}, 'with mode "placed", not "propagate"'),
         (image, asked, {"contrast": (0, 4000)}, r"settings contrast null, not \[0, 4000\]"),
         (image, asked, {"level": 0}, "settings level null, not 0"),
         (image, asked, {"planes": [(2,)]}, r"planes \[\[2\], \[5\]\], not \[\[2\]\]"),

@@ -19,7 +19,7 @@ from napari_sam3.inference.questions import Candidate, ObjectPrediction, Questio
 from napari_sam3.inference.tracking.ending import EndRules, Sighting, Trail
 from napari_sam3.inference.tracking.evidence import FEATURES
 from napari_sam3.inference.tracking.followers import Before, MaskFollower
-from napari_sam3.inference.tracking.found import FoundMask, above_logit, alike, joined
+from napari_sam3.inference.tracking.found import FoundMask, above_logit, alike, apart, joined
 from napari_sam3.inference.tracking.limits import box_draft, mask_draft
 from sam3 import load_predictor
 
@@ -192,6 +192,38 @@ def test_a_prediction_that_went_to_something_else_is_left_out() -> None:
     assert overlap(found.mask, lost.mask) == 0
     assert found.mask.area == pytest.approx(kept.mask.area, rel=0.02)
     assert found.score == pytest.approx(0.8)
+
+
+def found_in(rows: slice, columns: slice, before: tuple[slice, slice]) -> FoundMask:
+    mask, expected = np.zeros((2, 40, 40), bool)
+    mask[rows, columns] = expected[before] = True
+    return FoundMask(
+        PlaneMask.from_array(mask),
+        0.8,
+        expected=PlaneMask.from_array(expected),
+        above=lambda logit: PlaneMask.from_array(mask if logit < 1 else np.zeros_like(mask)),
+    )
+
+
+def test_of_two_objects_that_claim_pixels_the_one_that_was_there_gets_them() -> None:
+    """A cell that is found over its neighbour as well leaves it what was the neighbour's alone."""
+    left, right = (slice(10, 30), slice(5, 15)), (slice(10, 30), slice(15, 25))
+    greedy = found_in(slice(10, 30), slice(5, 28), left)
+    other = found_in(slice(10, 30), slice(14, 28), right)
+    parted = apart({1: greedy, 2: other})
+    assert overlap(parted[1].mask, other.expected or other.mask) == 0
+    # One column was the other's: 14 is new to it. Where neither was, from 25 on, both stay.
+    assert parted[2].mask.bbox == (10, 15, 30, 28)
+    assert parted[1].mask.bbox == (10, 5, 30, 15)
+    assert parted[1].above is not None and parted[1].above(0.0).bbox == (10, 5, 30, 15)
+    assert parted[1].above(1.0).is_empty
+
+
+def test_an_object_within_another_keeps_its_pixels() -> None:
+    cell = found_in(slice(5, 35), slice(5, 35), (slice(5, 35), slice(5, 35)))
+    nucleus = found_in(slice(10, 25), slice(10, 25), (slice(12, 24), slice(12, 24)))
+    parted = apart({1: cell, 2: nucleus})
+    assert parted[1].mask is cell.mask and parted[2].mask is nucleus.mask
 
 
 def test_the_outline_of_a_followed_mask_is_smooth() -> None:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_sam3.core.fields import FieldOfView, resample_logits
-from napari_sam3.core.masks import PlaneMask, iou_of
+from napari_sam3.core.masks import PlaneMask, iou_of, overlap
 from napari_sam3.inference.questions import ObjectPrediction
 
-__all__ = ["FoundMask", "above_logit", "alike", "joined"]
+__all__ = ["FoundMask", "above_logit", "alike", "apart", "joined"]
 
 # Low-resolution pixels, and logits, by which outlines are smoothed. Chosen on training nuclei.
 _SMOOTHING, _SMOOTHED_LOGITS = 1.0, 2.0
@@ -72,6 +73,37 @@ def alike(several: Sequence[ObjectPrediction], expected: PlaneMask) -> Sequence[
     agreement = [iou_of(one.mask, expected) for one in several]
     most = max(agreement)
     return [one for one, share in zip(several, agreement, strict=True) if 2 * share >= most]
+
+
+def apart(found: Mapping[int, FoundMask]) -> dict[int, FoundMask]:
+    """Give pixels that two objects claim to the one that was there on the plane before.
+
+    Both keep them where both or neither of them were, and if one lies within the other, such as a
+    nucleus in its cell.
+    """
+    parted = dict(found)
+    for a, b in combinations(found, 2):
+        parted[a], parted[b] = _without(parted[a], found[b]), _without(parted[b], found[a])
+    return parted
+
+
+def _without(one: FoundMask, other: FoundMask) -> FoundMask:
+    """Return a mask without the pixels of another object that were the other's alone before."""
+    mine, theirs = one.expected, other.expected
+    if mine is None or theirs is None or not overlap(one.mask, theirs):
+        return one
+    if 2 * overlap(mine, theirs) > min(mine.area, theirs.area):
+        return one
+
+    def cut(mask: PlaneMask) -> PlaneMask:
+        region = mask.region
+        taken = other.mask.within(region) & theirs.within(region) & ~mine.within(region)
+        left = mask.crop & ~taken
+        return PlaneMask.from_array(left, region[0].start, region[1].start).without_islands([])
+
+    above = one.above
+    cut_above = None if above is None else lambda logit: cut(above(logit))
+    return replace(one, mask=cut(one.mask), above=cut_above)
 
 
 def above_logit(

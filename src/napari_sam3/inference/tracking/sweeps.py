@@ -11,6 +11,7 @@ from sam3.errors import ImageError
 
 from .ending import EMPTY, EndRules, Sighting, Trail
 from .followers import Follower, Shown
+from .found import apart
 
 if TYPE_CHECKING:
     from napari_sam3.core.rendering import PlaneImage
@@ -147,7 +148,7 @@ class Sweep:
         if found is None:
             return None
         results = []
-        for number, mask_found in found.items():
+        for number, mask_found in apart(found).items():
             mask, ended = self._trails[number].judge(mask_found, index, plane)
             if owners := self._owners(number, mask, index):
                 mask, ended = EMPTY, f"it is where {owners} was shown"
