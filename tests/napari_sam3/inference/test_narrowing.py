@@ -215,7 +215,8 @@ def test_of_two_objects_that_claim_pixels_the_one_that_was_there_gets_them() -> 
     # One column was the other's: 14 is new to it. Where neither was, from 25 on, both stay.
     assert parted[2].mask.bbox == (10, 15, 30, 28)
     assert parted[1].mask.bbox == (10, 5, 30, 15)
-    assert parted[1].above is not None and parted[1].above(0.0).bbox == (10, 5, 30, 15)
+    assert parted[1].above is not None
+    assert parted[1].above(0.0).bbox == (10, 5, 30, 15)
     assert parted[1].above(1.0).is_empty
 
 
@@ -223,7 +224,8 @@ def test_an_object_within_another_keeps_its_pixels() -> None:
     cell = found_in(slice(5, 35), slice(5, 35), (slice(5, 35), slice(5, 35)))
     nucleus = found_in(slice(10, 25), slice(10, 25), (slice(12, 24), slice(12, 24)))
     parted = apart({1: cell, 2: nucleus})
-    assert parted[1].mask is cell.mask and parted[2].mask is nucleus.mask
+    assert parted[1].mask is cell.mask
+    assert parted[2].mask is nucleus.mask
 
 
 def test_the_outline_of_a_followed_mask_is_smooth() -> None:
