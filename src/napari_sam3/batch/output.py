@@ -249,7 +249,7 @@ class BatchFolder:
                 "version. Finish it with that version, change the output or overwrite it "
                 "(--overwrite)."
             )
-        if {"mode"} <= {*different} and stored["mode"]["mode"] != requested["mode"]["mode"]:
+        if "mode" in different and stored["mode"]["mode"] != requested["mode"]["mode"]:
             # Other modes have other options, which need not be compared.
             stored, requested = ({"mode": one["mode"]["mode"]} for one in (stored, requested))
             different = ["mode"]

@@ -78,7 +78,8 @@ def propagate(
 ) -> Iterator[PropagatedMask]:
     """Propagate objects from plane to plane.
 
-    They do not depend on each other, but one ends on a plane where another is shown in its place.
+    An object ends on a plane where another one is shown in its place. Without a memory, pixels that
+    two objects claim go to the one that was there on the plane before.
     Prompted planes come first, in ascending order; then planes in ascending order, then in
     descending order, each at most once per object. Planes are read lazily, and memory use does
     not grow with their number. The iterator can be closed at any time.

@@ -148,9 +148,10 @@ class Sweep:
         if found is None:
             return None
         results = []
+        shown = self.shown_on(index)
         for number, mask_found in apart(found).items():
             mask, ended = self._trails[number].judge(mask_found, index, plane)
-            if owners := self._owners(number, mask, index):
+            if owners := _owners(number, mask, shown):
                 mask, ended = EMPTY, f"it is where {owners} was shown"
             results.append(PropagatedMask(index, number, mask, mask_found.score, ended))
             if ended:
@@ -191,21 +192,6 @@ class Sweep:
         masks = {number: by_plane.get(index, EMPTY) for number, by_plane in self._shown.items()}
         return {number: mask for number, mask in masks.items() if not mask.is_empty}
 
-    def _owners(self, number: int, mask: PlaneMask, index: int) -> str:
-        """Name the objects that are shown where another one was found, "" if it stays.
-
-        Such as the daughters of a cell, or a cell that another one was mistaken for. Objects within
-        others, such as nuclei in cells, are no such objects.
-        """
-        shared = {
-            other: pixels
-            for other, shown in self.shown_on(index).items()
-            if other != number and 2 * (pixels := overlap(mask, shown)) > shown.area
-        }
-        if 2 * sum(shared.values()) <= mask.area:
-            return ""
-        return " and ".join(f"object {other}" for other in sorted(shared))
-
     def close(self) -> None:
         """Stop following all objects, and free their memories."""
         self._trails.clear()
@@ -215,6 +201,22 @@ class Sweep:
     def _end(self, number: int) -> None:
         self._follower.end(number)
         del self._trails[number], self._planes[number]
+
+
+def _owners(number: int, mask: PlaneMask, shown: Mapping[int, PlaneMask]) -> str:
+    """Name the objects that are shown where another one was found, "" if it stays.
+
+    Such as the daughters of a cell, or a cell that another one was mistaken for. Objects within
+    others, such as nuclei in cells, are no such objects.
+    """
+    shared = {
+        other: pixels
+        for other, there in shown.items()
+        if other != number and 2 * (pixels := overlap(mask, there)) > there.area
+    }
+    if 2 * sum(shared.values()) <= mask.area:
+        return ""
+    return " and ".join(f"object {other}" for other in sorted(shared))
 
 
 def loader(planes: Sequence[PlaneImage]) -> Callable[[int], PlaneImage]:
