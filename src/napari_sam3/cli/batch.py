@@ -20,6 +20,7 @@ from .common import (
     ProgressLine,
     add_json_option,
     add_rgb_option,
+    axis_given,
     contrast_limits,
     print_json,
     raw,
@@ -105,9 +106,10 @@ def _add_propagation(command: argparse.ArgumentParser) -> None:
     """Add the arguments of the mode propagate."""
     command.add_argument(
         "--axis",
-        type=int,
+        type=axis_given,
         default=-1,
-        help="axis along which to propagate (default: the last before rows and columns)",
+        help="axis along which to propagate: its name, such as t, or its number (default: the last "
+        "before rows and columns)",
     )
     command.add_argument(
         "--direction",
@@ -299,9 +301,10 @@ def _mode(image: LazyImage, arguments: argparse.Namespace, positions: Any) -> Mo
     if arguments.mode == "placed":
         return Placed(prompts)
     gap = {} if arguments.gap is None else {"gap": arguments.gap}
-    in_time = {"in_time": _is_time(image, arguments.axis)}
+    axis = image.axes.number_of(arguments.axis)
+    in_time = {"in_time": _is_time(image, axis)}
     rules = EndRules.from_json({**in_time, **arguments.settings, **gap})
-    return Propagate(prompts, arguments.axis, rules, arguments.direction)
+    return Propagate(prompts, axis, rules, arguments.direction)
 
 
 def _is_time(image: LazyImage, axis: int) -> bool:

@@ -23,6 +23,7 @@ __all__ = [
     "add_model_options",
     "add_rgb_option",
     "agreed",
+    "axis_given",
     "check_model_is_here",
     "contrast_limits",
     "print_json",
@@ -110,6 +111,14 @@ def check_model_is_here(model: str) -> None:
             f"the weights are on another computer: {model}. Expected 'tiny' or a weights file. Run "
             "the command on that computer."
         )
+
+
+def axis_given(text: str) -> int | str:
+    """Parse the number or the name of an axis, the type of --axis."""
+    try:
+        return int(text)
+    except ValueError:
+        return text
 
 
 def contrast_limits(text: str) -> tuple[float, float]:

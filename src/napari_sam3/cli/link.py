@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .common import DONE, add_json_option, print_json, raw
+from .common import DONE, add_json_option, axis_given, print_json, raw
 
 if TYPE_CHECKING:
     from napari_sam3.labels.linking import LinkSettings
@@ -20,8 +20,8 @@ examples:
       what a batch found plane by plane, as objects of the stack
   napari-sam3 link labels.tif -o objects.tif --min-planes 5 --gap 2
       objects of at least five planes, missing on up to two planes in a row
-  napari-sam3 link series.tif -o objects.tif --axis 0
-      along the first of several axes
+  napari-sam3 link series.tif -o objects.tif --axis t
+      along one of several axes
 
 Labels of neighbouring planes are one object where they overlap; labels on too few planes are left
 out. See docs/review.md.
@@ -48,7 +48,11 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--min-planes", type=int, metavar="PLANES", help="minimum number of planes of an object"
     )
     command.add_argument(
-        "--axis", type=int, default=-1, help="axis to link along (default: the last before rows)"
+        "--axis",
+        type=axis_given,
+        default=-1,
+        help="axis to link along: its name, such as t, or its number (default: the last before "
+        "rows)",
     )
     add_json_option(command)
 
@@ -81,7 +85,7 @@ def link_file(
     path: str | os.PathLike[str],
     output: str | os.PathLike[str],
     settings: LinkSettings | None = None,
-    axis: int = -1,
+    axis: int | str = -1,
     *,
     overwrite: bool = False,
 ) -> int:
@@ -97,7 +101,7 @@ def link_file(
     check_target(output, overwrite=overwrite)
     labels = read_labels(path)
     try:
-        linked = link_labels(labels.data, settings, axis)
+        linked = link_labels(labels.data, settings, labels.axes.number_of(axis))
         export_labels(linked, output, axes=labels.axes, overwrite=overwrite)
     finally:
         labels.close()

@@ -161,6 +161,31 @@ class ImageAxes:
                 letters[at] = "t" if units[at] in TIMES and "t" in free else free[0]
         return tuple(letters)
 
+    def number_of(self, axis: int | str) -> int:
+        """Return the number of an axis before rows and columns; a number is returned as it is.
+
+        Parameters
+        ----------
+        axis : int or str
+            Number; or name, in upper or lower case, or the letter of it, such as "t" for "Time".
+
+        Raises
+        ------
+        sam3.errors.ImageError
+            If no axis before rows and columns has the name.
+        """
+        if isinstance(axis, int):
+            return axis
+        names, wanted = [name.lower() for name in self.names[:-2]], axis.strip().lower()
+        for known in (names, [axis_letter(name) for name in names]):
+            if wanted and wanted in known:
+                return known.index(wanted)
+        there = ", ".join(self.names[:-2]) or "none: it is a single plane"
+        raise ImageError(
+            f"there is no axis {axis!r} before rows and columns. Expected one of the file's "
+            f"({there}), or a number. Choose one of these."
+        )
+
     def take(self, axes: Iterable[int]) -> ImageAxes:
         """Return some of the axes, by index, in the given order."""
         chosen = tuple(axes)

@@ -20,7 +20,7 @@ from sam3.errors import ImageError
 
 from .contrast import ImageContrast, channel_axes
 from .ome_metadata import axes_from_ome, ome_part
-from .open import has_colours, read_image
+from .open import check_not_empty, has_colours, read_image
 from .plane_image import Channel, RenderedPlane
 from .tiff_axes import tiff_axes, tiff_layout
 from .tiff_file import open_tiff, tiff_of
@@ -160,6 +160,7 @@ def open_image(path: str | os.PathLike[str], *, rgb: bool | None = None) -> Lazy
         raise ImageError(
             f"image {str(path)!r} does not exist. Expected a file or folder. Check the path."
         )
+    check_not_empty(path)
     try:
         image = _open(path, rgb)
         return _in_colour(image, path) if rgb and not image.rgb else image
@@ -221,7 +222,13 @@ def _open_npy(path: Path, rgb: bool | None) -> LazyImage:
 def _open_zarr(path: Path, rgb: bool | None) -> LazyImage:
     import zarr
 
-    node = zarr.open(path, mode="r")
+    try:
+        node = zarr.open(path, mode="r")
+    except FileNotFoundError as error:
+        raise ImageError(
+            f"{str(path)!r} is a folder, but no zarr array or group. Expected one image. Give the "
+            "path of an image in it, one at a time."
+        ) from error
     data, multiscale = _levels(node, str(path))
     finest = data[0] if multiscale else data
     axes = _zarr_axes(node, finest)

@@ -22,7 +22,7 @@ from .plane_image import Channel
 from .tiff_axes import tiff_axes, tiff_layout
 from .tiff_file import open_tiff, tiff_of
 
-__all__ = ["LoadedImage", "has_colours", "plane_of", "read_image"]
+__all__ = ["LoadedImage", "check_not_empty", "has_colours", "plane_of", "read_image"]
 
 COLOURS = (3, 4)
 _COLOUR_NAMES = {"s", "c", "ch", "channel", "channels", "rgb", "rgba", "color", "colour", "band"}
@@ -114,6 +114,15 @@ def has_colours(
     )
 
 
+def check_not_empty(path: Path) -> None:
+    """Refuse a file without content; raises `sam3.errors.ImageError`."""
+    if path.is_file() and path.stat().st_size == 0:
+        raise ImageError(
+            f"the file {str(path)!r} is empty: it has 0 bytes. Expected an image. Copy or write "
+            "the file again."
+        )
+
+
 def read_image(path: str | os.PathLike[str], *, rgb: bool | None = None) -> LoadedImage:
     """Read an image in any format that tifffile or skimage reads.
 
@@ -142,6 +151,7 @@ def read_image(path: str | os.PathLike[str], *, rgb: bool | None = None) -> Load
         raise ImageError(
             f"image file {str(path)!r} does not exist. Expected a file. Check the path."
         )
+    check_not_empty(path)
     try:
         image = _read_other(path, rgb) if tiff is None else _read_tiff(*tiff, rgb)
         if rgb and not image.rgb:

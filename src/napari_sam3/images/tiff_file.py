@@ -109,7 +109,15 @@ def _is_tiff(path: Path) -> bool:
 
 
 def _image(file: Any, path: Path, number: int | None) -> TiffImage:
-    found = list(file.series)
+    try:
+        found = list(file.series)
+    except IndexError:  # no page is where the file says
+        found = []
+    if not found:
+        raise ImageError(
+            f"{str(path)!r} holds no image: none of its pages can be found. Expected a whole TIFF. "
+            "Copy or write the file again."
+        )
     if number is not None:
         if number >= len(found):
             raise ImageError(

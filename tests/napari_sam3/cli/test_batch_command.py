@@ -23,6 +23,7 @@ from napari_sam3.cli.batch import _Counter
 from napari_sam3.cli.main import main
 from napari_sam3.core.prompts import PromptSet
 from napari_sam3.core.text import duration
+from napari_sam3.labels.ome_zarr import open_labels
 from tests.napari_sam3.batch_samples import PLANES, pixels, question, stack, write_ome_files
 
 
@@ -90,6 +91,19 @@ def test_json_is_one_object_on_the_last_line(
     assert [bool(labels[z].any()) for z in range(PLANES)] == [0 < z < 4 for z in range(PLANES)]
 
 
+def test_the_axis_of_propagation_is_given_by_its_name(folder: Path) -> None:
+    axes = {"axes": "TZYX"}
+    tifffile.imwrite(folder / "stack.ome.tif", stack()[:, None].repeat(2, 1), metadata=axes)
+    table = folder / "one.csv"
+    table.write_text("t,z,object,x0,y0,x1,y1\n2,0,1,8,8,33,32\n")
+    command = ["batch", str(folder / "stack.ome.tif"), "--prompts", str(table), "--axis"]
+    command[1:1] = ["--mode", "propagate", "-o", str(folder / "t.zarr"), "--device", "cpu"]
+    assert main([*command, "t", "--settings", '{"least": 0, "min_score": 0}']) == 0
+    found = np.asarray(open_labels(folder / "t.zarr", read_only=True).array[:])
+    assert found[:, 0].any((1, 2)).sum() > 1
+    assert not found[:, 1].any()
+
+
 def test_propagate_and_automatic_take_settings(folder: Path) -> None:
     table = str(folder / "placed.csv")
     rules = '{"min_score": 1}'
@@ -122,6 +136,7 @@ def test_propagate_and_automatic_take_settings(folder: Path) -> None:
         (["--mode", "automatic", "--text", "cell"], "automatic takes no --text: cell"),
         (["--mode", "similar", "--examples-image", "stack.tif"], "--examples"),
         (["--prompts", "placed.csv", "--mode", "propagate", "--axis", "3"], "along axis 3"),
+        (["--prompts", "placed.csv", "--mode", "propagate", "--axis", "t"], "no axis 't'"),
         (["--prompts", "placed.csv", "--settings", '{"a": 1}'], "placed takes no --settings"),
         (["--mode", "automatic", "--settings", '{"a": 1}'], "unknown setting: 'a'"),
         (["--prompts", "placed.csv", "--mode", "repeated"], "prompts on 2 planes"),

@@ -97,3 +97,15 @@ def test_labels_are_not_linked_over_themselves(
     assert main(["link", str(labels), "-o", str(labels), "--overwrite"]) == 2
     assert "one place" in capsys.readouterr().err
     assert labels.read_bytes() == before
+
+
+def test_the_axis_is_given_by_its_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    axes = ImageAxes.of("tzyx")
+    planes = create_labels(tmp_path / "planes.zarr", (2, 1, 40, 40), np.uint16, axes)
+    planes.array[:] = stack({1: (2, 2)}, {2: (2, 2)})[:, None]
+    command = ["link", str(tmp_path / "planes.zarr"), "-o", str(tmp_path / "out.zarr"), "--axis"]
+    assert main([*command, "c"]) == 2
+    assert "no axis 'c'" in capsys.readouterr().err
+    assert main([*command, "t"]) == 0
+    # Along z, where nothing can be linked, both would stay.
+    assert np.unique(pixels(tmp_path / "out.zarr")).tolist() == [0, 1]

@@ -177,3 +177,20 @@ def test_compressed_tiffs_are_read(tmp_path: Path, compression: Any) -> None:
     image = open_image(tmp_path / "i.tif")
     assert np.abs(np.asarray(image.data[:]).astype(int) - pixels).max() <= 2
     image.close()
+
+
+def test_an_axis_is_known_by_name_letter_or_number() -> None:
+    axes = ImageAxes.of(("Time", "Z", "y", "x"))
+    assert [axes.number_of(given) for given in ("time", "t", "z", " Z", -1, 7)] == [
+        0,
+        0,
+        1,
+        1,
+        -1,
+        7,
+    ]
+    for wrong in ("y", "c", ""):  # rows are no axis to go along
+        with pytest.raises(ImageError, match=r"no axis '.?' .*\(Time, Z\)"):
+            axes.number_of(wrong)
+    with pytest.raises(ImageError, match="single plane"):
+        ImageAxes.default(2).number_of("z")

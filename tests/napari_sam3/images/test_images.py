@@ -2,12 +2,14 @@
 
 import gc
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import skimage.io
 import tifffile
 
+from napari_sam3.images.lazy import open_image
 from napari_sam3.images.open import LoadedImage, plane_of, read_image
 from sam3.errors import ImageError
 
@@ -62,6 +64,29 @@ def test_a_file_that_is_no_image_is_named(tmp_path: Path, name: str) -> None:
     gc.collect()  # let it complain here, not in another test
     with pytest.raises(ImageError, match=r"image file .*missing\.tif. does not exist"):
         read_image(tmp_path / "missing.tif")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("empty.png", b"", "empty: it has 0 bytes"),
+        ("empty.tif", b"", "empty: it has 0 bytes"),
+        ("broken.tif", b"II*\0garbage", "none of its pages can be found"),
+    ],
+)
+@pytest.mark.parametrize("read", [read_image, open_image])
+def test_a_damaged_file_is_told_in_words(
+    tmp_path: Path, name: str, content: bytes, reason: str, read: Any
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ImageError, match=rf"{name}' (is|holds).*{reason}.*Copy or write"):
+        read(tmp_path / name)
+
+
+def test_a_folder_of_images_is_no_image(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((4, 5), np.uint8))
+    with pytest.raises(ImageError, match=r"is a folder, but no zarr.*Give the path of an image"):
+        open_image(tmp_path)
 
 
 def test_planes_are_asked_for_with_their_ranges() -> None:
