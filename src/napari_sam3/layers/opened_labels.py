@@ -14,7 +14,7 @@ import numpy as np
 from sam3.errors import Sam3Error
 
 from .label_layer import image_shape, placement
-from .readers import features_of
+from .readers import features_of, placed
 from .writers import layer_axes
 
 if TYPE_CHECKING:
@@ -80,10 +80,7 @@ def layer_data(path: str | os.PathLike[str], image: Image | None = None) -> Laye
         data = data.astype(np.uint32)
     about: dict[str, Any] = {
         "name": f"{_ENDS.sub('', Path(path).name.split('.')[0])} labels",
-        "scale": axes.scale,
-        "translate": axes.translate,
-        "units": [unit or "pixel" for unit in axes.units],
-        "axis_labels": axes.names,
+        **placed(axes),
         "metadata": {"format": loaded.format},
     }
     if image is not None and _lies_on(axes, options["axes"]):

@@ -21,7 +21,14 @@ if TYPE_CHECKING:
     from napari_sam3.core.axes import ImageAxes
     from napari_sam3.labels.formats.object_table import ObjectTable
 
-__all__ = ["features_of", "get_labels_reader", "get_session_reader", "read_labels", "read_session"]
+__all__ = [
+    "features_of",
+    "get_labels_reader",
+    "get_session_reader",
+    "placed",
+    "read_labels",
+    "read_session",
+]
 
 LayerData = tuple[Any, dict[str, Any], str]
 Reader = Callable[[str | Sequence[str]], list[LayerData]]
@@ -118,7 +125,7 @@ def _read_labels(path: Path) -> LayerData:
         data = np.array(finest[...])
         if data.dtype.kind in "ub" and data.dtype.itemsize < 4:
             data = data.astype(np.uint32)
-        about = {**_placed(image.axes), "name": path.name.split(".")[0] + " labels"}
+        about = {**placed(image.axes), "name": path.name.split(".")[0] + " labels"}
     finally:
         image.close()
     about["metadata"] = {OPENED_FROM: (str(path), "")}
@@ -128,7 +135,8 @@ def _read_labels(path: Path) -> LayerData:
     return data, about, "labels"
 
 
-def _placed(axes: ImageAxes) -> Mapping[str, Any]:
+def placed(axes: ImageAxes) -> Mapping[str, Any]:
+    """Return the arguments that place a layer by the axes of a file."""
     return {
         "scale": axes.scale,
         "translate": axes.translate,

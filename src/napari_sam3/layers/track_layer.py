@@ -71,6 +71,7 @@ class TrackLayer:
         self._unwanted = self._emptied = False
         self._due = 0.0
         self._stroke = False
+        self._on_move()  # a layer that was read with the labels lies where they lay in the file
         session.lineage.begin(self._labels.unique_id, self._kept_parents())
         for emitter, callback in self._connections():
             emitter.connect(callback)

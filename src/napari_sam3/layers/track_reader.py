@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .features import METADATA
+from .readers import placed
 from .track_layer import OF, track_rows
 
 __all__ = ["get_tracks_reader", "read_track_files"]
@@ -55,7 +56,9 @@ def read_track_files(path: str | Sequence[str]) -> list[LayerData]:
             )
         if len(tracks.ids):
             data, graph, features = track_rows(tracks)
-            shown = {"graph": graph, "features": features, "axis_labels": names}
+            shown: dict[str, Any] = {"graph": graph, "features": features, "axis_labels": names}
+            if found.axes is not None:
+                shown |= placed(found.axes)
             layers.append(
                 (data, {"name": f"{name} tracks", "metadata": {OF: mark}, **shown}, "tracks")
             )

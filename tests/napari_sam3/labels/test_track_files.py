@@ -311,7 +311,8 @@ def test_graphs_of_others(tmp_path: Path) -> None:
         axis_names=["POSITION_T", "POSITION_Y", "POSITION_X"],
         axis_types=["time", "space", "space"],
     )
-    found = read_geff(tmp_path / "t.geff")
+    found, axes = read_geff(tmp_path / "t.geff")
+    assert (axes.scale, axes.translate, axes.units) == ((1,) * 3, (0,) * 3, (None,) * 3)
     assert found.spans == {1: (0, 1), 2: (2, 2), 3: (2, 2), 4: (2, 2)}
     assert found.parents == {2: (1,), 3: (1,)}
 

@@ -368,11 +368,24 @@ def test_tracks_of_other_programs_are_opened_and_go_on(desk: Desk, tmp_path: Pat
     desk.layer, tracks = layers[0], layers[1]
     desk.binding = bind(desk.viewer, desk.image, desk.layer, align=True, session=LabelingSession())
     assert desk.tracks is tracks
+    np.testing.assert_array_equal(tracks.scale, desk.layer.scale)  # moved with the labels
+    np.testing.assert_array_equal(tracks.translate, desk.layer.translate)
     desk.show(5)
     desk.binding.delete(desk.layer.data_to_world((5, *LOWER)))
     assert desk.graph == {2: [1], 3: [1]}
     desk.check()
     assert not desk.errors
+
+
+def test_graphs_lie_where_they_were_saved(desk: Desk, tmp_path: Path) -> None:
+    desk.layer.units = ("minute", "um", "um")
+    data, attributes, _ = desk.layer.as_layer_data_tuple()
+    write_geff(str(tmp_path / "t.geff"), data, attributes)
+    read = get_tracks_reader(str(tmp_path / "t.geff"))
+    assert read is not None
+    (layer,) = (Layer.create(*one) for one in read(str(tmp_path / "t.geff")))
+    for name in ("scale", "translate", "units", "axis_labels"):
+        np.testing.assert_array_equal(getattr(layer, name), getattr(desk.layer, name))
 
 
 def test_links_outlive_a_crash(desk: Desk, tmp_path: Path) -> None:

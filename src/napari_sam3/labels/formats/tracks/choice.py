@@ -21,6 +21,7 @@ from .measuring import time_axis, tracks_of
 from .table import read_track_table, write_track_table
 
 if TYPE_CHECKING:
+    from napari_sam3.core.axes import ImageAxes
     from napari_sam3.labels.formats.output import LabelOutput
 
 __all__ = [
@@ -51,10 +52,13 @@ class TrackFile:
         Ids, frames, positions and parents.
     labels : ndarray of integers, T x (Z x) H x W, optional
         The pixels, if the format stores them.
+    axes : ImageAxes, optional
+        Scale, units and translation of time and space, if the format stores them.
     """
 
     tracks: Tracks
     labels: npt.NDArray[Any] | None = None
+    axes: ImageAxes | None = None
 
 
 def read_tracks(path: str | os.PathLike[str]) -> TrackFile:
@@ -77,7 +81,10 @@ def read_tracks(path: str | os.PathLike[str]) -> TrackFile:
     if is_ctc(path):
         labels, parents = read_ctc(path)
         return TrackFile(tracks_of(labels, parents=parents), labels)
-    return TrackFile(read_geff(path) if path.is_dir() else read_track_table(path))
+    if path.is_dir():
+        tracks, axes = read_geff(path)
+        return TrackFile(tracks, axes=axes)
+    return TrackFile(read_track_table(path))
 
 
 def parents_in(table: ObjectTable | None) -> dict[int, tuple[int, ...]]:

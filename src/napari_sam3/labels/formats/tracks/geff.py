@@ -103,7 +103,7 @@ def write_geff(
     return path
 
 
-def read_geff(path: str | os.PathLike[str]) -> Tracks:
+def read_geff(path: str | os.PathLike[str]) -> tuple[Tracks, ImageAxes]:
     """Read a graph of tracks.
 
     Parameters
@@ -116,6 +116,8 @@ def read_geff(path: str | os.PathLike[str]) -> Tracks:
     Tracks
         With the track ids of the nodes, if the edges confirm them; otherwise each chain without
         branches gets a new id.
+    ImageAxes
+        Time, then space: the scale, units and offset of the positions.
 
     Raises
     ------
@@ -124,7 +126,7 @@ def read_geff(path: str | os.PathLike[str]) -> Tracks:
     TrackError
         If an edge joins two nodes of the same frame.
     """
-    core, _ = _geff()
+    core, spec = _geff()
     try:
         graph = core.read_to_memory(Path(path))
     except Exception as error:  # zarr, pydantic and geff raise many kinds
@@ -154,7 +156,25 @@ def read_geff(path: str | os.PathLike[str]) -> Tracks:
         if ids[before] != ids[after]:
             parents.setdefault(int(ids[after]), []).append(int(ids[before]))
     places = np.column_stack([properties[name] for name in space])
-    return Tracks.of(ids, frames, places, properties.get("area"), parents)
+    tracks = Tracks.of(ids, frames, places, properties.get("area"), parents)
+    order = [one for name in (*times, *space) for one in axes if one.name == name]
+    ranked = not np.array_equal(frames, properties[times[0]])
+    return tracks, _placement(spec, order, ranked=ranked)
+
+
+def _placement(spec: Any, axes: Sequence[Any], *, ranked: bool) -> ImageAxes:
+    """Return how positions are placed, time first; ranked times count frames."""
+    units = []
+    for at, one in enumerate(axes):
+        unit = one.unit if one.scaled_unit is None else one.scaled_unit
+        valid = spec.validate_space_unit if at else spec.validate_time_unit
+        counts = unit in (None, "frame", "pixel")
+        units.append(unit if not counts and valid(unit) else None)
+    scale, offset = [one.scale or 1.0 for one in axes], [one.offset or 0.0 for one in axes]
+    if ranked:
+        units[0], scale[0], offset[0] = None, 1.0, 0.0
+    names = [one.name for one in axes]
+    return ImageAxes.of(names, units=units, scale=scale, translate=offset)
 
 
 def _geff() -> tuple[Any, Any]:
