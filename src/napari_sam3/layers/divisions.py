@@ -77,6 +77,12 @@ class Divisions:
         """Commands of keys, by name."""
         return {"divide": self.divide}
 
+    @property
+    def daughters(self) -> tuple[int, ...]:
+        """The children of the picked parent."""
+        parents = self.tracks.parents
+        return tuple(child for child, many in parents.items() if self.parent in many)
+
     def cancel(self) -> bool:
         """Forget the parent that was noted; whether there was one."""
         noted, self.parent = self.parent is not None, None
@@ -136,5 +142,5 @@ class Divisions:
         ]
         daughter = None if label == parent else label
         self._session.lineage.divide(parent, daughter, tail, moved if tail else ())
-        if sum(many == (parent,) for many in self.tracks.parents.values()) > 1:
+        if len(self.daughters) > 1:
             self.parent = None

@@ -16,7 +16,7 @@ from napari_sam3.layers.image_layers import images_in
 
 from .settings import Settings, read_settings, watch, write_setting
 from .text.panel import OWN_LAYER
-from .text.states import describe_stage, takes_prompts
+from .text.states import describe_stage, describe_state, takes_prompts
 
 if TYPE_CHECKING:
     from napari_sam3.core.classes import LabelClass
@@ -351,7 +351,13 @@ class Options:
         long = now - self._waiting_since > WORTH_STOPPING or (seconds_left or 0) > WORTH_STOPPING
         self._panel.show_stop(long)
         if fraction is not None or seconds_left is not None:
-            self._panel.show_progress(describe_stage(self._session), fraction, seconds_left)
+            self._panel.show_progress(self._stage(), fraction, seconds_left)
+
+    def _stage(self) -> str:
+        """Return the stage to show; "" while the status line has other news."""
+        binding, stage = self._binding(), describe_stage(self._session)
+        said = stage if binding is None else describe_state(binding, self._session)[0]
+        return stage if said == stage else ""
 
     def _on_mode(self, mode: Mode) -> None:
         self._session.options.mode = mode

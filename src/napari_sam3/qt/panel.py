@@ -226,13 +226,13 @@ class Panel(QScrollArea):
         Parameters
         ----------
         text : str
-            What is being done.
+            What is being done; "" leaves the status line as it is.
         fraction : float, optional
             From 0 to 1; a running bar without it.
         seconds_left : float, optional
             Added to the text.
         """
-        if not self.holds_error:
+        if text and not self.holds_error:
             self.show_status(" ".join(filter(None, (text, time_left(seconds_left)))))
         self.busy.setRange(0, 0 if fraction is None else STEPS)
         if fraction is not None:

@@ -61,8 +61,9 @@ def describe_state(binding: Binding | None, session: LabelingSession) -> tuple[s
         return status_text.IN_3D, False
     if binding.merging is not None:
         return status_text.merging(binding.merging), False
-    if binding.divisions.parent is not None:
-        return status_text.dividing(binding.divisions.parent), False
+    divisions = binding.divisions
+    if divisions.parent is not None:
+        return status_text.dividing(divisions.parent, divisions.daughters), False
     if binding.viewing.painting:
         return status_text.PAINTING, False
     if not (binding.listening or session.busy):

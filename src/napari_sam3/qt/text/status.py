@@ -42,8 +42,13 @@ def merging(label: int) -> str:
     return f"Merging into {label}: point at the other label and press J (Esc cancels)."
 
 
-def dividing(label: int) -> str:
-    """Describe the next step of a division."""
+def dividing(label: int, daughters: Sequence[int] = ()) -> str:
+    """Describe the next step of a division, whose parent may have daughters already."""
+    if daughters:
+        named = " and ".join(map(str, sorted(daughters)))
+        return (
+            f"{label} divides into {named}: point at another daughter and press Shift+D (Esc ends)."
+        )
     return (
         f"Dividing {label}: point at a daughter on a later frame and press Shift+D (Esc cancels)."
     )
