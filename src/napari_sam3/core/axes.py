@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sam3.errors import ImageError
 
-__all__ = ["TIMES", "ImageAxes", "axis_letter", "is_time", "unit_name"]
+__all__ = ["TIMES", "ImageAxes", "axis_letter", "axis_to_follow", "is_time", "unit_name"]
 
 #: Default names of axes, by their number; rows and columns come last.
 _DEFAULT_NAMES = {2: "yx", 3: "zyx", 4: "tzyx", 5: "tczyx"}
@@ -206,6 +206,23 @@ def axis_letter(name: str) -> str:
     """Return "z", "t" or "c" for the name of an axis, such as "Z" or "Time"; "" for others."""
     text = name.strip().lower()
     return next((letter for letter, pattern in _NAMES.items() if pattern.fullmatch(text)), "")
+
+
+def axis_to_follow(names: Mapping[int, str]) -> int | None:
+    """Return the axis along which objects most likely continue.
+
+    Parameters
+    ----------
+    names : mapping of int to str
+        Names of the possible axes.
+
+    Returns
+    -------
+    int or None
+        The last one that is not a channel, if there is one; None without axes.
+    """
+    objects = [axis for axis, name in names.items() if axis_letter(name) != "c"]
+    return max(objects or names, default=None)
 
 
 def unit_name(unit: object) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from napari_sam3.core.axes import is_time
+from napari_sam3.core.axes import axis_to_follow, is_time
 from napari_sam3.core.errors import NothingThereError
 from napari_sam3.core.planes import PlaneIndex
 from napari_sam3.images.plane_image import load_if_small
@@ -45,7 +45,7 @@ class Propagation:
     Attributes
     ----------
     axis : int, optional
-        Axis of the image; by default the last hidden one.
+        Axis of the image; by default the last hidden one that is not a channel.
     direction : {"forward", "backward", "both"}
         Towards the end of the axis, its beginning, or both.
     gap : int
@@ -96,8 +96,11 @@ class Propagation:
         return axis is not None and is_time(str(image.axis_labels[axis]), image.units[axis])
 
     def _axis(self) -> int | None:
-        """Return the axis chosen, by default the last hidden one of several planes."""
-        return max(self.axes, default=None) if self.axis is None else self.axis
+        """Return the axis chosen, by default the last hidden one that is not a channel."""
+        if self.axis is not None:
+            return self.axis
+        names = self._layers.image.axis_labels
+        return axis_to_follow({axis: str(names[axis]) for axis in self.axes})
 
     def stack(self, axis: int | None = None) -> PlaneStack:
         """Return the planes along an axis, with the other indices as shown.

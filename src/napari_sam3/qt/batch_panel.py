@@ -22,6 +22,8 @@ from qtpy.QtWidgets import (
 )
 from superqt.utils import signals_blocked
 
+from napari_sam3.core.axes import axis_to_follow
+
 from .controls import Items, add_row, form, make_combo, make_text, put_items, worded
 from .fold import Fold
 from .text import panel as panel_text
@@ -174,7 +176,8 @@ class BatchPanel(QWidget):
             panel_text.THIS_PLANE_ONLY,
         ]
         # The last of several axes: for a time series of stacks, the planes of a stack.
-        put_items(self.axis, items, max(lengths, default=None))
+        names = {axis: name for axis, (name, _) in axes.items()}
+        put_items(self.axis, items, axis_to_follow(names))
         self._show_range()
 
     def show_ready(self, ready: bool) -> None:

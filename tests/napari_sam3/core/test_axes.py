@@ -10,7 +10,7 @@ import pytest
 import tifffile
 import zarr
 
-from napari_sam3.core.axes import ImageAxes
+from napari_sam3.core.axes import ImageAxes, axis_to_follow
 from napari_sam3.images.lazy import open_image
 from napari_sam3.images.open import read_image
 from napari_sam3.labels.formats.choice import export_labels
@@ -194,3 +194,11 @@ def test_an_axis_is_known_by_name_letter_or_number() -> None:
             axes.number_of(wrong)
     with pytest.raises(ImageError, match="single plane"):
         ImageAxes.default(2).number_of("z")
+
+
+def test_objects_are_not_followed_through_channels() -> None:
+    assert axis_to_follow({0: "t", 1: "z"}) == 1
+    assert axis_to_follow({0: "t", 1: "c"}) == 0
+    assert axis_to_follow({0: "z", 1: "Channel", 2: "-3"}) == 2
+    assert axis_to_follow({3: "C"}) == 3
+    assert axis_to_follow({}) is None

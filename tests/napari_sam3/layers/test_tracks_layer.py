@@ -308,6 +308,11 @@ def test_time_must_be_the_first_axis() -> None:
     binding = bind(viewer, image, session=LabelingSession())
     with pytest.raises(TrackError, match=r"time is axis 1 .*Expected axis 0"):
         binding.divisions.tracks.show()
+    # Whatever the viewer shows as rows and columns: no other axis is taken for time.
+    last = Desk(cells(), axes=("y", "x", "t"))
+    last.binding.divisions.tracks.show()
+    assert "time is axis 2 of y, x, t, among rows and columns" in str(last.errors[-1])
+    assert not last.shown
 
 
 # ------------------------------------------------- links that were deleted, kept, saved

@@ -265,3 +265,14 @@ def test_along_the_axis_that_is_chosen(open_desk: OpenDesk, embedded: Any) -> No
     there = np.argwhere((np.asarray(labels.data) == 1).any((2, 3))).tolist()
     assert there == [[1, 1], [2, 1], [3, 1]]
     assert panel.axis.currentText() == "t (4)", "a choice stays"
+
+
+def test_time_rather_than_channels_is_offered_first(open_desk: OpenDesk, predictor: Any) -> None:
+    image = np.stack([picture()] * 2, axis=1)  # t, c, y, x
+    desk = open_desk(image, axis_labels=("t", "c", "y", "x"))
+    assert desk.widget.panel.propagation.axis.currentText() == "t (7)"
+    assert desk.widget.panel.batch.axis.currentText() == "t (7 planes)"
+    propagation = desk.widget.binding.propagation
+    assert len(propagation.stack().images) == PLANES
+    propagation.axis = None  # as without a panel
+    assert len(propagation.stack().images) == PLANES

@@ -44,7 +44,13 @@ def time_axis(axes: ImageAxes, lengths: Sequence[int]) -> int:
         If there is none, or several are possible.
     """
     lead = range(axes.ndim - 2)
-    named = [at for at in lead if is_time(axes.names[at], axes.units[at])]
+    times = [at for at in range(axes.ndim) if is_time(axes.names[at], axes.units[at])]
+    named = [at for at in times if at in lead]
+    if times and not named:
+        raise TrackError(
+            f"time is axis {times[0]} of {', '.join(axes.names)}, among rows and columns, which "
+            "are the last two. Expected axis 0. Move the axis in the image and the labels."
+        )
     long = [at for at in lead if lengths[at] > 1]
     for fitting in (named, long):
         if len(fitting) == 1:
