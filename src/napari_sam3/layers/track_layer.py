@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_sam3.core.tracks import TrackError, Tracks
+from napari_sam3.core.tracks import TrackError, Tracks, check_parents
 
 from .features import METADATA
 from .label_layer import moves, place_on, placement
@@ -65,12 +65,14 @@ class TrackLayer:
         reporting: Reporting,
     ) -> None:
         self._layers, self._session, self._labels = layers, session, layers.labels
+        self._reporting = reporting
         self._guard = reporting.guard
         self.frames = MeasuredFrames(store)
         self._layer: NapariTracks | None = self._find()
         self._unwanted = self._emptied = False
         self._due = 0.0
         self._stroke = False
+        self._invalid: set[int] = set()
         self._on_move()  # a layer that was read with the labels lies where they lay in the file
         session.lineage.begin(self._labels.unique_id, self._kept_parents())
         for emitter, callback in self._connections():
@@ -120,7 +122,7 @@ class TrackLayer:
         self.frames.outdate(change.writes)
         if not change.more or time.monotonic() > self._due:
             begun = time.monotonic()
-            self._refresh()
+            self._refresh(tell=not change.more)
             ended = time.monotonic()
             self._due = ended + max(PAUSE, PAUSES * (ended - begun))
         if change.operation.kind == "paint":
@@ -151,7 +153,7 @@ class TrackLayer:
         if self._layer is not None and event.value.unique_id == self._layer.unique_id:
             self._layer, self._unwanted = None, True
 
-    def _refresh(self) -> None:
+    def _refresh(self, *, tell: bool = True) -> None:
         wanted = self.layer is not None or (self.frames.is_series and not self._unwanted)
         if not (wanted or self.parents or self.frames.known):
             return
@@ -162,6 +164,23 @@ class TrackLayer:
         self._note(tracks)
         if wanted and (self.layer is not None or _spans_frames(tracks)):
             self._draw(tracks)
+        if tell and self._reporting.listened:
+            self._tell_invalid(tracks)
+
+    def _tell_invalid(self, tracks: Tracks) -> None:
+        """Report links that labels contradict since the last time, and that are left out."""
+        spans, before = tracks.spans, self._invalid
+        known = {
+            child: tuple(parent for parent in many if parent in spans)
+            for child, many in self.parents.items()
+            if child in spans
+        }
+        wrong = {
+            child: many for child, many in known.items() if tracks.parents.get(child, ()) != many
+        }
+        self._invalid = set(wrong)
+        new = {child: wrong[child] for child in sorted(wrong.keys() - before)}
+        self._guard(lambda: check_parents(spans, new))
 
     def _note(self, tracks: Tracks) -> None:
         """Store the links in the metadata of the labels, for files and for the next binding."""

@@ -330,6 +330,23 @@ def test_a_link_comes_back_with_its_label(desk: Desk) -> None:
     desk.check()
 
 
+def test_a_link_that_labels_contradict_is_said_once(desk: Desk) -> None:
+    desk.press(2, UPPER)
+    desk.press(3, LOWER)
+    desk.layer.paint((4, 35, 35), 1)  # the parent again, after its division
+    assert desk.graph == {}
+    (error,) = desk.errors
+    assert "the parent 1 is still present on frame 4, and its child 2 begins" in str(error)
+    desk.layer.paint((4, 35, 30), 1)
+    assert len(desk.errors) == 1
+    desk.binding.undo()
+    desk.binding.undo()
+    assert desk.graph == {2: [1], 3: [1]}
+    assert len(desk.errors) == 1
+    desk.layer.paint((5, 35, 35), 1)
+    assert len(desk.errors) == 2
+
+
 def test_links_stay_with_the_labels(desk: Desk, tmp_path: Path) -> None:
     desk.press(2, UPPER)
     desk.press(3, LOWER)
