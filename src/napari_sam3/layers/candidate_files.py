@@ -18,6 +18,7 @@ from napari_sam3.labels.formats.loaded import LoadedLabels
 from napari_sam3.labels.formats.reading import read_labels
 from napari_sam3.records.saved_session import read_saved_session
 from napari_sam3.records.session_file import SessionFileError
+from napari_sam3.session.candidate_filter import CandidateFilter
 from napari_sam3.session.candidates import CandidatePlane
 
 from .label_layer import image_shape
@@ -72,8 +73,9 @@ def open_candidates(binding: Binding, path: str | os.PathLike[str]) -> int:
             found = _instances(np.asarray(labels.data[index]), index, labels, scores)
             plane = PlaneIndex(axes, tuple(int(i) for i in index))
             target = binding.labels_on(plane)
-            session.candidates.put(CandidatePlane(target.key, target), found, 0.0)
+            session.candidates.put(CandidatePlane(target.key, target), found)
             objects |= {one.id for one in found}
+        session.candidates.filter = CandidateFilter()  # no other candidates are left
     return len(objects)
 
 

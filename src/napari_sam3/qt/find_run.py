@@ -7,10 +7,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from napari.utils.notifications import show_info
+
 from napari_sam3.inference.models import EMBEDDED, detector_loader, names_objects
 
 from .review_run import ReviewRun
-from .text.find import NONE_FOUND, candidates_left
+from .text.find import NONE_AT_ALL, NONE_FOUND, SEARCH_LEFT, candidates_left
 
 if TYPE_CHECKING:
     from napari_sam3.layers.binding import Binding
@@ -67,6 +69,7 @@ class FindRun:
         self._finding.changed.connect(self._show)
         self._finding.progress.connect(part.show_progress)
         self._finding.ended.connect(self._on_ended)
+        self._finding.left.connect(self._on_left)
         self._candidates.accepted.connect(self._on_accepted)
         self._finding.failed.connect(failed)
 
@@ -100,9 +103,15 @@ class FindRun:
     def _on_threshold(self, threshold: float) -> None:
         self._finding.threshold = threshold
 
-    def _on_ended(self, count: int) -> None:
-        if count == 0 and not self._closed:
-            self._panel.show_status(NONE_FOUND)
+    def _on_ended(self, _count: int, similar: bool) -> None:
+        if not self._finding.candidates and not self._closed:
+            self._panel.show_status(NONE_FOUND if similar else NONE_AT_ALL)
+
+    def _on_left(self) -> None:
+        binding = self._binding()
+        # A deleted image has a message of its own.
+        if not self._closed and binding is not None and binding.image in binding.viewer.layers:
+            show_info(SEARCH_LEFT)  # the status line tells of the new plane
 
     def _on_accepted(self, left: int) -> None:
         if left and not self._closed:

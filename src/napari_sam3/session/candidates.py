@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -204,7 +204,8 @@ class Candidates:
         found : iterable of Found or Instance
             Objects found there. Instances with the same id are one object, also across planes.
         min_score : float, optional
-            New filter: this minimum score, and any area.
+            New filter: this minimum score, and any area. While other planes have candidates, their
+            filter stays, with the higher minimum score: what it hides there is not shown again.
 
         Returns
         -------
@@ -220,10 +221,15 @@ class Candidates:
         self._planes.pop(plane.key, None)
         if made:
             self._planes[plane.key] = tuple(made)
-        if min_score is None or self._filter == CandidateFilter(min_score):
+        chosen = self._filter
+        if min_score is not None:
+            others = self._planes.keys() - {plane.key}
+            least = max(min_score, chosen.min_score)
+            chosen = replace(chosen, min_score=least) if others else CandidateFilter(min_score)
+        if chosen == self._filter:
             self._refresh([plane.key])
         else:
-            self._filter = CandidateFilter(min_score)
+            self._filter = chosen
             self._refresh()
         return self.on(plane.key)
 

@@ -69,14 +69,18 @@ class Finding:
     progress : Signal
         (fraction done, 0 to 1) during a search.
     ended : Signal
-        (number of candidates shown) after a search that was not cancelled.
+        (number of candidates shown, whether they are similar objects) after a search that was not
+        cancelled.
+    left : Signal
+        After another plane was shown during a search, which ends it.
     failed : Signal
         (exception) after a search that failed.
     """
 
     changed = Signal()
     progress = Signal(float)
-    ended = Signal(int)
+    ended = Signal(int, bool)
+    left = Signal()
     failed = Signal(object)
 
     def __init__(
@@ -299,14 +303,17 @@ class Finding:
         maker = Maker() if outcome.predictor is None else Maker.of(outcome.predictor)
         place = CandidatePlane(search.plane.key, labels, maker, search.plane.image.rendering)
         self.offer(place, search.found or (), _SIMILAR if similar else _EVERYTHING)
-        self.ended.emit(len(self.shown))
+        self.ended.emit(len(self.shown), similar)
 
     def _on_candidates(self) -> None:
         self.changed.emit()
 
     def _on_plane(self, _key: Hashable) -> None:
+        searched = self.running
         self.cancel()
         self.changed.emit()
+        if searched:
+            self.left.emit()
 
 
 class _HasBox(Protocol):

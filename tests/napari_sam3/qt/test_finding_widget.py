@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from napari.utils.notifications import notification_manager
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
@@ -148,6 +149,32 @@ def test_a_search_is_stopped_and_the_window_stays_usable(
     assert len(finding.shown) == 4
     push(panel.clear)
     assert not finding.candidates
+
+
+def test_a_search_that_finds_nothing_or_is_left_says_so(open_desk: OpenDesk, embedded: Any) -> None:
+    desk = open_desk(np.stack([picture(), np.full((100, 100), 90, np.uint8)]), model=embedded)
+    panel, finding = desk.widget.panel.finding, desk.session.finding
+    told: list[str] = []
+    notification_manager.notification_ready.connect(lambda new: told.append(str(new.message)))
+    desk.viewer.dims.set_current_step(0, 1)
+    desk.settle()
+    push(panel.everything)
+    desk.hand.wait_until(lambda: not finding.running, "the search", 60)
+    assert "No further object found" in desk.status
+    assert not told
+    push(panel.everything)
+    assert finding.running
+    desk.viewer.dims.set_current_step(0, 0)
+    QApplication.processEvents()
+    assert not finding.running
+    assert told == ["The search ended, since another plane was shown. Go back and search again."]
+    desk.settle()
+    push(panel.everything)
+    assert finding.running
+    desk.viewer.layers.remove(desk.widget.binding.image)
+    QApplication.processEvents()
+    assert not finding.running
+    assert len(told) == 1  # the deleted image is told of in the panel
 
 
 def test_the_slider_redraws_500_candidates_with_little_work(open_desk: OpenDesk) -> None:

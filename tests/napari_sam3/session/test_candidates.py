@@ -76,6 +76,25 @@ def test_score_and_area_filter(
     assert len(session.candidates.shown) == 4
 
 
+def test_a_search_of_another_plane_shows_nothing_again_that_was_hidden(
+    session: LabelingSession, labels: npt.NDArray[np.uint16]
+) -> None:
+    candidates = session.candidates
+    candidates.filter = CandidateFilter(min_score=0.5, min_area=40)
+    candidates.put(place(labels, 2), [square(2, 2, 9, 0.4), square(20, 2, 9, 0.8)], 0.0)
+    assert candidates.filter == CandidateFilter(min_score=0.5, min_area=40)
+    assert scores(candidates) == [0.6, 0.7, 0.8]
+    candidates.put(place(labels, 2), [square(2, 2, 9, 0.75)], 0.7)
+    assert candidates.filter == CandidateFilter(min_score=0.7, min_area=40)
+    assert scores(candidates) == [0.7, 0.75]
+    # Without others, the search of this plane begins anew.
+    for z in (0, 1):
+        candidates.put(place(labels, z), ())
+    candidates.put(place(labels, 2), [square(2, 2, 4, 0.5)], 0.5)
+    assert candidates.filter == CandidateFilter(min_score=0.5)
+    assert scores(candidates) == [0.5]
+
+
 def test_what_is_shown_on_all_planes_is_accepted_as_one_step(
     session: LabelingSession, labels: npt.NDArray[np.uint16]
 ) -> None:

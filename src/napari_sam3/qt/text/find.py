@@ -14,7 +14,10 @@ STOP = Wording("Stop", "Stop the search; earlier candidates stay")
 NAME = Wording("Find by name", "Type a noun, such as nucleus, and press Enter", "Find by name")
 LEAST_SCORE = Wording("", "Hide candidates with a lower score", "Minimum score")
 PROGRESS_NAME = "Progress of the search"
-NONE_FOUND = "No similar object found. Lower the minimum score, or accept another example."
+NONE_FOUND = "No similar object found. Accept another example, or click on those that are missing."
+
+NONE_AT_ALL = "No further object found on this plane. Click on those that are missing."
+SEARCH_LEFT = "The search ended, since another plane was shown. Go back and search again."
 
 
 def count(shown: int, kept: int, threshold: float, elsewhere: int = 0) -> str:
