@@ -78,6 +78,7 @@ class PointedLabel:
                     "same object. Press the key on both objects again."
                 )
             elif label != first:
+                self._check_shown(first, label)
                 self._session.merge([first, label])
             self.merging_changed.emit()
 
@@ -109,6 +110,16 @@ class PointedLabel:
         if shown.key not in [one.key for one in targets]:
             targets.append(shown)
         self._session.classifying.change(label, category, targets)
+
+    def _check_shown(self, first: int, label: int) -> None:
+        """Raise LabelError if the first label of a merge is on another plane alone."""
+        if self._plane.pixels_of(first) is None:
+            self.merging_changed.emit()
+            raise LabelError(
+                f"label {first} is not on this plane, where label {label} is. Expected two labels "
+                f"of one plane. To join them, give label {label} the id {first} by napari's fill "
+                "bucket, with all axes as 'n edit dim' and 'contiguous' off."
+            )
 
     def _is_still(self, label: int) -> bool:
         """Whether a picked label is still the same object, judged by the current plane."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from .axes import name_of_axis
 from .text import propagate as text
+from .text.states import sentence
 
 if TYPE_CHECKING:
     from napari_sam3.layers.binding import Binding
@@ -104,8 +105,9 @@ class PropagateRun:
         said = text.found(len(result.labels), result.planes, stopped=result.stopped)
         problem = result.problem
         if problem is not None:
-            said = f"{said} {text.passed_over(problem.planes, problem)}"
-        self._panel.show_result(self._with_note(said), failed=problem is not None)
+            said = f"{said} {sentence(problem)}"
+        failed = problem is not None and not result.labels
+        self._panel.show_result(self._with_note(said), failed=failed)
 
     def _on_failed(self, error: BaseException) -> None:
         self._panel.show_result("")

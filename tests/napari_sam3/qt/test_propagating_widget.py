@@ -276,3 +276,21 @@ def test_time_rather_than_channels_is_offered_first(open_desk: OpenDesk, predict
     assert len(propagation.stack().images) == PLANES
     propagation.axis = None  # as without a panel
     assert len(propagation.stack().images) == PLANES
+
+
+def test_a_plane_without_values_is_skipped_and_named_once(
+    open_desk: OpenDesk, embedded: Any
+) -> None:
+    image = picture().astype(np.float32)
+    image[5] = np.nan
+    desk = open_desk(image, model=embedded)
+    show_plane(desk, 0, HERE)
+    desk.hand.click((30, 30))
+    desk.hand.type("O")
+    wait(desk)
+    assert planes(desk, 1) == [1, 2, 3, 4]
+    result = desk.widget.panel.propagation.result
+    assert result.text().startswith("1 object on 3 more planes.")
+    assert result.text().count("1 plane ") == 1
+    assert "1 plane was skipped: " in result.text()
+    assert not result.styleSheet(), "not an error: the object was found"

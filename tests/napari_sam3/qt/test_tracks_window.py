@@ -92,3 +92,28 @@ def test_each_step_of_a_division_is_said(open_desk: OpenDesk) -> None:
     assert desk.status == status.dividing(1)
     desk.hand.type("Escape")
     assert desk.status == status.READY
+
+
+def test_labels_of_two_frames_are_joined_as_the_message_says(open_desk: OpenDesk) -> None:
+    labels = np.zeros((4, 90, 90), np.uint32)
+    labels[:2, 15:25, 15:25] = 1
+    labels[3, 65:75, 15:25] = 2
+    desk = open_desk((labels > 0).astype(np.uint8) * 200, axis_labels=("t", "y", "x"))
+    layer = desk.widget.binding.labels
+    layer.data = labels.copy()
+    desk.viewer.dims.set_current_step(0, 1)
+    desk.hand.move(HERE)
+    desk.hand.type("J")
+    desk.viewer.dims.set_current_step(0, 3)
+    desk.hand.move(BESIDE)
+    desk.hand.type("J")
+    assert "Label 1 is not on this plane, where label 2 is." in desk.status
+    assert "give label 2 the id 1 by napari's fill bucket" in desk.status
+    assert desk.widget.binding.merging is None
+    np.testing.assert_array_equal(layer.data, labels)
+    desk.viewer.layers.selection.active = layer
+    layer.mode, layer.selected_label = "fill", 1
+    layer.n_edit_dimensions, layer.contiguous = 3, False
+    desk.hand.click(BESIDE)
+    np.testing.assert_array_equal(layer.data, (labels > 0).astype(np.uint32))
+    assert set(desk.widget.binding.divisions.tracks.layer.data[:, 0]) == {1}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from .panel import Wording
-from .status import failed_planes
 
 # No __all__: every text is for others.
 
@@ -51,8 +50,3 @@ def found(objects: int, planes: int, *, stopped: bool = False) -> str:
     where = "1 more plane" if planes == 1 else f"{planes} more planes"
     begin = "Stopped after " if stopped else ""
     return f"{begin}{what} on {where}. Undo removes them in one step."
-
-
-def passed_over(planes: tuple[int, ...], reason: object) -> str:
-    """Name planes that could not be read, and why."""
-    return failed_planes([(plane,) for plane in planes], reason)
