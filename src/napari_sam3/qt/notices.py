@@ -113,12 +113,14 @@ class News(QObject):
 
     def tell(self, error: BaseException) -> None:
         """Show an error on the panel and, unless it is only a miss, in a notification."""
-        self._panel.holds_error = True
+        held, self._panel.holds_error = self._panel.holds_error, True
         if isinstance(error, NothingThereError | MissedError):
             # A miss is said where it is looked for, without a message over the window.
             self._panel.show_status(sentence(error))
             return
         text = describe_error(error)
+        if held and text == self._panel.status.text():
+            return  # several pieces of work met the same cause
         self._panel.show_status(text, error=True)
         self.notices.show(text, warning=isinstance(error, PromptError))
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from napari_sam3.images.plane_image import check_values
+from napari_sam3.inference.automatic.parts import Part
 from napari_sam3.inference.cache import EmbeddingCache, EncodingStopped
 from napari_sam3.inference.similar.examples import Concept, Example, learn_concept
 from sam3.errors import UnsupportedError
@@ -25,6 +26,8 @@ __all__ = ["DetectorOf", "Search"]
 
 #: Called with a predictor; returns its concept detector, or None if its weights have none.
 DetectorOf = Callable[["Predictor"], "Detector | None"]
+# Share of the progress of a search that is due to its examples.
+_LEARNT = 0.25
 
 
 @dataclass(eq=False)
@@ -97,7 +100,8 @@ class Search:
         concept = self.learn(predictor, cache, detector)
         if concept is None:
             return
-        self.found = find_similar(image, predictor, cache, self.control, concept, detector=detector)
+        rest = Part(self.control, _LEARNT, 1 - _LEARNT)
+        self.found = find_similar(image, predictor, cache, rest, concept, detector=detector)
         self.concept = concept
 
     def learn(
@@ -105,7 +109,8 @@ class Search:
     ) -> Concept | None:
         """Return the concept of all examples and the text; None if cancelled."""
         examples, image = self.examples, self.plane.image
-        learnt = learn_concept(examples, image, predictor, cache, self.control, detector)
+        control = Part(self.control, 0, _LEARNT)
+        learnt = learn_concept(examples, image, predictor, cache, control, detector)
         if learnt is None:
             return None
         parts = [learnt] if self.concept is None else [self.concept, learnt]

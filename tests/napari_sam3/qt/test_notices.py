@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from napari.utils.notifications import notification_manager
 
 from napari_sam3.qt.notices import MOST, Notices, _on_view
 from tests.napari_sam3.conftest import OpenDesk
@@ -26,6 +27,21 @@ def test_an_error_again_and_again_is_one_message(
         desk.widget.binding.accept()
     assert len(texts()) == 1
     assert texts()[0] == desk.status
+
+
+def test_what_several_pieces_of_work_meet_is_told_once(open_desk: OpenDesk) -> None:
+    told: list[str] = []
+    notification_manager.notification_ready.connect(lambda new: told.append(str(new.message)))
+    desk = open_desk(np.full((100, 90), np.nan, np.float32))
+    desk.hand.wait_until(lambda: told, "the error")
+    for _ in range(3):
+        desk.session.prepare()
+        desk.settle()
+    assert told == [desk.status]
+    desk.hand.click((20, 20))  # whoever tries again is told again
+    desk.hand.wait_until(lambda: len(told) > 1, "the error")
+    desk.settle()
+    assert set(told) == {desk.status}
 
 
 def test_the_newest_few_stay_and_those_of_others_are_left_alone(make_napari_viewer: Any) -> None:

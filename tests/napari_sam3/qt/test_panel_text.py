@@ -116,5 +116,7 @@ def test_what_nobody_reads_is_not_taken_for_a_text(source: str) -> None:
 
 def test_one_thing_is_not_told_as_several() -> None:
     assert status_text.batch_result(1, 2) == "1 object on 2 planes."
+    assert status_text.batch_result(2, 1, stopped=True).endswith("1 plane. Undo removes them.")
+    assert status_text.batch_result(0, 0, stopped=True) == "Stopped after 0 objects on 0 planes."
     assert status_text.failed_planes([(3, 0)], "gone") == "1 plane failed: 3, 0 (gone)"
     assert status_text.encoded_images(1, 2_000_000, 10**9) == "1 encoded image, 2 of 1000 MB"

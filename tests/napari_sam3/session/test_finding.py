@@ -143,3 +143,20 @@ def test_a_search_that_is_cancelled_leaves_candidates_as_they_are(embedded: Pred
     assert len(shares) == 1
     assert not session.finding.running
     assert session.finding.shown == shown
+
+
+def test_progress_never_goes_back(embedded: Predictor) -> None:
+    session = LabelingSession(embedded)
+    image = np.tile(picture(), (7, 7, 1))
+    session.set_plane(image, "large", np.zeros(image.shape[:2], np.uint32))
+    shares: list[float] = []
+    session.finding.progress.connect(shares.append)
+    # Examples far apart lie in fields of their own, each of which is encoded.
+    corners = [(0, 0), (600, 0), (0, 600)]
+    disc = np.ones((24, 24), bool)
+    session.find_similar([Example(PlaneMask(y + 13, x + 13, disc)) for y, x in corners])
+    assert shares == sorted(shares)
+    assert len(set(shares)) > 10
+    assert shares[0] < 0.1
+    steps = np.diff(shares)
+    assert steps.max() < 0.4  # a first field does not stand for half of the search

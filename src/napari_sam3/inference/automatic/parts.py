@@ -40,9 +40,16 @@ class Part:
     def report(self, stage: str, fraction: float | None = None) -> None:
         """Report a stage of the part as a fraction of the job that never decreases."""
         # Encoding takes about half of the time.
-        done = 0.5 * (fraction or 0.0) if stage == "encoding" else 0.5
+        self._go_on(stage, 0.5 * (fraction or 0.0) if stage == "encoding" else 0.5)
+
+    def _go_on(self, stage: str, done: float) -> None:
+        """Report which share of the part is done, from 0 to 1."""
         self._done = max(self._done, done)
-        self._control.report(stage, self._start + self._share * self._done)
+        whole = self._start + self._share * self._done
+        if isinstance(self._control, Part):
+            self._control._go_on(stage, whole)
+        else:
+            self._control.report(stage, whole)
 
 
 def in_parts(control: Control, items: Sequence[T]) -> Iterator[tuple[Part, T]]:

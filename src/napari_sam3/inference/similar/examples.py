@@ -15,6 +15,7 @@ from napari_sam3.core.masks import PlaneMask
 from napari_sam3.core.prompts import Box, PromptSet
 from napari_sam3.core.rendering import PlaneImage
 from napari_sam3.inference.answers import answer
+from napari_sam3.inference.automatic.parts import in_parts
 from napari_sam3.inference.cache import Control, EmbeddingCache
 from napari_sam3.inference.model_server import run_on_server
 from napari_sam3.inference.questions import Question
@@ -204,13 +205,13 @@ def learn_concept(
             example
         )
     parts = []
-    for place, group in groups.items():
+    for part, (place, group) in in_parts(control, list(groups.items())):
         features = cache.encode_field(
-            place, plane, predictor, control, keep_trunk=detector is not None
+            place, plane, predictor, part, keep_trunk=detector is not None
         )
         if control.cancelled:
             return None
-        control.report("predicting")
+        part.report("predicting")
         appearances = describe([one.mask for one in group], plane, place, features)
         pairs = list(zip(group, appearances, strict=True))
         tokens: tuple[Tensor, ...] = ()

@@ -147,7 +147,9 @@ MOST_NAMED = 6
 def batch_result(objects: int, planes: int, *, stopped: bool = False) -> str:
     """Describe the result of a batch; `stopped` if the user ended it."""
     found = f"{_objects(objects)} on {_planes(planes)}"
-    return f"Stopped after {found}. Undo removes them." if stopped else f"{found}."
+    if not stopped:
+        return f"{found}."
+    return f"Stopped after {found}. Undo removes them." if objects else f"Stopped after {found}."
 
 
 def batch_candidates(candidates: int, planes: int, *, stopped: bool = False) -> str:
