@@ -245,8 +245,9 @@ class SegmentWidget(QWidget):
         binding = self.binding
         if self._closed or binding is None or "image" not in binding.layers.missing:
             return
+        kept = "labels" not in binding.layers.missing
         self._unbind()
-        self.panel.show_status(deleted_image(binding.image.name, kept=True), error=True)
+        self.panel.show_status(deleted_image(binding.image.name, kept=kept), error=True)
         self.refresh()
 
     def _use_first_image(self) -> None:

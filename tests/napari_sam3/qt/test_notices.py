@@ -1,4 +1,4 @@
-"""Messages in the corner of napari's window do not pile up."""
+"""Messages in the corner of the window do not pile up, and the status line is right."""
 
 from __future__ import annotations
 
@@ -56,3 +56,15 @@ def test_the_newest_few_stay_and_those_of_others_are_left_alone(make_napari_view
     notices.show("error 4", warning=True)
     notices.show("error 3", warning=True)
     assert texts() == ["error 3", "error 4", "error 5", "somebody else's"]
+
+
+def test_deleted_labels_are_not_said_to_be_kept(open_desk: OpenDesk, blobs: Any) -> None:
+    for cleared in (False, True):
+        desk = open_desk(blobs, name="cells")
+        if cleared:
+            desk.viewer.layers.clear()
+        else:
+            desk.viewer.layers.remove(desk.widget.binding.image)
+        desk.hand.wait_until(lambda desk=desk: desk.widget.binding is None, "the end", 30)
+        assert "'cells' was deleted" in desk.status
+        assert ("its labels are kept" in desk.status) != cleared
