@@ -240,6 +240,21 @@ def test_the_outline_of_a_followed_mask_is_smooth() -> None:
     assert not mask.within((slice(0, 128), slice(97, 128))).any()
 
 
+@pytest.mark.parametrize("logit", [0.0, 3.0, 20.0])
+def test_a_mask_is_smoothed_as_in_its_whole_field(logit: float) -> None:
+    rng = np.random.default_rng(0)
+    logits = 4 * ndimage.gaussian_filter(rng.normal(size=(128, 128)), 4).astype(np.float32)
+    logits = 12 * logits / logits.std() - 15
+    region = FieldOfView(0, (0, 128), (0, 128))
+    whole = ndimage.gaussian_filter(np.clip(logits - logit, -2, 2), 1.0) > 0
+    mask = above_logit(region, logits, 0, logit).to_array((128, 128))
+    largest, count = ndimage.label(whole)
+    sizes = np.bincount(largest.ravel())[1:]
+    assert mask.any() == whole.any()
+    assert not (mask & ~whole).any()
+    assert mask.sum() >= sizes.max(initial=0) * (count > 0)
+
+
 def test_small_holes_of_a_narrowed_mask_are_filled_as_in_other_masks() -> None:
     grey = plane(1.0).region(slice(0, 96), slice(0, 96))[..., 0].copy()
     grey[DISTANCE < 6] = 60  # a core as dark as the background

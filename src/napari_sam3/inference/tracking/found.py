@@ -17,6 +17,7 @@ __all__ = ["FoundMask", "above_logit", "alike", "apart", "joined"]
 
 # Low-resolution pixels, and logits, by which outlines are smoothed. Chosen on training nuclei.
 _SMOOTHING, _SMOOTHED_LOGITS = 1.0, 2.0
+_REACH = 8  # low-resolution pixels around a mask; no farther is anything above after smoothing
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,8 +118,11 @@ def above_logit(
 
     from sam3.preprocess.masks import UndrawnMask
 
-    # Of logits within narrow limits, the outline is smoothed instead of moved.
-    near = np.clip(logits - logit, -_SMOOTHED_LOGITS, _SMOOTHED_LOGITS)
-    smooth = ndimage.gaussian_filter(near, _SMOOTHING)
+    smooth = np.full_like(logits, -_SMOOTHED_LOGITS)
+    if inside := ndimage.find_objects((logits > logit).astype(np.int8)):
+        part = tuple(slice(max(0, s.start - _REACH), s.stop + _REACH) for s in inside[0])
+        # Of logits within narrow limits, the outline is smoothed instead of moved.
+        near = np.clip(logits[part] - logit, -_SMOOTHED_LOGITS, _SMOOTHED_LOGITS)
+        smooth[part] = ndimage.gaussian_filter(near, _SMOOTHING)
     crop = UndrawnMask(region.encoded_shape, fill_area, None).draw(smooth)
     return region.paste(crop.pixels, crop.row, crop.column).without_islands([])
