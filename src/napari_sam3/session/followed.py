@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .objects import ObjectRegistry
     from .stacks import PlaneStack
 
-__all__ = ["FollowedObject", "follow_label", "mask_now", "was_shown"]
+__all__ = ["FollowedObject", "follow_label", "lifetime", "mask_now", "was_shown"]
 
 
 @dataclass(eq=False)
@@ -123,6 +123,44 @@ def follow_label(
             followed.shown[here] = mask
             followed.found.pop(here, None)
     return followed
+
+
+def lifetime(
+    followed: FollowedObject,
+    parents: Mapping[int, Collection[int]],
+    follow: Callable[[int], FollowedObject],
+    length: int,
+) -> range:
+    """Return the planes on which an object can be: after its parents, before its children.
+
+    Parents last to their last plane before a child is shown. Where masks made by the user say
+    otherwise, these count.
+
+    Parameters
+    ----------
+    followed : FollowedObject
+        The object.
+    parents : mapping of int to collection of int
+        Parents of each label that has any.
+    follow : callable
+        Called with a label, collects its masks.
+    length : int
+        Number of planes.
+    """
+
+    def division(parent: int) -> int:
+        """Return the first plane on which a child is shown."""
+        children = [child for child, of in parents.items() if parent in of]
+        return min((min(follow(one).shown, default=length) for one in children), default=length)
+
+    first, stop = 0, division(followed.label)
+    for parent in parents.get(followed.label, ()):
+        masks, until = follow(parent), division(parent)
+        known = [plane for plane in (*masks.shown, *masks.found) if plane < until]
+        first = max(first, max(known, default=-1) + 1)
+    if first > min(followed.shown):
+        first = 0
+    return range(first, stop if stop > max(followed.shown) else length)
 
 
 def mask_now(target: LabelTarget, label: int, known: AcceptedObject | None) -> PlaneMask | None:

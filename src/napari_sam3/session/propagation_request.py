@@ -14,7 +14,7 @@ from napari_sam3.labels.edits import mask_of_label
 from sam3.errors import PromptError
 
 from .ended import EndedObject, ended_objects
-from .followed import FollowedObject, follow_label
+from .followed import FollowedObject, follow_label, lifetime
 
 if TYPE_CHECKING:
     from napari_sam3.inference.tracking.ending import EndRules
@@ -157,8 +157,11 @@ class PropagationRequest:
         for label, followed_object in followed.items():
             if not followed_object.shown:
                 mask_of_label(self.plane.labels, label)  # raises LabelError
+        parents = self.history.links.within(self.plane.labels.source)
         reach = {
-            label: followed_object.reached(self.direction, length)
+            label: followed_object.reached(self.direction, length).intersection(
+                lifetime(followed_object, parents, self._follow, length)
+            )
             for label, followed_object in followed.items()
         }
         news = {

@@ -472,3 +472,25 @@ def test_operations_say_what_was_done_and_are_replayed(table: Table, predictor: 
         lambda key: (other.stack.images[z_of(key)], other.stack.labels[z_of(key)]),
     )
     np.testing.assert_array_equal(other.labels, table.labels)
+
+
+def test_a_mother_ends_where_a_daughter_is_shown_and_a_daughter_begins_after_her(
+    table: Table,
+) -> None:
+    mother, daughter, other = table.show(1, LEFT), table.show(4, LEFT), table.show(4, RIGHT)
+    for child in (daughter, other):
+        table.session.lineage.link(mother, child)
+    table.go_to(1)
+    table.propagate(mother)
+    assert table.planes(mother) == [0, 1, 2, 3]
+    table.go_to(4)
+    table.propagate(daughter, other)
+    assert table.planes(daughter) == table.planes(other) == [4, 5]
+
+
+def test_masks_of_the_user_count_more_than_links(table: Table) -> None:
+    mother, daughter = table.show(3, LEFT), table.show(1, RIGHT)
+    table.session.lineage.link(mother, daughter)
+    table.go_to(3)
+    table.propagate(mother)
+    assert table.planes(mother) == list(range(PLANES))
