@@ -121,7 +121,8 @@ class Binding:
         masks = self.accept, self.reject, self.undo, self.redo, self.next_candidate
         labels = self.refine, self.delete, self.merge, self.split, self.background
         ours = {command.__name__: command for command in (*masks, *labels)}
-        parts = self.candidates, self.review, self.propagation, self.divisions, self.viewing
+        parts = (self.candidates, self.review, self.propagation, self.divisions, self.viewing,
+                 self._pointed)  # fmt: skip
         return ours | {name: run for part in parts for name, run in part.commands.items()}
 
     # ------------------------------------------------------------------ state

@@ -42,6 +42,7 @@ KEYS: Mapping[str, str] = MappingProxyType(
         "propagate": "O",
         "refine": "G",
         "delete": "K",
+        "delete_everywhere": "Control-Shift-K",
         "merge": "J",
         "split": "H",
         "divide": "Shift-D",

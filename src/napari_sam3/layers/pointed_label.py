@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from psygnal import Signal
@@ -14,6 +16,7 @@ from .plane_source import PlaneKey
 
 if TYPE_CHECKING:
     from napari_sam3.core.planes import PlaneIndex
+    from napari_sam3.labels.targets import LabelTarget
     from napari_sam3.session.session import LabelingSession
 
     from .gestures import Place
@@ -51,6 +54,11 @@ class PointedLabel:
         # The plane on which the first label was picked, and its pixels there.
         self._noted: tuple[PlaneIndex | None, PlaneMask | None] = None, None
 
+    @property
+    def commands(self) -> Mapping[str, Callable[[], object]]:
+        """Commands of keys, besides those of the binding."""
+        return {"delete_everywhere": self.delete_everywhere}
+
     def refine(self, place: Place | None = None) -> None:
         """Reopen it as the current draft."""
         self._guard(lambda: self._session.reopen(self._plane.label_at(place, "refine")))
@@ -58,6 +66,25 @@ class PointedLabel:
     def delete(self, place: Place | None = None) -> None:
         """Delete it from this plane."""
         self._guard(lambda: self._session.delete(self._plane.label_at(place, "delete")))
+
+    def delete_everywhere(self, place: Place | None = None) -> None:
+        """Delete it from all planes on which it is known to be.
+
+        A label of another tool is looked for along the axis of propagation.
+        """
+
+        def delete() -> None:
+            label, stack_of = (
+                self._plane.label_at(place, "delete"),
+                self._session.propagating.stack_of,
+            )
+            targets = self._targets_of(label)
+            if len(targets) == 1 and stack_of is not None:
+                with suppress(NothingThereError):  # there is one plane only
+                    targets = list(stack_of(None).labels)
+            self._session.delete(label, targets)
+
+        self._guard(delete)
 
     def split(self, place: Place | None = None) -> None:
         """Split it at its waist."""
@@ -102,14 +129,20 @@ class PointedLabel:
 
     def classify(self, label: int, category: str) -> None:
         """Give a label another class, on all planes on which it was accepted."""
+        self._session.classifying.change(label, category, self._targets_of(label))
+
+    def _targets_of(self, label: int) -> list[LabelTarget]:
+        """Return the planes on which it was accepted or propagated, and the one that is shown."""
         objects = self._session.objects_in(self._plane.target.source)
         keys = [one.plane for one in objects if one.id == label]
         planes = [key.plane for key in keys if isinstance(key, PlaneKey)]
-        targets = [self._plane.target_on(plane) for plane in dict.fromkeys(planes)]
+        targets: list[LabelTarget] = [
+            self._plane.target_on(plane) for plane in dict.fromkeys(planes)
+        ]
         shown = self._plane.target
         if shown.key not in [one.key for one in targets]:
             targets.append(shown)
-        self._session.classifying.change(label, category, targets)
+        return targets
 
     def _check_shown(self, first: int, label: int) -> None:
         """Raise LabelError if the first label of a merge is on another plane alone."""

@@ -79,13 +79,13 @@ class Desk:
     def show(self, frame: int) -> None:
         self.viewer.dims.set_current_step(0, frame)
 
-    def press(self, frame: int, place: tuple[int, int]) -> None:
-        """Press the key of divisions on the points layer, with the mouse at a place in px."""
+    def press(self, frame: int, place: tuple[int, int], key: str = "Shift-D") -> None:
+        """Press a key, of divisions, on the points layer, with the mouse at a place in px."""
         self.show(frame)
         row, column = place
         self.viewer.cursor.position = self.layer.data_to_world((frame, row, column))
         self.viewer.layers.selection.active = self.binding.points
-        self.binding.points.keymap[_coerced("Shift-D")](self.binding.points)
+        self.binding.points.keymap[_coerced(key)](self.binding.points)
 
     def check(self) -> None:
         """Compare the layer with the labels."""
@@ -429,3 +429,15 @@ def test_links_outlive_a_crash(desk: Desk, tmp_path: Path) -> None:
         assert other.graph == {2: [1], 3: [1]}
         other.check()
         assert not other.errors
+
+
+def test_a_label_is_deleted_on_all_frames_in_one_step(desk: Desk) -> None:
+    before = desk.labels.copy()
+    desk.press(4, LOWER, "Control-Shift-K")
+    np.testing.assert_array_equal(desk.labels, np.where(before == 2, 0, before))
+    assert not desk.errors
+    desk.binding.undo()
+    np.testing.assert_array_equal(desk.labels, before)
+    desk.press(4, (35, 35), "Control-Shift-K")
+    assert len(desk.errors) == 1, "there is no label"
+    np.testing.assert_array_equal(desk.labels, before)

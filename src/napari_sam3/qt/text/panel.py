@@ -106,7 +106,8 @@ CHANGE_COLOR, REMOVE_CLASS = "Change colour …", "Remove class"
 # Commands on the label under the mouse, mentioned where they have keys.
 ON_OBJECTS = {
     "refine": "reopens it",
-    "delete": "deletes it",
+    "delete": "deletes it here",
+    "delete_everywhere": "deletes it on all planes",
     "merge": "merges it with the next label",
     "split": "splits it",
     "divide": "links it to its daughter",
