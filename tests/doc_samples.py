@@ -96,9 +96,9 @@ def images() -> Names:
 
 
 def small_stack() -> Names:
-    """Ten planes with what the page on batches clicks on."""
+    """Ten planes with what the page on batches clicks on, and a folder of images."""
     tifffile.imwrite("stack.tif", make_nuclei((12, 128, 200), count=14, seed=2)[0][:10])
-    return {}
+    return images()
 
 
 def slide() -> Names:

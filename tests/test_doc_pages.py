@@ -103,6 +103,8 @@ def batch(names: Names, said: str) -> None:
     assert names["counts"] == [2, 2]
     propagated = np.asarray(open_labels("objects.zarr").array[:])
     assert np.array_equal(propagated, names["volume"]), "the command and the script ask the same"
+    for number in (1, 2):
+        assert np.any(open_labels(f"labels/coins {number}.labels.ome.zarr").array[:])
 
 
 def automatic(names: Names, said: str) -> None:

@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from sam3.errors import PromptError
 
+from .batch_folder import ImageOutcome, exit_code, holds_many, print_interrupted, run_folder
 from .batch_similar import add_examples, similar_mode
 from .batch_values import check_options, json_settings, mode_name, plane_ranges, spelled
 from .common import (
-    DONE,
-    INTERRUPTED,
-    SOME_FAILED,
     ProgressLine,
     add_json_option,
     add_rgb_option,
@@ -28,7 +26,7 @@ from .common import (
 from .link import link_file
 
 if TYPE_CHECKING:
-    from napari_sam3.batch import BatchControl, Mode, PlaneResult, Progress
+    from napari_sam3.batch import BatchControl, Mode, Progress
     from napari_sam3.images.lazy import LazyImage
 
 __all__ = ["add_arguments", "run"]
@@ -45,6 +43,8 @@ examples:
       the prompts of one plane on planes 0 to 99
   napari-sam3 batch slide.ome.zarr -o labels.zarr --mode automatic --dask local:4
       all objects, by four processes
+  napari-sam3 batch images -o labels --mode automatic
+      all objects of each image of a folder; labels is a folder, too
   napari-sam3 batch stack.tif -o planes.zarr --mode automatic --link objects.zarr
       all objects, plane by plane, and linked through the planes of the stack
   napari-sam3 batch stack.tif -o labels.zarr --mode similar --examples some.tif
@@ -63,10 +63,16 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the command's own arguments."""
     raw(command, EXAMPLES)
     command.add_argument(
-        "image", metavar="IMAGE", type=Path, help="image file: TIFF, zarr, OME-Zarr and others"
+        "image",
+        metavar="IMAGE",
+        type=Path,
+        nargs="+",
+        help="image file: TIFF, zarr, OME-Zarr and others; or, in the modes automatic and similar, "
+        "a folder, a pattern such as 'images/*.tif', or several files",
     )
+    output = "OME-Zarr to write; for several images a folder, with one for each"
     command.add_argument(
-        "-o", "--output", required=True, metavar="LABELS.zarr", type=Path, help="OME-Zarr to write"
+        "-o", "--output", required=True, metavar="LABELS.zarr", type=Path, help=output
     )
     command.add_argument(
         "--mode",
@@ -158,6 +164,19 @@ def _add_how_and_where(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the batch and report on it; return the exit code."""
+    check_options(arguments)
+    if arguments.dask is not None and not arguments.verbose:
+        _hush_dask()
+    if holds_many(arguments.image):
+        return run_folder(arguments, _mode, _segment_image)
+    (arguments.image,) = arguments.image
+    return _report(arguments, _segment_image(arguments))
+
+
+def _segment_image(
+    arguments: argparse.Namespace, mode: Mode | None = None, heading: str = ""
+) -> ImageOutcome:
+    """Run the batch of one image, in a mode made from the arguments unless it is given."""
     from napari_sam3.batch import BatchControl, read_objects
     from napari_sam3.images.lazy import open_image
     from napari_sam3.labels.formats.choice import check_target
@@ -165,7 +184,6 @@ def run(arguments: argparse.Namespace) -> int:
     from napari_sam3.labels.output_files import check_apart, check_output
     from napari_sam3.labels.table import write_table
 
-    check_options(arguments)
     outputs = (
         ("output", "table", "link"),
         ("image", "prompts", "examples", "examples_image"),
@@ -180,12 +198,12 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.link is not None:
             check_axis(image.shape)
         positions = _positions(image, arguments.planes)
-        mode = _mode(image, arguments, positions)
+        mode = mode or _mode(image, arguments)
     finally:
         image.close()
-    counter = _Counter()
+    counter = _Counter(heading)
     control = BatchControl(counter.show)
-    interrupted, failures, planes = False, [], 0
+    interrupted, planes, failures = False, 0, []
     try:
         with closing(_results(arguments, mode, positions, control)) as results:
             for result in results:
@@ -200,7 +218,7 @@ def run(arguments: argparse.Namespace) -> int:
         write_table(arguments.table, list(read_objects(arguments.output)), overwrite=True)
     if arguments.link is not None and not interrupted:
         link_file(arguments.output, arguments.link, overwrite=arguments.overwrite)
-    return _report(arguments, control, planes, failures, interrupted)
+    return ImageOutcome(arguments.output, planes, tuple(failures), control.progress, interrupted)
 
 
 def _option(name: str) -> str:
@@ -212,8 +230,6 @@ def _results(
 ) -> Any:
     from napari_sam3.batch import segment
 
-    if arguments.dask is not None and not arguments.verbose:
-        _hush_dask()
     return segment(
         arguments.image,
         mode,
@@ -243,44 +259,21 @@ def _hush_dask() -> None:
             logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
-def _report(
-    arguments: argparse.Namespace,
-    control: BatchControl,
-    planes: int,
-    failures: list[PlaneResult],
-    interrupted: bool,
-) -> int:
-    done = control.progress
-    for result in failures:
+def _report(arguments: argparse.Namespace, outcome: ImageOutcome) -> int:
+    done = outcome.progress
+    for result in outcome.failures:
         print(f"{arguments.prog}: {result.plane}: {result.error}", file=sys.stderr)
-    if interrupted:
-        again = " without --overwrite" if arguments.overwrite else ""
-        print(
-            f"{arguments.prog}: interrupted after {done.done} of {done.total} units; the same "
-            f"command{again} resumes it",
-            file=sys.stderr,
-        )
+    if outcome.interrupted:
+        print_interrupted(arguments, f"{done.done} of {done.total} units", "it")
     if arguments.json:
-        summary = {
-            "labels": str(arguments.output),
-            "planes": planes,
-            "units": {"done": done.done, "total": done.total, "skipped": done.skipped},
-            "failed": [
-                {"plane": list(result.position), "error": str(result.error)} for result in failures
-            ],
-            "interrupted": interrupted,
-        }
-        print_json(summary)
-    elif not interrupted:
-        skipped = f", {done.skipped} of {done.total} units already done" if done.skipped else ""
-        failed = f", {len(failures)} failed" if failures else ""
-        print(f"labels: {arguments.output} ({planes} planes{skipped}{failed})")
-    if interrupted:
-        return INTERRUPTED
-    return SOME_FAILED if failures else DONE
+        print_json(outcome.to_json())
+    elif not outcome.interrupted:
+        print(outcome)
+    return exit_code(outcome.interrupted, outcome.failures)
 
 
-def _mode(image: LazyImage, arguments: argparse.Namespace, positions: Any) -> Mode:
+def _mode(image: LazyImage | None, arguments: argparse.Namespace) -> Mode:
+    """Return the mode; without an image, one that is the same for all images."""
     from napari_sam3.batch import Automatic, EndRules, Placed, Propagate, Repeated, read_prompts
     from napari_sam3.inference.automatic.settings import AutomaticSettings
 
@@ -294,6 +287,7 @@ def _mode(image: LazyImage, arguments: argparse.Namespace, positions: Any) -> Mo
             f"the mode {arguments.mode} has no prompts. Expected --prompts, a table of clicks and "
             "boxes. Pass one, or use --mode automatic."
         )
+    assert image is not None, "other modes are refused for several images"
     leading = image.axes.names[:-2]
     if arguments.mode == "repeated":
         return Repeated(_one_plane(arguments.prompts, leading))
@@ -354,14 +348,15 @@ def _positions(image: LazyImage, ranges: list[range] | None) -> Any:
 class _Counter:
     """Progress with the rate and the time left."""
 
-    def __init__(self) -> None:
+    def __init__(self, heading: str = "") -> None:
         from napari_sam3.batch.progress import Pace
 
+        self._heading = heading
         self._pace, self._line = Pace(), ProgressLine()
 
     def show(self, progress: Progress) -> None:
         now = time.monotonic()
-        text = self._pace.describe(progress, now)
+        text = self._heading + self._pace.describe(progress, now)
         if progress.done or self._line.on_terminal:
             self._line.show(text, now, finished=progress.done >= progress.total)
 

@@ -42,8 +42,11 @@ def add_examples(command: argparse.ArgumentParser) -> None:
     )
 
 
-def similar_mode(image: LazyImage, arguments: argparse.Namespace) -> Mode:
-    """Learn the concept from the examples and the name, with the model."""
+def similar_mode(image: LazyImage | None, arguments: argparse.Namespace) -> Mode:
+    """Learn the concept from the examples and the name, with the model.
+
+    Without an image, as for a folder, the examples need an image of their own.
+    """
     from napari_sam3.batch import Similar
     from napari_sam3.inference.models import names_objects
     from napari_sam3.inference.remote.address import is_remote
@@ -61,6 +64,11 @@ def similar_mode(image: LazyImage, arguments: argparse.Namespace) -> Mode:
             f"--examples-image {str(arguments.examples_image)!r} comes without --examples. "
             "Expected a label image of it. Add --examples, or leave the image out."
         )
+    if image is None and arguments.examples is not None and arguments.examples_image is None:
+        raise PromptError(
+            f"--examples {str(arguments.examples)!r} does not name its image, of several. Expected "
+            "--examples-image, the image that was labelled. Add it."
+        )
     model = arguments.model
     if name is not None and not is_remote(model) and not names_objects(model):
         raise UnsupportedError(NO_TEXT)
@@ -70,19 +78,20 @@ def similar_mode(image: LazyImage, arguments: argparse.Namespace) -> Mode:
     return Similar(concept=concept, **{k: v for k, v in options.items() if v is not None})
 
 
-def _examples(image: LazyImage, arguments: argparse.Namespace) -> Concept:
+def _examples(image: LazyImage | None, arguments: argparse.Namespace) -> Concept:
     """Learn the concept of labelled objects."""
     from napari_sam3.batch import BatchControl, concept_of_labels
     from napari_sam3.images.lazy import open_image
-    from napari_sam3.inference.models import detector_loader, load_predictor
+    from napari_sam3.inference.models import ModelHandle, detector_loader
     from napari_sam3.labels.formats.label_files import open_label_file
 
     other = arguments.examples_image
     shown = image if other is None else open_image(other, rgb=arguments.rgb)
+    assert shown is not None, "it was checked"
     labels = open_label_file(arguments.examples)
     try:
         data = labels.data[0] if labels.multiscale else labels.data
-        predictor = load_predictor(arguments.model, arguments.device)
+        predictor = ModelHandle.of(arguments.model, arguments.device)()  # the batch takes it, too
         control, detector = BatchControl(), detector_loader()(predictor)
         concept = concept_of_labels(shown, data, predictor, control, arguments.contrast, detector)
     finally:

@@ -44,7 +44,7 @@ COMMANDS: tuple[tuple[str, ModuleType, str], ...] = (
     (
         "batch",
         batch_command,
-        "segment many planes, or tiles of a large one; can be interrupted and resumed",
+        "segment many planes, tiles of a large one, or a folder; can be interrupted and resumed",
     ),
     (
         "precompute",

@@ -6,8 +6,10 @@ import csv
 import glob
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from sam3.errors import Sam3Error
@@ -77,6 +79,38 @@ class ImageList:
 
     items: tuple[SeriesItem, ...]
     folder: Path
+
+    def labels_path(
+        self, item: SeriesItem, ending: str, folder: str | os.PathLike[str] | None = None
+    ) -> Path:
+        """Return the path of the labels of an image, another one for each image.
+
+        Parameters
+        ----------
+        item : SeriesItem
+            The image.
+        ending : str
+            Ending of the name, such as ``".labels.ome.tif"``.
+        folder : path-like, optional
+            Folder for the labels, with the same subfolders as the images; by default that of the
+            image.
+        """
+        place = item.path.parent
+        if folder is not None:
+            place = Path(os.path.normpath(folder / Path(os.path.relpath(place, self.folder))))
+        # Images that differ only in their suffix have labels named after the full file name.
+        shared = self._stems[item.path.parent, item.stem.lower()] > 1
+        stem = "_".join([item.path.name, *item.scene.split("/")]) if shared else item.stem
+        return place / f"{stem.rstrip('_')}{ending}"
+
+    @cached_property
+    def _stems(self) -> Counter[tuple[Path, str]]:
+        # With full file names, since the stem of "a.tif.png" is the name of "a.tif".
+        return Counter(
+            (item.path.parent, name)
+            for item in self.items
+            for name in {item.stem.lower(), item.path.name.lower()}
+        )
 
 
 def list_images(source: Source) -> ImageList:

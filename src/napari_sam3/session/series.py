@@ -92,12 +92,11 @@ class ImageSeries:
                 f"{', '.join(ENDINGS)}. Choose one."
             )
         images = list_images(source)
-        self.items, self._images_folder = images.items, images.folder
+        self.items, self._images = images.items, images
         self._chosen = None if labels is None else Path(os.path.abspath(labels))
         self.folder = self._chosen or images.folder
         self._files, self._ending = LabelFiles(format), ENDINGS[format]
         self._places = {item.key: number for number, item in enumerate(self.items)}
-        self._stems = Counter((item.path.parent, item.stem.lower()) for item in self.items)
         self._own = self.folder / FOLDER
         self._lock = SeriesLock.take(self._own)
         try:
@@ -222,17 +221,9 @@ class ImageSeries:
 
     def labels_path(self, item: SeriesItem) -> Path:
         """Return the file of labels of an image; it need not exist."""
-        folder = item.path.parent
-        if self._chosen is not None:
-            folder = self._chosen / os.path.relpath(folder, self._images_folder)
-            folder = Path(os.path.normpath(folder))
+        path = self._images.labels_path(item, self._ending, self._chosen)
         known = self.entry(item).labels
-        if known and Path(known).name == known:
-            return folder / known
-        # Images that differ only in their suffix have labels named after the full file name.
-        shared = self._stems[item.path.parent, item.stem.lower()] > 1
-        stem = "_".join([item.path.name, *item.scene.split("/")]) if shared else item.stem
-        return folder / f"{stem.rstrip('_')}{self._ending}"
+        return path.with_name(known) if known and Path(known).name == known else path
 
     def read(self, item: SeriesItem) -> OpenedImage:
         """Read an image with its saved labels and session, on any thread.
