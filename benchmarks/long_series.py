@@ -1,7 +1,7 @@
 """Memory while objects are propagated through 1,000 frames.
 
 `python -m benchmarks.long_series` follows two discs that wander through frames made one at a time,
-mask by mask with the embedded model, and with a tracker memory of random weights, which takes as
+mask by mask and with a tracker memory, for models without one of random weights, which takes as
 much memory as a trained one. What counts is the resident memory of the process after the first 300
 frames, with which the cache of encoded fields is full (256 MB).
 """
@@ -27,6 +27,7 @@ from napari_sam3.session.stacks import LazySequence
 from sam3 import Predictor, load_predictor
 from sam3.config import MemoryConfig
 from sam3.model.memory import Memory
+from sam3.weights.memory import load_memory
 
 __all__ = ["long_series_rows"]
 
@@ -86,17 +87,19 @@ def held(predictor: Predictor, memory: Memory | None, frames: int = FRAMES) -> H
     return Held(warm, most, last + 1)
 
 
-def random_memory(predictor: Predictor) -> Memory:
-    """Return a memory of random weights."""
+def tracker_memory(predictor: Predictor) -> tuple[str, Memory]:
+    """Return a model's own memory, or else one of random weights, and what it is."""
+    if predictor.config.memory is not None and predictor.weights is not None:
+        return "with its memory", load_memory(predictor.weights, config=predictor.config)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         config = replace(predictor.config, memory=MemoryConfig())
-        return Memory(config).requires_grad_(False).eval()
+        return "with a memory, random weights", Memory(config).requires_grad_(False).eval()
 
 
 def long_series_rows(predictor: Predictor, frames: int = FRAMES) -> Iterator[Fact]:
     """Measure both ways."""
-    ways = {"mask by mask": None, "with a memory, random weights": random_memory(predictor)}
+    ways = dict([("mask by mask", None), tracker_memory(predictor)])
     for way, memory in ways.items():
         found = held(predictor, memory, frames)
         yield Fact(

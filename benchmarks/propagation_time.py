@@ -20,7 +20,7 @@ import numpy.typing as npt
 import torch
 
 from benchmarks.full_size import OTHER, vision_of, wait
-from benchmarks.long_series import ENDLESS, random_memory
+from benchmarks.long_series import ENDLESS, tracker_memory
 from benchmarks.measure import Row, take_turns
 from napari_sam3.core.fields import FINEST_LEVEL, field_side
 from napari_sam3.core.masks import PlaneMask
@@ -49,14 +49,14 @@ def propagation_time_rows(
     Parameters
     ----------
     predictor : Predictor
-        The model, which is also measured with a memory of random weights.
+        The model, which is also measured with a memory, its own or one of random weights.
     planes : int
         Planes that each run propagates to.
     repeats : int
         Runs of each way.
     """
     scene = _Scene(predictor, planes)
-    ways = {"mask by mask": None, "with a memory, random weights": random_memory(predictor)}
+    ways = dict([("mask by mask", None), tracker_memory(predictor)])
     for way, memory in ways.items():
         rules = EndRules.calibrated() if memory is None else ENDLESS
         ours, alone = take_turns(
@@ -137,7 +137,7 @@ def tracker_row(*, repeats: int = 3, device: str = "cpu", config: ModelConfig | 
 def our_steps(config: ModelConfig, device: str, frames: int) -> Callable[[], object]:
     """Return a function that tracks a clicked object to the next frame each time it is called."""
     predictor = Predictor(build_click_model(config).eval(), device=device)
-    steps = TrackingSteps(predictor, random_memory(predictor))
+    steps = TrackingSteps(predictor, tracker_memory(predictor)[1])
     features = predictor.encode(_noise(config.resolution))
     session = TrackingSession(steps, frames)
     square = np.zeros((config.resolution,) * 2, np.float32)

@@ -116,6 +116,12 @@ def test_nuclei_are_propagated_through_a_stack(
     assert sorted(capsys.readouterr().out.splitlines()) == sorted(first.splitlines())
 
 
+def test_nuclei_are_tracked_by_the_calls_of_the_video_notebook(tmp_path: Path) -> None:
+    """On real planes, with the embedded model's own memory."""
+    assert min(run("sam2_task.py", "--preset", "tiny", "--output", str(tmp_path))) > 0.7
+    assert len(list(tmp_path.glob("plane-*.png"))) == 6
+
+
 def test_a_slide_is_labelled_by_its_chunks(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

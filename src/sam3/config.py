@@ -141,6 +141,9 @@ class MemoryConfig:
         attended to.
     conditioning : int
         Maximum number of frames with a prompt that are attended to.
+    preferred : bool
+        Whether objects are propagated with this memory unless asked otherwise. If not, each mask
+        is predicted from the one before, as that is better, or faster and as good.
     """
 
     channels: int = 64
@@ -150,6 +153,7 @@ class MemoryConfig:
     frames: int = 7
     pointers: int = 16
     conditioning: int = 4
+    preferred: bool = True
 
     def __post_init__(self) -> None:
         if self.channels <= 0 or self.channels % 4:

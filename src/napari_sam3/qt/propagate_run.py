@@ -114,5 +114,5 @@ class PropagateRun:
         self._failed(error)
 
     def _with_note(self, said: str) -> str:
-        """Add that there is no memory, where that is known."""
-        return f"{said} {text.NO_MEMORY}" if self._propagating.remembers is False else said
+        """Add that no memory is used, where that is known."""
+        return f"{said} {text.MASK_BY_MASK}" if self._propagating.remembers is False else said

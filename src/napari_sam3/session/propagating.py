@@ -117,7 +117,7 @@ class Propagating:
 
     @property
     def remembers(self) -> bool | None:
-        """Whether the model has a memory; None while it is not loaded.
+        """Whether the model propagates with a memory; None while it is not loaded.
 
         Without one, each plane is predicted from the mask on the previous plane.
         """

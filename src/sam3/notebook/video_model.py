@@ -40,6 +40,7 @@ def build_sam3_video_model(
     bpe_path: str | os.PathLike[str] | None = None,
     device: str | torch.device | None = None,
     *,
+    preset: str | None = None,
     precision: Precision = "auto",
     resolution: int | None = None,
     memory_selection: bool = True,
@@ -48,7 +49,7 @@ def build_sam3_video_model(
 
     Parameters
     ----------
-    checkpoint_path, load_from_HF, bpe_path, device, precision, resolution
+    checkpoint_path, load_from_HF, bpe_path, device, preset, precision, resolution
         As for :func:`sam3.build_sam3_image_model`.
     memory_selection : bool
         Remember good frames rather than recent ones, as the original video model does.
@@ -62,7 +63,7 @@ def build_sam3_video_model(
     CheckpointNotFoundError, CheckpointError, DownloadError
         If there are no weights, they do not fit, or they include no memory.
     """
-    path = find_weights(checkpoint_path, None, load_from_HF)
+    path = find_weights(checkpoint_path, preset, load_from_HF)
     return Sam3VideoModel(
         load_tracker(path, device or "auto", precision, resolution, selection=memory_selection)
     )

@@ -30,8 +30,9 @@ _LOG = logging.getLogger(__name__)
 _SEED_STRIDE = 1_000_003
 _WEIGHTS_FILE = "weights.safetensors"
 MEMORY = MemoryConfig(
-    channels=64, layers=2, mlp_hidden=256, fuser_layers=1, frames=3, pointers=4, conditioning=4
-)
+    channels=64, layers=2, mlp_hidden=256, fuser_layers=1, frames=3, pointers=4, conditioning=4,
+    preferred=False,
+)  # fmt: skip
 """Sizes of the embedded model's memory."""
 
 
@@ -57,6 +58,8 @@ class MemorySettings:
         Number of frames of a clip, and their side in px of the model's input.
     first_pool, pool : int
         Number of clips before the first step, and in total; every second step adds one.
+    preferred : bool
+        Whether the plugin propagates objects with this memory.
     """
 
     steps: int = 2000
@@ -72,6 +75,7 @@ class MemorySettings:
     crop: int = 224
     first_pool: int = 60
     pool: int = 1500
+    preferred: bool = False
 
     def rate(self, step: int) -> float:
         """Return the learning rate of a step."""
@@ -179,10 +183,12 @@ class _MemoryRun:
     def __init__(self, settings: MemorySettings, out: Path, data: Path, init: Path) -> None:
         self.settings, self.out = settings, out
         model = checkpoint.load(init)
-        memory = fresh_memory(replace(model.config, memory=MEMORY), settings.seed)
+        sizes = replace(MEMORY, preferred=settings.preferred)
+        memory = fresh_memory(replace(model.config, memory=sizes), settings.seed)
         network = MemoryTraining(model, memory)
         maker = ClipMaker(data, seed=settings.seed, frames=settings.frames, crop=settings.crop)
-        self.store = ClipStore(maker, model, out / "cache", settings.objects)
+        cache = out / f"cache-{settings.frames}x{settings.crop}"  # a resumed run may have others
+        self.store = ClipStore(maker, model, cache, settings.objects)
         _fit_norm(network, self.store.batch(range(min(8, settings.first_pool))))
         trained = [p for p in network.parameters() if p.requires_grad]
         self.state = RunState(network, torch.optim.AdamW(trained, weight_decay=0.01), out)
@@ -262,6 +268,14 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--stop-after", type=int, help="step to stop at; the run can be resumed")
     parser.add_argument("--learning-rate", type=float, default=defaults.learning_rate)
     parser.add_argument("--clips", type=int, default=defaults.clips, help="per step")
+    parser.add_argument("--frames", type=int, default=defaults.frames, help="per clip")
+    parser.add_argument(
+        "--crop",
+        type=int,
+        default=defaults.crop,
+        help="side of frames, in px of the model's input; may change in a run that is resumed",
+    )
+    parser.add_argument("--preferred", action="store_true", help="propagate with this memory")
     parser.add_argument("--seed", type=int, default=defaults.seed)
     parser.add_argument("--bfloat16", action="store_true", help="autocast to bfloat16")
     parser.add_argument("--threads", type=int, default=1)
@@ -272,6 +286,9 @@ def main(argv: list[str] | None = None) -> int:
         steps=arguments.steps,
         learning_rate=arguments.learning_rate,
         clips=arguments.clips,
+        frames=arguments.frames,
+        crop=arguments.crop,
+        preferred=arguments.preferred,
         seed=arguments.seed,
         bfloat16=arguments.bfloat16,
     )

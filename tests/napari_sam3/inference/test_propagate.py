@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from napari_sam3.core.masks import PlaneMask
+from napari_sam3.core.masks import PlaneMask, iou_of
 from napari_sam3.core.planes import plane_from_array
 from napari_sam3.core.prompts import PromptSet
 from napari_sam3.core.rendering import PlaneImage
 from napari_sam3.images.plane_image import ArrayPlane
 from napari_sam3.inference.tracking.ending import EndRules
+from napari_sam3.inference.tracking.memories import has_memory, memory_of
 from napari_sam3.inference.tracking.propagate import (
     Direction,
     ObjectPrompt,
@@ -29,6 +30,8 @@ from sam3.config import MemoryConfig
 from sam3.errors import ImageError, PromptError
 from sam3.model.memory import Memory
 from sam3.predictor import Predictor
+from sam3.weights.load import embedded_weights
+from sam3.weights.memory import load_memory
 
 SHAPE = (96, 96)
 FIRST, LAST = 4, 9
@@ -279,3 +282,16 @@ def test_prompts_that_cannot_be_used_are_refused_at_once(
 def test_an_unknown_direction_is_refused(tiny: Predictor) -> None:
     with pytest.raises(PromptError, match="unknown direction: 'up'"):
         propagate(PLANES, [box(LEFT)], tiny, direction="up")  # type: ignore[arg-type]
+
+
+def test_the_embedded_model_prefers_masks_to_its_memory_which_scripts_can_pass(
+    tiny: Predictor,
+) -> None:
+    assert tiny.config.memory is not None
+    assert not has_memory(tiny)
+    assert memory_of(tiny) is None
+    recalled = list(propagate(PLANES, [box(LEFT)], tiny, memory=load_memory(embedded_weights())))
+    for one in recalled:
+        if FIRST <= one.plane <= LAST:
+            assert iou_of(one.mask, PlaneMask.from_array(disc(LEFT, ball(one.plane)))) > 0.8
+    assert {one.plane for one in recalled if one.mask.area} == set(range(FIRST, LAST + 1))

@@ -108,7 +108,7 @@ def test_an_object_is_found_on_all_of_its_planes_and_keeps_its_label(embedded: P
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
     assert any(0 < share % 0.2 < 0.19 for share in shares), "within a plane, too"
-    assert table.session.propagating.remembers == (embedded.config.memory is not None)
+    assert table.session.propagating.remembers is False, "masks alone are preferred"
 
 
 def test_it_is_one_step_of_undo_whatever_was_done_meanwhile(table: Table) -> None:

@@ -16,6 +16,7 @@ from napari_sam3.inference.questions import ObjectPrediction, Question
 
 from .found import FoundMask, alike, joined
 from .limits import box_draft, mask_draft
+from .memories import has_memory
 from .motion import moved
 
 if TYPE_CHECKING:
@@ -324,7 +325,7 @@ def follower_of(
 ) -> Follower:
     """Return a follower that uses the memory if there is one; see :class:`MemoryFollower`."""
     server = server_of(predictor)
-    if server is not None and predictor.config.memory is not None:
+    if server is not None and has_memory(predictor):
         follower: Follower = server.follower(control, load, length)
         return follower
     if memory is None:

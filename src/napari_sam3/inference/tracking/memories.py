@@ -19,15 +19,19 @@ _lock = threading.Lock()
 
 
 def has_memory(predictor: Predictor) -> bool:
-    """Whether objects are propagated with memory, of this process or of a server."""
+    """Whether objects are propagated with memory, of this process or of a server.
+
+    Not where the model has one that it does not prefer to masks alone, as the embedded model.
+    """
+    memory = predictor.config.memory
     has_weights = predictor.weights is not None or server_of(predictor) is not None
-    return predictor.config.memory is not None and has_weights
+    return memory is not None and memory.preferred and has_weights
 
 
 def memory_of(predictor: Predictor) -> Memory | None:
-    """Return the memory from the weights of a model.
+    """Return the memory with which a model propagates objects, from its weights.
 
-    None if they have none, and for the model of a server, which keeps its memory.
+    None if it has none or prefers masks alone, and for that of a server, which keeps its memory.
 
     Raises
     ------
@@ -35,7 +39,7 @@ def memory_of(predictor: Predictor) -> Memory | None:
         If the weights file can no longer be read.
     """
     path = predictor.weights
-    if predictor.config.memory is None or path is None:
+    if path is None or not has_memory(predictor):
         return None
     with _lock:
         if predictor not in _known:

@@ -24,7 +24,7 @@ GAP = Wording(
 NO_GAP = "No gaps"
 PROGRESS_NAME = "Progress of propagation"
 BEGINS = "Propagating …"
-NO_MEMORY = "This model has no memory: each mask is predicted from the mask on the previous plane."
+MASK_BY_MASK = "Each mask is predicted from the mask on the previous plane, without a memory."
 
 
 def bridged(count: int) -> str:
