@@ -22,8 +22,7 @@ from qtpy.QtWidgets import (
 )
 from superqt.utils import signals_blocked
 
-from napari_sam3.core.axes import axis_to_follow
-
+from .axes import default_axis
 from .controls import Items, add_row, form, make_combo, make_text, put_items, worded
 from .fold import Fold
 from .text import panel as panel_text
@@ -176,8 +175,7 @@ class BatchPanel(QWidget):
             panel_text.THIS_PLANE_ONLY,
         ]
         # The last of several axes: for a time series of stacks, the planes of a stack.
-        names = {axis: name for axis, (name, _) in axes.items()}
-        put_items(self.axis, items, axis_to_follow(names))
+        put_items(self.axis, items, default_axis(axes))
         self._show_range()
 
     def show_ready(self, ready: bool) -> None:

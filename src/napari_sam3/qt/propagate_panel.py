@@ -8,8 +8,7 @@ from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QComboBox, QGridLayout, QProgressBar, QPushButton, QSpinBox, QWidget
 from superqt.utils import signals_blocked
 
-from napari_sam3.core.axes import axis_to_follow
-
+from .axes import default_axis
 from .controls import add_row, form, make_combo, make_text, put_items, worded
 from .fold import Fold
 from .text import panel as panel_text
@@ -85,8 +84,7 @@ class PropagatePanel(QWidget):
         if axes != self._axes or not axes:
             self._axes = axes
             items = [(text.axis_choice(*named), axis) for axis, named in axes.items()]
-            names = {axis: name for axis, (name, _) in axes.items()}
-            put_items(self.axis, items, axis_to_follow(names))
+            put_items(self.axis, items, default_axis(axes))
         self.fold.setVisible(bool(axes))
         self.start.setEnabled(bool(axes) and self.progress.isHidden())
         self.start.setToolTip(text.PROPAGATE.tooltip if axes else text.NO_STACK)
