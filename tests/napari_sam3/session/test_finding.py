@@ -147,12 +147,12 @@ def test_a_search_that_is_cancelled_leaves_candidates_as_they_are(embedded: Pred
 
 def test_progress_never_goes_back(embedded: Predictor) -> None:
     session = LabelingSession(embedded)
-    image = np.tile(picture(), (7, 7, 1))
+    image = np.tile(picture(), (4, 4, 1))
     session.set_plane(image, "large", np.zeros(image.shape[:2], np.uint32))
     shares: list[float] = []
     session.finding.progress.connect(shares.append)
     # Examples far apart lie in fields of their own, each of which is encoded.
-    corners = [(0, 0), (600, 0), (0, 600)]
+    corners = [(0, 0), (300, 0), (0, 300)]
     disc = np.ones((24, 24), bool)
     session.find_similar([Example(PlaneMask(y + 13, x + 13, disc)) for y, x in corners])
     assert shares == sorted(shares)
