@@ -41,7 +41,8 @@ class ImageOutcome:
         done = self.progress
         skipped = f", {done.skipped} of {done.total} units already done" if done.skipped else ""
         failed = f", {len(self.failures)} failed" if self.failures else ""
-        return f"labels: {self.output} ({self.planes} planes{skipped}{failed})"
+        planes = f"{self.planes} plane{'s' * (self.planes != 1)}"
+        return f"labels: {self.output} ({planes}{skipped}{failed})"
 
     def to_json(self) -> dict[str, Any]:
         """Return the outcome as plain values."""

@@ -78,8 +78,8 @@ def test_a_folder_is_done_but_for_an_image_that_cannot_be_read(
     tifffile.imwrite(images / "b.tif", stack(1)[0])
     assert batch("images", "-o", "labels", "--mode", "automatic") == 0
     out = capsys.readouterr().out
-    assert out.count("(1 planes, 1 of 1 units already done)") == 3
-    assert f"b{ENDING} (1 planes)" in out
+    assert out.count("(1 plane, 1 of 1 units already done)") == 3
+    assert f"b{ENDING} (1 plane)" in out
     assert out.splitlines()[-1] == "4 of 4 images done"
 
 
@@ -189,7 +189,7 @@ def test_an_interrupted_folder_is_resumed(images: Path, capsys: Capture) -> None
     running.send_signal(signal.SIGINT)
     out, err = running.communicate(timeout=60)
     assert running.returncode == 130
-    assert f"a.tif{ENDING} (1 planes)" in out
+    assert f"a.tif{ENDING} (1 plane)" in out
     assert err.splitlines()[-1].endswith(
         "interrupted after 1 of 3 images; the same command resumes them"
     )
