@@ -74,11 +74,8 @@ class PointedLabel:
         """
 
         def delete() -> None:
-            label, stack_of = (
-                self._plane.label_at(place, "delete"),
-                self._session.propagating.stack_of,
-            )
-            targets = self._targets_of(label)
+            label = self._plane.label_at(place, "delete")
+            targets, stack_of = self._targets_of(label), self._session.propagating.stack_of
             if len(targets) == 1 and stack_of is not None:
                 with suppress(NothingThereError):  # there is one plane only
                     targets = list(stack_of(None).labels)
