@@ -168,7 +168,6 @@ class BatchFolder:
             if self.manifest.exists():
                 self._hold()
                 self._compare(question)
-                self.records.tidy()
                 self.resumed = True
             elif self.output.exists() and not overwrite:
                 raise BatchError(
@@ -195,7 +194,7 @@ class BatchFolder:
             )  # fmt: skip
 
     def _hold(self) -> None:
-        """Lock the output against other processes."""
+        """Lock the output against other processes, and delete what killed ones left."""
         if self._lock is not None:
             return
         descriptor = os.open(self.path / "lock", os.O_CREAT | os.O_RDWR, 0o600)
@@ -209,6 +208,7 @@ class BatchFolder:
                 "time. Wait for it to end, or choose another output."
             )
         self._lock = descriptor
+        self.records.tidy()
 
     def _remove(self) -> None:
         """Delete an earlier batch, its manifest first, so that a partial one cannot be resumed."""

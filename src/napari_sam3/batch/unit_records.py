@@ -149,9 +149,9 @@ class Records:
         self.path = path
 
     def tidy(self) -> None:
-        """Delete partial files of killed processes."""
-        for kind in _KINDS:
-            for partial in (self.path / kind).glob(".*.partial"):
+        """Delete partial files that killed processes left in the folder of the batch."""
+        for folder in (self.path, *(self.path / kind for kind in _KINDS)):
+            for partial in folder.glob(".*.partial"):
                 partial.unlink(missing_ok=True)
 
     def clear(self, kind: str) -> None:

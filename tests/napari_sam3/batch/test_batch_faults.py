@@ -68,6 +68,24 @@ def test_a_batch_killed_at_any_moment_goes_on_to_the_same_labels(
     assert kills, "some were killed in the middle"
 
 
+@pytest.mark.parametrize("at", ["begun", "whole", "overwritten"])
+def test_files_that_were_cut_off_are_deleted_wherever_the_batch_was_killed(
+    predictor: Predictor, tmp_path: Path, at: str
+) -> None:
+    output = tmp_path / "labels.zarr"
+    mode = question("repeated")
+    if at != "begun":
+        list(segment(stack(), mode, predictor, output=output))
+    folder = folder_beside(output)
+    left = [folder / ".1a.partial", folder / "forward" / ".2b.partial"]
+    for partial in left:
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(b"half of a manifest")
+    list(segment(stack(), mode, predictor, output=output, overwrite=at == "overwritten"))
+    assert not any(partial.exists() for partial in left)
+    assert pixels(output).any()
+
+
 def test_a_batch_cancelled_at_any_moment_goes_on_to_the_same_labels(
     predictor: Predictor, tmp_path: Path
 ) -> None:
