@@ -108,7 +108,8 @@ class Divisions:
         tracks, frame = self.tracks.measure(), self._frame_shown()
         if self.parent is None or self.parent not in tracks.spans:
             self.parent, self._frame = label, frame
-            self.tracks.show()
+            if self.tracks.possible:
+                self.tracks.show()
         elif label == self.parent and frame <= self._frame:
             self.parent = None
         else:

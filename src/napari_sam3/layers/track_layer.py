@@ -34,6 +34,8 @@ OF = "napari-sam3 labels"
 COLORS = "label"
 #: napari allocates 4 bytes per id up to the largest; larger labels are renumbered.
 LARGEST_ID = 1 << 20
+#: Most axes that napari's Tracks layers have.
+MOST_AXES = 4
 #: Minimum pause between updates during a batch: seconds, and multiples of the update's duration.
 PAUSE, PAUSES = 1.0, 10.0
 
@@ -43,7 +45,8 @@ class TrackLayer:
 
     The layer is added automatically when a label is on several frames of an image with a time
     axis, or on request; it stays with the labels when the binding is closed. After the user
-    deletes it, it is added only on request.
+    deletes it, it is added only on request. Labels of more than four axes have tracks, but no
+    layer of them.
 
     Parameters
     ----------
@@ -93,8 +96,13 @@ class TrackLayer:
         """Return the current tracks; raises TrackError without a time axis."""
         return self.frames.tracks(self.parents)
 
+    @property
+    def possible(self) -> bool:
+        """Whether napari can show tracks of as many axes as the labels have."""
+        return bool(self._labels.ndim <= MOST_AXES)
+
     def show(self) -> NapariTracks | None:
-        """Show the tracks; None without labels, or without a time axis, which is reported."""
+        """Show the tracks; None without labels, or if that is impossible, which is reported."""
         self._unwanted = False
         self._guard(lambda: self._draw(self.measure()))
         return self.layer
@@ -154,7 +162,8 @@ class TrackLayer:
             self._layer, self._unwanted = None, True
 
     def _refresh(self, *, tell: bool = True) -> None:
-        wanted = self.layer is not None or (self.frames.is_series and not self._unwanted)
+        series = self.possible and self.frames.is_series
+        wanted = self.layer is not None or (series and not self._unwanted)
         if not (wanted or self.parents or self.frames.known):
             return
         try:
@@ -213,6 +222,12 @@ class TrackLayer:
         return self._guard(lambda: parents_in(table)) or {}
 
     def _draw(self, tracks: Tracks) -> None:
+        if not self.possible:
+            raise TrackError(
+                f"napari cannot show the tracks of {self._labels.name!r}, which has "
+                f"{self._labels.ndim} axes. Expected at most {MOST_AXES}, time included. Save them "
+                "as tracks, or split the channels by 'Split Stack' in the menu of the image."
+            )
         layer = self.layer
         if not len(tracks.ids):
             if layer is not None and layer.visible:  # napari has no empty Tracks layer

@@ -43,8 +43,13 @@ class Desk:
 
     def __init__(self, labels: Any, axes: tuple[str, ...] = ("t", "y", "x")) -> None:
         self.viewer = ViewerModel()
-        placed = {"axis_labels": axes, "scale": (1, 0.5, 0.5), "translate": (0, 7, 9)}
-        self.image = self.viewer.add_image(np.zeros(SHAPE, np.uint8), **placed)
+        more = labels.ndim - 3
+        placed = {
+            "axis_labels": axes,
+            "scale": (1, *[1] * more, 0.5, 0.5),
+            "translate": (0, *[0] * more, 7, 9),
+        }
+        self.image = self.viewer.add_image(np.zeros(labels.shape, np.uint8), **placed)
         self.layer = self.viewer.add_labels(labels, **placed)
         self.errors: list[BaseException] = []
         self.binding = self.bind()
@@ -83,7 +88,8 @@ class Desk:
         """Press a key, of divisions, on the points layer, with the mouse at a place in px."""
         self.show(frame)
         row, column = place
-        self.viewer.cursor.position = self.layer.data_to_world((frame, row, column))
+        where = (frame, *[0] * (self.layer.ndim - 3), row, column)
+        self.viewer.cursor.position = self.layer.data_to_world(where)
         self.viewer.layers.selection.active = self.binding.points
         self.binding.points.keymap[_coerced(key)](self.binding.points)
 
@@ -316,6 +322,22 @@ def test_time_must_be_the_first_axis() -> None:
 
 
 # ------------------------------------------------- links that were deleted, kept, saved
+
+
+def test_images_of_five_axes_have_tracks_without_a_layer() -> None:
+    # napari's Tracks layers have four axes at most, and raise an error for more.
+    desk = Desk(np.stack([np.stack([cells()] * 3, 1)] * 2, 1), axes=tuple("tczyx"))
+    desk.viewer.dims.current_step = (4, 0, 0, 0, 0)
+    desk.binding.delete(desk.layer.data_to_world((4, 0, 0, *LOWER)))
+    assert desk.labels[4, 0, 0].max() == 1
+    desk.press(2, UPPER)
+    assert desk.binding.divisions.parent == 1
+    desk.press(3, LOWER)
+    assert desk.binding.divisions.tracks.parents == {2: (1,), 3: (1,)}
+    assert not desk.shown
+    assert not desk.errors
+    assert desk.binding.divisions.tracks.show() is None
+    assert isinstance(desk.errors.pop(), TrackError)
 
 
 def test_a_link_comes_back_with_its_label(desk: Desk) -> None:
