@@ -194,7 +194,7 @@ class BatchFolder:
             )  # fmt: skip
 
     def _hold(self) -> None:
-        """Lock the output against other processes, and delete what killed ones left."""
+        """Lock the output against other processes, and delete leftovers of killed ones."""
         if self._lock is not None:
             return
         descriptor = os.open(self.path / "lock", os.O_CREAT | os.O_RDWR, 0o600)
