@@ -80,9 +80,9 @@ class Operation:
     objects : tuple of AcceptedObject
         Accept, batch: the objects written, in this order.
     labels : tuple of int
-        Delete: the deleted ids. Merge: the remaining id, then the ids merged into it. Split: the
-        id that was split, then the new ones. Link: the parent, then its child, which loses any
-        other parents. Unlink: the child, which loses all parents.
+        Delete: the deleted ids. Merge: the remaining id, which may be on other planes alone, then
+        the ids merged into it. Split: the id that was split, then the new ones. Link: the parent,
+        then its child, which loses any other parents. Unlink: the child, which loses all parents.
     policy : {"keep", "overwrite", "inside"}
         Accept, batch: treatment of pixels with other labels.
     writes : tuple of LabelWrite
@@ -223,8 +223,11 @@ def objects_in_effect(operations: Iterable[Operation]) -> tuple[AcceptedObject, 
     objects: dict[tuple[Hashable, int], AcceptedObject] = {}
     for operation in operations:
         removed = {"delete": operation.labels, "merge": operation.labels[1:]}
-        for label in removed.get(operation.kind, ()):
-            objects.pop((operation.plane, label), None)
+        gone = [
+            objects.pop((operation.plane, label), None) for label in removed.get(operation.kind, ())
+        ]
+        if operation.kind == "merge":
+            _keep_merged(objects, operation, gone)
         for accepted in operation.objects:
             objects.pop((accepted.plane, accepted.id), None)
             objects[accepted.plane, accepted.id] = accepted
@@ -234,6 +237,19 @@ def objects_in_effect(operations: Iterable[Operation]) -> tuple[AcceptedObject, 
             if known is not None:
                 objects[write.plane, child] = replace(known, id=child)
     return tuple(objects.values())
+
+
+def _keep_merged(
+    objects: dict[tuple[Hashable, int], AcceptedObject],
+    operation: Operation,
+    merged: Iterable[AcceptedObject | None],
+) -> None:
+    """Keep an object that was merged into a label which is on other planes alone, by its new id."""
+    plane, kept = operation.plane, operation.labels[0]
+    known = next((one for one in merged if one is not None), None)
+    if known is not None and (plane, kept) not in objects:
+        same = (one.category for one in objects.values() if one.id == kept)
+        objects[plane, kept] = replace(known, id=kept, category=next(same, known.category))
 
 
 def links_in_effect(operations: Iterable[Operation]) -> dict[int, int]:

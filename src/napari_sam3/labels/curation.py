@@ -27,12 +27,13 @@ def delete_label(target: LabelTarget, label: int) -> LabelEdit:
 
 
 def merge_labels(target: LabelTarget, labels: Sequence[int]) -> list[LabelEdit]:
-    """Compute the edits that merge labels into the first one.
+    """Compute the edits that merge labels into the first one, which may be on other planes alone.
 
     Raises
     ------
     LabelError
-        If fewer than two different labels are given, or one is not on the plane.
+        If fewer than two different labels are given, the first one does not fit the data type, or
+        another one is not on the plane.
     """
     kept, *others = dict.fromkeys(labels)
     if not others or 0 in labels:
@@ -40,7 +41,7 @@ def merge_labels(target: LabelTarget, labels: Sequence[int]) -> list[LabelEdit]:
             f"{list(labels)} cannot be merged. Expected at least two different labels, none of "
             "them 0. Choose others."
         )
-    mask_of_label(target, kept)
+    check_id_fits(kept, target.dtype)
     edits = [_relabel(target, mask_of_label(target, other), kept) for other in others]
     return [edit for edit in edits if edit is not None]
 

@@ -52,8 +52,8 @@ class Binding:
         Layers of the binding.
     sync : LayerSync
         Synchronises layers and session.
-    candidates, review, propagation : CandidateLayer, Review, Propagation
-        Candidates on the current plane; objects one by one; propagation to other planes.
+    candidates, review, propagation, pointed : CandidateLayer, Review, Propagation, PointedLabel
+        Candidates; objects one by one; propagation to other planes; the label under the mouse.
     journal : JournalKeeper
         Writes changes to disk.
     divisions : Divisions
@@ -90,13 +90,13 @@ class Binding:
         self._guard, sync = reporting.guard, LayerSync(layers, session, contrast, reporting)
         self.sync, self._plane, plane = sync, sync.plane, sync.plane
         self._classes = Classes(layers.labels, session, sync.masks.hidden)
-        self._pointed = PointedLabel(self._plane, session, reporting)
         self.candidates = CandidateLayer(layers, session, self._plane, reporting)
         self.review = Review(layers, session, self._plane, reporting)
         self.propagation = Propagation(layers, session, self._plane, self.sync.store, reporting)
-        noted = self.merging_changed = self._pointed.merging_changed
+        self.pointed = PointedLabel(plane, session, self.propagation, reporting)
+        noted = self.merging_changed = self.pointed.merging_changed
         self.divisions = Divisions(layers, session, plane, sync.store, noted, reporting)
-        waiting = self._pointed, self.divisions
+        waiting = self.pointed, self.divisions
         self.viewing = Viewing(layers, session, plane, sync.clicking, waiting, reporting)
         self.commands = self._list_commands()
         self.gestures = Gestures(self, layers, keys)
@@ -122,7 +122,7 @@ class Binding:
         labels = self.refine, self.delete, self.merge, self.split, self.background
         ours = {command.__name__: command for command in (*masks, *labels)}
         parts = (self.candidates, self.review, self.propagation, self.divisions, self.viewing,
-                 self._pointed)  # fmt: skip
+                 self.pointed)  # fmt: skip
         return ours | {name: run for part in parts for name, run in part.commands.items()}
 
     # ------------------------------------------------------------------ state
@@ -247,32 +247,32 @@ class Binding:
 
     def choose_class(self, number: int) -> None:
         """Change the class of the label under the mouse, or else choose that of the next object."""
-        name, label = self._classes.name(number), self._pointed.under_mouse()
+        name, label = self._classes.name(number), self.pointed.under_mouse()
         if name is not None and label is not None:
-            self._guard(lambda: self._pointed.classify(label, name))
+            self._guard(lambda: self.pointed.classify(label, name))
         elif self._classes.choose(number) and self.plane is not None:
             self.listen()  # for the next object, after napari's keys for other modes, too
 
     def refine(self, place: Place | None = None) -> None:
         """Make the label at a world position, or under the mouse, the current object again."""
-        self._pointed.refine(place)
+        self.pointed.refine(place)
 
     def delete(self, place: Place | None = None) -> None:
         """Delete the label at a world position, or under the mouse, from this plane."""
-        self._pointed.delete(place)
+        self.pointed.delete(place)
 
     def split(self, place: Place | None = None) -> None:
         """Split the label at a world position, or under the mouse."""
-        self._pointed.split(place)
+        self.pointed.split(place)
 
     def merge(self, place: Place | None = None) -> None:
         """Note the label under the mouse, or make it one with the label noted before."""
-        self._pointed.merge(place)
+        self.pointed.merge(place)
 
     @property
     def merging(self) -> int | None:
         """The label that the next one is merged into."""
-        return self._pointed.first
+        return self.pointed.first
 
     # ------------------------------------------------------- what the model sees
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import product
 from typing import TYPE_CHECKING
 
-from napari_sam3.core.axes import axis_to_follow, is_time
+from napari_sam3.core.axes import axis_letter, axis_to_follow, is_time
 from napari_sam3.core.errors import NothingThereError
 from napari_sam3.core.planes import PlaneIndex
 from napari_sam3.images.plane_image import load_if_small
@@ -102,6 +103,30 @@ class Propagation:
         names = self._layers.image.axis_labels
         return axis_to_follow({axis: str(names[axis]) for axis in self.axes})
 
+    def planes_of_object(self) -> tuple[list[PlaneIndex], int]:
+        """Return all planes that one object may be on, and the axis along which it is followed.
+
+        They lie along the axis of propagation, and along time and depth if the axes are named.
+        The object is followed through time, if there is any.
+
+        Raises
+        ------
+        NothingThereError
+            If there is only one plane.
+        """
+        image, plane, first = self._layers.image, self._plane.source.need(), self._axis()
+        if first is None:
+            raise self._one_plane()
+        names = {axis: str(image.axis_labels[axis]) for axis in self.axes}
+        times = [axis for axis in names if is_time(names[axis], image.units[axis])]
+        along = {first, *times, *(axis for axis in names if axis_letter(names[axis]) == "z")}
+        ranges = (
+            range(self.axes[axis]) if axis in along else (at,)
+            for axis, at in zip(plane.other_axes, plane.index, strict=True)
+        )
+        planes = [PlaneIndex(plane.axes, index) for index in product(*ranges)]
+        return planes, times[0] if times else first
+
     def stack(self, axis: int | None = None) -> PlaneStack:
         """Return the planes along an axis, with the other indices as shown.
 
@@ -114,10 +139,7 @@ class Propagation:
         if axis is None:
             axis = self._axis()
         if axis is None:
-            raise NothingThereError(
-                f"the image has only one plane: shape {shape}. Expected several planes. Open a "
-                "stack or a time series."
-            )
+            raise self._one_plane()
         indices = planes_along(plane, axis, shape)
         seen, last = self._plane.source.snapshot(), (len(shape) - 2, len(shape) - 1)
 
@@ -126,6 +148,12 @@ class Propagation:
 
         return PlaneStack(
             LazySequence(image, len(indices)), [self._store.plane(index) for index in indices]
+        )
+
+    def _one_plane(self) -> NothingThereError:
+        return NothingThereError(
+            f"the image has only one plane: shape {image_shape(self._layers.image)}. Expected "
+            "several planes. Open a stack or a time series."
         )
 
     def close(self) -> None:

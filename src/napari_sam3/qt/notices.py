@@ -12,9 +12,11 @@ from napari_sam3.core.errors import MissedError, NothingThereError
 from sam3.errors import PromptError
 
 from .text.states import describe_error, describe_mask, describe_state, sentence
+from .text.status import changed_everywhere
 
 if TYPE_CHECKING:
     from napari_sam3.layers.binding import Binding
+    from napari_sam3.layers.pointed_label import WholeChange
     from napari_sam3.session.session import LabelingSession
 
     from .panel import Panel
@@ -94,6 +96,14 @@ class News(QObject):
         text, error = describe_state(binding, self._session)
         if error or not self._panel.holds_error:
             self._panel.show_status(text, error=error)
+
+    def show_change(self, change: WholeChange) -> None:
+        """Show a change of a label on all planes until the user acts, unless an error is shown."""
+        if not self._panel.holds_error:
+            self._panel.holds_error = True
+            self._panel.show_status(
+                changed_everywhere(change.command, change.labels, change.planes)
+            )
 
     def show_drafts(self, binding: Binding | None) -> None:
         """Show the current mask, and the possible commands on drafts."""

@@ -137,6 +137,7 @@ class SegmentWidget(QWidget):
                 self.binding.layers_lost.connect(self._on_progress)
                 self.binding.listening_changed.connect(self._on_progress)
                 self.binding.merging_changed.connect(self._on_progress)
+                self.binding.pointed.changed_everywhere.connect(self.news.show_change)
                 self.binding.candidates.pointed.changed.connect(self._show_news)
                 self.options.bound(self.binding)
                 self.safety.watch(self.binding)

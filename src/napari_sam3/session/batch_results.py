@@ -223,7 +223,8 @@ class BatchResults:
             steps = [one for plane in plan.planes if (one := self._put_back(plane, plan.fresh))]
             linked = (self._link(*link) for link in plan.links)
             steps += [one for one in linked if one is not None]
-            self._changes.emit_all(steps)
+            for step in steps:
+                self._changes.emit(step)
         self._drafts.emit_masks()
         return plan.result
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import partial
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from napari_sam3.core.operations import LabelChange, Operation
@@ -13,6 +13,8 @@ from sam3.errors import Sam3Error
 from .history import History, Ours, Step, last_step
 
 if TYPE_CHECKING:
+    from psygnal import SignalInstance
+
     from napari_sam3.core.drafts import DraftSet
     from napari_sam3.core.objects import AcceptedObject
     from napari_sam3.labels.edits import Edit
@@ -56,7 +58,7 @@ class Changes:
         self._options, self._events = options, events
         self._drafts, self._history, self._predictions = drafts, history, predictions
         # Events to emit when all steps of `all_or_nothing` are done.
-        self._held: list[Callable[[], object]] | None = None
+        self._held: list[tuple[SignalInstance, AcceptedObject | LabelChange]] | None = None
 
     # ------------------------------------------------------------------- steps
 
@@ -123,31 +125,29 @@ class Changes:
         if operation is not None:
             now = operation.writes if direction == "do" and operation.writes else step.writes()
             change = LabelChange(operation, direction, now, more)
-            self._emit(partial(self._events.labels_changed.emit, change))
+            self._emit(self._events.labels_changed, change)
 
     def emit_accepted(self, objects: Iterable[AcceptedObject]) -> None:
         """Emit objects that were accepted."""
         for accepted in objects:
-            self._emit(partial(self._events.accepted.emit, accepted))
+            self._emit(self._events.accepted, accepted)
 
-    def _emit(self, emit: Callable[[], object]) -> None:
+    def _emit(self, signal: SignalInstance, value: AcceptedObject | LabelChange) -> None:
         if self._held is None:
-            emit()
+            signal.emit(value)
         else:
-            self._held.append(emit)
-
-    def emit_all(self, steps: Sequence[Step]) -> None:
-        """Emit several steps that belong together, each even if a listener fails."""
-        with ExitStack() as todo:
-            for step in reversed(steps):  # the stack calls the last one first
-                todo.callback(self.emit, step, more=step is not steps[-1])
+            self._held.append((signal, value))
 
     @contextmanager
     def all_or_nothing(self) -> Iterator[Sequence[Step]]:
         """Record the steps of the block as one undo step; an error reverts all of them.
 
-        Events are emitted at the end of the block. Yields the undo stack.
+        Events are emitted at the end of the block. Within another such block, it is a part of that
+        one. Yields the undo stack.
         """
+        if self._held is not None:
+            yield self._history.done
+            return
         done, plane = self._history.done, self._drafts.plane
         roll_back, count, self._held = self._history.savepoint(), len(done), []
         try:
@@ -163,9 +163,12 @@ class Changes:
         held, self._held, together = self._held, None, object()
         for step in done[count:]:
             step.batch = together
+        more = False
         with ExitStack() as todo:  # all are emitted, even if a listener fails
-            for emit in reversed(held):
-                todo.callback(emit)
+            for signal, value in reversed(held):
+                if isinstance(value, LabelChange):
+                    value, more = replace(value, more=value.more or more), True
+                todo.callback(signal.emit, value)
 
     # ----------------------------------------------------------- undo and redo
 

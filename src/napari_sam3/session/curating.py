@@ -85,7 +85,7 @@ class Curating:
         self._changes.change_drafts(drafts.here.with_draft(draft))
         drafts.emit_masks()
 
-    def delete(self, label: int, planes: Sequence[LabelTarget] = ()) -> None:
+    def delete(self, label: int, planes: Sequence[LabelTarget] = ()) -> int:
         """Make a label background. One step for undo.
 
         Parameters
@@ -95,19 +95,28 @@ class Curating:
         planes : sequence of LabelTarget
             Planes of one label image on which it may be; by default the current plane.
 
+        Returns
+        -------
+        int
+            Number of planes that changed.
+
         Raises
         ------
         LabelError
             If the label is on none of the planes; nothing has changed then, as with other errors.
         """
-        if not planes:
-            plane = self._drafts.need_plane()
-            self._delete(plane.key, plane.labels, label)
-            return
-        found = [one for one in planes if find_mask_of_label(one, label) is not None]
+        targets = self._targets(label, planes)
         with self._changes.all_or_nothing():
-            for target in found or planes[:1]:
+            for target in targets:
                 self._delete(target.key, target, label)
+        return len(targets)
+
+    def _targets(self, label: int, planes: Sequence[LabelTarget]) -> list[LabelTarget]:
+        """Return the planes that have a label, or else the first; without any, the current one."""
+        if not planes:
+            return [self._drafts.need_plane().labels]
+        found = [one for one in planes if find_mask_of_label(one, label) is not None]
+        return found or [planes[0]]
 
     def _delete(self, key: Hashable, labels: LabelTarget, label: int) -> None:
         edit = delete_label(labels, label)
@@ -116,21 +125,60 @@ class Curating:
         self._history.exchange(step, self._objects.find_all(labels, [label]), [])
         self._changes.finish(step)
 
-    def merge(self, labels: Sequence[int]) -> None:
-        """Merge labels of the plane; the first id is kept. Can be undone.
+    def merge(self, labels: Sequence[int], planes: Sequence[LabelTarget] = ()) -> int:
+        """Merge labels; the first id is kept. One step for undo.
+
+        Parameters
+        ----------
+        labels : sequence of int
+            Labels of the plane.
+        planes : sequence of LabelTarget
+            Planes of one label image on which two labels are merged instead of on the current
+            plane. The second gets the id of the first on all of them, also where it is alone.
+
+        Returns
+        -------
+        int
+            Number of planes that changed.
 
         Raises
         ------
         LabelError
-            If there are fewer than two different labels, or one is not on the plane.
+            If there are fewer than two different labels, or one is not on the plane, or the second
+            on none of the planes; nothing has changed then, as with other errors.
         """
-        plane = self._drafts.need_plane()
-        edits = merge_labels(plane.labels, labels)
-        operation = Operation("merge", plane.key, labels=tuple(dict.fromkeys(labels)))
-        step = self._changes.begin_edit(plane.labels, operation, edits, gone=labels[1:])
-        known = self._objects.find_all(plane.labels, labels)
-        mask = mask_of_label(plane.labels, labels[0])
-        added = [self._remade(known[0], labels[0], mask)] if known else []
+        targets = self._targets(labels[-1], planes)
+        same = (one for one in self._objects.within(targets[0].source) if one.id == labels[0])
+        category = next((one.category for one in same), None)
+        with self._changes.all_or_nothing():
+            for target in targets:
+                edits = merge_labels(target, labels)
+                if not planes:
+                    mask_of_label(target, labels[0])
+                self._merge(target, labels, edits, category)
+        return len(targets)
+
+    def _merge(
+        self,
+        target: LabelTarget,
+        labels: Sequence[int],
+        edits: Sequence[Edit],
+        category: str | None,
+    ) -> None:
+        """Merge labels of a plane; the object gets the class that it has on others, if any."""
+        kept, *others = dict.fromkeys(labels)
+        known, before = self._objects.find_all(target, labels), find_mask_of_label(target, kept)
+        added: list[tuple[AcceptedObject, PlaneMask | None]] = []
+        if known and before is None and len(others) == 1:
+            mask = mask_of_label(target, others[0])
+            added = [self._objects.renamed(target, known[0], kept, mask)]
+        operation = Operation("merge", target.key, labels=(kept, *others))
+        step = self._changes.begin_edit(target, operation, edits, gone=others)
+        if known and not added:
+            added = [self._remade(known[0], kept, mask_of_label(target, kept))]
+        if category is not None:
+            added = [(replace(one, category=category), mask) for one, mask in added]
+        self._objects.use_up(target, max(labels))
         self._history.exchange(step, known, added)
         self._changes.finish(step)
 

@@ -149,6 +149,23 @@ class History:
         ours = (step.operation for step in self.done if step.source == source)
         return tuple(operation for operation in ours if operation is not None)
 
+    def planes_of(self, source: Hashable, label: int) -> set[Hashable] | None:
+        """Return the keys of all planes that may hold a label of an image.
+
+        None if no step made the label, so that it may be on any plane.
+        """
+        steps = [step for step in self.done if step.source == source]
+        if not any(label in step.fresh for step in steps):
+            return None
+        keys = {one.plane for one in self.objects.within(source) if one.id == label}
+        for step in steps:
+            # All others write objects, which are known.
+            if step.operation is not None and step.operation.kind not in ("accept", "batch"):
+                edits = (edit for edit in step.edits if isinstance(edit, LabelEdit))
+                keys |= {write.plane for write in step.operation.writes}
+                keys |= {step.operation.plane, *(edit.target.key for edit in edits)}
+        return keys
+
     @property
     def awaiting(self) -> tuple[Step, ...]:
         """Steps whose masks are still being predicted."""

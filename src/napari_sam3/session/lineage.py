@@ -1,23 +1,22 @@
-"""Commands on lineage: link labels, unlink them, divide them."""
+"""Commands on whole tracks: link labels, unlink them, divide them, join them, split them."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from napari_sam3.core.operations import Operation
 from napari_sam3.core.tracks import Parents, TrackError, check_circle
-from napari_sam3.labels.edits import LabelEdit, mask_of_label
+from napari_sam3.labels.edits import LabelEdit, find_mask_of_label, mask_of_label
 from napari_sam3.labels.targets import LabelTarget, check_id_fits
 
 from .history import packed
 
 if TYPE_CHECKING:
     from napari_sam3.core.masks import PlaneMask
-    from napari_sam3.core.objects import AcceptedObject
 
     from .changes import Changes
+    from .curating import Curating
     from .drafts import DraftsByPlane
     from .history import History, Step
 
@@ -35,14 +34,23 @@ class Lineage:
         Current plane, whose label image is edited.
     history : History
         Links and objects.
+    curating : Curating
+        Merges labels.
     """
 
-    def __init__(self, changes: Changes, drafts: DraftsByPlane, history: History) -> None:
+    def __init__(
+        self, changes: Changes, drafts: DraftsByPlane, history: History, curating: Curating
+    ) -> None:
         self._changes, self._drafts, self._history = changes, drafts, history
+        self._curating = curating
 
     def parents_in(self, source: Hashable) -> dict[int, tuple[int, ...]]:
         """Return the parents of each label of an image that has any; see `LabelTarget.source`."""
         return self._history.links.within(source)
+
+    def planes_of(self, source: Hashable, label: int) -> set[Hashable] | None:
+        """Return the keys of all planes that may hold a label; see `History.planes_of`."""
+        return self._history.planes_of(source, label)
 
     def begin(self, source: Hashable, parents: Parents) -> None:
         """Set the links that a label image was opened with; not a step."""
@@ -148,6 +156,7 @@ class Lineage:
         daughters = []
         with self._changes.all_or_nothing():
             if tail:
+                self._drop_drafts(parent, tail)
                 rest = self.link(parent, tail=tail)
                 daughters.append(rest)
                 for child in moved:
@@ -155,6 +164,94 @@ class Lineage:
             if daughter is not None:
                 daughters.insert(0, self.link(parent, daughter))
         return tuple(daughters)
+
+    def join(self, first: int, second: int, planes: Sequence[LabelTarget]) -> int:
+        """Give all pixels of a label the id of another one, with its links. One step for undo.
+
+        Children of the second become children of the first; so do its parents become its parents
+        if the first has none. Where both are on a plane, they are merged.
+
+        Parameters
+        ----------
+        first : int
+            The label that remains; on any planes of the image of the current plane.
+        second : int
+            The label that becomes it.
+        planes : sequence of LabelTarget
+            All planes on which the second may be.
+
+        Returns
+        -------
+        int
+            Number of planes that changed.
+
+        Raises
+        ------
+        LabelError, TrackError
+            If the labels are the same or the second is on none of the planes, or a label would
+            become its own ancestor; nothing has changed then, as with other errors.
+        """
+        labels = self._drafts.need_plane().labels
+        with self._changes.all_or_nothing():
+            count = self._curating.merge([first, second], planes)
+            parents = self.parents_in(labels.source)
+            own, theirs = (
+                [one for one in parents.get(label, ()) if one not in (first, second)]
+                for label in (first, second)
+            )
+            if not own:  # such as the second
+                self.unlink(first)
+            self.unlink(second)
+            if not own and theirs and labels.holds(theirs[0]):
+                self.link(theirs[0], first)
+            self._hand_over(second, first, labels)
+        return count
+
+    def split_off(self, label: int, tail: Sequence[LabelTarget]) -> tuple[int, int]:
+        """Give the pixels of a label on some planes a new id. One step for undo.
+
+        Children of the label become children of the new one, which has no parent.
+
+        Parameters
+        ----------
+        label : int
+            A label of the image of the current plane.
+        tail : sequence of LabelTarget
+            The planes, from the split on.
+
+        Returns
+        -------
+        tuple of int
+            The new label, and the number of planes that changed.
+
+        Raises
+        ------
+        LabelError, TrackError
+            If there is no free id, or the label is on none of the planes; nothing has changed
+            then, as with other errors.
+        """
+        found = [one for one in tail if find_mask_of_label(one, label) is not None]
+        with self._changes.all_or_nothing():
+            self._drop_drafts(label, found)
+            new = self.link(label, tail=found or tail[:1])
+            self.unlink(new)
+            self._hand_over(label, new, found[0])
+        return new, len(found)
+
+    def _hand_over(self, parent: int, other: int, labels: LabelTarget) -> None:
+        """Link the children of a label to another one; a link without pixels stays as it is."""
+        for child, many in self.parents_in(labels.source).items():
+            if parent in many and child != other and labels.holds(child):
+                self.link(other, child)
+
+    def _drop_drafts(self, label: int, planes: Sequence[LabelTarget]) -> None:
+        """Drop the drafts of a label that was reopened on planes where it gets another id."""
+        for target in planes:
+            before = after = self._drafts.on(target.key)
+            for draft in before.drafts:
+                after = after.without(draft.number) if draft.label == label else after
+            if after is not before:
+                self._changes.finish(self._changes.begin(target.key, after))
 
     def _rename(
         self, step: Step, target: LabelTarget, mask: PlaneMask, parent: int, child: int
@@ -168,9 +265,4 @@ class Lineage:
         objects = self._history.objects
         known = objects.find(target, parent)
         if known is not None:
-            as_written = objects.is_as_written(target, parent, mask)
-            renamed: tuple[AcceptedObject, PlaneMask | None] = (
-                replace(known, id=child),
-                mask if as_written else None,
-            )
-            self._history.exchange(step, [known], [renamed])
+            self._history.exchange(step, [known], [objects.renamed(target, known, child, mask)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Hashable, Iterable, Mapping, Set
+from dataclasses import replace
 from itertools import islice
 from statistics import median
 from typing import TYPE_CHECKING
@@ -84,6 +85,13 @@ class ObjectRegistry:
     def is_as_written(self, labels: LabelTarget, label: int, mask: PlaneMask) -> bool:
         """Whether an object still has the pixels that were written."""
         return self._digests.get((labels.source, labels.key, label)) == _digest(mask)
+
+    def renamed(
+        self, labels: LabelTarget, known: AcceptedObject, label: int, mask: PlaneMask
+    ) -> tuple[AcceptedObject, PlaneMask | None]:
+        """Describe an object under another id, with its pixels if these are as written."""
+        as_written = self.is_as_written(labels, known.id, mask)
+        return replace(known, id=label), mask if as_written else None
 
     def add(self, source: Hashable, accepted: AcceptedObject, mask: PlaneMask | None) -> None:
         """Add an object; without a mask, its pixels differ from those its prompts predict."""

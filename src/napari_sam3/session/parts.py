@@ -116,7 +116,7 @@ class SessionParts:
         prompting = Prompting(options, changes, drafts, predictions)
         curating = Curating(options, changes, drafts, history, accepting)
         asking = predictions, look_ahead, changes, prompting, accepting, curating, batch
-        lineage, reopening = Lineage(changes, drafts, history), Reopening(drafts, history)
+        lineage, reopening = Lineage(changes, drafts, history, curating), Reopening(drafts, history)
         linking = Linking(changes, drafts, history)
         more = finding, propagating, lineage, reopening, linking, candidates
         classifying = Classifying(changes, drafts, history, predictions)

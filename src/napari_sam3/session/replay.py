@@ -121,7 +121,7 @@ def _replay_one(
             for label in labels:
                 session.delete(label)
         case "merge":
-            session.merge(labels)
+            session.merge(labels, [planes(operation.plane)[1]])
         case "split":
             session.split(labels[0], labels[1:])
         case "link":

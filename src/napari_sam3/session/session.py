@@ -364,13 +364,13 @@ batch_ended, busy_changed, progress_changed, failed : Signal
 
     take_up = reopen  # its name in earlier versions
 
-    def delete(self, label: int, planes: Sequence[LabelTarget] = ()) -> None:
-        """Make a label of the plane, or of several, background. Can be undone."""
-        self._parts.curating.delete(label, planes)
+    def delete(self, label: int, planes: Sequence[LabelTarget] = ()) -> int:
+        """Make a label of the plane, or of several, background; return how many. Can be undone."""
+        return self._parts.curating.delete(label, planes)
 
-    def merge(self, labels: Sequence[int]) -> None:
-        """Merge labels of the plane; the first id is kept. Can be undone."""
-        self._parts.curating.merge(labels)
+    def merge(self, labels: Sequence[int], planes: Sequence[LabelTarget] = ()) -> int:
+        """Merge labels of the plane, or of several, into the first one; see `Curating.merge`."""
+        return self._parts.curating.merge(labels, planes)
 
     def split(self, label: int, ids: Sequence[int] = ()) -> tuple[int, ...]:
         """Split a label of the plane, and return the ids of its parts; see `Curating.split`."""

@@ -17,11 +17,11 @@ from tests.napari_sam3.conftest import Desk, OpenDesk
 HERE, BESIDE = (20, 20), (70, 20)
 
 
-def press(desk: Desk, frame: int, place: tuple[int, int]) -> None:
+def press(desk: Desk, frame: int, place: tuple[int, int], key: str = "Shift-D") -> None:
     desk.viewer.dims.set_current_step(0, frame)
     QApplication.processEvents()
     desk.hand.move(place)
-    desk.hand.type("Shift-D")
+    desk.hand.type(key)
 
 
 def waited(desk: Desk) -> bool:
@@ -94,26 +94,44 @@ def test_each_step_of_a_division_is_said(open_desk: OpenDesk) -> None:
     assert desk.status == status.READY
 
 
-def test_labels_of_two_frames_are_joined_as_the_message_says(open_desk: OpenDesk) -> None:
+def test_labels_of_two_frames_are_joined_and_split(open_desk: OpenDesk) -> None:
     labels = np.zeros((4, 90, 90), np.uint32)
     labels[:2, 15:25, 15:25] = 1
     labels[3, 65:75, 15:25] = 2
     desk = open_desk((labels > 0).astype(np.uint8) * 200, axis_labels=("t", "y", "x"))
     layer = desk.widget.binding.labels
     layer.data = labels.copy()
-    desk.viewer.dims.set_current_step(0, 1)
-    desk.hand.move(HERE)
-    desk.hand.type("J")
-    desk.viewer.dims.set_current_step(0, 3)
-    desk.hand.move(BESIDE)
-    desk.hand.type("J")
+    tracks = desk.widget.binding.divisions.tracks
+    press(desk, 1, HERE, "J")
+    press(desk, 3, BESIDE, "J")
     assert "Label 1 is not on this plane, where label 2 is." in desk.status
-    assert "give label 2 the id 1 by napari's fill bucket" in desk.status
+    assert "To merge them on all planes, press Ctrl+Shift+J" in desk.status
     assert desk.widget.binding.merging is None
     np.testing.assert_array_equal(layer.data, labels)
-    desk.viewer.layers.selection.active = layer
-    layer.mode, layer.selected_label = "fill", 1
-    layer.n_edit_dimensions, layer.contiguous = 3, False
-    desk.hand.click(BESIDE)
-    np.testing.assert_array_equal(layer.data, (labels > 0).astype(np.uint32))
-    assert set(desk.widget.binding.divisions.tracks.layer.data[:, 0]) == {1}
+
+    press(desk, 1, HERE, "Control-Shift-J")
+    assert desk.status == status.merging(1, everywhere=True)
+    desk.hand.type("Escape")
+    assert desk.status == status.READY
+    press(desk, 1, HERE, "Control-Shift-J")
+    press(desk, 3, (45, 45), "Control-Shift-J")
+    assert "No label at row 45, column 45 to merge" in desk.status
+    press(desk, 3, BESIDE, "Control-Shift-J")
+    assert desk.status == "2 merged into 1 on 1 plane."
+    np.testing.assert_array_equal(layer.data, labels > 0)
+    assert set(tracks.layer.data[:, 0]) == {1}
+
+    press(desk, 1, HERE, "Control-Shift-H")
+    assert desk.status == "From here on 1 is 3, on 2 planes."
+    assert sorted(set(tracks.layer.data[:, 0])) == [1, 3]
+    assert desk.viewer.dims.current_step[0] == 1
+    press(desk, 0, HERE, "Control-Shift-H")
+    assert "Label 1 begins on this plane" in desk.status
+    press(desk, 0, HERE, "Control-Shift-K")
+    assert desk.status == "1 deleted on 1 plane."
+    for _ in range(3):
+        desk.hand.type("Control-Z")
+    np.testing.assert_array_equal(layer.data, labels)
+    for _ in range(2):
+        desk.hand.type("Control-Shift-Z")
+    assert sorted(set(tracks.layer.data[:, 0])) == [1, 3]

@@ -104,8 +104,9 @@ def test_labels_of_unknown_origin_stay_unknown(predictor: Predictor, blobs: Imag
     assert ids(session) == []
     labels[5:20, 5:20], labels[5:20, 40:50] = 3, 4
     click(session, OTHER)
-    session.accept()
-    session.merge([3, 5])
+    accepted = session.accept()
+    assert accepted is not None
+    session.merge([3, accepted.id])
     assert [(one.id, one.prompts.is_empty) for one in session.objects] == [(3, True)]
 
 

@@ -108,8 +108,10 @@ ON_OBJECTS = {
     "refine": "reopens it",
     "delete": "deletes it here",
     "delete_everywhere": "deletes it on all planes",
-    "merge": "merges it with the next label",
-    "split": "splits it",
+    "merge": "merges it with the next label here",
+    "merge_everywhere": "merges it with the next label on all planes",
+    "split": "splits it here",
+    "split_from_here": "gives it a new id from this plane on",
     "divide": "links it to its daughter",
 }
 #: Other commands, mentioned where they have keys.

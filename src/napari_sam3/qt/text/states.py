@@ -60,7 +60,7 @@ def describe_state(binding: Binding | None, session: LabelingSession) -> tuple[s
     if binding.in_3d:
         return status_text.IN_3D, False
     if binding.merging is not None:
-        return status_text.merging(binding.merging), False
+        return status_text.merging(binding.merging, everywhere=binding.pointed.everywhere), False
     divisions = binding.divisions
     if divisions.parent is not None:
         return status_text.dividing(divisions.parent, divisions.daughters), False

@@ -37,9 +37,24 @@ NO_MASK = "No mask: click again, or clear (Esc)."
 MASK_SHOWN = "Accept the mask (Enter), or click to refine it."
 
 
-def merging(label: int) -> str:
-    """Describe the next step of a merge."""
+def merging(label: int, *, everywhere: bool = False) -> str:
+    """Describe the next step of a merge on the plane, or on all planes."""
+    if everywhere:
+        return (
+            f"Merging into {label} on all planes: point at the other label, on any plane, and "
+            "press Ctrl+Shift+J (Esc cancels)."
+        )
     return f"Merging into {label}: point at the other label and press J (Esc cancels)."
+
+
+def changed_everywhere(command: str, labels: Sequence[int], planes: int) -> str:
+    """Describe a change of a label on all planes; see `WholeChange`."""
+    where = f"on {_planes(planes)}"
+    if command == "merge":
+        return f"{labels[1]} merged into {labels[0]} {where}."
+    if command == "split":
+        return f"From here on {labels[1]} is {labels[0]}, {where}."
+    return f"{labels[0]} deleted {where}."
 
 
 def dividing(label: int, daughters: Sequence[int] = ()) -> str:
