@@ -85,7 +85,7 @@ docs-figures: system-libs $(STAMP)  ## make the pictures and the page of errors 
 	cp $(OUTPUT)/screenshot.png docs/images/demo.png
 	$(BIN)/python scripts/screenshots.py --output docs/images
 	$(BIN)/python -m scripts.gifs --output docs/images
-	$(BIN)/python scripts/errors_page.py
+	$(BIN)/python -m scripts.errors_page
 
 wheel: $(STAMP)  ## build sdist and wheel into dist/
 	$(BIN)/python -m build --no-isolation

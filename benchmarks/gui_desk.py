@@ -91,6 +91,7 @@ class Desk:
         frames, since = self._frames, time.perf_counter()
         while time.perf_counter() - since < REST:
             QApplication.processEvents()
+            time.sleep(0.005)  # leaves Python to the thread that works
             if frames != self._frames or not widget.wait(0):
                 frames, since = self._frames, time.perf_counter()
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from sam3.errors import Sam3Error
-from scripts.errors_page import CAUSES, PAGE, Cause, _message, error_classes, page
+from scripts.error_causes import CAUSES, Cause
+from scripts.errors_page import PAGE, _message, error_classes, page
 
 TEXT = PAGE.read_text(encoding="utf-8")
 #: Which nobody can cause here, and why.
@@ -31,7 +32,7 @@ def every_error() -> set[type[Sam3Error]]:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="the page was written on a CPU alone")
 def test_the_page_is_up_to_date() -> None:
-    assert page() == TEXT, "run: python scripts/errors_page.py"
+    assert page() == TEXT, "run: python -m scripts.errors_page"
 
 
 def test_every_error_is_on_the_page() -> None:

@@ -286,14 +286,6 @@ def test_a_worker_that_is_killed_costs_only_its_task(
     np.testing.assert_array_equal(pixels(outputs[1]), pixels(outputs[0]))
 
 
-@pytest.mark.slow
-def test_four_processes_give_the_same_labels(image: Path, tmp_path: Path) -> None:
-    outputs = [tmp_path / f"{where}.zarr" for where in ("here", "there")]
-    for output, dask in zip(outputs, (None, "local:4"), strict=True):
-        list(segment(image, asked("propagate"), "tiny", device="cpu", output=output, dask=dask))
-    np.testing.assert_array_equal(pixels(outputs[1]), pixels(outputs[0]))
-
-
 @pytest.mark.parametrize("name", ["repeated", "propagate", "automatic"])
 def test_a_plane_that_workers_cannot_read_is_told(
     name: str, tmp_path: Path, scheduler: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,8 @@ Parents = dict[int, tuple[int, ...]]
 
 #: Track 1 divides into 2 and 3 on frame 3; 4 is gone on frames 2 and 3; 7 is there once.
 PARENTS: Parents = {2: (1,), 3: (1,)}
+#: A name of each format.
+FILES = {"ctc": "01_RES", "ctc-truth": "01_GT", "geff": "t.geff", "tracks": "l.tracks.csv"}
 
 
 def dividing() -> Labels:
@@ -57,3 +60,11 @@ def lineages(draw: st.DrawFn) -> tuple[Labels, Parents]:
         if draw(st.booleans()) and fitting:
             parents[child] = (draw(st.sampled_from(fitting)),)
     return drawn(present), parents
+
+
+def renumbered(labels: npt.NDArray[Any], parents: Parents) -> tuple[Labels, Parents]:
+    """Number labels from 1, as files of the Cell Tracking Challenge are."""
+    known = [0, *np.unique(labels[labels > 0]).tolist()]
+    new = {label: number for number, label in enumerate(known)}
+    moved = {new[child]: tuple(new[one] for one in many) for child, many in parents.items()}
+    return np.searchsorted(known, labels).astype(np.uint16), moved

@@ -379,31 +379,6 @@ def test_three_dimensional_display_is_explained_and_survived(
     binding.close()
 
 
-def test_closing_leaves_no_callback_behind(predictor: Predictor, blobs: Image) -> None:
-    viewer = ViewerModel()
-    image = viewer.add_image(blobs)
-    points, labels = viewer.add_points(ndim=2), viewer.add_labels(np.zeros(blobs.shape, int))
-    points.mode = "add"
-
-    def callbacks() -> dict[str, int]:
-        groups = {"dims": viewer.dims, "list": viewer.layers, "image": image}
-        groups |= {"points": points, "labels": labels}
-        counts = {
-            f"{group}.{name}": len(emitter.callbacks)
-            for group, owner in groups.items()
-            for name, emitter in owner.events.emitters.items()
-        }
-        counts |= {"drag": len(points.mouse_drag_callbacks), "keys": len(points.keymap)}
-        return counts
-
-    before = callbacks()
-    for _ in range(3):
-        binding = bind(viewer, image, labels, points=points, predictor=predictor)
-        binding.close()
-    assert callbacks() == before
-    assert [layer.name for layer in viewer.layers] == ["blobs", "Points", "Labels"]
-
-
 def test_no_image(predictor: Predictor) -> None:
     with pytest.raises(LayerError, match="no image layer in the viewer"):
         bind(ViewerModel(), predictor=predictor)

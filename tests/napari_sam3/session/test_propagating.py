@@ -2,91 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
-from napari_sam3.core.errors import LabelError, NothingThereError
 from napari_sam3.core.operations import LabelWrite, objects_in_effect
 from napari_sam3.core.planes import PlaneIndex
 from napari_sam3.core.prompts import PromptSet
-from napari_sam3.core.rendering import PlaneImage
-from napari_sam3.images.plane_image import ArrayPlane
 from napari_sam3.inference.tracking.ending import EndRules
 from napari_sam3.session.jobs import Outcome
 from napari_sam3.session.propagation_run import PropagationResult
 from napari_sam3.session.session import LabelingSession
-from napari_sam3.session.stacks import LazySequence, PlaneStack
-from sam3 import Predictor, load_predictor
-from sam3.errors import ImageError, PromptError, Sam3Error
+from napari_sam3.session.stacks import PlaneStack
+from sam3 import Predictor
+from sam3.errors import PromptError
 from tests.napari_sam3.batch_samples import stack as wandering
-
-#: Random weights know no objects: nothing ends.
-ENDLESS = EndRules(min_area=1)
-PLANES, HERE = 6, 2
-
-
-@pytest.fixture(scope="module")
-def embedded() -> Predictor:
-    return load_predictor("tiny", device="cpu")
-
-
-@dataclass
-class Table:
-    """A session with a stack, on plane HERE."""
-
-    session: LabelingSession
-    image: npt.NDArray[Any]
-    labels: npt.NDArray[np.uint32]
-    stack: PlaneStack
-
-    def go_to(self, z: int) -> None:
-        key = PlaneIndex((1, 2), (z,))
-        self.session.set_plane(self.stack.images[z], key, self.stack.labels[z])
-
-    def show(self, z: int, box: tuple[float, float, float, float]) -> int:
-        """Accept an object by a box; returns its label."""
-        self.go_to(z)
-        self.session.set_prompts(PromptSet(box=box))
-        self.session.predict()
-        accepted = self.session.accept()
-        assert accepted is not None
-        return accepted.id
-
-    def propagate(self, *labels: int, **options: Any) -> PropagationResult:
-        options.setdefault("stack", self.stack)
-        options.setdefault("rules", ENDLESS)
-        found = self.session.propagate(labels or None, **options)
-        assert found is not None
-        return found
-
-    def planes(self, label: int) -> list[int]:
-        return [int(z) for z in np.flatnonzero((self.labels == label).any((1, 2)))]
-
-
-def z_of(key: Hashable) -> int:
-    assert isinstance(key, PlaneIndex)
-    return key.index[0]
-
-
-LEFT, RIGHT = (8.0, 8.0, 33.0, 32.0), (42.0, 22.0, 68.0, 50.0)
-
-
-@pytest.fixture
-def table(predictor: Predictor) -> Table:
-    """Return two discs that wander through six planes, and a small model of random weights."""
-    return make_table(LabelingSession(predictor), wandering(PLANES))
-
-
-def make_table(session: LabelingSession, image: npt.NDArray[Any]) -> Table:
-    labels = np.zeros(image.shape, np.uint32)
-    made = Table(session, image, labels, PlaneStack.of(image, labels))
-    made.go_to(HERE)
-    return made
+from tests.napari_sam3.session.stack_table import (
+    ENDLESS,
+    HERE,
+    LEFT,
+    PLANES,
+    RIGHT,
+    Table,
+    make_table,
+    z_of,
+)
 
 
 def test_an_object_is_found_on_all_of_its_planes_and_keeps_its_label(embedded: Predictor) -> None:
@@ -326,135 +268,12 @@ def test_an_accept_that_fails_propagates_nothing(predictor: Predictor) -> None:
     session.close()
 
 
-def with_planes(table: Table, change: Callable[[int, PlaneImage], PlaneImage]) -> PlaneStack:
-    images = table.stack.images
-    made = LazySequence(lambda z: change(z, images[z]), len(images))
-    return PlaneStack(made, table.stack.labels)
-
-
-def unreadable(z: int, plane: PlaneImage) -> PlaneImage:
-    if z == 3:
-        raise OSError("the file is damaged")
-    return plane
-
-
-def smaller(z: int, plane: PlaneImage) -> PlaneImage:
-    return ArrayPlane(plane.region(slice(0, 20), slice(0, 20)).copy()) if z == 3 else plane
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [(unreadable, "the file is damaged"), (smaller, "plane 3 has a different size: 20 x 20 px")],
-)
-def test_planes_that_cannot_be_used_are_passed_over_and_named(
-    change: Any, message: str, table: Table
-) -> None:
-    label = table.show(HERE, LEFT)
-    table.propagate(label)
-    before = table.labels[3].copy()
-    result = table.propagate(label, stack=with_planes(table, change))
-    assert result.problem is not None
-    assert result.problem.planes == (3,)
-    assert message in str(result.problem)
-    assert table.planes(label) == list(range(PLANES)), "what was found there before stays"
-    np.testing.assert_array_equal(table.labels[3], before)
-
-
-def test_frames_of_different_dtypes_are_planes_like_any_other(table: Table) -> None:
-    from napari_sam3.core.planes import plane_from_array
-
-    def change(z: int, plane: PlaneImage) -> PlaneImage:
-        dtype = (np.uint8, np.uint16, np.float32)[z % 3]
-        grey = plane.region(slice(None), slice(None))[..., 0].astype(dtype)
-        return ArrayPlane(plane_from_array(grey, contrast=(0, 255)))
-
-    label = table.show(HERE, LEFT)
-    assert table.propagate(label, stack=with_planes(table, change)).planes == PLANES - 1
-
-
-def test_a_prompted_plane_that_cannot_be_read_is_an_error_and_changes_nothing(
-    table: Table,
-) -> None:
-    label = table.show(3, LEFT)
-    before, failures = table.labels.copy(), list[BaseException]()
-    table.session.propagating.failed.connect(failures.append)
-    with pytest.raises(ImageError, match="plane 3 cannot be read: the file is damaged"):
-        table.propagate(label, stack=with_planes(table, unreadable))
-    assert len(failures) == 1
-    np.testing.assert_array_equal(table.labels, before)
-    assert not table.session.propagating.running
-
-
-def test_what_cannot_be_propagated_is_refused(table: Table, predictor: Predictor) -> None:
-    session, stack = table.session, table.stack
-    with pytest.raises(NothingThereError, match="no object to propagate"):
-        session.propagate(stack=stack)
-    with pytest.raises(NothingThereError, match="no object to propagate"):
-        session.propagate([], stack=stack)
-    with pytest.raises(LabelError, match="label 3 is not on this plane"):
-        session.propagate([3], stack=stack)
-    label = table.show(HERE, LEFT)
-    with pytest.raises(PromptError, match="no stack: None given"):
-        session.propagate([label])
-    with pytest.raises(PromptError, match="unknown direction: 'up'"):
-        session.propagate([label], stack=stack, direction="up")  # type: ignore[arg-type]
-    with pytest.raises(PromptError, match="invalid gap: -1 planes"):
-        session.propagate([label], stack=stack, gap=-1)
-    with pytest.raises(LabelError, match="the labels do not fit the image"):
-        PlaneStack.of(table.image, table.labels[1:])
-    with pytest.raises(LabelError, match="differ in number: 6 and 5 planes"):
-        PlaneStack(stack.images, stack.labels[1:])
-    other = PlaneStack(stack.images[:2], stack.labels[:2])
-    with pytest.raises(PromptError, match="not in the stack"):
-        session.propagate([label], stack=other)
-    session.set_predictor(None)
-    with pytest.raises(Sam3Error, match="no model is set"):
-        session.propagate([label], stack=stack)
-
-
 def test_masks_that_are_still_to_be_predicted_are_propagated_at_once(table: Table) -> None:
     """In a script, propagate() predicts, accepts and propagates; it ended in an AssertionError."""
     table.session.set_prompts(PromptSet(box=LEFT))
     found = table.propagate()
     assert found.labels == (1,)
     assert table.planes(1) == list(range(PLANES))
-
-
-def ended_on_a_bad_plane(embedded: Predictor) -> Table:
-    """Return two discs that were propagated up to a plane of noise, and the plane behind it."""
-    noise = np.random.default_rng(0).integers(25, 40, (PLANES, 80, 100)).astype(np.uint8)
-    image = noise.copy()
-    rows, columns = np.mgrid[:80, :100]
-    for row, column in ((25, 25), (50, 70)):
-        image[:, (rows - row) ** 2 + (columns - column) ** 2 < 100] = 200
-    image[3] = noise[3]  # a bad plane
-    table = make_table(LabelingSession(embedded), image)
-    for label, box in ((1, (14.0, 14.0, 36.0, 36.0)), (2, (59.0, 39.0, 81.0, 61.0))):
-        table.show(1, box)
-        table.propagate(rules=None)
-        assert table.planes(label) == [0, 1, 2]
-    table.go_to(4)
-    return table
-
-
-def test_objects_that_ended_go_on_from_a_script_as_one_step(embedded: Predictor) -> None:
-    table = ended_on_a_bad_plane(embedded)
-    before = table.labels.copy()
-    assert table.propagate(rules=None).labels == (1, 2)
-    assert [table.planes(1), table.planes(2)] == [[0, 1, 2, 4, 5]] * 2
-    table.session.undo()
-    np.testing.assert_array_equal(table.labels, before)
-
-
-def test_objects_that_cannot_go_on_leave_no_draft(embedded: Predictor) -> None:
-    table = ended_on_a_bad_plane(embedded)
-    table.labels[4] = 77
-    for _ in range(2):
-        with pytest.raises(LabelError):
-            table.propagate(rules=None)
-        assert not table.session.draft_set.drafts
-    table.labels[4] = 0
-    assert table.propagate(rules=None).labels == (1, 2)
 
 
 def test_operations_say_what_was_done_and_are_replayed(table: Table, predictor: Predictor) -> None:
