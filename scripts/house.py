@@ -25,6 +25,8 @@ ROOT = Path(__file__).parent.parent
 PLUGIN, MODEL = "napari_sam3", "sam3"
 #: The public import path of the notebook's processor is a module that imports it from its folder.
 ALLOWED = {("sam3.model.sam3_image_processor", "sam3.notebook")}
+#: Folders beside the packages, and the most lines of any file.
+BESIDE, LINES = ("benchmarks", "examples", "scripts", "tests"), 400
 Import = tuple[str, str]
 
 
@@ -62,10 +64,16 @@ def measure_house() -> list[Measure]:
         functions = [found for path in _modules(folder) for found in _functions(path)]
         twice = _names_used_twice(folder)
         measures += [
-            *_sizes(f"{package}: lines of a file", files, 170, 400),
+            *_sizes(f"{package}: lines of a file", files, 170, LINES),
             *_sizes(f"{package}: lines of a function", functions, 10, 50),
             Measure(f"{package}: class names defined twice", len(twice), 0, twice),
         ]
+    for name in BESIDE:
+        files = [
+            (len(_text(path).splitlines()), str(path.relative_to(ROOT)))
+            for path in (ROOT / name).rglob("*.py")
+        ]
+        measures.append(_largest(f"{name}: lines of a file", files, LINES))
     imports = read_imports()
     for package in (PLUGIN, MODEL):
         inner = [pair for pair in imports if all(_within(name, package) for name in pair)]
@@ -162,12 +170,14 @@ def _entries(folder: Path) -> Measure:
 
 
 def _sizes(name: str, found: list[tuple[int, str]], middle: int, most: int) -> list[Measure]:
+    middle_one = Measure(f"{name}, median", median(lines for lines, _ in found), middle)
+    return [middle_one, _largest(name, found, most)]
+
+
+def _largest(name: str, found: list[tuple[int, str]], most: int) -> Measure:
     found = sorted(found, reverse=True)
     near = tuple(f"{lines:4}  {where}" for lines, where in found if lines > 0.9 * most)
-    return [
-        Measure(f"{name}, median", median(lines for lines, _ in found), middle),
-        Measure(f"{name}, largest", found[0][0], most, near),
-    ]
+    return Measure(f"{name}, largest", found[0][0], most, near)
 
 
 def _names_used_twice(folder: Path) -> tuple[str, ...]:

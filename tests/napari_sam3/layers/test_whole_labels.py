@@ -20,7 +20,7 @@ from napari_sam3.layers.label_layer import LayerTarget
 from napari_sam3.layers.pointed_label import WholeChange
 from napari_sam3.session.describing import Maker
 from napari_sam3.session.session import LabelingSession
-from tests.napari_sam3.layers.test_tracks_layer import LOWER, UPPER, Desk, cells
+from tests.napari_sam3.layers.tracks_desk import LOWER, UPPER, Desk, cells
 
 JOIN, SPLIT = "Control-Shift-J", "Control-Shift-H"
 
