@@ -18,7 +18,7 @@ from ctc_metrics import evaluate_sequence
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from napari_sam3 import export_labels, open_image, read_tracks
+from napari_sam3 import export_labels, open_image, read_labels, read_tracks
 from napari_sam3.cli.main import main
 from napari_sam3.core.axes import ImageAxes
 from napari_sam3.core.tracks import TrackError, Tracks
@@ -75,6 +75,33 @@ def test_round_trips_are_equal(
     same(found.tracks, tracks_of(labels, parents=parents))
     if found.labels is not None:
         np.testing.assert_array_equal(found.labels, labels)
+
+
+@pytest.mark.parametrize("name", TRACK_FORMATS)
+@pytest.mark.parametrize("names", ["tcyx", "tczyx", "ctyx", "tzcyx"])
+def test_an_axis_of_channels_is_no_axis_of_space(names: str, name: str, tmp_path: Path) -> None:
+    cells = np.where(dividing() == 7, 5, dividing())  # numbered as in the files
+    labels = np.expand_dims(cells, tuple(at for at, letter in enumerate(names) if letter in "cz"))
+    channel = names.index("c")
+    two = np.concatenate([np.zeros_like(labels), labels], channel)
+    axes = ImageAxes.of(names)
+    found = read_tracks(export_labels(two, tmp_path / FILES[name], axes=axes, parents=PARENTS))
+    flat = "z" not in names or found.labels is not None
+    same(found.tracks, tracks_of(cells if flat else cells[:, None], parents=PARENTS))
+    if found.labels is not None:
+        np.testing.assert_array_equal(found.labels, cells)
+    both = np.concatenate([labels, labels], channel)
+    with pytest.raises(TrackError, match=r"labels are on the channels 0, 1 of axis \d"):
+        export_labels(both, tmp_path / f"b{FILES[name]}", axes=axes)
+
+
+@pytest.mark.parametrize("name", TRACK_FORMATS)
+def test_what_cannot_be_opened_as_labels_says_how_it_can(name: str, tmp_path: Path) -> None:
+    written = export_labels(dividing(), tmp_path / FILES[name])
+    frames, *plane = dividing().shape
+    remedy = "Drop it on the viewer to see its tracks|Split the channels of the image"
+    with pytest.raises(ImageError, match=remedy):
+        read_labels(written, shape=(frames, 2, *plane), axes=ImageAxes.of("tcyx"))
 
 
 @pytest.mark.parametrize("name", TRACK_FORMATS)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_sam3.core.axes import ImageAxes
+from napari_sam3.core.axes import ImageAxes, axis_letter
 from napari_sam3.images.lazy import open_image
 from napari_sam3.images.tiff_file import tiff_of
 from sam3.errors import ImageError
@@ -56,6 +56,7 @@ INPUTS: dict[str, Callable[..., Drawing | LoadedLabels]] = {
 }
 _NAMED = ("coco", "yolo", "via")
 _TABLES = (".csv", ".parquet")
+_TRACKS = (".geff", ".tracks.csv")
 _BY_SUFFIX = {
     ".zip": "imagej-roi",
     ".roi": "imagej-roi",
@@ -144,14 +145,19 @@ def input_format(path: str | os.PathLike[str]) -> str:
         return "yolo"
     if is_ctc(path):
         return "ctc"
+    if lower.endswith(_TRACKS):
+        raise ImageError(
+            f"{str(path)!r} holds tracks without pixels. Expected labels. Drop it on the viewer "
+            "to see its tracks."
+        )
     if path.is_dir():
         return LABEL_IMAGE
     if suffix == ".json":
         return _kind_of_json(path)
     if suffix in _TABLES:
         raise ImageError(
-            f"{str(path)!r} is a table, which holds no pixels. Expected labels. Pass it as the "
-            "table of a label image (--table)."
+            f"{str(path)!r} is a table, which holds no pixels. Expected labels. Open the label "
+            "image that it describes, or pass it as the table of that image (--table)."
         )
     if suffix == ".npy" and (lower.endswith("_seg.npy") or _holds_objects(path)):
         return "cellpose"
@@ -241,9 +247,13 @@ def _fitted(
     try:
         check_labels(found.data)
         if shape is not None and tuple(found.data.shape) != tuple(shape):
+            alone = axes is not None and _of_a_channel(shape, axes) == tuple(found.data.shape)
+            remedy = "Choose the image of these labels."
+            if alone:  # the Cell Tracking Challenge has no channels
+                remedy = "Split the channels of the image by 'Split Stack', and choose one."
             raise ImageError(
                 f"{str(path)!r} holds labels of {_size(found.data.shape)}, the image has "
-                f"{_size(shape)}. Expected the same size. Choose the image of these labels."
+                f"{_size(shape)}. Expected the same size. {remedy}"
             )
     except ImageError:
         found.close()
@@ -254,6 +264,12 @@ def _fitted(
     if unknown and axes is not None and axes.ndim == ndim:
         return replace(found, known_axes=axes)
     return found
+
+
+def _of_a_channel(shape: Sequence[int], axes: ImageAxes) -> tuple[int, ...]:
+    """Return the shape of one channel."""
+    names = zip(shape, axes.names, strict=False)  # axes of another image fit nothing
+    return tuple(int(length) for length, name in names if axis_letter(name) != "c")
 
 
 def _counts_pixels(axes: ImageAxes) -> bool:

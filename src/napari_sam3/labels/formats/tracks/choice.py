@@ -15,6 +15,7 @@ from napari_sam3.core.tracks import TrackError, Tracks
 from napari_sam3.labels.formats.object_table import ObjectTable
 from napari_sam3.labels.output_files import ExportError, already_exists, check_output
 
+from .channels import of_one_channel
 from .ctc import CtcKind, is_ctc, read_ctc, write_ctc
 from .geff import read_geff, write_geff
 from .measuring import time_axis, tracks_of
@@ -130,11 +131,13 @@ def write_truth(output: LabelOutput, **options: Any) -> Path:
 
 def write_graph(output: LabelOutput, **options: Any) -> Path:
     """Write a graph; see `write_geff`."""
+    output = of_one_channel(output)
     return write_geff(output.path, output.labels, axes=output.axes, **_options(output, **options))
 
 
 def write_rows(output: LabelOutput, **options: Any) -> Path:
     """Write a table; see `write_track_table`."""
+    output = of_one_channel(output)
     return write_track_table(
         output.path, output.labels, axes=output.axes, **_options(output, **options)
     )
@@ -153,6 +156,7 @@ def check_folder(path: str | os.PathLike[str], *, overwrite: bool) -> None:
 
 
 def _write_ctc(output: LabelOutput, kind: CtcKind, **options: Any) -> Path:
+    output = of_one_channel(output)
     return write_ctc(output.path, output.labels, kind=kind, **_options(output, **options))
 
 
