@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, get_args
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from napari_sam3.core.prompts import PromptSet
 from napari_sam3.inference.automatic.settings import AutomaticSettings
@@ -17,6 +17,9 @@ from napari_sam3.records.schema import PROMPTS
 from sam3.errors import PromptError
 
 from .prompts import BatchPrompts, Position
+
+if TYPE_CHECKING:
+    from napari_sam3.core.axes import ImageAxes
 
 __all__ = ["Automatic", "Carried", "Mode", "Placed", "Propagate", "Repeated", "Similar"]
 __all__ += ["SweepName", "present_mode"]
@@ -75,9 +78,9 @@ class Propagate:
     prompts : BatchPrompts
         An object may have prompts on several planes. Planes between two of them follow the nearer
         one.
-    axis : int
+    axis : int, optional
         Axis of the image along which to propagate, one before rows and columns, by default the
-        last of these.
+        last of these that is not of channels.
     rules : EndRules
         Rules for the ends of objects. Plain `EndLimits` apply to objects without contrast.
     direction : {"forward", "backward", "both"}
@@ -85,7 +88,7 @@ class Propagate:
     """
 
     prompts: BatchPrompts
-    axis: int = -1
+    axis: int | None = None
     rules: EndRules = field(default_factory=EndRules.calibrated)
     direction: Direction = "both"
 
@@ -104,6 +107,10 @@ class Propagate:
         """The directions of propagation, in order."""
         return ("forward", "backward") if self.direction == "both" else (self.direction,)
 
+    def along(self, axes: ImageAxes) -> Propagate:
+        """Return the mode with the axis chosen for an image."""
+        return replace(self, axis=axes.number_of(self.axis))
+
     def stacks(self, every: Sequence[Position]) -> tuple[tuple[Position, ...], ...]:
         """Group planes into stacks, each in ascending order.
 
@@ -113,13 +120,14 @@ class Propagate:
             If the axis does not exist.
         """
         leading = len(every[0]) if every else 0
-        if not -leading <= self.axis < leading:
+        along = -1 if self.axis is None else self.axis
+        if not -leading <= along < leading:
             raise PromptError(
-                f"objects cannot be propagated along axis {self.axis} of an image with {leading} "
+                f"objects cannot be propagated along axis {along} of an image with {leading} "
                 "axes before rows and columns. Expected one of these axes. Choose another one, or "
                 "give a stack."
             )
-        axis = self.axis % leading
+        axis = along % leading
         stacks: dict[Position, list[Position]] = {}
         for position in sorted(every):
             stacks.setdefault((*position[:axis], *position[axis + 1 :]), []).append(position)

@@ -115,6 +115,8 @@ def segment(
     with ExitStack() as stack:
         stack.callback(source.close)
         opened = source.open()
+        if isinstance(mode, Propagate):
+            mode = mode.along(opened.axes)
         mode, positions = _positions(mode, _choose(opened, planes), opened.shape)
         client = None
         if dask is None:

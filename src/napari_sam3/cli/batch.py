@@ -113,9 +113,8 @@ def _add_propagation(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--axis",
         type=axis_given,
-        default=-1,
         help="axis along which to propagate: its name, such as t, or its number (default: the last "
-        "before rows and columns)",
+        "before rows and columns that is not of channels)",
     )
     command.add_argument(
         "--direction",
@@ -196,7 +195,7 @@ def _segment_image(
     image = open_image(arguments.image, rgb=arguments.rgb)
     try:
         if arguments.link is not None:
-            check_axis(image.shape)
+            check_axis(image.shape, image.axes.number_of(None))
         positions = _positions(image, arguments.planes)
         mode = mode or _mode(image, arguments)
     finally:

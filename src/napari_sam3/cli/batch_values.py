@@ -17,7 +17,7 @@ _OPTIONS: dict[str, tuple[tuple[str, ...], Any]] = {
     "examples_image": (("similar",), None),
     "text": (("similar",), None),
     "min_score": (("similar",), None),
-    "axis": (("propagate",), -1),
+    "axis": (("propagate",), None),
     "direction": (("propagate",), "both"),
     "gap": (("propagate",), None),
     "tile": (("automatic", "similar"), None),

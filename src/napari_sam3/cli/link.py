@@ -50,9 +50,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--axis",
         type=axis_given,
-        default=-1,
         help="axis to link along: its name, such as t, or its number (default: the last before "
-        "rows)",
+        "rows that is not of channels)",
     )
     add_json_option(command)
 
@@ -85,7 +84,7 @@ def link_file(
     path: str | os.PathLike[str],
     output: str | os.PathLike[str],
     settings: LinkSettings | None = None,
-    axis: int | str = -1,
+    axis: int | str | None = None,
     *,
     overwrite: bool = False,
 ) -> int:

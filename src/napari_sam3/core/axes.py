@@ -161,19 +161,23 @@ class ImageAxes:
                 letters[at] = "t" if units[at] in TIMES and "t" in free else free[0]
         return tuple(letters)
 
-    def number_of(self, axis: int | str) -> int:
+    def number_of(self, axis: int | str | None) -> int:
         """Return the number of an axis before rows and columns; a number is returned as it is.
 
         Parameters
         ----------
-        axis : int or str
+        axis : int, str or None
             Number; or name, in upper or lower case, or the letter of it, such as "t" for "Time".
+            None for the one along which objects most likely continue, counted from the end.
 
         Raises
         ------
         sam3.errors.ImageError
             If no axis before rows and columns has the name.
         """
+        if axis is None:
+            followed = axis_to_follow(dict(enumerate(self.names[:-2])))
+            return -1 if followed is None else followed - (self.ndim - 2)
         if isinstance(axis, int):
             return axis
         names, wanted = [name.lower() for name in self.names[:-2]], axis.strip().lower()

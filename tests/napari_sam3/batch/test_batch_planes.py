@@ -9,14 +9,24 @@ from typing import Any
 import dask.array
 import numpy as np
 import pytest
+import tifffile
 from dask.delayed import delayed
 
-from napari_sam3.batch import segment
+from napari_sam3.batch import BatchPrompts, Propagate, segment
+from napari_sam3.core.prompts import PromptSet
 from napari_sam3.images.identity import identify_blocks
 from napari_sam3.images.lazy import open_image
 from sam3.errors import ImageError
 from sam3.predictor import Predictor
-from tests.napari_sam3.batch_samples import MODES, PLANES, pixels, question, stack, write_ome_files
+from tests.napari_sam3.batch_samples import (
+    LOOSE,
+    MODES,
+    PLANES,
+    pixels,
+    question,
+    stack,
+    write_ome_files,
+)
 
 BAD = 2
 #: What a file of a stack may hold instead of 60 x 80 px of uint16, and how that is named.
@@ -90,3 +100,14 @@ def test_a_file_of_as_many_bytes_is_not_read_as_the_first(change: Any, tmp_path:
     first = write_ome_files(tmp_path, [*planes[:BAD], change(planes[BAD]), *planes[BAD + 1 :]])
     with pytest.raises(ImageError, match=r"page 2 of .* Expected uint16 of shape"):
         open_image(first)
+
+
+def test_objects_are_followed_through_time_and_not_through_channels(
+    predictor: Predictor, tmp_path: Path
+) -> None:
+    path = tmp_path / "series.ome.tif"
+    tifffile.imwrite(path, np.stack([stack(3)] * 2, 1), metadata={"axes": "TCYX"})
+    prompts = BatchPrompts({(1, 1): {1: PromptSet(box=(8, 8, 33, 32))}})
+    results = list(segment(path, Propagate(prompts, rules=LOOSE), predictor))
+    assert sorted(one.position for one in results) == [(0, 1), (1, 1), (2, 1)]
+    assert all(one.objects for one in results)

@@ -128,7 +128,7 @@ def test_propagate_and_automatic_take_settings(folder: Path) -> None:
         (["--prompts", "placed.csv", "--planes", "1,2"], "--planes gives 2 range(s)"),
         (["--prompts", "placed.csv", "--planes", "90-99"], "lies outside the image"),
         (["--prompts", "placed.csv", "--planes", "0-1"], "no prompt on the chosen planes (2)"),
-        (["--prompts", "placed.csv", "--settings", "{}", "--axis", "-1"], None),
+        (["--prompts", "placed.csv", "--settings", "{}", "--direction", "both"], None),
         (["--prompts", "placed.csv", "--axis", "3"], "placed takes no --axis: 3"),
         (["--prompts", "placed.csv", "--tile", "64"], "with --mode automatic or similar only"),
         (["--mode", "automatic", "--min-score", "2"], "automatic takes no --min-score: 2.0"),

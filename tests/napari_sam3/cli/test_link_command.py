@@ -109,3 +109,14 @@ def test_the_axis_is_given_by_its_name(tmp_path: Path, capsys: pytest.CaptureFix
     assert main([*command, "t"]) == 0
     # Along z, where nothing can be linked, both would stay.
     assert np.unique(pixels(tmp_path / "out.zarr")).tolist() == [0, 1]
+
+
+def test_channels_are_not_linked(tmp_path: Path) -> None:
+    planes = create_labels(
+        tmp_path / "planes.zarr", (2, 2, 40, 40), np.uint16, ImageAxes.of("tcyx")
+    )
+    planes.array[:, 0] = stack({1: (2, 2)}, {2: (2, 2)})
+    planes.array[:, 1] = stack({3: (2, 2)}, {4: (2, 2)})
+    assert main(["link", str(tmp_path / "planes.zarr"), "-o", str(tmp_path / "out.zarr")]) == 0
+    linked = pixels(tmp_path / "out.zarr")
+    assert [np.unique(linked[:, channel]).tolist() for channel in (0, 1)] == [[0, 1], [0, 3]]
