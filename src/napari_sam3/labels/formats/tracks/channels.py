@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +11,9 @@ import numpy.typing as npt
 from napari_sam3.core.axes import axis_letter
 from napari_sam3.core.tracks import TrackError
 from napari_sam3.labels.formats.label_planes import plane_positions, read_region
-from napari_sam3.labels.formats.output import LabelOutput
+
+if TYPE_CHECKING:
+    from napari_sam3.labels.formats.output import LabelOutput
 
 __all__ = ["of_one_channel"]
 
