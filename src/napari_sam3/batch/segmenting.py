@@ -115,9 +115,7 @@ def segment(
     with ExitStack() as stack:
         stack.callback(source.close)
         opened = source.open()
-        if isinstance(mode, Propagate):
-            mode = mode.along(opened.axes)
-        mode, positions = _positions(mode, _choose(opened, planes), opened.shape)
+        mode, positions = _positions(mode, _choose(opened, planes), opened)
         client = None
         if dask is None:
             about = models.describe()
@@ -157,13 +155,13 @@ def _choose(image: LazyImage, planes: Iterable[Sequence[int]] | None) -> tuple[P
 
 
 def _positions(
-    mode: Mode, chosen: tuple[Position, ...], shape: tuple[int, ...]
+    mode: Mode, chosen: tuple[Position, ...], image: LazyImage
 ) -> tuple[Placed | Propagate | Any, tuple[Position, ...]]:
     """Return the mode as it is executed, and the planes to process."""
     if isinstance(mode, Repeated):
         mode = mode.placed(chosen)
     if isinstance(mode, Placed | Propagate):
-        mode.prompts.check_inside(shape)
+        mode.prompts.check_inside(image.shape)
         if mode.prompts.at(chosen).is_empty:
             raise BatchError(
                 f"no prompt on the chosen planes ({len(chosen)}). Expected at least one click or "
@@ -172,6 +170,7 @@ def _positions(
     if isinstance(mode, Placed):
         return mode, mode.positions(chosen)
     if isinstance(mode, Propagate):
+        mode = mode.along(image.axes)
         return mode, tuple(position for stack in mode.stacks(chosen) for position in stack)
     return mode, chosen
 
