@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import socket
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -25,6 +27,7 @@ class Hub(ThreadingHTTPServer):
 
     status, error_code, content, etag = 200, "", b"weights" * 1000, ETAG
     cut_after: int | None = None
+    resets = False
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -44,6 +47,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.server.agents.append(self.headers.get("User-Agent", ""))
+        if self.server.resets:
+            self.connection.shutdown(socket.SHUT_RDWR)
+            return
         asked = self.headers.get("Range")
         first = int(asked.removeprefix("bytes=").rstrip("-")) if asked else 0
         self.send_response(206 if asked else self.server.status)
@@ -112,12 +118,21 @@ def test_nothing_is_told_of_this_computer(hub: Hub, tmp_path: Path) -> None:
         (401, "GatedRepo", "are gated. Expected a login"),
         (403, "GatedRepo", "your account has no access"),
         (401, "RepoNotFound", "does not show facebook/sam3 to you"),
-        (501, "", "not on this computer|answered with an error"),
+        (401, "", "does not accept your token.*\n.*hf auth login"),
+        (403, "", "refuses the weights of facebook/sam3 to your account.*\n.*fine-grained token"),
+        (429, "", "refuses more requests for now.*\nWait"),
+        (501, "", "answered with an error: 501"),
     ],
 )
 def test_refusals_say_what_to_do(
-    hub: Hub, tmp_path: Path, status: int, code: str, message: str
+    hub: Hub,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    status: int,
+    code: str,
+    message: str,
 ) -> None:
+    monkeypatch.setattr(time, "sleep", lambda _seconds: None)  # the client waits between attempts
     hub.status, hub.error_code = status, code
     with pytest.raises(DownloadError, match=message) as caught:
         download_released_weights(endpoint=hub.url, cache_dir=tmp_path)
@@ -130,6 +145,20 @@ def test_no_connection(tmp_path: Path) -> None:
         url = closed.url
     with pytest.raises(DownloadError, match="cannot be reached"):
         download_released_weights(endpoint=url, cache_dir=tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["token", "broken"])
+def test_any_other_failure_is_explained(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Errors of the client's HTTP library, which are of no kind of its own."""
+    if kind == "token":
+        monkeypatch.setenv("HF_TOKEN", "tökén")
+    else:
+        hub.resets = True
+    with pytest.raises(DownloadError, match=r"could not be downloaded: .+\nCheck") as caught:
+        download_released_weights(endpoint=hub.url, cache_dir=tmp_path)
+    assert len(str(caught.value).splitlines()) == 3
 
 
 def test_a_connection_that_breaks_is_resumed(hub: Hub, tmp_path: Path) -> None:

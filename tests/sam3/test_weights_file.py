@@ -104,6 +104,30 @@ def test_tensors_larger_than_a_piece_and_parts_are_read_in_order(tmp_path: Path)
     assert torch.equal(read, torch.cat([-numbers[:3], numbers]))
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "it is empty, as after a download that was stopped"),
+        (b"<!doctype html><title>Log in</title>", "it is a web page"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "it is a pointer of Git LFS"),
+        (b"II*\x00" + bytes(20), "it begins with b'II"),
+        (None, "holds objects other than tensors"),
+    ],
+)
+def test_other_files_are_named_by_their_kind(
+    content: bytes | None, message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "sam3.pt"
+    if content is None:  # as micro-sam and others save a training
+        torch.save({"model_state": {}, "trainer": tmp_path}, path)
+    else:
+        path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=message) as caught:
+        checkpoint.load(path)
+    assert "Get sam3.pt from huggingface.co/facebook/sam3" in str(caught.value)
+    assert "truncated" not in str(caught.value)
+
+
 def test_a_file_cut_short_while_it_is_read_is_an_error(tmp_path: Path) -> None:
     save_file({"a": torch.ones(MEGABYTE)}, tmp_path / "file")
     with ExitStack() as stack:

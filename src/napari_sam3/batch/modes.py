@@ -25,6 +25,8 @@ __all__ = ["Automatic", "Carried", "Mode", "Placed", "Propagate", "Repeated", "S
 __all__ += ["SweepName", "present_mode"]
 
 SweepName = Literal["forward", "backward"]
+#: Smallest side of a tile in px.
+LEAST_TILE = 32
 
 
 @dataclass(frozen=True)
@@ -156,8 +158,8 @@ class Automatic:
     settings : AutomaticSettings
         Settings of the search.
     tile : int
-        Side in px of the tiles into which larger planes are divided. Objects on tile borders are
-        found once, as a whole.
+        Side in px of the tiles into which larger planes are divided, at least 32. Objects on tile
+        borders are found once, as a whole.
     """
 
     settings: AutomaticSettings = field(default_factory=AutomaticSettings)
@@ -165,9 +167,10 @@ class Automatic:
 
     def __post_init__(self) -> None:
         """Check the tile size."""
-        if self.tile < 1:
+        if self.tile < LEAST_TILE:
             raise PromptError(
-                f"invalid tile size: {self.tile} px. Expected at least 1. Choose a larger one."
+                f"invalid tile size: {self.tile} px. Expected at least {LEAST_TILE}, since each "
+                "tile is encoded by itself. Choose a larger one, such as 2048."
             )
 
     def to_json(self) -> dict[str, Any]:

@@ -94,7 +94,10 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     )
     _add_propagation(command)
     command.add_argument(
-        "--tile", type=int, metavar="PX", help="side of the tiles into which planes are divided"
+        "--tile",
+        type=int,
+        metavar="PX",
+        help="side of the tiles into which planes are divided, at least 32 (default: 2048)",
     )
     command.add_argument(
         "--settings",

@@ -64,7 +64,7 @@ class DownloadJob(QObject):
         self._thread.start()
 
     def stop(self) -> None:
-        """End the download; no signal comes any more. Downloaded parts are kept."""
+        """End the download; no signal comes any more."""
         self._stopped.set()
 
     def wait(self, seconds: float | None = None) -> bool:
@@ -87,7 +87,6 @@ class DownloadJob(QObject):
             raise _StoppedError("the download was stopped")
         now = time.monotonic()
         if self._reported == 0.0:
-            # Exclude parts downloaded before from the speed.
             self._first, self._started = done, now
         elif now - self._reported < PAUSE:
             return

@@ -75,6 +75,11 @@ class FindPanel(QWidget):
             part.hide()
         self.show_candidates(0, 0, 0.0)
 
+    def offer_searches(self, offered: bool) -> None:
+        """Enable or disable all that starts a search."""
+        for control in (self.similar, self.everything, self.name):
+            control.setEnabled(offered)
+
     def offer_names(self, offered: bool) -> None:
         """Show or hide the field for a name."""
         self.name.setVisible(offered)

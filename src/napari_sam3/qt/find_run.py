@@ -89,6 +89,10 @@ class FindRun:
 
         self._runner.call(partial(names_objects, name), offer)
 
+    def refresh(self) -> None:
+        """Offer searches if there is an image."""
+        self._panel.finding.offer_searches(self._binding() is not None)
+
     def close(self) -> None:
         """Stop the search that runs."""
         self._closed = True

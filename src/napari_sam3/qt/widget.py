@@ -379,8 +379,9 @@ class SegmentWidget(QWidget):
         panel, binding = self.panel, self.binding
         panel.image_choice.show(binding.image if binding else None)
         panel.labels_choice.show(binding.labels if binding else NEW_LABELS, takes_labels(binding))
-        for show in (self.options.show_layers, self.batch.refresh, self.propagating.refresh):
-            show()
+        self.options.show_layers()
+        for part in (self.batch, self.finding, self.propagating):
+            part.refresh()
         self._show_drafts()
 
     def _show_drafts(self) -> None:

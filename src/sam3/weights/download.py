@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sam3.errors import DownloadError
+from sam3.errors import DownloadError, Sam3Error
 
 __all__ = ["Progress", "download_released_weights"]
 
@@ -19,6 +19,10 @@ Progress = Callable[[int, int | None], None]
 
 _SHA256 = re.compile("[0-9a-f]{64}")
 _REPOSITORY, _FILE = "facebook/sam3", "sam3.pt"
+_ACCESS = (
+    f"Expected a granted request.\nRequest access at huggingface.co/{_REPOSITORY}, and wait until "
+    "it is granted; a fine-grained token needs the right to read gated repositories."
+)
 
 
 def download_released_weights(
@@ -30,8 +34,9 @@ def download_released_weights(
 ) -> Path:
     """Download ``sam3.pt`` from Hugging Face into its cache, with progress.
 
-    A broken connection resumes where it broke. The file gets its final name only after a check of
-    its announced size and, if the server announces one, its SHA-256.
+    A connection that breaks is resumed for a while; a later call begins again. The file gets its
+    final name only after a check of its announced size and, if the server announces one, its
+    SHA-256.
 
     Parameters
     ----------
@@ -42,7 +47,7 @@ def download_released_weights(
     progress : callable, optional
         Called on a download thread with the bytes downloaded and the size of the file (None while
         unknown), instead of a progress bar in the terminal. A `Sam3Error` that it raises cancels
-        the download; the next one resumes it.
+        the download.
     instead : str
         Alternatives for the user, appended as the last line of every error.
 
@@ -58,7 +63,6 @@ def download_released_weights(
     """
     # Imported here because it is slow and only downloads need it.
     from huggingface_hub import hf_hub_download, try_to_load_from_cache
-    from huggingface_hub.errors import HfHubHTTPError
 
     try:
         cached = try_to_load_from_cache(_REPOSITORY, _FILE, cache_dir=cache_dir)
@@ -75,9 +79,9 @@ def download_released_weights(
         if str(path) != cached:  # ten seconds, after a download of an hour
             _check_hash(path)
         return path
-    except DownloadError:
+    except Sam3Error:
         raise
-    except (HfHubHTTPError, OSError) as error:
+    except Exception as error:  # of the client, its HTTP library, a proxy or a token
         raise DownloadError(f"{_explain(error)}\n{instead}") from error
 
 
@@ -85,7 +89,6 @@ def _explain(error: Exception) -> str:
     """Explain why the download failed, and name the remedy."""
     from huggingface_hub.errors import (
         GatedRepoError,
-        HfHubHTTPError,
         LocalEntryNotFoundError,
         RepositoryNotFoundError,
     )
@@ -96,34 +99,62 @@ def _explain(error: Exception) -> str:
                 f"the weights of {_REPOSITORY} are gated. Expected a login.\n"
                 f"Request access at huggingface.co/{_REPOSITORY}, then log in: hf auth login."
             )
-        return (
-            f"your account has no access to the gated weights of {_REPOSITORY} yet. Expected a "
-            f"granted request.\nRequest access at huggingface.co/{_REPOSITORY}, and wait until it "
-            "is granted."
-        )
+        return f"your account has no access to the gated weights of {_REPOSITORY} yet. {_ACCESS}"
     if isinstance(error, RepositoryNotFoundError):
         return (
             f"huggingface.co does not show {_REPOSITORY} to you. Expected a login with a valid "
             "token.\nLog in again: hf auth login."
         )
+    status = _status_in(error)
+    if status is not None and status >= 400:
+        return _explain_status(status)
     if isinstance(error, LocalEntryNotFoundError | ConnectionError):
         return (
             f"the weights of {_REPOSITORY} are not on this computer and huggingface.co cannot be "
-            "reached. Expected a local copy or a connection.\nCheck the connection (and "
-            "HF_HUB_OFFLINE), then try again."
+            "reached. Expected a local copy or a connection.\nCheck the connection, also for a "
+            "proxy or login page of your network, and HF_HUB_OFFLINE, then try again."
         )
-    if isinstance(error, HfHubHTTPError):
-        return f"huggingface.co answered with an error: {error}. Expected a file.\nTry again later."
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return (
             f"the disk is full: {error}. Expected 3.5 GB for the weights.\nMake room, or set "
             "HF_HOME to another disk."
         )
+    reason = " ".join(str(error).split()) or type(error).__name__
     return (
-        f"the weights of {_REPOSITORY} could not be downloaded: {error}. Expected a "
-        "connection and a writable folder.\nCheck the connection and the folder named by HF_HOME, "
-        "then try again."
+        f"the weights of {_REPOSITORY} could not be downloaded: {reason}. Expected a connection "
+        "that lasts, a token of plain letters and a writable folder.\nCheck the connection, its "
+        "proxy, the token (hf auth login) and the folder named by HF_HOME, then try again."
     )
+
+
+def _explain_status(status: int) -> str:
+    """Explain the status of an answer, and name the remedy."""
+    if status == 401:
+        return (
+            "huggingface.co does not accept your token. Expected a valid one.\nLog in again: hf "
+            "auth login, and remove the variable HF_TOKEN if it is set."
+        )
+    if status == 403:
+        return f"huggingface.co refuses the weights of {_REPOSITORY} to your account. {_ACCESS}"
+    if status == 429:
+        return (
+            "huggingface.co refuses more requests for now. Expected fewer from this network.\nWait "
+            "for some minutes, then try again."
+        )
+    return (
+        f"huggingface.co answered with an error: {status}. Expected a file.\nTry again later, or "
+        "check the variable HF_ENDPOINT if it is set."
+    )
+
+
+def _status_in(error: BaseException | None) -> int | None:
+    """Return the HTTP status of an error, or of the errors that caused it."""
+    while error is not None:
+        status = getattr(getattr(error, "response", None), "status_code", None)
+        if status is not None:
+            return int(status)
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _check_hash(path: Path) -> None:

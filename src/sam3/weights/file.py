@@ -113,16 +113,35 @@ def open_weights(path: Path, stack: ExitStack) -> WeightsFile:
             return _open_torch(path)
         if head[_HEADER_LENGTH:] == b"{":
             return _open_safetensors(path, stack)
+    except CheckpointError:
+        raise
     except (OSError, SafetensorError, RuntimeError, EOFError, ValueError, KeyError) as error:
         raise CheckpointError(
-            f"the weights file {path} ({path.stat().st_size} bytes) cannot be read: {error}. "
-            "Expected a complete file. It is probably truncated; download or copy it again."
+            f"the weights file {path} ({path.stat().st_size} bytes) cannot be read: "
+            f"{_reason(error)}. Expected a complete file. It is probably truncated; download or "
+            "copy it again."
         ) from error
     raise CheckpointError(
-        f"{path} is neither a safetensors file nor a PyTorch archive (it begins with {head!r}). "
-        "Expected sam3.pt, model.safetensors or a file written by this project. Choose another "
-        "file."
+        f"{path} is neither a safetensors file nor a PyTorch archive: {_kind_of(head)}. Expected "
+        "sam3.pt, model.safetensors or a file written by this project. Get sam3.pt from "
+        "huggingface.co/facebook/sam3, or choose another file."
     )
+
+
+def _kind_of(head: bytes) -> str:
+    """Describe a file by its first bytes."""
+    if not head:
+        return "it is empty, as after a download that was stopped"
+    if head.startswith(b"<"):
+        return "it is a web page, such as one to log in"
+    if head.startswith(b"version "):
+        return "it is a pointer of Git LFS, without the content"
+    return f"it begins with {head!r}"
+
+
+def _reason(error: Exception) -> str:
+    """Return the first sentence of an error of a library."""
+    return str(error).strip().partition(". ")[0].rstrip(".")
 
 
 def empty_parameter(shape: Sequence[int]) -> Tensor:
@@ -259,8 +278,9 @@ def _open_torch(path: Path) -> WeightsFile:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
-            f"{path} holds objects other than tensors, which could run code when loaded "
-            f"({str(error).splitlines()[0]}). Expected tensors only. Use a file with weights only."
+            f"{path} holds objects other than tensors, which could run code when loaded, as "
+            "checkpoints of a training do. Expected tensors only. Get sam3.pt from "
+            "huggingface.co/facebook/sam3, or choose another file."
         ) from error
     if isinstance(content, dict) and isinstance(content.get("model"), dict):
         content = content["model"]

@@ -131,6 +131,7 @@ def test_propagate_and_automatic_take_settings(folder: Path) -> None:
         (["--prompts", "placed.csv", "--settings", "{}", "--direction", "both"], None),
         (["--prompts", "placed.csv", "--axis", "3"], "placed takes no --axis: 3"),
         (["--prompts", "placed.csv", "--tile", "64"], "with --mode automatic or similar only"),
+        (["--mode", "automatic", "--tile", "10"], "size: 10 px. Expected at least 32"),
         (["--mode", "automatic", "--min-score", "2"], "automatic takes no --min-score: 2.0"),
         (["--mode", "automatic", "--gap", "0"], "automatic takes no --gap: 0"),
         (["--mode", "automatic", "--text", "cell"], "automatic takes no --text: cell"),

@@ -133,6 +133,19 @@ def test_the_others_are_found_thresholded_dropped_and_accepted(
     assert len(finding.shown) == 2
 
 
+def test_searches_are_offered_while_there_is_an_image(open_desk: OpenDesk) -> None:
+    desk = open_desk()
+    panel = desk.widget.panel.finding
+    searches = panel.similar, panel.everything, panel.name
+    assert not any(control.isEnabled() for control in searches)
+    image = desk.viewer.add_image(picture())
+    desk.hand.wait_until(lambda: desk.widget.binding is not None, "the image")
+    assert all(control.isEnabled() for control in searches)
+    desk.viewer.layers.remove(image.name)
+    desk.hand.wait_until(lambda: desk.widget.binding is None, "no image")
+    assert not any(control.isEnabled() for control in searches)
+
+
 def test_a_search_is_stopped_and_the_window_stays_usable(
     open_desk: OpenDesk, embedded: Any
 ) -> None:

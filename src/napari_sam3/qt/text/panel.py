@@ -68,7 +68,7 @@ CONSENT = (
     "<b>Needed:</b> an account there to which access was granted, logged in on this computer by "
     "<i>hf auth login</i>.</p>"
 )
-STOP_DOWNLOAD = Wording("&Stop", "Stop the download; the part that is downloaded is kept")
+STOP_DOWNLOAD = Wording("&Stop", "Stop the download; a later one begins again")
 
 # ------------------------------------------------------------- status and current mask
 
