@@ -138,6 +138,9 @@ class LabelStore:
         Called with a plane; returns its key.
     on_stroke : callable, optional
         Called with each stroke painted by the user.
+    hidden : callable, optional
+        Called with a plane; returns whether the viewer shows another one, so that it need not be
+        drawn.
     """
 
     def __init__(
@@ -146,10 +149,11 @@ class LabelStore:
         alive: Callable[[], bool],
         name_plane: Callable[[PlaneIndex], Hashable],
         on_stroke: Callable[[list[Any]], None] | None = None,
+        hidden: Callable[[PlaneIndex], bool] = lambda _plane: False,
     ) -> None:
         self.layer = layer
         self.alive = alive
-        self.name_plane = name_plane
+        self.name_plane, self.hidden = name_plane, hidden
         self._on_stroke = on_stroke
         self._largest = LargestLabel()
         layer.events.paint.connect(self._note_paint)
@@ -248,7 +252,7 @@ class LayerTarget:
         return np.array(self._store.data[self._plane.slices(*region)])
 
     def write(self, region: Region, values: npt.NDArray[Any]) -> None:
-        """Replace the labels in a region of the plane, and redraw the layer.
+        """Replace the labels in a region of the plane, and redraw the layer if it is on view.
 
         Raises
         ------
@@ -258,4 +262,5 @@ class LayerTarget:
         self._store.need_writable()
         layer = self._store.layer
         write_levels(levels_of(layer), self._plane, region, values)
-        redraw(layer)
+        if not self._store.hidden(self._plane):  # slicing takes longer than writing
+            redraw(layer)

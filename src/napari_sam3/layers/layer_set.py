@@ -11,6 +11,7 @@ import numpy as np
 from napari_sam3.core.errors import LayerError, MisplacedError
 from napari_sam3.core.planes import PlaneIndex
 
+from .coordinates import shown_plane
 from .image_layers import find_image
 from .label_layer import check_labels, image_shape, place_on, placement
 from .label_levels import LARGEST_SIDE, make_levels, write_levels
@@ -118,6 +119,14 @@ class LayerSet:
         """Return the role of a layer, if any."""
         own = (role for role, one in self.roles.items() if one.unique_id == layer.unique_id)
         return next(own, None)
+
+    def hides(self, plane: PlaneIndex) -> bool:
+        """Whether the viewer shows another plane of the labels, parallel to this one."""
+        try:
+            shown = shown_plane(self.labels, self.viewer.dims)
+        except LayerError:  # such as in 3-D display
+            return False
+        return shown.axes == plane.axes and shown != plane
 
     @property
     def in_3d(self) -> bool:

@@ -76,7 +76,11 @@ class LayerSync:
         self._silent = not reporting.listened
         self._source = PlaneSource(layers.viewer, layers.image, contrast)
         self.store = LabelStore(
-            layers.labels, lambda: layers.has(layers.labels), self._source.key, self._on_stroke
+            layers.labels,
+            lambda: layers.has(layers.labels),
+            self._source.key,
+            self._on_stroke,
+            layers.hides,
         )
         self.present = PresentObjects(layers.labels, session, self._source)
         self._books = Bookkeeping(layers.labels, session)

@@ -167,9 +167,9 @@ class Curating:
     ) -> None:
         """Merge labels of a plane; the object gets the class that it has on others, if any."""
         kept, *others = dict.fromkeys(labels)
-        known, before = self._objects.find_all(target, labels), find_mask_of_label(target, kept)
+        known = self._objects.find_all(target, labels)
         added: list[tuple[AcceptedObject, PlaneMask | None]] = []
-        if known and before is None and len(others) == 1:
+        if known and len(others) == 1 and find_mask_of_label(target, kept) is None:
             mask = mask_of_label(target, others[0])
             added = [self._objects.renamed(target, known[0], kept, mask)]
         operation = Operation("merge", target.key, labels=(kept, *others))

@@ -297,3 +297,19 @@ def test_whole_labels_outlive_a_crash(stored: bool, tmp_path: Path) -> None:
         assert not other.errors
         other.binding.undo()
         np.testing.assert_array_equal(other.labels, start)
+
+
+def test_only_planes_on_view_are_drawn() -> None:
+    desk = Volumes(("z", "y", "x"), block()[0])
+    drawn: list[int] = []
+    desk.layer.events.set_data.connect(lambda: drawn.append(desk.viewer.dims.current_step[0]))
+    desk.press("split_from_here", 2, 3, 3)
+    moved = drawn.count(2) - 1  # by the slider
+    assert drawn.count(2) == moved + 1
+    drawn.clear()
+    desk.binding.undo()
+    assert drawn == [2]
+    desk.viewer.dims.order = (1, 0, 2)
+    drawn.clear()
+    desk.binding.redo()
+    assert len(drawn) == 2, "each plane crosses the one on view"
