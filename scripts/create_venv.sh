@@ -15,3 +15,6 @@ fi
 
 echo "Installing napari-sam3 and what it needs (PyTorch is large; the first time takes minutes)"
 "$python" -m pip install --quiet --disable-pip-version-check --editable ".[all,test,test-agpl,dev,docs]"
+# A reader of tracks for the tests, in a folder of its own: it holds click below 8.2, and skan is a plugin of napari.
+"$python" -m pip install --quiet --disable-pip-version-check --upgrade --no-deps --target "$venv/traccuracy" \
+  "traccuracy>=0.4.3" "pylapy>=1.1" "skan>=0.13"

@@ -5,17 +5,23 @@
     python format_peers.py cellpose-rois LABELS OUT ROIs as Cellpose writes them
     python format_peers.py cellpose-seg LABELS OUT  a _seg.npy as Cellpose writes it
     python format_peers.py stardist LABELS OUT      ROIs as StarDist writes them
+    python format_peers.py traccuracy FOLDER OUT    scores of tracks, of a result and a graph
 
-A process, because these import parts of torch that do not go with windows.
+A process, because these import parts of torch that do not go with windows, or bring a plugin of
+napari (traccuracy).
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+#: Where `make venv` installs it, apart from the plugins of napari.
+TRACCURACY = Path(sys.prefix) / "traccuracy"
 
 
 def yolo(folder: Path, image: Path) -> None:
@@ -78,6 +84,32 @@ def stardist(labels: Path, out: Path) -> None:
     export_imagej_rois(str(out), [np.array(polygons)])
 
 
+def traccuracy(folder: Path, out: Path) -> None:
+    """Save TRA and the F1 of divisions, as JSON, of 01_RES and of t.geff with labels.zarr."""
+    sys.path.append(str(TRACCURACY))
+    from traccuracy import loaders, matchers, metrics, run_metrics
+
+    def scores(read: Any) -> list[float]:
+        (found, divisions), _ = run_metrics(
+            gt_data=loaders.load_ctc_data(str(truth), str(truth / "man_track.txt")),
+            pred_data=read,
+            matcher=matchers.CTCMatcher(),
+            metrics=[metrics.CTCMetrics(), metrics.DivisionMetrics()],
+        )
+        return [
+            float(found["results"]["TRA"]),
+            float(divisions["results"]["Frame Buffer 0"]["Division F1"]),
+        ]
+
+    truth, result = folder / "01_GT" / "TRA", folder / "01_RES"
+    pixels = {"seg_path": str(folder / "labels.zarr"), "seg_property": "label"}
+    reads = {
+        "ctc": loaders.load_ctc_data(str(result), str(result / "res_track.txt")),
+        "geff": loaders.load_geff_data(str(folder / "t.geff"), **pixels),
+    }
+    out.write_text(json.dumps({name: scores(read) for name, read in reads.items()}))
+
+
 if __name__ == "__main__":
     commands = {
         "yolo": yolo,
@@ -85,5 +117,6 @@ if __name__ == "__main__":
         "cellpose-rois": cellpose_rois,
         "cellpose-seg": cellpose_seg,
         "stardist": stardist,
+        "traccuracy": traccuracy,
     }
     commands[sys.argv[1]](*map(Path, sys.argv[2:]))

@@ -1,8 +1,9 @@
-"""Files read and written by ultralytics, Cellpose and StarDist themselves."""
+"""Files read and written by ultralytics, Cellpose, StarDist and traccuracy themselves."""
 
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import subprocess
 import sys
@@ -11,18 +12,25 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+import zarr
 from PIL import Image
 
 from napari_sam3.labels.formats.choice import export_labels
 from napari_sam3.labels.formats.object_table import ObjectTable
 from napari_sam3.labels.formats.reading import read_labels
+from napari_sam3.labels.formats.tracks.ctc import write_ctc
+from napari_sam3.labels.formats.tracks.geff import write_geff
+from tests.napari_sam3.labels.format_peers import TRACCURACY
+from tests.napari_sam3.labels.track_samples import PARENTS, dividing
 
 PROGRAM = Path(__file__).with_name("format_peers.py")
 SHAPE = (40, 50)
 
 
 def run(library: str, *arguments: object) -> None:
-    if importlib.util.find_spec(library) is None:
+    if library == "traccuracy" and not TRACCURACY.exists():
+        pytest.skip("traccuracy is not installed: make venv")
+    if library != "traccuracy" and importlib.util.find_spec(library) is None:
         extra = "test-agpl" if library == "ultralytics" else "test"
         pytest.skip(f"{library} is not installed: pip install 'napari-sam3[{extra}]'")
     home = str(Path(str(arguments[-1])).parent)  # for settings that they write
@@ -90,3 +98,22 @@ def test_rois_of_stardist(tmp_path: Path) -> None:
     run("stardist", "stardist", tmp_path / "labels.npy", tmp_path / "stars.zip")
     loaded = read_labels(tmp_path / "stars.zip", shape=SHAPE)
     np.testing.assert_array_equal(loaded.data, labels)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lost", [False, True])
+def test_tracks_by_traccuracy(lost: bool, tmp_path: Path) -> None:
+    """A copy of the truth has no fault; without one daughter, there is a division too few."""
+    labels = dividing()
+    write_ctc(tmp_path / "01_GT", labels, parents=PARENTS, kind="truth")
+    parents = {2: (1,)} if lost else PARENTS
+    if lost:
+        labels[labels == 3] = 0
+    write_ctc(tmp_path / "01_RES", labels, parents=parents)
+    write_geff(tmp_path / "t.geff", labels, parents=parents)
+    zarr.create_array(tmp_path / "labels.zarr", data=labels)
+    run("traccuracy", "traccuracy", tmp_path, tmp_path / "scores.json")
+    scores = json.loads((tmp_path / "scores.json").read_text())
+    assert scores["ctc"] == scores["geff"]
+    track, divisions = scores["ctc"]
+    assert (track == 1, divisions == 1) == (not lost, not lost)

@@ -201,28 +201,6 @@ def test_py_ctcmetrics_finds_any_lineage_valid(
     assert [found["Valid"], found["TRA"]] == [1, 1]
 
 
-def test_traccuracy_reads_it(tmp_path: Path) -> None:
-    """Where it is installed: it holds click below 8.2, so the tests of the project do without."""
-    traccuracy = pytest.importorskip("traccuracy")
-    loaders, matchers = pytest.importorskip("traccuracy.loaders"), traccuracy.matchers
-    write_ctc(tmp_path / "01_RES", dividing(), parents=PARENTS)
-    write_ctc(tmp_path / "01_GT", dividing(), parents=PARENTS, kind="truth")
-    truth, result = (
-        loaders.load_ctc_data(str(folder), str(folder / text), name=text)
-        for folder, text in (
-            (tmp_path / "01_GT" / "TRA", "man_track.txt"),
-            (tmp_path / "01_RES", "res_track.txt"),
-        )
-    )
-    (found, *_), _ = traccuracy.run_metrics(
-        gt_data=truth,
-        pred_data=result,
-        matcher=matchers.CTCMatcher(),
-        metrics=[traccuracy.metrics.CTCMetrics()],
-    )
-    assert found["results"]["TRA"] == 1
-
-
 # ----------------------------------------------------------------------- GEFF
 
 
