@@ -41,11 +41,14 @@ class WholeChange:
         The label; after a merge the one that it became, after a split its new id, come first.
     planes : int
         Number of planes that changed.
+    shared : int
+        After a merge, the number of these that held both labels.
     """
 
     command: Literal["delete", "merge", "split"]
     labels: tuple[int, ...]
     planes: int
+    shared: int = 0
 
 
 class PointedLabel:
@@ -130,8 +133,8 @@ class PointedLabel:
                 )
             first = self._picked_before(label, everywhere=True)
             if first is not None:
-                count = self._session.lineage.join(first, label, self._targets(planes))
-                self.changed_everywhere.emit(WholeChange("merge", (first, label), count))
+                counts = self._session.lineage.join(first, label, self._targets(planes))
+                self.changed_everywhere.emit(WholeChange("merge", (first, label), *counts))
 
         self._guard(merge)
 
@@ -218,8 +221,14 @@ class PointedLabel:
     def _whole(self, label: int) -> tuple[list[PlaneIndex], int]:
         """Return all planes on which a label may be, in order, and the axis it is followed along.
 
-        Those of a label that was made here are known. Raises NothingThereError for a single plane.
+        Those of a label that was made here are known. Raises NothingThereError for a single plane,
+        and LabelError for a label that is being propagated.
         """
+        if self._session.propagating.writes(label):
+            raise LabelError(
+                f"label {label} is still being propagated to more planes. Expected one that is "
+                "complete. Wait, or stop the propagation."
+            )
         planes, axis = self._propagation.planes_of_object()
         shown, source = self._plane.source.need(), self._plane.target.source
         keys = self._session.lineage.planes_of(source, label)

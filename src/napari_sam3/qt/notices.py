@@ -101,9 +101,7 @@ class News(QObject):
         """Show a change of a label on all planes until the user acts, unless an error is shown."""
         if not self._panel.holds_error:
             self._panel.holds_error = True
-            self._panel.show_status(
-                changed_everywhere(change.command, change.labels, change.planes)
-            )
+            self._panel.show_status(changed_everywhere(change))
 
     def show_drafts(self, binding: Binding | None) -> None:
         """Show the current mask, and the possible commands on drafts."""

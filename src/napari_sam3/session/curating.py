@@ -125,7 +125,7 @@ class Curating:
         self._history.exchange(step, self._objects.find_all(labels, [label]), [])
         self._changes.finish(step)
 
-    def merge(self, labels: Sequence[int], planes: Sequence[LabelTarget] = ()) -> int:
+    def merge(self, labels: Sequence[int], planes: Sequence[LabelTarget] = ()) -> tuple[int, int]:
         """Merge labels; the first id is kept. One step for undo.
 
         Parameters
@@ -138,8 +138,8 @@ class Curating:
 
         Returns
         -------
-        int
-            Number of planes that changed.
+        tuple of int
+            The number of planes that changed, and of those among them that held the first label.
 
         Raises
         ------
@@ -149,14 +149,14 @@ class Curating:
         """
         targets = self._targets(labels[-1], planes)
         same = (one for one in self._objects.within(targets[0].source) if one.id == labels[0])
-        category = next((one.category for one in same), None)
+        category, shared = next((one.category for one in same), None), 0
         with self._changes.all_or_nothing():
             for target in targets:
                 edits = merge_labels(target, labels)
                 if not planes:
                     mask_of_label(target, labels[0])
-                self._merge(target, labels, edits, category)
-        return len(targets)
+                shared += self._merge(target, labels, edits, category)
+        return len(targets), shared
 
     def _merge(
         self,
@@ -164,12 +164,16 @@ class Curating:
         labels: Sequence[int],
         edits: Sequence[Edit],
         category: str | None,
-    ) -> None:
-        """Merge labels of a plane; the object gets the class that it has on others, if any."""
+    ) -> bool:
+        """Merge labels of a plane, and return whether it holds the first one.
+
+        The object gets the class that it has on other planes, if any.
+        """
         kept, *others = dict.fromkeys(labels)
+        shared = find_mask_of_label(target, kept) is not None
         known = self._objects.find_all(target, labels)
         added: list[tuple[AcceptedObject, PlaneMask | None]] = []
-        if known and len(others) == 1 and find_mask_of_label(target, kept) is None:
+        if known and len(others) == 1 and not shared:
             mask = mask_of_label(target, others[0])
             added = [self._objects.renamed(target, known[0], kept, mask)]
         operation = Operation("merge", target.key, labels=(kept, *others))
@@ -181,6 +185,7 @@ class Curating:
         self._objects.use_up(target, max(labels))
         self._history.exchange(step, known, added)
         self._changes.finish(step)
+        return shared
 
     def split(self, label: int, ids: Sequence[int] = ()) -> tuple[int, ...]:
         """Split a label of the plane into its parts, or at its waist; see `split_label`.

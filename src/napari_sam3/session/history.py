@@ -159,8 +159,10 @@ class History:
             return None
         keys = {one.plane for one in self.objects.within(source) if one.id == label}
         for step in steps:
-            # All others write objects, which are known.
-            if step.operation is not None and step.operation.kind not in ("accept", "batch"):
+            if step.operation is None:
+                continue
+            # These write objects, which are known; restored from a journal, painted labels as well.
+            if step.operation.kind not in ("accept", "batch") or label in step.fresh:
                 edits = (edit for edit in step.edits if isinstance(edit, LabelEdit))
                 keys |= {write.plane for write in step.operation.writes}
                 keys |= {step.operation.plane, *(edit.target.key for edit in edits)}

@@ -165,7 +165,7 @@ class Lineage:
                 daughters.insert(0, self.link(parent, daughter))
         return tuple(daughters)
 
-    def join(self, first: int, second: int, planes: Sequence[LabelTarget]) -> int:
+    def join(self, first: int, second: int, planes: Sequence[LabelTarget]) -> tuple[int, int]:
         """Give all pixels of a label the id of another one, with its links. One step for undo.
 
         Children of the second become children of the first; so do its parents become its parents
@@ -182,8 +182,8 @@ class Lineage:
 
         Returns
         -------
-        int
-            Number of planes that changed.
+        tuple of int
+            The number of planes that changed, and of those among them that held both labels.
 
         Raises
         ------
@@ -193,7 +193,7 @@ class Lineage:
         """
         labels = self._drafts.need_plane().labels
         with self._changes.all_or_nothing():
-            count = self._curating.merge([first, second], planes)
+            counts = self._curating.merge([first, second], planes)
             parents = self.parents_in(labels.source)
             own, theirs = (
                 [one for one in parents.get(label, ()) if one not in (first, second)]
@@ -205,7 +205,7 @@ class Lineage:
             if not own and theirs and labels.holds(theirs[0]):
                 self.link(theirs[0], first)
             self._hand_over(second, first, labels)
-        return count
+        return counts
 
     def split_off(self, label: int, tail: Sequence[LabelTarget]) -> tuple[int, int]:
         """Give the pixels of a label on some planes a new id. One step for undo.

@@ -64,8 +64,7 @@ class Propagating:
     Attributes
     ----------
     stack_of : callable, optional
-        Called with an axis, or None for the default one; returns the planes along it. Set by a
-        binding.
+        Called with an axis, None for the default; returns the planes along it. Set by a binding.
     changed : Signal
         After a run began or ended.
     progress : Signal
@@ -94,8 +93,7 @@ class Propagating:
         changes: Changes,
         accepting: Accepting,
     ) -> None:
-        self._options = options
-        self._submit, self._cache, self._events = submit, cache, events
+        self._options, self._submit, self._cache, self._events = options, submit, cache, events
         self._drafts, self._history, self._predictions = drafts, history, predictions
         self._look_ahead, self._changes, self._accepting = look_ahead, changes, accepting
         self.stack_of: Callable[[int | None], PlaneStack] | None = None
@@ -114,6 +112,10 @@ class Propagating:
     def running(self) -> bool:
         """Whether a run is active, or waits for objects to be accepted."""
         return self._run is not None or self._request is not None
+
+    def writes(self, label: int) -> bool:
+        """Whether a run writes a label, on planes that are still to come."""
+        return self._run is not None and label in self._run.writes.followed
 
     @property
     def remembers(self) -> bool | None:
@@ -249,13 +251,12 @@ class Propagating:
             raise PromptError(
                 f"invalid gap: {gap} planes. Expected 0 or more. Use 0 to bridge none."
             )
-        if stack is None and self.stack_of is None:
-            raise PromptError(
-                "no stack: None given. Expected the planes to propagate through. Pass "
-                "stack=PlaneStack.of(image, labels)."
-            )
         if stack is None:
-            assert self.stack_of is not None
+            if self.stack_of is None:
+                raise PromptError(
+                    "no stack: None given. Expected the planes to propagate through. Pass "
+                    "stack=PlaneStack.of(image, labels)."
+                )
             stack = self.stack_of(axis)
         rules = rules or EndRules.calibrated(gap, in_time=in_time)
         return PropagationRequest(stack, plane, direction, rules, self._history)

@@ -368,7 +368,7 @@ batch_ended, busy_changed, progress_changed, failed : Signal
         """Make a label of the plane, or of several, background; return how many. Can be undone."""
         return self._parts.curating.delete(label, planes)
 
-    def merge(self, labels: Sequence[int], planes: Sequence[LabelTarget] = ()) -> int:
+    def merge(self, labels: Sequence[int], planes: Sequence[LabelTarget] = ()) -> tuple[int, int]:
         """Merge labels of the plane, or of several, into the first one; see `Curating.merge`."""
         return self._parts.curating.merge(labels, planes)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from napari_sam3.layers.label_layer import LayerTarget
 from napari_sam3.layers.pointed_label import WholeChange
 from napari_sam3.session.describing import Maker
 from napari_sam3.session.session import LabelingSession
+from sam3.predictor import Predictor
 from tests.napari_sam3.layers.tracks_desk import LOWER, UPPER, Desk, cells
 
 JOIN, SPLIT = "Control-Shift-J", "Control-Shift-H"
@@ -83,7 +85,9 @@ def test_a_merge_is_cancelled_or_ended_by_the_other_key() -> None:
     desk.press(1, UPPER, "Escape")
     assert desk.binding.merging is None
     desk.press(3, UPPER, "J")
+    said = heard(desk)
     desk.press(4, LOWER, JOIN)  # the second key decides
+    assert said == [WholeChange("merge", (3, 2), 3, shared=3)]
     np.testing.assert_array_equal(desk.labels, np.where(broken() == 2, 3, broken()))
     desk.binding.undo()
     desk.press(3, UPPER, JOIN)
@@ -151,7 +155,9 @@ def test_a_single_plane_is_said_to_be_one(command: str) -> None:
 class Volumes:
     """A binding on volumes through time, with a label on all planes."""
 
-    def __init__(self, names: tuple[str, ...], labels: Any) -> None:
+    def __init__(
+        self, names: tuple[str, ...], labels: Any, session: LabelingSession | None = None
+    ) -> None:
         self.viewer, self.errors = ViewerModel(), list[BaseException]()
         placed = {"axis_labels": names}
         self.image = self.viewer.add_image(np.zeros(labels.shape, np.uint8), **placed)
@@ -160,7 +166,7 @@ class Volumes:
             self.viewer,
             self.image,
             self.layer,
-            session=LabelingSession(),
+            session=session or LabelingSession(),
             on_error=self.errors.append,
         )
 
@@ -217,6 +223,30 @@ def test_planes_seen_from_the_side_are_split_there() -> None:
     expected = block()[0]
     expected[:, 3:] *= 2
     np.testing.assert_array_equal(desk.labels, expected)
+
+
+@pytest.mark.parametrize("command", ["merge_everywhere", "split_from_here", "delete_everywhere"])
+def test_a_label_that_is_being_propagated_is_left_alone(command: str, predictor: Predictor) -> None:
+    waiting: list[Callable[[], None]] = []
+
+    def submit(work: Any, done: Callable[[Any], None], report: Any) -> None:
+        waiting.append(lambda: done(work(report)))
+
+    labels = block()[0]
+    labels[2:] = 0
+    labels[:, 6, 6] = 2
+    desk = Volumes(("z", "y", "x"), labels.copy(), LabelingSession(predictor, submit=submit))
+    desk.viewer.dims.current_step = (1, 3, 3)
+    desk.binding.session.propagate([1])
+    with pytest.raises(AssertionError):
+        desk.press(command, 1, 3, 3)
+    assert "label 1 is still being propagated" in str(desk.errors.pop())
+    np.testing.assert_array_equal(desk.labels, labels)
+    assert desk.binding.merging is None
+    desk.press(command, 1, 6, 6)  # another label
+    desk.binding.session.propagating.cancel()
+    desk.press("delete_everywhere", 1, 3, 3)
+    assert not (desk.labels == 1).any()
 
 
 def made_here() -> Volumes:

@@ -135,3 +135,9 @@ def test_labels_of_two_frames_are_joined_and_split(open_desk: OpenDesk) -> None:
     for _ in range(2):
         desk.hand.type("Control-Shift-Z")
     assert sorted(set(tracks.layer.data[:, 0])) == [1, 3]
+
+    layer.data[3, 15:25, 15:25] = 1
+    press(desk, 3, HERE, "Control-Shift-J")
+    press(desk, 3, BESIDE, "Control-Shift-J")
+    both = "Both were on 1 plane: if they are two objects, undo it (Ctrl+Z)."
+    assert desk.status == f"3 merged into 1 on 2 planes. {both}"

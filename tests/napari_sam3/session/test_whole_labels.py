@@ -15,11 +15,12 @@ from hypothesis.extra.numpy import arrays
 from napari_sam3.core.errors import LabelError
 from napari_sam3.core.masks import PlaneMask
 from napari_sam3.core.objects import Instance
-from napari_sam3.core.operations import objects_in_effect
+from napari_sam3.core.operations import LabelWrite, objects_in_effect
 from napari_sam3.core.prompts import PromptSet
 from napari_sam3.core.rendering import Rendering
 from napari_sam3.core.tracks import TrackError
 from napari_sam3.records.journal import Journal
+from napari_sam3.records.recovery import read_journal
 from napari_sam3.records.session_file import read_session, write_session
 from napari_sam3.session.describing import Maker
 from tests.napari_sam3.session.test_lineage import IMAGE, Desk
@@ -64,9 +65,9 @@ def described(desk: Desk) -> set[tuple[Any, ...]]:
     }
 
 
-def join(desk: Desk, first: int, second: int) -> int:
-    count: int = desk.lineage.join(first, second, [desk.target(at) for at in FRAMES])
-    return count
+def join(desk: Desk, first: int, second: int) -> tuple[int, int]:
+    counts: tuple[int, int] = desk.lineage.join(first, second, [desk.target(at) for at in FRAMES])
+    return counts
 
 
 def split(desk: Desk, label: int, frame: int) -> tuple[int, int]:
@@ -79,7 +80,7 @@ def split(desk: Desk, label: int, frame: int) -> tuple[int, int]:
 def test_a_label_becomes_another_one_on_all_planes_in_one_step() -> None:
     desk = Desk(broken())
     desk.show(5)
-    assert join(desk, 1, 2) == 3
+    assert join(desk, 1, 2) == (3, 1)  # both are on frame 3
     np.testing.assert_array_equal(desk.labels, broken() > 0)
     assert [one.more for one in desk.changes] == [True, True, False]
     desk.session.undo()
@@ -260,6 +261,26 @@ def test_a_journal_is_restored(worked: Desk, tmp_path: Path) -> None:
     assert again.parents == worked.parents
     again.session.undo()
     np.testing.assert_array_equal(again.labels, start)
+
+
+def test_painted_labels_of_a_journal_are_looked_for_on_all_its_planes(tmp_path: Path) -> None:
+    desk = Desk(np.zeros((6, 20, 20), np.uint16))
+    journal = Journal(IMAGE, desk.labels.shape, np.uint16, start="given", folder=tmp_path)
+    desk.session.labels_changed.connect(journal.append)
+    desk.labels[1, 2:6, 2:6] = 1
+    write(desk, 1, "a", [1])
+    region, brush = (slice(9, 12), slice(9, 12)), np.full((3, 3), 5, np.uint16)
+    for frame in (1, 3):  # with the object, and alone
+        desk.show(frame)
+        desk.session.paint(LabelWrite(desk.target(frame).key, region, brush))
+    journal.close()
+    again = Desk(np.zeros_like(desk.labels))
+    again.session.restore(
+        read_journal(journal.path), lambda plane: again.target(plane.index[0]), "empty"
+    )
+    np.testing.assert_array_equal(again.labels, desk.labels)
+    planes = again.lineage.planes_of(id(again.labels), 5)
+    assert planes is None or planes >= {again.target(frame).key for frame in (1, 3)}
 
 
 @settings(max_examples=60, deadline=None)

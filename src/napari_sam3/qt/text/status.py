@@ -7,10 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from napari_sam3.core.text import duration
 
 from .panel import RESTORE_LAYERS, WEIGHTS_FILE
+
+if TYPE_CHECKING:
+    from napari_sam3.layers.pointed_label import WholeChange
 
 # No __all__: every text is for others.
 
@@ -47,12 +51,16 @@ def merging(label: int, *, everywhere: bool = False) -> str:
     return f"Merging into {label}: point at the other label and press J (Esc cancels)."
 
 
-def changed_everywhere(command: str, labels: Sequence[int], planes: int) -> str:
-    """Describe a change of a label on all planes; see `WholeChange`."""
-    where = f"on {_planes(planes)}"
-    if command == "merge":
-        return f"{labels[1]} merged into {labels[0]} {where}."
-    if command == "split":
+def changed_everywhere(change: WholeChange) -> str:
+    """Describe a change of a label on all planes."""
+    labels, where = change.labels, f"on {_planes(change.planes)}"
+    if change.command == "merge":
+        merged = f"{labels[1]} merged into {labels[0]} {where}."
+        if not change.shared:
+            return merged
+        both = f"Both were on {_planes(change.shared)}"
+        return f"{merged} {both}: if they are two objects, undo it (Ctrl+Z)."
+    if change.command == "split":
         return f"From here on {labels[1]} is {labels[0]}, {where}."
     return f"{labels[0]} deleted {where}."
 
