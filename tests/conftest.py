@@ -62,3 +62,15 @@ def one_torch_thread() -> Iterator[None]:
 
     with torch_threads(1):
         yield
+
+
+@pytest.fixture(scope="session")
+def eight_bit_products() -> None:
+    """Skip tests of 8-bit layers on a processor without exact products of that kind."""
+    from sam3 import load_predictor
+    from sam3.errors import UnsupportedError
+
+    try:
+        load_predictor(device="cpu", precision="int8", resolution=252)
+    except UnsupportedError as error:
+        pytest.skip(str(error))

@@ -49,8 +49,14 @@ def test_a_block_that_cannot_be_run_is_an_error(kind: str, text: str) -> None:
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 @pytest.mark.parametrize("page", WITH_BLOCKS)
 def test_a_page_runs_from_top_to_bottom(
-    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    page: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    request: pytest.FixtureRequest,
 ) -> None:
+    if page == "docs/speed.md":
+        request.getfixturevalue("eight_bit_products")
     monkeypatch.chdir(tmp_path)
     names = SAMPLES[page]() if page in SAMPLES else {}
     run_page(page, names)

@@ -33,7 +33,7 @@ def exact() -> Predictor:
 
 
 @pytest.fixture(scope="module")
-def rounded() -> Predictor:
+def rounded(eight_bit_products: None) -> Predictor:
     return load_predictor("tiny", device="cpu", precision="int8")
 
 
@@ -139,7 +139,7 @@ def test_a_layer_comes_near_also_with_channels_that_stick_out(inside: int, outsi
     assert torch.equal(after[7], after[7].nan_to_num()), "a token of zeros"
 
 
-def test_what_the_notebook_builds_takes_the_precision() -> None:
+def test_what_the_notebook_builds_takes_the_precision(eight_bit_products: None) -> None:
     model = build_sam3_image_model(
         preset="tiny", device="cpu", precision="int8", enable_inst_interactivity=True
     )
@@ -147,7 +147,7 @@ def test_what_the_notebook_builds_takes_the_precision() -> None:
     assert model.predictor.dtype == torch.float32
 
 
-def test_other_devices_are_refused() -> None:
+def test_other_devices_are_refused(eight_bit_products: None) -> None:
     model = build_click_model(load_predictor("tiny", device="cpu").config)
     if torch.cuda.is_available():
         with pytest.raises(ConfigError, match='"int8" does not run on the device'):

@@ -92,13 +92,8 @@ def test_random_weights_are_the_same(state: State) -> None:
     assert under.fingerprint == random_predictor("tiny", seed=0).fingerprint
 
 
-def test_8_bits_under_autocast() -> None:
-    from sam3.errors import UnsupportedError
-
-    try:
-        plain = load_predictor(device="cpu", precision="int8", resolution=252)
-    except UnsupportedError:
-        pytest.skip("this processor has no 8-bit products")
+def test_8_bits_under_autocast(eight_bit_products: None) -> None:
+    plain = load_predictor(device="cpu", precision="int8", resolution=252)
     for state in ("autocast", "inference mode", "float64", "device meta"):
         with STATES[state]():
             under = load_predictor(device="cpu", precision="int8", resolution=252)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from napari_sam3.batch import read_objects
+from napari_sam3.batch import Propagate, read_objects
 from napari_sam3.batch.output import BatchFolder, folder_beside
 from napari_sam3.batch.sources import ImageSource
 from napari_sam3.batch.unit_records import Records, position_of
@@ -90,10 +90,11 @@ def _files(folder: Path) -> dict[str, bytes]:
 def test_a_batch_is_resumed_with_the_same_question(batch: Path) -> None:
     manifest = json.loads((folder_beside(batch) / "manifest.json").read_text())
     asked: dict[str, Any] = manifest["question"]
-    # As this version says it.
-    asked["mode"] = question(batch.name.partition(".")[0]).to_json()
-    before = _files(folder_beside(batch))
     opened = ImageSource.of(stack(3), None).open()
+    # As this version says it.
+    mode = question(batch.name.partition(".")[0])
+    asked["mode"] = (mode.along(opened.axes) if isinstance(mode, Propagate) else mode).to_json()
+    before = _files(folder_beside(batch))
     folder = BatchFolder(batch, asked, opened.shape, opened.axes)
     try:
         assert folder.resumed
