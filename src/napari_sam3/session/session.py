@@ -365,7 +365,7 @@ batch_ended, busy_changed, progress_changed, failed : Signal
     take_up = reopen  # its name in earlier versions
 
     def delete(self, label: int, planes: Sequence[LabelTarget] = ()) -> int:
-        """Make a label of the plane, or of several, background; return how many. Can be undone."""
+        """Make a label background, on one or several planes; return how many changed. Undoable."""
         return self._parts.curating.delete(label, planes)
 
     def merge(self, labels: Sequence[int], planes: Sequence[LabelTarget] = ()) -> tuple[int, int]:
